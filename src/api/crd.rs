@@ -1,0 +1,94 @@
+//! CRD output: what `mcp-connectors crd` prints and `crds/` holds. The generated schema is put into the form that the
+//! API server knows, and checked against the bounds that installation tools have.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+use super::{CredentialSource, McpConnector};
+
+/// Size that a CRD stays under, as JSON. `kubectl apply` without `--server-side` fails above 262,144 bytes, because it
+/// writes the whole object into an annotation.
+pub const MAX_CRD_BYTES: usize = 200 * 1024;
+
+/// Both CRDs, in the order in which they are installed.
+///
+/// # Errors
+/// When a generated schema can't be put into the API server's form, which is a fault of this program.
+pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
+    [CredentialSource::crd(), McpConnector::crd()].iter().map(normalize).collect()
+}
+
+/// Integer formats that schemars writes and the API server doesn't know are taken out: the bounds beside them say more.
+fn normalize(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
+    fn walk(value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                let unknown = |format: &Value| {
+                    matches!(
+                        format.as_str(),
+                        Some("uint8" | "uint16" | "uint32" | "uint64" | "uint" | "int8" | "int16")
+                    )
+                };
+                if map.get("format").is_some_and(unknown) {
+                    map.remove("format");
+                }
+                map.values_mut().for_each(walk);
+            }
+            Value::Array(items) => items.iter_mut().for_each(walk),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(crd)?;
+    walk(&mut value);
+    serde_json::from_value(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_crd_is_small_enough_to_apply() {
+        for crd in all().unwrap() {
+            let size = serde_json::to_vec(&crd).unwrap().len();
+            assert!(size < MAX_CRD_BYTES, "{} has {size} bytes", crd.spec.names.kind);
+        }
+    }
+
+    #[test]
+    fn no_default_and_no_unknown_field_in_a_schema() {
+        for crd in all().unwrap() {
+            let text = serde_json::to_string(&crd.spec.versions).unwrap();
+            assert!(!text.contains("\"default\":"), "{}", crd.spec.names.kind);
+            assert!(!text.contains("preserve-unknown-fields"), "{}", crd.spec.names.kind);
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_spec_is_documented() {
+        fn undocumented(path: &str, schema: &Value, found: &mut Vec<String>) {
+            let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+            for (name, property) in properties {
+                let path = format!("{path}.{name}");
+                if property.get("description").is_none() {
+                    found.push(path.clone());
+                }
+                undocumented(&path, property, found);
+                if let Some(items) = property.get("items") {
+                    undocumented(&path, items, found);
+                }
+            }
+        }
+        for crd in all().unwrap() {
+            let crd = serde_json::to_value(&crd).unwrap();
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            let mut found = Vec::new();
+            undocumented("spec", &schema["properties"]["spec"], &mut found);
+            undocumented("status", &schema["properties"]["status"], &mut found);
+            // Types of Kubernetes that carry no description of their own.
+            found.retain(|path| !path.contains("ffinity."));
+            assert_eq!(found, Vec::<String>::new());
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! `CredentialSource`: where the credentials of one platform identity come from, and to which hosts they may be sent.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// Where the credentials of one platform identity come from, and to which hosts they may be sent.
+///
+/// Whoever may create a CredentialSource and an McpConnector in a namespace can use every Secret of that namespace
+/// towards the hosts named here: grant it as you would grant reading the namespace's Secrets.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "mcp-connectors.io",
+    version = "v1alpha1",
+    kind = "CredentialSource",
+    namespaced,
+    status = "CredentialSourceStatus",
+    derive = "PartialEq",
+    category = "mcp",
+    shortname = "credsrc",
+    doc = "CredentialSource says where the credentials of one platform identity come from, and to which hosts they \
+           may be sent. Whoever may create CredentialSources and McpConnectors in a namespace can use every Secret of \
+           that namespace towards the hosts named here.",
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".spec.secret.name"),
+    printcolumn(name = "Connectors", type_ = "integer", json_path = ".status.connectorCount"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must be at most 63 characters: lower-case letters, digits and hyphens")
+)]
+#[x_kube(validation = Rule::new("has(self.secret)").message("exactly one source must be set: secret"))]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialSourceSpec {
+    /// Hosts that these credentials may be sent to, as `host` or `host:port`, compared without case. Without a port,
+    /// every port of that host is allowed. A connector whose platform is on another host is not accepted.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub hosts: Vec<Host>,
+
+    /// A Secret of this namespace. The kubelet mounts it into the connector's pods; the operator never reads it.
+    /// The Secret may be made later: until then the connector says that its credentials are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretSource>,
+}
+
+/// A host name or address with an optional port, as in a URL.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct Host(pub String);
+
+impl schemars::JsonSchema for Host {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Host".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 259,
+            "pattern": r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$",
+        })
+    }
+}
+
+impl Host {
+    /// Whether a URL with this host and (explicit or default) port is covered.
+    #[must_use]
+    pub fn covers(&self, host: &str, port: u16) -> bool {
+        let (own_host, own_port) = match self.0.rsplit_once(':') {
+            Some((own_host, digits)) if !own_host.is_empty() && !digits.contains(']') => match digits.parse::<u16>() {
+                Ok(own_port) => (own_host, Some(own_port)),
+                Err(_) => return false,
+            },
+            _ => (self.0.as_str(), None),
+        };
+        own_host.eq_ignore_ascii_case(host) && own_port.is_none_or(|own| own == port)
+    }
+}
+
+/// A Secret of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretSource {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Maps the fields that the platform asks for (such as `token`) to the keys of the Secret. Left out, every key is
+    /// taken as the field of its own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.size() >= 1 && self.size() <= 16")
+        .message("items must map 1 to 16 fields; leave it out to take every key of the Secret by its own name"))]
+    #[x_kube(validation = Rule::new("self.all(field, field.matches('^[a-z][a-z0-9_]{0,62}$'))")
+        .message("the fields of items are lower-case words with underscores, such as token or role_id"))]
+    #[schemars(extend("maxProperties" = 16))]
+    pub items: Option<BTreeMap<String, SecretKey>>,
+}
+
+/// A key of a Secret.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct SecretKey(pub String);
+
+impl schemars::JsonSchema for SecretKey {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SecretKey".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string", "minLength": 1, "maxLength": 253, "pattern": "^[-._a-zA-Z0-9]+$",
+        })
+    }
+}
+
+/// What the operator found out about a CredentialSource.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialSourceStatus {
+    /// The `metadata.generation` that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// How many connectors of this namespace use this source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connector_count: Option<i32>,
+
+    /// The connectors that use this source, by name; the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub connectors: Vec<ConnectorUse>,
+
+    /// `Ready`: every connector that uses this source runs on complete credentials that its platform accepts; also
+    /// `True` while no connector uses it. `Reconciling` and `Stalled` follow kstatus.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// One connector that uses a CredentialSource.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectorUse {
+    /// Name of the McpConnector.
+    pub name: String,
+    /// Reason of its `CredentialsLoaded` condition; empty while it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<String>,
+    /// Reason of its `CredentialsAccepted` condition; empty while it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_cover_what_they_name() {
+        let cases = [
+            ("vault.example.com", "vault.example.com", 8200, true),
+            ("Vault.Example.com", "vault.example.COM", 443, true),
+            ("vault.example.com:8200", "vault.example.com", 8200, true),
+            ("vault.example.com:8200", "vault.example.com", 443, false),
+            ("vault.example.com", "evil.vault.example.com", 443, false),
+            ("example.com", "vault.example.com", 443, false),
+            ("[2001:db8::1]", "[2001:db8::1]", 443, true),
+            ("[2001:db8::1]:8200", "[2001:db8::1]", 443, false),
+            ("vault:99999", "vault", 443, false),
+        ];
+        for (own, host, port, expected) in cases {
+            assert_eq!(Host(own.into()).covers(host, port), expected, "{own} {host}:{port}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! A platform's URL: what may stand in a spec, and which addresses are never called. The operator checks it before
+//! anything is made, and `serve` checks every address again when it connects, because a name may resolve to anything.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+/// A platform's base URL as written in a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlatformUrl(pub String);
+
+impl JsonSchema for PlatformUrl {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "PlatformUrl".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 2048,
+            "x-kubernetes-validations": [
+                {
+                    "rule": "self.startsWith('https://') || self.startsWith('http://')",
+                    "message": "url must begin with https:// (or with http://, together with insecureHttp: true)",
+                },
+                {
+                    "rule": "!self.contains('@')",
+                    "message": "url must not hold credentials: put them into a Secret and name it in a CredentialSource",
+                },
+                {
+                    "rule": "!self.contains('?') && !self.contains('#')",
+                    "message": "url must not have a query or a fragment",
+                },
+                {
+                    "rule": "isURL(self) && url(self).getHostname() != ''",
+                    "message": "url must name a host, as in https://vault.example.com:8200",
+                },
+            ],
+        })
+    }
+}
+
+/// A platform's base URL, taken apart and found good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The URL, without a trailing slash in its path.
+    pub url: Url,
+    /// Host as in the URL; IPv6 addresses in brackets.
+    pub host: String,
+    /// Port, also where the URL leaves it out.
+    pub port: u16,
+}
+
+/// Why a URL can't be a platform's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// It is no URL.
+    #[error("{0:?} is not a URL: {1}")]
+    Malformed(String, url::ParseError),
+    /// It has another scheme than http or https.
+    #[error("the URL's scheme is {0:?}; it must be https")]
+    Scheme(String),
+    /// It is http, and nobody said that this is meant.
+    #[error("http:// sends the credentials in clear text; use https://, or set insecureHttp: true if that is meant")]
+    InsecureHttp,
+    /// It has no host.
+    #[error("the URL names no host")]
+    NoHost,
+    /// It holds a user name or password.
+    #[error("the URL holds credentials; put them into a Secret and name it in a CredentialSource")]
+    Credentials,
+    /// It has a query or fragment.
+    #[error("the URL has a query or a fragment; leave them out")]
+    QueryOrFragment,
+    /// Its host is an address that is never called.
+    #[error("{0} is {1}; a connector never calls such an address")]
+    ForbiddenAddress(String, &'static str),
+}
+
+/// Which addresses a process may call. `Cluster` is for connectors in a cluster; `Loopback` also allows 127.0.0.0/8
+/// and `::1`, for a connector that runs beside its platform on one machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressPolicy {
+    /// Refuses link-local, metadata, loopback, unspecified, multicast and broadcast addresses.
+    Cluster,
+    /// As `Cluster`, but loopback is allowed.
+    Loopback,
+}
+
+impl AddressPolicy {
+    /// Says what is wrong with an address, or nothing if it may be called.
+    #[must_use]
+    pub fn objection(self, address: IpAddr) -> Option<&'static str> {
+        let address = address.to_canonical();
+        if address.is_loopback() {
+            return (self == Self::Cluster).then_some("a loopback address");
+        }
+        if address.is_unspecified() {
+            return Some("the unspecified address");
+        }
+        if address.is_multicast() {
+            return Some("a multicast address");
+        }
+        match address {
+            IpAddr::V4(v4) if v4.octets()[0] == 169 && v4.octets()[1] == 254 => Some("a link-local address"),
+            IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
+            // Metadata services of Alibaba Cloud and Oracle Cloud, which lie outside the link-local range.
+            IpAddr::V4(v4) if [[100, 100, 100, 200], [192, 0, 0, 192]].contains(&v4.octets()) => {
+                Some("a cloud metadata address")
+            }
+            IpAddr::V6(v6) if (v6.segments()[0] & 0xffc0) == 0xfe80 => Some("a link-local address"),
+            // AWS's metadata service over IPv6.
+            IpAddr::V6(v6) if v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => {
+                Some("a cloud metadata address")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl PlatformUrl {
+    /// Takes the URL apart and checks it.
+    ///
+    /// # Errors
+    /// When it can't be a platform's URL; the text says why, and holds no credentials of the URL.
+    pub fn endpoint(&self, insecure_http: bool, policy: AddressPolicy) -> Result<Endpoint, EndpointError> {
+        if self.0.contains('@') {
+            return Err(EndpointError::Credentials);
+        }
+        let mut url = Url::parse(&self.0).map_err(|error| EndpointError::Malformed(self.0.clone(), error))?;
+        match url.scheme() {
+            "https" => {}
+            "http" if insecure_http => {}
+            "http" => return Err(EndpointError::InsecureHttp),
+            other => return Err(EndpointError::Scheme(other.to_owned())),
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(EndpointError::QueryOrFragment);
+        }
+        let address = match url.host() {
+            None | Some(Host::Domain("")) => return Err(EndpointError::NoHost),
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                if name == "localhost" || name.ends_with(".localhost") {
+                    if policy == AddressPolicy::Cluster {
+                        return Err(EndpointError::ForbiddenAddress(name.to_owned(), "a loopback name"));
+                    }
+                } else if name == "metadata.google.internal" {
+                    return Err(EndpointError::ForbiddenAddress(name.to_owned(), "a cloud metadata name"));
+                }
+                None
+            }
+            Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
+            Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
+        };
+        if let Some(address) = address
+            && let Some(objection) = policy.objection(address)
+        {
+            return Err(EndpointError::ForbiddenAddress(address.to_string(), objection));
+        }
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let port = url.port_or_known_default().ok_or(EndpointError::NoHost)?;
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&path);
+        Ok(Endpoint { url, host, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &str) -> Result<Endpoint, EndpointError> {
+        PlatformUrl(text.into()).endpoint(false, AddressPolicy::Cluster)
+    }
+
+    #[test]
+    fn takes_a_url_apart() {
+        let endpoint = check("https://vault.example.com:8200/base/").unwrap();
+        assert_eq!((endpoint.host.as_str(), endpoint.port), ("vault.example.com", 8200));
+        assert_eq!(endpoint.url.as_str(), "https://vault.example.com:8200/base");
+        assert_eq!(check("https://vault.example.com").unwrap().port, 443);
+        assert_eq!(check("https://[2001:db8::1]:8200").unwrap().host, "[2001:db8::1]");
+    }
+
+    #[test]
+    fn refuses_what_is_never_called() {
+        for (text, part) in [
+            ("https://169.254.169.254/latest", "link-local"),
+            ("https://2852039166/latest", "link-local"),
+            ("https://[fe80::1]", "link-local"),
+            ("https://[::ffff:169.254.169.254]", "link-local"),
+            ("https://[fd00:ec2::254]", "metadata"),
+            ("https://100.100.100.200", "metadata"),
+            ("https://metadata.google.internal", "metadata"),
+            ("https://127.0.0.1:8200", "loopback"),
+            ("https://[::1]:8200", "loopback"),
+            ("https://localhost:8200", "loopback"),
+            ("https://0.0.0.0", "unspecified"),
+            ("https://224.0.0.1", "multicast"),
+            ("http://vault.example.com", "insecureHttp"),
+            ("ftp://vault.example.com", "scheme"),
+            ("htps:/vault.example.com", "scheme"),
+            ("https://user:pw@vault.example.com", "credentials"),
+            ("https://vault.example.com?a=b", "query"),
+            ("https://vault.example.com:99999", "not a URL"),
+            ("https://", "not a URL"),
+            ("vault.example.com", "not a URL"),
+        ] {
+            let error = check(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+            assert!(!error.contains("pw"), "{error}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_for_one_machine() {
+        let url = PlatformUrl("http://127.0.0.1:8200".into());
+        assert!(url.endpoint(true, AddressPolicy::Loopback).is_ok());
+        assert!(url.endpoint(true, AddressPolicy::Cluster).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _outcome = check(&text);
+        }
+    }
+}

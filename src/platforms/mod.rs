@@ -1,0 +1,230 @@
+//! The worlds behind the connectors: one folder a platform, one line in [`PlatformSpec`] and one in [`connect`].
+//!
+//! A platform has two faces. Its *declaration* ([`Declaration`], in its `spec.rs`) is what the operator may know: what
+//! stands in a manifest, which credentials it needs, which reasons it can state. Its *client* ([`Platform`]) is what
+//! the server runs: tools and a probe. The operator never touches the second.
+
+pub mod vault;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    api::{
+        connector::McpConnectorSpec,
+        endpoint::{AddressPolicy, Endpoint, EndpointError},
+    },
+    credentials::{CredentialsHandle, Requirement},
+    outbound::OutboundError,
+    tools::ToolEntry,
+};
+
+/// The platform of a connector; exactly one of the fields.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("[has(self.vault)].exists_one(set, set)")
+    .message("exactly one platform must be set: vault"))]
+#[serde(rename_all = "camelCase")]
+pub struct PlatformSpec {
+    /// HashiCorp Vault, or OpenBao.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<vault::spec::VaultSpec>,
+}
+
+impl PlatformSpec {
+    /// The one platform that is set, or nothing if none or several are (which the API server refuses).
+    #[must_use]
+    pub fn declaration(&self) -> Option<&dyn Declaration> {
+        let Self { vault } = self;
+        vault.as_ref().map(|spec| spec as &dyn Declaration)
+    }
+}
+
+/// Every platform's declared reasons, by the platform's name in `spec.platform`, for documentation and for the closed
+/// list that the operator accepts from its pods.
+#[must_use]
+pub fn declared_reasons() -> Vec<(&'static str, &'static [DeclaredReason])> {
+    vec![("vault", vault::spec::REASONS)]
+}
+
+/// A sample spec of every platform, from which `config/samples` is generated.
+#[must_use]
+pub fn examples() -> Vec<(&'static str, McpConnectorSpec)> {
+    vec![("vault", vault::spec::example())]
+}
+
+/// What the operator may know of a platform: its part of a manifest, and what follows from that alone.
+pub trait Declaration: Send + Sync {
+    /// The field of `spec.platform`, such as `vault`.
+    fn name(&self) -> &'static str;
+
+    /// The platform's address.
+    ///
+    /// # Errors
+    /// When the URL can't be a platform's.
+    fn endpoint(&self, policy: AddressPolicy) -> Result<Endpoint, EndpointError>;
+
+    /// Path in the manifest of the field that [`Declaration::endpoint`] comes from.
+    fn endpoint_field(&self) -> &'static str;
+
+    /// Where the CA bundle lies, if the platform has one of its own.
+    fn ca_bundle(&self) -> Option<&CaBundle>;
+
+    /// The credential fields that the platform needs.
+    fn requirement(&self) -> Requirement;
+
+    /// What is wrong with the spec beyond what the schema and its rules can say: `(field, what and what to do)`.
+    fn problems(&self) -> Vec<(String, String)>;
+}
+
+/// Certificates of the authorities that may have signed the platform's certificate, instead of the public ones.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CaBundle {
+    /// Key of a ConfigMap of the same namespace, which holds PEM certificates.
+    pub config_map: ConfigMapKey,
+}
+
+/// Key of a ConfigMap of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapKey {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key in it, such as `ca.crt`.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// A reason that a platform can give for `PlatformHealthy` beside the core ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeclaredReason {
+    /// CamelCase name.
+    pub name: &'static str,
+    /// When it is given, and what to do.
+    pub meaning: &'static str,
+}
+
+/// How a platform, or one of a probe's checks, does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// All is well.
+    Ok,
+    /// It works, with something that deserves attention.
+    Degraded,
+    /// It doesn't work.
+    Error,
+}
+
+/// One part of a probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Name of the check, such as `server` or `token`.
+    pub name: String,
+    /// How it went.
+    pub status: HealthStatus,
+    /// What was seen. Never a credential, never a platform's raw text.
+    pub message: String,
+    /// How long it took, in milliseconds.
+    pub latency_ms: u64,
+}
+
+/// What the platform thinks of the credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CredentialVerdict {
+    /// It accepts them.
+    Accepted,
+    /// It rejects them.
+    Rejected,
+    /// They have ended.
+    Expired,
+    /// They are good and lack a permission that the connector needs.
+    PermissionMissing,
+    /// It couldn't be asked.
+    Unknown,
+}
+
+/// What a probe found out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// The whole: the worst of what matters.
+    pub status: HealthStatus,
+    /// A reason of [`crate::api::Reason`], or one that the platform declares.
+    pub reason: String,
+    /// What is, and what to do.
+    pub message: String,
+    /// Whether the fault may pass by itself, so that it is believed only after `failureThreshold` in a row. Faults that
+    /// the platform states itself are believed at once.
+    pub passing: bool,
+    /// What the platform thinks of the credentials.
+    pub credentials: CredentialVerdict,
+    /// What is wrong with the credentials, and what to do; who they are, if all is well.
+    pub credentials_message: String,
+    /// Version that the platform states.
+    pub version: Option<String>,
+    /// Who the platform takes the credentials for. Never a credential.
+    pub identity: Option<String>,
+    /// The platform's own word for its state, such as `active` or `sealed`.
+    pub state: Option<String>,
+    /// The parts.
+    pub checks: Vec<Check>,
+}
+
+/// A platform as the server runs it.
+#[async_trait]
+pub trait Platform: Send + Sync {
+    /// Every tool of the platform, whatever the spec offers. Called once.
+    fn tools(self: Arc<Self>) -> Vec<ToolEntry>;
+
+    /// Asks the platform how it does, within `timeout`. It never fails: what goes wrong is the finding.
+    async fn probe(&self, timeout: Duration) -> ProbeReport;
+
+    /// Text for the agent: what these tools are for and how they go together.
+    fn instructions(&self) -> String;
+
+    /// Gives back what should not outlive the process (a token that was logged in for), at shutdown.
+    async fn close(&self) {}
+}
+
+/// What the server gives a platform to work with.
+pub struct PlatformEnvironment {
+    /// The credentials, as they are mounted now and later.
+    pub credentials: CredentialsHandle,
+    /// PEM certificates of the platform's authorities; the public ones if there are none.
+    pub ca_pem: Option<String>,
+    /// Which addresses may be called.
+    pub addresses: AddressPolicy,
+    /// HTTP proxy, with the hosts that bypass it.
+    pub proxy: Option<crate::api::connector::ProxySpec>,
+}
+
+/// Why a platform's client can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The spec names no platform, or several.
+    #[error("the configuration names no platform")]
+    NoPlatform,
+    /// The platform's URL is wrong.
+    #[error("failed to read the platform's URL")]
+    Endpoint(#[source] EndpointError),
+    /// The HTTP client can't be made.
+    #[error("failed to make the HTTP client")]
+    Outbound(#[source] OutboundError),
+}
+
+/// Makes the client of the platform that the spec names. It makes no connection: a platform that is down is a finding of
+/// the probe, and no reason not to serve.
+///
+/// # Errors
+/// When the spec or the CA bundle can't be used.
+pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
+    let PlatformSpec { vault } = spec;
+    match vault {
+        Some(spec) => Ok(Arc::new(vault::Vault::connect(spec.clone(), environment)?)),
+        None => Err(ConnectError::NoPlatform),
+    }
+}

@@ -1,0 +1,198 @@
+//! The file that the operator mounts and `serve` reads: everything about a connector that is no secret, with every
+//! default resolved. Both sides use these types, so neither can drift from the other.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    api::{
+        connector::{AccessRule, Mutations, ProxySpec},
+        duration::ApiDuration,
+        pattern::NamePattern,
+    },
+    platforms::PlatformSpec,
+};
+
+/// Directory in the container where the operator's ConfigMap is mounted.
+pub const CONFIG_DIRECTORY: &str = "/etc/mcp-connectors";
+/// The configuration, in [`CONFIG_DIRECTORY`]: a [`ServeConfig`]. Read once, at start.
+pub const CONFIG_FILE: &str = "config.json";
+/// The cluster's token issuer and public keys, in [`CONFIG_DIRECTORY`]: [`TokenKeys`]. Read again whenever it changes.
+pub const TOKEN_KEYS_FILE: &str = "token-keys.json";
+/// The platform's CA bundle in PEM, in [`CONFIG_DIRECTORY`]; absent where there is none.
+pub const PLATFORM_CA_FILE: &str = "platform-ca.pem";
+/// Directory in the container where the credential fields are mounted, one file each.
+pub const CREDENTIALS_DIRECTORY: &str = "/var/run/secrets/mcp-connectors.io/credentials";
+
+/// Audience of the token with which the operator asks connectors for their state. A token for it is good for the
+/// handshake and for `/status`, and for nothing else.
+pub const OPERATOR_AUDIENCE: &str = "mcp-connectors.io/operator";
+
+/// A connector, as `serve` runs it.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServeConfig {
+    /// Whose configuration it is.
+    pub connector: ConnectorIdentity,
+    /// The platform, as in the manifest.
+    pub platform: PlatformSpec,
+    /// Which tools are offered.
+    pub tools: ToolsConfig,
+    /// Who may call.
+    pub access: AccessConfig,
+    /// Host names, without ports, under which the endpoint is called. IP addresses are always allowed.
+    pub hosts: Vec<String>,
+    /// Who the operator is.
+    pub operator: OperatorIdentity,
+    /// How the platform's health is asked for.
+    pub probe: ProbeConfig,
+    /// Bounds of a tool call.
+    pub limits: LimitsConfig,
+    /// HTTP proxy for calls to the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxySpec>,
+}
+
+/// Which connector it is.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConnectorIdentity {
+    /// Namespace of the McpConnector.
+    pub namespace: String,
+    /// Name of the McpConnector.
+    pub name: String,
+    /// Its uid, with which revisions of credentials are salted: they can be compared within one connector only.
+    pub uid: String,
+}
+
+/// Which tools are offered. See [`crate::api::connector::ToolsSpec`].
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToolsConfig {
+    /// What happens to tools that change something.
+    pub mutations: Mutations,
+    /// Names that are offered.
+    pub allow: Vec<NamePattern>,
+    /// Names that are not offered.
+    pub deny: Vec<NamePattern>,
+    /// Put before each name.
+    pub prefix: String,
+}
+
+/// Who may call.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessConfig {
+    /// Everyone, without a token.
+    pub anonymous: bool,
+    /// ServiceAccounts that may call, with their defaults resolved.
+    pub allow: Vec<AccessRule>,
+    /// Audiences of which a token must carry one. The first is `status.audience`.
+    pub audiences: Vec<String>,
+}
+
+/// Who the operator is, as it proves with a token for [`OPERATOR_AUDIENCE`].
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OperatorIdentity {
+    /// Namespace of its ServiceAccount.
+    pub namespace: String,
+    /// Name of its ServiceAccount.
+    pub service_account: String,
+}
+
+/// How the platform's health is asked for. See [`crate::api::connector::ProbeSpec`].
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// Time between two probes; jitter only shortens it.
+    pub interval: ApiDuration,
+    /// Time after which an unanswered probe counts as failed.
+    pub timeout: ApiDuration,
+    /// Passing failures in a row after which they are believed.
+    pub failure_threshold: u32,
+}
+
+/// Bounds of a tool call. See [`crate::api::connector::LimitsSpec`].
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Time that a call may take in all.
+    pub call_timeout: ApiDuration,
+    /// Calls at a time.
+    pub max_concurrent_calls: usize,
+    /// Bytes of an answer.
+    pub max_result_bytes: usize,
+}
+
+/// The cluster's token issuer and its public keys (RFC 7517), as the API server publishes them.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenKeys {
+    /// The `iss` that tokens must carry.
+    pub issuer: String,
+    /// The keys, as the API server's `/openid/v1/jwks` gives them, in the order of their key ids.
+    pub keys: Vec<BTreeMap<String, serde_json::Value>>,
+}
+
+/// Why a configuration file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("failed to read {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file's content is wrong.
+    #[error("failed to parse {path}")]
+    Parse {
+        /// The file.
+        path: String,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl ServeConfig {
+    /// The configuration as it stands in the file. The same configuration always gives the same bytes.
+    ///
+    /// # Errors
+    /// When it can't be written as JSON, which is a fault of this program.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self)
+    }
+
+    /// Digest of a configuration file and a CA bundle, which both replicas and operator compute: 16 hex digits of a
+    /// SHA-256.
+    #[must_use]
+    pub fn digest(json: &str, platform_ca: Option<&str>) -> String {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(json.as_bytes());
+        context.update(&[0]);
+        context.update(platform_ca.unwrap_or_default().as_bytes());
+        hex::encode(context.finish().as_ref()).chars().take(16).collect()
+    }
+}
+
+/// Reads and parses a JSON file.
+///
+/// # Errors
+/// When it can't be read or parsed; the error names the file.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text = read_text(path)?;
+    serde_json::from_str(&text).map_err(|source| ConfigError::Parse { path: path.display().to_string(), source })
+}
+
+/// Reads a text file.
+///
+/// # Errors
+/// When it can't be read; the error names the file.
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
+}

@@ -1,0 +1,107 @@
+//! Errors that an agent can act on: a code to branch on, one sentence that says what happened, one that says what to do.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, IntoStaticStr};
+
+/// Class of an error, for an agent to branch on and for the metrics to count by.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Display,
+    EnumIter,
+    IntoStaticStr,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ErrorCode {
+    /// An argument is missing, of the wrong form, or names what can't be.
+    InvalidArgument,
+    /// What was asked for isn't there.
+    NotFound,
+    /// The manifest of the connector, or the platform's policy for its identity, doesn't allow it.
+    PermissionDenied,
+    /// The connector has no credentials, or the platform doesn't accept them.
+    CredentialsUnavailable,
+    /// The object is in another state than the call expects.
+    Conflict,
+    /// Too many calls.
+    RateLimited,
+    /// The platform can't be reached or says that it can't work.
+    PlatformUnavailable,
+    /// The platform answered with a fault or with something that can't be understood.
+    PlatformError,
+    /// The time for the call is up.
+    DeadlineExceeded,
+    /// The answer is larger than the connector may give.
+    ResultTooLarge,
+    /// A fault of the connector itself.
+    Internal,
+}
+
+/// Why a tool call did not give what was asked for. It holds our own words only: never a platform's raw text, never a
+/// credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ToolError {
+    /// Class of the error.
+    pub code: ErrorCode,
+    /// What happened.
+    pub message: String,
+    /// What to do about it, if something can be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// The argument that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argument: Option<String>,
+    /// Seconds after which the call may work, rounded up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
+}
+
+impl ToolError {
+    /// An error with a code and what happened.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), remedy: None, argument: None, retry_after_seconds: None }
+    }
+
+    /// [`ErrorCode::InvalidArgument`].
+    pub fn invalid_argument(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidArgument, message)
+    }
+
+    /// [`ErrorCode::Internal`].
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Internal, message)
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Says which argument it is about.
+    #[must_use]
+    pub fn with_argument(mut self, argument: impl Into<String>) -> Self {
+        self.argument = Some(argument.into());
+        self
+    }
+
+    /// Says when to come back; parts of a second count as a whole one, so the answer is never 0.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after_seconds = Some(whole.max(1));
+        self
+    }
+}

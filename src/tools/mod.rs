@@ -1,0 +1,184 @@
+//! What a tool is: the contract between a platform, which writes tools, and the server, which guards and serves them.
+//! Neither knows the other.
+
+pub mod error;
+pub mod page;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+pub use error::{ErrorCode, ToolError};
+pub use page::{Cursor, Page};
+
+/// What a tool does to the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Read,
+    /// It adds or changes something in a way that can be undone.
+    Mutate,
+    /// It may lose something.
+    Destroy,
+}
+
+/// A tool's own words about itself.
+#[derive(Clone, Copy, Debug)]
+pub struct ToolDeclaration {
+    /// `<verb>_<platform>_<noun>`, such as `list_vault_secrets`. Without the prefix of a spec.
+    pub name: &'static str,
+    /// Short title for people.
+    pub title: &'static str,
+    /// What it does, for a model: first what it answers, then what to know.
+    pub description: &'static str,
+    /// What it does to the platform.
+    pub effect: Effect,
+    /// Whether doing it twice with the same arguments is doing it once.
+    pub idempotent: bool,
+    /// Offered only where `spec.tools.allow` holds its exact name.
+    pub off_by_default: bool,
+    /// Its answer may hold a platform's secret: never cached, logged or digested.
+    pub sensitive: bool,
+}
+
+/// What a tool call has to go by.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// When the whole call ends. A tool passes it on with every wait and every request.
+    pub deadline: Instant,
+    /// Bytes that the answer may have. A tool cuts its answer to it and says so; the server refuses what is larger.
+    pub max_result_bytes: usize,
+}
+
+impl CallContext {
+    /// Time that is left; zero when there is none.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// What a mutation would do, on the state that was just read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// One sentence: what it would do.
+    pub would: String,
+    /// The state it would do it to, as far as it matters. Never a secret's value: it is answered.
+    pub state: Value,
+}
+
+type Handler<T> = Arc<dyn Fn(Value, CallContext) -> BoxFuture<'static, Result<T, ToolError>> + Send + Sync>;
+
+/// How a tool is run. Dropping a returned future ends what it does to the platform.
+#[derive(Clone)]
+pub enum Behavior {
+    /// It answers.
+    Read(Handler<Value>),
+    /// It says what it would do, and does it when told.
+    Mutation {
+        /// Reads the state and says what would be done. Changes nothing.
+        preview: Handler<Preview>,
+        /// Does it.
+        act: Handler<Value>,
+    },
+}
+
+/// A tool, as the server sees it.
+#[derive(Clone)]
+pub struct ToolEntry {
+    /// The tool's own words about itself.
+    pub declaration: ToolDeclaration,
+    /// JSON Schema (2020-12) of its arguments: an object.
+    pub input_schema: Arc<Map<String, Value>>,
+    /// JSON Schema (2020-12) of its answer: an object.
+    pub output_schema: Arc<Map<String, Value>>,
+    /// How it is run.
+    pub behavior: Behavior,
+}
+
+impl ToolEntry {
+    /// A tool that reads.
+    pub fn read<I, O, F, R>(declaration: ToolDeclaration, run: F) -> Self
+    where
+        I: DeserializeOwned + JsonSchema + Send + 'static,
+        O: Serialize + JsonSchema + Send + 'static,
+        F: Fn(I, CallContext) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, ToolError>> + Send + 'static,
+    {
+        Self {
+            declaration,
+            input_schema: Arc::new(input_schema::<I>()),
+            output_schema: Arc::new(output_schema::<O>()),
+            behavior: Behavior::Read(answering(run)),
+        }
+    }
+
+    /// A tool that changes something: `preview` says what it would do, `act` does it. The server adds `confirm` and
+    /// `plan` to the arguments and wraps the answer.
+    pub fn mutation<I, O, P, PR, A, AR>(declaration: ToolDeclaration, preview: P, act: A) -> Self
+    where
+        I: DeserializeOwned + JsonSchema + Send + 'static,
+        O: Serialize + JsonSchema + Send + 'static,
+        P: Fn(I, CallContext) -> PR + Send + Sync + 'static,
+        PR: Future<Output = Result<Preview, ToolError>> + Send + 'static,
+        A: Fn(I, CallContext) -> AR + Send + Sync + 'static,
+        AR: Future<Output = Result<O, ToolError>> + Send + 'static,
+    {
+        let preview: Handler<Preview> = Arc::new(move |arguments, context| match parse(arguments) {
+            Ok(input) => preview(input, context).boxed(),
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        });
+        Self {
+            declaration,
+            input_schema: Arc::new(input_schema::<I>()),
+            output_schema: Arc::new(output_schema::<O>()),
+            behavior: Behavior::Mutation { preview, act: answering(act) },
+        }
+    }
+}
+
+fn answering<I, O, F, R>(run: F) -> Handler<Value>
+where
+    I: DeserializeOwned + Send + 'static,
+    O: Serialize + Send + 'static,
+    F: Fn(I, CallContext) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    Arc::new(move |arguments, context| match parse(arguments) {
+        Ok(input) => {
+            let answer = run(input, context);
+            async move { serde_json::to_value(answer.await?).map_err(|_| ToolError::internal("the answer is not JSON")) }
+                .boxed()
+        }
+        Err(error) => std::future::ready(Err(error)).boxed(),
+    })
+}
+
+fn parse<I: DeserializeOwned>(arguments: Value) -> Result<I, ToolError> {
+    serde_json::from_value(arguments).map_err(|error| ToolError::invalid_argument(error.to_string()))
+}
+
+/// The arguments' schema: what a caller may send (fields with a default may be left out).
+fn input_schema<T: JsonSchema>() -> Map<String, Value> {
+    object(SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>())
+}
+
+/// The answer's schema: what a caller gets.
+fn output_schema<T: JsonSchema>() -> Map<String, Value> {
+    object(SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>())
+}
+
+fn object(schema: schemars::Schema) -> Map<String, Value> {
+    let mut map = match Value::from(schema) {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    };
+    map.remove("title");
+    // The protocol wants an object; a tool without arguments has a unit struct, whose schema says so only vaguely.
+    map.entry("type").or_insert_with(|| Value::String("object".into()));
+    map
+}
