@@ -1,8 +1,21 @@
-//! mcp-connectors: a Kubernetes operator that runs MCP connectors to DevOps platforms.
+//! mcp-connectors: a Kubernetes operator that runs MCP connectors to DevOps platforms as custom resources.
+//!
+//! The rooms, in the order in which data travels:
+//! ```text
+//! manifest ─▶ api ─▶ operator: dereference ─▶ validate ─▶ build ─▶ apply ─▶ Deployment, Service, configuration, …
+//!                       ▲                                             │
+//!                       └── observe: pods' /status ◀── server: probe ◀┤
+//! agent in the cluster ─▶ Service ─▶ server: door ─▶ guards ─▶ platforms: tool ─▶ outbound ─▶ Vault, …
+//!                                                                  ▲
+//!                                        credentials: files ───────┘
+//! ```
 
 pub mod api;
+pub mod cli;
 pub mod credentials;
+pub mod operator;
 pub mod outbound;
 pub mod platforms;
+pub mod samples;
 pub mod server;
 pub mod tools;

@@ -20,6 +20,7 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
 }
 
 /// Integer formats that schemars writes and the API server doesn't know are taken out: the bounds beside them say more.
+/// So is `nullable`: without it the API server drops a `null` that somebody writes, and rules see the field as left out.
 fn normalize(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
     fn walk(value: &mut Value) {
         match value {
@@ -32,6 +33,9 @@ fn normalize(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition,
                 };
                 if map.get("format").is_some_and(unknown) {
                     map.remove("format");
+                }
+                if map.get("nullable").is_some_and(Value::is_boolean) {
+                    map.remove("nullable");
                 }
                 map.values_mut().for_each(walk);
             }

@@ -1,0 +1,211 @@
+"""Builds the cluster's programs from the pinned Go modules, once per machine.
+
+Every tool has a module of its own in `tools/`, with its go.mod and go.sum. The
+binaries live in the user's cache, in a folder named after the tool, its version
+and everything that decides what it becomes.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .commands import run, tail
+from .errors import EXIT_PREREQUISITE, ClusterError
+from .layout import SOURCE, Layout
+from .reporter import Reporter
+
+FAILURE_LINES = 40
+# Older ones do not know how to fetch the Go version that a module asks for.
+OLDEST_GO = (1, 21)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tools module and the programs that come out of it."""
+
+    name: str
+    version: str
+    packages: tuple[str, ...]
+    seconds: float
+    tags: str = ""
+    values: tuple[str, ...] = ()
+    binaries: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> Path:
+        return SOURCE / "tools" / self.name
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        return self.binaries or (self.name,)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The build's flags; all of them are written out, so that no setting adds to them."""
+        link = " ".join(["-s", "-w", *(f"-X {value}" for value in self.values)])
+        return (
+            "-mod=readonly",
+            "-buildvcs=false",
+            "-trimpath",
+            f"-tags={self.tags}",
+            f"-ldflags={link}",
+        )
+
+    @property
+    def key(self) -> str:
+        """The name of the tool's folder in the cache."""
+        digest = hashlib.sha256("\n".join(self.flags + self.packages).encode())
+        for source in sorted(self.module.glob("*.go")) + sorted(self.module.glob("go.*")):
+            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+        return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
+
+
+KUBERNETES_VERSION = "v1.36.3"
+KUBERNETES_PROGRAMS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubectl",
+    "kubelet",
+)
+
+KUBERNETES = Tool(
+    name="kubernetes",
+    version=KUBERNETES_VERSION,
+    packages=tuple(f"k8s.io/kubernetes/cmd/{program}" for program in KUBERNETES_PROGRAMS),
+    seconds=420,
+    values=(
+        f"k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}",
+        "k8s.io/component-base/version.gitMajor=1",
+        "k8s.io/component-base/version.gitMinor=36",
+        f"k8s.io/client-go/pkg/version.gitVersion={KUBERNETES_VERSION}",
+    ),
+    binaries=KUBERNETES_PROGRAMS,
+)
+ETCD = Tool("etcd", "v3.6.16", (".",), seconds=45)
+COREDNS = Tool("coredns", "v1.14.7", ("github.com/coredns/coredns",), seconds=100)
+PAUSE = Tool("pause", "1", (".",), seconds=5)
+VAULT = Tool("vault", "v1.21.0", ("github.com/hashicorp/vault",), seconds=300, tags="minimal")
+HELM = Tool(
+    "helm",
+    "v4.3.1",
+    ("helm.sh/helm/v4/cmd/helm",),
+    seconds=105,
+    values=("helm.sh/helm/v4/internal/version.version=v4.3.1",),
+)
+
+CLUSTER_TOOLS = (PAUSE, ETCD, COREDNS, KUBERNETES)
+GROUPS: dict[str, tuple[Tool, ...]] = {
+    "demo": (*CLUSTER_TOOLS, VAULT),
+    "test": (*CLUSTER_TOOLS, VAULT, HELM),
+}
+ALL_TOOLS = GROUPS["test"]
+
+
+def select(names: Sequence[str]) -> tuple[Tool, ...]:
+    """The tools that are called or contain one of the names."""
+    known = {name for tool in ALL_TOOLS for name in (tool.name, *tool.programs)}
+    unknown = sorted(set(names) - known)
+    if unknown:
+        raise ClusterError(
+            f"unknown tool: {', '.join(unknown)}; known are {', '.join(sorted(known))}",
+            EXIT_PREREQUISITE,
+        )
+    return tuple(tool for tool in ALL_TOOLS if {tool.name, *tool.programs} & set(names))
+
+
+def folder(layout: Layout, tool: Tool) -> Path:
+    """Where the tool's binaries are, built or not."""
+    return layout.cache / "bin" / tool.key
+
+
+def program(layout: Layout, tool: Tool, name: str = "") -> Path:
+    """The path of one built program."""
+    path = folder(layout, tool) / (name or tool.name)
+    if not path.exists():
+        raise ClusterError(
+            f"{path.name} {tool.version} is not built; run: "
+            f"{layout.program} build --only {tool.name}"
+        )
+    return path
+
+
+def ensure(layout: Layout, tools: Sequence[Tool], reporter: Reporter) -> None:
+    """Builds what the cache does not have."""
+    missing = [tool for tool in tools if not folder(layout, tool).is_dir()]
+    if not missing:
+        return
+    _require_go()
+    for position, tool in enumerate(missing):
+        later = sum(other.seconds for other in missing[position + 1 :])
+        with _lock(layout, tool, reporter):
+            if not folder(layout, tool).is_dir():
+                title = f"building {tool.name} {tool.version} ({position + 1} of {len(missing)})"
+                with reporter.step(title, tool.seconds, later):
+                    _build(layout, tool)
+
+
+def _require_go() -> None:
+    if shutil.which("go") is None:
+        raise ClusterError("the go program is not in PATH; install Go", EXIT_PREREQUISITE)
+    answer = run(["go", "env", "GOVERSION"], env={**os.environ, "GOTOOLCHAIN": "local"}).strip()
+    found = re.match(r"go(\d+)\.(\d+)", answer)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_GO:
+        wanted = ".".join(map(str, OLDEST_GO))
+        raise ClusterError(f"Go {wanted} or newer is needed, not {answer}", EXIT_PREREQUISITE)
+
+
+@contextmanager
+def _lock(layout: Layout, tool: Tool, reporter: Reporter) -> Iterator[None]:
+    """Keeps two builds from making the same thing at once."""
+    locks = layout.cache / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / f"{tool.name}.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            with reporter.step(f"waiting for another build of {tool.name} (process {holder})"):
+                fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _build(layout: Layout, tool: Tool) -> None:
+    """Builds into a folder of another name first: a killed build leaves no half tool."""
+    final = folder(layout, tool)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = final.with_name(f".{tool.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    log = layout.cache / "logs" / f"{tool.key}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    argv = ["go", "build", *tool.flags, "-o", f"{unfinished}/", *tool.packages]
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
+    with log.open("w") as output:
+        done = subprocess.run(
+            argv,
+            cwd=tool.module,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode != 0:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise ClusterError(
+            f"building {tool.name} failed; the last lines of {log}:\n{tail(log, FAILURE_LINES)}"
+        )
+    unfinished.rename(final)

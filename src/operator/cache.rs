@@ -1,0 +1,173 @@
+//! What the operator knows of the cluster: one watch a kind, each in a task of its own, feeding a store.
+//!
+//! kube's `Controller` merges all its watches behind one shared backoff; while that waits, no watch is polled, and after
+//! connection trouble they can starve each other for ever (stackabletech/trino-operator#936). Here every watch backs off
+//! alone, and what the reconcilers get are object references, which can't fail.
+//!
+//! A store lags behind our own writes, so each write's answer is kept until the watch has caught up with it. Without
+//! that the next reconcile would see the past and write again.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use kube::{
+    Api, Resource, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        reflector::{ObjectRef, Store, store::Writer},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tracing::warn;
+
+use super::health::WatchHealth;
+
+/// How long a write's answer counts when the watch never shows the object: by then somebody else has deleted it.
+const WRITE_MEMORY: Duration = Duration::from_secs(30);
+
+/// Answers to our writes, until the watch has caught up with them.
+type Written<K> = Arc<Mutex<HashMap<ObjectRef<K>, (Instant, Arc<K>)>>>;
+
+/// The newest known state of every object of one kind.
+pub struct Cache<K: Resource + Clone + 'static>
+where
+    K::DynamicType: Eq + Hash + Clone,
+{
+    store: Store<K>,
+    written: Written<K>,
+}
+
+impl<K> Clone for Cache<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), written: Arc::clone(&self.written) }
+    }
+}
+
+impl<K> Cache<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    /// The newest known state of an object.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        let key = ObjectRef::new(name).within(namespace);
+        let watched = self.store.get(&key);
+        let mut written = lock(&self.written);
+        let Some((at, ours)) = written.get(&key) else { return watched };
+        let caught_up = watched
+            .as_ref()
+            .map_or(at.elapsed() > WRITE_MEMORY, |watched| version(watched.as_ref()) >= version(ours.as_ref()));
+        if caught_up {
+            written.remove(&key);
+            return watched;
+        }
+        Some(Arc::clone(ours))
+    }
+
+    /// Remembers the answer to a write of ours.
+    pub fn record(&self, object: K) {
+        let key = ObjectRef::from_obj(&object);
+        lock(&self.written).insert(key, (Instant::now(), Arc::new(object)));
+    }
+
+    /// Everything that is watched. Writes that the watch hasn't shown yet are not in it.
+    pub fn state(&self) -> Vec<Arc<K>> {
+        self.store.state()
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Resource versions can be compared as numbers (KEP-5504).
+fn version<K: Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// What a watch tells.
+pub enum Notice<'a, K> {
+    /// This object is new, or changed.
+    Changed(&'a K),
+    /// This object is gone.
+    Gone(&'a K),
+    /// The list is whole, at the start or after the watch was away. These are all objects there are; what happened in
+    /// between, deletions above all, was not told.
+    Listed(&'a [Arc<K>]),
+}
+
+/// Starts to watch a kind. `notify` is called after the store has taken a change in.
+pub fn watch<K>(
+    tasks: &mut JoinSet<&'static str>,
+    health: &WatchHealth,
+    kind: &'static str,
+    api: Api<K>,
+    config: watcher::Config,
+    notify: impl Fn(Notice<'_, K>) + Send + 'static,
+) -> Cache<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let mut writer = Writer::<K>::new(());
+    let cache = Cache { store: writer.as_reader(), written: Arc::default() };
+    let written = Arc::clone(&cache.written);
+    let progress = health.register(kind);
+    tasks.spawn(async move {
+        let mut events =
+            watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear()).boxed();
+        // The stream of a watcher never ends.
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    progress.failed();
+                    warn!(kind, error = %root_cause(&error), "watch failed; it is tried again");
+                    continue;
+                }
+            };
+            progress.moved();
+            writer.apply_watcher_event(&event);
+            match &event {
+                watcher::Event::Apply(object) => notify(Notice::Changed(object)),
+                watcher::Event::Delete(object) => {
+                    let key = ObjectRef::from_obj(object);
+                    let mut written = lock(&written);
+                    if written.get(&key).is_some_and(|(_, ours)| version(object) >= version(ours.as_ref())) {
+                        written.remove(&key);
+                    }
+                    drop(written);
+                    notify(Notice::Gone(object));
+                }
+                watcher::Event::InitDone => notify(Notice::Listed(&writer.as_reader().state())),
+                watcher::Event::Init | watcher::Event::InitApply(_) => {}
+            }
+        }
+        kind
+    });
+    cache
+}
+
+/// The innermost error, which says what happened; the layers around it only say where.
+pub fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
+}

@@ -1,0 +1,204 @@
+//! The pods: one container that serves, under the restricted pod security profile, with the credentials as a read-only
+//! directory. What a user may set is the closed list of `spec.workload`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            Capabilities, ConfigMapVolumeSource, Container, ContainerPort, HTTPGetAction, KeyToPath,
+            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+            SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+        },
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+
+use super::{ValidatedConnector, labels, metadata, selector};
+use crate::{
+    api::{ADMIN_PORT, ANNOTATION_CONFIG_DIGEST, MCP_PORT, owned_name},
+    operator::context::Settings,
+    server::config::{CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY},
+};
+
+/// User and group of the container; the image names the same.
+const USER: i64 = 65_532;
+
+/// Longer than the server's whole drain (30 s), so that it ends by itself.
+const GRACE_PERIOD_SECONDS: i64 = 45;
+
+/// A rollout that makes no progress for so long is told as a lasting problem.
+const PROGRESS_DEADLINE_SECONDS: i32 = 120;
+
+pub fn build_deployment(connector: &ValidatedConnector, settings: &Settings, config_digest: &str) -> Deployment {
+    let workload = &connector.workload;
+    let mut pod_labels: BTreeMap<String, String> =
+        workload.labels.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
+    // Ours last: they can't be replaced.
+    pod_labels.extend(labels(connector));
+    let mut annotations: BTreeMap<String, String> =
+        workload.annotations.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
+    annotations.insert(ANNOTATION_CONFIG_DIGEST.to_owned(), config_digest.to_owned());
+
+    Deployment {
+        metadata: metadata(connector),
+        spec: Some(DeploymentSpec {
+            replicas: if connector.suspended { Some(0) } else { workload.replicas },
+            selector: selector(connector),
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            // Endpoints need a moment to reach every node before the last old pod goes.
+            min_ready_seconds: Some(2),
+            progress_deadline_seconds: Some(PROGRESS_DEADLINE_SECONDS),
+            revision_history_limit: Some(3),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(pod_labels),
+                    annotations: Some(annotations),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod_spec(connector, settings)),
+            },
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
+    let workload = &connector.workload;
+    PodSpec {
+        service_account_name: Some(owned_name(&connector.name)),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(GRACE_PERIOD_SECONDS),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container(connector, settings)],
+        volumes: Some(volumes(connector)),
+        image_pull_secrets: workload.image_pull_secrets.clone(),
+        node_selector: workload
+            .node_selector
+            .as_ref()
+            .map(|labels| labels.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect()),
+        tolerations: workload.tolerations.clone(),
+        affinity: workload.affinity.clone(),
+        topology_spread_constraints: Some(
+            workload.topology_spread_constraints.clone().unwrap_or_else(|| vec![spread_over_nodes(connector)]),
+        ),
+        priority_class_name: workload.priority_class_name.clone(),
+        runtime_class_name: workload.runtime_class_name.clone(),
+        ..PodSpec::default()
+    }
+}
+
+fn container(connector: &ValidatedConnector, settings: &Settings) -> Container {
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    let port = |name: &str, number: u16| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(number),
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    };
+    Container {
+        name: "server".into(),
+        image: Some(settings.connector_image.clone()),
+        image_pull_policy: Some(settings.connector_image_pull_policy.clone()),
+        args: Some(vec!["serve".into()]),
+        ports: Some(vec![port("mcp", MCP_PORT), port("admin", ADMIN_PORT)]),
+        resources: Some(connector.workload.resources.clone().unwrap_or_else(default_resources)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(vec![mount("config", CONFIG_DIRECTORY), mount("credentials", CREDENTIALS_DIRECTORY)]),
+        startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(60), ..probe("/readyz") }),
+        readiness_probe: Some(Probe { period_seconds: Some(5), failure_threshold: Some(2), ..probe("/readyz") }),
+        liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(3), ..probe("/livez") }),
+        ..Container::default()
+    }
+}
+
+fn probe(path: &str) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("admin".into()),
+            ..HTTPGetAction::default()
+        }),
+        timeout_seconds: Some(2),
+        ..Probe::default()
+    }
+}
+
+fn default_resources() -> ResourceRequirements {
+    let quantities = |pairs: &[(&str, &str)]| {
+        Some(pairs.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect())
+    };
+    ResourceRequirements {
+        requests: quantities(&[("cpu", "20m"), ("memory", "32Mi")]),
+        limits: quantities(&[("memory", "128Mi")]),
+        claims: None,
+    }
+}
+
+fn volumes(connector: &ValidatedConnector) -> Vec<Volume> {
+    vec![
+        Volume {
+            name: "config".into(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: owned_name(&connector.name),
+                default_mode: Some(0o444),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "credentials".into(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(connector.secret.name.clone()),
+                default_mode: Some(0o440),
+                // A missing Secret is a condition, and not a pod that hangs.
+                optional: Some(true),
+                items: connector.secret.items.as_ref().map(|items| {
+                    items
+                        .iter()
+                        .map(|(field, key)| KeyToPath { key: key.clone(), path: field.clone(), mode: None })
+                        .collect()
+                }),
+            }),
+            ..Volume::default()
+        },
+    ]
+}
+
+fn spread_over_nodes(connector: &ValidatedConnector) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".into(),
+        when_unsatisfiable: "ScheduleAnyway".into(),
+        label_selector: Some(selector(connector)),
+        match_label_keys: Some(vec!["pod-template-hash".into()]),
+        ..TopologySpreadConstraint::default()
+    }
+}

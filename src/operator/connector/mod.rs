@@ -1,0 +1,248 @@
+//! The McpConnector controller. It reads like its table of contents: dereference → validate → build → apply → observe →
+//! status. Only the steps that need it see the Kubernetes API; validate, build and the computing of a status are pure.
+
+pub mod apply;
+pub mod build;
+pub mod dereference;
+mod difference;
+pub mod observe;
+pub mod status;
+pub mod validate;
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::{DeserializeGuard, PartialObjectMeta, error_boundary::InvalidObject},
+    runtime::controller::Action,
+};
+use serde_json::json;
+use tracing::{info, warn};
+
+use self::status::{Computed, NotAccepted, Seen, compute, compute_not_accepted};
+use super::{
+    context::{API_TIMEOUT, Context},
+    events,
+};
+use crate::{
+    api::{McpConnector, McpConnectorStatus, Reason, STATUS_FIELD_MANAGER, condition},
+    platforms,
+};
+
+/// While something is being brought up, it is looked at again after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// A whole reconcile takes no longer.
+const RECONCILE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a reconcile failed. What a person must solve is no error: it is a condition.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A reference can't be followed.
+    #[error("failed to follow the references of the spec")]
+    Dereference(#[source] dereference::Error),
+    /// Objects can't be built.
+    #[error("failed to build the connector's objects")]
+    Build(#[source] build::Error),
+    /// An object can't be applied, for a reason that passes.
+    #[error("failed to apply the connector's objects")]
+    Apply(#[source] apply::Error),
+    /// The status can't be written.
+    #[error("failed to write the status")]
+    WriteStatus(#[source] Box<kube::Error>),
+    /// The API server did not answer.
+    #[error("the API server did not answer in time")]
+    Timeout,
+}
+
+/// Brings one connector into its form and tells how it does.
+///
+/// # Errors
+/// When the Kubernetes API fails. It is tried again, ever more slowly.
+pub async fn reconcile(connector: Arc<DeserializeGuard<McpConnector>>, context: Arc<Context>) -> Result<Action, Error> {
+    let started = std::time::Instant::now();
+    let outcome = tokio::time::timeout(
+        RECONCILE_TIMEOUT,
+        Box::pin(async {
+            // The scheduler's copy is older than what we wrote last.
+            let namespace = connector.namespace().unwrap_or_default();
+            let newest = context.caches.connectors.get(&namespace, &connector.name_any()).unwrap_or(connector);
+            match &newest.0 {
+                Ok(connector) => Box::pin(reconcile_valid(connector, &context)).await,
+                Err(invalid) => reconcile_malformed(invalid, &context).await,
+            }
+        }),
+    )
+    .await
+    .unwrap_or(Err(Error::Timeout));
+    context.metrics.observe_reconcile("mcpconnector", started.elapsed(), outcome.is_ok());
+    outcome
+}
+
+async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<Action, Error> {
+    if connector.metadata.deletion_timestamp.is_some() {
+        // Everything owned goes with it, by its owner references.
+        return Ok(Action::await_change());
+    }
+    let namespace = connector.namespace().unwrap_or_default();
+    let computed = match Box::pin(converge(connector, &namespace, context)).await? {
+        Ok(computed) => computed,
+        Err(problem) => {
+            let platform = connector.spec.platform.declaration().map(platforms::Declaration::name);
+            compute_not_accepted(&connector.status.clone().unwrap_or_default(), platform, &problem)
+        }
+    };
+    let is_moving = computed.is_moving;
+    write_status(connector, computed, context).await?;
+    Ok(Action::requeue(jittered(if is_moving {
+        LOOK_AGAIN.min(context.settings.poll_interval)
+    } else {
+        context.settings.poll_interval
+    })))
+}
+
+/// dereference → validate → build → apply → observe.
+async fn converge(
+    connector: &McpConnector,
+    namespace: &str,
+    context: &Context,
+) -> Result<Result<Computed, NotAccepted>, Error> {
+    let found = dereference::dereference(context, connector, namespace).await.map_err(Error::Dereference)?;
+    let validated = match validate::validate(connector, &found, &context.settings) {
+        Ok(validated) => validated,
+        Err(rejection) => {
+            let lasting = rejection.reason != Reason::Starting;
+            return Ok(Err(NotAccepted { reason: rejection.reason, message: rejection.message, lasting }));
+        }
+    };
+    let resources = build::build(&validated, &context.settings).map_err(Error::Build)?;
+    let deployment = match Box::pin(apply::apply(context, &validated, &resources)).await {
+        Ok(deployment) => deployment,
+        Err(error @ apply::Error::NameTaken { .. }) => {
+            return Ok(Err(NotAccepted { reason: error.reason(), message: error.to_string(), lasting: true }));
+        }
+        // The namespace is going, and the connector with it.
+        Err(apply::Error::Api { source, .. }) if is_terminating(&source) => {
+            let message = "The namespace is being deleted.".to_owned();
+            return Ok(Err(NotAccepted { reason: Reason::ApplyFailed, message, lasting: true }));
+        }
+        Err(error) => return Err(Error::Apply(error)),
+    };
+    let observation = observe::observe(context, &validated, &deployment).await;
+    Ok(Ok(compute(Seen {
+        connector: &validated,
+        config_digest: &resources.config_digest,
+        deployment: &deployment,
+        observation: &observation,
+    })))
+}
+
+fn is_terminating(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status)
+        if status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "NamespaceTerminating"))
+}
+
+async fn write_status(connector: &McpConnector, computed: Computed, context: &Context) -> Result<(), Error> {
+    let current = connector.status.clone().unwrap_or_default();
+    let conditions =
+        condition::merge(&current.conditions, &computed.findings, connector.metadata.generation, Timestamp::now());
+    let status =
+        McpConnectorStatus { observed_generation: connector.metadata.generation, conditions, ..computed.status };
+    if status == current {
+        return Ok(());
+    }
+    let namespace = connector.namespace().unwrap_or_default();
+    let patch = json!({
+        "apiVersion": McpConnector::api_version(&()), "kind": McpConnector::kind(&()), "status": status,
+    });
+    if let Some(written) = patch_status::<McpConnector>(context, &namespace, &connector.name_any(), &patch).await? {
+        for transition in events::transitions(&current.conditions, &status.conditions) {
+            info!(
+                namespace,
+                connector = %connector.name_any(),
+                condition = %transition.type_,
+                status = %transition.status,
+                reason = %transition.reason,
+                message = %transition.message,
+                "condition changed"
+            );
+            events::publish(&context.recorder, transition, &connector.object_ref(&())).await;
+        }
+        context.caches.connectors.record(DeserializeGuard(Ok(written)));
+    }
+    Ok(())
+}
+
+/// An object that the schema let through and that doesn't fit our types, as after a downgrade, gets an answer too.
+async fn reconcile_malformed(invalid: &InvalidObject, context: &Context) -> Result<Action, Error> {
+    let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
+    let name = invalid.metadata.name.clone().unwrap_or_default();
+    warn!(namespace, connector = name, error = %invalid.error, "this McpConnector does not fit its schema");
+    let problem = NotAccepted {
+        reason: Reason::InvalidSpec,
+        message: format!(
+            "This version of the operator can't read the object: {}. Correct the spec, or install the operator and the \
+             CRDs in the same version.",
+            invalid.error
+        ),
+        lasting: true,
+    };
+    let api = Api::<DynamicObject>::namespaced_with(
+        context.client.clone(),
+        &namespace,
+        &ApiResource::erase::<McpConnector>(&()),
+    );
+    // The spec doesn't fit our types; the conditions may, and what they say already isn't written again.
+    let live = match tokio::time::timeout(API_TIMEOUT, api.get_opt(&name)).await.map_err(|_| Error::Timeout)? {
+        Ok(Some(live)) => live,
+        Ok(None) => return Ok(Action::await_change()),
+        Err(error) => return Err(Error::WriteStatus(Box::new(error))),
+    };
+    let current: Vec<Condition> = live
+        .data
+        .pointer("/status/conditions")
+        .and_then(|conditions| serde_json::from_value(conditions.clone()).ok())
+        .unwrap_or_default();
+    let computed = compute_not_accepted(&McpConnectorStatus::default(), None, &problem);
+    let generation = live.metadata.generation;
+    let conditions = condition::merge(&current, &computed.findings, generation, Timestamp::now());
+    if conditions != current {
+        let status = McpConnectorStatus { observed_generation: generation, conditions, ..computed.status };
+        let patch = json!({
+            "apiVersion": McpConnector::api_version(&()), "kind": McpConnector::kind(&()), "status": status,
+        });
+        patch_status::<PartialObjectMeta<McpConnector>>(context, &namespace, &name, &patch).await?;
+    }
+    // Nothing but a new object can change what was found out.
+    Ok(Action::await_change())
+}
+
+/// Patches a status; nothing if the object is gone.
+async fn patch_status<K>(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    patch: &serde_json::Value,
+) -> Result<Option<K>, Error>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug,
+{
+    let api = Api::<K>::namespaced(context.client.clone(), namespace);
+    let parameters = PatchParams::apply(STATUS_FIELD_MANAGER).force();
+    let patch = Patch::Apply(patch);
+    let request = api.patch_status(name, &parameters, &patch);
+    match tokio::time::timeout(API_TIMEOUT, request).await.map_err(|_| Error::Timeout)? {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(Error::WriteStatus(Box::new(error))),
+    }
+}
+
+/// Up to a fifth shorter, so that connectors don't march in step.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(rand::random_range(0.8..=1.0))
+}

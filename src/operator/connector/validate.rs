@@ -1,0 +1,399 @@
+//! The validate step: spec plus what it points to become a [`ValidatedConnector`], or a reason why not. Pure, so every
+//! rule can be tested from YAML. Unions become enums here, defaults are resolved here, and nothing after this step asks
+//! whether a spec makes sense.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Service},
+    apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
+};
+use kube::{Resource, ResourceExt};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+use super::dereference::Dereferenced;
+use crate::{
+    api::{
+        self, CredentialSource, McpConnector, Reason,
+        connector::{AccessRule, Egress, Mutations, Outage, WorkloadSpec},
+        duration::ApiDuration,
+        endpoint::{AddressPolicy, Endpoint, PlatformUrl},
+        pattern::NamePattern,
+    },
+    operator::context::Settings,
+    platforms::Declaration,
+    server::config::{
+        AccessConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity, ProbeConfig, ServeConfig, TokenKeys,
+        ToolsConfig,
+    },
+};
+
+const DEFAULT_PROBE_INTERVAL: ApiDuration = ApiDuration::from_secs(30);
+const DEFAULT_PROBE_TIMEOUT: ApiDuration = ApiDuration::from_secs(10);
+const DEFAULT_FAILURE_THRESHOLD: i32 = 2;
+const DEFAULT_CALL_TIMEOUT: ApiDuration = ApiDuration::from_secs(30);
+const DEFAULT_MAX_CONCURRENT_CALLS: i32 = 256;
+const DEFAULT_MAX_RESULT_BYTES: i32 = 262_144;
+
+/// A connector that can be built.
+#[derive(Clone, Debug)]
+pub struct ValidatedConnector {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Owner reference for everything made from it.
+    pub owner: OwnerReference,
+    /// Name of the platform.
+    pub platform: &'static str,
+    /// The server's configuration.
+    pub config: ServeConfig,
+    /// The platform's CA bundle in PEM.
+    pub platform_ca: Option<String>,
+    /// The cluster's token keys.
+    pub token_keys: TokenKeys,
+    /// The Secret that is mounted.
+    pub secret: SecretMount,
+    /// Where the pods may connect to.
+    pub egress: EgressPlan,
+    /// Namespaces from which callers may come; everywhere if none.
+    pub caller_namespaces: Option<Vec<String>>,
+    /// How the pods run.
+    pub workload: WorkloadSpec,
+    /// Whether the pods are taken away.
+    pub suspended: bool,
+    /// What an outage of the platform means for Ready.
+    pub outage: Outage,
+}
+
+/// The Secret that is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretMount {
+    /// Its name.
+    pub name: String,
+    /// Field to key; every key under its own name if none.
+    pub items: Option<BTreeMap<String, String>>,
+}
+
+/// Where the pods may connect to, DNS aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EgressPlan {
+    /// Everything.
+    Any,
+    /// These targets.
+    Targets(Vec<EgressTarget>),
+}
+
+/// One target of egress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EgressTarget {
+    /// The pods behind a Service of this cluster.
+    Pods {
+        /// Namespace of the Service.
+        namespace: String,
+        /// The Service's selector.
+        selector: BTreeMap<String, String>,
+        /// The port on the pods.
+        port: IntOrString,
+    },
+    /// Any address but link-local and metadata ones.
+    Outside {
+        /// The port.
+        port: u16,
+    },
+    /// Given addresses.
+    Cidrs {
+        /// The addresses.
+        cidrs: Vec<String>,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// Why a connector isn't accepted. Several problems of one kind are told together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Rejection {
+    /// Reason for the condition.
+    pub reason: Reason,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Rejection {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// Checks a connector.
+///
+/// # Errors
+/// With the first class of problems that stands in its way.
+pub fn validate(
+    connector: &McpConnector,
+    found: &Dereferenced,
+    settings: &Settings,
+) -> Result<ValidatedConnector, Rejection> {
+    let invalid = |message: String| Rejection::new(Reason::InvalidSpec, message);
+    let name = connector.name_any();
+    let namespace = connector.namespace().ok_or_else(|| invalid("the object has no namespace".into()))?;
+    let owner = connector
+        .controller_owner_ref(&())
+        .ok_or_else(|| invalid("the object has no uid; it was not read from an API server".into()))?;
+    let spec = &connector.spec;
+
+    let platform = spec
+        .platform
+        .declaration()
+        .ok_or_else(|| invalid("spec.platform names no platform that this operator knows: set exactly one".into()))?;
+    let endpoint = platform
+        .endpoint(AddressPolicy::Cluster)
+        .map_err(|error| invalid(format!("{}: {error}", platform.endpoint_field())))?;
+    let problems: Vec<String> =
+        platform.problems().into_iter().map(|(field, problem)| format!("{field}: {problem}")).collect();
+    if !problems.is_empty() {
+        return Err(invalid(problems.join("; ")));
+    }
+
+    let secret = validate_source(connector, platform, &endpoint, found)?;
+    let platform_ca = validate_ca(platform, found.ca_config_map.as_deref())?;
+    let token_keys = found.token_keys.clone().ok_or_else(|| {
+        Rejection::new(Reason::Starting, "the cluster's token keys were not read yet; this passes by itself")
+    })?;
+
+    let workload = spec.workload.clone().unwrap_or_default();
+    let egress = plan_egress(connector, &endpoint, found.platform_service.as_deref())?;
+    let access = spec.access.clone().unwrap_or_default();
+    let anonymous = access.anonymous.unwrap_or_default();
+    let allow = resolve_access(access.allow, anonymous, &namespace);
+    let url = api::endpoint_url(&namespace, &name);
+    let service = api::owned_name(&name);
+    let mut audiences = vec![
+        url,
+        format!("http://{service}.{namespace}.svc.{}:{}/mcp", settings.cluster_domain, api::MCP_PORT),
+        format!("http://{service}.{namespace}:{}/mcp", api::MCP_PORT),
+    ];
+    audiences.extend(access.audiences.unwrap_or_default());
+    let caller_namespaces = (!anonymous).then(|| {
+        let mut namespaces: Vec<String> = allow.iter().map(|rule| rule.namespace.clone()).collect();
+        namespaces.sort();
+        namespaces.dedup();
+        namespaces
+    });
+
+    let tools = spec.tools.clone().unwrap_or_default();
+    let probe = spec.probe.clone().unwrap_or_default();
+    let limits = spec.limits.clone().unwrap_or_default();
+    let at_least_one = |value: i32| usize::try_from(value.max(1)).unwrap_or(1);
+    let config = ServeConfig {
+        connector: ConnectorIdentity { namespace: namespace.clone(), name: name.clone(), uid: owner.uid.clone() },
+        platform: spec.platform.clone(),
+        tools: ToolsConfig {
+            mutations: tools.mutations.unwrap_or(Mutations::ReadOnly),
+            allow: tools.allow.unwrap_or_else(|| vec![NamePattern("*".into())]),
+            deny: tools.deny.unwrap_or_default(),
+            prefix: tools.prefix.unwrap_or_default(),
+        },
+        access: AccessConfig { anonymous, allow, audiences },
+        hosts: vec![
+            service.clone(),
+            format!("{service}.{namespace}"),
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.{}", settings.cluster_domain),
+        ],
+        operator: OperatorIdentity {
+            namespace: settings.operator_namespace.clone(),
+            service_account: settings.operator_service_account.clone(),
+        },
+        probe: ProbeConfig {
+            interval: probe.interval.unwrap_or(DEFAULT_PROBE_INTERVAL),
+            timeout: probe.timeout.unwrap_or(DEFAULT_PROBE_TIMEOUT),
+            failure_threshold: u32::try_from(probe.failure_threshold.unwrap_or(DEFAULT_FAILURE_THRESHOLD).max(1))
+                .unwrap_or(1),
+        },
+        limits: LimitsConfig {
+            call_timeout: limits.call_timeout.unwrap_or(DEFAULT_CALL_TIMEOUT),
+            max_concurrent_calls: at_least_one(limits.max_concurrent_calls.unwrap_or(DEFAULT_MAX_CONCURRENT_CALLS)),
+            max_result_bytes: at_least_one(limits.max_result_bytes.unwrap_or(DEFAULT_MAX_RESULT_BYTES)),
+        },
+        proxy: workload.proxy.clone(),
+    };
+    Ok(ValidatedConnector {
+        name,
+        namespace,
+        owner,
+        platform: platform.name(),
+        config,
+        platform_ca,
+        token_keys,
+        secret,
+        egress,
+        caller_namespaces,
+        workload,
+        suspended: spec.suspend.unwrap_or_default(),
+        outage: probe.outage.unwrap_or_default(),
+    })
+}
+
+fn validate_source(
+    connector: &McpConnector,
+    platform: &dyn Declaration,
+    endpoint: &Endpoint,
+    found: &Dereferenced,
+) -> Result<SecretMount, Rejection> {
+    let source_name = &connector.spec.credentials.name;
+    if let Some(problem) = &found.source_problem {
+        return Err(Rejection::new(
+            Reason::InvalidSpec,
+            format!("CredentialSource {source_name:?} does not fit its schema: {problem}"),
+        ));
+    }
+    let Some(source) = found.source.as_deref() else {
+        return Err(Rejection::new(
+            Reason::CredentialSourceNotFound,
+            format!(
+                "spec.credentials.name: there is no CredentialSource {source_name:?} in this namespace; create it, or \
+                 correct the name"
+            ),
+        ));
+    };
+    check_hosts(source, platform, endpoint)?;
+    let Some(secret) = &source.spec.secret else {
+        return Err(Rejection::new(
+            Reason::InvalidSpec,
+            format!("CredentialSource {source_name:?} names no source that this operator knows: set spec.secret"),
+        ));
+    };
+    let items: Option<BTreeMap<String, String>> =
+        secret.items.as_ref().map(|items| items.iter().map(|(field, key)| (field.clone(), key.0.clone())).collect());
+    let requirement = platform.requirement();
+    if let Some(items) = &items
+        && !requirement.is_met_by(&|field| items.contains_key(field))
+    {
+        return Err(Rejection::new(
+            Reason::CredentialFieldMissing,
+            format!(
+                "{} needs the field {}; CredentialSource {source_name:?} maps only {} in spec.secret.items",
+                platform.name(),
+                requirement.in_words(),
+                items.keys().cloned().collect::<Vec<_>>().join(", "),
+            ),
+        ));
+    }
+    Ok(SecretMount { name: secret.name.clone(), items })
+}
+
+fn check_hosts(source: &CredentialSource, platform: &dyn Declaration, endpoint: &Endpoint) -> Result<(), Rejection> {
+    if source.spec.hosts.iter().any(|host| host.covers(&endpoint.host, endpoint.port)) {
+        return Ok(());
+    }
+    let allowed: Vec<&str> = source.spec.hosts.iter().map(|host| host.0.as_str()).collect();
+    Err(Rejection::new(
+        Reason::HostNotAllowed,
+        format!(
+            "{} points to {}:{}, but CredentialSource {:?} allows its credentials to be sent to {} only; add the host to \
+             its spec.hosts, if that is meant",
+            platform.endpoint_field(),
+            endpoint.host,
+            endpoint.port,
+            source.name_any(),
+            allowed.join(", "),
+        ),
+    ))
+}
+
+fn validate_ca(platform: &dyn Declaration, config_map: Option<&ConfigMap>) -> Result<Option<String>, Rejection> {
+    let Some(bundle) = platform.ca_bundle() else { return Ok(None) };
+    let (name, key) = (&bundle.config_map.name, &bundle.config_map.key);
+    let reject = |problem: String| Err(Rejection::new(Reason::CaBundleInvalid, format!("caBundle: {problem}")));
+    let Some(config_map) = config_map else {
+        return reject(format!("there is no ConfigMap {name:?} in this namespace; create it, or correct the name"));
+    };
+    let Some(pem) = config_map.data.as_ref().and_then(|data| data.get(key)) else {
+        return reject(format!("ConfigMap {name:?} has no key {key:?}; add it, or correct caBundle.configMap.key"));
+    };
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        match certificate {
+            Ok(_) => count += 1,
+            Err(_) => {
+                return reject(format!(
+                    "key {key:?} of ConfigMap {name:?} is not well-formed PEM after {count} certificates"
+                ));
+            }
+        }
+    }
+    if count == 0 {
+        return reject(format!(
+            "key {key:?} of ConfigMap {name:?} holds no PEM certificate: it must have lines -----BEGIN CERTIFICATE-----"
+        ));
+    }
+    Ok(Some(pem.clone()))
+}
+
+fn resolve_access(allow: Option<Vec<AccessRule>>, anonymous: bool, namespace: &str) -> Vec<AccessRule> {
+    let everything = || Some(vec![NamePattern("*".into())]);
+    if anonymous {
+        return Vec::new();
+    }
+    match allow {
+        // Left out: every ServiceAccount of this namespace, with mutations where spec.tools offers any.
+        None => vec![AccessRule {
+            namespace: namespace.to_owned(),
+            service_account: "*".into(),
+            tools: everything(),
+            mutations: Some(true),
+        }],
+        Some(rules) => rules
+            .into_iter()
+            .map(|rule| AccessRule {
+                tools: rule.tools.or_else(everything),
+                mutations: Some(rule.mutations.unwrap_or_default()),
+                ..rule
+            })
+            .collect(),
+    }
+}
+
+fn plan_egress(
+    connector: &McpConnector,
+    endpoint: &Endpoint,
+    service: Option<&Service>,
+) -> Result<EgressPlan, Rejection> {
+    let network = connector.spec.network.clone().unwrap_or_default();
+    let mut targets = match network.egress.unwrap_or_default() {
+        Egress::Any => return Ok(EgressPlan::Any),
+        Egress::Cidrs => {
+            vec![EgressTarget::Cidrs { cidrs: network.cidrs.unwrap_or_default(), port: endpoint.port }]
+        }
+        Egress::Derived => vec![derive_target(endpoint, service)],
+    };
+    if let Some(proxy) = connector.spec.workload.as_ref().and_then(|workload| workload.proxy.as_ref()) {
+        let proxy = PlatformUrl(proxy.url.clone())
+            .endpoint(true, AddressPolicy::Cluster)
+            .map_err(|error| Rejection::new(Reason::InvalidSpec, format!("spec.workload.proxy.url: {error}")))?;
+        targets.push(EgressTarget::Outside { port: proxy.port });
+    }
+    Ok(EgressPlan::Targets(targets))
+}
+
+fn derive_target(endpoint: &Endpoint, service: Option<&Service>) -> EgressTarget {
+    let outside = EgressTarget::Outside { port: endpoint.port };
+    let Some(service) = service else { return outside };
+    let Some(spec) = &service.spec else { return outside };
+    let Some(port) = spec.ports.iter().flatten().find(|port| port.port == i32::from(endpoint.port)) else {
+        return outside;
+    };
+    let target = port.target_port.clone().unwrap_or(IntOrString::Int(port.port));
+    match (&spec.selector, service.namespace()) {
+        (Some(selector), Some(namespace)) if !selector.is_empty() => {
+            EgressTarget::Pods { namespace, selector: selector.clone(), port: target }
+        }
+        // A Service without a selector has endpoints that somebody else writes: any address, on the target's port.
+        _ => match target {
+            IntOrString::Int(number) => EgressTarget::Outside { port: u16::try_from(number).unwrap_or(endpoint.port) },
+            IntOrString::String(_) => outside,
+        },
+    }
+}

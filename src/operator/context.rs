@@ -1,0 +1,104 @@
+//! What every reconcile has at hand.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{Client, core::DeserializeGuard, core::PartialObjectMeta, runtime::events::Recorder};
+use tokio::sync::watch;
+
+use super::{
+    cache::Cache,
+    connector::{dereference::ReferenceCache, observe::Memory},
+    metrics::Metrics,
+};
+use crate::{
+    api::{CredentialSource, McpConnector},
+    server::config::TokenKeys,
+};
+
+/// Time that one request to the Kubernetes API may take. kube's own limits allow minutes.
+pub const API_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How the operator was started.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Image of the connectors' pods.
+    pub connector_image: String,
+    /// Its pull policy.
+    pub connector_image_pull_policy: String,
+    /// The one namespace to watch; all of them if none.
+    pub watch_namespace: Option<String>,
+    /// Namespace the operator runs in.
+    pub operator_namespace: String,
+    /// ServiceAccount the operator runs as.
+    pub operator_service_account: String,
+    /// Name of this replica of the operator.
+    pub instance: String,
+    /// Namespace whose pods may scrape the connectors' metrics.
+    pub monitoring_namespace: Option<String>,
+    /// The cluster's DNS domain.
+    pub cluster_domain: String,
+    /// Time between two questions to a connector's replicas; jitter only shortens it.
+    pub poll_interval: Duration,
+    /// Address of `/livez`, `/readyz` and `/metrics`.
+    pub address: std::net::SocketAddr,
+    /// File with the token that proves to connectors who the operator is.
+    pub token_file: std::path::PathBuf,
+    /// Reconciles at a time, of each kind.
+    pub concurrency: u16,
+}
+
+/// Everything that is watched.
+pub struct Caches {
+    /// The connectors. An object that doesn't fit the types is known as such, and can't stop the watch.
+    pub connectors: Cache<DeserializeGuard<McpConnector>>,
+    /// The credential sources.
+    pub sources: Cache<DeserializeGuard<CredentialSource>>,
+    /// Owned ServiceAccounts.
+    pub service_accounts: Cache<ServiceAccount>,
+    /// Owned ConfigMaps.
+    pub config_maps: Cache<ConfigMap>,
+    /// Owned Services.
+    pub services: Cache<Service>,
+    /// Owned NetworkPolicies.
+    pub network_policies: Cache<NetworkPolicy>,
+    /// Owned PodDisruptionBudgets.
+    pub pod_disruption_budgets: Cache<PodDisruptionBudget>,
+    /// Owned Deployments.
+    pub deployments: Cache<Deployment>,
+    /// ReplicaSets of owned Deployments: whose they are.
+    pub replica_sets: Cache<PartialObjectMeta<ReplicaSet>>,
+    /// Pods that say they are a connector's.
+    pub pods: Cache<Pod>,
+}
+
+/// What every reconcile has at hand.
+pub struct Context {
+    /// Kubernetes API.
+    pub client: Client,
+    /// How the operator was started.
+    pub settings: Settings,
+    /// What is watched.
+    pub caches: Caches,
+    /// Objects that specs refer to and that are not watched.
+    pub references: ReferenceCache,
+    /// The cluster's token keys; none before they were read.
+    pub token_keys: watch::Receiver<Option<TokenKeys>>,
+    /// HTTP client for the connectors' pods.
+    pub pods_http: reqwest::Client,
+    /// What the pods said last, by the connector's uid.
+    pub memory: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
+    /// Publishes Kubernetes Events.
+    pub recorder: Recorder,
+    /// Counts.
+    pub metrics: Metrics,
+}

@@ -1,0 +1,65 @@
+//! `/livez`, `/readyz` and `/metrics` of the operator.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use tokio_util::sync::CancellationToken;
+
+use super::health::WatchHealth;
+
+struct Answers {
+    health: WatchHealth,
+    registry: Arc<Registry>,
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// When the address can't be listened on.
+pub async fn serve(
+    address: SocketAddr,
+    health: WatchHealth,
+    registry: Arc<Registry>,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let router = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(Answers { health, registry }));
+    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+}
+
+async fn livez(State(answers): State<Arc<Answers>>) -> Response {
+    let stuck = answers.health.stuck();
+    if stuck.is_empty() {
+        return "ok\n".into_response();
+    }
+    let message = format!("the watches of {} make no progress\n", stuck.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, message).into_response()
+}
+
+async fn readyz(State(answers): State<Arc<Answers>>) -> Response {
+    let starting = answers.health.starting();
+    if starting.is_empty() {
+        return "ok\n".into_response();
+    }
+    let message = format!("the watches of {} have not listed their objects yet\n", starting.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, message).into_response()
+}
+
+async fn metrics(State(answers): State<Arc<Answers>>) -> Response {
+    let mut text = String::new();
+    if encode(&mut text, &answers.registry).is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
