@@ -62,16 +62,16 @@ fn header(name: &str, declaration: &dyn Declaration, credentials: &str) -> Strin
         .take(1)
         .flat_map(|fields| fields.iter().map(|field| format!("--from-file={0}=./{0}", field.name)))
         .collect();
-    let mut text = format!(
+    let secret = format!(
         "# A connector to {name}, with the credentials that it calls {name} with. The Secret is made apart, and may come \
          later:\n#   kubectl create secret generic {credentials} {}\n",
         fields.join(" "),
     );
-    if let Some(bundle) = declaration.ca_bundle() {
+    let bundle = declaration.ca_bundle().map(|bundle| {
         let map = &bundle.config_map;
-        text += &format!("# So is the CA bundle:\n#   kubectl create configmap {} --from-file={}\n", map.name, map.key);
-    }
-    text
+        format!("# So is the CA bundle:\n#   kubectl create configmap {} --from-file={}\n", map.name, map.key)
+    });
+    [secret, bundle.unwrap_or_default()].concat()
 }
 
 fn source_for(name: &'static str, declaration: &dyn Declaration, credentials: &str) -> Result<CredentialSource, Error> {

@@ -104,3 +104,6 @@ fn metadata(connector: &ValidatedConnector) -> ObjectMeta {
         ..ObjectMeta::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

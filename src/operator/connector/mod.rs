@@ -7,6 +7,8 @@ pub mod dereference;
 mod difference;
 pub mod observe;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod validate;
 
 use std::{sync::Arc, time::Duration};

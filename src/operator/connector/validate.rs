@@ -397,3 +397,6 @@ fn derive_target(endpoint: &Endpoint, service: Option<&Service>) -> EgressTarget
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+use super::*;
+use crate::operator::connector::testing::{MINIMAL, settings, validated};
+
+/// The whole of what a connector owns, as files that can be read and reviewed.
+#[test]
+fn snapshots() {
+    let connector = validated(&format!(
+        "{MINIMAL}\nworkload: {{replicas: 2, labels: {{team: red}}, annotations: {{note: hello}}, priorityClassName: high}}"
+    ));
+    let resources = build(&connector, &settings()).unwrap();
+    insta::assert_yaml_snapshot!("service_account", resources.service_account);
+    insta::assert_yaml_snapshot!("config_map", resources.config_map);
+    insta::assert_yaml_snapshot!("network_policy", resources.network_policy);
+    insta::assert_yaml_snapshot!("service", resources.service);
+    insta::assert_yaml_snapshot!("pod_disruption_budget", resources.pod_disruption_budget);
+    insta::assert_yaml_snapshot!("deployment", resources.deployment);
+}
+
+fn deployment(extra: &str) -> Deployment {
+    build(&validated(&format!("{MINIMAL}\n{extra}")), &settings()).unwrap().deployment
+}
+
+#[test]
+fn replicas_are_left_alone_when_unset_and_zero_when_suspended() {
+    assert_eq!(deployment("").spec.unwrap().replicas, None);
+    assert_eq!(deployment("workload: {replicas: 3}").spec.unwrap().replicas, Some(3));
+    assert_eq!(deployment("suspend: true").spec.unwrap().replicas, Some(0));
+}
+
+#[test]
+fn one_replica_has_no_disruption_budget() {
+    let budget = |extra: &str| {
+        build(&validated(&format!("{MINIMAL}\n{extra}")), &settings()).unwrap().pod_disruption_budget.is_some()
+    };
+    assert!(!budget(""));
+    assert!(!budget("workload: {replicas: 1}"));
+    assert!(budget("workload: {replicas: 2}"));
+    assert!(!budget("workload: {replicas: 2}\nsuspend: true"));
+}
+
+#[test]
+fn only_what_the_server_reads_rolls_the_pods() {
+    let digest = |extra: &str| build(&validated(&format!("{MINIMAL}\n{extra}")), &settings()).unwrap().config_digest;
+    let plain = digest("");
+    assert_eq!(digest("workload: {replicas: 5}"), plain);
+    assert_eq!(digest("network: {egress: Any}"), plain);
+    assert_ne!(digest("tools: {prefix: a_}"), plain);
+
+    let mut other_keys = validated(MINIMAL);
+    other_keys.token_keys.issuer = "https://other.example.com".into();
+    let resources = build(&other_keys, &settings()).unwrap();
+    assert_eq!(resources.config_digest, plain, "rotated token keys are read without a restart");
+}
+
+#[test]
+fn a_label_of_the_operator_can_not_be_replaced() {
+    let mut connector = validated(MINIMAL);
+    connector.workload.labels =
+        Some([(LABEL_CONNECTOR.to_owned(), crate::api::connector::LabelValue("another".into()))].into());
+    let deployment = build(&connector, &settings()).unwrap().deployment;
+    let labels = deployment.spec.unwrap().template.metadata.unwrap().labels.unwrap();
+    assert_eq!(labels[LABEL_CONNECTOR], "tresor");
+}

@@ -1,0 +1,138 @@
+use super::*;
+use crate::operator::connector::testing::{CERTIFICATE, MINIMAL, check, config_map, found, service, source, validated};
+use std::sync::Arc;
+
+fn rejection(spec: &str, found: &Dereferenced) -> (Reason, String) {
+    let rejection = check(spec, found).unwrap_err();
+    (rejection.reason, rejection.message)
+}
+
+#[test]
+fn a_minimal_connector_gets_every_default() {
+    let connector = validated(MINIMAL);
+    let config = &connector.config;
+    assert_eq!(config.tools.mutations, Mutations::ReadOnly);
+    assert_eq!(config.tools.allow, [NamePattern("*".into())]);
+    assert_eq!(config.probe.interval, ApiDuration::from_secs(30));
+    assert_eq!(config.probe.failure_threshold, 2);
+    assert_eq!(config.limits.max_result_bytes, 262_144);
+    assert_eq!(config.access.audiences[0], "http://mcp-tresor.team.svc:8080/mcp");
+    assert_eq!(
+        config.hosts,
+        ["mcp-tresor", "mcp-tresor.team", "mcp-tresor.team.svc", "mcp-tresor.team.svc.cluster.local"]
+    );
+    let rule = &config.access.allow[0];
+    assert_eq!((rule.namespace.as_str(), rule.service_account.as_str(), rule.mutations), ("team", "*", Some(true)));
+    assert_eq!(connector.caller_namespaces, Some(vec!["team".to_owned()]));
+    assert_eq!(connector.egress, EgressPlan::Targets(vec![EgressTarget::Outside { port: 8200 }]));
+    assert_eq!(connector.secret.items, Some([("token".to_owned(), "vault".to_owned())].into()));
+}
+
+#[test]
+fn the_configuration_survives_its_file() {
+    let config = validated(MINIMAL).config;
+    let read: ServeConfig = serde_json::from_str(&config.to_json().unwrap()).unwrap();
+    assert_eq!(read, config);
+}
+
+#[test]
+fn an_access_list_takes_away_what_it_does_not_give() {
+    let nobody = validated(&format!("{MINIMAL}\naccess: {{allow: []}}"));
+    assert!(nobody.config.access.allow.is_empty());
+    assert_eq!(nobody.caller_namespaces, Some(vec![]));
+
+    let one = validated(&format!("{MINIMAL}\naccess: {{allow: [{{namespace: agents, serviceAccount: triage}}]}}"));
+    assert_eq!(one.config.access.allow[0].mutations, Some(false));
+    assert_eq!(one.caller_namespaces, Some(vec!["agents".to_owned()]));
+
+    let everyone = validated(&format!("{MINIMAL}\naccess: {{anonymous: true}}"));
+    assert!(everyone.config.access.anonymous && everyone.caller_namespaces.is_none());
+}
+
+#[test]
+fn what_a_person_must_mend_is_named() {
+    let other_host = Dereferenced {
+        source: Some(Arc::new(source("{hosts: [other.example.com], secret: {name: keys}}"))),
+        ..found()
+    };
+    let (reason, message) = rejection(MINIMAL, &other_host);
+    assert_eq!(reason, Reason::HostNotAllowed);
+    assert!(message.contains("vault.example.com:8200") && message.contains("other.example.com"), "{message}");
+    assert!(message.contains("spec.platform.vault.url") && message.contains("spec.hosts"), "{message}");
+
+    let no_source = Dereferenced { source: None, ..found() };
+    let (reason, message) = rejection(MINIMAL, &no_source);
+    assert_eq!(reason, Reason::CredentialSourceNotFound);
+    assert!(message.contains("\"reader\""), "{message}");
+
+    let wrong_fields = Dereferenced {
+        source: Some(Arc::new(source("{hosts: [vault.example.com], secret: {name: keys, items: {password: p}}}"))),
+        ..found()
+    };
+    let (reason, message) = rejection(MINIMAL, &wrong_fields);
+    assert_eq!(reason, Reason::CredentialFieldMissing);
+    assert!(message.contains("token") && message.contains("password"), "{message}");
+
+    let metadata = MINIMAL.replace("vault.example.com:8200", "169.254.169.254");
+    let (reason, message) = rejection(&metadata, &found());
+    assert_eq!(reason, Reason::InvalidSpec);
+    assert!(message.contains("link-local"), "{message}");
+}
+
+#[test]
+fn the_first_keys_of_the_cluster_are_waited_for() {
+    let (reason, _) = rejection(MINIMAL, &Dereferenced { token_keys: None, ..found() });
+    assert_eq!(reason, Reason::Starting);
+}
+
+#[test]
+fn a_ca_bundle_is_pem_or_says_why_not() {
+    let spec = "platform: {vault: {url: 'https://vault.example.com', caBundle: {configMap: {name: corp, key: ca.crt}}}}\n\
+                credentials: {name: reader}";
+    for (map, part) in [
+        (None, "no ConfigMap \"corp\""),
+        (Some(config_map("other", CERTIFICATE)), "no key \"ca.crt\""),
+        (Some(config_map("ca.crt", "MIIB")), "no PEM certificate"),
+        (
+            Some(config_map("ca.crt", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n")),
+            "not well-formed",
+        ),
+        (
+            Some(config_map("ca.crt", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n")),
+            "no PEM certificate",
+        ),
+    ] {
+        let (reason, message) = rejection(spec, &Dereferenced { ca_config_map: map, ..found() });
+        assert_eq!(reason, Reason::CaBundleInvalid);
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let good = Dereferenced { ca_config_map: Some(config_map("ca.crt", CERTIFICATE)), ..found() };
+    assert_eq!(check(spec, &good).unwrap().platform_ca.as_deref(), Some(CERTIFICATE));
+}
+
+#[test]
+fn egress_follows_the_platform() {
+    let in_cluster = Dereferenced {
+        platform_service: Some(service(
+            "{metadata: {name: vault, namespace: vault}, spec: {selector: {app: vault}, ports: [{port: 8200, targetPort: api}]}}",
+        )),
+        ..found()
+    };
+    assert_eq!(
+        check(MINIMAL, &in_cluster).unwrap().egress,
+        EgressPlan::Targets(vec![EgressTarget::Pods {
+            namespace: "vault".into(),
+            selector: [("app".to_owned(), "vault".to_owned())].into(),
+            port: IntOrString::String("api".into()),
+        }])
+    );
+    let narrowed = validated(&format!("{MINIMAL}\nnetwork: {{egress: CIDRs, cidrs: [192.0.2.0/24]}}"));
+    assert_eq!(
+        narrowed.egress,
+        EgressPlan::Targets(vec![EgressTarget::Cidrs { cidrs: vec!["192.0.2.0/24".into()], port: 8200 }])
+    );
+    assert_eq!(validated(&format!("{MINIMAL}\nnetwork: {{egress: Any}}")).egress, EgressPlan::Any);
+    let proxied = validated(&format!("{MINIMAL}\nworkload: {{proxy: {{url: 'http://proxy.example.com:3128'}}}}"));
+    let EgressPlan::Targets(targets) = proxied.egress else { panic!("no targets") };
+    assert!(targets.contains(&EgressTarget::Outside { port: 3128 }), "{targets:?}");
+}
