@@ -127,7 +127,8 @@ where
     let mut writer = Writer::<K>::new(());
     let cache = Cache { store: writer.as_reader(), written: Arc::default() };
     let written = Arc::clone(&cache.written);
-    let progress = health.register(kind);
+    health.register(kind, K::plural(&()).into_owned());
+    let health = health.clone();
     tasks.spawn(async move {
         let mut events =
             watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear()).boxed();
@@ -136,13 +137,12 @@ where
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
-                    progress.failed();
                     warn!(kind, error = %root_cause(&error), "watch failed; it is tried again");
                     continue;
                 }
             };
-            progress.moved();
             writer.apply_watcher_event(&event);
+            health.moved(kind, matches!(event, watcher::Event::InitDone));
             match &event {
                 watcher::Event::Apply(object) => notify(Notice::Changed(object)),
                 watcher::Event::Delete(object) => {

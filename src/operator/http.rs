@@ -1,6 +1,9 @@
 //! `/livez`, `/readyz` and `/metrics` of the operator.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError},
+};
 
 use axum::{
     Router,
@@ -9,14 +12,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use prometheus_client::encoding::text::encode;
 use tokio_util::sync::CancellationToken;
 
-use super::health::WatchHealth;
+use super::{health::WatchHealth, metrics::SharedRegistry};
 
 struct Answers {
     health: WatchHealth,
-    registry: Arc<Registry>,
+    registry: SharedRegistry,
 }
 
 /// Serves until `shutdown`.
@@ -26,7 +29,7 @@ struct Answers {
 pub async fn serve(
     address: SocketAddr,
     health: WatchHealth,
-    registry: Arc<Registry>,
+    registry: SharedRegistry,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind(address).await?;
@@ -58,7 +61,8 @@ async fn readyz(State(answers): State<Arc<Answers>>) -> Response {
 
 async fn metrics(State(answers): State<Arc<Answers>>) -> Response {
     let mut text = String::new();
-    if encode(&mut text, &answers.registry).is_err() {
+    let registry = answers.registry.lock().unwrap_or_else(PoisonError::into_inner);
+    if encode(&mut text, &registry).is_err() {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()

@@ -1,7 +1,10 @@
 //! The operator's metrics, under the names that dashboards for controllers know (controller-runtime's), and the state of
 //! every connector's conditions.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use kube::{ResourceExt, core::DeserializeGuard, runtime::reflector::Store};
 use prometheus_client::{
@@ -58,8 +61,8 @@ impl Metrics {
         self.seconds.get_or_create(&ByController { controller }).observe(took.as_secs_f64());
     }
 
-    /// A registry with everything the operator tells.
-    pub fn registry(&self, connectors: Store<DeserializeGuard<McpConnector>>, health: WatchHealth) -> Arc<Registry> {
+    /// A registry with what every replica tells.
+    pub fn registry(&self, health: WatchHealth) -> SharedRegistry {
         let mut registry = Registry::default();
         registry.register("controller_runtime_reconcile", "Reconciles by their result", self.total.clone());
         registry.register("controller_runtime_reconcile_errors", "Reconciles that failed", self.errors.clone());
@@ -68,10 +71,17 @@ impl Metrics {
             "Time that reconciles took",
             self.seconds.clone(),
         );
-        registry.register_collector(Box::new(Conditions(connectors)));
         registry.register_collector(Box::new(Watches(health)));
-        Arc::new(registry)
+        Arc::new(Mutex::new(registry))
     }
+}
+
+/// A registry to which the leader adds.
+pub type SharedRegistry = Arc<Mutex<Registry>>;
+
+/// Adds what only the leader knows: the conditions of the connectors it watches.
+pub fn register_conditions(registry: &SharedRegistry, connectors: Store<DeserializeGuard<McpConnector>>) {
+    registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(Conditions(connectors)));
 }
 
 /// The state of every connector's conditions, taken from the watched objects, so that it can't differ from the status.

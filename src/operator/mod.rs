@@ -13,6 +13,7 @@ pub mod credential_source;
 mod events;
 pub mod health;
 mod http;
+pub mod lease;
 pub mod metrics;
 mod token_keys;
 
@@ -36,6 +37,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
+    client::ClientBuilder,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         controller::{self, Action, applier},
@@ -56,6 +58,7 @@ use self::{
     cache::{Cache, Notice, root_cause, watch as watch_kind},
     context::{Caches, Context, Settings},
     health::WatchHealth,
+    lease::{Candidate, Fence},
     metrics::Metrics,
 };
 use crate::api::{CredentialSource, FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, McpConnector};
@@ -78,12 +81,15 @@ pub enum Error {
     /// The health endpoints can't be served.
     #[error("failed to serve the health endpoints")]
     Serve(#[source] std::io::Error),
+    /// Another replica is the leader now, or the Lease couldn't be renewed in time.
+    #[error("this replica is no longer the leader")]
+    LeaseLost,
     /// A task ended that never should.
     #[error("the task {0} ended")]
     TaskEnded(String),
 }
 
-/// Runs the operator until `shutdown`.
+/// Runs the operator until `shutdown`: serves its health endpoints at once, and leads as soon as it holds the Lease.
 ///
 /// # Errors
 /// When it can't start, or a part of it ends that never should: the process should then be started anew.
@@ -91,7 +97,16 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let mut config = Config::infer().await.map_err(|source| Error::InferConfig(Box::new(source)))?;
     // kube's own retries may hold one call for minutes; every call here has a deadline, and reconciles are tried again.
     config.default_retry = false;
-    let client = Client::try_from(config).map_err(|source| Error::Client(Box::new(source)))?;
+    let make_client = |source| Error::Client(Box::new(source));
+    let (fence, health) = (Fence::default(), WatchHealth::default());
+    let client = ClientBuilder::try_from(config.clone()).map_err(make_client)?.with_layer(&fence).build();
+    // The Lease is what opens the fence, so its own requests go around it.
+    let candidate = Candidate::new(
+        Client::try_from(config).map_err(make_client)?,
+        &settings.operator_namespace,
+        settings.instance.clone(),
+        fence,
+    );
     let pods_http = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -101,24 +116,51 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         .build()
         .map_err(Error::PodsClient)?;
 
-    let health = WatchHealth::default();
+    let metrics = Metrics::default();
+    let registry = metrics.registry(health.clone());
+    let address = settings.address;
+    info!(%address, version = env!("CARGO_PKG_VERSION"), "operator started");
+    tokio::select! {
+        () = shutdown.cancelled() => {
+            info!("operator stopping");
+            candidate.release().await;
+            Ok(())
+        }
+        served = http::serve(address, health.clone(), registry.clone(), shutdown.clone()) => served.map_err(Error::Serve),
+        ended = async {
+            candidate.acquire().await;
+            tokio::select! {
+                () = candidate.hold() => Error::LeaseLost,
+                ended = lead(client, settings, pods_http, health, metrics, &registry) => ended,
+            }
+        } => Err(ended),
+    }
+}
+
+/// What the leader does, for as long as it is the leader.
+async fn lead(
+    client: Client,
+    settings: Settings,
+    pods_http: reqwest::Client,
+    health: WatchHealth,
+    metrics: Metrics,
+    registry: &metrics::SharedRegistry,
+) -> Error {
     let (connector_queue, connector_requests) = mpsc::unbounded_channel();
     let (source_queue, source_requests) = mpsc::unbounded_channel();
     let mut watches = JoinSet::new();
     let caches = start_watches(&mut watches, &client, &settings, &health, &connector_queue, &source_queue);
+    let (connectors, sources) = (caches.connectors.store(), caches.sources.store());
+    metrics::register_conditions(registry, connectors.clone());
 
     let (keys_sender, token_keys) = watch::channel(None);
-    let (connectors, sources) = (caches.connectors.store(), caches.sources.store());
     let mut tasks = JoinSet::new();
     tasks.spawn(named("token keys", {
-        let (client, connectors, queue) = (client.clone(), connectors.clone(), connector_queue.clone());
-        async move { token_keys::follow(client, keys_sender, || enqueue_all(&connectors, &queue)).await }
+        let (client, connectors) = (client.clone(), connectors.clone());
+        async move { token_keys::follow(client, keys_sender, || enqueue_all(&connectors, &connector_queue)).await }
     }));
-
-    let metrics = Metrics::default();
-    let registry = metrics.registry(connectors.clone(), health.clone());
     let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: Some(settings.instance.clone()) };
-    let (address, concurrency) = (settings.address, settings.concurrency);
+    let concurrency = settings.concurrency;
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
         client,
@@ -144,21 +186,13 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     ));
     tasks.spawn(named(
         "credential sources",
-        run_controller(credential_source::reconcile, context, sources, source_requests, concurrency, health.clone()),
+        run_controller(credential_source::reconcile, context, sources, source_requests, concurrency, health),
     ));
-
-    info!(address = %address, version = env!("CARGO_PKG_VERSION"), "operator started");
+    // None of them ever ends by itself; the first that does takes the process with it.
     tokio::select! {
-        () = shutdown.cancelled() => {
-            info!("operator stopping");
-            Ok(())
-        }
-        served = http::serve(address, health, registry, shutdown.clone()) => served.map_err(Error::Serve),
-        Some(ended) = tasks.join_next() => {
-            Err(Error::TaskEnded(ended.map_or_else(|error| error.to_string(), str::to_owned)))
-        }
+        Some(ended) = tasks.join_next() => Error::TaskEnded(ended.map_or_else(|error| error.to_string(), str::to_owned)),
         Some(ended) = watches.join_next() => {
-            Err(Error::TaskEnded(ended.map_or_else(|error| error.to_string(), |kind| format!("watch of {kind}"))))
+            Error::TaskEnded(ended.map_or_else(|error| error.to_string(), |kind| format!("watch of {kind}")))
         }
     }
 }
