@@ -1,0 +1,86 @@
+# Every target that does something names each of its steps and how long it took, and stops at the first that fails.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+STEP := e2e/checks/step
+TOOL := e2e/checks/tool
+
+##@ See it work
+
+.PHONY: demo
+demo: ## Show the product on a cluster on this machine
+	@e2e/demo/run
+
+##@ Check it
+
+.PHONY: test
+test: check e2e ## Everything: check, then e2e
+
+.PHONY: check
+check: check-fmt check-clippy check-unit check-doc check-generated check-deny check-manifests ## Everything that needs no cluster
+
+.PHONY: check-fmt
+check-fmt: ## The code is formatted
+	@$(STEP) "format" cargo fmt --check
+
+.PHONY: check-clippy
+check-clippy: ## The linter finds nothing
+	@$(STEP) "clippy" cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: check-unit
+check-unit: ## Unit tests pass
+	@$(STEP) "unit tests" cargo test --locked
+
+.PHONY: check-doc
+check-doc: ## Documentation builds without a warning
+	@$(STEP) "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+.PHONY: check-generated
+check-generated: ## Generated files are what `make generate` would write
+	@$(STEP) "generated files" e2e/checks/generate --check
+
+.PHONY: check-deny
+check-deny: ## Dependencies have allowed licences and sources, and no known vulnerability
+	@$(STEP) "licences, bans and sources" $(TOOL) cargo-deny --locked check --hide-inclusion-graph \
+		-D unmatched-skip -D unnecessary-skip licenses bans sources
+	@$(STEP) "advisories" e2e/checks/advisories
+
+.PHONY: check-manifests
+check-manifests: ## Charts and kustomize manifests render, agree and ask for no more than is written down
+	@$(STEP) "charts and manifests" $(TOOL) python -m pytest -m "not cluster" e2e/checks
+
+.PHONY: e2e
+e2e: ## Stories on a real cluster; e2e/run says what can be set
+	@e2e/run
+
+##@ Build it
+
+.PHONY: generate
+generate: ## Write crds/, the chart's copy of them and config/samples
+	@$(STEP) "generate" e2e/checks/generate
+
+.PHONY: image
+image: ## Build the image as an OCI archive in build/; PROFILE=quick for a quicker build
+	@$(STEP) "image" e2e/image/build
+
+.PHONY: cluster-up
+cluster-up: ## Start the test cluster
+	@$(STEP) "cluster up" e2e/cluster/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## Stop the test cluster and leave nothing of it behind
+	@$(STEP) "cluster down" e2e/cluster/cluster down
+
+.PHONY: clean
+clean: ## Remove what was built in this folder
+	@$(STEP) "clean" bash -c 'cargo clean && rm -rf build && find e2e -name __pycache__ -prune -exec rm -rf {} +'
+
+.PHONY: help
+help:
+	@awk 'BEGIN { FS = ":.*## "; print "Usage: make TARGET" } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,206 @@
+"""The charts as such: they render with every combination of values, refuse wrong ones, and say what is true."""
+
+import itertools
+import json
+import re
+import tomllib
+
+import pytest
+import yaml
+from rendering import (
+    CHART,
+    CRD_CHART,
+    IMAGE,
+    ROOT,
+    VARIANTS,
+    Manifest,
+    RenderError,
+    merged,
+    of_kind,
+    parse,
+    render,
+    render_crds,
+    render_text,
+    tool,
+)
+
+
+@pytest.mark.parametrize("chart", [CHART, CRD_CHART], ids=lambda chart: chart.name)
+def test_lint(chart) -> None:
+    values = IMAGE if chart == CHART else {}
+    tool("helm", "lint", "--strict", "--values", "-", chart, stdin=json.dumps(values))
+
+
+def test_versions_are_in_lockstep() -> None:
+    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+    for chart in (CHART, CRD_CHART):
+        metadata = yaml.safe_load((chart / "Chart.yaml").read_text())
+        assert (metadata["version"], metadata["appVersion"]) == (version, version), chart.name
+    kustomization = yaml.safe_load((ROOT / "config/default/kustomization.yaml").read_text())
+    assert [image["newTag"] for image in kustomization["images"]] == [version]
+    assert kustomization["labels"][0]["pairs"] == {"app.kubernetes.io/version": version}
+    assert f'org.opencontainers.image.version="{version}"' in (ROOT / "Containerfile").read_text()
+
+
+SWITCHES = {
+    "watchNamespace": ("", "ci-agents"),
+    "monitoringNamespace": ("", "monitoring"),
+    "networkPolicy": ({"enabled": True}, {"enabled": False}),
+    "podMonitor": ({"enabled": False}, {"enabled": True}),
+    "serviceAccount": ({"create": True}, {"create": False, "name": "robot"}),
+}
+
+
+def test_every_combination_of_switches_renders() -> None:
+    for choice in itertools.product(*SWITCHES.values()):
+        values = dict(zip(SWITCHES, choice, strict=True))
+        manifests = render(values)
+        assert_sound(manifests)
+        kinds = [manifest["kind"] for manifest in manifests]
+        assert kinds.count("NetworkPolicy") == values["networkPolicy"]["enabled"]
+        assert kinds.count("PodMonitor") == 2 * values["podMonitor"]["enabled"]
+        assert kinds.count("ServiceAccount") == values["serviceAccount"]["create"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_renders(variant: str) -> None:
+    assert_sound(render(VARIANTS[variant]))
+
+
+def test_long_release_names_make_valid_names() -> None:
+    assert_sound(render({"podMonitor": {"enabled": True}}, release="r" * 53))
+
+
+def assert_sound(manifests: list[Manifest]) -> None:
+    identities = set()
+    for manifest in manifests:
+        metadata = manifest["metadata"]
+        assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", metadata["name"]), metadata["name"]
+        assert ("namespace" in metadata) != manifest["kind"].startswith("Cluster"), manifest["kind"]
+        identities.add((manifest["kind"], metadata.get("namespace"), metadata["name"]))
+        assert not holds_null(manifest), f"{manifest['kind']} has a key without a value"
+    assert len(identities) == len(manifests)
+
+
+def holds_null(value: object) -> bool:
+    match value:
+        case dict():
+            return any(map(holds_null, value.values()))
+        case list():
+            return any(map(holds_null, value))
+        case _:
+            return value is None
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"watchNamespaces": ["a"]}, "watchNamespaces"),
+        ({"replicas": 2}, "replicas"),
+        ({"image": {"repo": "x"}}, "repo"),
+        ({"image": {"repository": "registry/name@sha256:1"}}, "image/repository"),
+        ({"image": {"digest": "latest"}}, "image/digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "image/pullPolicy"),
+        ({"watchNamespace": "Not A Name"}, "watchNamespace"),
+        ({"monitoringNamespace": ["monitoring"]}, "monitoringNamespace"),
+        ({"pollInterval": "15"}, "pollInterval"),
+        ({"pollInterval": 15}, "pollInterval"),
+        ({"pollInterval": "500ms"}, "pollInterval"),
+        ({"pollInterval": "301s"}, "pollInterval"),
+        ({"logLevel": "loud"}, "logLevel"),
+        ({"logLevel": "info,kube=loud"}, "logLevel"),
+        ({"logFormat": "xml"}, "logFormat"),
+        ({"fullnameOverride": "1st"}, "fullnameOverride"),
+        ({"podLabels": {"app.kubernetes.io/name": "mine"}}, "podLabels"),
+        ({"podAnnotations": {"a": 1}}, "podAnnotations"),
+        ({"networkPolicy": {"apiServerPorts": []}}, "apiServerPorts"),
+        ({"networkPolicy": {"apiServerPorts": [70000]}}, "apiServerPorts"),
+        ({"imagePullSecrets": ["pull"]}, "imagePullSecrets"),
+        ({"serviceAccount": {"create": "no"}}, "serviceAccount/create"),
+        ({"serviceAccount": {"create": False}}, "serviceAccount.name is required"),
+        ({"resources": {"memory": "1Gi"}}, "memory"),
+        ({"podMonitor": {"enabled": "yes"}}, "podMonitor/enabled"),
+    ],
+    ids=json.dumps,
+)
+def test_wrong_values_are_refused(values: Manifest, complaint: str) -> None:
+    with pytest.raises(RenderError) as refusal:
+        render(values)
+    assert complaint in str(refusal.value)
+
+
+def test_the_image_has_to_be_named() -> None:
+    with pytest.raises(RenderError, match="image.repository is required"):
+        render_text(CHART, {})
+
+
+def test_charts_can_be_dependencies_of_another() -> None:
+    render({"global": {"any": "thing"}})
+    render_crds({"global": {"any": "thing"}})
+
+
+@pytest.mark.parametrize("chart", [CHART, CRD_CHART], ids=lambda chart: chart.name)
+def test_schema_and_defaults_name_the_same_values(chart) -> None:
+    schema = json.loads((chart / "values.schema.json").read_text())
+    described = {name for name, *_ in schema_leaves(schema, ())}
+    defaults = set(default_leaves(yaml.safe_load((chart / "values.yaml").read_text()), described, ()))
+    assert described - {("global",)} == defaults
+
+
+def test_readme_lists_every_value() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    rows = ["| Value | Default | Meaning |", "|---|---|---|"]
+    for path, description in schema_leaves(schema, ()):
+        if path != ("global",):
+            value = defaults
+            for key in path:
+                value = value[key]
+            rows.append(f"| `{'.'.join(path)}` | `{json.dumps(value)}` | {description} |")
+    table = "\n".join(rows)
+    assert table in (CHART / "README.md").read_text(), f"the table in {CHART.name}/README.md must be:\n{table}"
+
+
+def schema_leaves(schema: Manifest, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
+    leaves = []
+    for key, entry in schema["properties"].items():
+        assert entry["description"].endswith("."), f"{key} has no description"
+        if "properties" in entry:
+            assert entry["additionalProperties"] is False, key
+            leaves += schema_leaves(entry, (*path, key))
+        else:
+            leaves.append(((*path, key), entry["description"]))
+    return leaves
+
+
+def default_leaves(value: Manifest, known: set[tuple[str, ...]], path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    if path in known or not isinstance(value, dict):
+        return [path]
+    return [leaf for key, entry in value.items() for leaf in default_leaves(entry, known, (*path, key))]
+
+
+def test_crd_chart_holds_the_definitions_as_they_are() -> None:
+    expected = {}
+    for file in (ROOT / "crds").glob("*.yaml"):
+        (definition,) = parse(file.read_text())
+        if definition["kind"] == "CustomResourceDefinition":
+            expected[definition["metadata"]["name"]] = definition["spec"]
+    rendered = of_kind(render_crds(), "CustomResourceDefinition")
+    assert {definition["metadata"]["name"]: definition["spec"] for definition in rendered} == expected
+    assert set(expected) == {"credentialsources.mcp-connectors.io", "mcpconnectors.mcp-connectors.io"}
+
+
+def test_removing_the_crd_chart_keeps_the_definitions() -> None:
+    for definition in of_kind(render_crds({"annotations": {"example.com/a": "b"}}), "CustomResourceDefinition"):
+        assert definition["metadata"]["annotations"] == {
+            "helm.sh/resource-policy": "keep",
+            "argocd.argoproj.io/sync-options": "Prune=false,ServerSideApply=true",
+            "example.com/a": "b",
+        }
+
+
+def test_notes_say_what_is_missing() -> None:
+    values = merged(IMAGE, {"podMonitor": {"enabled": True}})
+    text = tool("helm", "install", "x", CHART, "--dry-run=client", "--values", "-", stdin=json.dumps(values))
+    assert "mcp-connectors-crds" in text
+    assert "the network policies let no scrape through" in text
