@@ -140,8 +140,7 @@ impl Request {
     /// [`RequestError::Build`] when the value is not JSON.
     pub fn json(mut self, body: &impl Serialize, content_type: Option<&'static str>) -> Result<Self, RequestError> {
         self.body = Some(Bytes::from(serde_json::to_vec(body).map_err(|_| RequestError::Build)?));
-        self.headers
-            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type.unwrap_or("application/json")));
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type.unwrap_or("application/json")));
         Ok(self)
     }
 
@@ -164,7 +163,10 @@ pub struct Response {
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Response").field("status", &self.status).field("bytes", &self.body.len()).finish_non_exhaustive()
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 
