@@ -111,7 +111,7 @@ impl Request {
 
     /// Adds a query parameter.
     #[must_use]
-    pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl ToString) -> Self {
+    pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: &impl ToString) -> Self {
         self.query.push((name.into(), value.to_string()));
         self
     }

@@ -137,7 +137,7 @@ impl Call {
 
     /// `LIST`, in its form as a `GET` with `list=true`, which proxies let through that don't know Vault's method.
     pub(super) fn list(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let mut call = Self::new(Method::GET, path).query("list", "true");
+        let mut call = Self::new(Method::GET, path).query("list", &true);
         if call.segments.last().is_some_and(|last| !last.is_empty()) {
             call.segments.push(String::new());
         }
@@ -160,7 +160,7 @@ impl Call {
     }
 
     /// Adds a query parameter.
-    pub(super) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(super) fn query(mut self, name: &'static str, value: &impl ToString) -> Self {
         self.query.push((name, value.to_string()));
         self
     }

@@ -26,6 +26,7 @@
 
 mod client;
 mod error;
+mod names;
 mod paths;
 mod permission;
 mod probe;
@@ -81,7 +82,7 @@ impl Vault {
     ///
     /// # Errors
     /// When the URL, the namespace, the CA bundle or the proxy can't be used.
-    pub fn connect(spec: VaultSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
+    pub fn connect(spec: &VaultSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         let PlatformEnvironment { credentials, ca_pem, addresses, proxy } = environment;
         let endpoint = spec.endpoint(addresses).map_err(ConnectError::Endpoint)?;
         let outbound =

@@ -152,16 +152,15 @@ pub(super) fn segments(argument: &'static str, text: &str) -> Result<Vec<String>
 /// When the path is not well-formed, no mount fits, or the mount is no KV engine.
 pub(super) fn locate(mounts: &Mounts, path: &str, mount: Option<&str>) -> Result<Location, ToolError> {
     let path = segments("path", path)?;
-    let (mount, rest) = match mount {
-        Some(mount) => (segments("mount", mount)?.join("/"), path),
-        None => {
-            let longest = (1..=path.len()).rev().find_map(|count| {
-                let (candidate, rest) = path.split_at_checked(count)?;
-                let candidate = candidate.join("/");
-                mounts.secret.contains_key(&candidate).then(|| (candidate, rest.to_vec()))
-            });
-            longest.ok_or_else(|| no_mount("path"))?
-        }
+    let (mount, rest) = if let Some(mount) = mount {
+        (segments("mount", mount)?.join("/"), path)
+    } else {
+        let longest = (1..=path.len()).rev().find_map(|count| {
+            let (candidate, rest) = path.split_at_checked(count)?;
+            let candidate = candidate.join("/");
+            mounts.secret.contains_key(&candidate).then(|| (candidate, rest.to_vec()))
+        });
+        longest.ok_or_else(|| no_mount("path"))?
     };
     let engine = mounts.secret.get(&mount).ok_or_else(|| no_mount("mount"))?;
     let version = kv_version(engine).ok_or_else(|| {

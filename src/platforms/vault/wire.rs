@@ -136,7 +136,7 @@ impl VersionInfo {
 
 /// `GET <mount>/metadata/<path>`.
 #[derive(Deserialize)]
-pub(super) struct Metadata {
+pub(super) struct SecretMetadata {
     #[serde(default)]
     pub(super) cas_required: bool,
     #[serde(default)]

@@ -76,7 +76,7 @@ struct RenewInput {
 
 /// A lease.
 #[derive(Serialize, JsonSchema)]
-struct Lease {
+struct LeaseState {
     /// Its id.
     lease_id: String,
     /// When it was issued (RFC 3339).
@@ -132,14 +132,14 @@ fn checked(lease_id: &str) -> Result<String, ToolError> {
     Ok(path.join("/"))
 }
 
-async fn fetch(vault: &Vault, lease_id: &str, context: &CallContext) -> Result<Lease, ToolError> {
+async fn fetch(vault: &Vault, lease_id: &str, context: &CallContext) -> Result<LeaseState, ToolError> {
     let call = Call::post(["sys", "leases", "lookup"], json!({ "lease_id": lease_id }));
     let lease: wire::Lease = vault.session.data(&call, context.deadline).await.map_err(failed(
         "look up leases at",
         "sys/leases/lookup",
         "update",
     ))?;
-    Ok(Lease {
+    Ok(LeaseState {
         lease_id: lease_id.to_owned(),
         issued_at: lease.issue_time,
         expires_at: lease.expire_time,
@@ -149,7 +149,7 @@ async fn fetch(vault: &Vault, lease_id: &str, context: &CallContext) -> Result<L
     })
 }
 
-async fn lookup(vault: Arc<Vault>, input: LeaseInput, context: CallContext) -> Result<Lease, ToolError> {
+async fn lookup(vault: Arc<Vault>, input: LeaseInput, context: CallContext) -> Result<LeaseState, ToolError> {
     fetch(&vault, &checked(&input.lease_id)?, &context).await
 }
 

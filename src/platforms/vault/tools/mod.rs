@@ -2,6 +2,7 @@
 //! with typed fields; [`super::error`] words what goes wrong.
 
 mod leases;
+mod listing;
 mod policies;
 mod secrets;
 mod server;
@@ -22,6 +23,7 @@ pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
     [
         server::entries(vault),
         surroundings::entries(vault),
+        listing::entries(vault),
         secrets::entries(vault),
         policies::entries(vault),
         leases::entries(vault),

@@ -102,7 +102,7 @@ struct PathCapabilities {
 
 /// A policy.
 #[derive(Serialize, JsonSchema)]
-struct Policy {
+struct PolicyText {
     /// Its name.
     name: String,
     /// Its text, in HCL or JSON.
@@ -179,7 +179,7 @@ async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Resu
     Page::cut(names.unwrap_or_default(), String::as_str, input.cursor.as_deref(), limit)
 }
 
-async fn read_policy(vault: Arc<Vault>, input: ReadInput, context: CallContext) -> Result<Policy, ToolError> {
+async fn read_policy(vault: Arc<Vault>, input: ReadInput, context: CallContext) -> Result<PolicyText, ToolError> {
     let name = segments("name", &input.name)?;
     let call = Call::get(["sys", "policies", "acl"].into_iter().chain(name.iter().map(String::as_str)));
     let path = call.policy_path();
@@ -194,5 +194,5 @@ async fn read_policy(vault: Arc<Vault>, input: ReadInput, context: CallContext) 
     if truncated {
         policy.policy.truncate(policy.policy.floor_char_boundary(room));
     }
-    Ok(Policy { name: name.join("/"), policy: policy.policy, truncated })
+    Ok(PolicyText { name: name.join("/"), policy: policy.policy, truncated })
 }

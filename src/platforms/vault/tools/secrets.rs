@@ -1,45 +1,30 @@
-//! `list_vault_secrets`, `read_vault_secret`, `get_vault_secret_keys` and `get_vault_secret_metadata`: what is in KV
+//! `read_vault_secret`, `get_vault_secret_keys` and `get_vault_secret_metadata`: what is in KV
 //! engines. Values leave this file only through `read_vault_secret` with a key that the manifest releases.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::{
-    Deserialize, Serialize,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{failed, limit, read};
+use super::{failed, read};
 use crate::{
     platforms::vault::{
         Vault,
         client::{Call, Error},
+        names::{Names, bounded, sieve},
         paths::{KvVersion, Location},
         wire,
     },
-    tools::{CallContext, Effect, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, Effect, ErrorCode, ToolDeclaration, ToolEntry, ToolError},
 };
 
-/// LIST requests of one call at most.
-const MAX_LISTS: usize = 50;
 /// Names of keys in one answer.
 const MAX_KEYS: usize = 500;
 /// Bytes of a value, as JSON.
 const MAX_VALUE: usize = 16 * 1024;
 /// Versions in one answer.
 const MAX_VERSIONS: usize = 50;
-
-const LIST: ToolDeclaration = ToolDeclaration {
-    name: "list_vault_secrets",
-    title: "Secrets below a path",
-    description: "Lists the names of secrets and folders below a path of a KV engine. Folders end in a slash. depth above 1 \
-                  also lists what is in them.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
 
 const READ: ToolDeclaration = ToolDeclaration {
     name: "read_vault_secret",
@@ -73,31 +58,6 @@ const METADATA: ToolDeclaration = ToolDeclaration {
     off_by_default: false,
     sensitive: false,
 };
-
-/// Arguments of `list_vault_secrets`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListInput {
-    /// The mount followed by the folder in it, such as `secret/apps`. With `mount`, the folder in that mount.
-    #[serde(default)]
-    #[schemars(length(max = 1024))]
-    path: String,
-    /// Mount, if it should not be found by the path.
-    #[serde(default)]
-    #[schemars(length(min = 1, max = 512))]
-    mount: Option<String>,
-    /// Levels of folders to go down, 1 to 4; 1 if left out. Each folder costs a request, of which there are 50 at most.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 4))]
-    depth: Option<u8>,
-    /// Entries of one answer: 1 to 1000, 200 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 1000))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
-}
 
 /// Arguments of `read_vault_secret`.
 #[derive(Deserialize, JsonSchema)]
@@ -205,7 +165,7 @@ struct KeyTree {
 
 /// What is known of a secret.
 #[derive(Serialize, JsonSchema)]
-struct Metadata {
+struct SecretMetadata {
     /// Mount.
     mount: String,
     /// Path in the mount.
@@ -227,14 +187,14 @@ struct Metadata {
     /// What its owner wrote about it.
     custom_metadata: BTreeMap<String, String>,
     /// The newest 50 versions, newest first.
-    versions: Vec<Version>,
+    versions: Vec<VersionState>,
     /// Whether there are more versions than were answered.
     truncated: bool,
 }
 
 /// A version of a secret.
 #[derive(Serialize, JsonSchema)]
-struct Version {
+struct VersionState {
     /// Its number.
     version: u64,
     /// `readable`, `deleted` (can be restored) or `destroyed`.
@@ -247,77 +207,7 @@ struct Version {
 }
 
 pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
-    vec![
-        read(vault, LIST, list),
-        read(vault, READ, read_secret),
-        read(vault, KEYS, keys),
-        read(vault, METADATA, metadata),
-    ]
-}
-
-async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Result<Page<String>, ToolError> {
-    let limit = limit(input.limit, 200, 1_000)?;
-    let depth = input.depth.unwrap_or(1);
-    if !(1..=4).contains(&depth) {
-        return Err(ToolError::invalid_argument("depth must be from 1 to 4").with_argument("depth"));
-    }
-    if input.path.trim_matches('/').is_empty() && input.mount.is_none() {
-        return Err(ToolError::invalid_argument("path is empty")
-            .with_argument("path")
-            .with_remedy("begin with a mount, as list_vault_mounts tells them"));
-    }
-    let root = vault.locate(&input.path, input.mount.as_deref(), context.deadline).await?;
-    vault.rules.check_folder(&root)?;
-    let (mut entries, mut hidden, mut lists, mut cut) = (Vec::new(), false, 0, false);
-    let mut folders = vec![(root.clone(), String::new(), 1)];
-    while let Some((folder, prefix, level)) = folders.pop() {
-        if lists == MAX_LISTS {
-            cut = true;
-            break;
-        }
-        lists += 1;
-        let call = Call::list(folder.api("metadata"));
-        let path = call.policy_path();
-        let names = match vault.session.list(&call, context.deadline).await {
-            Ok(names) => names.unwrap_or_default(),
-            // A folder further down that is closed is no reason to hide the others.
-            Err(Error::Forbidden) if level > 1 => {
-                hidden = true;
-                continue;
-            }
-            Err(error) => return Err(failed("list", &path, "list")(error)),
-        };
-        for name in names {
-            let child = folder.child(&name);
-            let is_folder = name.ends_with('/');
-            let permitted =
-                if is_folder { vault.rules.permit_folder(&child.full()) } else { vault.rules.permit(&child.full()) };
-            if !permitted {
-                hidden = true;
-                continue;
-            }
-            let entry = format!("{prefix}{name}");
-            if is_folder && level < depth {
-                folders.push((child, entry.clone(), level + 1));
-            }
-            entries.push(entry);
-        }
-    }
-    let is_empty = entries.is_empty();
-    let mut page = Page::cut(entries, String::as_str, input.cursor.as_deref(), limit)?;
-    if is_empty {
-        page = page.with_hint(format!(
-            "there is nothing at {}; it may be a secret and no folder, which read_vault_secret tells",
-            root.full()
-        ));
-    }
-    if hidden {
-        page = page.with_hint("some entries are left out: the manifest's paths or Vault's policies don't permit them");
-    }
-    if cut {
-        page = page.with_hint(format!("only {MAX_LISTS} folders were looked into; list the others by themselves"));
-    }
-    Ok(page)
+    vec![read(vault, READ, read_secret), read(vault, KEYS, keys), read(vault, METADATA, metadata)]
 }
 
 async fn read_secret(vault: Arc<Vault>, input: ReadInput, context: CallContext) -> Result<Secret, ToolError> {
@@ -328,7 +218,9 @@ async fn read_secret(vault: Arc<Vault>, input: ReadInput, context: CallContext) 
         vault.rules.check_release(&location, key)?;
         return read_value(&vault, &location, key, input.version, &context).await;
     }
-    let (names, version, hints) = match tree(&vault, &location, input.version, 1, &context).await {
+    let (mut names, version, hints): (Vec<String>, _, _) = match tree(&vault, &location, input.version, 1, &context)
+        .await
+    {
         Ok((tree, version)) => (tree.into_iter().map(|(name, _)| name).collect(), version, Vec::new()),
         // The usual policy grants data/ and not subkeys/. The values are dropped while the answer is being read.
         Err(Error::Forbidden) if location.version == KvVersion::Two => {
@@ -342,7 +234,6 @@ async fn read_secret(vault: Arc<Vault>, input: ReadInput, context: CallContext) 
         }
         Err(error) => return Err(unreadable(&location, "subkeys", error)),
     };
-    let mut names: Vec<String> = names;
     let truncated = names.len() > MAX_KEYS;
     names.truncate(MAX_KEYS);
     Ok(Secret { keys: Some(names), truncated, hints, ..Secret::new(location, version) })
@@ -405,7 +296,7 @@ async fn keys(vault: Arc<Vault>, input: KeysInput, context: CallContext) -> Resu
     })
 }
 
-async fn metadata(vault: Arc<Vault>, input: MetadataInput, context: CallContext) -> Result<Metadata, ToolError> {
+async fn metadata(vault: Arc<Vault>, input: MetadataInput, context: CallContext) -> Result<SecretMetadata, ToolError> {
     let location = vault.locate(&input.path, input.mount.as_deref(), context.deadline).await?;
     vault.rules.check(&location)?;
     if location.version == KvVersion::One {
@@ -415,7 +306,7 @@ async fn metadata(vault: Arc<Vault>, input: MetadataInput, context: CallContext)
         ))
         .with_argument("path"));
     }
-    let known: wire::Metadata = vault
+    let known: wire::SecretMetadata = vault
         .session
         .data(&Call::get(location.api("metadata")), context.deadline)
         .await
@@ -425,7 +316,7 @@ async fn metadata(vault: Arc<Vault>, input: MetadataInput, context: CallContext)
     versions.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
     let truncated = versions.len() > MAX_VERSIONS;
     versions.truncate(MAX_VERSIONS);
-    Ok(Metadata {
+    Ok(SecretMetadata {
         path: location.path(),
         mount: location.mount,
         current_version: known.current_version,
@@ -438,7 +329,7 @@ async fn metadata(vault: Arc<Vault>, input: MetadataInput, context: CallContext)
         custom_metadata: known.custom_metadata.unwrap_or_default(),
         versions: versions
             .into_iter()
-            .map(|(version, info)| Version {
+            .map(|(version, info)| VersionState {
                 version,
                 state: if info.destroyed {
                     "destroyed"
@@ -504,7 +395,7 @@ fn check_version(location: &Location, version: Option<u64>) -> Result<(), ToolEr
 
 fn versioned(call: Call, version: Option<u64>) -> Call {
     match version {
-        Some(version) => call.query("version", version),
+        Some(version) => call.query("version", &version),
         None => call,
     }
 }
@@ -523,7 +414,7 @@ async fn tree(
             Ok((data.at_depth(depth), None))
         }
         KvVersion::Two => {
-            let call = versioned(Call::get(location.api("subkeys")), version).query("depth", depth);
+            let call = versioned(Call::get(location.api("subkeys")), version).query("depth", &depth);
             let answer: wire::Subkeys = vault.session.data(&call, context.deadline).await?;
             // Taken through the same sieve: whatever a server may put there, no value comes out.
             Ok((sieve(answer.subkeys.unwrap_or_default(), depth), Some(answer.metadata)))
@@ -547,114 +438,6 @@ async fn names_of_data(
     let call = versioned(Call::get(location.api("data")), version);
     let answer: OnlyNames =
         vault.session.data(&call, context.deadline).await.map_err(|error| unreadable(location, "data", error))?;
-    let names = answer.data.unwrap_or_default().0.into_iter().map(|(name, _)| name).collect();
+    let names = answer.data.unwrap_or_default().into_names();
     Ok((names, answer.metadata))
-}
-
-/// Keys whose values are skipped while they are parsed: null for a value, an object for keys in it.
-#[derive(Default)]
-struct Names(Map<String, Value>);
-
-impl Names {
-    fn at_depth(self, depth: u8) -> Map<String, Value> {
-        sieve(self.0, depth)
-    }
-}
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
-            type Value = Names;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Names, A::Error> {
-                let mut names = Map::new();
-                while let Some(name) = entries.next_key::<String>()? {
-                    let Node(node) = entries.next_value()?;
-                    names.insert(name, node);
-                }
-                Ok(Names(names))
-            }
-        }
-        deserializer.deserialize_map(Keys)
-    }
-}
-
-/// A key's value: its keys if it is an object, nothing otherwise.
-struct Node(Value);
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Keys(Names),
-            Nothing(IgnoredAny),
-        }
-        Ok(Self(match Either::deserialize(deserializer)? {
-            Either::Keys(Names(names)) => Value::Object(names),
-            Either::Nothing(_) => Value::Null,
-        }))
-    }
-}
-
-/// Lets names through down to a depth, and no value.
-fn sieve(tree: Map<String, Value>, depth: u8) -> Map<String, Value> {
-    let below = |value| match value {
-        Value::Object(keys) if depth > 1 => Value::Object(sieve(keys, depth - 1)),
-        _ => Value::Null,
-    };
-    tree.into_iter().map(|(name, value)| (name, below(value))).collect()
-}
-
-/// Cuts a tree to a number of keys; says whether it was cut.
-fn bounded(tree: Map<String, Value>, room: &mut usize) -> (Map<String, Value>, bool) {
-    let (mut kept, mut cut) = (Map::new(), false);
-    for (name, value) in tree {
-        if *room == 0 {
-            return (kept, true);
-        }
-        *room -= 1;
-        let value = match value {
-            Value::Object(keys) => {
-                let (keys, shortened) = bounded(keys, room);
-                cut |= shortened;
-                Value::Object(keys)
-            }
-            other => other,
-        };
-        kept.insert(name, value);
-    }
-    (kept, cut)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn no_value_gets_through() {
-        let secret =
-            json!({"a": "planted", "b": {"c": "planted", "d": {"e": 1}}, "f": ["planted"], "g": null, "h": true});
-        let names: Names = serde_json::from_value(secret.clone()).unwrap();
-        assert_eq!(Value::Object(names.at_depth(1)), json!({"a": null, "b": null, "f": null, "g": null, "h": null}));
-        let names: Names = serde_json::from_value(secret.clone()).unwrap();
-        let deep = json!({"a": null, "b": {"c": null, "d": {"e": null}}, "f": null, "g": null, "h": null});
-        assert_eq!(Value::Object(names.at_depth(10)), deep);
-        let Value::Object(secret) = secret else { panic!() };
-        assert_eq!(Value::Object(sieve(secret, 10)), deep);
-    }
-
-    #[test]
-    fn a_tree_is_cut() {
-        let tree: Map<String, Value> = serde_json::from_value(json!({"a": {"b": null, "c": null}, "d": null})).unwrap();
-        let (kept, cut) = bounded(tree.clone(), &mut 2);
-        assert_eq!((Value::Object(kept), cut), (json!({"a": {"b": null}}), true));
-        assert!(!bounded(tree, &mut 4).1);
-    }
 }

@@ -196,15 +196,14 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
     .map(|mount| mount.kind.clone());
     let is_auth = mount.first().is_some_and(|first| first == "auth");
     let folder = match (is_auth, kind.as_deref()) {
-        (true, Some("aws" | "gcp" | "token")) => "roles",
-        // What the token doesn't see may be there all the same; most methods call it so.
-        (true, _) => "role",
-        (false, Some("nomad")) => "role",
         (false, Some("gcp")) => "rolesets",
-        (
+        (true, Some("aws" | "gcp" | "token"))
+        | (
             false,
             Some("database" | "aws" | "azure" | "pki" | "ssh" | "consul" | "kubernetes" | "rabbitmq" | "terraform"),
         ) => "roles",
+        // An auth method that the token doesn't see may be there all the same; most call their roles so.
+        (true, _) | (false, Some("nomad")) => "role",
         (false, Some(kind)) => {
             return Err(ToolError::invalid_argument(format!(
                 "an engine of type {kind} has no roles that can be listed"

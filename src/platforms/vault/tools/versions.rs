@@ -11,6 +11,7 @@ use crate::{
     platforms::vault::{
         Vault,
         client::{Call, Error},
+        names::Names,
         paths::{KvVersion, Location},
         wire,
     },
@@ -155,7 +156,7 @@ async fn locate_v2(
     Ok(location)
 }
 
-async fn metadata(vault: &Vault, location: &Location, context: &CallContext) -> Result<wire::Metadata, Error> {
+async fn metadata(vault: &Vault, location: &Location, context: &CallContext) -> Result<wire::SecretMetadata, Error> {
     vault.session.data(&Call::get(location.api("metadata")), context.deadline).await
 }
 
@@ -219,15 +220,9 @@ async fn preview_deletion(vault: Arc<Vault>, input: DeleteInput, context: CallCo
     if location.version == KvVersion::One {
         refuse_versions(input.versions.as_ref())?;
         let path = location.api("data").join("/");
-        let read = vault
-            .session
-            .data::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(
-                &Call::get(location.api("data")),
-                context.deadline,
-            )
-            .await;
+        let read = vault.session.data::<Names>(&Call::get(location.api("data")), context.deadline).await;
         let state = match read {
-            Ok(data) => json!({ "keys": data.into_keys().collect::<Vec<_>>() }),
+            Ok(data) => json!({ "keys": data.into_names() }),
             Err(Error::Forbidden) => json!({ "unknown": "the token's policies don't permit to read the secret" }),
             Err(error) => return Err(failed("read", &path, "read")(error)),
         };
