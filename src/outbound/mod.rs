@@ -1,9 +1,335 @@
-//! The one way out: the HTTP stack to platforms.
+//! The one way out: the HTTP stack to platforms. It knows no platform.
+//!
+//! ```text
+//! platform ─▶ Request ─▶ deadline ─▶ resolver (refuses addresses) ─▶ TLS ─▶ proxy? ─▶ platform
+//!                                                   capped body ◀─ redirect check ◀─┘
+//! ```
+//! One [`Outbound`] per platform keeps the connections. It sends to one origin only, never follows a redirect by itself,
+//! reads at most [`MAX_BODY_BYTES`] of an answer, and gives errors in our own words: neither what a server wrote nor a
+//! credential is ever part of one.
 
-/// Why a request could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum OutboundError {
-    /// The CA bundle holds no PEM certificate.
-    #[error("the CA bundle holds no PEM certificate")]
-    CaBundle,
+mod address;
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+use url::Url;
+
+use self::address::CheckedResolver;
+pub use self::error::{OutboundError, RequestError, TlsFault};
+use crate::api::{
+    connector::ProxySpec,
+    endpoint::{AddressPolicy, Endpoint},
+};
+
+/// Time in which a connection, its TLS handshake included, must be made.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of an answer that are read at most.
+pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// How the product calls itself.
+pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"));
+
+/// Time after which a connection that nobody uses is closed. Shorter than the idle time of common load balancers (60 s),
+/// so that a request seldom meets a connection that the other side has just closed.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+/// Connections that are kept though nobody uses them.
+const POOL_MAX_IDLE: usize = 8;
+
+/// Where requests go and what they may meet on the way.
+#[derive(Clone, Debug)]
+pub struct OutboundSettings {
+    /// The platform's address.
+    pub endpoint: Endpoint,
+    /// PEM certificates of the platform's authorities, *instead of* the public ones. Without it the public ones of the
+    /// system are taken (`/etc/ssl/certs`, or where `SSL_CERT_FILE` and `SSL_CERT_DIR` point).
+    pub ca_pem: Option<String>,
+    /// Which addresses may be called: of the platform, and of the proxy.
+    pub addresses: AddressPolicy,
+    /// HTTP proxy. Behind it the proxy resolves the platform's name, so only the proxy's own address is checked here.
+    /// The variables `HTTP_PROXY` and so on are never read.
+    pub proxy: Option<ProxySpec>,
+}
+
+/// The HTTP client of one platform. Cheap to clone; all clones share the connections.
+#[derive(Clone)]
+pub struct Outbound {
+    client: reqwest::Client,
+    base: Url,
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound").field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// Which redirects a request may follow. None ever leads to another scheme, host or port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redirects {
+    /// None.
+    #[default]
+    Refuse,
+    /// One 307 or 308 to the same path and query of the same origin, as a load balancer in front of a cluster gives
+    /// it. The path must stay, because servers "clean" paths by redirects: Vault answers `a/../b` with a 307 to `b`.
+    SameResource,
+}
+
+/// A request to a platform. Credentials are in it as sensitive header values, which `Debug` does not show.
+#[derive(Clone, Debug)]
+pub struct Request {
+    method: Method,
+    segments: Vec<String>,
+    query: Vec<(Cow<'static, str>, String)>,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    redirects: Redirects,
+}
+
+impl Request {
+    /// A request to the path below the platform's URL that these segments make. Each is encoded, so none can hold a
+    /// slash of its own; `.` and `..` are refused when the request is sent. An empty last segment makes a trailing slash.
+    pub fn new<S: Into<String>>(method: Method, segments: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            method,
+            segments: segments.into_iter().map(Into::into).collect(),
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            body: None,
+            redirects: Redirects::Refuse,
+        }
+    }
+
+    /// Adds a query parameter.
+    #[must_use]
+    pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: &impl ToString) -> Self {
+        self.query.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// Sets a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Sets a header to a credential.
+    ///
+    /// # Errors
+    /// [`RequestError::CredentialForm`] when it holds what can't stand in a header, such as a line break.
+    pub fn credential(mut self, name: HeaderName, value: &SecretString) -> Result<Self, RequestError> {
+        let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| RequestError::CredentialForm)?;
+        value.set_sensitive(true);
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+
+    /// Sets the body to JSON. `content_type` is that of the request, `application/json` if none is given.
+    ///
+    /// # Errors
+    /// [`RequestError::Build`] when the value is not JSON.
+    pub fn json(mut self, body: &impl Serialize, content_type: Option<&'static str>) -> Result<Self, RequestError> {
+        self.body = Some(Bytes::from(serde_json::to_vec(body).map_err(|_| RequestError::Build)?));
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type.unwrap_or("application/json")));
+        Ok(self)
+    }
+
+    /// Says which redirects it may follow.
+    #[must_use]
+    pub fn redirects(mut self, redirects: Redirects) -> Self {
+        self.redirects = redirects;
+        self
+    }
+}
+
+/// A platform's answer, read to its end. `Debug` does not show the body: it may be a secret.
+pub struct Response {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    body: Bytes,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Response {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`RequestError::Html`] when it is a page, as proxies and login walls give it, [`RequestError::NotJson`] when it is
+    /// something else that is not the JSON which was expected.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, RequestError> {
+        if self.is_html() {
+            return Err(RequestError::Html);
+        }
+        // The parser's own text may quote the body.
+        serde_json::from_slice(&self.body).map_err(|_| RequestError::NotJson)
+    }
+
+    /// Whether the answer is a page for people.
+    pub fn is_html(&self) -> bool {
+        let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        declared.to_ascii_lowercase().contains("html")
+            || self.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<')
+    }
+
+    /// Bytes of the body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The wait that `Retry-After` asks for in seconds, at most an hour. Its form with a date is not read.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds: u64 = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds.min(3_600)))
+    }
+}
+
+impl Outbound {
+    /// Makes the client. No connection is made.
+    ///
+    /// # Errors
+    /// When an address may not be called, the CA bundle or the proxy can't be used, or no public authorities are found
+    /// though they are needed.
+    pub fn new(settings: OutboundSettings) -> Result<Self, OutboundError> {
+        let OutboundSettings { endpoint, ca_pem, addresses, proxy } = settings;
+        // A name is checked when it is resolved; an address in a URL is never resolved.
+        if let Some(objection) = address::literal(&endpoint.url).and_then(|address| addresses.objection(address)) {
+            return Err(OutboundError::ForbiddenAddress(objection));
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(POOL_MAX_IDLE)
+            .tcp_nodelay(true)
+            .dns_resolver(CheckedResolver { addresses })
+            // Clears what the environment's variables would add.
+            .no_proxy();
+        let mut tls_is_used = endpoint.url.scheme() == "https";
+        if let Some(proxy) = proxy {
+            let url = Url::parse(&proxy.url).map_err(|_| OutboundError::Proxy)?;
+            if let Some(objection) = address::literal(&url).and_then(|address| addresses.objection(address)) {
+                return Err(OutboundError::ForbiddenAddress(objection));
+            }
+            tls_is_used |= url.scheme() == "https";
+            let bypass = proxy.no_proxy.unwrap_or_default().join(",");
+            let proxy = reqwest::Proxy::all(url).map_err(|_| OutboundError::Proxy)?;
+            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(&bypass)));
+        }
+        let own_authorities = ca_pem.is_some();
+        if let Some(pem) = ca_pem {
+            let certificates =
+                reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| OutboundError::CaBundle)?;
+            if certificates.is_empty() {
+                return Err(OutboundError::CaBundle);
+            }
+            builder = builder.tls_certs_only(certificates);
+        } else if !tls_is_used {
+            // Spares reading the system's authorities, which need not be there.
+            builder = builder.tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|_| match (own_authorities, tls_is_used) {
+            (true, _) => OutboundError::CaBundle,
+            (false, true) => OutboundError::PublicAuthorities,
+            (false, false) => OutboundError::Client,
+        })?;
+        Ok(Self { client, base: endpoint.url })
+    }
+
+    /// Sends a request and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// When there is no answer by `deadline`, none that can be read, or a redirect that may not be followed.
+    pub async fn send(&self, request: &Request, deadline: Instant) -> Result<Response, RequestError> {
+        let url = self.url(request)?;
+        let response = self.send_once(request, url.clone(), deadline).await?;
+        if !response.status.is_redirection() {
+            return Ok(response);
+        }
+        self.check_redirect(request, &url, &response)?;
+        let response = self.send_once(request, url, deadline).await?;
+        if response.status.is_redirection() {
+            return Err(RequestError::Redirected);
+        }
+        Ok(response)
+    }
+
+    fn check_redirect(&self, request: &Request, url: &Url, response: &Response) -> Result<(), RequestError> {
+        let location = response.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let target = location.and_then(|text| url.join(text).ok()).ok_or(RequestError::Redirected)?;
+        if target.origin() != self.base.origin() {
+            return Err(RequestError::RedirectedElsewhere);
+        }
+        let same_resource = target.path() == url.path() && target.query() == url.query();
+        let repeats = matches!(response.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+        if request.redirects == Redirects::SameResource && repeats && same_resource {
+            Ok(())
+        } else {
+            Err(RequestError::Redirected)
+        }
+    }
+
+    async fn send_once(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
+            return Err(RequestError::Timeout);
+        }
+        let mut outgoing =
+            self.client.request(request.method.clone(), url).headers(request.headers.clone()).timeout(remaining);
+        if let Some(body) = &request.body {
+            outgoing = outgoing.body(body.clone());
+        }
+        let incoming = outgoing.send().await.map_err(|error| RequestError::classify(&error))?;
+        read_capped(incoming).await
+    }
+
+    fn url(&self, request: &Request) -> Result<Url, RequestError> {
+        // `Url` drops such segments silently, which would lead to another resource.
+        if request.segments.iter().any(|segment| matches!(segment.as_str(), "." | "..")) {
+            return Err(RequestError::Build);
+        }
+        let mut url = self.base.clone();
+        url.path_segments_mut().map_err(|()| RequestError::Build)?.pop_if_empty().extend(&request.segments);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        Ok(url)
+    }
+}
+
+async fn read_capped(mut incoming: reqwest::Response) -> Result<Response, RequestError> {
+    let cap = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
+    if incoming.content_length().is_some_and(|length| length > cap) {
+        return Err(RequestError::BodyTooLarge);
+    }
+    let (status, headers) = (incoming.status(), std::mem::take(incoming.headers_mut()));
+    let mut body = BytesMut::new();
+    while let Some(chunk) = incoming.chunk().await.map_err(|error| RequestError::classify(&error))? {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(RequestError::BodyTooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Response { status, headers, body: body.freeze() })
 }

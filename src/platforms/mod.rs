@@ -224,7 +224,7 @@ pub enum ConnectError {
 pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
     let PlatformSpec { vault } = spec;
     match vault {
-        Some(spec) => Ok(Arc::new(vault::Vault::connect(spec.clone(), environment)?)),
+        Some(spec) => Ok(Arc::new(vault::Vault::connect(spec, environment)?)),
         None => Err(ConnectError::NoPlatform),
     }
 }

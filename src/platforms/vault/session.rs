@@ -1,0 +1,193 @@
+//! Calls in the connector's own name: puts the token on them, tells a bad token from a missing permission, and tries once
+//! more when newer credentials are there.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    client::{Call, Client, Error, HealthAnswer},
+    wire::{self, Envelope, TokenInfo},
+};
+use crate::{
+    credentials::{CredentialSet, CredentialsHandle},
+    outbound::RequestError,
+};
+
+/// Time that a call waits for newer credentials after Vault refused those in use for the first time.
+const REREAD_WAIT: Duration = Duration::from_secs(1);
+
+/// A token with the generation of the credentials that it comes from.
+#[derive(Clone)]
+pub(super) struct Token {
+    pub(super) secret: SecretString,
+    /// Counts tokens: equal numbers mean the same token.
+    pub(super) generation: u64,
+}
+
+/// Vault, as the connector's identity may use it.
+pub(super) struct Session {
+    client: Client,
+    credentials: CredentialsHandle,
+    /// Generation that Vault refused last; 0 for none. A second call with it does not wait for newer files.
+    refused: AtomicU64,
+}
+
+impl Session {
+    pub(super) fn new(client: Client, credentials: CredentialsHandle) -> Self {
+        Self { client, credentials, refused: AtomicU64::new(0) }
+    }
+
+    /// The token in use.
+    ///
+    /// # Errors
+    /// [`Error::NoToken`] while there are no credentials.
+    pub(super) fn token(&self) -> Result<Token, Error> {
+        self.credentials.current().and_then(|set| token_of(&set)).ok_or(Error::NoToken)
+    }
+
+    /// Vault's state. Needs no token.
+    pub(super) async fn health(&self, deadline: Instant) -> Result<HealthAnswer, Error> {
+        self.client.health(deadline).await
+    }
+
+    /// Makes a call and gives the answer's body; nothing for an answer without one.
+    pub(super) async fn call<T: DeserializeOwned>(&self, call: &Call, deadline: Instant) -> Result<Option<T>, Error> {
+        let token = self.token()?;
+        match self.client.send(call, Some(&token.secret), deadline).await {
+            Err(Error::Forbidden) => {}
+            outcome => return outcome,
+        }
+        let newer = self.replace(&token, deadline).await?;
+        match self.client.send(call, Some(&newer.secret), deadline).await {
+            Err(Error::Forbidden) if !self.is_good(&newer, deadline).await? => {
+                self.refused.store(newer.generation, Ordering::Relaxed);
+                Err(Error::TokenRejected)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// A newer token after Vault answered 403 to this one.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] when the token is good, so that a permission is missing; [`Error::TokenRejected`] when it is
+    /// not and there is no newer one.
+    pub(super) async fn replace(&self, token: &Token, deadline: Instant) -> Result<Token, Error> {
+        if self.is_good(token, deadline).await? {
+            return Err(Error::Forbidden);
+        }
+        self.newer_than(token, deadline).await.ok_or(Error::TokenRejected)
+    }
+
+    /// As [`Session::call`], for answers whose content is in `data`.
+    pub(super) async fn data<T: DeserializeOwned>(&self, call: &Call, deadline: Instant) -> Result<T, Error> {
+        let envelope: Option<Envelope<T>> = self.call(call, deadline).await?;
+        envelope.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))
+    }
+
+    /// As [`Session::call`], for calls whose answer does not matter.
+    pub(super) async fn run(&self, call: &Call, deadline: Instant) -> Result<(), Error> {
+        self.call::<serde::de::IgnoredAny>(call, deadline).await.map(|_| ())
+    }
+
+    /// The keys that a LIST gives; Vault answers 404 for an empty list, which is an empty list here.
+    pub(super) async fn list(&self, call: &Call, deadline: Instant) -> Result<Option<Vec<String>>, Error> {
+        match self.data::<wire::Keys>(call, deadline).await {
+            Ok(list) => Ok(Some(list.keys)),
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What Vault knows of a token, asked with that token. Nothing else is tried if it is refused.
+    pub(super) async fn lookup(&self, token: &Token, deadline: Instant) -> Result<TokenInfo, Error> {
+        let call = Call::get(["auth", "token", "lookup-self"]);
+        let envelope: Option<Envelope<TokenInfo>> = self.client.send(&call, Some(&token.secret), deadline).await?;
+        envelope.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))
+    }
+
+    /// Whether Vault accepts a token at all.
+    ///
+    /// `lookup-self` is permitted by the policy `default`, which a token need not have; the list of visible mounts is
+    /// answered to every good token, and refused for a bad one.
+    pub(super) async fn is_good(&self, token: &Token, deadline: Instant) -> Result<bool, Error> {
+        match self.lookup(token, deadline).await {
+            Ok(_) => return Ok(true),
+            Err(Error::Forbidden) => {}
+            Err(error) => return Err(error),
+        }
+        match self.visible_mounts(token, deadline).await {
+            Ok(_) => Ok(true),
+            Err(Error::Forbidden) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The mounts that a token has any access to, asked with that token. Nothing else is tried if it is refused.
+    pub(super) async fn visible_mounts(&self, token: &Token, deadline: Instant) -> Result<wire::VisibleMounts, Error> {
+        let call = Call::get(["sys", "internal", "ui", "mounts"]);
+        let envelope: Option<Envelope<wire::VisibleMounts>> =
+            self.client.send(&call, Some(&token.secret), deadline).await?;
+        envelope.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))
+    }
+
+    /// What a token may do with paths, asked with that token. Nothing else is tried if it is refused.
+    pub(super) async fn capabilities(
+        &self,
+        token: &Token,
+        paths: &[String],
+        deadline: Instant,
+    ) -> Result<std::collections::BTreeMap<String, Vec<String>>, Error> {
+        let call = Call::post(["sys", "capabilities-self"], serde_json::json!({ "paths": paths }));
+        let envelope: Option<Envelope<std::collections::BTreeMap<String, Value>>> =
+            self.client.send(&call, Some(&token.secret), deadline).await?;
+        let data = envelope.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))?;
+        // Beside the paths there is `capabilities`, the list for a single path.
+        let asked = data.into_iter().filter(|(path, _)| paths.contains(path));
+        Ok(asked.map(|(path, list)| (path, Vec::<String>::deserialize(list).unwrap_or_default())).collect())
+    }
+
+    /// What a token's policies come to.
+    pub(super) async fn resultant_acl(&self, token: &Token, deadline: Instant) -> Result<wire::ResultantAcl, Error> {
+        let call = Call::get(["sys", "internal", "ui", "resultant-acl"]);
+        let envelope: Option<Envelope<wire::ResultantAcl>> =
+            self.client.send(&call, Some(&token.secret), deadline).await?;
+        envelope.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))
+    }
+
+    /// Asks for the files to be read again and gives a newer token, if there is one soon.
+    async fn newer_than(&self, refused: &Token, deadline: Instant) -> Option<Token> {
+        let other =
+            |set: std::sync::Arc<CredentialSet>| token_of(&set).filter(|new| new.generation != refused.generation);
+        if let Some(token) = self.credentials.current().and_then(other) {
+            return Some(token);
+        }
+        if self.refused.swap(refused.generation, Ordering::Relaxed) == refused.generation {
+            return None;
+        }
+        let mut credentials = self.credentials.clone();
+        credentials.reread();
+        let until = deadline.min(Instant::now() + REREAD_WAIT);
+        timeout_at(until, async {
+            loop {
+                credentials.changed().await;
+                if let Some(token) = credentials.current().and_then(other) {
+                    return token;
+                }
+            }
+        })
+        .await
+        .ok()
+    }
+}
+
+fn token_of(set: &CredentialSet) -> Option<Token> {
+    set.field("token").map(|secret| Token { secret: secret.clone(), generation: set.generation })
+}

@@ -1,0 +1,92 @@
+//! Vault's tools, one file a group. A tool finds out where its path lies, asks the manifest's rules, calls, and answers
+//! with typed fields; [`super::error`] words what goes wrong.
+
+mod leases;
+mod listing;
+mod policies;
+mod secrets;
+mod server;
+mod surroundings;
+mod versions;
+mod write;
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Vault, client::Error, error::to_tool_error};
+use crate::tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+/// Every tool of Vault.
+pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
+    [
+        server::entries(vault),
+        surroundings::entries(vault),
+        listing::entries(vault),
+        secrets::entries(vault),
+        policies::entries(vault),
+        leases::entries(vault),
+        write::entries(vault),
+        versions::entries(vault),
+    ]
+    .concat()
+}
+
+/// A tool without arguments.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoArguments {}
+
+/// Makes a tool that reads.
+fn read<I, O, R>(
+    vault: &Arc<Vault>,
+    declaration: ToolDeclaration,
+    run: impl Fn(Arc<Vault>, I, CallContext) -> R + Send + Sync + 'static,
+) -> ToolEntry
+where
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    R: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let vault = Arc::clone(vault);
+    ToolEntry::read(declaration, move |input, context| run(Arc::clone(&vault), input, context))
+}
+
+/// Makes a tool that changes something.
+fn mutation<I, O, P, A>(
+    vault: &Arc<Vault>,
+    declaration: ToolDeclaration,
+    preview: impl Fn(Arc<Vault>, I, CallContext) -> P + Send + Sync + 'static,
+    act: impl Fn(Arc<Vault>, I, CallContext) -> A + Send + Sync + 'static,
+) -> ToolEntry
+where
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
+    A: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let (for_preview, for_act) = (Arc::clone(vault), Arc::clone(vault));
+    ToolEntry::mutation(
+        declaration,
+        move |input, context| preview(Arc::clone(&for_preview), input, context),
+        move |input, context| act(Arc::clone(&for_act), input, context),
+    )
+}
+
+/// Words an error of Vault for what was tried: `failed("read", path, "read")`.
+fn failed<'a>(doing: &'a str, path: &'a str, capability: &'a str) -> impl Fn(Error) -> ToolError + 'a {
+    move |error| to_tool_error(&error, doing, path, capability)
+}
+
+/// The limit of a list within its bounds.
+///
+/// # Errors
+/// When it is out of them; the text names them.
+fn limit(given: Option<usize>, default: usize, max: usize) -> Result<usize, ToolError> {
+    let limit = given.unwrap_or(default);
+    if (1..=max).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(ToolError::invalid_argument(format!("limit must be from 1 to {max}")).with_argument("limit"))
+}
