@@ -2,7 +2,9 @@
 
 pub mod api;
 pub mod credentials;
+pub mod files;
 pub mod outbound;
 pub mod platforms;
 pub mod server;
+pub mod telemetry;
 pub mod tools;
