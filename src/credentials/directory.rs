@@ -43,7 +43,7 @@ pub fn start(
     salt: String,
     shutdown: CancellationToken,
 ) -> (CredentialsHandle, watch::Receiver<CredentialsState>) {
-    let (current, current_receiver) = watch::channel(None);
+    let (current, mut current_receiver) = watch::channel(None);
     let (reread, reread_receiver) = watch::channel(0);
     let (state, state_receiver) = watch::channel(CredentialsState {
         reason: Reason::NoFields.as_str().to_owned(),
@@ -75,6 +75,8 @@ pub fn start(
         Ok(snapshot) => reader.take(&snapshot),
         Err(error) => tracing::warn!(%error, "credentials could not be read"),
     }
+    // What is in use from the start is no change.
+    current_receiver.mark_unchanged();
     tokio::spawn(reader.run(events, reread_receiver, shutdown));
     (CredentialsHandle::new(current_receiver, reread), state_receiver)
 }

@@ -727,7 +727,8 @@ async fn logs_hold_one_record_a_call_and_never_a_value() {
     assert_eq!(send(server.mcp, &call.with("X-Request-Id", "id-1")).await.status, 200);
     server.call(&token, "reveal_fake_secret", json!({})).await;
     server.call(&token, "get_fake_thing", json!({"name": 1, "canary\u{1b}name": "canary-argument"})).await;
-    server.call(&token, "evil\u{1b}[31mtool", json!({"text": "canary-argument"})).await;
+    let params = json!({"name": "evil\u{1b}[31mtool", "arguments": {"text": "canary-argument"}});
+    send(server.mcp, &legacy_request(&token, "2025-11-25", "tools/call", params)).await;
     server.modern("canary-token.canary-token.canary-token", "tools/list", json!({})).await;
     server.stop.drain.cancel();
     server.ended.await.unwrap().unwrap();
