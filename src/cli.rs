@@ -1,6 +1,13 @@
 //! The command line: every setting of every room, with its environment variable and its default.
 
-use std::{error::Error as StdError, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    error::Error as StdError,
+    io::{ErrorKind, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -11,6 +18,11 @@ use crate::{
     api::{Reason, crd, duration::ApiDuration},
     operator::{self, context::Settings},
     platforms, samples,
+    server::{
+        self, ServeSettings,
+        config::{CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY},
+    },
+    telemetry::{self, LogSettings},
 };
 
 /// Kubernetes operator that runs MCP connectors to DevOps platforms as custom resources.
@@ -20,8 +32,8 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,kube=debug`
-    #[arg(long, global = true, env = "MCP_CONNECTORS_LOG_LEVEL", default_value = "info")]
+    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,mcp_connectors=debug`
+    #[arg(long, global = true, env = "MCP_CONNECTORS_LOG_LEVEL", default_value = telemetry::DEFAULT_FILTER)]
     log_level: String,
 
     /// Form of the log lines
@@ -42,6 +54,8 @@ enum LogFormat {
 enum Command {
     /// Runs the operator: reconciles McpConnectors and CredentialSources
     Operator(Box<OperatorArgs>),
+    /// Serves one connector, as the operator starts it in a pod
+    Serve(ServeArgs),
     /// Prints the CustomResourceDefinitions as YAML
     Crd,
     /// Writes a sample manifest for every platform
@@ -57,6 +71,17 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+#[derive(Args, Debug)]
+struct ServeArgs {
+    /// Where the operator's ConfigMap is mounted
+    #[arg(long, default_value = CONFIG_DIRECTORY)]
+    config_directory: PathBuf,
+
+    /// Where the credential fields are mounted, one file each
+    #[arg(long, default_value = CREDENTIALS_DIRECTORY)]
+    credentials_directory: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -156,20 +181,46 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// Writes to standard output. Whoever reads it may stop before the end, as `head` does.
+fn print(text: &str) -> Result<(), Box<dyn StdError>> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
 fn dispatch(cli: Cli) -> Result<(), Box<dyn StdError>> {
+    let logs = LogSettings {
+        filter: cli.log_level,
+        format: match cli.log_format {
+            LogFormat::Json => telemetry::LogFormat::Json,
+            LogFormat::Text => telemetry::LogFormat::Text,
+        },
+    };
     match cli.command {
         Command::Operator(args) => {
-            init_logs(&cli.log_level, cli.log_format)?;
+            telemetry::init(&logs)?;
             block_on(async {
                 let shutdown = shutdown_signal()?;
                 operator::run((*args).into(), shutdown).await.map_err(Into::into)
             })
         }
+        Command::Serve(args) => {
+            telemetry::init(&logs)?;
+            let settings = ServeSettings {
+                config_directory: args.config_directory,
+                credentials_directory: args.credentials_directory,
+                ..ServeSettings::default()
+            };
+            block_on(async { server::run(settings).await.map_err(Into::into) })
+        }
         Command::Crd => {
+            let mut text = String::new();
             for crd in crd::all()? {
-                println!("---\n{}", serde_saphyr::to_string(&crd)?.trim_end());
+                text.push_str("---\n");
+                text.push_str(&serde_saphyr::to_string(&crd)?);
             }
-            Ok(())
+            print(&text)
         }
         Command::Samples { output } => {
             for (name, text) in samples::all()? {
@@ -179,19 +230,16 @@ fn dispatch(cli: Cli) -> Result<(), Box<dyn StdError>> {
             Ok(())
         }
         Command::Reasons => {
-            for reason in Reason::iter() {
-                println!("core\t{reason}");
-            }
+            let mut lines: Vec<String> = Reason::iter().map(|reason| format!("core\t{reason}\n")).collect();
             for (platform, reasons) in platforms::declared_reasons() {
-                for reason in reasons {
-                    println!("{platform}\t{}\t{}", reason.name, reason.meaning);
-                }
+                lines.extend(reasons.iter().map(|reason| format!("{platform}\t{}\t{}\n", reason.name, reason.meaning)));
             }
-            Ok(())
+            print(&lines.concat())
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "mcp-connectors", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "mcp-connectors", &mut script);
+            print(&String::from_utf8_lossy(&script))
         }
     }
 }
@@ -231,16 +279,4 @@ fn with_causes(error: &dyn StdError) -> String {
         cause = source.source();
     }
     text
-}
-
-fn init_logs(level: &str, format: LogFormat) -> Result<(), Box<dyn StdError>> {
-    let filter = tracing_subscriber::EnvFilter::try_new(level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
-    match format {
-        LogFormat::Json => {
-            builder.json().flatten_event(true).try_init().map_err(|error| -> Box<dyn StdError> { error })?;
-        }
-        LogFormat::Text => builder.try_init().map_err(|error| -> Box<dyn StdError> { error })?,
-    }
-    Ok(())
 }

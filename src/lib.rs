@@ -13,9 +13,11 @@
 pub mod api;
 pub mod cli;
 pub mod credentials;
+pub mod files;
 pub mod operator;
 pub mod outbound;
 pub mod platforms;
 pub mod samples;
 pub mod server;
+pub mod telemetry;
 pub mod tools;

@@ -5,6 +5,7 @@
 //! ```
 //! A set that can't be used never replaces one that can. No credential is ever part of a text.
 
+pub mod directory;
 mod requirement;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};

@@ -1,4 +1,443 @@
 //! The door: MCP over HTTP, and everything that stands between a caller and a tool. Knows no platform.
+//!
+//! ```text
+//! connection ─▶ listener ─▶ http (id, host, origin, auth, access, size) ─▶ rmcp ─▶ handler ─▶ guards ─▶ tool
+//!                            admin (probes, metrics, health, status) ◀── prober ◀── platform
+//! ```
 
+pub mod access;
+pub mod admin;
+pub mod audit;
+pub mod auth;
+pub mod catalogue;
 pub mod config;
+pub mod guards;
+pub mod handler;
+pub mod http;
+pub mod listener;
+pub mod metrics;
+pub mod prober;
 pub mod status;
+pub mod text;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    net::{Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use self::{
+    access::Access,
+    admin::Admin,
+    auth::Authenticator,
+    catalogue::{Catalogue, CatalogueError},
+    config::{CONFIG_DIRECTORY, CONFIG_FILE, CREDENTIALS_DIRECTORY, ConfigError, PLATFORM_CA_FILE, ServeConfig},
+    guards::Guards,
+    handler::Handler,
+    http::{Door, DoorParts},
+    listener::{Ending, ListenerLimits},
+    metrics::Metrics,
+    prober::Prober,
+};
+use crate::{
+    api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy},
+    credentials::{self, CredentialsHandle, CredentialsState},
+    platforms::{self, ConnectError, Platform, PlatformEnvironment},
+};
+
+/// Time that giving back what the platform's client holds may take, at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections to the admin port at a time.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// How to serve. The defaults are those of the container that the operator makes.
+#[derive(Clone, Debug)]
+pub struct ServeSettings {
+    /// Where the operator's ConfigMap is mounted.
+    pub config_directory: PathBuf,
+    /// Where the credential fields are mounted, one file each.
+    pub credentials_directory: PathBuf,
+    /// Where MCP is served.
+    pub mcp_address: SocketAddr,
+    /// Where probes, metrics and `/status` are served.
+    pub admin_address: SocketAddr,
+    /// Which addresses the platform may have.
+    pub address_policy: AddressPolicy,
+    /// Origins of web pages that may call, such as `http://localhost:6274`. None in a cluster: agents are no browsers.
+    pub allowed_origins: Vec<String>,
+    /// Connections to the MCP port at a time.
+    pub max_connections: usize,
+    /// Time that a request's headers may take to arrive; also the time that an idle connection is kept.
+    pub header_timeout: Duration,
+    /// Time that a request's body may take to arrive.
+    pub body_timeout: Duration,
+    /// Time between the signal to end and the end of accepting connections. The pod is being taken out of its Service
+    /// meanwhile, and callers that don't know yet must still find it.
+    pub drain_delay: Duration,
+    /// Time that calls which run then may still take.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServeSettings {
+    fn default() -> Self {
+        Self {
+            config_directory: CONFIG_DIRECTORY.into(),
+            credentials_directory: CREDENTIALS_DIRECTORY.into(),
+            mcp_address: (Ipv6Addr::UNSPECIFIED, MCP_PORT).into(),
+            admin_address: (Ipv6Addr::UNSPECIFIED, ADMIN_PORT).into(),
+            address_policy: AddressPolicy::Cluster,
+            allowed_origins: Vec::new(),
+            max_connections: 1_024,
+            header_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(10),
+            drain_delay: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(25),
+        }
+    }
+}
+
+/// Why serving ended, or didn't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A file of the configuration is missing or wrong.
+    #[error("failed to read the configuration")]
+    ReadConfig(#[source] ConfigError),
+    /// The platform's client can't be made.
+    #[error("failed to connect the platform")]
+    Connect(#[source] ConnectError),
+    /// The tools can't be offered.
+    #[error("failed to put the tools together")]
+    BuildCatalogue(#[source] CatalogueError),
+    /// An address can't be listened on.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Signals can't be received.
+    #[error("failed to listen for signals")]
+    ListenForSignals(#[source] io::Error),
+    /// Calls were still running when the time to drain was up.
+    #[error("calls were still running when the time to drain was up")]
+    DrainTimeout,
+    /// A second signal came.
+    #[error("ended by a second signal")]
+    Forced,
+}
+
+/// The operator's files, read.
+#[derive(Debug)]
+pub struct LoadedConfig {
+    /// The configuration.
+    pub config: ServeConfig,
+    /// Digest of the file that it was read from, and of the CA bundle.
+    pub digest: String,
+    /// The platform's CA bundle.
+    pub platform_ca: Option<String>,
+}
+
+impl LoadedConfig {
+    /// Reads the operator's files.
+    ///
+    /// # Errors
+    /// When the configuration is missing or wrong. A missing CA bundle is none, missing keys come later.
+    pub fn read(directory: &Path) -> Result<Self, ConfigError> {
+        let path = directory.join(CONFIG_FILE);
+        let text = config::read_text(&path)?;
+        let config: ServeConfig = serde_json::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.display().to_string(), source })?;
+        let platform_ca = match config::read_text(&directory.join(PLATFORM_CA_FILE)) {
+            Ok(ca) => Some(ca),
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let digest = ServeConfig::digest(&text, platform_ca.as_deref());
+        Ok(Self { config, digest, platform_ca })
+    }
+}
+
+/// How to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// In order: finish what runs.
+    pub drain: CancellationToken,
+    /// At once.
+    pub force: CancellationToken,
+}
+
+impl Stop {
+    /// Follows SIGTERM and SIGINT: the first drains, the second forces.
+    ///
+    /// # Errors
+    /// When signals can't be received.
+    pub fn on_signals() -> Result<Self, ServeError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::ListenForSignals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::ListenForSignals)?;
+        let stop = Self::default();
+        let Self { drain, force } = stop.clone();
+        tokio::spawn(async move {
+            for token in [drain, force] {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                token.cancel();
+            }
+        });
+        Ok(stop)
+    }
+}
+
+/// Serves a connector until a signal ends it: configuration, credentials, platform, admin port, and the MCP port last,
+/// so that whoever can connect is answered.
+///
+/// # Errors
+/// When it can't begin, or has to end before the calls that run are finished. The process then exits with 1.
+pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
+    let stop = Stop::on_signals()?;
+    let loaded = LoadedConfig::read(&settings.config_directory).map_err(ServeError::ReadConfig)?;
+    let declaration = loaded.config.platform.declaration().ok_or(ServeError::Connect(ConnectError::NoPlatform))?;
+    let (name, requirement) = (declaration.name(), declaration.requirement());
+    let background = CancellationToken::new();
+    let (credentials, credentials_state) = credentials::directory::start(
+        settings.credentials_directory.clone(),
+        requirement,
+        loaded.config.connector.uid.clone(),
+        background.clone(),
+    );
+    let environment = PlatformEnvironment {
+        credentials: credentials.clone(),
+        ca_pem: loaded.platform_ca.clone(),
+        addresses: settings.address_policy,
+        proxy: loaded.config.proxy.clone(),
+    };
+    let platform = platforms::connect(&loaded.config.platform, environment).map_err(ServeError::Connect)?;
+    let parts = Parts { name, platform, credentials, credentials_state, background };
+    Instance::start(&settings, &loaded, parts).await?.serve(stop).await
+}
+
+/// What an instance is made of besides its configuration.
+pub struct Parts {
+    /// The platform's name in `spec.platform`.
+    pub name: &'static str,
+    /// Its client.
+    pub platform: Arc<dyn Platform>,
+    /// The credentials, for the prober.
+    pub credentials: CredentialsHandle,
+    /// What is known of their files.
+    pub credentials_state: watch::Receiver<CredentialsState>,
+    /// Ends what runs in the background.
+    pub background: CancellationToken,
+}
+
+/// A running server.
+pub struct Instance {
+    mcp_address: SocketAddr,
+    admin_address: SocketAddr,
+    drain_delay: Duration,
+    drain_timeout: Duration,
+    platform: Arc<dyn Platform>,
+    draining: CancellationToken,
+    abandon: CancellationToken,
+    background: CancellationToken,
+    mcp_ending: Ending,
+    admin_ending: Ending,
+    mcp: JoinHandle<()>,
+    admin: JoinHandle<()>,
+}
+
+impl Instance {
+    /// Starts to serve: the admin port first, the MCP port last.
+    ///
+    /// # Errors
+    /// When the tools can't be offered, or a port is taken.
+    pub async fn start(settings: &ServeSettings, loaded: &LoadedConfig, parts: Parts) -> Result<Self, ServeError> {
+        let config = &loaded.config;
+        let metrics = Arc::new(Metrics::new());
+        let access = Arc::new(Access::new(&config.access));
+        let authenticator = Arc::new(Authenticator::new(
+            settings.config_directory.clone(),
+            config.access.audiences.clone(),
+            &config.operator,
+        ));
+        let catalogue = Catalogue::new(parts.platform.clone().tools(), &config.tools, &access)
+            .map_err(ServeError::BuildCatalogue)?;
+        let guards = Arc::new(Guards::new(catalogue, config.connector.uid.clone(), &config.limits));
+        let (findings, findings_receiver) = watch::channel(None);
+        let (serving, draining, abandon) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let prober = Prober {
+            platform: parts.platform.clone(),
+            name: parts.name,
+            config: config.probe,
+            credentials: parts.credentials,
+            findings,
+            metrics: metrics.clone(),
+        };
+        tokio::spawn(prober.run(parts.background.clone()));
+        tokio::spawn(authenticator.clone().follow_keys(parts.background.clone()));
+
+        let admin = Arc::new(Admin {
+            connector_uid: config.connector.uid.clone(),
+            config_digest: loaded.digest.clone(),
+            platform: parts.name,
+            guards: guards.clone(),
+            authenticator: authenticator.clone(),
+            metrics: metrics.clone(),
+            credentials: parts.credentials_state,
+            findings: findings_receiver,
+            serving: serving.clone(),
+            draining: draining.clone(),
+        });
+        let (admin_listener, admin_address) = listen(settings.admin_address).await?;
+        let admin_ending = Ending::default();
+        let router = admin::build_router(admin);
+        let admin_limits = ListenerLimits { connections: ADMIN_CONNECTIONS, header_timeout: settings.header_timeout };
+        let admin = tokio::spawn(listener::serve(admin_listener, admin_limits, admin_ending.clone(), move |request| {
+            let answer = router.clone().oneshot(request);
+            async move {
+                match answer.await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        }));
+
+        let handler = Handler::new(guards.clone(), metrics.clone(), parts.platform.instructions());
+        let door = Arc::new(Door::new(
+            config,
+            DoorParts {
+                origins: settings.allowed_origins.clone(),
+                authenticator,
+                access,
+                metrics,
+                handler,
+                draining: draining.clone(),
+                abandon: abandon.clone(),
+                body_timeout: settings.body_timeout,
+            },
+        ));
+        let (mcp_listener, mcp_address) = listen(settings.mcp_address).await?;
+        let mcp_ending = Ending::default();
+        let mcp_limits =
+            ListenerLimits { connections: settings.max_connections, header_timeout: settings.header_timeout };
+        let mcp = tokio::spawn(listener::serve(mcp_listener, mcp_limits, mcp_ending.clone(), move |request| {
+            let door = door.clone();
+            async move { door.answer(request).await }
+        }));
+        serving.cancel();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            connector = %format_args!("{}/{}", config.connector.namespace, config.connector.name),
+            platform = parts.name,
+            tools = guards.catalogue.len(),
+            mcp = %mcp_address,
+            admin = %admin_address,
+            anonymous = config.access.anonymous,
+            "server_ready"
+        );
+        Ok(Self {
+            mcp_address,
+            admin_address,
+            drain_delay: settings.drain_delay,
+            drain_timeout: settings.drain_timeout,
+            platform: parts.platform,
+            draining,
+            abandon,
+            background: parts.background,
+            mcp_ending,
+            admin_ending,
+            mcp,
+            admin,
+        })
+    }
+
+    /// Where MCP is served.
+    #[must_use]
+    pub const fn mcp_address(&self) -> SocketAddr {
+        self.mcp_address
+    }
+
+    /// Where probes, metrics and `/status` are served.
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Serves until told to stop; then drains: not ready at once, a while of answers that close their connections, no
+    /// new connections, the calls that still run, and the platform's client at the very end.
+    ///
+    /// # Errors
+    /// When it had to end before the calls that run were finished.
+    pub async fn serve(mut self, stop: Stop) -> Result<(), ServeError> {
+        tokio::select! {
+            () = stop.force.cancelled() => {}
+            () = stop.drain.cancelled() => {}
+        }
+        let began = Instant::now();
+        self.draining.cancel();
+        tracing::info!("draining");
+        let drained = tokio::select! {
+            () = stop.force.cancelled() => Err(ServeError::Forced),
+            drained = self.drain() => drained,
+        };
+        self.abandon.cancel();
+        self.mcp_ending.abort.cancel();
+        self.background.cancel();
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.platform.close()).await.is_err() {
+            tracing::warn!("the platform's client took too long to close");
+        }
+        self.admin_ending.close.cancel();
+        self.admin_ending.abort.cancel();
+        let _panicked = self.admin.await;
+        let seconds = began.elapsed().as_secs_f64();
+        match &drained {
+            Ok(()) => tracing::info!(seconds, "server_stopped"),
+            Err(error) => tracing::error!(seconds, %error, "server_stopped"),
+        }
+        drained
+    }
+
+    async fn drain(&mut self) -> Result<(), ServeError> {
+        tokio::time::sleep(self.drain_delay).await;
+        self.mcp_ending.close.cancel();
+        match tokio::time::timeout(self.drain_timeout, &mut self.mcp).await {
+            Ok(_finished) => Ok(()),
+            Err(_) => Err(ServeError::DrainTimeout),
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = match TcpListener::bind(address).await {
+        // A node without IPv6 has no unspecified address of it.
+        Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        other => other,
+    }
+    .map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}

@@ -1,0 +1,166 @@
+//! The admin port: probes of the kubelet, metrics, the platform's health, and the replica's state for the operator. It
+//! never asks the platform: it answers from the last probe.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body, extract::Path, extract::State, routing::get};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    access::Caller,
+    auth::Authenticator,
+    guards::Guards,
+    handler::PROTOCOL_VERSIONS,
+    http::{Refusal, json_response},
+    metrics::Metrics,
+    prober::Finding,
+    status::ReplicaStatus,
+};
+use crate::{api::Reason, credentials::CredentialsState, platforms::HealthStatus};
+
+/// What the admin port shows.
+pub struct Admin {
+    /// Uid of the connector.
+    pub connector_uid: String,
+    /// Digest of the configuration.
+    pub config_digest: String,
+    /// The platform's name in `spec.platform`.
+    pub platform: &'static str,
+    /// The tools, and the calls that run.
+    pub guards: Arc<Guards>,
+    /// Knows the operator.
+    pub authenticator: Arc<Authenticator>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The credential files.
+    pub credentials: watch::Receiver<CredentialsState>,
+    /// What is believed of the platform.
+    pub findings: watch::Receiver<Option<Arc<Finding>>>,
+    /// Cancelled as soon as MCP is served.
+    pub serving: CancellationToken,
+    /// Cancelled when the replica begins to drain.
+    pub draining: CancellationToken,
+}
+
+impl Admin {
+    /// Whether the replica serves MCP and goes on doing so.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.serving.is_cancelled() && !self.draining.is_cancelled()
+    }
+
+    /// The replica's state.
+    #[must_use]
+    pub fn status(&self) -> ReplicaStatus {
+        ReplicaStatus {
+            connector_uid: self.connector_uid.clone(),
+            config_digest: self.config_digest.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol_versions: PROTOCOL_VERSIONS.iter().map(|version| version.as_str().to_owned()).collect(),
+            tool_count: self.guards.catalogue.len(),
+            tool_digest: self.guards.catalogue.digest().to_owned(),
+            credentials: self.credentials.borrow().clone(),
+            probe: self.findings.borrow().as_ref().map(|finding| finding.report.clone()),
+        }
+    }
+
+    /// The platform's health, as monitors read it.
+    fn health(&self) -> (StatusCode, Value) {
+        let Some(finding) = self.findings.borrow().clone() else {
+            let body = json!({
+                "status": HealthStatus::Error,
+                "reason": Reason::Starting.as_str(),
+                "message": "the platform has not been probed yet",
+                "checks": [],
+                "latency_ms": null,
+                "version": null,
+                "state": null,
+            });
+            return (StatusCode::SERVICE_UNAVAILABLE, body);
+        };
+        let report = &finding.report;
+        let status = match report.status {
+            HealthStatus::Ok | HealthStatus::Degraded => StatusCode::OK,
+            HealthStatus::Error => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let body = json!({
+            "status": report.status,
+            "reason": report.reason,
+            "message": report.message,
+            "checks": report.checks,
+            "latency_ms": u64::try_from(finding.latency.as_millis()).unwrap_or(u64::MAX),
+            "version": report.version,
+            "state": report.state,
+        });
+        (status, body)
+    }
+}
+
+/// The routes.
+pub fn build_router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/health", get(health))
+        .route("/health/{platform}", get(platform_health))
+        .route("/status", get(status))
+        .with_state(admin)
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> Response<Body> {
+    if admin.is_ready() {
+        return Response::new(Body::from("ok"));
+    }
+    let why = if admin.draining.is_cancelled() { "draining" } else { "starting" };
+    let mut response = Response::new(Body::from(why));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response<Body> {
+    let credentials = admin.credentials.borrow().clone();
+    let text = admin.metrics.text(&credentials, admin.guards.slots.in_use(), admin.is_ready());
+    let mut response = Response::new(Body::from(text));
+    let form = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, form);
+    response
+}
+
+async fn health(State(admin): State<Arc<Admin>>) -> Response<Body> {
+    let (status, body) = admin.health();
+    json_response(status, &body)
+}
+
+async fn platform_health(State(admin): State<Arc<Admin>>, Path(platform): Path<String>) -> Response<Body> {
+    if platform != admin.platform {
+        let message = format!("this connector's platform is {}", admin.platform);
+        return Refusal::new(StatusCode::NOT_FOUND, "unknown_platform", message).into_response();
+    }
+    health(State(admin)).await
+}
+
+async fn status(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response<Body> {
+    match admin.authenticator.authenticate(&headers).await {
+        Ok(Caller::Operator) => match serde_json::to_value(admin.status()) {
+            Ok(body) => json_response(StatusCode::OK, &body),
+            Err(_) => {
+                let message = "the status could not be written";
+                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()
+            }
+        },
+        Ok(_) => {
+            let message = "only the operator may read the status of a replica";
+            Refusal::new(StatusCode::FORBIDDEN, "forbidden", message).into_response()
+        }
+        Err(failure) => {
+            admin.metrics.refused_token(failure.reason());
+            Refusal::new(StatusCode::UNAUTHORIZED, failure.reason(), failure.to_string())
+                .with_header(header::WWW_AUTHENTICATE, "Bearer")
+                .into_response()
+        }
+    }
+}

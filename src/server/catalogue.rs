@@ -1,0 +1,306 @@
+//! The tools that this connector offers: what the platform has, less what the manifest hides, with the definitions that
+//! agents see.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use aws_lc_rs::digest;
+use rmcp::model::{Tool, ToolAnnotations};
+use serde_json::{Map, Value, json};
+
+use super::{
+    access::{Access, Rights},
+    config::ToolsConfig,
+    text::canonical_json,
+};
+use crate::{
+    api::{connector::Mutations, pattern::NamePattern},
+    tools::{Behavior, Effect, ToolEntry},
+};
+
+/// Argument with which a tool that changes something is told to do it.
+pub const CONFIRM: &str = "confirm";
+/// Argument that names what was announced.
+pub const PLAN: &str = "plan";
+
+/// Why the tools can't be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// A schema is wrong.
+    #[error("failed to compile the input schema of {tool}: {cause}")]
+    CompileSchema {
+        /// The tool.
+        tool: &'static str,
+        /// What is wrong.
+        cause: String,
+    },
+    /// Two tools have one name.
+    #[error("two tools are named {0}")]
+    DuplicateName(&'static str),
+}
+
+/// A tool that is offered.
+pub struct OfferedTool {
+    /// The tool as the platform wrote it.
+    pub entry: ToolEntry,
+    /// Its definition as agents see it.
+    pub definition: Tool,
+    /// Checks its arguments.
+    pub validator: jsonschema::Validator,
+    /// Names of its arguments.
+    pub parameters: Vec<String>,
+}
+
+impl OfferedTool {
+    /// Whether it changes something.
+    #[must_use]
+    pub fn mutates(&self) -> bool {
+        mutates(&self.entry)
+    }
+}
+
+/// The tools.
+pub struct Catalogue {
+    offered: BTreeMap<String, Arc<OfferedTool>>,
+    /// Full names of tools that would be offered if mutations were, with their names without the prefix.
+    read_only_hides: BTreeMap<String, &'static str>,
+    /// For each [`Rights`], by their index.
+    lists: Vec<Arc<[Tool]>>,
+    digest: String,
+}
+
+impl Catalogue {
+    /// Puts the catalogue together.
+    ///
+    /// # Errors
+    /// When a platform's tool can't be offered, which is a fault of this program.
+    pub fn new(entries: Vec<ToolEntry>, config: &ToolsConfig, access: &Access) -> Result<Self, CatalogueError> {
+        let mut offered = BTreeMap::new();
+        let mut read_only_hides = BTreeMap::new();
+        for entry in entries {
+            let declared = &entry.declaration;
+            if !is_allowed(config, declared.name, declared.off_by_default) {
+                continue;
+            }
+            let name = format!("{}{}", config.prefix, declared.name);
+            if mutates(&entry) && config.mutations == Mutations::ReadOnly {
+                read_only_hides.insert(name, declared.name);
+                continue;
+            }
+            let bare = declared.name;
+            if offered.insert(name.clone(), Arc::new(offer(entry, name)?)).is_some() {
+                return Err(CatalogueError::DuplicateName(bare));
+            }
+        }
+        let definitions: Vec<Value> =
+            offered.values().map(|tool| serde_json::to_value(&tool.definition).unwrap_or_default()).collect();
+        let digest = digest::digest(&digest::SHA256, canonical_json(&Value::Array(definitions)).as_bytes());
+        let list = |rights: &Arc<Rights>| {
+            let visible = |tool: &&Arc<OfferedTool>| rights.allow(tool.entry.declaration.name, tool.mutates());
+            offered.values().filter(visible).map(|tool| tool.definition.clone()).collect()
+        };
+        let lists = access.every().map(list).collect();
+        let digest = format!("sha256:{}", hex::encode(digest.as_ref()));
+        Ok(Self { offered, read_only_hides, lists, digest })
+    }
+
+    /// The tools that a caller with these rights may use, in the order of their names.
+    #[must_use]
+    pub fn list(&self, rights: &Rights) -> Arc<[Tool]> {
+        self.lists.get(rights.index).cloned().unwrap_or_default()
+    }
+
+    /// An offered tool, whoever may use it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<OfferedTool>> {
+        self.offered.get(name)
+    }
+
+    /// The name without the prefix of a tool that is not offered only because mutations aren't.
+    #[must_use]
+    pub fn hidden_by_read_only(&self, name: &str) -> Option<&'static str> {
+        self.read_only_hides.get(name).copied()
+    }
+
+    /// Number of tools that a caller with every right is offered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.offered.len()
+    }
+
+    /// Whether no tool is offered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.offered.is_empty()
+    }
+
+    /// Digest of the definitions: `sha256:` and 64 hex digits.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+fn mutates(entry: &ToolEntry) -> bool {
+    entry.declaration.effect != Effect::Read || matches!(entry.behavior, Behavior::Mutation { .. })
+}
+
+fn is_allowed(config: &ToolsConfig, name: &str, off_by_default: bool) -> bool {
+    let matches = |pattern: &NamePattern| pattern.matches(name) && (!off_by_default || pattern.is_exact());
+    config.allow.iter().any(matches) && !config.deny.iter().any(|pattern| pattern.matches(name))
+}
+
+fn offer(entry: ToolEntry, name: String) -> Result<OfferedTool, CatalogueError> {
+    let declared = entry.declaration;
+    let confirmed = matches!(entry.behavior, Behavior::Mutation { .. });
+    let input = build_input_schema(&entry.input_schema, confirmed);
+    let output = if confirmed { build_mutation_output(&entry.output_schema) } else { (*entry.output_schema).clone() };
+    let description = if confirmed {
+        Cow::Owned(format!(
+            "{} Without confirm: true it changes nothing and answers what it would do, with a plan; pass that plan \
+             together with confirm: true to do exactly this.",
+            declared.description
+        ))
+    } else {
+        Cow::Borrowed(declared.description)
+    };
+    let parameters =
+        input.get("properties").and_then(Value::as_object).map(|map| map.keys().cloned().collect()).unwrap_or_default();
+    let validator = jsonschema::options()
+        .with_draft(jsonschema::Draft::Draft202012)
+        .build(&Value::Object(input.clone()))
+        .map_err(|error| CatalogueError::CompileSchema { tool: declared.name, cause: error.to_string() })?;
+    let annotations = ToolAnnotations::from_raw(
+        Some(declared.title.to_owned()),
+        Some(declared.effect == Effect::Read),
+        Some(declared.effect == Effect::Destroy),
+        Some(declared.idempotent || declared.effect == Effect::Read),
+        // A platform is a closed world with respect to the agent, but its content comes from anybody.
+        Some(true),
+    );
+    let definition = Tool::new(name, description, Arc::new(input))
+        .with_title(declared.title)
+        .with_raw_output_schema(Arc::new(output))
+        .with_annotations(annotations);
+    Ok(OfferedTool { entry, definition, validator, parameters })
+}
+
+/// The arguments' schema as agents see it: closed, so that a misspelt argument is told and not dropped, and with the
+/// arguments of the confirmation.
+fn build_input_schema(schema: &Map<String, Value>, confirmed: bool) -> Map<String, Value> {
+    let mut schema = schema.clone();
+    let composed = ["$ref", "allOf", "anyOf", "oneOf", "patternProperties", "unevaluatedProperties"];
+    if !schema.contains_key("additionalProperties") && !composed.iter().any(|key| schema.contains_key(*key)) {
+        schema.insert("additionalProperties".to_owned(), Value::Bool(false));
+    }
+    if confirmed {
+        let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(properties) = properties {
+            properties.insert(
+                CONFIRM.to_owned(),
+                json!({
+                    "type": "boolean",
+                    "default": false,
+                    "description": "true does it; false, or leaving it out, answers what would be done.",
+                }),
+            );
+            properties.insert(
+                PLAN.to_owned(),
+                json!({
+                    "type": "string",
+                    "maxLength": 64,
+                    "description": "The plan of the answer that said what would be done. With it, nothing is done if \
+                                    the state has changed since.",
+                }),
+            );
+        }
+    }
+    schema
+}
+
+/// The answer's schema of a tool that changes something. `$ref`s count from the root, so definitions go there.
+fn build_mutation_output(result: &Map<String, Value>) -> Map<String, Value> {
+    let mut result = result.clone();
+    let dialect = result.remove("$schema");
+    let definitions = result.remove("$defs");
+    let mut schema = Map::new();
+    schema.extend(dialect.map(|dialect| ("$schema".to_owned(), dialect)));
+    schema.insert("type".to_owned(), json!("object"));
+    schema.insert(
+        "properties".to_owned(),
+        json!({
+            "applied": { "type": "boolean", "description": "Whether it was done." },
+            "would": { "type": "string", "description": "What would be done; absent if it was done." },
+            "plan": { "type": "string", "description": "Names what would be done, to whom and in which state." },
+            "state": { "description": "The state that it would be done to." },
+            "result": result,
+        }),
+    );
+    schema.insert("required".to_owned(), json!(["applied"]));
+    schema.extend(definitions.map(|definitions| ("$defs".to_owned(), definitions)));
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{config::AccessConfig, testing};
+
+    fn catalogue(mutations: Mutations, allow: &[&str], deny: &[&str], prefix: &str) -> Catalogue {
+        let patterns = |patterns: &[&str]| patterns.iter().map(|p| NamePattern((*p).to_owned())).collect();
+        let config = ToolsConfig { mutations, allow: patterns(allow), deny: patterns(deny), prefix: prefix.to_owned() };
+        let access = Access::new(&AccessConfig { anonymous: true, allow: vec![], audiences: vec![] });
+        Catalogue::new(testing::FakePlatform::default().entries(), &config, &access).unwrap()
+    }
+
+    fn names(catalogue: &Catalogue) -> Vec<&str> {
+        catalogue.offered.keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_manifest_decides_what_is_offered() {
+        let all = ["delete_fake_thing", "echo_fake_text", "get_fake_thing", "wait_fake_time"];
+        assert_eq!(names(&catalogue(Mutations::Confirm, &["*"], &[], "")), all);
+        assert_eq!(names(&catalogue(Mutations::ReadOnly, &["*"], &[], "")), all[1..]);
+        assert_eq!(
+            names(&catalogue(Mutations::Confirm, &["*"], &["*_thing"], "")),
+            all[1..=3].iter().filter(|n| !n.ends_with("_thing")).copied().collect::<Vec<_>>()
+        );
+        assert_eq!(names(&catalogue(Mutations::ReadOnly, &["reveal_*"], &[], "")), Vec::<&str>::new());
+        assert_eq!(
+            names(&catalogue(Mutations::ReadOnly, &["reveal_fake_secret"], &[], "x_")),
+            ["x_reveal_fake_secret"]
+        );
+    }
+
+    #[test]
+    fn read_only_knows_what_it_hides_and_deny_does_not() {
+        let hidden = catalogue(Mutations::ReadOnly, &["*"], &[], "x_");
+        assert_eq!(hidden.hidden_by_read_only("x_delete_fake_thing"), Some("delete_fake_thing"));
+        let denied = catalogue(Mutations::ReadOnly, &["*"], &["delete_*"], "");
+        assert_eq!(denied.hidden_by_read_only("delete_fake_thing"), None);
+    }
+
+    #[test]
+    fn the_digest_follows_what_agents_are_told() {
+        let one = catalogue(Mutations::ReadOnly, &["*"], &[], "");
+        assert_eq!(one.digest(), catalogue(Mutations::ReadOnly, &["*"], &[], "").digest());
+        assert_ne!(one.digest(), catalogue(Mutations::Confirm, &["*"], &[], "").digest());
+        assert!(one.digest().starts_with("sha256:") && one.digest().len() == 71);
+    }
+
+    #[test]
+    fn a_mutation_is_confirmed_and_its_schemas_say_so() {
+        let catalogue = catalogue(Mutations::Confirm, &["*"], &[], "");
+        let tool = catalogue.get("delete_fake_thing").unwrap();
+        for parameter in [CONFIRM, PLAN] {
+            assert!(tool.parameters.iter().any(|name| name == parameter));
+        }
+        let output = Value::Object((*tool.definition.output_schema.clone().unwrap()).clone());
+        let validator = jsonschema::validator_for(&output).unwrap();
+        assert!(validator.is_valid(&json!({"applied": true, "result": {"deleted": {"name": "a"}}})));
+        assert!(!validator.is_valid(&json!({"applied": true, "result": {"deleted": 1}})));
+        assert!(!validator.is_valid(&json!({"result": {}})));
+        let annotations = tool.definition.annotations.clone().unwrap();
+        assert_eq!((annotations.read_only_hint, annotations.destructive_hint), (Some(false), Some(true)));
+    }
+}

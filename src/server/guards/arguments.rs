@@ -1,0 +1,158 @@
+//! Whether a call's arguments fit the tool's schema; and if not, a text from which a model can see what to change.
+
+use jsonschema::{ValidationError, error::ValidationErrorKind};
+use serde_json::Value;
+
+use crate::{
+    server::{
+        catalogue::OfferedTool,
+        text::{alternatives, safe_name, suggest},
+    },
+    tools::ToolError,
+};
+
+/// Faults that are told at a time.
+const MAX_FAULTS: usize = 5;
+/// Characters of a list of allowed values, at most.
+const MAX_VALUES: usize = 400;
+
+/// Checks the arguments.
+///
+/// # Errors
+/// When they don't fit. The error names the argument by a JSON pointer and repeats no value.
+pub fn check(tool: &OfferedTool, arguments: &Value) -> Result<(), ToolError> {
+    let faults: Vec<Fault> =
+        tool.validator.iter_errors(arguments).take(MAX_FAULTS).map(|error| describe(tool, &error)).collect();
+    let Some(first) = faults.first() else {
+        return Ok(());
+    };
+    let text = faults.iter().map(|fault| fault.text.as_str()).collect::<Vec<_>>().join("; ");
+    let error = ToolError::invalid_argument(text).with_argument(first.pointer.clone());
+    Err(match faults.iter().find_map(|fault| fault.remedy.clone()) {
+        Some(remedy) => error.with_remedy(remedy),
+        None => error,
+    })
+}
+
+struct Fault {
+    pointer: String,
+    text: String,
+    remedy: Option<String>,
+}
+
+fn describe(tool: &OfferedTool, error: &ValidationError<'_>) -> Fault {
+    let pointer = safe_name(error.instance_path().as_str());
+    let at_root = pointer.is_empty();
+    let place = if at_root { "the arguments".to_owned() } else { pointer.clone() };
+    let fault = |text: String| Fault { pointer: pointer.clone(), text, remedy: None };
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let name = unexpected.first().map(String::as_str).unwrap_or_default();
+            let near = if at_root { suggest(name, tool.parameters.iter().map(String::as_str)) } else { Vec::new() };
+            let names = unexpected.iter().take(MAX_FAULTS).map(|name| format!("{pointer}/{}", safe_name(name)));
+            let text = format!("{} is not an argument of this tool", names.collect::<Vec<_>>().join(", "));
+            let remedy = if near.is_empty() {
+                let known: Vec<&str> = tool.parameters.iter().map(String::as_str).collect();
+                match known.as_slice() {
+                    [] => "it takes no arguments".to_owned(),
+                    known => format!("its arguments are: {}", known.join(", ")),
+                }
+            } else {
+                format!("did you mean {}?", alternatives(&near))
+            };
+            Fault { pointer: format!("{pointer}/{}", safe_name(name)), text, remedy: Some(remedy) }
+        }
+        ValidationErrorKind::Required { property } => {
+            let path = format!("{pointer}/{}", property.as_str().unwrap_or_default());
+            Fault { text: format!("{path} is missing"), pointer: path, remedy: None }
+        }
+        ValidationErrorKind::Enum { options } => fault(format!("{place} must be one of {}", values(options))),
+        ValidationErrorKind::Constant { expected_value } => {
+            fault(format!("{place} must be {}", values(expected_value)))
+        }
+        ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+            // What schemars makes of an enum with documented variants, or of an optional field.
+            let allowed: Vec<String> = context
+                .iter()
+                .flatten()
+                .filter_map(|error| match error.kind() {
+                    ValidationErrorKind::Constant { expected_value } => Some(values(expected_value)),
+                    ValidationErrorKind::Enum { options } => Some(values(options)),
+                    ValidationErrorKind::Type { .. } => Some(error.masked().to_string().replace("value is not", "not")),
+                    _ => None,
+                })
+                .collect();
+            if allowed.is_empty() {
+                fault(format!("{place} has none of the allowed forms"))
+            } else {
+                fault(format!("{place} is none of the allowed: {}", allowed.join(", ")))
+            }
+        }
+        // The masked text names the rule and not the value.
+        _ => fault(error.masked_with(place).to_string()),
+    }
+}
+
+/// Allowed values, which are the schema's own, cut to a length.
+fn values(options: &Value) -> String {
+    let text = match options {
+        Value::Array(options) => options.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    };
+    text.chars().take(MAX_VALUES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        server::{access::Access, catalogue::Catalogue, config::AccessConfig, testing},
+        tools::ErrorCode,
+    };
+
+    fn checked(tool: &str, arguments: &Value) -> Result<(), ToolError> {
+        let access = Access::new(&AccessConfig { anonymous: true, allow: vec![], audiences: vec![] });
+        let entries = testing::FakePlatform::default().entries();
+        let catalogue = Catalogue::new(entries, &testing::tools_config(), &access).unwrap();
+        check(catalogue.get(tool).unwrap(), arguments)
+    }
+
+    #[test]
+    fn faults_are_named_so_that_they_can_be_mended() {
+        let cases = [
+            ("get_fake_thing", json!({}), "/name", "/name is missing", None),
+            ("get_fake_thing", json!({"name": 1}), "/name", "/name is not of type \"string\"", None),
+            ("get_fake_thing", json!({"nam": "a", "name": "a"}), "/nam", "/nam is not an argument", Some("name")),
+            ("get_fake_thing", json!({"name": "a", "color": "pink"}), "/color", "\"red\"", None),
+            ("get_fake_thing", json!({"name": "a", "limit": 5_000}), "/limit", "/limit is greater than", None),
+            ("delete_fake_thing", json!({"name": "a", "confirm": "yes"}), "/confirm", "boolean", None),
+        ];
+        for (tool, arguments, pointer, part, remedy) in cases {
+            let error = checked(tool, &arguments).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidArgument);
+            assert_eq!(error.argument.as_deref(), Some(pointer), "{error:?}");
+            assert!(error.message.contains(part), "{error:?}");
+            assert!(remedy.is_none_or(|part| error.remedy.as_deref().unwrap().contains(part)), "{error:?}");
+        }
+        checked("get_fake_thing", &json!({"name": "a", "color": "red", "limit": 3})).unwrap();
+    }
+
+    #[test]
+    fn no_value_is_repeated() {
+        for arguments in [json!({"name": ["canary"]}), json!({"name": "a", "color": "canary"})] {
+            let error = checked("get_fake_thing", &arguments).unwrap_err();
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_arguments_panic(name in "\\PC*", value in "\\PC*") {
+            let _outcome = checked("get_fake_thing", &json!({name: value}));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The mutation policy: without `confirm: true` a tool that changes something says what it would do; with it, it acts;
+//! and if the caller names what was announced, it acts only on the same state. The model sets `confirm` itself, so this
+//! is a brake, not an approval by a person.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+
+use crate::{
+    server::{
+        access::Caller,
+        catalogue::{CONFIRM, PLAN},
+        text::canonical_json,
+    },
+    tools::{CallContext, ErrorCode, Preview, ToolError},
+};
+
+type Handler<T> = Arc<dyn Fn(Value, CallContext) -> BoxFuture<'static, Result<T, ToolError>> + Send + Sync>;
+
+/// What a caller said about the confirmation.
+pub struct Request {
+    confirm: bool,
+    plan: Option<String>,
+}
+
+impl Request {
+    /// Takes it out of the arguments, which the tool must not see it in.
+    #[must_use]
+    pub fn take(arguments: &mut Value) -> Self {
+        let mut remove = |name: &str| arguments.as_object_mut().and_then(|map| map.remove(name));
+        Self {
+            confirm: remove(CONFIRM).and_then(|value| value.as_bool()).unwrap_or_default(),
+            plan: remove(PLAN).and_then(|value| value.as_str().map(str::to_owned)),
+        }
+    }
+}
+
+/// What a plan is bound to besides arguments and state.
+pub struct Scope<'a> {
+    /// Uid of the connector.
+    pub connector: &'a str,
+    /// Who calls.
+    pub caller: &'a Caller,
+    /// The tool's name.
+    pub tool: &'a str,
+}
+
+/// Announces or acts.
+///
+/// # Errors
+/// When the tool fails, or when the state is not the one that the plan was made on.
+pub async fn run(
+    scope: &Scope<'_>,
+    request: Request,
+    arguments: Value,
+    context: CallContext,
+    preview: &Handler<Preview>,
+    act: &Handler<Value>,
+) -> Result<Value, ToolError> {
+    if request.confirm && request.plan.is_none() {
+        return Ok(json!({ "applied": true, "result": act(arguments, context).await? }));
+    }
+    let announced = preview(arguments.clone(), context.clone()).await?;
+    let plan = build_plan(scope, &arguments, &announced.state);
+    if !request.confirm {
+        return Ok(json!({
+            "applied": false, "would": announced.would, "plan": plan, "state": announced.state,
+        }));
+    }
+    if request.plan.as_deref() != Some(plan.as_str()) {
+        let message = "the plan doesn't match: the state, the arguments or the caller are not those it was made for; \
+                       nothing was done";
+        let remedy = "call again without confirm to see what would be done now";
+        return Err(ToolError::new(ErrorCode::Conflict, message).with_remedy(remedy).with_argument("/plan"));
+    }
+    Ok(json!({ "applied": true, "result": act(arguments, context).await? }))
+}
+
+/// Names what would be done by 128 bits of a SHA-256. Every replica computes the same.
+fn build_plan(scope: &Scope<'_>, arguments: &Value, state: &Value) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let parts = [
+        scope.connector.to_owned(),
+        scope.caller.to_string(),
+        scope.tool.to_owned(),
+        canonical_json(arguments),
+        canonical_json(state),
+    ];
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    hex::encode(context.finish().as_ref()).chars().take(32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::access::ServiceAccount;
+
+    #[test]
+    fn a_plan_is_bound_to_all_it_is_about() {
+        let account = |name: &str| {
+            Caller::ServiceAccount(ServiceAccount { namespace: "agents".to_owned(), name: name.to_owned() })
+        };
+        let plan = |connector: &str, caller: &Caller, tool: &str, arguments: Value, state: Value| {
+            build_plan(&Scope { connector, caller, tool }, &arguments, &state)
+        };
+        let base = plan("uid", &account("a"), "tool", json!({"x": 1, "y": 2}), json!({"version": 1}));
+        assert_eq!(base, plan("uid", &account("a"), "tool", json!({"y": 2, "x": 1}), json!({"version": 1})));
+        for other in [
+            plan("uid2", &account("a"), "tool", json!({"x": 1, "y": 2}), json!({"version": 1})),
+            plan("uid", &account("b"), "tool", json!({"x": 1, "y": 2}), json!({"version": 1})),
+            plan("uid", &account("a"), "tool2", json!({"x": 1, "y": 2}), json!({"version": 1})),
+            plan("uid", &account("a"), "tool", json!({"x": 1}), json!({"version": 1})),
+            plan("uid", &account("a"), "tool", json!({"x": 1, "y": 2}), json!({"version": 2})),
+        ] {
+            assert_ne!(base, other);
+        }
+        assert_eq!(base.len(), 32);
+    }
+}

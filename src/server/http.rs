@@ -1,0 +1,443 @@
+//! The MCP port: everything that is decided about a request before the protocol sees it. Request id, host, origin,
+//! token, access, size; then rmcp.
+
+use std::{borrow::Cow, collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+    header::{CONNECTION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE},
+    uri::Authority,
+};
+use rmcp::transport::streamable_http_server::{
+    StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    access::{Access, Caller, Rights},
+    auth::{AuthFailure, Authenticator},
+    config::ServeConfig,
+    handler::Handler,
+    metrics::Metrics,
+};
+
+/// Path of the MCP endpoint.
+pub const MCP_PATH: &str = "/mcp";
+/// Where RFC 9728 puts the metadata of a resource: here, or here with the resource's path behind it.
+const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
+/// Bytes of a request's body, at most.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of a body that are read and thrown away, so that whoever sends them gets to read the refusal.
+const MAX_DISCARDED_BYTES: usize = 4 * MAX_BODY_BYTES;
+/// Length of a request id from outside, at most.
+const MAX_REQUEST_ID: usize = 128;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What the operator's token is good for on this port, besides notifications.
+const HANDSHAKE: [&str; 3] = ["initialize", "server/discover", "ping"];
+
+/// What was found out about a request before the protocol saw it.
+#[derive(Debug)]
+pub struct RequestScope {
+    /// Names the request in logs, and in the response.
+    pub request_id: String,
+    /// Who calls.
+    pub caller: Caller,
+    /// What they may use; the operator may use nothing.
+    pub rights: Option<Arc<Rights>>,
+    /// The W3C trace context of the header.
+    pub traceparent: Option<String>,
+}
+
+/// Decides about requests to the MCP port.
+pub struct Door {
+    hosts: HashSet<String>,
+    origins: Vec<String>,
+    audience: String,
+    metadata_url: String,
+    authenticator: Arc<Authenticator>,
+    access: Arc<Access>,
+    metrics: Arc<Metrics>,
+    protocol: StreamableHttpService<Handler, NeverSessionManager>,
+    draining: CancellationToken,
+    body_timeout: Duration,
+}
+
+/// What a door is made of besides the configuration.
+pub struct DoorParts {
+    /// Origins of browsers that may call, such as `http://localhost:6274`.
+    pub origins: Vec<String>,
+    /// Verifies tokens.
+    pub authenticator: Arc<Authenticator>,
+    /// The rules.
+    pub access: Arc<Access>,
+    /// Where refusals are counted.
+    pub metrics: Arc<Metrics>,
+    /// Answers MCP's methods.
+    pub handler: Handler,
+    /// Cancelled when the replica begins to drain.
+    pub draining: CancellationToken,
+    /// Cancelled when calls that still run are given up.
+    pub abandon: CancellationToken,
+    /// Time that a body may take to arrive.
+    pub body_timeout: Duration,
+}
+
+impl Door {
+    /// Puts the door together.
+    #[must_use]
+    pub fn new(config: &ServeConfig, parts: DoorParts) -> Self {
+        let protocol = StreamableHttpServerConfig::default()
+            .with_legacy_session_mode(false)
+            .with_json_response(true)
+            // Both are checked here: rmcp's list can't say "any IP address".
+            .disable_allowed_hosts()
+            .with_max_request_body_bytes(MAX_BODY_BYTES)
+            .with_cancellation_token(parts.abandon);
+        let handler = parts.handler;
+        let audience = config.access.audiences.first().cloned().unwrap_or_default();
+        let metadata_url = match audience
+            .parse::<Uri>()
+            .ok()
+            .and_then(|uri| Some((uri.scheme_str()?.to_owned(), uri.authority()?.to_string())))
+        {
+            Some((scheme, authority)) => format!("{scheme}://{authority}{METADATA_PATH}{MCP_PATH}"),
+            None => format!("{METADATA_PATH}{MCP_PATH}"),
+        };
+        Self {
+            hosts: config.hosts.iter().map(|host| plain_host(host)).collect(),
+            origins: parts.origins,
+            audience,
+            metadata_url,
+            authenticator: parts.authenticator,
+            access: parts.access,
+            metrics: parts.metrics,
+            protocol: StreamableHttpService::new(
+                move || Ok(handler.clone()),
+                Arc::new(NeverSessionManager::default()),
+                protocol,
+            ),
+            draining: parts.draining,
+            body_timeout: parts.body_timeout,
+        }
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let request_id = request_id(request.headers());
+        let header = HeaderValue::from_str(&request_id);
+        let mut response = match self.decide(request, request_id).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(),
+        };
+        if let Ok(header) = header {
+            response.headers_mut().insert(REQUEST_ID, header);
+        }
+        if self.draining.is_cancelled() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn decide(&self, request: Request<Body>, request_id: String) -> Result<Response<Body>, Refusal> {
+        self.check_host(request.uri(), request.headers())?;
+        self.check_origin(request.headers())?;
+        match request.uri().path() {
+            MCP_PATH => self.serve(request, request_id).await,
+            path if !self.access.is_anonymous() && is_metadata_path(path) => {
+                if request.method() == Method::GET || request.method() == Method::HEAD {
+                    Ok(json_response(StatusCode::OK, &self.metadata()))
+                } else {
+                    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET");
+                    Err(refusal.with_header(header::ALLOW, "GET"))
+                }
+            }
+            _ => Err(Refusal::new(StatusCode::NOT_FOUND, "not_found", format!("the MCP endpoint is at {MCP_PATH}"))),
+        }
+    }
+
+    /// What RFC 9728 wants to be known of the endpoint. The authorization server is the cluster's token issuer.
+    fn metadata(&self) -> Value {
+        json!({
+            "resource": self.audience,
+            "authorization_servers": [self.authenticator.issuer()],
+            "bearer_methods_supported": ["header"],
+        })
+    }
+
+    async fn serve(&self, request: Request<Body>, request_id: String) -> Result<Response<Body>, Refusal> {
+        let caller = self.identify(request.headers()).await?;
+        let rights = self.access.rights(&caller).cloned();
+        if rights.is_none() && caller != Caller::Operator {
+            return Err(self.not_listed(&caller));
+        }
+        let (mut parts, body) = request.into_parts();
+        // The token has done its work; nothing behind this line can log it or pass it on.
+        parts.headers.remove(header::AUTHORIZATION);
+        if parts.method != Method::POST {
+            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only POST");
+            return Err(refusal.with_header(header::ALLOW, "POST"));
+        }
+        let body = self.read_body(&parts.headers, body).await?;
+        if caller == Caller::Operator && !is_handshake(&body) {
+            let message = "the operator's identity may do the handshake and nothing else";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", message));
+        }
+        let traceparent = parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        parts.extensions.insert(Arc::new(RequestScope { request_id, caller, rights, traceparent }));
+        let sent_json = is_json(&parts.headers);
+        let response = self.protocol.handle(Request::from_parts(parts, Body::from(body.clone()))).await;
+        match response.status() {
+            // rmcp's answer to JSON that it can't read. Clients look for a JSON-RPC error.
+            StatusCode::UNSUPPORTED_MEDIA_TYPE if sent_json => Err(unreadable(&body)),
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                tracing::error!("the protocol layer gave up on a request");
+                Err(Refusal::rpc(StatusCode::INTERNAL_SERVER_ERROR, -32603, "internal error"))
+            }
+            _ => Ok(response.map(Body::new)),
+        }
+    }
+
+    async fn identify(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        if self.access.is_anonymous() {
+            return Ok(Caller::Anonymous);
+        }
+        self.authenticator.authenticate(headers).await.map_err(|failure| self.unauthorized(failure))
+    }
+
+    fn unauthorized(&self, failure: AuthFailure) -> Refusal {
+        self.metrics.refused_token(failure.reason());
+        tracing::debug!(reason = failure.reason(), "a token was refused");
+        let audience = &self.audience;
+        let message = format!(
+            "{failure}; send a Kubernetes ServiceAccount token for the audience {audience} as Authorization: Bearer. \
+             In a pod: mount a projected volume with serviceAccountToken.audience set to it, and read the file for \
+             each call. By hand: kubectl create token <serviceaccount> --audience {audience}"
+        );
+        let error = if failure == AuthFailure::Missing { "" } else { ", error=\"invalid_token\"" };
+        let challenge = format!("Bearer resource_metadata=\"{}\"{error}", self.metadata_url);
+        let code = if failure == AuthFailure::Missing { "unauthorized" } else { "invalid_token" };
+        Refusal::new(StatusCode::UNAUTHORIZED, code, message)
+            .with_field("reason", failure.reason())
+            .with_field("audience", audience.as_str())
+            .with_header(WWW_AUTHENTICATE, &challenge)
+    }
+
+    fn not_listed(&self, caller: &Caller) -> Refusal {
+        self.metrics.refused_token("not_listed");
+        let message = format!(
+            "the token is good, and {caller} is not among the ServiceAccounts that may call: whoever owns the \
+             McpConnector can add it to spec.access.allow"
+        );
+        let challenge = format!("Bearer error=\"insufficient_scope\", resource_metadata=\"{}\"", self.metadata_url);
+        Refusal::new(StatusCode::FORBIDDEN, "insufficient_scope", message)
+            .with_field("subject", caller.to_string())
+            .with_field("field", "spec.access.allow")
+            .with_header(WWW_AUTHENTICATE, &challenge)
+    }
+
+    /// Refuses requests that were sent to another name, as a browser's are whose name server was made to lie (DNS
+    /// rebinding). An address can't be rebound, nor can `localhost`.
+    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        let mut values = headers.get_all(HOST).iter();
+        let header = match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().ok().and_then(|text| text.parse::<Authority>().ok()),
+            _ => None,
+        };
+        let Some(header) = header else {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_host", "the request has no valid Host header"));
+        };
+        for authority in std::iter::once(&header).chain(uri.authority()) {
+            let host = plain_host(authority.host());
+            let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+            if authority.as_str().contains('@') || !(literal || host == "localhost" || self.hosts.contains(&host)) {
+                let message = "the Host header names a host that this connector is not called by: use the URL in the \
+                               status of the McpConnector";
+                return Err(Refusal::new(StatusCode::FORBIDDEN, "foreign_host", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses browsers: pages of other origins have no business here.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let allowed =
+            |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| self.origins.iter().any(|one| one == origin));
+        if headers.get_all(ORIGIN).iter().all(allowed) {
+            return Ok(());
+        }
+        Err(Refusal::new(StatusCode::FORBIDDEN, "foreign_origin", "requests of web pages are not answered"))
+    }
+
+    async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+        let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        let too_large = || {
+            let message = format!("the body is larger than {MAX_BODY_BYTES} bytes");
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+                .with_field("limit_bytes", MAX_BODY_BYTES)
+        };
+        if declared.is_some_and(|length: usize| length > MAX_DISCARDED_BYTES) {
+            return Err(too_large().with_header(CONNECTION, "close"));
+        }
+        let read = async {
+            let mut collected = BytesMut::with_capacity(declared.unwrap_or(0).min(MAX_BODY_BYTES));
+            let mut total = 0_usize;
+            let mut stream = body.into_data_stream();
+            while let Some(chunk) = stream.next().await {
+                let chunk = chunk.map_err(|_| {
+                    Refusal::new(StatusCode::BAD_REQUEST, "broken_body", "the body ended before its end")
+                })?;
+                total = total.saturating_add(chunk.len());
+                if total > MAX_DISCARDED_BYTES {
+                    return Err(too_large().with_header(CONNECTION, "close"));
+                }
+                if total <= MAX_BODY_BYTES {
+                    collected.extend_from_slice(&chunk);
+                }
+            }
+            if total > MAX_BODY_BYTES { Err(too_large()) } else { Ok(collected.freeze()) }
+        };
+        tokio::time::timeout(self.body_timeout, read).await.unwrap_or_else(|_| {
+            let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body took too long to arrive");
+            Err(refusal.with_header(CONNECTION, "close"))
+        })
+    }
+}
+
+/// An answer that is no success.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    body: Value,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    /// A refusal with a word to branch on and a sentence that says what to do.
+    pub(super) fn new(status: StatusCode, error: &str, message: impl Into<String>) -> Self {
+        Self { status, body: json!({ "error": error, "message": message.into() }), headers: Vec::new() }
+    }
+
+    fn rpc(status: StatusCode, code: i32, message: &str) -> Self {
+        let body = json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": message } });
+        Self { status, body, headers: Vec::new() }
+    }
+
+    fn with_field(mut self, name: &str, value: impl Into<Value>) -> Self {
+        if let Value::Object(body) = &mut self.body {
+            body.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
+    pub(super) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+        self
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response = json_response(self.status, &self.body);
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+/// A response with a JSON body.
+pub(super) fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn unreadable(body: &[u8]) -> Refusal {
+    if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() || std::str::from_utf8(body).is_err() {
+        Refusal::rpc(StatusCode::BAD_REQUEST, -32700, "the body is not JSON in UTF-8")
+    } else {
+        Refusal::rpc(StatusCode::BAD_REQUEST, -32600, "the body is not one JSON-RPC request or notification")
+    }
+}
+
+/// Whether a body is one of the messages that the operator may send. A body that can't be read is none of them.
+fn is_handshake(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+    }
+    serde_json::from_slice::<Message<'_>>(body).is_ok_and(|message| {
+        HANDSHAKE.contains(&message.method.as_ref()) || message.method.starts_with("notifications/")
+    })
+}
+
+fn is_metadata_path(path: &str) -> bool {
+    path.strip_prefix(METADATA_PATH).is_some_and(|rest| rest.is_empty() || rest == MCP_PATH)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence =
+        |text: &str| text.split(';').next().is_some_and(|e| e.trim().eq_ignore_ascii_case("application/json"));
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(essence)
+}
+
+/// A host name in the one form in which names are compared.
+fn plain_host(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// The id that the caller gave the request, if it is harmless; one of our own otherwise.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let harmless = |id: &&str| {
+        !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|byte| (b'!'..=b'~').contains(&byte))
+    };
+    given.filter(harmless).map_or_else(new_request_id, str::to_owned)
+}
+
+/// 122 random bits in the form of a UUID (version 4).
+fn new_request_id() -> String {
+    let bits = (rand::random::<u128>() & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_taken_or_made() {
+        let id = |value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_bytes(value).unwrap());
+            request_id(&headers)
+        };
+        assert_eq!(id(b"abc-1"), "abc-1");
+        for bad in [&b""[..], b"a b", &[b'a'; 129], "ü".as_bytes()] {
+            let made = id(bad);
+            assert_eq!(made.len(), 36);
+            assert_eq!((&made[14..15], made[19..20].contains(['8', '9', 'a', 'b'])), ("4", true), "{made}");
+        }
+    }
+
+    #[test]
+    fn the_operator_may_send_the_handshake_only() {
+        for (body, allowed) in [
+            (r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#, true),
+            (r#"{"method":"server/discover"}"#, true),
+            (r#"{"method":"notifications/initialized"}"#, true),
+            (r#"{"method":"tools/list"}"#, false),
+            (r#"{"method":"ping","method":"tools/call"}"#, false),
+            (r#"[{"method":"ping"}]"#, false),
+            ("", false),
+        ] {
+            assert_eq!(is_handshake(body.as_bytes()), allowed, "{body}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Connections: a bounded number of them, none of which can be held open by somebody who sends slowly, and all of which
+//! are told to close before the process goes.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Bytes of a connection's read buffer, and so of a request's headers.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Pause after connections could not be accepted, as when there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bounds of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerLimits {
+    /// Connections at a time. Further ones wait to be accepted.
+    pub connections: usize,
+    /// Time that a request's headers may take to arrive; also the time that an idle connection is kept.
+    pub header_timeout: Duration,
+}
+
+/// How a listener ends.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    /// Accepts no more, closes idle connections, and the others after their answer.
+    pub close: CancellationToken,
+    /// Drops the connections that are left.
+    pub abort: CancellationToken,
+}
+
+/// Serves connections until `ending` says to stop, and returns when the last of them is gone.
+pub async fn serve<F, R>(listener: TcpListener, limits: ListenerLimits, ending: Ending, answer: F)
+where
+    F: Fn(Request<Body>) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Response<Body>> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = ending.close.cancelled() => break,
+            accepted = async {
+                let place = places.clone().acquire_owned().await.ok();
+                (place, listener.accept().await)
+            } => accepted,
+        };
+        match accepted {
+            (place, Ok((stream, _))) => {
+                let (ending, answer) = (ending.clone(), answer.clone());
+                connections.spawn(async move {
+                    let _place = place;
+                    converse(stream, limits, ending, answer).await;
+                });
+            }
+            (_, Err(error)) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn converse<F, R>(stream: TcpStream, limits: ListenerLimits, ending: Ending, answer: F)
+where
+    F: Fn(Request<Body>) -> R,
+    R: Future<Output = Response<Body>>,
+{
+    // Answers are small and somebody waits for them.
+    let _refused = stream.set_nodelay(true);
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let answer = answer(request.map(Body::new));
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = ending.abort.cancelled() => return,
+        () = ending.close.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = ending.abort.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}

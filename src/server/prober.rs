@@ -1,0 +1,276 @@
+//! Asks the platform how it does, for ever: at its interval, at once when the credentials change, and whatever happened
+//! before. One lost packet is no outage: a fault that may pass is believed only when it repeats.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{config::ProbeConfig, metrics::Metrics};
+use crate::{
+    api::Reason,
+    credentials::CredentialsHandle,
+    platforms::{CredentialVerdict, HealthStatus, Platform, ProbeReport},
+};
+
+/// A finding that is believed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// What was found.
+    pub report: ProbeReport,
+    /// How long the probe took.
+    pub latency: Duration,
+}
+
+/// What is believed, and how often something else was found since.
+struct Belief {
+    failure_threshold: u32,
+    passing_faults: u32,
+}
+
+impl Belief {
+    /// Whether a report is to be believed. Recovery is, and so is a fault that the platform states itself; a fault that
+    /// may pass is only when it has repeated.
+    fn believes(&mut self, report: &ProbeReport) -> bool {
+        if report.status == HealthStatus::Ok || !report.passing {
+            self.passing_faults = 0;
+            return true;
+        }
+        self.passing_faults = self.passing_faults.saturating_add(1);
+        self.passing_faults >= self.failure_threshold
+    }
+}
+
+/// Probes a platform until `shutdown`.
+pub struct Prober {
+    /// The platform.
+    pub platform: Arc<dyn Platform>,
+    /// Its name in `spec.platform`.
+    pub name: &'static str,
+    /// How to probe it.
+    pub config: ProbeConfig,
+    /// Tells when the credentials change.
+    pub credentials: CredentialsHandle,
+    /// Where findings go.
+    pub findings: watch::Sender<Option<Arc<Finding>>>,
+    /// Where every probe is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Prober {
+    /// Goes on until `shutdown`; never gives up before.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut belief = Belief { failure_threshold: self.config.failure_threshold.max(1), passing_faults: 0 };
+        loop {
+            let finding = tokio::select! {
+                () = shutdown.cancelled() => return,
+                finding = probe(self.platform.as_ref(), self.config.timeout.0) => finding,
+            };
+            self.metrics.probed(self.name, &finding.report.reason, finding.latency);
+            if belief.believes(&finding.report) {
+                self.publish(finding);
+            } else {
+                tracing::info!(reason = finding.report.reason, "the platform did not answer well; asking again");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(shortened(self.config.interval.0)) => {}
+                () = self.credentials.changed() => {}
+            }
+        }
+    }
+
+    fn publish(&self, finding: Finding) {
+        let same = self.findings.borrow().as_ref().is_some_and(|old| {
+            (old.report.status, &old.report.reason, old.report.credentials)
+                == (finding.report.status, &finding.report.reason, finding.report.credentials)
+        });
+        if !same {
+            tracing::info!(
+                platform = self.name,
+                status = ?finding.report.status,
+                reason = finding.report.reason,
+                message = finding.report.message,
+                credentials = ?finding.report.credentials,
+                "platform health"
+            );
+        }
+        self.findings.send_replace(Some(Arc::new(finding)));
+    }
+}
+
+/// Probes once. A probe that hangs is cut, one that panics is a finding like any other.
+async fn probe(platform: &dyn Platform, timeout: Duration) -> Finding {
+    let started = Instant::now();
+    // The platform gets a little less, so that its own words for a timeout come before ours.
+    let asked = AssertUnwindSafe(platform.probe(timeout - timeout / 20)).catch_unwind();
+    let report = match tokio::time::timeout(timeout, asked).await {
+        Ok(Ok(report)) => report,
+        Ok(Err(_)) => fault(Reason::UnexpectedResponse, "the probe ended with a fault of the connector: see its log"),
+        Err(_) => fault(Reason::Timeout, "the platform did not answer in time"),
+    };
+    Finding { report, latency: started.elapsed() }
+}
+
+fn fault(reason: Reason, message: &str) -> ProbeReport {
+    ProbeReport {
+        status: HealthStatus::Error,
+        reason: reason.as_str().to_owned(),
+        message: message.to_owned(),
+        passing: true,
+        credentials: CredentialVerdict::Unknown,
+        credentials_message: "the platform could not be asked".to_owned(),
+        version: None,
+        identity: None,
+        state: None,
+        checks: Vec::new(),
+    }
+}
+
+/// The interval, up to a fifth shorter, so that replicas don't ask in step. Never longer: how late a fault is seen is
+/// promised.
+fn shortened(interval: Duration) -> Duration {
+    interval.mul_f64(1.0 - rand::random_range(0.0..0.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, VecDeque},
+        sync::Mutex,
+    };
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{api::duration::ApiDuration, credentials::CredentialSet, tools::ToolEntry};
+
+    type Step = fn() -> ProbeReport;
+
+    /// A platform whose probes go as they are told: a report, a panic, or (with none left) no answer at all.
+    struct Scripted(Mutex<VecDeque<Step>>, Mutex<Vec<Instant>>);
+
+    #[async_trait]
+    impl Platform for Scripted {
+        fn tools(self: Arc<Self>) -> Vec<ToolEntry> {
+            Vec::new()
+        }
+
+        async fn probe(&self, _timeout: Duration) -> ProbeReport {
+            self.1.lock().unwrap().push(Instant::now());
+            let step = self.0.lock().unwrap().pop_front();
+            match step {
+                Some(step) => step(),
+                None => std::future::pending().await,
+            }
+        }
+
+        fn instructions(&self) -> String {
+            String::new()
+        }
+    }
+
+    fn ok() -> ProbeReport {
+        ProbeReport { status: HealthStatus::Ok, passing: false, ..fault(Reason::Healthy, "well") }
+    }
+
+    fn sealed() -> ProbeReport {
+        ProbeReport { passing: false, reason: "Sealed".into(), ..fault(Reason::ServerError, "sealed") }
+    }
+
+    fn lost() -> ProbeReport {
+        fault(Reason::Unreachable, "gone")
+    }
+
+    struct Running {
+        findings: watch::Receiver<Option<Arc<Finding>>>,
+        sets: watch::Sender<Option<Arc<CredentialSet>>>,
+        platform: Arc<Scripted>,
+        _guard: tokio_util::sync::DropGuard,
+    }
+
+    fn start(steps: &[Step]) -> Running {
+        let platform = Arc::new(Scripted(Mutex::new(steps.iter().copied().collect()), Mutex::default()));
+        let (sets, current) = watch::channel(None);
+        let (findings, receiver) = watch::channel(None);
+        let shutdown = CancellationToken::new();
+        let prober = Prober {
+            platform: platform.clone(),
+            name: "fake",
+            config: ProbeConfig {
+                interval: ApiDuration::from_secs(30),
+                timeout: ApiDuration::from_secs(10),
+                failure_threshold: 2,
+            },
+            credentials: CredentialsHandle::new(current, watch::channel(0).0),
+            findings,
+            metrics: Arc::new(Metrics::new()),
+        };
+        tokio::spawn(prober.run(shutdown.clone()));
+        Running { findings: receiver, sets, platform, _guard: shutdown.drop_guard() }
+    }
+
+    async fn next(running: &mut Running) -> String {
+        running.findings.changed().await.unwrap();
+        running.findings.borrow_and_update().as_ref().unwrap().report.reason.clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_passing_fault_is_believed_when_it_repeats_and_recovery_at_once() {
+        let mut running = start(&[ok, lost, ok, lost, lost, ok]);
+        let mut reasons = Vec::new();
+        for _ in 0..4 {
+            reasons.push(next(&mut running).await);
+        }
+        assert_eq!(reasons, ["Healthy", "Healthy", "Unreachable", "Healthy"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_start_nothing_is_believed_before_it_repeats() {
+        let mut running = start(&[lost, sealed]);
+        assert_eq!(next(&mut running).await, "Sealed");
+        assert_eq!(running.platform.1.lock().unwrap().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_platform_states_itself_is_believed_at_once() {
+        let mut running = start(&[ok, sealed]);
+        assert_eq!([next(&mut running).await, next(&mut running).await], ["Healthy", "Sealed"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hung_probe_is_cut_and_the_loop_goes_on() {
+        let mut running = start(&[ok]);
+        next(&mut running).await;
+        let started = Instant::now();
+        assert_eq!(next(&mut running).await, "Timeout");
+        // Two intervals and two timeouts, at most.
+        assert!(started.elapsed() <= Duration::from_secs(80), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_a_fault_and_not_the_end() {
+        let panics: Step = || panic!("a bug");
+        let mut running = start(&[panics, panics, ok]);
+        assert_eq!([next(&mut running).await, next(&mut running).await], ["UnexpectedResponse", "Healthy"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_credentials_are_tried_at_once() {
+        let mut running = start(&[ok, sealed]);
+        next(&mut running).await;
+        let started = Instant::now();
+        running.sets.send_replace(Some(Arc::new(CredentialSet::new(1, BTreeMap::new()))));
+        assert_eq!(next(&mut running).await, "Sealed");
+        assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn jitter_only_shortens() {
+        for _ in 0..1_000 {
+            let interval = shortened(Duration::from_secs(30));
+            assert!(interval <= Duration::from_secs(30) && interval > Duration::from_millis(23_999));
+        }
+    }
+}
