@@ -96,7 +96,7 @@ def holds_null(value: object) -> bool:
     ("values", "complaint"),
     [
         ({"watchNamespaces": ["a"]}, "watchNamespaces"),
-        ({"replicas": 2}, "replicas"),
+        ({"replicas": 0}, "replicas"),
         ({"image": {"repo": "x"}}, "repo"),
         ({"image": {"repository": "registry/name@sha256:1"}}, "image/repository"),
         ({"image": {"digest": "latest"}}, "image/digest"),

@@ -43,10 +43,12 @@ def test_selectors_select_the_operators_pod_only(manifests: list[Manifest]) -> N
         assert {"app.kubernetes.io/instance", "app.kubernetes.io/component"} <= selector.keys()
 
 
-def test_there_is_one_operator_at_a_time(manifests: list[Manifest]) -> None:
+def test_a_second_operator_stands_by_elsewhere(manifests: list[Manifest]) -> None:
     spec = only(manifests, "Deployment")["spec"]
-    assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["replicas"] == 2
+    (spread,) = pod_template(manifests)["spec"]["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["labelSelector"]["matchLabels"] == spec["selector"]["matchLabels"]
 
 
 def test_pod_has_what_the_program_expects(manifests: list[Manifest]) -> None:
@@ -142,5 +144,5 @@ def test_images(image: Manifest, connector_image: Manifest, expected: str, expec
 )
 def test_names_follow_the_release(release: str, name: str) -> None:
     manifests = render({}, release=release)
-    assert {manifest["metadata"]["name"] for manifest in manifests} == {name}
+    assert {manifest["metadata"]["name"] for manifest in manifests} == {name, f"{name}-lease"}
     assert only(manifests, "Deployment")["metadata"]["namespace"] == NAMESPACE

@@ -24,6 +24,9 @@ OPERATOR = {
     ("events.k8s.io", "events"): {"create", "patch"},
 }
 
+# Everything it may do in its own namespace beside that.
+LEASE = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
+
 VIEW = {
     ("mcp-connectors.io", "credentialsources"): READ,
     ("mcp-connectors.io", "mcpconnectors"): READ,
@@ -60,8 +63,12 @@ def every_role() -> list[Manifest]:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_operator_may_do_what_is_listed_and_nothing_else(variant: str) -> None:
-    (role,) = of_kind(render(VARIANTS[variant]), "Role", "ClusterRole")
+    role, lease = of_kind(render(VARIANTS[variant]), "Role", "ClusterRole")
+    if lease["metadata"]["name"] != f"{role['metadata']['name']}-lease":
+        role, lease = lease, role
     assert granted(role) == OPERATOR
+    assert granted(lease) == LEASE
+    assert (lease["kind"], lease["metadata"]["namespace"]) == ("Role", NAMESPACE)
 
 
 def test_no_role_holds_a_wildcard_a_secret_or_a_way_to_more_rights() -> None:
@@ -77,21 +84,24 @@ def test_no_role_holds_a_wildcard_a_secret_or_a_way_to_more_rights() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_binding_joins_the_role_to_the_operators_service_account(variant: str) -> None:
     manifests = render(VARIANTS[variant])
-    (role,) = of_kind(manifests, "Role", "ClusterRole")
-    (binding,) = of_kind(manifests, "RoleBinding", "ClusterRoleBinding")
+    roles = {role["metadata"]["name"]: role for role in of_kind(manifests, "Role", "ClusterRole")}
+    bindings = {binding["metadata"]["name"]: binding for binding in of_kind(manifests, "RoleBinding", "ClusterRoleBinding")}
     account = only(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
-    assert binding["kind"] == role["kind"] + "Binding"
-    assert binding["roleRef"]["kind"] == role["kind"]
-    assert binding["roleRef"]["name"] == role["metadata"]["name"]
-    assert binding["metadata"].get("namespace") == role["metadata"].get("namespace")
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]
+    assert roles.keys() == bindings.keys()
+    for name, role in roles.items():
+        binding = bindings[name]
+        assert binding["kind"] == role["kind"] + "Binding"
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (role["kind"], name)
+        assert binding["metadata"].get("namespace") == role["metadata"].get("namespace")
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]
 
 
 @pytest.mark.parametrize("variant", [name for name, values in VARIANTS.items() if values.get("watchNamespace")])
 def test_with_a_watched_namespace_nothing_is_cluster_wide(variant: str) -> None:
     manifests = render(VARIANTS[variant])
     assert not of_kind(manifests, *CLUSTER_SCOPED)
-    assert only(manifests, "Role")["metadata"]["namespace"] == VARIANTS[variant]["watchNamespace"]
+    namespaces = {role["metadata"]["namespace"] for role in of_kind(manifests, "Role")}
+    assert namespaces == {NAMESPACE, VARIANTS[variant]["watchNamespace"]}
 
 
 def test_people_who_may_view_see_and_people_who_may_edit_write() -> None:

@@ -29,8 +29,14 @@ use tracing::{info, warn};
 
 use super::cache::root_cause;
 
-/// Name of the Lease, in the operator's namespace.
-pub const LEASE_NAME: &str = "mcp-connectors-operator";
+/// Name of the Lease, in the operator's namespace. An operator of one namespace has its own, because several of them may
+/// live in one namespace.
+pub fn lease_name(watch_namespace: Option<&str>) -> String {
+    match watch_namespace {
+        Some(namespace) => format!("mcp-connectors-operator-{namespace}"),
+        None => "mcp-connectors-operator".to_owned(),
+    }
+}
 
 /// How long a Lease lasts that nobody renews.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
@@ -126,6 +132,7 @@ impl Observed {
 /// One replica's way to the Lease.
 pub struct Candidate {
     api: Api<Lease>,
+    name: String,
     identity: String,
     fence: Fence,
 }
@@ -139,9 +146,9 @@ enum Error {
 }
 
 impl Candidate {
-    /// A candidate for the Lease of a namespace. `client` must not be behind the fence.
-    pub fn new(client: Client, namespace: &str, identity: String, fence: Fence) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity, fence }
+    /// A candidate for a Lease. `client` must not be behind the fence.
+    pub fn new(client: Client, namespace: &str, name: String, identity: String, fence: Fence) -> Self {
+        Self { api: Api::namespaced(client, namespace), name, identity, fence }
     }
 
     /// Waits until this process is the leader, however long it takes.
@@ -213,7 +220,7 @@ impl Candidate {
         let asked = Instant::now();
         let Some(lease) = self.get().await? else {
             let lease = Lease {
-                metadata: ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() },
+                metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
                 spec: Some(self.spec(None)),
             };
             return match bounded(self.api.create(&PostParams::default(), &lease)).await {
@@ -276,11 +283,11 @@ impl Candidate {
     }
 
     async fn get(&self) -> Result<Option<Lease>, Error> {
-        bounded(self.api.get_opt(LEASE_NAME)).await
+        bounded(self.api.get_opt(&self.name)).await
     }
 
     async fn replace(&self, lease: &Lease) -> Result<bool, Error> {
-        match bounded(self.api.replace(LEASE_NAME, &PostParams::default(), lease)).await {
+        match bounded(self.api.replace(&self.name, &PostParams::default(), lease)).await {
             Ok(_) => Ok(true),
             Err(Error::Api(kube::Error::Api(status))) if status.is_conflict() => Ok(false),
             Err(error) => Err(error),

@@ -104,6 +104,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let candidate = Candidate::new(
         Client::try_from(config).map_err(make_client)?,
         &settings.operator_namespace,
+        lease::lease_name(settings.watch_namespace.as_deref()),
         settings.instance.clone(),
         fence,
     );
