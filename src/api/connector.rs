@@ -127,6 +127,7 @@ pub struct ToolsSpec {
 
 /// What happens to tools that change something.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(inline, transform = super::crd::plain_enum)]
 pub enum Mutations {
     /// They are not offered.
     #[default]
@@ -209,6 +210,7 @@ pub struct NetworkSpec {
 
 /// How egress is limited.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(inline, transform = super::crd::plain_enum)]
 pub enum Egress {
     /// DNS and the platform's port.
     #[default]
@@ -250,6 +252,7 @@ pub struct ProbeSpec {
 
 /// What an outage of the platform means for `Ready`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(inline, transform = super::crd::plain_enum)]
 pub enum Outage {
     /// `Ready` is `False`.
     #[default]
@@ -436,6 +439,7 @@ pub struct McpConnectorStatus {
 
 /// How callers prove who they are.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[schemars(inline, transform = super::crd::plain_enum)]
 pub enum Authentication {
     /// By a ServiceAccount token for `status.audience`.
     ServiceAccountToken,

@@ -20,7 +20,8 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
 }
 
 /// Integer formats that schemars writes and the API server doesn't know are taken out: the bounds beside them say more.
-/// So is `nullable`: without it the API server drops a `null` that somebody writes, and rules see the field as left out.
+/// So are `nullable` and a `null` among the words of an enum: without them the API server drops a `null` that somebody
+/// writes, and rules see the field as left out.
 fn normalize(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
     fn walk(value: &mut Value) {
         match value {
@@ -37,6 +38,9 @@ fn normalize(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition,
                 if map.get("nullable").is_some_and(Value::is_boolean) {
                     map.remove("nullable");
                 }
+                if let Some(words) = map.get_mut("enum").and_then(Value::as_array_mut) {
+                    words.retain(|word| !word.is_null());
+                }
                 map.values_mut().for_each(walk);
             }
             Value::Array(items) => items.iter_mut().for_each(walk),
@@ -46,6 +50,25 @@ fn normalize(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition,
     let mut value = serde_json::to_value(crd)?;
     walk(&mut value);
     serde_json::from_value(value)
+}
+
+/// Turns the schema of an enum of words into `enum: [...]`. The form that is derived carries descriptions of its own, and
+/// those would take the place of the field's, which is where defaults and meanings are documented.
+pub fn plain_enum(schema: &mut schemars::Schema) {
+    let words: Vec<Value> = schema
+        .get("oneOf")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .flat_map(|variant| match (variant.get("const"), variant.get("enum").and_then(Value::as_array)) {
+            (Some(word), _) => vec![word.clone()],
+            (None, Some(words)) => words.clone(),
+            (None, None) => Vec::new(),
+        })
+        .collect();
+    if !words.is_empty() {
+        *schema = schemars::json_schema!({ "type": "string", "enum": words });
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +90,16 @@ mod tests {
             assert!(!text.contains("\"default\":"), "{}", crd.spec.names.kind);
             assert!(!text.contains("preserve-unknown-fields"), "{}", crd.spec.names.kind);
         }
+    }
+
+    #[test]
+    fn a_field_of_an_enum_keeps_its_own_documentation() {
+        let crd = serde_json::to_value(&all().unwrap()[1]).unwrap();
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let mutations = &schema["properties"]["spec"]["properties"]["tools"]["properties"]["mutations"];
+        assert_eq!(mutations["enum"], serde_json::json!(["ReadOnly", "Confirm"]));
+        assert_eq!(mutations["type"], "string");
+        assert!(mutations["description"].as_str().unwrap().contains("`ReadOnly` (the default)"), "{mutations}");
     }
 
     #[test]
