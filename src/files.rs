@@ -274,7 +274,7 @@ mod tests {
     async fn a_swap_is_told_at_once_and_reading_is_not() {
         let directory = tempfile::tempdir().unwrap();
         kubelet_swap(directory.path(), 0, &[("token", b"a")]);
-        let mut events = DirectoryEvents::watch(directory.path(), Duration::from_secs(3_600));
+        let mut events = DirectoryEvents::watch(directory.path(), Duration::from_hours(1));
         read_set(directory.path(), &["token"], 10).unwrap();
         let quiet = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
         assert!(quiet.is_err(), "reading made an event");

@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::{config::AccessConfig, testing::*, *};
 use crate::api::{connector::Mutations, duration::ApiDuration, pattern::NamePattern};
 
-const ONE_MINUTE: Duration = Duration::from_secs(60);
+const ONE_MINUTE: Duration = Duration::from_mins(1);
 
 fn tool_names(reply: &Reply) -> Vec<String> {
     reply.json()["result"]["tools"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_owned()).collect()
@@ -84,7 +84,7 @@ async fn the_older_eras_are_served_without_a_session() {
     for version in ["2025-06-18", "2025-11-25"] {
         let params =
             json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
-        let reply = send(server.mcp, &legacy_request(&token, version, "initialize", params)).await;
+        let reply = send(server.mcp, &legacy_request(&token, version, "initialize", &params)).await;
         assert_eq!(reply.status, 200, "{}", reply.body);
         assert_eq!(reply.header("mcp-session-id"), None);
         assert_eq!(reply.json()["result"]["protocolVersion"], version);
@@ -94,12 +94,12 @@ async fn the_older_eras_are_served_without_a_session() {
         let reply = send(server.mcp, &post(&token, &initialized).with("MCP-Protocol-Version", version)).await;
         assert_eq!((reply.status, reply.body.as_str()), (202, ""));
 
-        let reply = send(server.mcp, &legacy_request(&token, version, "ping", json!({}))).await;
+        let reply = send(server.mcp, &legacy_request(&token, version, "ping", &json!({}))).await;
         assert_eq!(reply.json()["result"], json!({}));
-        let reply = send(server.mcp, &legacy_request(&token, version, "tools/list", json!({}))).await;
+        let reply = send(server.mcp, &legacy_request(&token, version, "tools/list", &json!({}))).await;
         assert_eq!(tool_names(&reply).len(), 4);
         let params = json!({"name": "get_fake_thing", "arguments": {"name": "a"}});
-        let reply = send(server.mcp, &legacy_request(&token, version, "tools/call", params)).await;
+        let reply = send(server.mcp, &legacy_request(&token, version, "tools/call", &params)).await;
         assert_eq!(reply.json()["result"]["structuredContent"]["name"], "a");
     }
     let reply = send(server.mcp, &post(&token, &json!({})).with("X", "y")).await;
@@ -291,7 +291,7 @@ async fn the_operator_may_greet_and_read_the_status_and_nothing_else() {
     assert_eq!(server.modern(&operator, "server/discover", json!({})).await.status, 200);
     let params =
         json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
-    assert_eq!(send(server.mcp, &legacy_request(&operator, "2025-11-25", "initialize", params)).await.status, 200);
+    assert_eq!(send(server.mcp, &legacy_request(&operator, "2025-11-25", "initialize", &params)).await.status, 200);
     for method in ["tools/list", "prompts/list", "resources/list", "completion/complete"] {
         assert_eq!(server.modern(&operator, method, json!({})).await.status, 403, "{method}");
     }
@@ -492,7 +492,12 @@ async fn a_caller_that_goes_takes_its_call_along() {
     let server = TestServer::start().await;
     for request in [
         modern_request(&server.token(), "tools/call", json!({"name": "wait_fake_time", "arguments": {}})),
-        legacy_request(&server.token(), "2025-06-18", "tools/call", json!({"name": "wait_fake_time", "arguments": {}})),
+        legacy_request(
+            &server.token(),
+            "2025-06-18",
+            "tools/call",
+            &json!({"name": "wait_fake_time", "arguments": {}}),
+        ),
     ] {
         let before = *server.platform.state.dropped.borrow();
         let mut stream = TcpStream::connect(server.mcp).await.unwrap();
@@ -728,7 +733,7 @@ async fn logs_hold_one_record_a_call_and_never_a_value() {
     server.call(&token, "reveal_fake_secret", json!({})).await;
     server.call(&token, "get_fake_thing", json!({"name": 1, "canary\u{1b}name": "canary-argument"})).await;
     let params = json!({"name": "evil\u{1b}[31mtool", "arguments": {"text": "canary-argument"}});
-    send(server.mcp, &legacy_request(&token, "2025-11-25", "tools/call", params)).await;
+    send(server.mcp, &legacy_request(&token, "2025-11-25", "tools/call", &params)).await;
     server.modern("canary-token.canary-token.canary-token", "tools/list", json!({})).await;
     server.stop.drain.cancel();
     server.ended.await.unwrap().unwrap();
