@@ -201,7 +201,7 @@ impl Reader {
         };
         self.state.send_if_modified(|old| {
             if old.reason != state.reason {
-                tracing::info!(reason = state.reason, message = state.message, "credential files were read");
+                tracing::info!(reason = state.reason, detail = state.message, "credential files were read");
             }
             let changed = *old != state;
             *old = state;

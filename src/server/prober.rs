@@ -91,7 +91,7 @@ impl Prober {
                 platform = self.name,
                 status = ?finding.report.status,
                 reason = finding.report.reason,
-                message = finding.report.message,
+                detail = finding.report.message,
                 credentials = ?finding.report.credentials,
                 "platform health"
             );

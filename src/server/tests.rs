@@ -766,6 +766,12 @@ async fn logs_hold_one_record_a_call_and_never_a_value() {
         (&json!("invalid_argument"), &json!("canary?name,name"))
     );
     assert_eq!((&records[3]["decision"], &records[3]["tool"]), (&json!("denied"), &json!("evil??31mtool")));
+    for line in text.lines() {
+        // No field may be named like one of the line's own, or readers see only one of the two.
+        for own in ["message", "level", "timestamp", "target"] {
+            assert_eq!(line.matches(&format!("\"{own}\":")).count(), 1, "{line}");
+        }
+    }
     assert!(text.contains("server_ready") && text.contains("server_stopped"));
 }
 
