@@ -713,27 +713,34 @@ async fn logs_hold_one_record_a_call_and_never_a_value() {
     let subscriber = tracing_subscriber::registry()
         .with(crate::telemetry::build_filter("trace,mcp_connectors=trace").unwrap())
         .with(crate::telemetry::build_json_layer(move || writer.clone()));
-    let _guard = tracing::subscriber::set_default(subscriber);
+    // For the whole process: what the other tests cause to be said is checked along with this test's own.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    tracing::callsite::rebuild_interest_cache();
 
     let mut config = config();
     config.tools.allow.push(NamePattern("reveal_fake_secret".into()));
     let server = TestServer::start_with(config, |_| {}).await;
     let token = server.token();
-    let mut call = modern_request(
-        &token,
-        "tools/call",
-        json!({
-            "name": "echo_fake_text", "arguments": {"text": "canary-argument"},
-        }),
-    );
-    let mut body: Value = serde_json::from_slice(&call.body).unwrap();
-    body["params"]["_meta"]["traceparent"] = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01".into();
-    call.body = body.to_string().into_bytes();
-    assert_eq!(send(server.mcp, &call.with("X-Request-Id", "id-1")).await.status, 200);
-    server.call(&token, "reveal_fake_secret", json!({})).await;
-    server.call(&token, "get_fake_thing", json!({"name": 1, "canary\u{1b}name": "canary-argument"})).await;
-    let params = json!({"name": "evil\u{1b}[31mtool", "arguments": {"text": "canary-argument"}});
-    send(server.mcp, &legacy_request(&token, "2025-11-25", "tools/call", &params)).await;
+    let call = |name: &str, arguments: Value| {
+        let params = json!({
+            "name": name,
+            "arguments": arguments,
+            "_meta": {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"},
+        });
+        legacy_request(&token, "2025-11-25", "tools/call", &params)
+    };
+    for (index, request) in [
+        call("echo_fake_text", json!({"text": "canary-argument"})),
+        call("reveal_fake_secret", json!({})),
+        call("get_fake_thing", json!({"name": 1, "canary\u{1b}name": "canary-argument"})),
+        call("evil\u{1b}[31mtool", json!({"text": "canary-argument"})),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let reply = send(server.mcp, &request.with("X-Request-Id", &format!("logged-{index}"))).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    }
     server.modern("canary-token.canary-token.canary-token", "tools/list", json!({})).await;
     server.stop.drain.cancel();
     server.ended.await.unwrap().unwrap();
@@ -746,11 +753,12 @@ async fn logs_hold_one_record_a_call_and_never_a_value() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .filter(|line| line["target"] == "audit")
+        .filter(|line| line["request_id"].as_str().unwrap().starts_with("logged-"))
         .collect();
     assert_eq!(records.len(), 4, "{text}");
     let first = &records[0];
     for (field, value) in [
-        ("request_id", "id-1"),
+        ("request_id", "logged-0"),
         ("caller", "system:serviceaccount:agents:triage"),
         ("tool", "echo_fake_text"),
         ("arguments", "text"),
