@@ -123,7 +123,7 @@ impl Reader {
                     // Nobody holds a handle any more.
                     Err(_) => return,
                 },
-                computed = async { match computing.as_mut() { Some(job) => job.await, None => std::future::pending().await } } => {
+                computed = finished(&mut computing) => {
                     computing = None;
                     if let Ok((fingerprint, revision)) = computed {
                         self.note(fingerprint, &revision);
@@ -207,6 +207,14 @@ impl Reader {
             *old = state;
             changed
         });
+    }
+}
+
+/// Waits for a job; for ever where there is none.
+async fn finished<T>(job: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match job {
+        Some(job) => job.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -512,7 +520,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn different_pairs_have_different_content(a in "[a-z]{0,4}", b in "[a-z]{0,4}", c in "[a-z]{0,4}", d in "[a-z]{0,4}") {
+        fn different_pairs_have_different_content(
+            a in "[a-z]{0,4}", b in "[a-z]{0,4}", c in "[a-z]{0,4}", d in "[a-z]{0,4}",
+        ) {
             let of = |user: &str, password: &str| {
                 let files = [("user", user), ("password", password)].into_iter().map(|(name, value)| {
                     (name.to_owned(), FileContent::Bytes(Zeroizing::new(value.as_bytes().to_vec())))
