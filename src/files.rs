@@ -48,8 +48,8 @@ pub struct DirectorySnapshot {
     pub any: bool,
 }
 
-/// Reads the named files of a directory as one set: if the kubelet swaps the content meanwhile, it is read again, so two
-/// files are never of different generations.
+/// Reads the named files of a directory as one set: if the kubelet swaps the content meanwhile, it is read again, so
+/// two files are never of different generations.
 ///
 /// # Errors
 /// When the content changed during every reading. A directory that isn't there is an empty one.
