@@ -48,8 +48,8 @@ pub struct DirectorySnapshot {
     pub any: bool,
 }
 
-/// Reads the named files of a directory as one set: if the kubelet swaps the content meanwhile, it is read again, so two
-/// files are never of different generations.
+/// Reads the named files of a directory as one set: if the kubelet swaps the content meanwhile, it is read again, so
+/// two files are never of different generations.
 ///
 /// # Errors
 /// When the content changed during every reading. A directory that isn't there is an empty one.
@@ -274,7 +274,7 @@ mod tests {
     async fn a_swap_is_told_at_once_and_reading_is_not() {
         let directory = tempfile::tempdir().unwrap();
         kubelet_swap(directory.path(), 0, &[("token", b"a")]);
-        let mut events = DirectoryEvents::watch(directory.path(), Duration::from_secs(3_600));
+        let mut events = DirectoryEvents::watch(directory.path(), Duration::from_hours(1));
         read_set(directory.path(), &["token"], 10).unwrap();
         let quiet = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
         assert!(quiet.is_err(), "reading made an event");

@@ -123,7 +123,7 @@ impl Reader {
                     // Nobody holds a handle any more.
                     Err(_) => return,
                 },
-                computed = async { match computing.as_mut() { Some(job) => job.await, None => std::future::pending().await } } => {
+                computed = finished(&mut computing) => {
                     computing = None;
                     if let Ok((fingerprint, revision)) = computed {
                         self.note(fingerprint, &revision);
@@ -201,12 +201,20 @@ impl Reader {
         };
         self.state.send_if_modified(|old| {
             if old.reason != state.reason {
-                tracing::info!(reason = state.reason, message = state.message, "credential files were read");
+                tracing::info!(reason = state.reason, detail = state.message, "credential files were read");
             }
             let changed = *old != state;
             *old = state;
             changed
         });
+    }
+}
+
+/// Waits for a job; for ever where there is none.
+async fn finished<T>(job: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match job {
+        Some(job) => job.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -354,6 +362,8 @@ mod tests {
     const EITHER: Requirement =
         Requirement::any_of(&[&[Field::line("user"), Field::line("password")], &[Field::line("token")]]);
 
+    type Files<'a> = &'a [(&'a str, &'a [u8])];
+
     fn started(
         directory: &Path,
         requirement: Requirement,
@@ -369,7 +379,7 @@ mod tests {
 
     async fn until(state: &mut watch::Receiver<CredentialsState>, reason: &str) -> CredentialsState {
         let waited = state.wait_for(|state| state.reason == reason && state.mounted_revision.is_some());
-        tokio::time::timeout(Duration::from_secs(60), waited).await.expect(reason).unwrap().clone()
+        tokio::time::timeout(Duration::from_mins(1), waited).await.expect(reason).unwrap().clone()
     }
 
     #[tokio::test]
@@ -401,13 +411,13 @@ mod tests {
         assert_eq!(field(&handle, "token").unwrap(), "s.first");
 
         kubelet_swap(directory.path(), 3, &[("token", b"s.second")]);
-        tokio::time::timeout(Duration::from_secs(60), handle.changed()).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), handle.changed()).await.unwrap();
         assert_eq!(field(&handle, "token").unwrap(), "s.second");
         assert_eq!(handle.current().unwrap().generation, 2);
 
         kubelet_swap(directory.path(), 4, &[("token", b"s.first")]);
         let waited = state.wait_for(|state| state.loaded_revision == first.loaded_revision);
-        tokio::time::timeout(Duration::from_secs(60), waited).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_mins(1), waited).await.unwrap().unwrap();
     }
 
     #[tokio::test]
@@ -433,7 +443,7 @@ mod tests {
         std::fs::create_dir(&missing).unwrap();
         std::fs::write(missing.join("token"), "s.later").unwrap();
         handle.reread();
-        tokio::time::timeout(Duration::from_secs(60), handle.changed()).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), handle.changed()).await.unwrap();
         assert_eq!(field(&handle, "token").unwrap(), "s.later");
     }
 
@@ -463,10 +473,10 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), last).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(1), last).await.unwrap();
     }
 
-    fn assessed(requirement: Requirement, files: &[(&str, &[u8])]) -> Assessment {
+    fn assessed(requirement: Requirement, files: Files<'_>) -> Assessment {
         let directory = tempfile::tempdir().unwrap();
         kubelet_swap(directory.path(), 1, files);
         let names: Vec<&str> = requirement.alternatives().iter().flat_map(|f| f.iter().map(|f| f.name)).collect();
@@ -475,7 +485,8 @@ mod tests {
 
     #[test]
     fn faults_are_named_with_what_is_needed() {
-        let cases: &[(Requirement, &[(&str, &[u8])], Reason, &str)] = &[
+        let large = vec![b'a'; MAX_FILE_BYTES + 1];
+        let cases: &[(Requirement, Files<'_>, Reason, &str)] = &[
             (TOKEN, &[], Reason::NoFields, "no credentials are mounted"),
             (TOKEN, &[("tokn", b"x")], Reason::FieldMissing, "key `token` is missing"),
             (TOKEN, &[("token", b"\n")], Reason::FieldMissing, "key `token` is empty"),
@@ -483,7 +494,7 @@ mod tests {
             (TOKEN, &[("token", b"\xff\xfe")], Reason::FieldInvalid, "UTF-8"),
             (TOKEN, &[("token", b"a\x07b")], Reason::FieldInvalid, "control character"),
             (TOKEN, &[("token", b" a")], Reason::FieldInvalid, "blank"),
-            (TOKEN, &[("token", &[b'a'; MAX_FILE_BYTES + 1])], Reason::FieldInvalid, "65536 bytes"),
+            (TOKEN, &[("token", &large)], Reason::FieldInvalid, "65536 bytes"),
             (EITHER, &[("user", b"me"), ("token", b"t")], Reason::Loaded, "token loaded"),
         ];
         for (requirement, files, reason, part) in cases {
@@ -509,7 +520,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn different_pairs_have_different_content(a in "[a-z]{0,4}", b in "[a-z]{0,4}", c in "[a-z]{0,4}", d in "[a-z]{0,4}") {
+        fn different_pairs_have_different_content(
+            a in "[a-z]{0,4}", b in "[a-z]{0,4}", c in "[a-z]{0,4}", d in "[a-z]{0,4}",
+        ) {
             let of = |user: &str, password: &str| {
                 let files = [("user", user), ("password", password)].into_iter().map(|(name, value)| {
                     (name.to_owned(), FileContent::Bytes(Zeroizing::new(value.as_bytes().to_vec())))

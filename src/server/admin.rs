@@ -145,13 +145,14 @@ async fn platform_health(State(admin): State<Arc<Admin>>, Path(platform): Path<S
 
 async fn status(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response<Body> {
     match admin.authenticator.authenticate(&headers).await {
-        Ok(Caller::Operator) => match serde_json::to_value(admin.status()) {
-            Ok(body) => json_response(StatusCode::OK, &body),
-            Err(_) => {
+        Ok(Caller::Operator) => {
+            if let Ok(body) = serde_json::to_value(admin.status()) {
+                json_response(StatusCode::OK, &body)
+            } else {
                 let message = "the status could not be written";
                 Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()
             }
-        },
+        }
         Ok(_) => {
             let message = "only the operator may read the status of a replica";
             Refusal::new(StatusCode::FORBIDDEN, "forbidden", message).into_response()

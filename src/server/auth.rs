@@ -35,7 +35,7 @@ const MAX_KEYS_BYTES: usize = 256 * 1024;
 /// Tokens that are remembered as verified.
 const MAX_CACHED: usize = 4_096;
 /// Time for which a verified token is taken without verifying it again.
-const CACHE_TIME: Duration = Duration::from_secs(300);
+const CACHE_TIME: Duration = Duration::from_mins(5);
 /// Time between two readings of the keys that callers with unknown keys can cause.
 const REREAD_PAUSE: Duration = Duration::from_secs(1);
 /// Time between two looks at keys of whose change no event told.
@@ -260,16 +260,16 @@ impl Authenticator {
         if claims.iss.as_deref() != Some(issuer) {
             return Err(AuthFailure::Issuer);
         }
-        let (Some(issued), Some(expires)) = (claims.iat, claims.exp) else {
+        let (Some(begins), Some(expires)) = (claims.iat, claims.exp) else {
             return Err(AuthFailure::Lifetime);
         };
         if expires.saturating_add(LEEWAY) <= now {
             return Err(AuthFailure::Expired);
         }
-        if expires.saturating_sub(issued) > MAX_LIFETIME {
+        if expires.saturating_sub(begins) > MAX_LIFETIME {
             return Err(AuthFailure::Lifetime);
         }
-        if issued.max(claims.nbf.unwrap_or(issued)) > now.saturating_add(LEEWAY) {
+        if begins.max(claims.nbf.unwrap_or(begins)) > now.saturating_add(LEEWAY) {
             return Err(AuthFailure::NotYetValid);
         }
         let account = claims.account().ok_or(AuthFailure::Subject)?;

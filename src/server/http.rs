@@ -163,9 +163,10 @@ impl Door {
 
     /// What RFC 9728 wants to be known of the endpoint. The authorization server is the cluster's token issuer.
     fn metadata(&self) -> Value {
+        let issuer = Some(self.authenticator.issuer()).filter(|issuer| !issuer.is_empty());
         json!({
             "resource": self.audience,
-            "authorization_servers": [self.authenticator.issuer()],
+            "authorization_servers": Vec::from_iter(issuer),
             "bearer_methods_supported": ["header"],
         })
     }

@@ -105,7 +105,7 @@ impl Default for ServeSettings {
             address_policy: AddressPolicy::Cluster,
             allowed_origins: Vec::new(),
             max_connections: 1_024,
-            header_timeout: Duration::from_secs(60),
+            header_timeout: Duration::from_mins(1),
             body_timeout: Duration::from_secs(10),
             drain_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(25),

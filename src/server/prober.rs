@@ -91,7 +91,7 @@ impl Prober {
                 platform = self.name,
                 status = ?finding.report.status,
                 reason = finding.report.reason,
-                message = finding.report.message,
+                detail = finding.report.message,
                 credentials = ?finding.report.credentials,
                 "platform health"
             );
@@ -104,7 +104,7 @@ impl Prober {
 async fn probe(platform: &dyn Platform, timeout: Duration) -> Finding {
     let started = Instant::now();
     // The platform gets a little less, so that its own words for a timeout come before ours.
-    let asked = AssertUnwindSafe(platform.probe(timeout - timeout / 20)).catch_unwind();
+    let asked = AssertUnwindSafe(platform.probe(timeout.mul_f64(0.95))).catch_unwind();
     let report = match tokio::time::timeout(timeout, asked).await {
         Ok(Ok(report)) => report,
         Ok(Err(_)) => fault(Reason::UnexpectedResponse, "the probe ended with a fault of the connector: see its log"),

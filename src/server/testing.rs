@@ -1,6 +1,7 @@
 //! A platform, keys and a client for the server's tests.
 
 use std::{
+    fmt::Write as _,
     net::SocketAddr,
     path::Path,
     sync::{
@@ -517,9 +518,9 @@ impl RawRequest {
     pub fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         for (name, value) in &self.headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            let _infallible = write!(text, "{name}: {value}\r\n");
         }
-        text.push_str(&format!("Content-Length: {}\r\n\r\n", self.body.len()));
+        let _infallible = write!(text, "Content-Length: {}\r\n\r\n", self.body.len());
         let mut bytes = text.into_bytes();
         bytes.extend_from_slice(&self.body);
         bytes
@@ -561,7 +562,7 @@ pub fn modern_request(token: &str, method: &str, mut params: Value) -> RawReques
     }
 }
 
-pub fn legacy_request(token: &str, version: &str, method: &str, params: Value) -> RawRequest {
+pub fn legacy_request(token: &str, version: &str, method: &str, params: &Value) -> RawRequest {
     post(token, &json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
         .with("MCP-Protocol-Version", version)
 }
@@ -591,7 +592,7 @@ pub async fn send(address: SocketAddr, request: &RawRequest) -> Reply {
 
 pub async fn receive(stream: &mut TcpStream) -> Reply {
     let mut bytes = Vec::new();
-    tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_mins(1), stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {text:?}"));
     let mut lines = head.lines();

@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::{config::AccessConfig, testing::*, *};
 use crate::api::{connector::Mutations, duration::ApiDuration, pattern::NamePattern};
 
-const ONE_MINUTE: Duration = Duration::from_secs(60);
+const ONE_MINUTE: Duration = Duration::from_mins(1);
 
 fn tool_names(reply: &Reply) -> Vec<String> {
     reply.json()["result"]["tools"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap().to_owned()).collect()
@@ -84,7 +84,7 @@ async fn the_older_eras_are_served_without_a_session() {
     for version in ["2025-06-18", "2025-11-25"] {
         let params =
             json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
-        let reply = send(server.mcp, &legacy_request(&token, version, "initialize", params)).await;
+        let reply = send(server.mcp, &legacy_request(&token, version, "initialize", &params)).await;
         assert_eq!(reply.status, 200, "{}", reply.body);
         assert_eq!(reply.header("mcp-session-id"), None);
         assert_eq!(reply.json()["result"]["protocolVersion"], version);
@@ -94,12 +94,12 @@ async fn the_older_eras_are_served_without_a_session() {
         let reply = send(server.mcp, &post(&token, &initialized).with("MCP-Protocol-Version", version)).await;
         assert_eq!((reply.status, reply.body.as_str()), (202, ""));
 
-        let reply = send(server.mcp, &legacy_request(&token, version, "ping", json!({}))).await;
+        let reply = send(server.mcp, &legacy_request(&token, version, "ping", &json!({}))).await;
         assert_eq!(reply.json()["result"], json!({}));
-        let reply = send(server.mcp, &legacy_request(&token, version, "tools/list", json!({}))).await;
+        let reply = send(server.mcp, &legacy_request(&token, version, "tools/list", &json!({}))).await;
         assert_eq!(tool_names(&reply).len(), 4);
         let params = json!({"name": "get_fake_thing", "arguments": {"name": "a"}});
-        let reply = send(server.mcp, &legacy_request(&token, version, "tools/call", params)).await;
+        let reply = send(server.mcp, &legacy_request(&token, version, "tools/call", &params)).await;
         assert_eq!(reply.json()["result"]["structuredContent"]["name"], "a");
     }
     let reply = send(server.mcp, &post(&token, &json!({})).with("X", "y")).await;
@@ -291,7 +291,7 @@ async fn the_operator_may_greet_and_read_the_status_and_nothing_else() {
     assert_eq!(server.modern(&operator, "server/discover", json!({})).await.status, 200);
     let params =
         json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
-    assert_eq!(send(server.mcp, &legacy_request(&operator, "2025-11-25", "initialize", params)).await.status, 200);
+    assert_eq!(send(server.mcp, &legacy_request(&operator, "2025-11-25", "initialize", &params)).await.status, 200);
     for method in ["tools/list", "prompts/list", "resources/list", "completion/complete"] {
         assert_eq!(server.modern(&operator, method, json!({})).await.status, 403, "{method}");
     }
@@ -492,7 +492,12 @@ async fn a_caller_that_goes_takes_its_call_along() {
     let server = TestServer::start().await;
     for request in [
         modern_request(&server.token(), "tools/call", json!({"name": "wait_fake_time", "arguments": {}})),
-        legacy_request(&server.token(), "2025-06-18", "tools/call", json!({"name": "wait_fake_time", "arguments": {}})),
+        legacy_request(
+            &server.token(),
+            "2025-06-18",
+            "tools/call",
+            &json!({"name": "wait_fake_time", "arguments": {}}),
+        ),
     ] {
         let before = *server.platform.state.dropped.borrow();
         let mut stream = TcpStream::connect(server.mcp).await.unwrap();
@@ -708,27 +713,34 @@ async fn logs_hold_one_record_a_call_and_never_a_value() {
     let subscriber = tracing_subscriber::registry()
         .with(crate::telemetry::build_filter("trace,mcp_connectors=trace").unwrap())
         .with(crate::telemetry::build_json_layer(move || writer.clone()));
-    let _guard = tracing::subscriber::set_default(subscriber);
+    // For the whole process: what the other tests cause to be said is checked along with this test's own.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    tracing::callsite::rebuild_interest_cache();
 
     let mut config = config();
     config.tools.allow.push(NamePattern("reveal_fake_secret".into()));
     let server = TestServer::start_with(config, |_| {}).await;
     let token = server.token();
-    let mut call = modern_request(
-        &token,
-        "tools/call",
-        json!({
-            "name": "echo_fake_text", "arguments": {"text": "canary-argument"},
-        }),
-    );
-    let mut body: Value = serde_json::from_slice(&call.body).unwrap();
-    body["params"]["_meta"]["traceparent"] = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01".into();
-    call.body = body.to_string().into_bytes();
-    assert_eq!(send(server.mcp, &call.with("X-Request-Id", "id-1")).await.status, 200);
-    server.call(&token, "reveal_fake_secret", json!({})).await;
-    server.call(&token, "get_fake_thing", json!({"name": 1, "canary\u{1b}name": "canary-argument"})).await;
-    let params = json!({"name": "evil\u{1b}[31mtool", "arguments": {"text": "canary-argument"}});
-    send(server.mcp, &legacy_request(&token, "2025-11-25", "tools/call", params)).await;
+    let call = |name: &str, arguments: Value| {
+        let params = json!({
+            "name": name,
+            "arguments": arguments,
+            "_meta": {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"},
+        });
+        legacy_request(&token, "2025-11-25", "tools/call", &params)
+    };
+    for (index, request) in [
+        call("echo_fake_text", json!({"text": "canary-argument"})),
+        call("reveal_fake_secret", json!({})),
+        call("get_fake_thing", json!({"name": 1, "canary\u{1b}name": "canary-argument"})),
+        call("evil\u{1b}[31mtool", json!({"text": "canary-argument"})),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let reply = send(server.mcp, &request.with("X-Request-Id", &format!("logged-{index}"))).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    }
     server.modern("canary-token.canary-token.canary-token", "tools/list", json!({})).await;
     server.stop.drain.cancel();
     server.ended.await.unwrap().unwrap();
@@ -741,11 +753,12 @@ async fn logs_hold_one_record_a_call_and_never_a_value() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .filter(|line| line["target"] == "audit")
+        .filter(|line| line["request_id"].as_str().unwrap().starts_with("logged-"))
         .collect();
     assert_eq!(records.len(), 4, "{text}");
     let first = &records[0];
     for (field, value) in [
-        ("request_id", "id-1"),
+        ("request_id", "logged-0"),
         ("caller", "system:serviceaccount:agents:triage"),
         ("tool", "echo_fake_text"),
         ("arguments", "text"),
@@ -761,6 +774,12 @@ async fn logs_hold_one_record_a_call_and_never_a_value() {
         (&json!("invalid_argument"), &json!("canary?name,name"))
     );
     assert_eq!((&records[3]["decision"], &records[3]["tool"]), (&json!("denied"), &json!("evil??31mtool")));
+    for line in text.lines() {
+        // No field may be named like one of the line's own, or readers see only one of the two.
+        for own in ["message", "level", "timestamp", "target"] {
+            assert_eq!(line.matches(&format!("\"{own}\":")).count(), 1, "{line}");
+        }
+    }
     assert!(text.contains("server_ready") && text.contains("server_stopped"));
 }
 

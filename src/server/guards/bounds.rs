@@ -145,11 +145,21 @@ fn skip_control_sequence(rest: &mut std::str::Chars<'_>) {
 fn is_unwanted(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' => true,
-        // Zero-width characters and direction marks; lines and paragraphs; direction overrides; invisible operators.
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => true,
-        // Annotations; tags and supplementary variation selectors, which spell out hidden text.
-        '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' => true,
+        // Soft hyphen, joiners and fillers; zero-width characters and direction marks; lines and paragraphs; direction
+        // overrides; invisible operators; annotations; tags and supplementary variation selectors, which spell out
+        // hidden text.
+        '\u{ad}'
+        | '\u{34f}'
+        | '\u{61c}'
+        | '\u{115f}'
+        | '\u{1160}'
+        | '\u{180e}'
+        | '\u{feff}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}' => true,
         c => c.is_control(),
     }
 }
