@@ -113,7 +113,7 @@ struct Connector {
 }
 
 impl Connector {
-    fn new(server: &Server, token: Option<&str>, spec: Value) -> Self {
+    fn new(server: &Server, token: Option<&str>, spec: &Value) -> Self {
         let mut vault = json!({ "url": server.url, "insecureHttp": true });
         vault.as_object_mut().unwrap().extend(spec.as_object().cloned().unwrap_or_default());
         let spec: PlatformSpec = serde_json::from_value(json!({ "vault": vault })).unwrap();
@@ -209,7 +209,7 @@ async fn reads_what_there_is() {
     let connector = Connector::new(
         &server,
         Some(ROOT),
-        json!({
+        &json!({
             "paths": { "deny": ["secret/private/**"] },
             "releaseValues": [
                 { "path": "secret/apps/*", "keys": ["url", "gone"] },
@@ -305,7 +305,7 @@ async fn writes_deletes_and_restores() {
     server.admin("POST", "sys/mounts/old", json!({ "type": "kv", "options": { "version": "1" } })).await;
     let rule = json!({ "policy": "length=20\nrule \"charset\" { charset = \"abcde\" }" });
     server.admin("PUT", "sys/policies/password/letters", rule).await;
-    let connector = Connector::new(&server, Some(ROOT), json!({}));
+    let connector = Connector::new(&server, Some(ROOT), &json!({}));
     let path = "secret/apps/new";
     let reference = &server;
     let stored =
@@ -394,7 +394,7 @@ async fn leases_are_looked_up_and_revoked() {
     server.admin("POST", "ssh/roles/otp", role).await;
     let issued = server.admin("POST", "ssh/creds/otp", json!({ "ip": "10.0.0.1" })).await;
     let lease = json!({ "lease_id": issued["lease_id"] });
-    let connector = Connector::new(&server, Some(ROOT), json!({}));
+    let connector = Connector::new(&server, Some(ROOT), &json!({}));
     let known = connector.ok("lookup_vault_lease", lease.clone()).await;
     assert!(known["ttl_seconds"].as_u64().unwrap() > 0 && known["expires_at"].is_string(), "{known}");
     assert_eq!(known["renewable"], false);
@@ -418,7 +418,7 @@ async fn tells_bad_tokens_from_missing_policies() {
     server.policy("reader", rules).await;
     let token = server.token(&["reader"], json!({})).await;
     let spec = json!({ "releaseValues": [{ "path": "secret/apps/*", "keys": ["url"] }] });
-    let mut connector = Connector::new(&server, None, spec.clone());
+    let mut connector = Connector::new(&server, None, &spec);
 
     let report = connector.probe().await;
     assert_eq!((report.status, report.reason.as_str()), (HealthStatus::Degraded, "NoCredentials"));
@@ -462,7 +462,7 @@ async fn tells_bad_tokens_from_missing_policies() {
     // The policy is gone.
     server.admin("DELETE", "sys/policies/acl/reader", Value::Null).await;
     assert_eq!(connector.probe().await.credentials, CredentialVerdict::PermissionMissing);
-    let mut fresh = Connector::new(&server, Some(&token), spec);
+    let mut fresh = Connector::new(&server, Some(&token), &spec);
     let report = fresh.probe().await;
     assert_eq!(report.credentials, CredentialVerdict::PermissionMissing);
     assert!(report.credentials_message.contains("the mount \"secret\""), "{report:?}");
@@ -509,7 +509,7 @@ async fn sealed_and_quotas() {
     let server = Server::start().await;
     server.admin("POST", "sys/mounts/old", json!({ "type": "kv", "options": { "version": "1" } })).await;
     server.admin("POST", "old/x", json!({ "a": PLANTED })).await;
-    let connector = Connector::new(&server, Some(ROOT), json!({}));
+    let connector = Connector::new(&server, Some(ROOT), &json!({}));
     let quota = json!({ "rate": 1, "interval": "10s", "path": "old" });
     server.admin("POST", "sys/quotas/rate-limit/q", quota).await;
     connector.ok("read_vault_secret", json!({ "path": "old/x" })).await;
