@@ -105,7 +105,7 @@ async fn every_tool_is_declared_well() {
 #[tokio::test]
 async fn nothing_shows_the_token() {
     let connector = Connector::new("http://127.0.0.1:1", Some(TOKEN), &json!({}));
-    let token = connector.vault.session.token().unwrap();
+    let token = connector.vault.session.token(Instant::now() + Duration::from_secs(1)).await.unwrap();
     let request = crate::outbound::Request::new(http::Method::GET, ["x"])
         .credential(http::HeaderName::from_static("x-vault-token"), &token.secret)
         .unwrap();
