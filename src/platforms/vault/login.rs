@@ -32,6 +32,10 @@ const MAX_REJECTIONS: u32 = 3;
 const REJECTED_PAUSE: Duration = Duration::from_mins(5);
 /// Time between two logins that are made because Vault refused a token.
 const FORCED_PAUSE: Duration = Duration::from_mins(1);
+/// Time that a call waits for a renewal, or for a login, while it has a token that works.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time between two tries of that when the first failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Time in which the token is revoked at the end.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -61,6 +65,8 @@ struct Held {
     /// When it is to be renewed, or replaced; none for a token that does not end.
     due: Option<Instant>,
     ends: Option<Instant>,
+    /// Nothing is tried for it before this time, because the last try failed.
+    retry: Option<Instant>,
 }
 
 /// What came of the last logins with credentials that Vault refuses.
@@ -90,18 +96,25 @@ impl Login {
             return self.log_in(&mut state, set, deadline).await;
         };
         let (token, renewable) = (held.token.clone(), held.renewable);
-        if held.source == set.generation && held.due.is_none_or(|due| due > now) {
+        let is_current = held.source == set.generation;
+        let rests = held.retry.is_some_and(|retry| retry > now);
+        if rests || (is_current && held.due.is_none_or(|due| due > now)) {
             return Ok(token);
         }
-        // What fails here is no reason not to use a token that has time left.
-        if held.source == set.generation && renewable {
-            match self.renew(&mut state, deadline).await {
+        // What fails here is no reason not to use a token that has time left, nor to keep a call waiting for long.
+        let soon = deadline.min(now + REFRESH_TIMEOUT);
+        if is_current && renewable {
+            match self.renew(&mut state, soon).await {
                 Err(Error::Forbidden | Error::BadRequest) => {}
-                // Renewed, or Vault can't be asked now.
-                _ => return Ok(token),
+                outcome => {
+                    state.rest_after(outcome.is_err());
+                    return Ok(token);
+                }
             }
         }
-        Ok(self.log_in(&mut state, set, deadline).await.unwrap_or(token))
+        let outcome = self.log_in(&mut state, set, soon).await;
+        state.rest_after(outcome.is_err());
+        Ok(outcome.unwrap_or(token))
     }
 
     /// Another token after Vault refused this one. Made at most once a minute.
@@ -203,10 +216,18 @@ impl Login {
     }
 }
 
+impl State {
+    fn rest_after(&mut self, failed: bool) {
+        if let Some(held) = &mut self.held {
+            held.retry = failed.then(|| Instant::now() + RETRY_PAUSE);
+        }
+    }
+}
+
 impl Held {
     fn new(token: Token, source: u64, auth: &Auth) -> Self {
         let first_ttl = Duration::from_secs(auth.lease_duration);
-        let mut held = Self { token, source, first_ttl, renewable: auth.renewable, due: None, ends: None };
+        let mut held = Self { token, source, first_ttl, renewable: auth.renewable, due: None, ends: None, retry: None };
         held.extend(auth);
         held
     }

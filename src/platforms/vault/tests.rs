@@ -4,6 +4,7 @@
 mod double;
 mod errors;
 mod health;
+mod login;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -52,7 +53,11 @@ impl Connector {
     }
 
     fn mount(&self, generation: u64, token: &str) {
-        let fields = BTreeMap::from([("token".to_owned(), token.to_owned().into())]);
+        self.mount_fields(generation, &[("token", token)]);
+    }
+
+    fn mount_fields(&self, generation: u64, fields: &[(&str, &str)]) {
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned().into())).collect();
         self.credentials.send_replace(Some(Arc::new(CredentialSet::new(generation, fields))));
     }
 

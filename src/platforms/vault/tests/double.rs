@@ -98,6 +98,13 @@ pub(super) fn health(initialized: bool, sealed: bool) -> Value {
             "cluster_name": "c", "enterprise": true, "echo_duration_ms": 0 })
 }
 
+/// A token for an hour.
+fn granted() -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(
+        json!({ "auth": { "client_token": TOKEN, "accessor": "planted", "lease_duration": 3600, "renewable": true } }),
+    )
+}
+
 fn failure(status: u16) -> ResponseTemplate {
     ResponseTemplate::new(status)
         .set_body_json(json!({ "errors": [format!("invalid secret_id \"{PLANTED}-in-error\"")] }))
@@ -136,6 +143,11 @@ impl Respond for Answering {
         if path == "sys/health" {
             return ResponseTemplate::new(200).set_body_json(health(true, false));
         }
+        if path == "auth/approle/login" {
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
+            assert_eq!(body, json!({ "role_id": "planted-role", "secret_id": "planted-secret-id" }));
+            return granted();
+        }
         if header("x-vault-token").as_deref() != Some(TOKEN) {
             return failure(403);
         }
@@ -158,6 +170,8 @@ impl Respond for Answering {
             ("GET", "secret/data/apps/web", _) => {
                 json!({ "data": { "a": "released" }, "metadata": { "version": 1, "created_time": "t" } })
             }
+            ("POST", "auth/token/renew-self", true) => return granted(),
+            ("POST", "auth/token/revoke-self", true) => return ResponseTemplate::new(204),
             ("POST", "sys/leases/renew", true) => {
                 return ResponseTemplate::new(200).set_body_json(
                     json!({ "lease_id": "database/creds/app/x", "renewable": true, "lease_duration": 60, "data": null }),
