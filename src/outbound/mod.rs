@@ -84,8 +84,9 @@ pub enum Redirects {
     SameResource,
 }
 
-/// A request to a platform. Credentials are in it as sensitive header values, which `Debug` does not show.
-#[derive(Clone, Debug)]
+/// A request to a platform. Credentials are in it as sensitive header values, which `Debug` does not show; nor does it show
+/// the body, which may be a secret.
+#[derive(Clone)]
 pub struct Request {
     method: Method,
     segments: Vec<String>,
@@ -93,6 +94,16 @@ pub struct Request {
     headers: HeaderMap,
     body: Option<Bytes>,
     redirects: Redirects,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("segments", &self.segments)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Request {

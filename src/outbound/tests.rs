@@ -71,7 +71,7 @@ async fn sends_what_was_said_below_the_base_path() {
         .and(matchers::header("x-token", SECRET))
         .and(matchers::header("user-agent", USER_AGENT))
         .and(matchers::header("content-type", "application/json"))
-        .and(matchers::body_json(serde_json::json!({"a": 1})))
+        .and(matchers::body_json(serde_json::json!({"a": "planted-token"})))
         .respond_with(ResponseTemplate::new(530).set_body_json(serde_json::json!({"b": 2})))
         .expect(1)
         .mount(&server)
@@ -80,7 +80,7 @@ async fn sends_what_was_said_below_the_base_path() {
         .query("list", &"tr&ue")
         .credential(TOKEN, &SECRET.into())
         .unwrap()
-        .json(&serde_json::json!({"a": 1}), None)
+        .json(&serde_json::json!({"a": "planted-token"}), None)
         .unwrap();
     let outbound = outbound(&format!("{}/base/", server.uri()));
     let response = outbound.send(&request, soon()).await.unwrap();

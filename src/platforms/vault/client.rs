@@ -30,10 +30,10 @@ pub(super) enum Error {
     TokenRejected,
     /// A login was refused. Its answer's text is dropped: it may hold the secret id.
     #[error("the login was refused")]
-    LoginRefused,
-    /// No login is tried now, because the last ones were refused.
+    LoginRefused(LoginFault),
+    /// No login is tried for this time, because the last ones were refused.
     #[error("the login was refused, and is tried again later")]
-    LoginPaused(Duration),
+    LoginPaused(LoginFault, Duration),
     /// 400 with a text that is not known.
     #[error("Vault calls the request invalid")]
     BadRequest,
@@ -96,6 +96,15 @@ pub(super) enum Error {
     Request(#[source] RequestError),
 }
 
+/// How Vault refused a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoginFault {
+    /// 400: it doesn't know the identity or its proof, or there is no such auth method.
+    Rejected,
+    /// 403: it doesn't let that identity in from here, or the auth method is off.
+    Denied,
+}
+
 /// A version of a secret that is no longer readable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Gone {
@@ -113,8 +122,7 @@ impl From<RequestError> for Error {
     }
 }
 
-/// One call to Vault's API.
-#[derive(Clone, Debug)]
+/// One call to Vault's API. Its body may hold a secret, so it has no `Debug`.
 pub(super) struct Call {
     method: Method,
     segments: Vec<String>,

@@ -22,8 +22,8 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: 
             "the connector's Vault token is not accepted",
             "whoever owns the connector must put a valid token into its credentials; it is picked up without a restart",
         ),
-        Error::LoginRefused => login_refused(),
-        Error::LoginPaused(wait) => login_refused().with_retry_after(*wait),
+        Error::LoginRefused(_) => login_refused(),
+        Error::LoginPaused(_, wait) => login_refused().with_retry_after(*wait),
         Error::Forbidden => {
             ToolError::new(Code::PermissionDenied, format!("the connector's identity may not {doing} {path} in Vault"))
                 .with_remedy(format!(

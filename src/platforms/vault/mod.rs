@@ -5,7 +5,7 @@
 //! probe ──────────────────────────────────────────────▲            error: client's errors in an agent's words ◀─┘
 //! ```
 //!
-//! *Identity.* A static `token`, read from the credential files. A call that Vault answers with 403 is followed by one
+//! *Identity.* A `token` read from the credential files, or one that is logged in for with AppRole ([`login`]). A call that Vault answers with 403 is followed by one
 //! `lookup-self`, which tells a bad token from a missing permission; a bad token has the files read again, and the call
 //! is tried once more with a newer one.
 //!
@@ -26,6 +26,7 @@
 
 mod client;
 mod error;
+mod login;
 mod names;
 mod paths;
 mod permission;
@@ -47,6 +48,7 @@ use tokio::time::Instant;
 
 use self::{
     client::{Client, Error},
+    login::Login,
     paths::{Location, Mounts, Rules},
     session::{Session, Token},
     spec::VaultSpec,
@@ -89,8 +91,11 @@ impl Vault {
             Outbound::new(OutboundSettings { endpoint, ca_pem, addresses, proxy }).map_err(ConnectError::Outbound)?;
         let client = Client::new(outbound, spec.namespace.as_deref())
             .map_err(|_| ConnectError::Outbound(OutboundError::Client))?;
+        let app_role = spec.auth.as_ref().and_then(|auth| auth.app_role.as_ref());
+        let login = app_role
+            .map(|role| Login::app_role(client.clone(), role.mount.as_deref().unwrap_or(login::APP_ROLE_MOUNT)));
         Ok(Self {
-            session: Session::new(client, credentials),
+            session: Session::new(client, credentials, login),
             rules: Rules::new(spec.paths.as_ref(), spec.release_values.as_ref()),
             mounts: Mutex::new(None),
             ending: Mutex::new(None),
@@ -114,7 +119,7 @@ impl Vault {
 
     /// The mounts, for a tool: a refused token is tried again with newer credentials.
     async fn mounts(&self, max_age: Duration, deadline: Instant) -> Result<Arc<Mounts>, Error> {
-        let token = self.session.token()?;
+        let token = self.session.token(deadline).await?;
         if let Some(known) = self.known_mounts(&token, max_age) {
             return Ok(known);
         }
@@ -149,6 +154,10 @@ impl Platform for Vault {
 
     async fn probe(&self, timeout: Duration) -> ProbeReport {
         probe::probe(self, Instant::now() + timeout).await
+    }
+
+    async fn close(&self) {
+        self.session.close().await;
     }
 
     fn instructions(&self) -> String {

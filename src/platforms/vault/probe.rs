@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     Vault,
-    client::{Error, HealthAnswer},
+    client::{Error, HealthAnswer, LoginFault},
     permission::{self, Standing},
     session::Token,
     wire::{Health, TokenInfo},
@@ -242,15 +242,54 @@ impl Credentials {
     }
 }
 
+fn login_refused(fault: LoginFault, begun: Instant) -> Credentials {
+    let (reason, message) = login_words(fault);
+    Credentials::bad(CredentialVerdict::Rejected, HealthStatus::Error, reason, message, begun)
+}
+
+/// Fixed words: Vault's own may hold the secret id.
+fn login_words(fault: LoginFault) -> (&'static str, &'static str) {
+    match fault {
+        LoginFault::Rejected => (
+            "LoginRejected",
+            "Vault rejects the login: the role id or the secret id is wrong, used up or ended, or namespace or mount are \
+             others: put a new secret_id into the connector's credentials, or correct spec.platform.vault",
+        ),
+        LoginFault::Denied => (
+            "LoginDenied",
+            "Vault denies the login: the role does not permit this address, or the auth method is off: look at the role's \
+             and the secret id's CIDR lists and at spec.platform.vault.auth",
+        ),
+    }
+}
+
+fn malformed(error: &Error, begun: Instant) -> Credentials {
+    let message = format!("{error}: correct the token in the connector's credentials");
+    Credentials::bad(CredentialVerdict::Rejected, HealthStatus::Error, "TokenInvalid", message, begun)
+}
+
+fn not_asked(error: &Error, begun: Instant) -> Credentials {
+    Credentials {
+        checks: vec![check("token", HealthStatus::Degraded, &format!("not asked: {error}"), begun)],
+        ..Credentials::unknown(format!("not known: {error}"))
+    }
+}
+
 async fn credentials(vault: &Vault, deadline: Instant) -> Credentials {
     let begun = Instant::now();
-    let Ok(mut token) = vault.session.token() else {
-        let message = "Vault is well; the connector has no credentials for it yet";
-        return Credentials {
-            finding: Some((HealthStatus::Degraded, "NoCredentials")),
-            checks: vec![check("token", HealthStatus::Error, "there is none", begun)],
-            ..Credentials::unknown(message)
-        };
+    let mut token = match vault.session.token(deadline).await {
+        Ok(token) => token,
+        Err(Error::NoToken) => {
+            let message = "Vault is well; the connector has no credentials for it yet";
+            return Credentials {
+                finding: Some((HealthStatus::Degraded, "NoCredentials")),
+                checks: vec![check("token", HealthStatus::Error, "there is none", begun)],
+                ..Credentials::unknown(message)
+            };
+        }
+        Err(Error::LoginRefused(fault) | Error::LoginPaused(fault, _)) => return login_refused(fault, begun),
+        Err(error @ Error::Request(RequestError::CredentialForm)) => return malformed(&error, begun),
+        Err(error) => return not_asked(&error, begun),
     };
     let mut looked_up = vault.session.lookup(&token, deadline).await;
     if looked_up == Err(Error::Forbidden) {
@@ -268,25 +307,13 @@ async fn credentials(vault: &Vault, deadline: Instant) -> Credentials {
         Ok(info) => Some(info),
         Err(Error::Forbidden) => None,
         Err(Error::TokenRejected) => return refused(vault, &token, begun),
-        Err(error @ Error::Request(RequestError::CredentialForm)) => {
-            return Credentials::bad(
-                CredentialVerdict::Rejected,
-                HealthStatus::Error,
-                "TokenInvalid",
-                format!("{error}: correct the token in the connector's credentials"),
-                begun,
-            );
-        }
-        Err(error) => {
-            return Credentials {
-                checks: vec![check("token", HealthStatus::Degraded, &format!("not asked: {error}"), begun)],
-                ..Credentials::unknown(format!("not known: {error}"))
-            };
-        }
+        Err(Error::LoginRefused(fault) | Error::LoginPaused(fault, _)) => return login_refused(fault, begun),
+        Err(error @ Error::Request(RequestError::CredentialForm)) => return malformed(&error, begun),
+        Err(error) => return not_asked(&error, begun),
     };
     if let Some(info) = &info {
         vault.note_ending(&token, info);
-        if expires_soon(info) {
+        if !vault.session.logs_in() && expires_soon(info) {
             let message = format!("the token ends in {} s: put a new one into the connector's credentials", info.ttl);
             let mut bad =
                 Credentials::bad(CredentialVerdict::Accepted, HealthStatus::Error, "TokenExpiring", message, begun);
@@ -299,6 +326,17 @@ async fn credentials(vault: &Vault, deadline: Instant) -> Credentials {
         None => (HealthStatus::Ok, "Vault accepts the token, which may not look itself up".to_owned()),
     };
     let mut checks = vec![check("token", status, &message, begun)];
+    if let Some(fault) = vault.session.login_fault().await {
+        let (reason, words) = login_words(fault);
+        checks.push(check("login", HealthStatus::Error, words, begun));
+        return Credentials {
+            verdict: CredentialVerdict::Rejected,
+            message: format!("{words}; a token of the credentials before still works for a while"),
+            identity: info.as_ref().and_then(identity),
+            finding: Some((HealthStatus::Degraded, reason)),
+            checks,
+        };
+    }
     let identity = info.as_ref().and_then(identity);
     let begun = Instant::now();
     let (verdict, message) = match permission::check(vault, &token, deadline).await {

@@ -12,7 +12,8 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    client::{Call, Client, Error, HealthAnswer},
+    client::{Call, Client, Error, HealthAnswer, LoginFault},
+    login::Login,
     wire::{self, Envelope, TokenInfo},
 };
 use crate::{
@@ -35,21 +36,45 @@ pub(super) struct Token {
 pub(super) struct Session {
     client: Client,
     credentials: CredentialsHandle,
+    /// None if the credentials are the token.
+    login: Option<Login>,
     /// Generation that Vault refused last; 0 for none. A second call with it does not wait for newer files.
     refused: AtomicU64,
 }
 
 impl Session {
-    pub(super) fn new(client: Client, credentials: CredentialsHandle) -> Self {
-        Self { client, credentials, refused: AtomicU64::new(0) }
+    pub(super) fn new(client: Client, credentials: CredentialsHandle, login: Option<Login>) -> Self {
+        Self { client, credentials, login, refused: AtomicU64::new(0) }
     }
 
-    /// The token in use.
+    /// The token in use. With a login, one is made or renewed if that is due.
     ///
     /// # Errors
-    /// [`Error::NoToken`] while there are no credentials.
-    pub(super) fn token(&self) -> Result<Token, Error> {
-        self.credentials.current().and_then(|set| token_of(&set)).ok_or(Error::NoToken)
+    /// [`Error::NoToken`] while there are no credentials, and whatever a login meets.
+    pub(super) async fn token(&self, deadline: Instant) -> Result<Token, Error> {
+        let set = self.credentials.current().ok_or(Error::NoToken)?;
+        match &self.login {
+            Some(login) => login.token(&set, deadline).await,
+            None => token_of(&set).ok_or(Error::NoToken),
+        }
+    }
+
+    /// Whether tokens are logged in for, and so renewed by the connector itself.
+    pub(super) fn logs_in(&self) -> bool {
+        self.login.is_some()
+    }
+
+    /// How Vault refused the login with the credentials in use, while an older token still works.
+    pub(super) async fn login_fault(&self) -> Option<LoginFault> {
+        let set = self.credentials.current()?;
+        self.login.as_ref()?.fault(set.generation).await
+    }
+
+    /// Revokes a token that was logged in for.
+    pub(super) async fn close(&self) {
+        if let Some(login) = &self.login {
+            login.close().await;
+        }
     }
 
     /// Vault's state. Needs no token.
@@ -59,7 +84,7 @@ impl Session {
 
     /// Makes a call and gives the answer's body; nothing for an answer without one.
     pub(super) async fn call<T: DeserializeOwned>(&self, call: &Call, deadline: Instant) -> Result<Option<T>, Error> {
-        let token = self.token()?;
+        let token = self.token(deadline).await?;
         match self.client.send(call, Some(&token.secret), deadline).await {
             Err(Error::Forbidden) => {}
             outcome => return outcome,
@@ -82,6 +107,11 @@ impl Session {
     pub(super) async fn replace(&self, token: &Token, deadline: Instant) -> Result<Token, Error> {
         if self.is_good(token, deadline).await? {
             return Err(Error::Forbidden);
+        }
+        if let Some(login) = &self.login {
+            self.credentials.reread();
+            let set = self.credentials.current().ok_or(Error::NoToken)?;
+            return login.replace(&set, token, deadline).await;
         }
         self.newer_than(token, deadline).await.ok_or(Error::TokenRejected)
     }

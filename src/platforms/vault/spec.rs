@@ -15,7 +15,7 @@ use crate::{
 
 /// HashiCorp Vault, or OpenBao.
 ///
-/// The credentials are a `token`.
+/// The credentials are a `token`, or with `auth.appRole` a `role_id` and a `secret_id`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("!self.url.startsWith('http://') || (has(self.insecureHttp) && self.insecureHttp)")
     .message("http:// sends the token in clear text: use https://, or set insecureHttp: true if that is meant"))]
@@ -40,6 +40,10 @@ pub struct VaultSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_http: Option<bool>,
 
+    /// How the connector gets its token. Left out, the credentials are a `token`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<VaultAuth>,
+
     /// Which secrets the tools may touch, within what the token's policies permit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<VaultPaths>,
@@ -49,6 +53,29 @@ pub struct VaultSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub release_values: Option<Vec<ReleaseRule>>,
+}
+
+/// How the connector gets its token; exactly one of the fields.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("has(self.appRole)").message("auth must name a method: appRole"))]
+#[serde(rename_all = "camelCase")]
+pub struct VaultAuth {
+    /// It logs in with AppRole. The credentials are then a `role_id` and a `secret_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_role: Option<AppRoleAuth>,
+}
+
+/// Login with AppRole (developer.hashicorp.com/vault/api-docs/auth/approle). The token is renewed while Vault lets it, and
+/// revoked when the connector ends.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AppRoleAuth {
+    /// Where the auth method is mounted, without `auth/`. Defaults to `approle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$')")
+        .message("mount must be a path such as approle, without auth/ in front"))]
+    pub mount: Option<String>,
 }
 
 /// Which secrets the tools may touch. A path is the mount followed by the path in it, without `data/`:
@@ -100,10 +127,19 @@ pub const REASONS: &[DeclaredReason] = &[
     DeclaredReason { name: "LicenseExpired", meaning: "The licence of Vault Enterprise has ended." },
     DeclaredReason { name: "TokenInvalid", meaning: "Vault is well and does not accept the token." },
     DeclaredReason { name: "TokenExpiring", meaning: "The token ends within 30 seconds and can't be renewed." },
+    DeclaredReason {
+        name: "LoginRejected",
+        meaning: "Vault does not know the role id or the secret id (400): it may be used up, ended, or for another mount.",
+    },
+    DeclaredReason {
+        name: "LoginDenied",
+        meaning: "Vault does not let the role in (403): from this address, or because the auth method is off.",
+    },
     DeclaredReason { name: "NoCredentials", meaning: "Vault is well; the connector has no credentials for it yet." },
 ];
 
-const REQUIREMENT: Requirement = Requirement::any_of(&[&[Field::line("token")]]);
+const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]);
+const APP_ROLE: Requirement = Requirement::any_of(&[&[Field::line("role_id"), Field::line("secret_id")]]);
 
 impl Declaration for VaultSpec {
     fn name(&self) -> &'static str {
@@ -123,7 +159,10 @@ impl Declaration for VaultSpec {
     }
 
     fn requirement(&self) -> Requirement {
-        REQUIREMENT
+        match self.auth.as_ref().and_then(|auth| auth.app_role.as_ref()) {
+            Some(_) => APP_ROLE,
+            None => TOKEN,
+        }
     }
 
     fn problems(&self) -> Vec<(String, String)> {
@@ -153,6 +192,7 @@ pub fn example() -> McpConnectorSpec {
                     config_map: crate::platforms::ConfigMapKey { name: "vault-ca".into(), key: "ca.crt".into() },
                 }),
                 insecure_http: None,
+                auth: None,
                 paths: None,
                 release_values: Some(vec![ReleaseRule {
                     path: PathPattern("secret/apps/*".into()),

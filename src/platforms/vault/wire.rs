@@ -3,13 +3,36 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// The envelope of nearly every answer.
 #[derive(Deserialize)]
 pub(super) struct Envelope<T> {
     pub(super) data: Option<T>,
+}
+
+/// The envelope of a login or of a renewal. It holds a token, so it has no `Debug`.
+#[derive(Deserialize)]
+pub(super) struct AuthEnvelope {
+    pub(super) auth: Option<Auth>,
+}
+
+/// A token that was given (`auth` of a login's answer).
+#[derive(Deserialize)]
+pub(super) struct Auth {
+    #[serde(deserialize_with = "secret")]
+    pub(super) client_token: SecretString,
+    /// Seconds; 0 for a token that does not end.
+    #[serde(default)]
+    pub(super) lease_duration: u64,
+    #[serde(default)]
+    pub(super) renewable: bool,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    String::deserialize(deserializer).map(SecretString::from)
 }
 
 /// The body of an error. Its texts are matched against known ones and never shown.

@@ -136,7 +136,7 @@ async fn capabilities(
         paths.push(path);
     }
     let failed = failed("ask for its capabilities at", "sys/capabilities-self", "update");
-    let token = vault.session.token().map_err(&failed)?;
+    let token = vault.session.token(context.deadline).await.map_err(&failed)?;
     let found = match vault.session.capabilities(&token, &paths, context.deadline).await {
         Err(Error::Forbidden) => {
             let newer = vault.session.replace(&token, context.deadline).await.map_err(&failed)?;

@@ -117,7 +117,7 @@ async fn health(vault: Arc<Vault>, _: NoArguments, context: CallContext) -> Resu
 
 async fn token_info(vault: Arc<Vault>, _: NoArguments, context: CallContext) -> Result<Token, ToolError> {
     let failed = failed("look up its own token at", "auth/token/lookup-self", "read");
-    let token = vault.session.token().map_err(&failed)?;
+    let token = vault.session.token(context.deadline).await.map_err(&failed)?;
     let info = match vault.session.lookup(&token, context.deadline).await {
         Err(Error::Forbidden) => {
             let newer = vault.session.replace(&token, context.deadline).await.map_err(&failed)?;

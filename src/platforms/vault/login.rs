@@ -1,0 +1,263 @@
+//! Logins: gets a token for an identity and keeps it alive. It knows no tool and no probe, so whoever needs a token of
+//! Vault can use it.
+//!
+//! One login or renewal at a time, made when a token is asked for and due (the probe asks at every interval, so an idle
+//! connector keeps its token, too). A token is renewed at two thirds of its time, give or take a tenth so that replicas
+//! don't come at once, and no later than 30 s or a third of its time before it ends; when a renewal brings no more time, a new
+//! login follows. What Vault says when it refuses a login is never kept: it may hold the secret id
+//! (developer.hashicorp.com/vault/api-docs/auth/approle).
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    client::{Call, Client, Error, LoginFault},
+    session::Token,
+    wire::{Auth, AuthEnvelope},
+};
+use crate::{credentials::CredentialSet, outbound::RequestError};
+
+/// Where AppRole is mounted unless somebody says otherwise.
+pub(super) const APP_ROLE_MOUNT: &str = "approle";
+
+/// Rejections of the same credentials after which they are tried at [`REJECTED_PAUSE`] only: each try may burn a use.
+const MAX_REJECTIONS: u32 = 3;
+/// Time between two logins with credentials that were rejected [`MAX_REJECTIONS`] times.
+const REJECTED_PAUSE: Duration = Duration::from_mins(5);
+/// Time between two logins that are made because Vault refused a token.
+const FORCED_PAUSE: Duration = Duration::from_mins(1);
+/// Time that a call waits for a renewal, or for a login, while it has a token that works.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time between two tries of that when the first failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Time in which the token is revoked at the end.
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A login with AppRole, and the token that it has.
+pub(super) struct Login {
+    client: Client,
+    mount: Vec<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    held: Option<Held>,
+    /// Counts tokens.
+    count: u64,
+    forced: Option<Instant>,
+    refusal: Option<Refusal>,
+}
+
+/// A token that was logged in for.
+struct Held {
+    token: Token,
+    /// Generation of the credentials that it was logged in with.
+    source: u64,
+    first_ttl: Duration,
+    renewable: bool,
+    /// When it is to be renewed, or replaced; none for a token that does not end.
+    due: Option<Instant>,
+    ends: Option<Instant>,
+    /// Nothing is tried for it before this time, because the last try failed.
+    retry: Option<Instant>,
+}
+
+/// What came of the last logins with credentials that Vault refuses.
+struct Refusal {
+    generation: u64,
+    count: u32,
+    next: Instant,
+    fault: LoginFault,
+}
+
+impl Login {
+    /// A login with AppRole at a mount, written without `auth/`.
+    pub(super) fn app_role(client: Client, mount: &str) -> Self {
+        let mount = mount.split('/').filter(|segment| !segment.is_empty()).map(ToOwned::to_owned).collect();
+        Self { client, mount, state: Mutex::default() }
+    }
+
+    /// A token that is good as far as is known.
+    ///
+    /// # Errors
+    /// [`Error::NoToken`] if a field is missing, [`Error::LoginRefused`] or [`Error::LoginPaused`] if Vault doesn't accept
+    /// the login, and whatever else is in its way.
+    pub(super) async fn token(&self, set: &CredentialSet, deadline: Instant) -> Result<Token, Error> {
+        let mut state = self.lock(deadline).await?;
+        let now = Instant::now();
+        let Some(held) = state.held.as_ref().filter(|held| held.ends.is_none_or(|ends| ends > now)) else {
+            return self.log_in(&mut state, set, deadline).await;
+        };
+        let (token, renewable) = (held.token.clone(), held.renewable);
+        let is_current = held.source == set.generation;
+        let rests = held.retry.is_some_and(|retry| retry > now);
+        if rests || (is_current && held.due.is_none_or(|due| due > now)) {
+            return Ok(token);
+        }
+        // What fails here is no reason not to use a token that has time left, nor to keep a call waiting for long.
+        let soon = deadline.min(now + REFRESH_TIMEOUT);
+        if is_current && renewable {
+            match self.renew(&mut state, soon).await {
+                Err(Error::Forbidden | Error::BadRequest) => {}
+                outcome => {
+                    state.rest_after(outcome.is_err());
+                    return Ok(token);
+                }
+            }
+        }
+        let outcome = self.log_in(&mut state, set, soon).await;
+        state.rest_after(outcome.is_err());
+        Ok(outcome.unwrap_or(token))
+    }
+
+    /// Another token after Vault refused this one. Made at most once a minute.
+    ///
+    /// # Errors
+    /// As [`Login::token`]; [`Error::TokenRejected`] if the last one was made less than a minute ago.
+    pub(super) async fn replace(
+        &self,
+        set: &CredentialSet,
+        refused: &Token,
+        deadline: Instant,
+    ) -> Result<Token, Error> {
+        let mut state = self.lock(deadline).await?;
+        // Another call has replaced it already.
+        if let Some(held) = state.held.as_ref().filter(|held| held.token.generation != refused.generation) {
+            return Ok(held.token.clone());
+        }
+        if state.forced.is_some_and(|at| at.elapsed() < FORCED_PAUSE) {
+            return Err(Error::TokenRejected);
+        }
+        state.forced = Some(Instant::now());
+        state.held = None;
+        self.log_in(&mut state, set, deadline).await
+    }
+
+    /// How Vault refused the last login with the credentials of a generation.
+    pub(super) async fn fault(&self, generation: u64) -> Option<LoginFault> {
+        let state = self.state.lock().await;
+        state.refusal.as_ref().filter(|refusal| refusal.generation == generation).map(|refusal| refusal.fault)
+    }
+
+    /// Revokes the token, if that can be done soon.
+    pub(super) async fn close(&self) {
+        let deadline = Instant::now() + REVOKE_TIMEOUT;
+        let Ok(mut state) = self.lock(deadline).await else { return };
+        if let Some(held) = state.held.take() {
+            let call = Call::post(["auth", "token", "revoke-self"], json!({}));
+            // It ends by itself, later.
+            let _best_effort =
+                self.client.send::<serde::de::IgnoredAny>(&call, Some(&held.token.secret), deadline).await;
+        }
+    }
+
+    async fn lock(&self, deadline: Instant) -> Result<tokio::sync::MutexGuard<'_, State>, Error> {
+        timeout_at(deadline, self.state.lock()).await.map_err(|_| Error::Request(RequestError::Timeout))
+    }
+
+    async fn log_in(&self, state: &mut State, set: &CredentialSet, deadline: Instant) -> Result<Token, Error> {
+        let (Some(role_id), Some(secret_id)) = (set.field("role_id"), set.field("secret_id")) else {
+            return Err(Error::NoToken);
+        };
+        if state.refusal.as_ref().is_some_and(|refusal| refusal.generation != set.generation) {
+            state.refusal = None;
+        }
+        if let Some(refusal) = &state.refusal {
+            let wait = refusal.next.saturating_duration_since(Instant::now());
+            if !wait.is_zero() {
+                return Err(Error::LoginPaused(refusal.fault, wait));
+            }
+        }
+        match self.ask(role_id, secret_id, deadline).await {
+            Ok(auth) => {
+                state.refusal = None;
+                state.count += 1;
+                let token = Token { secret: auth.client_token.clone(), generation: state.count };
+                state.held = Some(Held::new(token.clone(), set.generation, &auth));
+                Ok(token)
+            }
+            Err(Error::LoginRefused(fault)) => {
+                let count = state.refusal.as_ref().map_or(1, |refusal| refusal.count.saturating_add(1));
+                let pause = if count < MAX_REJECTIONS { Duration::from_secs(1 << count) } else { REJECTED_PAUSE };
+                let next = Instant::now() + pause;
+                state.refusal = Some(Refusal { generation: set.generation, count, next, fault });
+                Err(Error::LoginRefused(fault))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask(&self, role_id: &SecretString, secret_id: &SecretString, deadline: Instant) -> Result<Auth, Error> {
+        let path = std::iter::once("auth").chain(self.mount.iter().map(String::as_str)).chain(["login"]);
+        let body = json!({ "role_id": role_id.expose_secret(), "secret_id": secret_id.expose_secret() });
+        let answer: Option<AuthEnvelope> =
+            self.client.send(&Call::post(path, body), None, deadline).await.map_err(|error| match error {
+                Error::BadRequest | Error::NotFound => Error::LoginRefused(LoginFault::Rejected),
+                Error::Forbidden | Error::Unsupported => Error::LoginRefused(LoginFault::Denied),
+                other => other,
+            })?;
+        answer.and_then(|envelope| envelope.auth).ok_or(Error::Request(RequestError::NotJson))
+    }
+
+    async fn renew(&self, state: &mut State, deadline: Instant) -> Result<(), Error> {
+        let Some(held) = &mut state.held else { return Err(Error::TokenRejected) };
+        let call = Call::post(["auth", "token", "renew-self"], json!({}));
+        let answer: Option<AuthEnvelope> = self.client.send(&call, Some(&held.token.secret), deadline).await?;
+        let auth = answer.and_then(|envelope| envelope.auth).ok_or(Error::Request(RequestError::NotJson))?;
+        held.extend(&auth);
+        Ok(())
+    }
+}
+
+impl State {
+    fn rest_after(&mut self, failed: bool) {
+        if let Some(held) = &mut self.held {
+            held.retry = failed.then(|| Instant::now() + RETRY_PAUSE);
+        }
+    }
+}
+
+impl Held {
+    fn new(token: Token, source: u64, auth: &Auth) -> Self {
+        let first_ttl = Duration::from_secs(auth.lease_duration);
+        let mut held = Self { token, source, first_ttl, renewable: auth.renewable, due: None, ends: None, retry: None };
+        held.extend(auth);
+        held
+    }
+
+    fn extend(&mut self, auth: &Auth) {
+        let ttl = Duration::from_secs(auth.lease_duration);
+        let now = Instant::now();
+        // Vault gives less and less as a token comes near its longest time; then a new login is due next.
+        self.renewable = auth.renewable && ttl * 2 > self.first_ttl;
+        let ends = !ttl.is_zero();
+        self.ends = ends.then(|| now + ttl);
+        self.due = ends.then(|| now + due_after(ttl, rand::random_range(0.9..=1.1)));
+    }
+}
+
+/// When a token that lives so long is to be renewed, with a factor from 0.9 to 1.1.
+fn due_after(ttl: Duration, jitter: f64) -> Duration {
+    let latest = ttl.saturating_sub((ttl / 3).min(Duration::from_secs(30)));
+    (ttl * 2 / 3).mul_f64(jitter).min(latest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_in_time() {
+        let after = |ttl, jitter| due_after(Duration::from_secs(ttl), jitter).as_secs();
+        assert_eq!((after(3600, 0.9), after(3600, 1.0), after(3600, 1.1)), (2160, 2400, 2640));
+        assert_eq!((after(60, 1.0), after(60, 1.1)), (40, 40));
+        assert_eq!((after(3, 1.1), after(0, 1.0)), (2, 0));
+    }
+}
