@@ -114,7 +114,8 @@ impl RequestError {
                 return Self::TlsInvalid(tls_fault(tls));
             }
             unresolved |= current.is::<Unresolved>();
-            // An io::Error that wraps another error names as its source that error's source, and hides the error itself.
+            // An io::Error that wraps another error names as its source that error's source, and hides the error
+            // itself.
             let wrapped = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
             cause = match wrapped {
                 Some(inner) => Some(inner),

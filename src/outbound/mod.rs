@@ -4,9 +4,9 @@
 //! platform ─▶ Request ─▶ deadline ─▶ resolver (refuses addresses) ─▶ TLS ─▶ proxy? ─▶ platform
 //!                                                   capped body ◀─ redirect check ◀─┘
 //! ```
-//! One [`Outbound`] per platform keeps the connections. It sends to one origin only, never follows a redirect by itself,
-//! reads at most [`MAX_BODY_BYTES`] of an answer, and gives errors in our own words: neither what a server wrote nor a
-//! credential is ever part of one.
+//! One [`Outbound`] per platform keeps the connections. It sends to one origin only, never follows a redirect by
+//! itself, reads at most [`MAX_BODY_BYTES`] of an answer, and gives errors in our own words: neither what a server
+//! wrote nor a credential is ever part of one.
 
 mod address;
 mod error;
@@ -39,8 +39,8 @@ pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// How the product calls itself.
 pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"));
 
-/// Time after which a connection that nobody uses is closed. Shorter than the idle time of common load balancers (60 s),
-/// so that a request seldom meets a connection that the other side has just closed.
+/// Time after which a connection that nobody uses is closed. Shorter than the idle time of common load balancers (60
+/// s), so that a request seldom meets a connection that the other side has just closed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Connections that are kept though nobody uses them.
 const POOL_MAX_IDLE: usize = 8;
@@ -84,8 +84,8 @@ pub enum Redirects {
     SameResource,
 }
 
-/// A request to a platform. Credentials are in it as sensitive header values, which `Debug` does not show; nor does it show
-/// the body, which may be a secret.
+/// A request to a platform. Credentials are in it as sensitive header values, which `Debug` does not show; nor does it
+/// show the body, which may be a secret.
 #[derive(Clone)]
 pub struct Request {
     method: Method,
@@ -108,7 +108,8 @@ impl fmt::Debug for Request {
 
 impl Request {
     /// A request to the path below the platform's URL that these segments make. Each is encoded, so none can hold a
-    /// slash of its own; `.` and `..` are refused when the request is sent. An empty last segment makes a trailing slash.
+    /// slash of its own; `.` and `..` are refused when the request is sent. An empty last segment makes a trailing
+    /// slash.
     pub fn new<S: Into<String>>(method: Method, segments: impl IntoIterator<Item = S>) -> Self {
         Self {
             method,
@@ -185,8 +186,8 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Errors
-    /// [`RequestError::Html`] when it is a page, as proxies and login walls give it, [`RequestError::NotJson`] when it is
-    /// something else that is not the JSON which was expected.
+    /// [`RequestError::Html`] when it is a page, as proxies and login walls give it, [`RequestError::NotJson`] when it
+    /// is something else that is not the JSON which was expected.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, RequestError> {
         if self.is_html() {
             return Err(RequestError::Html);

@@ -1,5 +1,5 @@
-//! The HTTP stack against servers that misbehave. `fixtures/` holds certificates of a test authority whose key was thrown
-//! away; the server's key protects nothing.
+//! The HTTP stack against servers that misbehave. `fixtures/` holds certificates of a test authority whose key was
+//! thrown away; the server's key protects nothing.
 
 use std::{
     io::{Read, Write},

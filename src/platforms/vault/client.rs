@@ -217,8 +217,8 @@ impl Client {
     /// Makes a call and gives the whole answer's body as JSON; nothing for an answer without a body (204).
     ///
     /// # Errors
-    /// Whatever Vault answers other than 200 and 204, and no usable answer. 403 is [`Error::Forbidden`] here, also for a
-    /// bad token.
+    /// Whatever Vault answers other than 200 and 204, and no usable answer. 403 is [`Error::Forbidden`] here, also for
+    /// a bad token.
     pub(super) async fn send<T: DeserializeOwned>(
         &self,
         call: &Call,

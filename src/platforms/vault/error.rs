@@ -6,8 +6,8 @@ use crate::{
     tools::{ErrorCode, ToolError},
 };
 
-/// Translates an error that came up while doing something (`read`) with an API path (`secret/data/apps/web`), for which a
-/// policy needs a capability (`read`).
+/// Translates an error that came up while doing something (`read`) with an API path (`secret/data/apps/web`), for which
+/// a policy needs a capability (`read`).
 pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: &str) -> ToolError {
     use ErrorCode as Code;
     let new = |code, message: &str, remedy: &str| ToolError::new(code, message).with_remedy(remedy);

@@ -3,8 +3,8 @@
 //!
 //! One login or renewal at a time, made when a token is asked for and due (the probe asks at every interval, so an idle
 //! connector keeps its token, too). A token is renewed at two thirds of its time, give or take a tenth so that replicas
-//! don't come at once, and no later than 30 s or a third of its time before it ends; when a renewal brings no more time, a new
-//! login follows. What Vault says when it refuses a login is never kept: it may hold the secret id
+//! don't come at once, and no later than 30 s or a third of its time before it ends; when a renewal brings no more
+//! time, a new login follows. What Vault says when it refuses a login is never kept: it may hold the secret id
 //! (developer.hashicorp.com/vault/api-docs/auth/approle).
 
 use std::time::Duration;
@@ -87,8 +87,8 @@ impl Login {
     /// A token that is good as far as is known.
     ///
     /// # Errors
-    /// [`Error::NoToken`] if a field is missing, [`Error::LoginRefused`] or [`Error::LoginPaused`] if Vault doesn't accept
-    /// the login, and whatever else is in its way.
+    /// [`Error::NoToken`] if a field is missing, [`Error::LoginRefused`] or [`Error::LoginPaused`] if Vault doesn't
+    /// accept the login, and whatever else is in its way.
     pub(super) async fn token(&self, set: &CredentialSet, deadline: Instant) -> Result<Token, Error> {
         let mut state = self.lock(deadline).await?;
         let now = Instant::now();

@@ -1,17 +1,18 @@
 //! HashiCorp Vault, and OpenBao, over their HTTP API.
 //!
 //! ```text
-//! tools/ ─▶ paths (mount, rules of the manifest) ─▶ session (token, bad token or missing permission?) ─▶ client ─▶ outbound
-//! probe ──────────────────────────────────────────────▲            error: client's errors in an agent's words ◀─┘
+//! tools/ ─▶ paths (mount, rules) ─▶ session (token; is it bad, or a permission missing?) ─▶ client ─▶ outbound
+//! probe ───────────────────────────────▲                 error (an agent's words) ◀───────┘
 //! ```
 //!
-//! *Identity.* A `token` read from the credential files, or one that is logged in for with AppRole ([`login`]). A call that Vault answers with 403 is followed by one
-//! `lookup-self`, which tells a bad token from a missing permission; a bad token has the files read again, and the call
-//! is tried once more with a newer one.
+//! *Identity.* A `token` read from the credential files, or one that is logged in for with AppRole (`login.rs`). A call
+//! that Vault answers with 403 is followed by one `lookup-self`, which tells a bad token from a missing permission; a
+//! bad token has the files read again, and the call is tried once more with a newer one.
 //!
 //! *What is answered.* Names of keys, never values, unless `releaseValues` of the manifest names path and key. On KV
-//! version 2 the names come from `subkeys`, so the values don't leave Vault; on version 1 they are dropped while the answer
-//! is being read. Credentials that Vault makes for others (dynamic secrets, wrapped answers) are not offered at all.
+//! version 2 the names come from `subkeys`, so the values don't leave Vault; on version 1 they are dropped while the
+//! answer is being read. Credentials that Vault makes for others (dynamic secrets, wrapped answers) are not offered at
+//! all.
 //!
 //! *Limits.* Vault publishes no rate limits; its operator may set quotas (429, often without `Retry-After`). A probe
 //! makes three requests: `sys/health`, `lookup-self`, and one about permissions.
@@ -161,12 +162,12 @@ impl Platform for Vault {
     }
 
     fn instructions(&self) -> String {
-        "Secrets of a HashiCorp Vault. Paths are the mount followed by the path in it, without data/ or metadata/, such as \
-         secret/apps/web; list_vault_mounts tells the mounts, list_vault_secrets what is in them. read_vault_secret answers \
-         the names of keys; a value only for a key that the connector's manifest releases, and then one at a time. When \
-         something is refused, check_vault_capabilities tells whether Vault's policies are the cause. Tools that write \
-         first answer what they would do; they never answer the values they write, and write_vault_secret can have a value \
-         generated so that it never passes through you."
+        "Secrets of a HashiCorp Vault. Paths are the mount followed by the path in it, without data/ or metadata/, \
+         such as secret/apps/web; list_vault_mounts tells the mounts, list_vault_secrets what is in them. \
+         read_vault_secret answers the names of keys; a value only for a key that the connector's manifest releases, \
+         and then one at a time. When something is refused, check_vault_capabilities tells whether Vault's policies \
+         are the cause. Tools that write first answer what they would do; they never answer the values they write, \
+         and write_vault_secret can have a value generated so that it never passes through you."
             .to_owned()
     }
 }

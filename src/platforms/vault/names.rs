@@ -1,5 +1,5 @@
-//! Names of keys without their values: what is parsed by it never holds a value, and what has gone through [`sieve`] holds
-//! none either.
+//! Names of keys without their values: what is parsed by it never holds a value, and what has gone through [`sieve`]
+//! holds none either.
 
 use serde::{
     Deserialize,

@@ -1,6 +1,6 @@
-//! Where a secret lies: turns the `path` and `mount` that an agent gives into a mount, a path in it and the version of its
-//! KV engine, and says which of them the manifest lets the tools touch. Everything is decided after the mount is known,
-//! so that no other spelling of a path leads around a rule.
+//! Where a secret lies: turns the `path` and `mount` that an agent gives into a mount, a path in it and the version of
+//! its KV engine, and says which of them the manifest lets the tools touch. Everything is decided after the mount is
+//! known, so that no other spelling of a path leads around a rule.
 //!
 //! ```text
 //! "secret/apps/web" ─▶ segments ─▶ longest mount among those the token sees ─▶ rules on "secret/apps/web" ─▶ API path

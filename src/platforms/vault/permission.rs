@@ -128,7 +128,8 @@ fn any_kv(mounts: &Mounts) -> Standing {
 fn no_mount(unseen: &BTreeSet<String>) -> String {
     let names = unseen.iter().map(|mount| format!("{mount:?}")).collect::<Vec<_>>().join(", ");
     format!(
-        "no policy of the token permits anything in the mount {names}, which the manifest names, or there is no such mount"
+        "no policy of the token permits anything in the mount {names}, which the manifest names, or there is no such \
+         mount"
     )
 }
 

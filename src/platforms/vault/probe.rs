@@ -1,6 +1,7 @@
 //! How Vault does, and what it thinks of the token: at most three requests in a healthy state.
 //!
-//! Codes of `sys/health`: developer.hashicorp.com/vault/api-docs/system/health. OpenBao documents 200, 429, 501 and 503.
+//! Codes of `sys/health`: developer.hashicorp.com/vault/api-docs/system/health. OpenBao documents 200, 429, 501 and
+//! 503.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -252,13 +253,13 @@ fn login_words(fault: LoginFault) -> (&'static str, &'static str) {
     match fault {
         LoginFault::Rejected => (
             "LoginRejected",
-            "Vault rejects the login: the role id or the secret id is wrong, used up or ended, or namespace or mount are \
-             others: put a new secret_id into the connector's credentials, or correct spec.platform.vault",
+            "Vault rejects the login: the role id or the secret id is wrong, used up or ended, or namespace or mount \
+             are others: put a new secret_id into the connector's credentials, or correct spec.platform.vault",
         ),
         LoginFault::Denied => (
             "LoginDenied",
-            "Vault denies the login: the role does not permit this address, or the auth method is off: look at the role's \
-             and the secret id's CIDR lists and at spec.platform.vault.auth",
+            "Vault denies the login: the role does not permit this address, or the auth method is off: look at the \
+             role's and the secret id's CIDR lists and at spec.platform.vault.auth",
         ),
     }
 }
@@ -366,8 +367,8 @@ fn refused(vault: &Vault, token: &Token, begun: Instant) -> Credentials {
         ),
         None => (
             CredentialVerdict::Rejected,
-            "Vault does not accept the token, which was revoked, has ended, or belongs to another Vault or namespace: put \
-             a new one into the connector's credentials"
+            "Vault does not accept the token, which was revoked, has ended, or belongs to another Vault or namespace: \
+             put a new one into the connector's credentials"
                 .to_owned(),
         ),
     };

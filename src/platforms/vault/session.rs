@@ -1,5 +1,5 @@
-//! Calls in the connector's own name: puts the token on them, tells a bad token from a missing permission, and tries once
-//! more when newer credentials are there.
+//! Calls in the connector's own name: puts the token on them, tells a bad token from a missing permission, and tries
+//! once more when newer credentials are there.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -102,8 +102,8 @@ impl Session {
     /// A newer token after Vault answered 403 to this one.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] when the token is good, so that a permission is missing; [`Error::TokenRejected`] when it is
-    /// not and there is no newer one.
+    /// [`Error::Forbidden`] when the token is good, so that a permission is missing; [`Error::TokenRejected`] when it
+    /// is not and there is no newer one.
     pub(super) async fn replace(&self, token: &Token, deadline: Instant) -> Result<Token, Error> {
         if self.is_good(token, deadline).await? {
             return Err(Error::Forbidden);

@@ -65,8 +65,8 @@ pub struct VaultAuth {
     pub app_role: Option<AppRoleAuth>,
 }
 
-/// Login with AppRole (developer.hashicorp.com/vault/api-docs/auth/approle). The token is renewed while Vault lets it, and
-/// revoked when the connector ends.
+/// Login with AppRole (developer.hashicorp.com/vault/api-docs/auth/approle). The token is renewed while Vault lets it,
+/// and revoked when the connector ends.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AppRoleAuth {
@@ -116,7 +116,8 @@ pub const REASONS: &[DeclaredReason] = &[
     DeclaredReason { name: "PerformanceStandby", meaning: "The node is a performance standby (473). No action." },
     DeclaredReason {
         name: "DRSecondary",
-        meaning: "The cluster is a disaster recovery secondary (472), which serves no clients: point url at the primary.",
+        meaning: "The cluster is a disaster recovery secondary (472), which serves no clients: point url at the \
+                  primary.",
     },
     DeclaredReason { name: "StandbyIsolated", meaning: "The standby can't reach the active node (474)." },
     DeclaredReason { name: "NotInitialized", meaning: "Vault is not initialised (501): initialise it." },
@@ -129,7 +130,8 @@ pub const REASONS: &[DeclaredReason] = &[
     DeclaredReason { name: "TokenExpiring", meaning: "The token ends within 30 seconds and can't be renewed." },
     DeclaredReason {
         name: "LoginRejected",
-        meaning: "Vault does not know the role id or the secret id (400): it may be used up, ended, or for another mount.",
+        meaning: "Vault does not know the role id or the secret id (400): it may be used up, ended, or for another \
+                  mount.",
     },
     DeclaredReason {
         name: "LoginDenied",

@@ -1,5 +1,5 @@
-//! A strict double of Vault: it refuses what a real one refuses, and more (unknown query parameters, a namespace where none
-//! belongs), and it plants a secret in every failing answer.
+//! A strict double of Vault: it refuses what a real one refuses, and more (unknown query parameters, a namespace where
+//! none belongs), and it plants a secret in every failing answer.
 
 use std::sync::{Arc, Mutex};
 
@@ -174,7 +174,7 @@ impl Respond for Answering {
             ("POST", "auth/token/revoke-self", true) => return ResponseTemplate::new(204),
             ("POST", "sys/leases/renew", true) => {
                 return ResponseTemplate::new(200).set_body_json(
-                    json!({ "lease_id": "database/creds/app/x", "renewable": true, "lease_duration": 60, "data": null }),
+                    json!({ "lease_id": "database/creds/app/x", "renewable": true, "lease_duration": 60 }),
                 );
             }
             _ => return failure(404),

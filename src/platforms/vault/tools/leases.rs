@@ -35,7 +35,8 @@ const LOOKUP: ToolDeclaration = ToolDeclaration {
 const RENEW: ToolDeclaration = ToolDeclaration {
     name: "renew_vault_lease",
     title: "Renew a lease",
-    description: "Renews a lease, so that the credential behind it lives longer. Vault may give less time than asked for.",
+    description: "Renews a lease, so that the credential behind it lives longer. Vault may give less time than asked \
+                  for.",
     effect: Effect::Mutate,
     idempotent: true,
     off_by_default: false,
@@ -119,7 +120,8 @@ pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
     ]
 }
 
-/// Checks a lease's id. Leases of logins are not for these tools: behind them are tokens, the connector's own among them.
+/// Checks a lease's id. Leases of logins are not for these tools: behind them are tokens, the connector's own among
+/// them.
 fn checked(lease_id: &str) -> Result<String, ToolError> {
     let path = segments("lease_id", lease_id)?;
     if path.len() < 2 {

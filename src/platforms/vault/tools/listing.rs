@@ -19,8 +19,8 @@ const MAX_LISTS: usize = 50;
 const LIST: ToolDeclaration = ToolDeclaration {
     name: "list_vault_secrets",
     title: "Secrets below a path",
-    description: "Lists the names of secrets and folders below a path of a KV engine. Folders end in a slash. depth above 1 \
-                  also lists what is in them.",
+    description: "Lists the names of secrets and folders below a path of a KV engine. Folders end in a slash. depth \
+                  above 1 also lists what is in them.",
     effect: Effect::Read,
     idempotent: true,
     off_by_default: false,

@@ -40,8 +40,8 @@ const READ: ToolDeclaration = ToolDeclaration {
 const KEYS: ToolDeclaration = ToolDeclaration {
     name: "get_vault_secret_keys",
     title: "Keys of a secret",
-    description: "Answers the names of a secret's keys as a tree, down to a depth. It never answers values, whatever the \
-                  manifest says.",
+    description: "Answers the names of a secret's keys as a tree, down to a depth. It never answers values, whatever \
+                  the manifest says.",
     effect: Effect::Read,
     idempotent: true,
     off_by_default: false,
@@ -51,8 +51,8 @@ const KEYS: ToolDeclaration = ToolDeclaration {
 const METADATA: ToolDeclaration = ToolDeclaration {
     name: "get_vault_secret_metadata",
     title: "Versions of a secret",
-    description: "Tells the versions of a secret (KV version 2): when they were made, deleted or destroyed, and what is \
-                  configured for it.",
+    description: "Tells the versions of a secret (KV version 2): when they were made, deleted or destroyed, and what \
+                  is configured for it.",
     effect: Effect::Read,
     idempotent: true,
     off_by_default: false,
@@ -226,8 +226,8 @@ async fn read_secret(vault: Arc<Vault>, input: ReadInput, context: CallContext) 
         Err(Error::Forbidden) if location.version == KvVersion::Two => {
             let (names, version) = names_of_data(&vault, &location, input.version, &context).await?;
             let hint = format!(
-                "the token's policies permit no read on {}, by which the values would not leave Vault; they were read and \
-                 dropped",
+                "the token's policies permit no read on {}, by which the values would not leave Vault; they were read \
+                 and dropped",
                 location.api("subkeys").join("/")
             );
             (names, Some(version), vec![hint])

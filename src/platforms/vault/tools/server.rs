@@ -25,8 +25,8 @@ const HEALTH: ToolDeclaration = ToolDeclaration {
 const TOKEN_INFO: ToolDeclaration = ToolDeclaration {
     name: "get_vault_token_info",
     title: "The connector's Vault token",
-    description: "Tells whom Vault takes the connector for: name, policies, time left and uses left of its token. Never the \
-                  token itself.",
+    description: "Tells whom Vault takes the connector for: name, policies, time left and uses left of its token. \
+                  Never the token itself.",
     effect: Effect::Read,
     idempotent: true,
     off_by_default: false,

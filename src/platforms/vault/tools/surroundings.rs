@@ -19,8 +19,8 @@ use crate::{
 const MOUNTS: ToolDeclaration = ToolDeclaration {
     name: "list_vault_mounts",
     title: "Vault's secret engines",
-    description: "Lists the secret engines that the connector's token has any access to: path, type, and for KV engines the \
-                  version. Secrets of KV engines can be read with the other tools.",
+    description: "Lists the secret engines that the connector's token has any access to: path, type, and for KV \
+                  engines the version. Secrets of KV engines can be read with the other tools.",
     effect: Effect::Read,
     idempotent: true,
     off_by_default: false,
@@ -82,7 +82,8 @@ struct AuthInput {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RolesInput {
-    /// Mount of a secret engine, such as `database`, or of an auth method with `auth/` in front, such as `auth/approle`.
+    /// Mount of a secret engine, such as `database`, or of an auth method with `auth/` in front, such as
+    /// `auth/approle`.
     #[schemars(length(min = 1, max = 512))]
     mount: String,
     /// Entries of one answer: 1 to 200, 200 if left out.

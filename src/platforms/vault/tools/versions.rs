@@ -26,8 +26,8 @@ const MAX_DESTROYED: usize = 10;
 const DELETE: ToolDeclaration = ToolDeclaration {
     name: "delete_vault_secret",
     title: "Delete a secret",
-    description: "Deletes versions of a secret (KV version 2), the newest if none are given; undelete_vault_secret restores \
-                  them. On KV version 1 the secret is lost for good.",
+    description: "Deletes versions of a secret (KV version 2), the newest if none are given; undelete_vault_secret \
+                  restores them. On KV version 1 the secret is lost for good.",
     effect: Effect::Destroy,
     idempotent: true,
     off_by_default: false,
@@ -101,7 +101,8 @@ struct DestroyInput {
     /// Versions, 1 to 10.
     #[schemars(length(min = 1, max = 10), inner(range(min = 1)))]
     versions: BTreeSet<u64>,
-    /// The newest version of the secret, as `get_vault_secret_metadata` tells it. If it is another, nothing is destroyed.
+    /// The newest version of the secret, as `get_vault_secret_metadata` tells it. If it is another, nothing is
+    /// destroyed.
     expected_current_version: u64,
 }
 

@@ -30,9 +30,10 @@ const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 const WRITE: ToolDeclaration = ToolDeclaration {
     name: "write_vault_secret",
     title: "Write a secret",
-    description: "Writes keys of a secret in a KV engine. With patch (the default) other keys stay; without it the secret is \
-                  replaced. generate lets a value be made up on the way, so that it never passes through you. On KV version 2 \
-                  it makes a new version, and refuses if the secret has changed in between. Never answers values.",
+    description: "Writes keys of a secret in a KV engine. With patch (the default) other keys stay; without it the \
+                  secret is replaced. generate lets a value be made up on the way, so that it never passes through \
+                  you. On KV version 2 it makes a new version, and refuses if the secret has changed in between. \
+                  Never answers values.",
     effect: Effect::Destroy,
     idempotent: false,
     off_by_default: false,
