@@ -159,7 +159,11 @@ where
 }
 
 fn parse<I: DeserializeOwned>(arguments: Value) -> Result<I, ToolError> {
-    serde_json::from_value(arguments).map_err(|error| ToolError::invalid_argument(error.to_string()))
+    // serde's own words may repeat a value, and a value may be a secret that is to be written.
+    serde_json::from_value(arguments).map_err(|_| {
+        ToolError::invalid_argument("the arguments do not have the form that this tool expects")
+            .with_remedy("compare them with the tool's input schema")
+    })
 }
 
 /// The arguments' schema: what a caller may send (fields with a default may be left out).
