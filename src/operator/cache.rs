@@ -171,3 +171,6 @@ pub fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn 
     }
     cause
 }
+
+#[cfg(test)]
+mod tests;
