@@ -18,6 +18,7 @@ pub mod operator;
 pub mod outbound;
 pub mod platforms;
 pub mod samples;
+pub mod schema;
 pub mod server;
 pub mod telemetry;
 pub mod tools;

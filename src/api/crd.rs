@@ -6,6 +6,7 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 use super::{CredentialSource, McpConnector};
+use crate::schema;
 
 /// Size that a CRD stays under, as JSON. `kubectl apply` without `--server-side` fails above 262,144 bytes, because it
 /// writes the whole object into an annotation.
@@ -23,32 +24,16 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
 /// So are `nullable` and a `null` among the words of an enum: without them the API server drops a `null` that somebody
 /// writes, and rules see the field as left out.
 fn normalize(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
-    fn walk(value: &mut Value) {
-        match value {
-            Value::Object(map) => {
-                let unknown = |format: &Value| {
-                    matches!(
-                        format.as_str(),
-                        Some("uint8" | "uint16" | "uint32" | "uint64" | "uint" | "int8" | "int16")
-                    )
-                };
-                if map.get("format").is_some_and(unknown) {
-                    map.remove("format");
-                }
-                if map.get("nullable").is_some_and(Value::is_boolean) {
-                    map.remove("nullable");
-                }
-                if let Some(words) = map.get_mut("enum").and_then(Value::as_array_mut) {
-                    words.retain(|word| !word.is_null());
-                }
-                map.values_mut().for_each(walk);
-            }
-            Value::Array(items) => items.iter_mut().for_each(walk),
-            _ => {}
-        }
-    }
     let mut value = serde_json::to_value(crd)?;
-    walk(&mut value);
+    schema::visit(&mut value, &mut |map| {
+        schema::drop_unknown_format(map);
+        if map.get("nullable").is_some_and(Value::is_boolean) {
+            map.remove("nullable");
+        }
+        if let Some(words) = map.get_mut("enum").and_then(Value::as_array_mut) {
+            words.retain(|word| !word.is_null());
+        }
+    });
     serde_json::from_value(value)
 }
 

@@ -6,11 +6,11 @@ use std::{borrow::Cow, sync::Arc};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, DiscoverResult,
-        ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams,
-        InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-        MetaObject, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
-        ServerCapabilities, ServerConfig, Tool,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
+        ContentBlock, DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse, Implementation,
+        InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+        ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+        ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
@@ -58,8 +58,13 @@ impl Handler {
     /// A handler that offers the guards' tools. `instructions` tell an agent what they are for.
     #[must_use]
     pub fn new(guards: Arc<Guards>, metrics: Arc<Metrics>, instructions: String) -> Self {
-        // Prompts and resources are declared because clients ask for them; the lists are empty.
-        let capabilities = ServerCapabilities::builder().enable_prompts().enable_resources().enable_tools().build();
+        // Prompts, resources and completions are declared because clients ask for them; the lists are empty.
+        let capabilities = ServerCapabilities::builder()
+            .enable_completions()
+            .enable_prompts()
+            .enable_resources()
+            .enable_tools()
+            .build();
         let implementation = Implementation::new(SERVER_NAME, env!("CARGO_PKG_VERSION"));
         let server_info = serde_json::to_value(&implementation).unwrap_or_default();
         let mut info = ServerConfig::new(capabilities).with_server_info(implementation);
@@ -253,6 +258,17 @@ impl ServerHandler for Handler {
             Outcome::Abandoned => Err(ErrorData::new(RpcCode::INTERNAL_ERROR, "the caller has gone", None)),
             Outcome::Unknown(near) => Err(unknown_tool(&request.name, &near)),
         }
+    }
+
+    async fn complete(
+        &self,
+        _request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        rights(scope(&context)?)?;
+        let mut result = CompleteResult::default();
+        result.meta = Some(self.meta());
+        Ok(result)
     }
 
     async fn list_prompts(

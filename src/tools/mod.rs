@@ -177,7 +177,9 @@ fn output_schema<T: JsonSchema>() -> Map<String, Value> {
 }
 
 fn object(schema: schemars::Schema) -> Map<String, Value> {
-    let mut map = match Value::from(schema) {
+    let mut schema = Value::from(schema);
+    crate::schema::visit(&mut schema, &mut crate::schema::drop_unknown_format);
+    let mut map = match schema {
         Value::Object(map) => map,
         _ => Map::new(),
     };

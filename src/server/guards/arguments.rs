@@ -22,7 +22,7 @@ const MAX_VALUES: usize = 400;
 /// When they don't fit. The error names the argument by a JSON pointer and repeats no value.
 pub fn check(tool: &OfferedTool, arguments: &Value) -> Result<(), ToolError> {
     let faults: Vec<Fault> =
-        tool.validator.iter_errors(arguments).take(MAX_FAULTS).map(|error| describe(tool, &error)).collect();
+        tool.validator.iter_errors(arguments).take(MAX_FAULTS).map(|error| describe(tool, arguments, &error)).collect();
     let Some(first) = faults.first() else {
         return Ok(());
     };
@@ -40,28 +40,19 @@ struct Fault {
     remedy: Option<String>,
 }
 
-fn describe(tool: &OfferedTool, error: &ValidationError<'_>) -> Fault {
+fn describe(tool: &OfferedTool, arguments: &Value, error: &ValidationError<'_>) -> Fault {
     let pointer = safe_name(error.instance_path().as_str());
     let at_root = pointer.is_empty();
     let place = if at_root { "the arguments".to_owned() } else { pointer.clone() };
     let fault = |text: String| Fault { pointer: pointer.clone(), text, remedy: None };
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected }
-        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            let name = unexpected.first().map(String::as_str).unwrap_or_default();
-            let near = if at_root { suggest(name, tool.parameters.iter().map(String::as_str)) } else { Vec::new() };
-            let names = unexpected.iter().take(MAX_FAULTS).map(|name| format!("{pointer}/{}", safe_name(name)));
-            let text = format!("{} is not an argument of this tool", names.collect::<Vec<_>>().join(", "));
-            let remedy = if near.is_empty() {
-                let known: Vec<&str> = tool.parameters.iter().map(String::as_str).collect();
-                match known.as_slice() {
-                    [] => "it takes no arguments".to_owned(),
-                    known => format!("its arguments are: {}", known.join(", ")),
-                }
-            } else {
-                format!("did you mean {}?", alternatives(&near))
-            };
-            Fault { pointer: format!("{pointer}/{}", safe_name(name)), text, remedy: Some(remedy) }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => unexpected_arguments(tool, &pointer, unexpected),
+        // A tool that takes no arguments has no properties, and a schema that refuses whatever there is.
+        ValidationErrorKind::FalseSchema if at_root => {
+            let names: Vec<String> =
+                arguments.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+            unexpected_arguments(tool, &pointer, &names)
         }
         ValidationErrorKind::Required { property } => {
             let path = format!("{pointer}/{}", property.as_str().unwrap_or_default());
@@ -92,6 +83,21 @@ fn describe(tool: &OfferedTool, error: &ValidationError<'_>) -> Fault {
         // The masked text names the rule and not the value.
         _ => fault(error.masked_with(place).to_string()),
     }
+}
+
+/// Arguments that the tool doesn't have, with the name that was probably meant.
+fn unexpected_arguments(tool: &OfferedTool, pointer: &str, unexpected: &[String]) -> Fault {
+    let name = unexpected.first().map(String::as_str).unwrap_or_default();
+    let known: Vec<&str> = tool.parameters.iter().map(String::as_str).collect();
+    let near = if pointer.is_empty() { suggest(name, known.iter().copied()) } else { Vec::new() };
+    let names = unexpected.iter().take(MAX_FAULTS).map(|name| format!("{pointer}/{}", safe_name(name)));
+    let text = format!("{} is not an argument of this tool", names.collect::<Vec<_>>().join(", "));
+    let remedy = match (near.as_slice(), known.as_slice()) {
+        ([], []) => "it takes no arguments".to_owned(),
+        ([], known) => format!("its arguments are: {}", known.join(", ")),
+        (near, _) => format!("did you mean {}?", alternatives(near)),
+    };
+    Fault { pointer: format!("{pointer}/{}", safe_name(name)), text, remedy: Some(remedy) }
 }
 
 /// Allowed values, which are the schema's own, cut to a length.
@@ -130,6 +136,7 @@ mod tests {
             ("get_fake_thing", json!({"name": "a", "color": "pink"}), "/color", "\"red\"", None),
             ("get_fake_thing", json!({"name": "a", "limit": 5_000}), "/limit", "/limit is greater than", None),
             ("delete_fake_thing", json!({"name": "a", "confirm": "yes"}), "/confirm", "boolean", None),
+            ("wait_fake_time", json!({"x": 1}), "/x", "/x is not an argument", Some("it takes no arguments")),
         ];
         for (tool, arguments, pointer, part, remedy) in cases {
             let error = checked(tool, &arguments).unwrap_err();
