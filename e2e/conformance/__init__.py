@@ -1,0 +1,1 @@
+"""What proves that connectors speak MCP: the official conformance suites and the MCP inspector."""
