@@ -155,14 +155,15 @@ pub struct ProbeReport {
     pub status: HealthStatus,
     /// A reason of [`crate::api::Reason`], or one that the platform declares.
     pub reason: String,
-    /// What is, and what to do.
+    /// What is, and what to do. It becomes a condition's message, so it stays the same for as long as what it says does:
+    /// no counts, no time that is left.
     pub message: String,
     /// Whether the fault may pass by itself, so that it is believed only after `failureThreshold` in a row. Faults that
     /// the platform states itself are believed at once.
     pub passing: bool,
     /// What the platform thinks of the credentials.
     pub credentials: CredentialVerdict,
-    /// What is wrong with the credentials, and what to do; who they are, if all is well.
+    /// What is wrong with the credentials, and what to do; who they are, if all is well. As stable as `message`.
     pub credentials_message: String,
     /// Version that the platform states.
     pub version: Option<String>,

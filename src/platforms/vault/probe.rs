@@ -114,9 +114,8 @@ fn server(answer: &HealthAnswer) -> Server {
             None => known(Ok, Reason::Healthy.as_str(), "active", true, false, "Vault is active and unsealed"),
         },
         429 if answer.body.is_none() => {
-            let when = answer.retry_after.map(|wait| format!(", free in {} s", wait.as_secs())).unwrap_or_default();
-            let message = format!("a quota of Vault is reached{when}: raise it, or call less often");
-            known(Degraded, Reason::RateLimited.as_str(), "", true, true, &message)
+            let message = "a quota of Vault is reached: raise it, or call less often";
+            known(Degraded, Reason::RateLimited.as_str(), "", true, true, message)
         }
         429 => known(Ok, "Standby", "standby", true, false, "the node is a standby, which forwards requests"),
         472 => known(
@@ -315,18 +314,19 @@ async fn credentials(vault: &Vault, deadline: Instant) -> Credentials {
     if let Some(info) = &info {
         vault.note_ending(&token, info);
         if !vault.session.logs_in() && expires_soon(info) {
-            let message = format!("the token ends in {} s: put a new one into the connector's credentials", info.ttl);
+            let at = info.expire_time.as_deref().unwrap_or("any moment");
+            let message = format!("the token ends at {at}: put a new one into the connector's credentials");
             let mut bad =
                 Credentials::bad(CredentialVerdict::Accepted, HealthStatus::Error, "TokenExpiring", message, begun);
             bad.identity = identity(info);
             return bad;
         }
     }
-    let (status, message) = match &info {
-        Some(info) => (HealthStatus::Ok, describe(info)),
-        None => (HealthStatus::Ok, "Vault accepts the token, which may not look itself up".to_owned()),
+    let (message, detail) = match &info {
+        Some(info) => describe(info, vault.session.logs_in()),
+        None => ("Vault accepts the token, which may not look itself up".to_owned(), String::new()),
     };
-    let mut checks = vec![check("token", status, &message, begun)];
+    let mut checks = vec![check("token", HealthStatus::Ok, &format!("{message}{detail}"), begun)];
     if let Some(fault) = vault.session.login_fault().await {
         let (reason, words) = login_words(fault);
         checks.push(check("login", HealthStatus::Error, words, begun));
@@ -385,18 +385,25 @@ fn identity(info: &TokenInfo) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-fn describe(info: &TokenInfo) -> String {
+/// Who the token is for, in words that stay the same for as long as that does, and what changes all the time: the end
+/// of a token that is renewed, and the uses that are left.
+fn describe(info: &TokenInfo, is_renewed: bool) -> (String, String) {
     let who = identity(info).unwrap_or_else(|| "an unnamed identity".to_owned());
-    let ends = match &info.expire_time {
-        Some(at) => format!("ends at {at}"),
-        None => "does not end".to_owned(),
-    };
-    let uses = match info.num_uses {
-        0 => String::new(),
-        left => format!(", and has {left} uses left, of which every request takes one"),
-    };
     let policies = info.policies.iter().chain(&info.identity_policies).take(8).cloned().collect::<Vec<_>>().join(", ");
-    format!("Vault takes the token for {who} with the policies {policies}; it {ends}{uses}")
+    let mut message = format!("Vault takes the token for {who} with the policies {policies}");
+    let mut detail = String::new();
+    let ends =
+        info.expire_time.as_ref().map_or_else(|| "; it does not end".to_owned(), |at| format!("; it ends at {at}"));
+    if is_renewed {
+        detail.push_str(&ends);
+    } else {
+        message.push_str(&ends);
+    }
+    if info.num_uses > 0 {
+        message.push_str("; its uses are limited, and every request takes one");
+        detail = format!("{detail}; {} uses are left", info.num_uses);
+    }
+    (message, detail)
 }
 
 impl Vault {
