@@ -1,0 +1,178 @@
+"""The demo; e2e/demo/run says what it needs."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from textwrap import shorten
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "e2e"), str(ROOT / "e2e" / "cluster")]
+
+import yaml  # noqa: E402
+from testcluster.errors import ClusterError  # noqa: E402
+
+from support import kube, vault_server  # noqa: E402
+from support.agent import Agent, Endpoint  # noqa: E402
+from support.connector import Connector, ca_config_map, secret  # noqa: E402
+from support.install import wait_for_operator  # noqa: E402
+from support.machine import CLUSTER, ProgramError, cluster_environment  # noqa: E402
+
+NAMESPACE = "mcp-demo"
+REPOSITORY = "mcp-connectors.local/mcp-connectors"
+ARCHIVE = ROOT / "build" / "mcp-connectors-quick.tar"
+OVERLAY = ROOT / "build" / "demo"
+READY_SECONDS = 180
+BEGUN = time.monotonic()
+
+
+def main() -> None:
+    """Runs the demo from beginning to end."""
+    if os.environ.get("KUBECONFIG") not in (None, "", "/run/mcp-connectors/cluster/kubeconfig"):
+        print("(KUBECONFIG names another cluster: the demo leaves it alone and uses one of its own)")
+    step("a Kubernetes cluster on this machine")
+    show(CLUSTER, "up")
+    os.environ.update(cluster_environment())
+
+    step("the image of the operator and of the connectors")
+    show(ROOT / "e2e" / "image" / "build", "--profile", "quick", "--output", ARCHIVE)
+    tag = "demo-" + hashlib.sha256(ARCHIVE.read_bytes()).hexdigest()[:12]
+    show(CLUSTER, "load-image", ARCHIVE, f"{REPOSITORY}:{tag}")
+
+    step("a Vault in the cluster, with a secret in it: secret/apps/web")
+    vault_server.prepare()
+
+    step("the operator")
+    write_overlay(tag)
+    say("$ kubectl apply --server-side -k config/default      (with the image that was built)")
+    kube.kubectl("apply", "--server-side", "--force-conflicts", "--kustomize", str(OVERLAY))
+    wait_for_operator()
+
+    step("a connector: a Secret with Vault's token, a ConfigMap with its CA, and the sample")
+    kube.create_namespace(NAMESPACE)
+    kube.apply(NAMESPACE, secret(vault_server.make_token()), ca_config_map(vault_server.ca_pem()))
+    say(f"$ kubectl apply -n {NAMESPACE} -f config/samples/vault.yaml")
+    kube.kubectl("apply", "--namespace", NAMESPACE, "--filename", str(ROOT / "config" / "samples" / "vault.yaml"))
+    vault = Connector(NAMESPACE)
+    watch_until_ready(vault)
+    say(f"$ kubectl get mcpconnectors -n {NAMESPACE}")
+    print(kube.kubectl("get", "mcpconnectors", "--namespace", NAMESPACE))
+
+    step("an agent of the same namespace, with its ServiceAccount's token")
+    call_tools(vault)
+    say_goodbye()
+
+
+def step(what: str) -> None:
+    """Says what comes now."""
+    print(f"\n[{time.monotonic() - BEGUN:5.0f} s] {what}", flush=True)
+
+
+def say(what: str) -> None:
+    """Says something about the step."""
+    print(f"  {what}", flush=True)
+
+
+def show(*words: str | Path) -> None:
+    """Runs a program whose progress is to be seen."""
+    status = subprocess.run([str(word) for word in words], cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode
+    if status != 0:
+        sys.exit(status)
+
+
+def write_overlay(tag: str) -> None:
+    """The kustomize manifests with another image, as every installation needs them."""
+    container = "spec.template.spec.containers.[name=operator]"
+    operator = {"kind": "Deployment", "name": "mcp-connectors"}
+    overlay = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["../../config/default"],
+        "images": [{"name": "mcp-connectors", "newName": REPOSITORY, "newTag": tag}],
+        "replacements": [
+            {
+                "source": operator | {"fieldPath": f"{container}.image"},
+                "targets": [
+                    {
+                        "select": operator,
+                        "fieldPaths": [f"{container}.env.[name=MCP_CONNECTORS_CONNECTOR_IMAGE].value"],
+                    }
+                ],
+            }
+        ],
+    }
+    OVERLAY.mkdir(parents=True, exist_ok=True)
+    (OVERLAY / "kustomization.yaml").write_text(yaml.safe_dump(overlay, sort_keys=False))
+
+
+def watch_until_ready(vault: Connector) -> None:
+    """Shows every condition as it changes."""
+    shown: dict[str, tuple[str, str]] = {}
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        conditions = vault.conditions()
+        for type_, condition in conditions.items():
+            now = (condition["status"], condition["reason"])
+            if shown.get(type_) != now:
+                shown[type_] = now
+                mark = {"True": "+", "False": "-"}.get(now[0], " ")
+                message = shorten(condition["message"], 90, placeholder=" ...")
+                say(f"{mark} {type_:<20} {now[0]:<8} {now[1]:<22} {message}")
+        if shown.get("Ready", ("", ""))[0] == "True" and "Reconciling" not in conditions:
+            return
+        if time.monotonic() > deadline:
+            print(vault.explain())
+            sys.exit(f"error: the connector was not ready within {READY_SECONDS} s")
+        time.sleep(0.5)
+
+
+def call_tools(vault: Connector) -> None:
+    """Lists and calls tools through the Service."""
+    url = vault.status()["url"]
+    token = vault.token()
+    say(f"$ kubectl create token default -n {NAMESPACE} --audience {url}")
+    agent = Agent(Endpoint.of(vault), token)
+    tools = agent.tools()
+    say(f"tools/list at {url}: {len(tools)} tools, {', '.join(tools[:4])}, ...")
+    for tool, arguments in (
+        ("get_vault_health", {}),
+        ("list_vault_secrets", {"path": "secret/apps"}),
+        ("read_vault_secret", {"path": "secret/apps/web"}),
+    ):
+        print(f"\n  {tool} {json.dumps(arguments)}")
+        print(f"    -> {json.dumps(agent.answer(tool, **arguments))}")
+    result = agent.call("read_vault_secret", path="secret/apps/web", key="password")
+    print('\n  read_vault_secret {"path": "secret/apps/web", "key": "password"}')
+    print("    -> " + " ".join(str(getattr(block, "text", "")) for block in result.content))
+
+
+def say_goodbye() -> None:
+    """Says what to try next."""
+    print(f"""
+[{time.monotonic() - BEGUN:5.0f} s] done. To look around:
+
+  eval "$(e2e/cluster/cluster env)"                     # kubectl, helm and vault for this cluster
+  kubectl describe mcpconnector vault -n {NAMESPACE}     # everything that is known of it
+  kubectl get events -n {NAMESPACE}
+  kubectl logs -n {NAMESPACE} deployment/mcp-vault       # what was called, by whom
+  kubectl explain mcpconnector.spec
+
+Seal Vault and watch what happens, then unseal it:
+
+  kubectl get mcpconnectors -n {NAMESPACE} --watch &
+  e2e/cluster/cluster vault seal
+  e2e/cluster/cluster vault unseal
+
+make demo runs again in less than a minute; make cluster-down takes everything away.""")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ProgramError, ClusterError, kube.RefusedError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

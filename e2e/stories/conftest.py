@@ -1,0 +1,106 @@
+"""What every story begins with: a cluster, Vault in it, the operator installed, and a namespace of its own."""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from support import install, kube, machine, vault_server
+from support.connector import Connector, ca_config_map, connector, secret, source
+from support.kube import Manifest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster() -> None:
+    """The test cluster; started if it isn't up, and left up."""
+    machine.run(machine.CLUSTER, "up", timeout=1800)
+    given = os.environ.get("KUBECONFIG")
+    environment = machine.cluster_environment()
+    if given and given != environment["KUBECONFIG"]:
+        pytest.exit(
+            f"KUBECONFIG={given} is not the test cluster. The stories seal and stop Vault, reach Services from this "
+            "machine and read the API server's audit log, which they can on the cluster of e2e/cluster only: unset it",
+            returncode=2,
+        )
+    os.environ.update(environment)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def image(cluster: None) -> install.Image:
+    """The product's image, in the cluster."""
+    return install.provide_image()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operator(image: install.Image) -> None:
+    """The operator, installed by the charts."""
+    install.install_charts(image)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def vault_up(cluster: None) -> None:
+    """Vault, unsealed, with the sample secrets."""
+    vault_server.prepare()
+
+
+def new_namespace(story: str) -> str:
+    """A namespace with a readable name that no other run has."""
+    short = re.sub("[^a-z0-9]+", "-", story.lower().removeprefix("test_"))[:40].strip("-")
+    name = f"{short}-{secrets.token_hex(2)}"
+    kube.create_namespace(name)
+    return name
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace for one story, which admits only pods of the restricted profile."""
+    name = new_namespace(request.function.__name__)
+    print(f"namespace {name}")
+    yield name
+    kube.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture(scope="module")
+def shared_namespace(request: pytest.FixtureRequest, operator: None) -> Iterator[str]:
+    """A namespace for the stories of one file."""
+    name = new_namespace(request.module.__name__)
+    print(f"namespace {name}")
+    yield name
+    kube.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A connector with everything that it needs, and the token of Vault that it runs on."""
+
+    connector: Connector
+    token: str
+
+
+Deploy = Callable[..., Deployed]
+
+
+def deploy_in(namespace: str, name: str = "vault", token: str | None = None, **spec: Any) -> Deployed:
+    """Applies a connector with its source, Secret and CA, and waits until it is ready."""
+    token = token or vault_server.make_token()
+    manifests: list[Manifest] = [secret(token), ca_config_map(vault_server.ca_pem()), source(), connector(name, **spec)]
+    kube.apply(namespace, *manifests)
+    deployed = Deployed(Connector(namespace, name), token)
+    deployed.connector.wait_ready()
+    return deployed
+
+
+@pytest.fixture
+def deploy(namespace: str, vault_up: None) -> Deploy:
+    """Makes a ready connector in the story's namespace."""
+    return lambda **options: deploy_in(namespace, **options)
+
+
+@pytest.fixture(scope="module")
+def running(shared_namespace: str, vault_up: None) -> Deployed:
+    """A ready connector that the stories of one file share and leave as it is."""
+    return deploy_in(shared_namespace)

@@ -1,0 +1,46 @@
+"""The API server is away: agents are served all the same, and the operator works again soon after it is back."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from conftest import Deploy
+
+from support import kube, machine
+from support.agent import Endpoint, calling_all_the_time
+from support.waiting import eventually
+
+OUTAGE_SECONDS = 40
+
+
+@pytest.fixture(autouse=True)
+def api_server_runs_again() -> Iterator[None]:
+    """Whatever happened, the cluster is whole again."""
+    yield
+    machine.run(machine.CLUSTER, "up")
+    kube.start_operator()
+
+
+def kill_api_server() -> None:
+    """Ends the API server at once."""
+    found = subprocess.run(["pgrep", "--full", "/kube-apiserver "], capture_output=True, text=True, check=True)
+    for process in found.stdout.split():
+        os.kill(int(process), signal.SIGKILL)
+
+
+def test_agents_are_served_and_the_operator_comes_back(deploy: Deploy) -> None:
+    vault = deploy().connector
+    endpoint, token = Endpoint.of(vault), vault.token()
+    with calling_all_the_time(endpoint, token, "list_vault_secrets", keep_alive=False, path="secret/apps") as traffic:
+        kill_api_server()
+        time.sleep(OUTAGE_SECONDS)
+    assert traffic.failures == []
+    assert traffic.calls > OUTAGE_SECONDS
+
+    machine.run(machine.CLUSTER, "up")
+    vault.change({"tools": {"allow": ["get_vault_health"]}})
+    eventually("the operator works again", lambda: vault.status().get("tools", {}).get("count") == 1, timeout=120)
+    vault.wait_ready()

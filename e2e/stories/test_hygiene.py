@@ -1,0 +1,51 @@
+"""Secrets stay where they belong: not in logs, events, statuses, or what kubectl shows, whatever happens to them."""
+
+import json
+
+from conftest import Deploy
+
+from support import kube, vault_server
+from support.agent import agent_of
+from support.connector import MACHINE_SECONDS, OUTAGE_SECONDS
+
+WRITTEN = "planted-write-5d1c77aa"
+GENERATED_KEY = "made_up_on_the_way"
+
+
+def test_planted_secrets_occur_nowhere(deploy: Deploy) -> None:
+    deployed = deploy(
+        tools={"mutations": "Confirm"}, vault={"releaseValues": [{"path": "secret/apps/*", "keys": ["password"]}]}
+    )
+    vault, first = deployed.connector, deployed.token
+    caller = vault.token()
+    agent = agent_of(vault)
+    # Values travel in both directions, as a manifest allowed it.
+    assert (
+        agent.answer("read_vault_secret", path="secret/apps/web", key="password")["value"] == vault_server.SECRET_VALUE
+    )
+    refused = agent.call("write_vault_secret", path="secret/apps/new", data={"password": WRITTEN}, confirm=True)
+    assert refused.is_error  # The reader's policy doesn't let it.
+    agent.call("read_vault_secret", path=f"secret/{WRITTEN}")
+    # A token that ends badly is told about, too.
+    second = "hvs.planted-bad-token-9c1e"
+    kube.patch(vault.namespace, "secret", "vault-reader", {"stringData": {"token": second}})
+    vault.wait_for("CredentialsAccepted", "False", "Rejected", OUTAGE_SECONDS + MACHINE_SECONDS)
+    agent.call("list_vault_secrets", path="secret/apps")
+
+    planted = {first, second, caller, vault_server.SECRET_VALUE}
+    places = {
+        "the log of its pods": kube.kubectl(
+            "--namespace", vault.namespace, "logs", "--selector", vault.selector, "--tail=-1"
+        ),
+        "the operator's log": kube.operator_log(),
+        "events": json.dumps(kube.items(vault.namespace, "events")),
+        "objects": json.dumps(
+            kube.items(vault.namespace, "mcpconnectors,credentialsources,deployments,pods,configmaps")
+        ),
+    }
+    assert "list_vault_secrets" in places["the log of its pods"], "the audit record of a call is there"
+    for place, text in places.items():
+        for value in (*planted, WRITTEN):
+            assert value not in text, f"a planted value is in {place}"
+        # Not even a part of it.
+        assert first[4:20] not in text, f"a part of the token is in {place}"

@@ -1,0 +1,124 @@
+"""Vault is sealed, stopped, or no longer wants the token: the conditions say it in time, and say when it is over."""
+
+from collections.abc import Iterator
+
+import pytest
+from conftest import Deployed, deploy_in
+from testcluster import vault
+
+from support import kube, vault_server
+from support.agent import agent_of, error_of
+from support.connector import MACHINE_SECONDS, OUTAGE_SECONDS, PROBE, Connector, connector
+
+BOUND = OUTAGE_SECONDS + MACHINE_SECONDS
+STORY_POLICY = "mcp-connectors-story"
+
+
+@pytest.fixture(autouse=True)
+def vault_is_well_again() -> Iterator[None]:
+    """Whatever a story did to Vault, the next one finds it well."""
+    yield
+    vault.start()
+    vault.unseal()
+
+
+@pytest.fixture
+def connected(running: Deployed) -> Connector:
+    """The connector, as well as Vault."""
+    running.connector.wait_ready(BOUND)
+    return running.connector
+
+
+def is_down(subject: Connector, reason: str) -> None:
+    """Checks what is seen of an outage, and that it takes away neither the endpoint nor the pods."""
+    pods = subject.pod_identities()
+    healthy = subject.wait_for("PlatformHealthy", "False", reason, BOUND)
+    assert healthy["message"]
+    ready = subject.condition("Ready")
+    assert (ready["status"], ready["reason"], ready["message"]) == ("False", reason, healthy["message"])
+    conditions = subject.conditions()
+    assert conditions["Available"]["status"] == conditions["EndpointReady"]["status"] == "True"
+    assert conditions["CredentialsLoaded"]["status"] == "True"
+    assert conditions["CredentialsAccepted"]["status"] == "Unknown"
+    # Not for good: kstatus takes Stalled for the end.
+    assert "Stalled" not in conditions
+    row = kube.kubectl("--namespace", subject.namespace, "get", "mcpconnector", subject.name, "--no-headers")
+    assert row.split()[1:4] == ["False", "vault", reason]
+    events = {(event["type"], event["reason"]) for event in kube.events(subject.namespace, subject.name)}
+    assert ("Warning", reason) in events
+    assert subject.pod_identities() == pods
+
+
+def test_vault_is_sealed(connected: Connector) -> None:
+    agent = agent_of(connected)
+    kube.apply(connected.namespace, connector("reporting", probe=PROBE | {"outage": "Report"}))
+    reporting = Connector(connected.namespace, "reporting")
+    reporting.wait_ready()
+    vault.seal()
+    is_down(connected, "Sealed")
+    # Where the manifest asks for it, an outage is only reported.
+    reporting.wait_for("PlatformHealthy", "False", "Sealed", BOUND)
+    ready = reporting.condition("Ready")
+    assert ready["status"] == "True"
+    assert "The platform is down" in ready["message"]
+    # Agents reach the endpoint all the same, and are told.
+    assert agent.answer("get_vault_health")["state"] == "sealed"
+    error = error_of(agent.call("list_vault_secrets", path="secret/apps"))
+    assert error["code"] == "platform_unavailable"
+    assert "sealed" in str(error)
+    vault.unseal()
+    connected.wait_ready(BOUND)
+    reporting.wait_for("PlatformHealthy", "True", "Healthy", BOUND)
+
+
+def test_vault_is_stopped(connected: Connector) -> None:
+    agent = agent_of(connected)
+    vault.stop()
+    is_down(connected, "Unreachable")
+    error = error_of(agent.call("list_vault_secrets", path="secret/apps"))
+    assert error["code"] == "platform_unavailable"
+    # Back, it is sealed first.
+    vault.start()
+    connected.wait_for("PlatformHealthy", "False", "Sealed", BOUND)
+    vault.unseal()
+    connected.wait_ready(BOUND)
+    assert agent.answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
+
+
+def test_the_token_is_revoked(namespace: str, vault_up: None) -> None:
+    deployed = deploy_in(namespace)
+    subject = deployed.connector
+    vault_server.revoke_token(deployed.token)
+    rejected = subject.wait_for("CredentialsAccepted", "False", "Rejected", BOUND)
+    assert "revoked" in rejected["message"]
+    assert subject.condition("Ready")["reason"] == "Rejected"
+    assert subject.condition("PlatformHealthy")["reason"] == "TokenInvalid"
+    error = error_of(agent_of(subject).call("list_vault_secrets", path="secret/apps"))
+    assert error["code"] == "credentials_unavailable"
+    source = kube.get(namespace, "credentialsource", "vault-reader")["status"]["conditions"][0]
+    assert (source["status"], source["reason"]) == ("False", "UserNotReady")
+    # A new one mends it, without a restart.
+    pods = subject.pod_identities()
+    kube.patch(namespace, "secret", "vault-reader", {"stringData": {"token": vault_server.make_token()}})
+    subject.wait_ready(BOUND)
+    assert subject.pod_identities() == pods
+
+
+def test_the_tokens_policy_is_removed(namespace: str, vault_up: None) -> None:
+    vault_server.write_policy(STORY_POLICY, vault_server.READER)
+    subject = deploy_in(namespace, token=vault_server.make_token(STORY_POLICY)).connector
+    vault_server.delete_policy(STORY_POLICY)
+    try:
+        missing = subject.wait_for("CredentialsAccepted", "False", "PermissionMissing", BOUND)
+        assert "policy" in missing["message"]
+        assert subject.condition("Ready")["reason"] == "PermissionMissing"
+        # Vault itself is well.
+        assert subject.condition("PlatformHealthy")["status"] == "True"
+        error = error_of(agent_of(subject).call("list_vault_secrets", path="secret/apps"))
+        # Vault shows an engine only to those whose policies permit something in it.
+        assert error["code"] in {"permission_denied", "not_found"}
+        assert "polic" in str(error), error
+    finally:
+        vault_server.write_policy(STORY_POLICY, vault_server.READER)
+    subject.wait_ready(BOUND)
+    vault_server.delete_policy(STORY_POLICY)

@@ -1,0 +1,1 @@
+"""What the stories and the demo share: kubectl, waiting, connectors, Vault and MCP clients."""

@@ -1,0 +1,65 @@
+"""Who wrote what to the Kubernetes API, from the API server's own audit log."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from testcluster.layout import Layout
+
+from .kube import OPERATOR_USER
+
+WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+# Telling what happened and who leads is no work on objects.
+NOT_COUNTED = {"events", "leases"}
+
+
+@dataclass
+class AuditLog:
+    """The audit log from a moment on."""
+
+    path: Path
+    offset: int
+
+    @classmethod
+    def from_now(cls) -> "AuditLog":
+        """What is written from now on."""
+        path = Layout.from_environment().audit_log
+        return cls(path, path.stat().st_size)
+
+    def writes(self, namespace: str | None = None, user: str = OPERATOR_USER, address: str | None = None) -> list[str]:
+        """Writes of a user, Events and Leases aside; only those from one address, if one is given."""
+        return [
+            f"{entry['verb']} {entry['objectRef']['resource']}{_subresource(entry)} "
+            f"{entry['objectRef'].get('namespace', '')}/{entry['objectRef'].get('name', '')} "
+            f"-> {entry.get('responseStatus', {}).get('code')} at {entry['stageTimestamp']}"
+            for entry in self._entries()
+            if entry["user"]["username"] == user
+            and entry["verb"] in WRITES
+            and (namespace is None or entry["objectRef"].get("namespace") == namespace)
+            and entry["objectRef"]["resource"] not in NOT_COUNTED
+            and (address is None or address in entry["sourceIPs"])
+        ]
+
+    def verbs(self, user: str = OPERATOR_USER) -> Counter[str]:
+        """What a user did, by verb and resource."""
+        return Counter(
+            f"{entry['verb']} {entry['objectRef']['resource']}{_subresource(entry)}"
+            for entry in self._entries()
+            if entry["user"]["username"] == user and "objectRef" in entry
+        )
+
+    def _entries(self) -> Iterator[dict]:  # type: ignore[type-arg]
+        # Rotated meanwhile, it begins anew.
+        offset = self.offset if self.path.stat().st_size >= self.offset else 0
+        with self.path.open("rb") as log:
+            log.seek(offset)
+            for line in log:
+                if line.endswith(b"\n"):
+                    yield json.loads(line)
+
+
+def _subresource(entry: dict) -> str:  # type: ignore[type-arg]
+    name = entry["objectRef"].get("subresource")
+    return f"/{name}" if name else ""

@@ -1,0 +1,75 @@
+"""Bringing the product into the cluster: its image, its CRDs, the operator."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from . import kube
+from .machine import CLUSTER, ROOT, run
+
+IMAGE = "mcp-connectors.local/mcp-connectors:e2e"
+RELEASE = "mcp-connectors"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that is in the cluster."""
+
+    repository: str
+    tag: str
+
+    @classmethod
+    def named(cls, name: str) -> "Image":
+        """Takes a name apart."""
+        repository, _, tag = name.rpartition(":")
+        return cls(repository, tag)
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+def provide_image() -> Image:
+    """The image that MCP_CONNECTORS_IMAGE names, or one from an archive, or one that is built here."""
+    if name := os.environ.get("MCP_CONNECTORS_IMAGE"):
+        return Image.named(name)
+    archive = os.environ.get("MCP_CONNECTORS_IMAGE_TAR")
+    if not archive:
+        archive = str(ROOT / "build" / "mcp-connectors-e2e.tar")
+        profile = os.environ.get("PROFILE", "quick")
+        build = (ROOT / "e2e" / "image" / "build", "--profile", profile, "--name", IMAGE, "--output", archive)
+        run(*build, timeout=1800)
+    run(CLUSTER, "load-image", archive, IMAGE)
+    return Image.named(IMAGE)
+
+
+def install_charts(image: Image) -> None:
+    """Installs or upgrades both charts, and waits for the operator."""
+    words: tuple[str, ...] = (
+        "upgrade",
+        "--install",
+        "--namespace",
+        kube.OPERATOR_NAMESPACE,
+        "--take-ownership",
+        "--wait",
+    )
+    # An installation of the kustomize manifests, as the demo leaves it, is taken over.
+    words += ("--take-ownership", "--server-side=true", "--force-conflicts")
+    kube.create_namespace(kube.OPERATOR_NAMESPACE)
+    run("helm", *words, f"{RELEASE}-crds", ROOT / "charts" / "mcp-connectors-crds")
+    values = {
+        "image": {"repository": image.repository, "tag": image.tag, "pullPolicy": "Never"},
+        # The image of an earlier run has the same name: the pod is made anew.
+        "podAnnotations": {"e2e/installed": f"{time.time():.0f}"},
+    }
+    chart: Path = ROOT / "charts" / "mcp-connectors"
+    run("helm", *words, RELEASE, chart, "--values", "-", stdin=yaml.safe_dump(values))
+    wait_for_operator()
+
+
+def wait_for_operator() -> None:
+    """Waits until every replica of the operator is ready, and is of the newest template."""
+    words = ("rollout", "status", "deployment/mcp-connectors", "--timeout=120s")
+    kube.kubectl("--namespace", kube.OPERATOR_NAMESPACE, *words, timeout=150)

@@ -1,0 +1,86 @@
+"""The cluster's Vault, filled with what the stories and the demo read."""
+
+from typing import Any
+
+from testcluster import vault
+from testcluster.errors import ClusterError
+
+from .waiting import eventually
+
+POLICY = "mcp-connectors-reader"
+# What a platform team would grant: reading in two engines, and nothing else.
+READER = """
+path "secret/data/*" { capabilities = ["read"] }
+path "secret/subkeys/*" { capabilities = ["read"] }
+path "secret/metadata/*" { capabilities = ["read", "list"] }
+path "kv1/*" { capabilities = ["read", "list"] }
+"""
+SECRET_VALUE = "planted-value-b7c1f0d2"
+SECRET_URL = "https://web.example.com"
+
+
+def api(method: vault.Method, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Calls Vault with the root token."""
+    return vault.api(method, path, body, token=vault.credentials().root_token)
+
+
+def prepare() -> None:
+    """Brings Vault up, unseals it, and makes sure that it holds what is read later."""
+    if not _is_well():
+        vault.up()
+        vault.init()
+    mounts = api("GET", "sys/mounts")["data"]
+    if "secret/" not in mounts:
+        api("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    if "kv1/" not in mounts:
+        api("POST", "sys/mounts/kv1", {"type": "kv", "options": {"version": "1"}})
+    write_policy(POLICY, READER)
+    _fill()
+
+
+def _is_well() -> bool:
+    try:
+        vault.api("GET", "sys/health")
+    except (ClusterError, OSError, ValueError):
+        return False
+    return True
+
+
+def _fill() -> None:
+    # An engine of version 2 that was just mounted needs a moment before it takes writes.
+    def write() -> bool:
+        try:
+            api("POST", "secret/data/apps/web", {"data": {"url": SECRET_URL, "password": SECRET_VALUE}})
+            api("POST", "kv1/legacy", {"user": "app", "password": SECRET_VALUE})
+        except vault.VaultError:
+            return False
+        return True
+
+    eventually("Vault holds the sample secrets", write, timeout=30)
+
+
+def write_policy(name: str, rules: str) -> None:
+    """Makes or changes a policy."""
+    api("PUT", f"sys/policies/acl/{name}", {"policy": rules})
+
+
+def delete_policy(name: str) -> None:
+    """Removes a policy."""
+    api("DELETE", f"sys/policies/acl/{name}")
+
+
+def make_token(*policies: str, ttl: str = "2h") -> str:
+    """A token with these policies, or with that of a reader."""
+    request = {"policies": list(policies) or [POLICY], "ttl": ttl, "display_name": "mcp-connectors"}
+    token: str = api("POST", "auth/token/create-orphan", request)["auth"]["client_token"]
+    return token
+
+
+def revoke_token(token: str) -> None:
+    """Ends a token."""
+    api("POST", "auth/token/revoke", {"token": token})
+
+
+def ca_pem() -> str:
+    """The authority of Vault's certificate."""
+    return vault.ca_file().read_text()
