@@ -25,9 +25,9 @@ def refused(response: httpx2.Response, status: int, error: str, connector: Conne
     assert challenge.startswith("Bearer ")
     metadata_url = connector.status()["url"].removesuffix("/mcp") + METADATA
     assert f'resource_metadata="{metadata_url}"' in challenge
-    body: dict[str, Any] = response.json()
-    assert body["error"] == error
-    return body
+    told: dict[str, Any] = response.json()["error"]
+    assert told["data"]["error"] == error
+    return told
 
 
 def test_without_a_token(running: Deployed) -> None:
@@ -46,7 +46,7 @@ def test_a_token_in_the_query_is_no_token(running: Deployed) -> None:
 def test_a_token_for_somebody_else(running: Deployed, audience: str) -> None:
     token = running.connector.token(audience=audience)
     body = refused(post(Endpoint.of(running.connector), token, LIST), 401, "invalid_token", running.connector)
-    assert body["reason"] == "audience"
+    assert body["data"]["reason"] == "audience"
 
 
 def test_a_token_that_is_not_the_clusters(running: Deployed) -> None:
@@ -63,7 +63,7 @@ def test_a_token_that_is_not_the_clusters(running: Deployed) -> None:
 def test_a_service_account_of_another_namespace(running: Deployed) -> None:
     token = running.connector.token(namespace="default")
     body = refused(post(Endpoint.of(running.connector), token, LIST), 403, "insufficient_scope", running.connector)
-    assert body["subject"] == "system:serviceaccount:default:default"
+    assert body["data"]["subject"] == "system:serviceaccount:default:default"
     assert "spec.access.allow" in body["message"]
 
 

@@ -55,4 +55,4 @@ def test_localhost_is_refused_for_its_origin_only(endpoint: Endpoint) -> None:
         served = post(endpoint, None, message("server/discover"), header)
         assert served.status_code == 200, served.text
         refused = post(endpoint, None, message("server/discover"), header | {"origin": f"http://{host}:{PORT}"})
-        assert (refused.status_code, refused.json()["error"]) == (403, "foreign_origin")
+        assert (refused.status_code, refused.json()["error"]["data"]["error"]) == (403, "foreign_origin")

@@ -15,7 +15,7 @@ use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -33,7 +33,7 @@ const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
 /// Bytes of a request's body, at most.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Bytes of a body that are read and thrown away, so that whoever sends them gets to read the refusal.
-const MAX_DISCARDED_BYTES: usize = 4 * MAX_BODY_BYTES;
+const MAX_DISCARDED_BYTES: usize = 16 * MAX_BODY_BYTES;
 /// Length of a request id from outside, at most.
 const MAX_REQUEST_ID: usize = 128;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -133,7 +133,7 @@ impl Door {
         let header = HeaderValue::from_str(&request_id);
         let mut response = match self.decide(request, request_id).await {
             Ok(response) => response,
-            Err(refusal) => refusal.into_response(),
+            Err(refusal) => refusal.into_rpc_response(),
         };
         if let Ok(header) = header {
             response.headers_mut().insert(REQUEST_ID, header);
@@ -314,25 +314,27 @@ impl Door {
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
-    body: Value,
+    /// JSON-RPC's code for it, where it has one.
+    code: Option<i32>,
+    message: String,
+    /// A word to branch on, and what else there is to know.
+    data: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     /// A refusal with a word to branch on and a sentence that says what to do.
     pub(super) fn new(status: StatusCode, error: &str, message: impl Into<String>) -> Self {
-        Self { status, body: json!({ "error": error, "message": message.into() }), headers: Vec::new() }
+        let data = Map::from_iter([("error".to_owned(), Value::from(error))]);
+        Self { status, code: None, message: message.into(), data, headers: Vec::new() }
     }
 
     fn rpc(status: StatusCode, code: i32, message: &str) -> Self {
-        let body = json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": message } });
-        Self { status, body, headers: Vec::new() }
+        Self { status, code: Some(code), message: message.to_owned(), data: Map::new(), headers: Vec::new() }
     }
 
     fn with_field(mut self, name: &str, value: impl Into<Value>) -> Self {
-        if let Value::Object(body) = &mut self.body {
-            body.insert(name.to_owned(), value.into());
-        }
+        self.data.insert(name.to_owned(), value.into());
         self
     }
 
@@ -341,11 +343,29 @@ impl Refusal {
         self
     }
 
+    /// As plain JSON: the word and the sentence side by side.
     pub(super) fn into_response(self) -> Response<Body> {
-        let mut response = json_response(self.status, &self.body);
-        response.headers_mut().extend(self.headers);
-        response
+        let mut body = self.data;
+        body.insert("message".to_owned(), self.message.into());
+        respond(self.status, &body.into(), self.headers)
     }
+
+    /// As a JSON-RPC error, because clients of MCP show nothing else to whoever called. Where JSON-RPC has no code for it,
+    /// the code is the HTTP status, which lies outside the range that JSON-RPC reserves.
+    fn into_rpc_response(self) -> Response<Body> {
+        let code = self.code.unwrap_or_else(|| i32::from(self.status.as_u16()));
+        let mut error = json!({ "code": code, "message": self.message });
+        if let (Some(error), false) = (error.as_object_mut(), self.data.is_empty()) {
+            error.insert("data".to_owned(), self.data.into());
+        }
+        respond(self.status, &json!({ "jsonrpc": "2.0", "id": null, "error": error }), self.headers)
+    }
+}
+
+fn respond(status: StatusCode, body: &Value, headers: Vec<(HeaderName, HeaderValue)>) -> Response<Body> {
+    let mut response = json_response(status, body);
+    response.headers_mut().extend(headers);
+    response
 }
 
 /// A response with a JSON body.

@@ -132,8 +132,9 @@ async fn without_a_token_a_caller_is_told_what_to_do() {
     assert_eq!(reply.status, 401);
     let metadata = "http://mcp-fake.agents.svc:8080/.well-known/oauth-protected-resource/mcp";
     assert_eq!(reply.header("www-authenticate").unwrap(), format!("Bearer resource_metadata=\"{metadata}\""));
-    let body = reply.json();
-    assert_eq!(body["audience"], AUDIENCE);
+    let told = reply.json();
+    let body = &told["error"];
+    assert_eq!(body["data"]["audience"], AUDIENCE);
     assert!(body["message"].as_str().unwrap().contains(&format!("--audience {AUDIENCE}")));
 
     // A token in the query is none.
@@ -202,7 +203,12 @@ async fn a_bad_token_is_refused_with_its_reason() {
     ];
     for (token, reason) in cases {
         let reply = server.modern(&token, "tools/list", json!({})).await;
-        assert_eq!((reply.status, reply.json()["reason"].as_str()), (401, Some(reason)), "{}", reply.body);
+        assert_eq!(
+            (reply.status, reply.json()["error"]["data"]["reason"].as_str()),
+            (401, Some(reason)),
+            "{}",
+            reply.body
+        );
         assert!(reply.header("www-authenticate").unwrap().contains("error=\"invalid_token\""));
         assert!(!reply.body.contains(token.split('.').next().unwrap()), "{}", reply.body);
     }
@@ -225,7 +231,7 @@ async fn an_hmac_over_the_public_key_is_no_signature() {
     let forged =
         format!("{message}.{}", base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, tag));
     let reply = server.modern(&forged, "tools/list", json!({})).await;
-    assert_eq!((reply.status, reply.json()["reason"].as_str()), (401, Some("algorithm")));
+    assert_eq!((reply.status, reply.json()["error"]["data"]["reason"].as_str()), (401, Some("algorithm")));
 }
 
 #[tokio::test]
@@ -234,7 +240,7 @@ async fn a_new_key_of_the_cluster_is_found_and_an_old_one_forgotten() {
     let old = server.token();
     let new = TestKey::rsa("second");
     let token = new.token("agents", "triage");
-    assert_eq!(server.modern(&token, "tools/list", json!({})).await.json()["reason"], "unknown_key");
+    assert_eq!(server.modern(&token, "tools/list", json!({})).await.json()["error"]["data"]["reason"], "unknown_key");
     assert_eq!(server.modern(&old, "tools/list", json!({})).await.status, 200);
     write_keys(server.directory.path(), &[&new]);
     let followed = async {
@@ -256,9 +262,10 @@ async fn rules_decide_who_sees_and_calls_what() {
     let outsider = server.modern(&server.key.token("elsewhere", "triage"), "tools/list", json!({})).await;
     assert_eq!(outsider.status, 403);
     assert!(outsider.header("www-authenticate").unwrap().contains("insufficient_scope"));
-    let body = outsider.json();
-    assert_eq!(body["subject"], "system:serviceaccount:elsewhere:triage");
-    assert_eq!(body["field"], "spec.access.allow");
+    let told = outsider.json();
+    let body = &told["error"];
+    assert_eq!(body["data"]["subject"], "system:serviceaccount:elsewhere:triage");
+    assert_eq!(body["data"]["field"], "spec.access.allow");
 
     let narrow = server.key.token("agents", "narrow");
     assert_eq!(tool_names(&server.modern(&narrow, "tools/list", json!({})).await), ["get_fake_thing"]);
@@ -361,7 +368,7 @@ async fn bodies_are_bounded_and_must_be_json() {
     let mut large = modern_request(&server.token(), "tools/list", json!({}));
     large.body = vec![b' '; 2 * 1024 * 1024];
     let reply = send(server.mcp, &large).await;
-    assert_eq!((reply.status, reply.json()["error"].as_str()), (413, Some("body_too_large")));
+    assert_eq!((reply.status, reply.json()["error"]["data"]["error"].as_str()), (413, Some("body_too_large")));
     large.body.truncate(http::MAX_BODY_BYTES);
     let bare = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
     large.body[..bare.len()].copy_from_slice(bare.as_bytes());
