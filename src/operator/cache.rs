@@ -18,6 +18,7 @@ use std::{
 use futures::StreamExt;
 use kube::{
     Api, Resource, ResourceExt,
+    core::NamespaceResourceScope,
     runtime::{
         WatchStreamExt,
         reflector::{ObjectRef, Store, store::Writer},
@@ -32,6 +33,23 @@ use super::health::WatchHealth;
 
 /// How long a write's answer counts when the watch never shows the object: by then somebody else has deleted it.
 const WRITE_MEMORY: Duration = Duration::from_secs(30);
+
+/// What is asked of a kind to be watched, read and written here: namespaced, and known at compile time.
+pub trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
 
 /// Answers to our writes, until the watch has caught up with them.
 type Written<K> = Arc<Mutex<HashMap<ObjectRef<K>, (Instant, Arc<K>)>>>;
@@ -55,10 +73,7 @@ where
     }
 }
 
-impl<K> Cache<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
-{
+impl<K: Kind> Cache<K> {
     /// The newest known state of an object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         let key = ObjectRef::new(name).within(namespace);
@@ -113,17 +128,14 @@ pub enum Notice<'a, K> {
 }
 
 /// Starts to watch a kind. `notify` is called after the store has taken a change in.
-pub fn watch<K>(
+pub fn watch<K: Kind>(
     tasks: &mut JoinSet<&'static str>,
     health: &WatchHealth,
     kind: &'static str,
     api: Api<K>,
     config: watcher::Config,
     notify: impl Fn(Notice<'_, K>) + Send + 'static,
-) -> Cache<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
+) -> Cache<K> {
     let mut writer = Writer::<K>::new(());
     let cache = Cache { store: writer.as_reader(), written: Arc::default() };
     let written = Arc::clone(&cache.written);

@@ -26,14 +26,11 @@ use std::{
 };
 
 use futures::StreamExt;
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::{Deployment, ReplicaSet},
-        core::v1::{ConfigMap, Pod, Service, ServiceAccount},
-        networking::v1::NetworkPolicy,
-        policy::v1::PodDisruptionBudget,
-    },
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
@@ -46,7 +43,6 @@ use kube::{
         watcher,
     },
 };
-use serde::de::DeserializeOwned;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -55,7 +51,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::{
-    cache::{Cache, Notice, root_cause, watch as watch_kind},
+    cache::{Cache, Kind, Notice, root_cause, watch as watch_kind},
     context::{Caches, Context, Settings},
     health::WatchHealth,
     lease::{Candidate, Fence},
@@ -203,10 +199,7 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
     name
 }
 
-fn api<K>(client: &Client, settings: &Settings) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
+fn api<K: Kind>(client: &Client, settings: &Settings) -> Api<K> {
     match &settings.watch_namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
@@ -298,16 +291,7 @@ struct Owned<'a> {
 
 impl Owned<'_> {
     /// Watches a kind by our label. A change, and a deletion above all, goes to the connector that the label names.
-    fn watch<K>(&self, tasks: &mut JoinSet<&'static str>, kind: &'static str) -> Cache<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
-    {
+    fn watch<K: Kind>(&self, tasks: &mut JoinSet<&'static str>, kind: &'static str) -> Cache<K> {
         let (queue, connectors) = (self.queue.clone(), self.connectors.clone());
         watch_kind(tasks, self.health, kind, api::<K>(self.client, self.settings), self.config.clone(), move |notice| {
             match notice {

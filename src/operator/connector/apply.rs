@@ -1,14 +1,12 @@
 //! The apply step: makes the live objects what they should be, by server-side apply with one field manager, and only
 //! where they differ. An object that belongs to somebody else is never touched.
 
-use std::fmt::Debug;
-
-use k8s_openapi::{NamespaceResourceScope, api::apps::v1::Deployment};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -20,7 +18,7 @@ use super::{
 use crate::{
     api::{FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, Reason, owned_name},
     operator::{
-        cache::Cache,
+        cache::{Cache, Kind},
         context::{API_TIMEOUT, Context},
     },
 };
@@ -136,17 +134,7 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    async fn apply<K>(&self, kind: &'static str, cache: &Cache<K>, desired: &K) -> Result<K, Error>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
-    {
+    async fn apply<K: Kind + Serialize>(&self, kind: &'static str, cache: &Cache<K>, desired: &K) -> Result<K, Error> {
         let name = desired.name_any();
         let serialize = |source| Error::Serialize { kind, name: name.clone(), source };
         let live = self.live(kind, cache, &name).await?;
@@ -213,16 +201,7 @@ impl Step<'_> {
     }
 
     /// Removes an object that is no longer wanted, if it is ours.
-    async fn remove<K>(&self, kind: &'static str, cache: &Cache<K>) -> Result<(), Error>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
-    {
+    async fn remove<K: Kind>(&self, kind: &'static str, cache: &Cache<K>) -> Result<(), Error> {
         let name = owned_name(&self.connector.name);
         let Some(live) = cache.get(&self.connector.namespace, &name) else { return Ok(()) };
         if !is_owned(live.as_ref(), self.connector) || live.meta().deletion_timestamp.is_some() {
@@ -243,16 +222,7 @@ impl Step<'_> {
     }
 
     /// The object as it is. One that isn't watched may exist all the same, without our labels.
-    async fn live<K>(&self, kind: &'static str, cache: &Cache<K>, name: &str) -> Result<Option<K>, Error>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
-    {
+    async fn live<K: Kind>(&self, kind: &'static str, cache: &Cache<K>, name: &str) -> Result<Option<K>, Error> {
         if let Some(object) = cache.get(&self.connector.namespace, name) {
             return Ok(Some(object.as_ref().clone()));
         }

@@ -14,7 +14,10 @@ use kube::{Api, Client};
 
 use crate::{
     api::{CredentialSource, McpConnector, endpoint::AddressPolicy},
-    operator::context::{API_TIMEOUT, Context},
+    operator::{
+        cache::Kind,
+        context::{API_TIMEOUT, Context},
+    },
     server::config::TokenKeys,
 };
 
@@ -123,19 +126,13 @@ pub fn service_of_host(host: &str, own_namespace: &str, cluster_domain: &str) ->
     }
 }
 
-async fn fetch<K>(
+async fn fetch<K: Kind>(
     client: &Client,
     remembered: &Remembered<K>,
     kind: &'static str,
     namespace: &str,
     name: &str,
-) -> Result<Option<Arc<K>>, Error>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug,
-{
+) -> Result<Option<Arc<K>>, Error> {
     let key = (namespace.to_owned(), name.to_owned());
     {
         let mut entries = remembered.lock().unwrap_or_else(PoisonError::into_inner);

@@ -25,6 +25,7 @@ use tracing::{info, warn};
 
 use self::status::{Computed, NotAccepted, Seen, compute, compute_not_accepted};
 use super::{
+    cache::Kind,
     context::{API_TIMEOUT, Context},
     events,
 };
@@ -221,18 +222,12 @@ async fn reconcile_malformed(invalid: &InvalidObject, context: &Context) -> Resu
 }
 
 /// Patches a status; nothing if the object is gone.
-async fn patch_status<K>(
+async fn patch_status<K: Kind>(
     context: &Context,
     namespace: &str,
     name: &str,
     patch: &serde_json::Value,
-) -> Result<Option<K>, Error>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug,
-{
+) -> Result<Option<K>, Error> {
     let api = Api::<K>::namespaced(context.client.clone(), namespace);
     let parameters = PatchParams::apply(STATUS_FIELD_MANAGER).force();
     let patch = Patch::Apply(patch);
