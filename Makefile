@@ -57,6 +57,11 @@ check-manifests: ## Charts and kustomize manifests render, agree and ask for no 
 e2e: ## Stories on a real cluster; e2e/run says what can be set
 	@e2e/run
 
+.PHONY: bench
+bench: ## Measure the server beside its peers, and the operator; writes benches/RESULTS.md
+	@$(STEP) "bench serve" python3 -m benches.serve
+	@$(STEP) "bench operator" python3 -m benches.operator
+
 ##@ Build it
 
 .PHONY: generate
