@@ -148,8 +148,10 @@ def machine() -> str:
     return f"{os.cpu_count()} × {cpu[1] if cpu else 'unknown CPU'}, {gigabytes:.0f} GB, Linux {os.uname().release}"
 
 
-def commit() -> str:
+def commit(given: Path | None) -> str:
     """The commit that is measured, and whether the sources differ from it."""
+    if given:
+        return "unknown (--binary)"
     changed = run(["git", "status", "--porcelain", "src", "Cargo.toml", "Cargo.lock"], cwd=ROOT)
     return run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT).strip() + (" with changes" if changed else "")
 

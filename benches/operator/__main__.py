@@ -514,7 +514,7 @@ def main() -> None:
             leases = measure_leases(start_plane(stack), binary, arguments.lease_samples)
         text = "\n".join(
             [
-                f"- {machine()}; commit {commit()}, {time.strftime('%Y-%m-%d')}",
+                f"- {machine()}; commit {commit(arguments.binary)}, {time.strftime('%Y-%m-%d')}",
                 "- Seconds from the signal until the other of two replicas holds the Lease.",
                 *(
                     f"- {name} to the leader: {spread(taken, 's')}. Each: {', '.join(f'{one:.1f}' for one in taken)}"
@@ -556,7 +556,7 @@ def report(bursts: list[Burst], lines: list[str], quiet: str, arguments: argpars
     return "\n".join(
         [
             f"- `python3 -m benches.operator --counts {' '.join(map(str, arguments.counts))} --per-source "
-            f"{arguments.per_source}`, commit {commit()}, {time.strftime('%Y-%m-%d')}",
+            f"{arguments.per_source}`, commit {commit(arguments.binary)}, {time.strftime('%Y-%m-%d')}",
             f"- {machine()}; Kubernetes {build.KUBERNETES_VERSION}, etcd {build.ETCD.version}; operator, control plane "
             "and this program share the cores.",
             f"- One CredentialSource for {shared} connectors. p50, p99 and max: from a connector's creation until "

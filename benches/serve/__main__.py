@@ -366,7 +366,7 @@ def report(servers: list[Server], quiet: str, arguments: argparse.Namespace) -> 
     return "\n".join(
         [
             f"- `python3 -m benches.serve --rounds {arguments.rounds} --seconds {arguments.seconds}`, "
-            f"commit {commit()}, {time.strftime('%Y-%m-%d')}",
+            f"commit {commit(arguments.binary)}, {time.strftime('%Y-%m-%d')}",
             f"- {machine()}; {versions}",
             f"- Server on one core; wrk (closed loop) and the platform on the other. Medians of {arguments.rounds} "
             f"rounds of {arguments.seconds} s. Every server offers the one tool; the platform answers after 5 ms.",
