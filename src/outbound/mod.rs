@@ -10,6 +10,7 @@
 
 mod address;
 mod error;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +27,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use self::address::CheckedResolver;
-pub use self::error::{OutboundError, RequestError, TlsFault};
+pub use self::{
+    error::{OutboundError, RequestError, TlsFault},
+    state::{BreakerPosition, BreakerState, BulkheadState, OutboundState},
+};
 use crate::api::{
     connector::ProxySpec,
     endpoint::{AddressPolicy, Endpoint},

@@ -18,7 +18,7 @@ use crate::{
         endpoint::{AddressPolicy, Endpoint, EndpointError},
     },
     credentials::{CredentialsHandle, Requirement},
-    outbound::OutboundError,
+    outbound::{OutboundError, OutboundState},
     tools::ToolEntry,
 };
 
@@ -186,6 +186,11 @@ pub trait Platform: Send + Sync {
 
     /// Text for the agent: what these tools are for and how they go together.
     fn instructions(&self) -> String;
+
+    /// What the ways out to the platform are doing now.
+    fn outbound(&self) -> Vec<OutboundState> {
+        Vec::new()
+    }
 
     /// Gives back what should not outlive the process (a token that was logged in for), at shutdown.
     async fn close(&self) {}

@@ -4,29 +4,29 @@
 use std::{borrow::Cow, sync::Arc};
 
 use rmcp::{
-    ErrorData, RoleServer, ServerHandler,
+    ErrorData, Peer, RoleServer, ServerHandler,
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
         ContentBlock, DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse, Implementation,
         InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-        ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
-        ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+        ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
+        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument;
 
 use super::{
     access::Rights,
     audit,
-    guards::{Call, Guards, Outcome},
+    guards::{Call, Guards, Outcome, bounds},
     http::RequestScope,
     metrics::{Metrics, OperationLabels, UNKNOWN_TOOL},
     text::{alternatives, safe_name},
 };
-use crate::tools::{ErrorCode, ToolError};
+use crate::tools::{ErrorCode, Progress, ProgressReport, ToolError};
 
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "mcp-connectors";
@@ -99,6 +99,40 @@ impl Handler {
         meta.insert(META_ERROR.to_owned(), error);
         result.meta = Some(meta);
         result
+    }
+}
+
+/// Runs a call, and tells its caller meanwhile how far it is.
+async fn telling<T>(
+    call: impl Future<Output = T>,
+    mut reports: mpsc::Receiver<ProgressReport>,
+    token: &ProgressToken,
+    peer: &Peer<RoleServer>,
+) -> T {
+    let mut last = f64::NEG_INFINITY;
+    let mut tell = async |report: ProgressReport| {
+        // The protocol wants it to grow.
+        if report.done > last {
+            last = report.done;
+            let mut told = ProgressNotificationParam::new(token.clone(), report.done);
+            told.total = report.total;
+            told.message = report.message.map(|message| bounds::clean(&message).into_owned());
+            // A caller that has gone is noticed elsewhere.
+            let _gone = peer.notify_progress(told).await;
+        }
+    };
+    let mut call = std::pin::pin!(call);
+    loop {
+        tokio::select! {
+            biased;
+            Some(report) = reports.recv() => tell(report).await,
+            outcome = &mut call => {
+                while let Ok(report) = reports.try_recv() {
+                    tell(report).await;
+                }
+                return outcome;
+            }
+        }
     }
 }
 
@@ -208,9 +242,21 @@ impl ServerHandler for Handler {
         let rights = rights(scope)?;
         let arguments = request.arguments.unwrap_or_default();
         let argument_names = audit::argument_names(&arguments);
-        let call = Call { caller: &scope.caller, rights, name: &request.name, arguments, gone: context.ct.clone() };
+        let (progress, told) = match context.meta.get_progress_token() {
+            Some(token) => {
+                let (progress, reports) = Progress::channel();
+                (progress, Some((token, reports)))
+            }
+            None => (Progress::default(), None),
+        };
+        let call =
+            Call { caller: &scope.caller, rights, name: &request.name, arguments, progress, gone: context.ct.clone() };
         let span = tracing::info_span!("tool_call", request_id = scope.request_id, tool = safe_name(&request.name));
-        let outcome = self.shared.guards.call(call).instrument(span).await;
+        let running = self.shared.guards.call(call).instrument(span);
+        let outcome = match told {
+            Some((token, reports)) => telling(running, reports, &token, &context.peer).await,
+            None => running.await,
+        };
 
         let exists = !matches!(outcome, Outcome::Unknown(_) | Outcome::Refused(_));
         let tool = if exists { request.name.as_ref() } else { UNKNOWN_TOOL };

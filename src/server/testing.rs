@@ -159,15 +159,12 @@ impl Drop for Waiting {
 }
 
 fn declaration(name: &'static str, effect: Effect) -> ToolDeclaration {
-    ToolDeclaration {
-        name,
-        title: "A tool",
-        description: "Does what tests need.",
-        effect,
-        idempotent: false,
-        off_by_default: false,
-        sensitive: false,
-    }
+    let declare = match effect {
+        Effect::Read => ToolDeclaration::read,
+        Effect::Mutate => ToolDeclaration::mutate,
+        Effect::Destroy => ToolDeclaration::destroy,
+    };
+    declare(name, "A tool", "Does what tests need.")
 }
 
 impl FakePlatform {
@@ -218,11 +215,7 @@ impl FakePlatform {
                 },
             ),
             ToolEntry::read(
-                ToolDeclaration {
-                    off_by_default: true,
-                    sensitive: true,
-                    ..declaration("reveal_fake_secret", Effect::Read)
-                },
+                declaration("reveal_fake_secret", Effect::Read).off_by_default().sensitive(),
                 |_: NoInput, _: CallContext| async move { Ok(TextOutput { text: "canary-secret".into() }) },
             ),
         ]

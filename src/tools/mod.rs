@@ -10,10 +10,13 @@ use futures::{FutureExt, future::BoxFuture};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 pub use error::{ErrorCode, ToolError};
 pub use page::{Cursor, Page};
+
+/// Reports of progress that wait to be sent, at most.
+const PROGRESS_REPORTS: usize = 16;
 
 /// What a tool does to the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +29,8 @@ pub enum Effect {
     Destroy,
 }
 
-/// A tool's own words about itself.
+/// A tool's own words about itself. Made by [`ToolDeclaration::read`], [`ToolDeclaration::mutate`] or
+/// [`ToolDeclaration::destroy`], in a constant.
 #[derive(Clone, Copy, Debug)]
 pub struct ToolDeclaration {
     /// `<verb>_<platform>_<noun>`, such as `list_vault_secrets`. Without the prefix of a spec.
@@ -43,6 +47,79 @@ pub struct ToolDeclaration {
     pub off_by_default: bool,
     /// Its answer may hold a platform's secret: never cached, logged or digested.
     pub sensitive: bool,
+    /// How long an answer may be given again without asking the platform; never, if there is none.
+    pub cached: Option<Duration>,
+    /// Made to be called again and again with the same arguments, as one that tells how far something is.
+    pub polled: bool,
+}
+
+impl ToolDeclaration {
+    const fn new(name: &'static str, title: &'static str, description: &'static str, effect: Effect) -> Self {
+        Self {
+            name,
+            title,
+            description,
+            effect,
+            idempotent: matches!(effect, Effect::Read),
+            off_by_default: false,
+            sensitive: false,
+            cached: None,
+            polled: false,
+        }
+    }
+
+    /// A tool that changes nothing.
+    #[must_use]
+    pub const fn read(name: &'static str, title: &'static str, description: &'static str) -> Self {
+        Self::new(name, title, description, Effect::Read)
+    }
+
+    /// A tool that adds or changes something in a way that can be undone.
+    #[must_use]
+    pub const fn mutate(name: &'static str, title: &'static str, description: &'static str) -> Self {
+        Self::new(name, title, description, Effect::Mutate)
+    }
+
+    /// A tool that may lose something.
+    #[must_use]
+    pub const fn destroy(name: &'static str, title: &'static str, description: &'static str) -> Self {
+        Self::new(name, title, description, Effect::Destroy)
+    }
+
+    /// Doing it twice with the same arguments is doing it once. So it is with every tool that reads.
+    #[must_use]
+    pub const fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// Offered only where `spec.tools.allow` holds its exact name.
+    #[must_use]
+    pub const fn off_by_default(mut self) -> Self {
+        self.off_by_default = true;
+        self
+    }
+
+    /// Its answer may hold a platform's secret.
+    #[must_use]
+    pub const fn sensitive(mut self) -> Self {
+        self.sensitive = true;
+        self
+    }
+
+    /// Its answers may be given again for this time. Only for tools that read and are not sensitive.
+    #[must_use]
+    pub const fn cached(mut self, age: Duration) -> Self {
+        self.cached = Some(age);
+        self
+    }
+
+    /// Made to be called again and again with the same arguments.
+    #[must_use]
+    pub const fn polled(mut self) -> Self {
+        self.polled = true;
+        self
+    }
 }
 
 /// What a tool call has to go by.
@@ -52,13 +129,64 @@ pub struct CallContext {
     pub deadline: Instant,
     /// Bytes that the answer may have. A tool cuts its answer to it and says so; the server refuses what is larger.
     pub max_result_bytes: usize,
+    /// Where a tool that waits says how far it is.
+    pub progress: Progress,
 }
 
 impl CallContext {
+    /// A call that nobody wants to hear progress of.
+    #[must_use]
+    pub fn new(deadline: Instant, max_result_bytes: usize) -> Self {
+        Self { deadline, max_result_bytes, progress: Progress::default() }
+    }
+
     /// Time that is left; zero when there is none.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// How far a call is, for a caller who wants to know. The default tells nobody.
+#[derive(Clone, Default)]
+pub struct Progress(Option<mpsc::Sender<ProgressReport>>);
+
+/// How far a call is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgressReport {
+    /// How much is done. It must grow from one report to the next.
+    pub done: f64,
+    /// How much there is to do, if that is known.
+    pub total: Option<f64>,
+    /// What is being done, in a few words. Never a platform's raw text.
+    pub message: Option<String>,
+}
+
+impl Progress {
+    /// Progress, and where its reports arrive.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::Receiver<ProgressReport>) {
+        let (sender, receiver) = mpsc::channel(PROGRESS_REPORTS);
+        (Self(Some(sender)), receiver)
+    }
+
+    /// Whether somebody wants to know. Spares making reports that nobody reads.
+    #[must_use]
+    pub const fn is_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Says how far the call is. A report for which a slow caller leaves no room is left out: the next one says more.
+    pub fn report(&self, done: f64, total: Option<f64>, message: impl Into<String>) {
+        if let Some(sender) = &self.0 {
+            let _no_room = sender.try_send(ProgressReport { done, total, message: Some(message.into()) });
+        }
+    }
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Progress").field(&self.is_wanted()).finish()
     }
 }
 

@@ -136,7 +136,7 @@ impl Connector {
     }
 
     pub(crate) fn context() -> CallContext {
-        CallContext { deadline: Instant::now() + Duration::from_secs(10), max_result_bytes: 256 * 1024 }
+        CallContext::new(Instant::now() + Duration::from_secs(10), 256 * 1024)
     }
 
     /// No token may be in anything that comes out.

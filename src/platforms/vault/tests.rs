@@ -69,7 +69,7 @@ impl Connector {
     }
 
     async fn call(&self, name: &str, arguments: Value) -> Result<Value, ToolError> {
-        let context = CallContext { deadline: Instant::now() + Duration::from_secs(2), max_result_bytes: 65_536 };
+        let context = CallContext::new(Instant::now() + Duration::from_secs(2), 65_536);
         let run = match &self.tools[name].behavior {
             Behavior::Read(run) => run,
             Behavior::Mutation { act, .. } => act,

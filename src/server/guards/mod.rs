@@ -21,7 +21,7 @@ use super::{
     catalogue::Catalogue,
     config::LimitsConfig,
 };
-use crate::tools::{Behavior, CallContext, ToolError};
+use crate::tools::{Behavior, CallContext, Progress, ToolError};
 
 /// What the guards go by.
 pub struct Guards {
@@ -47,6 +47,8 @@ pub struct Call<'a> {
     pub name: &'a str,
     /// The arguments as they wrote them.
     pub arguments: Map<String, Value>,
+    /// Where they want to hear how far it is.
+    pub progress: Progress,
     /// Ends when they have gone.
     pub gone: CancellationToken,
 }
@@ -82,8 +84,10 @@ impl Guards {
 
     /// Leads a call through the guards to its tool and back.
     pub async fn call(&self, call: Call<'_>) -> Outcome {
-        let context =
-            CallContext { deadline: Instant::now() + self.call_timeout, max_result_bytes: self.max_result_bytes };
+        let context = CallContext {
+            progress: call.progress,
+            ..CallContext::new(Instant::now() + self.call_timeout, self.max_result_bytes)
+        };
         let tool = match authorization::decide(&self.catalogue, call.rights, call.name) {
             Verdict::Allowed(tool) => tool,
             Verdict::Refused(error) => return Outcome::Refused(error),

@@ -16,42 +16,32 @@ use crate::{
         paths::segments,
         wire,
     },
-    tools::{CallContext, Effect, Preview, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError},
 };
 
 /// Longest time that a renewal may ask for: 32 days, the default of Vault's longest lease.
 const MAX_INCREMENT: u64 = 32 * 24 * 3_600;
 
-const LOOKUP: ToolDeclaration = ToolDeclaration {
-    name: "lookup_vault_lease",
-    title: "A lease of Vault",
-    description: "Tells when a lease was issued, when it ends and whether it can be renewed. Never the credential.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+const LOOKUP: ToolDeclaration = ToolDeclaration::read(
+    "lookup_vault_lease",
+    "A lease of Vault",
+    "Tells when a lease was issued, when it ends and whether it can be renewed. Never the credential.",
+);
 
-const RENEW: ToolDeclaration = ToolDeclaration {
-    name: "renew_vault_lease",
-    title: "Renew a lease",
-    description: "Renews a lease, so that the credential behind it lives longer. Vault may give less time than asked \
+const RENEW: ToolDeclaration = ToolDeclaration::mutate(
+    "renew_vault_lease",
+    "Renew a lease",
+    "Renews a lease, so that the credential behind it lives longer. Vault may give less time than asked \
                   for.",
-    effect: Effect::Mutate,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+)
+.idempotent();
 
-const REVOKE: ToolDeclaration = ToolDeclaration {
-    name: "revoke_vault_lease",
-    title: "Revoke a lease",
-    description: "Revokes a lease: the credential behind it stops working at once, for whoever uses it.",
-    effect: Effect::Destroy,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+const REVOKE: ToolDeclaration = ToolDeclaration::destroy(
+    "revoke_vault_lease",
+    "Revoke a lease",
+    "Revokes a lease: the credential behind it stops working at once, for whoever uses it.",
+)
+.idempotent();
 
 /// Arguments of `lookup_vault_lease` and `revoke_vault_lease`.
 #[derive(Deserialize, JsonSchema)]

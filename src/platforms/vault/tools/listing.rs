@@ -11,21 +11,17 @@ use crate::{
         Vault,
         client::{Call, Error},
     },
-    tools::{CallContext, Effect, Page, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError},
 };
 
 /// LIST requests of one call at most.
 const MAX_LISTS: usize = 50;
-const LIST: ToolDeclaration = ToolDeclaration {
-    name: "list_vault_secrets",
-    title: "Secrets below a path",
-    description: "Lists the names of secrets and folders below a path of a KV engine. Folders end in a slash. depth \
+const LIST: ToolDeclaration = ToolDeclaration::read(
+    "list_vault_secrets",
+    "Secrets below a path",
+    "Lists the names of secrets and folders below a path of a KV engine. Folders end in a slash. depth \
                   above 1 also lists what is in them.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+);
 
 /// Arguments of `list_vault_secrets`.
 #[derive(Deserialize, JsonSchema)]

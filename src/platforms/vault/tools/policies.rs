@@ -13,42 +13,24 @@ use crate::{
         paths::segments,
         wire,
     },
-    tools::{CallContext, Effect, Page, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError},
 };
 
 /// Bytes of a policy that are answered.
 const MAX_POLICY: usize = 32 * 1024;
 
-const CAPABILITIES: ToolDeclaration = ToolDeclaration {
-    name: "check_vault_capabilities",
-    title: "What the token may do",
-    description: "Tells what Vault's policies let the connector do with paths. Paths are written as in policies: \
+const CAPABILITIES: ToolDeclaration = ToolDeclaration::read(
+    "check_vault_capabilities",
+    "What the token may do",
+    "Tells what Vault's policies let the connector do with paths. Paths are written as in policies: \
                   secret/data/apps/web for a secret of a KV version 2 mount, secret/metadata/apps for listing it.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+);
 
-const LIST: ToolDeclaration = ToolDeclaration {
-    name: "list_vault_policies",
-    title: "Vault's policies",
-    description: "Lists the names of Vault's ACL policies.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+const LIST: ToolDeclaration =
+    ToolDeclaration::read("list_vault_policies", "Vault's policies", "Lists the names of Vault's ACL policies.");
 
-const READ: ToolDeclaration = ToolDeclaration {
-    name: "read_vault_policy",
-    title: "A policy of Vault",
-    description: "Answers the text of an ACL policy of Vault.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+const READ: ToolDeclaration =
+    ToolDeclaration::read("read_vault_policy", "A policy of Vault", "Answers the text of an ACL policy of Vault.");
 
 /// Arguments of `check_vault_capabilities`.
 #[derive(Deserialize, JsonSchema)]

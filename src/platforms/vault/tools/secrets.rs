@@ -16,7 +16,7 @@ use crate::{
         paths::{KvVersion, Location},
         wire,
     },
-    tools::{CallContext, Effect, ErrorCode, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError},
 };
 
 /// Names of keys in one answer.
@@ -26,38 +26,27 @@ const MAX_VALUE: usize = 16 * 1024;
 /// Versions in one answer.
 const MAX_VERSIONS: usize = 50;
 
-const READ: ToolDeclaration = ToolDeclaration {
-    name: "read_vault_secret",
-    title: "Read a secret",
-    description: "Without key: the names of a secret's keys, never values. With key: the value of that key, if the \
+const READ: ToolDeclaration = ToolDeclaration::read(
+    "read_vault_secret",
+    "Read a secret",
+    "Without key: the names of a secret's keys, never values. With key: the value of that key, if the \
                   connector's manifest releases it.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: true,
-};
+)
+.sensitive();
 
-const KEYS: ToolDeclaration = ToolDeclaration {
-    name: "get_vault_secret_keys",
-    title: "Keys of a secret",
-    description: "Answers the names of a secret's keys as a tree, down to a depth. It never answers values, whatever \
+const KEYS: ToolDeclaration = ToolDeclaration::read(
+    "get_vault_secret_keys",
+    "Keys of a secret",
+    "Answers the names of a secret's keys as a tree, down to a depth. It never answers values, whatever \
                   the manifest says.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+);
 
-const METADATA: ToolDeclaration = ToolDeclaration {
-    name: "get_vault_secret_metadata",
-    title: "Versions of a secret",
-    description: "Tells the versions of a secret (KV version 2): when they were made, deleted or destroyed, and what \
+const METADATA: ToolDeclaration = ToolDeclaration::read(
+    "get_vault_secret_metadata",
+    "Versions of a secret",
+    "Tells the versions of a secret (KV version 2): when they were made, deleted or destroyed, and what \
                   is configured for it.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+);
 
 /// Arguments of `read_vault_secret`.
 #[derive(Deserialize, JsonSchema)]

@@ -8,30 +8,22 @@ use serde::Serialize;
 use super::{NoArguments, failed, read};
 use crate::{
     platforms::vault::{Vault, client::Error},
-    tools::{CallContext, Effect, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
 };
 
-const HEALTH: ToolDeclaration = ToolDeclaration {
-    name: "get_vault_health",
-    title: "Vault's health",
-    description: "Tells whether Vault is active, a standby, sealed or not initialised, with its version and cluster. \
+const HEALTH: ToolDeclaration = ToolDeclaration::read(
+    "get_vault_health",
+    "Vault's health",
+    "Tells whether Vault is active, a standby, sealed or not initialised, with its version and cluster. \
                   Works without credentials.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+);
 
-const TOKEN_INFO: ToolDeclaration = ToolDeclaration {
-    name: "get_vault_token_info",
-    title: "The connector's Vault token",
-    description: "Tells whom Vault takes the connector for: name, policies, time left and uses left of its token. \
+const TOKEN_INFO: ToolDeclaration = ToolDeclaration::read(
+    "get_vault_token_info",
+    "The connector's Vault token",
+    "Tells whom Vault takes the connector for: name, policies, time left and uses left of its token. \
                   Never the token itself.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+);
 
 /// Vault's state.
 #[derive(Serialize, JsonSchema)]

@@ -13,40 +13,28 @@ use crate::{
         paths::{kv_version, segments},
         wire,
     },
-    tools::{CallContext, Effect, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError},
 };
 
-const MOUNTS: ToolDeclaration = ToolDeclaration {
-    name: "list_vault_mounts",
-    title: "Vault's secret engines",
-    description: "Lists the secret engines that the connector's token has any access to: path, type, and for KV \
+const MOUNTS: ToolDeclaration = ToolDeclaration::read(
+    "list_vault_mounts",
+    "Vault's secret engines",
+    "Lists the secret engines that the connector's token has any access to: path, type, and for KV \
                   engines the version. Secrets of KV engines can be read with the other tools.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+);
 
-const AUTH_METHODS: ToolDeclaration = ToolDeclaration {
-    name: "list_vault_auth_methods",
-    title: "Vault's auth methods",
-    description: "Lists the auth methods by which clients log in to Vault: path and type.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+const AUTH_METHODS: ToolDeclaration = ToolDeclaration::read(
+    "list_vault_auth_methods",
+    "Vault's auth methods",
+    "Lists the auth methods by which clients log in to Vault: path and type.",
+);
 
-const ROLES: ToolDeclaration = ToolDeclaration {
-    name: "list_vault_roles",
-    title: "Roles of a Vault engine",
-    description: "Lists the names of the roles of a secret engine (such as database) or of an auth method (such as \
+const ROLES: ToolDeclaration = ToolDeclaration::read(
+    "list_vault_roles",
+    "Roles of a Vault engine",
+    "Lists the names of the roles of a secret engine (such as database) or of an auth method (such as \
                   auth/approle). It answers no credentials, and makes none.",
-    effect: Effect::Read,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+);
 
 /// Arguments of `list_vault_mounts`.
 #[derive(Deserialize, JsonSchema)]

@@ -15,7 +15,7 @@ use crate::{
         paths::{KvVersion, Location},
         wire,
     },
-    tools::{CallContext, Effect, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError},
 };
 
 /// Versions of one call to delete or restore.
@@ -23,36 +23,28 @@ const MAX_VERSIONS: usize = 50;
 /// Versions of one call to destroy.
 const MAX_DESTROYED: usize = 10;
 
-const DELETE: ToolDeclaration = ToolDeclaration {
-    name: "delete_vault_secret",
-    title: "Delete a secret",
-    description: "Deletes versions of a secret (KV version 2), the newest if none are given; undelete_vault_secret \
+const DELETE: ToolDeclaration = ToolDeclaration::destroy(
+    "delete_vault_secret",
+    "Delete a secret",
+    "Deletes versions of a secret (KV version 2), the newest if none are given; undelete_vault_secret \
                   restores them. On KV version 1 the secret is lost for good.",
-    effect: Effect::Destroy,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+)
+.idempotent();
 
-const UNDELETE: ToolDeclaration = ToolDeclaration {
-    name: "undelete_vault_secret",
-    title: "Restore a secret",
-    description: "Restores deleted versions of a secret (KV version 2).",
-    effect: Effect::Mutate,
-    idempotent: true,
-    off_by_default: false,
-    sensitive: false,
-};
+const UNDELETE: ToolDeclaration = ToolDeclaration::mutate(
+    "undelete_vault_secret",
+    "Restore a secret",
+    "Restores deleted versions of a secret (KV version 2).",
+)
+.idempotent();
 
-const DESTROY: ToolDeclaration = ToolDeclaration {
-    name: "destroy_vault_secret",
-    title: "Destroy versions of a secret",
-    description: "Destroys versions of a secret (KV version 2) for good. Nothing can restore them.",
-    effect: Effect::Destroy,
-    idempotent: true,
-    off_by_default: true,
-    sensitive: false,
-};
+const DESTROY: ToolDeclaration = ToolDeclaration::destroy(
+    "destroy_vault_secret",
+    "Destroy versions of a secret",
+    "Destroys versions of a secret (KV version 2) for good. Nothing can restore them.",
+)
+.idempotent()
+.off_by_default();
 
 /// Arguments of `delete_vault_secret`.
 #[derive(Deserialize, JsonSchema)]

@@ -17,7 +17,7 @@ use crate::{
         paths::{KvVersion, Location, segments},
         wire,
     },
-    tools::{CallContext, Effect, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError},
 };
 
 /// Keys of one call.
@@ -27,18 +27,14 @@ const MAX_DATA: usize = 256 * 1024;
 /// Characters of a value that is generated here. Their number divides no power of two, so bytes are drawn anew.
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-const WRITE: ToolDeclaration = ToolDeclaration {
-    name: "write_vault_secret",
-    title: "Write a secret",
-    description: "Writes keys of a secret in a KV engine. With patch (the default) other keys stay; without it the \
+const WRITE: ToolDeclaration = ToolDeclaration::destroy(
+    "write_vault_secret",
+    "Write a secret",
+    "Writes keys of a secret in a KV engine. With patch (the default) other keys stay; without it the \
                   secret is replaced. generate lets a value be made up on the way, so that it never passes through \
                   you. On KV version 2 it makes a new version, and refuses if the secret has changed in between. \
                   Never answers values.",
-    effect: Effect::Destroy,
-    idempotent: false,
-    off_by_default: false,
-    sensitive: false,
-};
+);
 
 /// Arguments of `write_vault_secret`.
 #[derive(Deserialize, JsonSchema)]

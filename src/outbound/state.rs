@@ -1,0 +1,52 @@
+//! What the way out to a platform is doing now, for `/status`, the tool `health_check` and the metrics: one snapshot.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The way out to one platform.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct OutboundState {
+    /// Which one: the platform's name, such as `vault`; with a suffix where a platform has several.
+    pub name: String,
+    /// Requests that run and wait.
+    pub bulkhead: BulkheadState,
+    /// Whether requests are let through.
+    pub breaker: BreakerState,
+}
+
+/// Requests that run and wait.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BulkheadState {
+    /// Requests that run now.
+    pub running: usize,
+    /// Requests that wait for their turn.
+    pub queued: usize,
+    /// Requests that may run at a time.
+    pub max_running: usize,
+    /// Requests that may wait.
+    pub max_queued: usize,
+}
+
+/// Whether requests are let through.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerState {
+    /// The state.
+    pub state: BreakerPosition,
+    /// Failures in a row.
+    pub consecutive_failures: u32,
+    /// Seconds until a request is tried again, rounded up; absent unless open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
+}
+
+/// The state of a circuit breaker.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerPosition {
+    /// Requests go through.
+    Closed,
+    /// Requests are refused without asking the platform.
+    Open,
+    /// One request is tried; the others are refused.
+    HalfOpen,
+}
