@@ -4,6 +4,10 @@
 //! stands in a manifest, which credentials it needs, which reasons it can state. Its *client* ([`Platform`]) is what
 //! the server runs: tools and a probe. The operator never touches the second.
 
+#[cfg(test)]
+mod compliance;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod vault;
 
 use std::{sync::Arc, time::Duration};

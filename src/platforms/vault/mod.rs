@@ -35,7 +35,7 @@ mod probe;
 mod session;
 pub mod spec;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tools;
 mod wire;
 

@@ -6,123 +6,89 @@ mod errors;
 mod health;
 mod login;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use self::double::{Double, TOKEN};
-use super::Vault;
-use crate::{
-    api::endpoint::AddressPolicy,
-    credentials::{CredentialSet, CredentialsHandle},
-    platforms::{Platform, PlatformEnvironment, ProbeReport},
-    tools::{Behavior, CallContext, ErrorCode, ToolEntry, ToolError},
-};
+use crate::platforms::{compliance::Subject, testing::Connected};
 
-/// Part of every secret that a test knows.
-pub(super) const PLANTED: &str = "planted";
+pub(super) use crate::platforms::testing::PLANTED;
 
-/// A connector to the double.
-struct Connector {
-    vault: Arc<Vault>,
-    tools: BTreeMap<&'static str, ToolEntry>,
-    credentials: watch::Sender<Option<Arc<CredentialSet>>>,
-    reread: watch::Receiver<u64>,
+/// Vault in the suite that every platform must pass.
+pub(in crate::platforms) fn subject() -> Subject {
+    Subject {
+        name: "vault",
+        word: "vault",
+        spec: |url| {
+            let values = json!([{ "path": "secret/apps/*", "keys": ["a"] }]);
+            json!({ "vault": { "url": url, "insecureHttp": true, "releaseValues": values } })
+        },
+        credentials: &[("token", TOKEN)],
+        calls: || {
+            let secret = json!({ "path": "secret/apps/web" });
+            let versions = json!({ "path": "secret/apps/web", "versions": [1] });
+            let lease = json!({ "lease_id": "database/creds/app/x" });
+            vec![
+                ("get_vault_health", json!({})),
+                ("get_vault_token_info", json!({})),
+                ("list_vault_mounts", json!({})),
+                ("list_vault_auth_methods", json!({})),
+                ("list_vault_roles", json!({ "mount": "database" })),
+                ("list_vault_secrets", json!({ "path": "secret/apps" })),
+                ("read_vault_secret", json!({ "path": "secret/apps/web", "key": "a" })),
+                ("get_vault_secret_keys", secret.clone()),
+                ("get_vault_secret_metadata", secret.clone()),
+                ("check_vault_capabilities", json!({ "paths": ["secret/data/apps/web"] })),
+                ("list_vault_policies", json!({})),
+                ("read_vault_policy", json!({ "name": "default" })),
+                ("lookup_vault_lease", lease.clone()),
+                ("renew_vault_lease", lease.clone()),
+                ("revoke_vault_lease", lease),
+                ("write_vault_secret", json!({ "path": "secret/apps/web", "data": { "a": "b" } })),
+                ("delete_vault_secret", secret),
+                ("undelete_vault_secret", versions),
+                (
+                    "destroy_vault_secret",
+                    json!({ "path": "secret/apps/web", "versions": [1], "expected_current_version": 1 }),
+                ),
+            ]
+        },
+        // A list of mounts, what was asked for, and a look at the token; each twice after newer credentials.
+        most_requests: 4,
+        tells_health: "get_vault_health",
+        empty_is_404: &["list_vault_policies"],
+    }
 }
 
-impl Connector {
-    fn new(url: &str, token: Option<&str>, spec: &Value) -> Self {
-        let mut fields = json!({ "url": url, "insecureHttp": true });
-        fields.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        let (credentials, current) = watch::channel(None);
-        let (asked, reread) = watch::channel(0);
-        let environment = PlatformEnvironment {
-            credentials: CredentialsHandle::new(current, asked),
-            ca_pem: None,
-            addresses: AddressPolicy::Loopback,
-            proxy: None,
-        };
-        let vault = Arc::new(Vault::connect(&serde_json::from_value(fields).unwrap(), environment).unwrap());
-        let tools = Arc::clone(&vault).tools().into_iter().map(|tool| (tool.declaration.name, tool)).collect();
-        let connector = Self { vault, tools, credentials, reread };
-        if let Some(token) = token {
-            connector.mount(1, token);
-        }
-        connector
-    }
+/// A connector to the double: `spec` is what `spec.platform.vault` says besides the URL.
+fn connect(url: &str, token: Option<&str>, spec: &Value) -> Connected {
+    let mut fields = json!({ "url": url, "insecureHttp": true });
+    fields.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let token: Vec<_> = token.map(|token| ("token", token)).into_iter().collect();
+    Connected::new(&json!({ "vault": fields }), &token)
+}
 
-    fn mount(&self, generation: u64, token: &str) {
-        self.mount_fields(generation, &[("token", token)]);
-    }
-
-    fn mount_fields(&self, generation: u64, fields: &[(&str, &str)]) {
-        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned().into())).collect();
-        self.credentials.send_replace(Some(Arc::new(CredentialSet::new(generation, fields))));
-    }
-
-    async fn probe(&self) -> ProbeReport {
-        let report = self.vault.probe(Duration::from_secs(2)).await;
-        let shown = format!("{report:?} {}", serde_json::to_string(&report).unwrap());
-        assert!(!shown.contains(PLANTED), "{shown}");
-        report
-    }
-
-    async fn call(&self, name: &str, arguments: Value) -> Result<Value, ToolError> {
-        let context = CallContext::new(Instant::now() + Duration::from_secs(2), 65_536);
-        let run = match &self.tools[name].behavior {
-            Behavior::Read(run) => run,
-            Behavior::Mutation { act, .. } => act,
-        };
-        let outcome = run(arguments, context).await;
-        let shown = format!("{outcome:?}");
-        assert!(!shown.contains(PLANTED), "{shown}");
-        outcome
-    }
+fn mount(connector: &Connected, generation: u64, token: &str) {
+    connector.mount(generation, &[("token", token)]);
 }
 
 #[tokio::test]
-async fn every_tool_is_declared_well() {
-    let connector = Connector::new("http://127.0.0.1:1", None, &json!({}));
+async fn what_is_sensitive_and_what_is_off_is_declared() {
+    let connector = connect("http://127.0.0.1:1", None, &json!({}));
     assert_eq!(connector.tools.len(), 19);
     for (name, tool) in &connector.tools {
-        let declaration = &tool.declaration;
-        let parts: Vec<&str> = name.split('_').collect();
-        assert!(parts.len() >= 3 && parts[1] == "vault", "{name}");
-        assert!(declaration.description.ends_with('.'), "{name}");
-        assert_eq!(declaration.sensitive, *name == "read_vault_secret");
-        assert_eq!(declaration.off_by_default, *name == "destroy_vault_secret");
-        assert_eq!(tool.input_schema["additionalProperties"], false, "{name}");
-        for schema in [&tool.input_schema, &tool.output_schema] {
-            assert_eq!(schema["type"], "object", "{name}");
-            let properties = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
-            for (field, property) in properties {
-                let described = property.get("description").is_some();
-                assert!(described, "{name}: {field} has no description");
-            }
-        }
-        // What is not known is refused before anything is asked.
-        let error = connector.call(name, json!({ "unknown": 1 })).await.unwrap_err();
-        assert_eq!(error.code, ErrorCode::InvalidArgument, "{name}");
+        assert_eq!(tool.declaration.sensitive, *name == "read_vault_secret");
+        assert_eq!(tool.declaration.off_by_default, *name == "destroy_vault_secret");
     }
-}
-
-#[tokio::test]
-async fn nothing_shows_the_token() {
-    let connector = Connector::new("http://127.0.0.1:1", Some(TOKEN), &json!({}));
-    let token = connector.vault.session.token(Instant::now() + Duration::from_secs(1)).await.unwrap();
-    let request = crate::outbound::Request::new(http::Method::GET, ["x"])
-        .credential(http::HeaderName::from_static("x-vault-token"), &token.secret)
-        .unwrap();
-    let shown = format!("{request:?} {:?} {:?}", token.secret, connector.credentials);
-    assert!(!shown.contains(PLANTED), "{shown}");
 }
 
 #[tokio::test]
 async fn a_namespace_goes_with_all_calls_but_those_of_the_root() {
     for namespace in ["admin/team", "/admin/team/"] {
         let double = Double::start().await.namespace("admin/team");
-        let connector = Connector::new(&double.uri(), Some(TOKEN), &json!({ "namespace": namespace }));
+        let connector = connect(&double.uri(), Some(TOKEN), &json!({ "namespace": namespace }));
         assert_eq!(connector.probe().await.reason, "Healthy");
         let read = connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap();
         assert_eq!(read["keys"], json!(["a"]));
@@ -133,13 +99,13 @@ async fn a_namespace_goes_with_all_calls_but_those_of_the_root() {
 async fn mounts_are_kept_for_a_generation_and_values_never() {
     let double = Double::start().await;
     let spec = json!({ "releaseValues": [{ "path": "secret/apps/*", "keys": ["a"] }] });
-    let connector = Connector::new(&double.uri(), Some(TOKEN), &spec);
+    let connector = connect(&double.uri(), Some(TOKEN), &spec);
     for _ in 0..3 {
         let read = connector.call("read_vault_secret", json!({ "path": "secret/apps/web", "key": "a" })).await.unwrap();
         assert_eq!(read["value"], "released");
     }
     assert_eq!((double.count("sys/internal/ui/mounts"), double.count("secret/data/apps/web")), (1, 3));
-    connector.mount(2, TOKEN);
+    mount(&connector, 2, TOKEN);
     connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap();
     assert_eq!(double.count("sys/internal/ui/mounts"), 2);
     // Not released: Vault isn't even asked.
@@ -150,7 +116,7 @@ async fn mounts_are_kept_for_a_generation_and_values_never() {
 #[tokio::test]
 async fn a_renewed_lease_is_told() {
     let double = Double::start().await;
-    let connector = Connector::new(&double.uri(), Some(TOKEN), &json!({}));
+    let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
     let lease = json!({ "lease_id": "database/creds/app/x", "increment_seconds": 60 });
     let renewed = connector.call("renew_vault_lease", lease).await.unwrap();
     assert_eq!(renewed, json!({ "lease_id": "database/creds/app/x", "ttl_seconds": 60, "renewable": true }));
@@ -159,17 +125,17 @@ async fn a_renewed_lease_is_told() {
 #[tokio::test]
 async fn a_newer_token_is_taken_when_one_is_refused() {
     let double = Double::start().await;
-    let mut connector = Connector::new(&double.uri(), Some("planted-old-token"), &json!({}));
+    let mut connector = connect(&double.uri(), Some("planted-old-token"), &json!({}));
     let call = connector.call("read_vault_secret", json!({ "path": "secret/apps/web" }));
     let rotate = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        connector.mount(2, TOKEN);
+        mount(&connector, 2, TOKEN);
     };
     let (read, ()) = tokio::join!(call, rotate);
     assert_eq!(read.unwrap()["keys"], json!(["a"]));
     assert_eq!(*connector.reread.borrow_and_update(), 1);
     // The second call with a token that is known to be refused does not wait.
-    connector.mount(3, "planted-bad-token");
+    mount(&connector, 3, "planted-bad-token");
     for _ in 0..2 {
         let error = connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap_err();
         assert_eq!(error.message, "the connector's Vault token is not accepted");

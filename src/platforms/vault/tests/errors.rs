@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Connector, Double, TOKEN};
+use super::{Double, TOKEN, connect};
+use crate::platforms::testing::Connected;
 use crate::tools::ErrorCode::{
     self, Conflict, CredentialsUnavailable, DeadlineExceeded, InvalidArgument, NotFound, PermissionDenied,
     PlatformError, PlatformUnavailable, RateLimited,
@@ -58,7 +59,7 @@ async fn every_answer_has_its_words() {
     for (status, body, code, part) in table {
         let double = Double::start().await;
         double.want(READ, status, body);
-        let connector = Connector::new(&double.uri(), Some(TOKEN), &spec());
+        let connector = connect(&double.uri(), Some(TOKEN), &spec());
         let error =
             connector.call("read_vault_secret", json!({ "path": "secret/apps/web", "key": "a" })).await.unwrap_err();
         assert_eq!(error.code, code, "{status}: {error:?}");
@@ -71,7 +72,7 @@ async fn every_answer_has_its_words() {
 async fn a_wait_that_vault_states_is_passed_on() {
     let double = Double::start().await;
     double.want_with(READ, 429, &[("retry-after", "7")], None);
-    let connector = Connector::new(&double.uri(), Some(TOKEN), &spec());
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
     let error =
         connector.call("read_vault_secret", json!({ "path": "secret/apps/web", "key": "a" })).await.unwrap_err();
     assert_eq!(error.retry_after_seconds, Some(7));
@@ -80,7 +81,7 @@ async fn a_wait_that_vault_states_is_passed_on() {
 #[tokio::test]
 async fn redirects_are_followed_to_the_same_resource_only() {
     let (double, other) = (Double::start().await, Double::start().await);
-    let connector = Connector::new(&double.uri(), Some(TOKEN), &spec());
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
     let elsewhere = format!("{}/v1/{READ}", other.uri());
     for (location, part) in [(elsewhere.as_str(), "redirect to another host"), ("/v1/secret/data/other", "a redirect")]
     {
@@ -95,7 +96,7 @@ async fn redirects_are_followed_to_the_same_resource_only() {
 
 #[tokio::test]
 async fn no_server_and_no_credentials_are_told() {
-    let connector = Connector::new("http://127.0.0.1:1", None, &json!({}));
+    let connector = connect("http://127.0.0.1:1", None, &json!({}));
     for name in connector.tools.keys() {
         if *name == "get_vault_health" {
             continue;
@@ -105,7 +106,7 @@ async fn no_server_and_no_credentials_are_told() {
         assert_eq!(error.code, CredentialsUnavailable, "{name}: {error:?}");
         assert!(error.remedy.is_some(), "{name}");
     }
-    let connector = Connector::new("http://127.0.0.1:1", Some(TOKEN), &json!({}));
+    let connector = connect("http://127.0.0.1:1", Some(TOKEN), &json!({}));
     for name in connector.tools.keys() {
         let error = connector.call(name, arguments(name)).await.unwrap_err();
         assert_eq!(error.code, PlatformUnavailable, "{name}: {error:?}");
@@ -123,7 +124,7 @@ async fn no_tool_passes_anything_on() {
                     double.want(path, status, None);
                 }
             }
-            let connector = Connector::new(&double.uri(), Some(token), &spec());
+            let connector = connect(&double.uri(), Some(token), &spec());
             // Known to be refused after the first call, so that no other waits for newer credentials.
             for name in connector.tools.keys() {
                 let _outcome = connector.call(name, arguments(name)).await;
@@ -137,30 +138,13 @@ async fn no_tool_passes_anything_on() {
 async fn a_slow_answer_ends_with_the_deadline() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let connector = Connector::new(&url, Some(TOKEN), &json!({}));
+    let connector = connect(&url, Some(TOKEN), &json!({}));
     let error = connector.call("get_vault_health", json!({})).await.unwrap_err();
     assert_eq!(error.code, DeadlineExceeded);
-    let report =
-        super::super::probe::probe(&connector.vault, tokio::time::Instant::now() + Duration::from_millis(200)).await;
+    let report = Connected { patience: Duration::from_millis(200), ..connector }.probe().await;
     assert_eq!((report.reason.as_str(), report.passing), ("Timeout", true));
 }
 
 fn arguments(name: &str) -> Value {
-    let path = "secret/apps/web";
-    match name {
-        "list_vault_secrets" => json!({ "path": "secret/apps" }),
-        "read_vault_secret" | "get_vault_secret_keys" | "get_vault_secret_metadata" | "delete_vault_secret" => {
-            json!({ "path": path })
-        }
-        "check_vault_capabilities" => json!({ "paths": [READ] }),
-        "read_vault_policy" => json!({ "name": "default" }),
-        "list_vault_roles" => json!({ "mount": "auth/approle" }),
-        "lookup_vault_lease" | "renew_vault_lease" | "revoke_vault_lease" => {
-            json!({ "lease_id": "database/creds/app/x" })
-        }
-        "write_vault_secret" => json!({ "path": path, "data": { "a": "planted" } }),
-        "undelete_vault_secret" => json!({ "path": path, "versions": [1] }),
-        "destroy_vault_secret" => json!({ "path": path, "versions": [1], "expected_current_version": 1 }),
-        _ => json!({}),
-    }
+    (super::subject().calls)().into_iter().find(|(tool, _)| *tool == name).unwrap().1
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Connector, Double, TOKEN, double::health};
+use super::{Double, TOKEN, connect, double::health};
 use crate::{
     api::Reason,
     platforms::{
@@ -45,7 +45,7 @@ async fn every_code_has_its_finding() {
     for (code, body, status, reason, passing, verdict) in table {
         let double = Double::start().await;
         double.want("sys/health", code, body);
-        let report = Connector::new(&double.uri(), Some(TOKEN), &json!({})).probe().await;
+        let report = connect(&double.uri(), Some(TOKEN), &json!({})).probe().await;
         assert_eq!((report.status, report.reason.as_str()), (status, reason), "{code}: {report:?}");
         assert_eq!((report.passing, report.credentials), (passing, verdict), "{code}: {report:?}");
         let known = REASONS.iter().any(|declared| declared.name == reason) || reason.parse::<Reason>().is_ok();
@@ -60,7 +60,7 @@ async fn every_code_has_its_finding() {
 async fn a_healthy_probe_makes_three_requests() {
     for spec in [json!({}), json!({ "releaseValues": [{ "path": "secret/apps/*", "keys": ["a"] }] })] {
         let double = Double::start().await;
-        let connector = Connector::new(&double.uri(), Some(TOKEN), &spec);
+        let connector = connect(&double.uri(), Some(TOKEN), &spec);
         let report = connector.probe().await;
         assert_eq!((report.credentials, report.identity.as_deref()), (Accepted, Some("approle")));
         assert_eq!((report.version.as_deref(), report.state.as_deref()), (Some("1.21.0+ent"), Some("active")));
@@ -74,15 +74,15 @@ async fn a_healthy_probe_makes_three_requests() {
 #[tokio::test]
 async fn tokens_have_their_findings() {
     let double = Double::start().await;
-    let report = Connector::new(&double.uri(), None, &json!({})).probe().await;
+    let report = connect(&double.uri(), None, &json!({})).probe().await;
     assert_eq!((report.status, report.reason.as_str(), report.credentials), (Degraded, "NoCredentials", Unknown));
-    let report = Connector::new(&double.uri(), Some("planted-bad-token"), &json!({})).probe().await;
+    let report = connect(&double.uri(), Some("planted-bad-token"), &json!({})).probe().await;
     assert_eq!((report.status, report.reason.as_str(), report.credentials), (Error, "TokenInvalid", Rejected));
-    let report = Connector::new(&double.uri(), Some("planted\nbad"), &json!({})).probe().await;
+    let report = connect(&double.uri(), Some("planted\nbad"), &json!({})).probe().await;
     assert_eq!((report.reason.as_str(), report.credentials), ("TokenInvalid", Rejected));
 
     double.lookup("ttl", json!(29));
-    let connector = Connector::new(&double.uri(), Some(TOKEN), &json!({}));
+    let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
     let report = connector.probe().await;
     assert_eq!((report.status, report.reason.as_str(), report.credentials), (Error, "TokenExpiring", Accepted));
     double.lookup("expire_time", Value::Null);
@@ -111,19 +111,19 @@ async fn what_the_manifest_names_is_asked_for() {
         (json!({ "paths": { "allow": ["old/x"] } }), "\"old/x\""),
         (json!({ "paths": { "allow": ["none/x"] } }), "mount \"none\""),
     ] {
-        let report = Connector::new(&double.uri(), Some(TOKEN), &spec).probe().await;
+        let report = connect(&double.uri(), Some(TOKEN), &spec).probe().await;
         assert_eq!((report.status, report.credentials), (Ok, PermissionMissing), "{report:?}");
         assert!(report.credentials_message.contains(part), "{report:?}");
     }
     let open = json!({ "paths": { "allow": ["*/apps/**"] } });
-    assert_eq!(Connector::new(&double.uri(), Some(TOKEN), &open).probe().await.credentials, Accepted);
+    assert_eq!(connect(&double.uri(), Some(TOKEN), &open).probe().await.credentials, Accepted);
     let denying = json!({ "paths": { "deny": ["secret/x"] } });
-    assert_eq!(Connector::new(&double.uri(), Some(TOKEN), &denying).probe().await.credentials, Accepted);
+    assert_eq!(connect(&double.uri(), Some(TOKEN), &denying).probe().await.credentials, Accepted);
 }
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unreachable() {
-    let report = Connector::new("http://127.0.0.1:1", Some(TOKEN), &json!({})).probe().await;
+    let report = connect("http://127.0.0.1:1", Some(TOKEN), &json!({})).probe().await;
     assert_eq!((report.status, report.reason.as_str(), report.passing), (Error, "Unreachable", true));
     assert_eq!(report.credentials, Unknown);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Connector, Double, TOKEN};
-use crate::platforms::{CredentialVerdict, HealthStatus, Platform};
+use super::{Double, TOKEN, connect};
+use crate::platforms::{CredentialVerdict, HealthStatus, testing::Connected};
 
 const LOGIN: &str = "auth/approle/login";
 const RENEW: &str = "auth/token/renew-self";
@@ -16,13 +16,13 @@ async fn later(seconds: u64) {
     tokio::time::resume();
 }
 
-fn connector(double: &Double) -> Connector {
-    let connector = Connector::new(&double.uri(), None, &json!({ "auth": { "appRole": {} } }));
-    connector.mount_fields(1, &[("role_id", "planted-role"), ("secret_id", "planted-secret-id")]);
+fn log_in(double: &Double) -> Connected {
+    let connector = connect(&double.uri(), None, &json!({ "auth": { "appRole": {} } }));
+    connector.mount(1, &[("role_id", "planted-role"), ("secret_id", "planted-secret-id")]);
     connector
 }
 
-async fn read(connector: &Connector) -> Result<Value, crate::tools::ToolError> {
+async fn read(connector: &Connected) -> Result<Value, crate::tools::ToolError> {
     connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await
 }
 
@@ -31,7 +31,7 @@ async fn rejected_credentials_are_tried_less_and_less() {
     for (status, reason) in [(400, "LoginRejected"), (403, "LoginDenied")] {
         let double = Double::start().await;
         double.want(LOGIN, status, None);
-        let connector = connector(&double);
+        let connector = log_in(&double);
         for (wait, tries) in [(0, 1), (1, 1), (2, 2), (3, 2), (2, 3), (60, 3), (200, 3), (60, 4), (250, 4), (60, 5)] {
             later(wait).await;
             let report = connector.probe().await;
@@ -41,7 +41,7 @@ async fn rejected_credentials_are_tried_less_and_less() {
             assert_eq!(double.count(LOGIN), tries, "after {wait} s");
         }
         // Other files are tried at once.
-        connector.mount_fields(2, &[("role_id", "planted-role"), ("secret_id", "planted-other")]);
+        connector.mount(2, &[("role_id", "planted-role"), ("secret_id", "planted-other")]);
         read(&connector).await.unwrap_err();
         assert_eq!(double.count(LOGIN), 6);
     }
@@ -53,7 +53,7 @@ async fn a_vault_that_cannot_log_in_now_does_not_count_against_the_credentials()
     for status in [429, 500, 503] {
         double.want(LOGIN, status, None);
         for _ in 0..3 {
-            assert_eq!(connector(&double).probe().await.credentials, CredentialVerdict::Unknown, "{status}");
+            assert_eq!(log_in(&double).probe().await.credentials, CredentialVerdict::Unknown, "{status}");
         }
     }
 }
@@ -61,7 +61,7 @@ async fn a_vault_that_cannot_log_in_now_does_not_count_against_the_credentials()
 #[tokio::test]
 async fn tokens_are_renewed_then_logged_in_for_again() {
     let double = Double::start().await;
-    let connector = connector(&double);
+    let connector = log_in(&double);
     let counts = || (double.count(LOGIN), double.count(RENEW));
     read(&connector).await.unwrap();
     later(2_100).await;
@@ -89,6 +89,6 @@ async fn tokens_are_renewed_then_logged_in_for_again() {
     later(2).await;
     read(&connector).await.unwrap();
     assert_eq!(counts(), (3, 4));
-    connector.vault.close().await;
+    connector.platform.close().await;
     assert_eq!(double.count("auth/token/revoke-self"), 1);
 }

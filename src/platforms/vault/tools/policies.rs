@@ -158,7 +158,11 @@ async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Resu
         "sys/policies/acl",
         "list",
     ))?;
-    Page::cut(names.unwrap_or_default(), String::as_str, input.cursor.as_deref(), limit)
+    let page = Page::cut(names.unwrap_or_default(), String::as_str, input.cursor.as_deref(), limit)?;
+    if !page.items.is_empty() {
+        return Ok(page);
+    }
+    Ok(page.with_hint("there are none; every namespace has the policy default, so look whether the namespace is right"))
 }
 
 async fn read_policy(vault: Arc<Vault>, input: ReadInput, context: CallContext) -> Result<PolicyText, ToolError> {

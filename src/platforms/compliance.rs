@@ -1,0 +1,318 @@
+//! What every platform must be and do, whatever it is: its tools' declarations, its manifest part, how each tool fails
+//! with each way in which an upstream can fail, that a call can be ended, and that nothing secret comes out. A platform
+//! takes part by its line in [`subjects`].
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use super::{
+    HealthStatus, PlatformSpec, declared_reasons, examples,
+    testing::{Connected, Fault, Faulty, PLANTED},
+};
+use crate::{
+    api::Reason,
+    tools::{Effect, ErrorCode, ToolEntry},
+};
+
+/// A platform, as it takes part.
+pub(crate) struct Subject {
+    /// Its name in `spec.platform`.
+    pub(crate) name: &'static str,
+    /// The word in its tools' names.
+    pub(crate) word: &'static str,
+    /// `spec.platform` for an upstream at this URL.
+    pub(crate) spec: fn(&str) -> Value,
+    /// Credentials, each value with [`PLANTED`] in it.
+    pub(crate) credentials: &'static [(&'static str, &'static str)],
+    /// For each tool, arguments with which it asks the upstream.
+    pub(crate) calls: fn() -> Vec<(&'static str, Value)>,
+    /// Requests that one call of a tool makes at most to an upstream that only fails, a login and a look at the token
+    /// included.
+    pub(crate) most_requests: usize,
+    /// The tool that answers how the platform does, also when it does badly.
+    pub(crate) tells_health: &'static str,
+    /// Tools for which 404 is the platform's way to answer an empty list.
+    pub(crate) empty_is_404: &'static [&'static str],
+}
+
+/// Every platform.
+fn subjects() -> Vec<Subject> {
+    vec![super::vault::tests::subject()]
+}
+
+impl Subject {
+    fn connect(&self, url: &str) -> Connected {
+        Connected::new(&(self.spec)(url), self.credentials)
+    }
+
+    fn nowhere(&self) -> Connected {
+        self.connect("http://127.0.0.1:1")
+    }
+}
+
+/// Words with which a tool's name begins.
+const VERBS: &[&str] = &[
+    "approve",
+    "cancel",
+    "check",
+    "delete",
+    "destroy",
+    "diff",
+    "disable",
+    "discover",
+    "enable",
+    "find",
+    "get",
+    "list",
+    "lookup",
+    "mute",
+    "query",
+    "read",
+    "rebuild",
+    "refresh",
+    "renew",
+    "rerun",
+    "retry",
+    "revoke",
+    "rollback",
+    "run",
+    "search",
+    "set",
+    "start",
+    "stop",
+    "submit",
+    "sync",
+    "tail",
+    "terminate",
+    "trigger",
+    "undelete",
+    "unmute",
+    "update",
+    "wait",
+    "write",
+];
+
+#[test]
+fn every_registered_platform_takes_part() {
+    let taking: BTreeSet<_> = subjects().iter().map(|subject| subject.name).collect();
+    let registered: BTreeSet<_> = examples().iter().map(|(name, _)| *name).collect();
+    assert_eq!(taking, registered);
+    let with_reasons: BTreeSet<_> = declared_reasons().iter().map(|(name, _)| *name).collect();
+    assert_eq!(with_reasons, registered);
+}
+
+#[test]
+fn an_example_names_its_platform_and_can_be_called() {
+    for (name, example) in examples() {
+        let declaration = example.platform.declaration().unwrap();
+        assert_eq!(declaration.name(), name);
+        assert!(declaration.endpoint(crate::api::endpoint::AddressPolicy::Cluster).is_ok(), "{name}");
+        assert!(declaration.endpoint_field().starts_with(&format!("spec.platform.{name}.")), "{name}");
+        assert_eq!(declaration.problems(), Vec::new(), "{name}");
+        let again: PlatformSpec = serde_json::from_value(serde_json::to_value(&example.platform).unwrap()).unwrap();
+        assert_eq!(again, example.platform, "{name}");
+    }
+}
+
+#[test]
+fn declared_reasons_are_their_own_and_say_what_to_do() {
+    for (name, reasons) in declared_reasons() {
+        let mut seen = BTreeSet::new();
+        for reason in reasons {
+            assert!(seen.insert(reason.name), "{name}: {} twice", reason.name);
+            assert!(reason.name.chars().all(|c| c.is_ascii_alphanumeric()), "{name}: {}", reason.name);
+            assert!(reason.name.starts_with(|c: char| c.is_ascii_uppercase()), "{name}: {}", reason.name);
+            assert!(reason.meaning.ends_with('.') && reason.meaning.len() > 20, "{name}: {}", reason.name);
+        }
+    }
+}
+
+fn described(place: &str, schema: &serde_json::Map<String, Value>) {
+    assert_eq!(schema["type"], "object", "{place}");
+    let properties = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    for (field, property) in properties {
+        assert!(property.get("description").is_some(), "{place}: {field} has no description");
+        assert!(field.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{place}: {field}");
+    }
+}
+
+fn declared_well(subject: &Subject, tool: &ToolEntry) {
+    let declaration = &tool.declaration;
+    let name = declaration.name;
+    let parts: Vec<&str> = name.split('_').collect();
+    assert!(parts.len() >= 3 && parts[1] == subject.word, "{name}: verb, platform, noun");
+    assert!(VERBS.contains(&parts[0]), "{name} begins with no known verb");
+    assert!(name.len() <= 60, "{name} is too long with a prefix");
+    assert!(declaration.description.ends_with('.') && declaration.description.len() >= 30, "{name}");
+    assert!(declaration.description.len() <= 600, "{name} tells too much: it fills every agent's context");
+    assert!(!declaration.title.is_empty() && !declaration.title.ends_with('.'), "{name}");
+    assert_eq!(tool.input_schema["additionalProperties"], false, "{name} takes what it doesn't know");
+    described(name, &tool.input_schema);
+    described(name, &tool.output_schema);
+    if declaration.cached.is_some() {
+        assert!(declaration.effect == Effect::Read && !declaration.sensitive, "{name} may not be cached");
+    }
+    for taken in ["confirm", "plan", "idempotency_key", "cache"] {
+        let properties = tool.input_schema.get("properties").and_then(Value::as_object);
+        assert!(properties.is_none_or(|map| !map.contains_key(taken)), "{name}: {taken} is the server's");
+    }
+}
+
+#[tokio::test]
+async fn every_tool_is_declared_well_and_refuses_what_it_does_not_know() {
+    for subject in subjects() {
+        let connected = subject.nowhere();
+        assert!(!connected.tools.is_empty());
+        for (name, tool) in &connected.tools {
+            declared_well(&subject, tool);
+            let error = connected.call(name, json!({ "no_such_argument": 1 })).await.unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidArgument, "{name}");
+        }
+        let instructions = connected.platform.instructions();
+        assert!(instructions.len() > 100 && instructions.len() < 2_000, "{}", subject.name);
+    }
+}
+
+#[test]
+fn every_tool_has_a_call_in_this_suite() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    for subject in subjects() {
+        let called: BTreeSet<_> = (subject.calls)().iter().map(|(name, _)| *name).collect();
+        let there: BTreeSet<_> = subject.nowhere().tools.keys().copied().collect();
+        assert_eq!(called, there, "{}", subject.name);
+    }
+}
+
+/// Every way in which an upstream fails, and the codes of which one must come of it.
+fn faults() -> Vec<(&'static str, Fault, &'static [ErrorCode])> {
+    use ErrorCode::{
+        CredentialsUnavailable, DeadlineExceeded, NotFound, PermissionDenied, PlatformError, PlatformUnavailable,
+        RateLimited, ResultTooLarge,
+    };
+    let page = format!("<!doctype html><title>{PLANTED}</title>");
+    let text = format!("{{\"{PLANTED}\":\"{PLANTED}\",\"errors\":[\"{PLANTED}\"],\"message\":\"{PLANTED}\"}}");
+    let huge = vec![b' '; crate::outbound::MAX_BODY_BYTES + 1];
+    let json = "application/json";
+    vec![
+        ("refused", Fault::Refuses, &[PlatformUnavailable]),
+        ("hanging", Fault::Hangs, &[DeadlineExceeded, PlatformUnavailable]),
+        ("closing", Fault::Closes, &[PlatformUnavailable]),
+        ("401", Fault::answer(401, json, &text), &[CredentialsUnavailable, PlatformError]),
+        ("403", Fault::answer(403, json, &text), &[PermissionDenied, CredentialsUnavailable]),
+        ("404", Fault::answer(404, json, &text), &[NotFound, PlatformError, PermissionDenied]),
+        ("429", Fault::answer(429, json, &text), &[RateLimited]),
+        ("500", Fault::answer(500, json, &text), &[PlatformError, PlatformUnavailable]),
+        ("503", Fault::answer(503, json, &text), &[PlatformUnavailable, PlatformError]),
+        ("504", Fault::answer(504, json, &text), &[PlatformUnavailable, PlatformError, DeadlineExceeded]),
+        ("page", Fault::answer(200, "text/html", &page), &[PlatformError]),
+        ("error page", Fault::answer(502, "text/html", &page), &[PlatformError, PlatformUnavailable]),
+        ("no JSON", Fault::answer(200, json, PLANTED), &[PlatformError]),
+        ("other JSON", Fault::answer(200, json, &format!("[\"{PLANTED}\"]")), &[PlatformError]),
+        (
+            "huge",
+            Fault::Answers("HTTP/1.1 200 OK\r\ncontent-type: application/json", huge),
+            &[ResultTooLarge, PlatformError],
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_tool_fails_well_with_every_fault() {
+    for subject in subjects() {
+        let cases = faults().into_iter().flat_map(|(name, fault, codes)| {
+            (subject.calls)().into_iter().map(move |(tool, arguments)| (name, fault.clone(), codes, tool, arguments))
+        });
+        let subject = &subject;
+        let wrong: Vec<String> = stream::iter(cases)
+            .map(|(name, fault, codes, tool, arguments)| async move {
+                let faulty = Faulty::start(fault).await;
+                let outcome = subject.connect(&faulty.url()).call(tool, arguments).await;
+                let place = format!("{}: {tool} with an upstream that is {name}", subject.name);
+                if faulty.asked() > subject.most_requests {
+                    return Some(format!("{place} asks {} times", faulty.asked()));
+                }
+                match outcome {
+                    Ok(answer) if name == "404" && subject.empty_is_404.contains(&tool) => {
+                        answer["hints"][0].is_null().then(|| format!("{place} answers {answer} without a hint"))
+                    }
+                    Ok(_) if tool == subject.tells_health && name.parse::<u16>().is_ok() => None,
+                    Ok(answer) => Some(format!("{place} answers {answer}")),
+                    Err(error) if !codes.contains(&error.code) => Some(format!("{place}: {error:?}")),
+                    Err(_) => None,
+                }
+            })
+            .buffer_unordered(32)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_mutation_would_do_is_not_made_up() {
+    for subject in subjects() {
+        for (tool, arguments) in (subject.calls)() {
+            let faulty = Faulty::start(Fault::answer(500, "application/json", "{}")).await;
+            let connected = subject.connect(&faulty.url());
+            if connected.tools[tool].declaration.effect == Effect::Read {
+                continue;
+            }
+            let previewed = connected.preview(tool, arguments).await;
+            assert!(faulty.asked() > 0, "{}: {tool} says what it would do without looking", subject.name);
+            assert!(previewed.is_err(), "{}: {tool} saw a failure and says {previewed:?}", subject.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_probe_tells_every_fault() {
+    let known: BTreeSet<String> =
+        <Reason as strum::IntoEnumIterator>::iter().map(|reason| reason.as_str().to_owned()).collect();
+    for subject in subjects() {
+        let declared = declared_reasons().into_iter().find(|(name, _)| *name == subject.name).unwrap().1;
+        for (name, fault, _) in faults() {
+            let faulty = Faulty::start(fault).await;
+            let report = subject.connect(&faulty.url()).probe().await;
+            let place = format!("{}: {name}", subject.name);
+            assert_ne!(report.status, HealthStatus::Ok, "{place}: {report:?}");
+            let reason = &report.reason;
+            assert!(known.contains(reason) || declared.iter().any(|one| one.name == reason), "{place}: {reason}");
+            assert!(report.message.len() > 15, "{place}: {report:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_dropped_leaves_the_platform_at_once() {
+    for subject in subjects() {
+        for (tool, arguments) in (subject.calls)() {
+            let mut faulty = Faulty::start(Fault::Hangs).await;
+            let connected = subject.connect(&faulty.url());
+            let call = connected.call(tool, arguments);
+            tokio::select! {
+                outcome = call => panic!("{tool} ended by itself: {outcome:?}"),
+                () = faulty.is_asked() => {}
+            }
+            // The call is dropped here.
+            let left = tokio::time::timeout(Duration::from_secs(5), faulty.is_left()).await;
+            assert!(left.is_ok(), "{}: {tool} goes on without its caller", subject.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_credentials_every_tool_says_so_or_works() {
+    for subject in subjects() {
+        let faulty = Faulty::start(Fault::Closes).await;
+        let connected = Connected::new(&(subject.spec)(&faulty.url()), &[]);
+        for (tool, arguments) in (subject.calls)() {
+            let error = connected.call(tool, arguments).await.unwrap_err();
+            let expected = [ErrorCode::CredentialsUnavailable, ErrorCode::PlatformUnavailable];
+            assert!(expected.contains(&error.code), "{}: {tool}: {error:?}", subject.name);
+        }
+    }
+}
