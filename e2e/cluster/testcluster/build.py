@@ -37,6 +37,8 @@ class Tool:
     tags: str = ""
     values: tuple[str, ...] = ()
     binaries: tuple[str, ...] = ()
+    # Files of the module that are kept beside the programs.
+    files: tuple[str, ...] = ()
 
     @property
     def module(self) -> Path:
@@ -102,10 +104,20 @@ HELM = Tool(
     values=("helm.sh/helm/v4/internal/version.version=v4.3.1",),
 )
 
+ARGOCD = Tool(
+    name="argocd",
+    version="v3.2.11",
+    packages=("github.com/argoproj/argo-cd/v3/cmd",),
+    seconds=330,
+    values=("github.com/argoproj/argo-cd/v3/common.version=3.2.11",),
+    binaries=("cmd",),
+    files=("manifests/install.yaml",),
+)
+
 CLUSTER_TOOLS = (PAUSE, ETCD, COREDNS, KUBERNETES)
 GROUPS: dict[str, tuple[Tool, ...]] = {
     "demo": (*CLUSTER_TOOLS, VAULT),
-    "test": (*CLUSTER_TOOLS, VAULT, HELM),
+    "test": (*CLUSTER_TOOLS, VAULT, HELM, ARGOCD),
 }
 ALL_TOOLS = GROUPS["test"]
 
@@ -208,4 +220,21 @@ def _build(layout: Layout, tool: Tool) -> None:
         raise ClusterError(
             f"building {tool.name} failed; the last lines of {log}:\n{tail(log, FAILURE_LINES)}"
         )
+    for file in tool.files:
+        shutil.copy(_module_folder(tool, environment) / file, unfinished)
     unfinished.rename(final)
+
+
+def _module_folder(tool: Tool, environment: dict[str, str]) -> Path:
+    """Where Go keeps the sources of the module that the tool's first package is of."""
+    words = [
+        "go",
+        "-C",
+        tool.module,
+        "list",
+        "-mod=readonly",
+        "-f",
+        "{{.Module.Dir}}",
+        tool.packages[0],
+    ]
+    return Path(run(words, env=environment).strip())

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import api, build, containerfile, images, lifecycle, vault
+from . import api, argocd, build, containerfile, images, lifecycle, vault
 from .errors import ClusterError
 from .layout import Layout
 from .reporter import Reporter
@@ -59,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--output", type=Path, required=True, help="the OCI archive to write")
     _add(commands, "vault-image", _vault_image, "make Vault's image and load it")
     _add_vault(commands)
+    group = commands.add_parser("argocd", help="an Argo CD in the cluster")
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    _add(actions, "up", _argocd_up, "deploy Argo CD, with Redis and a git server")
+    _add(actions, "down", _argocd_down, "remove Argo CD, its applications and its repositories")
     _add(commands, "env", _env, "print exports for a shell")
     _add(commands, "audit-log", _audit_log, "print the path of the audit log")
     return parser
@@ -178,6 +182,21 @@ def _vault_action(arguments: argparse.Namespace, layout: Layout, reporter: Repor
     action: Callable[[Layout], None] = arguments.action
     with reporter.step(arguments.title):
         action(layout)
+    return 0
+
+
+def _argocd_up(_: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
+    argocd.up(layout, reporter)
+    print(f"address:    https://{argocd.HOST_NAME}")
+    print(f"on host:    {argocd.service_address(layout)}:{argocd.PORT}")
+    print(f"authority:  {argocd.ca_file(layout)}")
+    return 0
+
+
+def _argocd_down(_: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
+    lifecycle.require_running(layout)
+    with reporter.step("removing Argo CD", expected=20):
+        argocd.down(layout)
     return 0
 
 
