@@ -65,8 +65,9 @@ bench: ## Measure the server beside its peers, and the operator; writes benches/
 ##@ Build it
 
 .PHONY: generate
-generate: ## Write crds/, the chart's copy of them and config/samples
+generate: ## Write crds/, the chart's copy of them, config/samples and config/argocd
 	@$(STEP) "generate" e2e/checks/generate
+	@$(STEP) "states for Argo CD" env MCP_CONNECTORS_WRITE_STATES=1 cargo test --locked --quiet --lib status::states
 
 .PHONY: image
 image: ## Build the image as an OCI archive in build/; PROFILE=quick for a quicker build

@@ -3,7 +3,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{CredentialSource, McpConnector};
 use crate::schema;
@@ -11,6 +11,9 @@ use crate::schema;
 /// Size that a CRD stays under, as JSON. `kubectl apply` without `--server-side` fails above 262,144 bytes, because it
 /// writes the whole object into an annotation.
 pub const MAX_CRD_BYTES: usize = 200 * 1024;
+
+/// `status.observedGeneration` of an object that no operator has seen yet.
+pub const NOT_OBSERVED: i64 = -1;
 
 /// Both CRDs, in the order in which they are installed.
 ///
@@ -34,6 +37,13 @@ fn normalize(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition,
             words.retain(|word| !word.is_null());
         }
     });
+    // The one default. Without it kstatus takes an object that no operator has seen yet for finished, and whoever waits
+    // for it goes on too early. It is no part of what a person writes, so no tool sees a drift.
+    for version in value.pointer_mut("/spec/versions").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(status) = version.pointer_mut("/schema/openAPIV3Schema/properties/status") {
+            status["default"] = json!({ "observedGeneration": NOT_OBSERVED });
+        }
+    }
     serde_json::from_value(value)
 }
 
@@ -69,10 +79,11 @@ mod tests {
     }
 
     #[test]
-    fn no_default_and_no_unknown_field_in_a_schema() {
+    fn no_default_but_that_of_the_status_and_no_unknown_field_in_a_schema() {
         for crd in all().unwrap() {
             let text = serde_json::to_string(&crd.spec.versions).unwrap();
-            assert!(!text.contains("\"default\":"), "{}", crd.spec.names.kind);
+            assert_eq!(text.matches("\"default\":").count(), 1, "{}", crd.spec.names.kind);
+            assert!(text.contains("\"default\":{\"observedGeneration\":-1}"), "{}", crd.spec.names.kind);
             assert!(!text.contains("preserve-unknown-fields"), "{}", crd.spec.names.kind);
         }
     }

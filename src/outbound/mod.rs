@@ -47,7 +47,7 @@ pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"
 /// s), so that a request seldom meets a connection that the other side has just closed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Connections that are kept though nobody uses them.
-const POOL_MAX_IDLE: usize = 8;
+const POOL_MAX_IDLE: usize = 128;
 
 /// Where requests go and what they may meet on the way.
 #[derive(Clone, Debug)]

@@ -113,11 +113,12 @@ ARGOCD = Tool(
     binaries=("cmd",),
     files=("manifests/install.yaml",),
 )
+KSTATUS = Tool("kstatus", "v1.2.2", (".",), seconds=30)
 
 CLUSTER_TOOLS = (PAUSE, ETCD, COREDNS, KUBERNETES)
 GROUPS: dict[str, tuple[Tool, ...]] = {
     "demo": (*CLUSTER_TOOLS, VAULT),
-    "test": (*CLUSTER_TOOLS, VAULT, HELM, ARGOCD),
+    "test": (*CLUSTER_TOOLS, VAULT, HELM, ARGOCD, KSTATUS),
 }
 ALL_TOOLS = GROUPS["test"]
 
@@ -230,7 +231,7 @@ def _module_folder(tool: Tool, environment: dict[str, str]) -> Path:
     words = [
         "go",
         "-C",
-        tool.module,
+        str(tool.module),
         "list",
         "-mod=readonly",
         "-f",

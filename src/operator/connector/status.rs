@@ -476,4 +476,6 @@ fn foreign(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod states;
+#[cfg(test)]
 mod tests;

@@ -9,11 +9,11 @@ use crate::{
 
 const DIGEST: &str = "0123456789abcdef";
 
-fn deployment(yaml: &str) -> Deployment {
+pub(super) fn deployment(yaml: &str) -> Deployment {
     serde_saphyr::from_str(&format!("{{metadata: {{name: mcp-tresor, generation: 2}}, {yaml}}}")).unwrap()
 }
 
-fn running(replicas: i32) -> Deployment {
+pub(super) fn running(replicas: i32) -> Deployment {
     deployment(&format!(
         "spec: {{replicas: {replicas}, selector: {{}}, template: {{}}}}, status: {{observedGeneration: 2, \
          replicas: {replicas}, updatedReplicas: {replicas}, readyReplicas: {replicas}, conditions: \
@@ -21,15 +21,15 @@ fn running(replicas: i32) -> Deployment {
     ))
 }
 
-fn starting() -> Deployment {
+pub(super) fn starting() -> Deployment {
     deployment("spec: {replicas: 1, selector: {}, template: {}}, status: {observedGeneration: 2, replicas: 1}")
 }
 
-fn pod(yaml: &str) -> Arc<Pod> {
+pub(super) fn pod(yaml: &str) -> Arc<Pod> {
     Arc::new(serde_saphyr::from_str(&format!("{{metadata: {{name: p}}, status: {yaml}}}")).unwrap())
 }
 
-fn probe() -> ProbeReport {
+pub(super) fn probe() -> ProbeReport {
     ProbeReport {
         status: HealthStatus::Ok,
         reason: "Healthy".into(),
@@ -44,7 +44,7 @@ fn probe() -> ProbeReport {
     }
 }
 
-fn replica() -> ReplicaStatus {
+pub(super) fn replica() -> ReplicaStatus {
     ReplicaStatus {
         connector_uid: "11111111-2222-3333-4444-555555555555".into(),
         config_digest: DIGEST.into(),
@@ -62,7 +62,7 @@ fn replica() -> ReplicaStatus {
     }
 }
 
-fn observed(statuses: Vec<ReplicaStatus>) -> Observation {
+pub(super) fn observed(statuses: Vec<ReplicaStatus>) -> Observation {
     Observation {
         pods: Vec::new(),
         replicas: statuses
@@ -73,7 +73,7 @@ fn observed(statuses: Vec<ReplicaStatus>) -> Observation {
     }
 }
 
-fn computed(extra: &str, deployment: &Deployment, observation: &Observation) -> Computed {
+pub(super) fn computed(extra: &str, deployment: &Deployment, observation: &Observation) -> Computed {
     let connector = validated(&format!("{MINIMAL}\n{extra}"));
     compute(Seen { connector: &connector, config_digest: DIGEST, deployment, observation })
 }
