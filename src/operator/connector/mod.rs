@@ -8,7 +8,7 @@ mod difference;
 pub mod observe;
 pub mod status;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 pub mod validate;
 
 use std::{sync::Arc, time::Duration};
@@ -89,28 +89,39 @@ async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<
         return Ok(Action::await_change());
     }
     let namespace = connector.namespace().unwrap_or_default();
-    let computed = match Box::pin(converge(connector, &namespace, context)).await? {
-        Ok(computed) => computed,
+    let interval = context.settings.poll_interval;
+    let (computed, next_look) = match Box::pin(converge(connector, &namespace, context)).await? {
+        Ok((computed, has_ready_pods)) => {
+            let next_look = next_look(has_ready_pods, computed.is_moving, interval);
+            (computed, next_look)
+        }
         Err(problem) => {
             let platform = connector.spec.platform.declaration().map(platforms::Declaration::name);
-            compute_not_accepted(&connector.status.clone().unwrap_or_default(), platform, &problem)
+            let current = connector.status.clone().unwrap_or_default();
+            let next_look = next_look(true, !problem.lasting, interval);
+            (compute_not_accepted(&current, platform, &problem), next_look)
         }
     };
-    let is_moving = computed.is_moving;
     write_status(connector, computed, context).await?;
-    Ok(Action::requeue(jittered(if is_moving {
-        LOOK_AGAIN.min(context.settings.poll_interval)
-    } else {
-        context.settings.poll_interval
-    })))
+    Ok(Action::requeue(jittered(next_look)))
 }
 
-/// dereference → validate → build → apply → observe.
+/// When a connector is looked at again, if no watch tells something before. Pods have to be asked; while none is there to
+/// be asked, everything that could change is watched, but for what the references remember.
+fn next_look(has_ready_pods: bool, is_moving: bool, interval: Duration) -> Duration {
+    match (has_ready_pods, is_moving) {
+        (false, _) => dereference::FOUND_FOR.max(interval),
+        (true, true) => LOOK_AGAIN.min(interval),
+        (true, false) => interval,
+    }
+}
+
+/// dereference → validate → build → apply → observe. The status, and whether a pod was there to be asked.
 async fn converge(
     connector: &McpConnector,
     namespace: &str,
     context: &Context,
-) -> Result<Result<Computed, NotAccepted>, Error> {
+) -> Result<Result<(Computed, bool), NotAccepted>, Error> {
     let found = dereference::dereference(context, connector, namespace).await.map_err(Error::Dereference)?;
     let validated = match validate::validate(connector, &found, &context.settings) {
         Ok(validated) => validated,
@@ -120,7 +131,7 @@ async fn converge(
         }
     };
     let resources = build::build(&validated, &context.settings).map_err(Error::Build)?;
-    let deployment = match Box::pin(apply::apply(context, &validated, &resources)).await {
+    let deployment = match Box::pin(apply::apply(&context.client, &context.caches, &validated, &resources)).await {
         Ok(deployment) => deployment,
         Err(error @ apply::Error::NameTaken { .. }) => {
             return Ok(Err(NotAccepted { reason: error.reason(), message: error.to_string(), lasting: true }));
@@ -133,12 +144,13 @@ async fn converge(
         Err(error) => return Err(Error::Apply(error)),
     };
     let observation = observe::observe(context, &validated, &deployment).await;
-    Ok(Ok(compute(Seen {
+    let computed = compute(Seen {
         connector: &validated,
         config_digest: &resources.config_digest,
         deployment: &deployment,
         observation: &observation,
-    })))
+    });
+    Ok(Ok((computed, observation.has_ready_pods())))
 }
 
 fn is_terminating(error: &kube::Error) -> bool {

@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     api::{CredentialSource, McpConnector},
-    operator::context::Settings,
+    operator::{
+        cache::Cache,
+        context::{Caches, Settings},
+        index::Index,
+    },
     server::config::TokenKeys,
 };
 
@@ -78,4 +82,22 @@ pub fn validated(spec: &str) -> ValidatedConnector {
 
 pub fn check(spec: &str, found: &Dereferenced) -> Result<ValidatedConnector, Rejection> {
     validate(&connector(spec), found, &settings())
+}
+
+/// Caches in which nothing is, and that no watch fills.
+pub fn caches() -> Caches {
+    Caches {
+        connectors: Cache::unwatched().0,
+        users: Index::new(|_| None),
+        sources: Cache::unwatched().0,
+        service_accounts: Cache::unwatched().0,
+        config_maps: Cache::unwatched().0,
+        services: Cache::unwatched().0,
+        network_policies: Cache::unwatched().0,
+        pod_disruption_budgets: Cache::unwatched().0,
+        deployments: Cache::unwatched().0,
+        replica_sets: Cache::unwatched().0,
+        pods: Cache::unwatched().0,
+        pods_by_connector: Index::new(|_| None),
+    }
 }

@@ -64,16 +64,12 @@ pub async fn reconcile(
 
 async fn reconcile_valid(source: &CredentialSource, context: &Context) -> Result<(), Error> {
     let (namespace, name) = (source.namespace().unwrap_or_default(), source.name_any());
-    let mut users: Vec<Arc<DeserializeGuard<McpConnector>>> =
-        context.caches.connectors.store().state_filter(|connector| {
-            connector.0.as_ref().is_ok_and(|connector| {
-                connector.metadata.namespace.as_deref() == Some(&namespace)
-                    && connector.metadata.deletion_timestamp.is_none()
-                    && connector.spec.credentials.name == name
-            })
-        });
-    users.sort_by_key(|connector| connector.name_any());
-    let users: Vec<&McpConnector> = users.iter().filter_map(|connector| connector.0.as_ref().ok()).collect();
+    let users = context.caches.users.members(&context.caches.connectors, &namespace, &name);
+    let users: Vec<&McpConnector> = users
+        .iter()
+        .filter_map(|connector| connector.0.as_ref().ok())
+        .filter(|connector| connector.metadata.deletion_timestamp.is_none())
+        .collect();
 
     let current = source.status.clone().unwrap_or_default();
     let findings = compute(&users);
