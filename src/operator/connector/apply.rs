@@ -102,7 +102,16 @@ impl Error {
     }
 }
 
-/// Makes every owned object what it should be and returns the Deployment as it is afterwards.
+/// What applying came to.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The Deployment as it is afterwards.
+    pub deployment: Arc<Deployment>,
+    /// Whether it was made just now, so that nobody can have looked at it yet.
+    pub is_new: bool,
+}
+
+/// Makes every owned object what it should be.
 ///
 /// # Errors
 /// With the first object, in the order of [`Resources`], that can't be brought into its form. Others may be applied.
@@ -111,7 +120,7 @@ pub async fn apply(
     caches: &Caches,
     connector: &ValidatedConnector,
     resources: &Resources,
-) -> Result<Arc<Deployment>, Error> {
+) -> Result<Applied, Error> {
     // Taken apart without `..`: a new kind can't be built and then forgotten here.
     let Resources {
         service_account,
@@ -139,7 +148,8 @@ pub async fn apply(
     );
     (account?, configuration?, policy?, service?, budget?);
     // Last, so that no pod starts on an old configuration or runs without its NetworkPolicy.
-    step.apply_deployment(&caches.deployments, deployment).await
+    let is_new = caches.deployments.get(&connector.namespace, &deployment.name_any()).is_none();
+    Ok(Applied { deployment: step.apply_deployment(&caches.deployments, deployment).await?, is_new })
 }
 
 /// What came of creating an object.

@@ -91,9 +91,13 @@ async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<
     let namespace = connector.namespace().unwrap_or_default();
     let interval = context.settings.poll_interval;
     let (computed, next_look) = match Box::pin(converge(connector, &namespace, context)).await? {
-        Ok((computed, has_ready_pods)) => {
-            let next_look = next_look(has_ready_pods, computed.is_moving, interval);
-            (computed, next_look)
+        // In a moment there is more to say, and the first word needn't be taken back.
+        Ok(seen) if seen.is_new && connector.status.is_none() => {
+            return Ok(Action::requeue(LOOK_AGAIN.min(interval)));
+        }
+        Ok(seen) => {
+            let next_look = next_look(seen.has_ready_pods, seen.computed.is_moving, interval);
+            (seen.computed, next_look)
         }
         Err(problem) => {
             let platform = connector.spec.platform.declaration().map(platforms::Declaration::name);
@@ -116,12 +120,21 @@ fn next_look(has_ready_pods: bool, is_moving: bool, interval: Duration) -> Durat
     }
 }
 
-/// dereference → validate → build → apply → observe. The status, and whether a pod was there to be asked.
+/// A connector that was applied and looked at.
+struct Converged {
+    computed: Computed,
+    /// Whether its Deployment was made just now.
+    is_new: bool,
+    /// Whether a pod was there to be asked.
+    has_ready_pods: bool,
+}
+
+/// dereference → validate → build → apply → observe.
 async fn converge(
     connector: &McpConnector,
     namespace: &str,
     context: &Context,
-) -> Result<Result<(Computed, bool), NotAccepted>, Error> {
+) -> Result<Result<Converged, NotAccepted>, Error> {
     let found = dereference::dereference(context, connector, namespace).await.map_err(Error::Dereference)?;
     let validated = match validate::validate(connector, &found, &context.settings) {
         Ok(validated) => validated,
@@ -131,18 +144,19 @@ async fn converge(
         }
     };
     let resources = build::build(&validated, &context.settings).map_err(Error::Build)?;
-    let deployment = match Box::pin(apply::apply(&context.client, &context.caches, &validated, &resources)).await {
-        Ok(deployment) => deployment,
-        Err(error @ apply::Error::NameTaken { .. }) => {
-            return Ok(Err(NotAccepted { reason: error.reason(), message: error.to_string(), lasting: true }));
-        }
-        // The namespace is going, and the connector with it.
-        Err(apply::Error::Api { source, .. }) if is_terminating(&source) => {
-            let message = "The namespace is being deleted.".to_owned();
-            return Ok(Err(NotAccepted { reason: Reason::ApplyFailed, message, lasting: true }));
-        }
-        Err(error) => return Err(Error::Apply(error)),
-    };
+    let apply::Applied { deployment, is_new } =
+        match Box::pin(apply::apply(&context.client, &context.caches, &validated, &resources)).await {
+            Ok(applied) => applied,
+            Err(error @ apply::Error::NameTaken { .. }) => {
+                return Ok(Err(NotAccepted { reason: error.reason(), message: error.to_string(), lasting: true }));
+            }
+            // The namespace is going, and the connector with it.
+            Err(apply::Error::Api { source, .. }) if is_terminating(&source) => {
+                let message = "The namespace is being deleted.".to_owned();
+                return Ok(Err(NotAccepted { reason: Reason::ApplyFailed, message, lasting: true }));
+            }
+            Err(error) => return Err(Error::Apply(error)),
+        };
     let observation = observe::observe(context, &validated, &deployment).await;
     let computed = compute(Seen {
         connector: &validated,
@@ -150,7 +164,7 @@ async fn converge(
         deployment: &deployment,
         observation: &observation,
     });
-    Ok(Ok((computed, observation.has_ready_pods())))
+    Ok(Ok(Converged { computed, is_new, has_ready_pods: observation.has_ready_pods() }))
 }
 
 fn is_terminating(error: &kube::Error) -> bool {
@@ -255,3 +269,6 @@ async fn patch_status<K: Kind>(
 fn jittered(time: Duration) -> Duration {
     time.mul_f64(rand::random_range(0.8..=1.0))
 }
+
+#[cfg(test)]
+mod tests;
