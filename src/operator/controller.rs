@@ -18,7 +18,7 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{task::AbortOnDropHandle, time::DelayQueue};
 use tracing::{error, warn};
 
@@ -53,10 +53,18 @@ pub async fn run_controller<K, E, R>(
     let failures: Arc<Mutex<HashMap<ObjectRef<K>, u32>>> = Arc::default();
     let succeed = Arc::clone(&failures);
     let queue = stream::iter(known).chain(settled(requests, settle)).map(Ok::<_, Infallible>);
+    // First come, first served. The controller itself would take any of those that wait, and while there are many, new
+    // objects would wait for second looks at others.
+    let turns = Arc::new(Semaphore::new(usize::from(concurrency)));
     let run = move |object: Arc<K>, context: Arc<Context>| {
         let (reference, succeed) = (ObjectRef::from_obj(object.as_ref()), Arc::clone(&succeed));
+        let (reconcile, turns) = (reconcile.clone(), Arc::clone(&turns));
         // A task of its own: the controller would poll all reconciles in one, on one core, at every step of each.
-        let task = AbortOnDropHandle::new(tokio::spawn(reconcile(object, context)));
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            // The semaphore is never closed.
+            let _turn = turns.acquire().await;
+            reconcile(object, context).await
+        }));
         Box::pin(async move {
             let outcome = match task.await {
                 Ok(outcome) => outcome,
@@ -81,7 +89,7 @@ pub async fn run_controller<K, E, R>(
         warn!(object = %reference, failures = *count, %error, cause = %root_cause(error), "reconcile failed; it is tried again");
         Action::requeue(backoff(*count))
     };
-    applier(run, on_error, context, store, queue, controller::Config::default().concurrency(concurrency))
+    applier(run, on_error, context, store, queue, controller::Config::default())
         .for_each(|outcome| async {
             match outcome {
                 // Gone between the request and its turn, or failed and told already.
@@ -127,7 +135,10 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::time::{Instant, advance, sleep};
+    use crate::operator::{cache::Cache, connector::testing};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{ResourceExt, runtime::watcher::Event};
+    use tokio::time::{Instant, sleep};
 
     const SETTLE: Duration = Duration::from_millis(100);
 
@@ -165,7 +176,56 @@ mod tests {
         }
         let took = start.elapsed();
         assert!(took >= SETTLE * 5 && took < SETTLE * 7, "{took:?}");
-        advance(SETTLE).await;
+    }
+
+    /// A controller over ConfigMaps with these names that does one at a time, and the names that it did, in order.
+    /// The one named `first` takes ten seconds.
+    fn run_one_at_a_time(
+        names: &[&'static str],
+    ) -> (mpsc::UnboundedSender<ObjectRef<ConfigMap>>, Arc<Mutex<Vec<String>>>) {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let (cache, mut writer) = Cache::<ConfigMap>::unwatched();
+        for name in names {
+            let object = serde_json::json!({"metadata": {"name": name, "namespace": "here"}});
+            writer.apply_watcher_event(&Event::InitApply(serde_json::from_value(object).unwrap()));
+        }
+        let done: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = Arc::clone(&done);
+        let reconcile = move |object: Arc<ConfigMap>, _: Arc<Context>| {
+            let log = Arc::clone(&log);
+            async move {
+                log.lock().unwrap().push(object.name_any());
+                sleep(Duration::from_secs(if object.name_any() == "first" { 10 } else { 0 })).await;
+                Ok::<_, Infallible>(Action::await_change())
+            }
+        };
+        let context = testing::context(&testing::ApiServer::default(), testing::caches());
+        let work = Work { store: cache.store(), requests, settle: SETTLE, concurrency: 1 };
+        tokio::spawn(async move {
+            let controller = run_controller(reconcile, context, work);
+            tokio::pin!(controller);
+            // Listed only now, so that what comes is in the queue's order and not in the store's.
+            tokio::select! {
+                () = &mut controller => {}
+                () = tokio::task::yield_now() => writer.apply_watcher_event(&Event::InitDone),
+            }
+            controller.await;
+        });
+        (sender, done)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_first_is_served_first() {
+        let names = ["first", "h", "b", "f", "d", "a", "g", "c", "e"];
+        let (sender, done) = run_one_at_a_time(&names);
+        for name in names {
+            sleep(SETTLE / 10).await;
+            sender.send(ObjectRef::new(name).within("here")).unwrap();
+        }
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(*done.lock().unwrap(), ["first"], "one at a time");
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(*done.lock().unwrap(), names);
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
             candidate.release().await;
             Ok(())
         }
-        served = http::serve(address, health.clone(), registry.clone(), shutdown.clone()) => served.map_err(Error::Serve),
+        served = http::serve(address, health.clone(), registry.clone()) => served.map_err(Error::Serve),
         ended = async {
             candidate.acquire().await;
             tokio::select! {

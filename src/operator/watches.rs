@@ -25,6 +25,9 @@ use super::{
 };
 use crate::api::{CredentialSource, FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, McpConnector};
 
+/// Objects that are listed at a time. Before they are made slim they are many times as large as afterwards.
+const PAGE: u32 = 100;
+
 /// A reference to a connector.
 pub type ConnectorRef = ObjectRef<DeserializeGuard<McpConnector>>;
 /// A reference to a source.
@@ -66,7 +69,7 @@ pub fn start_watches(
     health: &WatchHealth,
     queues: &Queues,
 ) -> Caches {
-    let all = watcher::Config::default;
+    let all = || watcher::Config::default().page_size(PAGE);
     let ours = all().labels(&format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}"));
     let users = Index::new(source_of);
     let connectors = {
