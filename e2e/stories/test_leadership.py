@@ -16,7 +16,7 @@ from support.kube import Manifest
 from support.waiting import eventually
 
 LEASE = "mcp-connectors-operator"
-LEASE_SECONDS = 15
+LEASE_SECONDS = 12
 # What a busy machine adds.
 MACHINE_SECONDS = 30
 

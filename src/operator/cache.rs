@@ -17,7 +17,7 @@ use std::{
 
 use futures::StreamExt;
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, Resource,
     core::NamespaceResourceScope,
     runtime::{
         WatchStreamExt,
@@ -61,6 +61,7 @@ where
 {
     store: Store<K>,
     written: Written<K>,
+    slim: fn(&mut K),
 }
 
 impl<K> Clone for Cache<K>
@@ -69,7 +70,7 @@ where
     K::DynamicType: Eq + Hash + Clone,
 {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), written: Arc::clone(&self.written) }
+        Self { store: self.store.clone(), written: Arc::clone(&self.written), slim: self.slim }
     }
 }
 
@@ -90,10 +91,17 @@ impl<K: Kind> Cache<K> {
         Some(Arc::clone(ours))
     }
 
-    /// Remembers the answer to a write of ours.
-    pub fn record(&self, object: K) {
-        let key = ObjectRef::from_obj(&object);
-        lock(&self.written).insert(key, (Instant::now(), Arc::new(object)));
+    /// Remembers the answer to a write of ours, and returns it as it is kept.
+    pub fn record(&self, mut object: K) -> Arc<K> {
+        (self.slim)(&mut object);
+        let (key, object) = (ObjectRef::from_obj(&object), Arc::new(object));
+        lock(&self.written).insert(key, (Instant::now(), Arc::clone(&object)));
+        object
+    }
+
+    /// An object as it is watched. Writes that the watch hasn't shown yet are not in it.
+    pub fn watched(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::new(name).within(namespace))
     }
 
     /// Everything that is watched. Writes that the watch hasn't shown yet are not in it.
@@ -104,6 +112,27 @@ impl<K: Kind> Cache<K> {
     /// The store behind it.
     pub fn store(&self) -> Store<K> {
         self.store.clone()
+    }
+
+    /// Forgets an answer that the watch has caught up with. Whether the object is just what we wrote: then nobody else did
+    /// anything since, and whoever wrote it has acted on the answer already.
+    fn caught_up(&self, object: &K) -> bool {
+        let key = ObjectRef::from_obj(object);
+        let mut written = lock(&self.written);
+        let Some(ours) = written.get(&key).map(|(_, ours)| version(ours.as_ref())) else { return false };
+        if version(object) >= ours {
+            written.remove(&key);
+        }
+        version(object) == ours
+    }
+}
+
+#[cfg(test)]
+impl<K: Kind> Cache<K> {
+    /// A cache that no watch fills, but the test.
+    pub fn unwatched() -> (Self, Writer<K>) {
+        let writer = Writer::new(());
+        (Self { store: writer.as_reader(), written: Arc::default(), slim: |_| {} }, writer)
     }
 }
 
@@ -120,6 +149,8 @@ fn version<K: Resource>(object: &K) -> u64 {
 pub enum Notice<'a, K> {
     /// This object is new, or changed.
     Changed(&'a K),
+    /// This object is as we wrote it ourselves: the watch has caught up with us, and nobody else did anything.
+    Echoed(&'a K),
     /// This object is gone.
     Gone(&'a K),
     /// The list is whole, at the start or after the watch was away. These are all objects there are; what happened in
@@ -127,23 +158,33 @@ pub enum Notice<'a, K> {
     Listed(&'a [Arc<K>]),
 }
 
+/// How a kind is watched.
+pub struct Watched<K> {
+    /// Its name, as logs and metrics show it.
+    pub kind: &'static str,
+    /// What is listed and watched.
+    pub api: Api<K>,
+    /// Which of it.
+    pub config: watcher::Config,
+    /// Takes out of an object what nobody here looks at, before it is kept.
+    pub slim: fn(&mut K),
+}
+
 /// Starts to watch a kind. `notify` is called after the store has taken a change in.
 pub fn watch<K: Kind>(
     tasks: &mut JoinSet<&'static str>,
     health: &WatchHealth,
-    kind: &'static str,
-    api: Api<K>,
-    config: watcher::Config,
+    watched: Watched<K>,
     notify: impl Fn(Notice<'_, K>) + Send + 'static,
 ) -> Cache<K> {
+    let Watched { kind, api, config, slim } = watched;
     let mut writer = Writer::<K>::new(());
-    let cache = Cache { store: writer.as_reader(), written: Arc::default() };
-    let written = Arc::clone(&cache.written);
+    let cache = Cache { store: writer.as_reader(), written: Arc::default(), slim };
+    let own = cache.clone();
     health.register(kind, K::plural(&()).into_owned());
     let health = health.clone();
     tasks.spawn(async move {
-        let mut events =
-            watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear()).boxed();
+        let mut events = watcher(api, config).default_backoff().modify(slim).boxed();
         // The stream of a watcher never ends.
         while let Some(event) = events.next().await {
             let event = match event {
@@ -156,17 +197,13 @@ pub fn watch<K: Kind>(
             writer.apply_watcher_event(&event);
             health.moved(kind, matches!(event, watcher::Event::InitDone));
             match &event {
+                watcher::Event::Apply(object) if own.caught_up(object) => notify(Notice::Echoed(object)),
                 watcher::Event::Apply(object) => notify(Notice::Changed(object)),
                 watcher::Event::Delete(object) => {
-                    let key = ObjectRef::from_obj(object);
-                    let mut written = lock(&written);
-                    if written.get(&key).is_some_and(|(_, ours)| version(object) >= version(ours.as_ref())) {
-                        written.remove(&key);
-                    }
-                    drop(written);
+                    own.caught_up(object);
                     notify(Notice::Gone(object));
                 }
-                watcher::Event::InitDone => notify(Notice::Listed(&writer.as_reader().state())),
+                watcher::Event::InitDone => notify(Notice::Listed(&own.state())),
                 watcher::Event::Init | watcher::Event::InitApply(_) => {}
             }
         }

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::{
     cache::Cache,
     connector::{dereference::ReferenceCache, observe::Memory},
+    index::Index,
     metrics::Metrics,
 };
 use crate::{
@@ -61,6 +62,8 @@ pub struct Settings {
 pub struct Caches {
     /// The connectors. An object that doesn't fit the types is known as such, and can't stop the watch.
     pub connectors: Cache<DeserializeGuard<McpConnector>>,
+    /// The connectors by the credential source that they use.
+    pub users: Index<DeserializeGuard<McpConnector>>,
     /// The credential sources.
     pub sources: Cache<DeserializeGuard<CredentialSource>>,
     /// Owned ServiceAccounts.
@@ -79,6 +82,8 @@ pub struct Caches {
     pub replica_sets: Cache<PartialObjectMeta<ReplicaSet>>,
     /// Pods that say they are a connector's.
     pub pods: Cache<Pod>,
+    /// Those pods by the connector that they name.
+    pub pods_by_connector: Index<Pod>,
 }
 
 /// What every reconcile has at hand.

@@ -13,7 +13,6 @@ use axum::{
     routing::get,
 };
 use prometheus_client::encoding::text::encode;
-use tokio_util::sync::CancellationToken;
 
 use super::{health::WatchHealth, metrics::SharedRegistry};
 
@@ -22,23 +21,18 @@ struct Answers {
     registry: SharedRegistry,
 }
 
-/// Serves until `shutdown`.
+/// Serves for as long as it is polled: what ends the process must not wait for it, nor end with it.
 ///
 /// # Errors
 /// When the address can't be listened on.
-pub async fn serve(
-    address: SocketAddr,
-    health: WatchHealth,
-    registry: SharedRegistry,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
+pub async fn serve(address: SocketAddr, health: WatchHealth, registry: SharedRegistry) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind(address).await?;
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Arc::new(Answers { health, registry }));
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    axum::serve(listener, router).await
 }
 
 async fn livez(State(answers): State<Arc<Answers>>) -> Response {

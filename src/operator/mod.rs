@@ -9,58 +9,49 @@
 pub mod cache;
 pub mod connector;
 pub mod context;
+mod controller;
 pub mod credential_source;
 mod events;
 pub mod health;
 mod http;
+pub mod index;
 pub mod lease;
 pub mod metrics;
+mod slim;
 mod token_keys;
+mod watches;
 
 use std::{
-    collections::HashMap,
-    fmt::Debug,
-    hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use futures::StreamExt;
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::{ConfigMap, Pod, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
-    policy::v1::PodDisruptionBudget,
-};
 use kube::{
-    Api, Client, Config, Resource, ResourceExt,
+    Client, Config, ResourceExt,
     client::ClientBuilder,
-    core::{DeserializeGuard, PartialObjectMeta},
-    runtime::{
-        controller::{self, Action, applier},
-        events::{Recorder, Reporter},
-        reflector::{ObjectRef, Store},
-        watcher,
-    },
+    runtime::events::{Recorder, Reporter},
 };
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use self::{
-    cache::{Cache, Kind, Notice, root_cause, watch as watch_kind},
-    context::{Caches, Context, Settings},
+    context::{Context, Settings},
+    controller::{Work, run_controller},
     health::WatchHealth,
     lease::{Candidate, Fence},
     metrics::Metrics,
+    watches::{Queues, start_watches},
 };
-use crate::api::{CredentialSource, FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, McpConnector};
+use crate::api::FIELD_MANAGER;
 
-type ConnectorRef = ObjectRef<DeserializeGuard<McpConnector>>;
-type SourceRef = ObjectRef<DeserializeGuard<CredentialSource>>;
+/// Time in which what is told of a connector comes to one reconcile: a rollout's steps come in quick succession.
+const CONNECTOR_SETTLE: Duration = Duration::from_millis(100);
+/// The same of a source, whose status follows from all its connectors'.
+const SOURCE_SETTLE: Duration = Duration::from_secs(1);
 
 /// Why the operator can't run.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +114,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
             candidate.release().await;
             Ok(())
         }
-        served = http::serve(address, health.clone(), registry.clone(), shutdown.clone()) => served.map_err(Error::Serve),
+        served = http::serve(address, health.clone(), registry.clone()) => served.map_err(Error::Serve),
         ended = async {
             candidate.acquire().await;
             tokio::select! {
@@ -145,8 +136,9 @@ async fn lead(
 ) -> Error {
     let (connector_queue, connector_requests) = mpsc::unbounded_channel();
     let (source_queue, source_requests) = mpsc::unbounded_channel();
+    let queues = Queues { connectors: connector_queue, sources: source_queue };
     let mut watches = JoinSet::new();
-    let caches = start_watches(&mut watches, &client, &settings, &health, &connector_queue, &source_queue);
+    let caches = start_watches(&mut watches, &client, &settings, &health, &queues);
     let (connectors, sources) = (caches.connectors.store(), caches.sources.store());
     metrics::register_conditions(registry, connectors.clone());
 
@@ -154,7 +146,7 @@ async fn lead(
     let mut tasks = JoinSet::new();
     tasks.spawn(named("token keys", {
         let (client, connectors) = (client.clone(), connectors.clone());
-        async move { token_keys::follow(client, keys_sender, || enqueue_all(&connectors, &connector_queue)).await }
+        async move { token_keys::follow(client, keys_sender, || queues.send_all(&connectors)).await }
     }));
     let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: Some(settings.instance.clone()) };
     let concurrency = settings.concurrency;
@@ -170,21 +162,19 @@ async fn lead(
         metrics,
     });
     tasks.spawn(named("memory", forget_the_dead(Arc::clone(&context))));
-    tasks.spawn(named(
-        "connectors",
-        run_controller(
-            connector::reconcile,
-            Arc::clone(&context),
-            connectors,
-            connector_requests,
-            concurrency,
-            health.clone(),
-        ),
-    ));
-    tasks.spawn(named(
-        "credential sources",
-        run_controller(credential_source::reconcile, context, sources, source_requests, concurrency, health),
-    ));
+    let work = Work { store: connectors, requests: connector_requests, settle: CONNECTOR_SETTLE, concurrency };
+    tasks.spawn(named("connectors", {
+        let (context, health) = (Arc::clone(&context), health.clone());
+        async move {
+            wait_until_ready(&health, &context).await;
+            run_controller(connector::reconcile, context, work).await;
+        }
+    }));
+    let work = Work { store: sources, requests: source_requests, settle: SOURCE_SETTLE, concurrency };
+    tasks.spawn(named("credential sources", async move {
+        wait_until_ready(&health, &context).await;
+        run_controller(credential_source::reconcile, context, work).await;
+    }));
     // None of them ever ends by itself; the first that does takes the process with it.
     tokio::select! {
         Some(ended) = tasks.join_next() => Error::TaskEnded(ended.map_or_else(|error| error.to_string(), str::to_owned)),
@@ -199,193 +189,14 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
     name
 }
 
-fn api<K: Kind>(client: &Client, settings: &Settings) -> Api<K> {
-    match &settings.watch_namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-/// Starts every watch. What is owned is watched by our label; what users write, whole.
-fn start_watches(
-    tasks: &mut JoinSet<&'static str>,
-    client: &Client,
-    settings: &Settings,
-    health: &WatchHealth,
-    connector_queue: &mpsc::UnboundedSender<ConnectorRef>,
-    source_queue: &mpsc::UnboundedSender<SourceRef>,
-) -> Caches {
-    // A source's state follows from its connectors', a connector's acceptance from its source.
-    let connectors: Cache<DeserializeGuard<McpConnector>> = {
-        let (connectors, sources) = (connector_queue.clone(), source_queue.clone());
-        let used: Mutex<HashMap<ConnectorRef, SourceRef>> = Mutex::default();
-        let notify = move |connector: &DeserializeGuard<McpConnector>, is_gone: bool| {
-            let reference = ObjectRef::from_obj(connector);
-            let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
-            let source = if is_gone { None } else { source_of(connector) };
-            let before = match source.clone() {
-                Some(source) => used.insert(reference.clone(), source),
-                None => used.remove(&reference),
-            };
-            // Also the one that it used before: it has lost a user.
-            for source in before.into_iter().filter(|before| Some(before) != source.as_ref()).chain(source.clone()) {
-                send(&sources, source);
-            }
-            send(&connectors, reference);
-        };
-        watch_kind(tasks, health, "McpConnector", api(client, settings), watcher::Config::default(), move |notice| {
-            match notice {
-                Notice::Changed(connector) => notify(connector, false),
-                Notice::Gone(connector) => notify(connector, true),
-                Notice::Listed(all) => all.iter().for_each(|connector| notify(connector, false)),
-            }
-        })
-    };
-    let sources: Cache<DeserializeGuard<CredentialSource>> = {
-        let (queue, own) = (connector_queue.clone(), source_queue.clone());
-        let connectors = connectors.store();
-        let notify = move |source: &DeserializeGuard<CredentialSource>| {
-            let reference = ObjectRef::from_obj(source);
-            for connector in connectors.state_filter(|connector| source_of(connector).as_ref() == Some(&reference)) {
-                send(&queue, ObjectRef::from_obj(connector.as_ref()));
-            }
-            send(&own, reference);
-        };
-        watch_kind(
-            tasks,
-            health,
-            "CredentialSource",
-            api(client, settings),
-            watcher::Config::default(),
-            move |notice| match notice {
-                Notice::Changed(source) | Notice::Gone(source) => notify(source),
-                Notice::Listed(all) => all.iter().for_each(|source| notify(source)),
-            },
-        )
-    };
-    let owned = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}"));
-    let ours =
-        Owned { client, settings, health, config: &owned, queue: connector_queue, connectors: &connectors.store() };
-    Caches {
-        service_accounts: ours.watch::<ServiceAccount>(tasks, "ServiceAccount"),
-        config_maps: ours.watch::<ConfigMap>(tasks, "ConfigMap"),
-        services: ours.watch::<Service>(tasks, "Service"),
-        network_policies: ours.watch::<NetworkPolicy>(tasks, "NetworkPolicy"),
-        pod_disruption_budgets: ours.watch::<PodDisruptionBudget>(tasks, "PodDisruptionBudget"),
-        deployments: ours.watch::<Deployment>(tasks, "Deployment"),
-        replica_sets: ours.watch::<PartialObjectMeta<ReplicaSet>>(tasks, "ReplicaSet"),
-        pods: ours.watch::<Pod>(tasks, "Pod"),
-        connectors,
-        sources,
-    }
-}
-
-struct Owned<'a> {
-    client: &'a Client,
-    settings: &'a Settings,
-    health: &'a WatchHealth,
-    config: &'a watcher::Config,
-    queue: &'a mpsc::UnboundedSender<ConnectorRef>,
-    connectors: &'a Store<DeserializeGuard<McpConnector>>,
-}
-
-impl Owned<'_> {
-    /// Watches a kind by our label. A change, and a deletion above all, goes to the connector that the label names.
-    fn watch<K: Kind>(&self, tasks: &mut JoinSet<&'static str>, kind: &'static str) -> Cache<K> {
-        let (queue, connectors) = (self.queue.clone(), self.connectors.clone());
-        watch_kind(tasks, self.health, kind, api::<K>(self.client, self.settings), self.config.clone(), move |notice| {
-            match notice {
-                Notice::Changed(object) | Notice::Gone(object) => {
-                    if let (Some(name), Some(namespace)) = (object.labels().get(LABEL_CONNECTOR), object.namespace()) {
-                        send(&queue, ObjectRef::new(name).within(&namespace));
-                    }
-                }
-                Notice::Listed(_) => enqueue_all(&connectors, &queue),
-            }
-        })
-    }
-}
-
-fn source_of(connector: &DeserializeGuard<McpConnector>) -> Option<SourceRef> {
-    let name = &connector.0.as_ref().ok()?.spec.credentials.name;
-    Some(ObjectRef::new(name).within(&connector.namespace()?))
-}
-
-fn send<T>(queue: &mpsc::UnboundedSender<T>, item: T) {
-    // The receiver lives as long as its controller; without that the process is ending.
-    drop(queue.send(item));
-}
-
-fn enqueue_all<K>(store: &Store<K>, queue: &mpsc::UnboundedSender<ObjectRef<K>>)
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    for object in store.state() {
-        send(queue, ObjectRef::from_obj(object.as_ref()));
-    }
-}
-
-/// Runs one controller: requests come from the queue, and from its own earlier answers. Its inputs can't fail, so nothing
-/// can make it back off as a whole; what fails is one object, which waits for itself.
-async fn run_controller<K, E, R>(
-    reconcile: impl Fn(Arc<K>, Arc<Context>) -> R + Send + Sync + Clone + 'static,
-    context: Arc<Context>,
-    store: Store<K>,
-    requests: mpsc::UnboundedReceiver<ObjectRef<K>>,
-    concurrency: u16,
-    health: WatchHealth,
-) where
-    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
-    K::DynamicType: Eq + Hash + Clone,
-    E: std::error::Error + Send + Sync + 'static,
-    R: Future<Output = Result<Action, E>> + Send + 'static,
-{
-    // With half of the world still unlisted, what is there would look missing and be written again.
+/// Waits until all is known that a reconcile looks at: with half of the world still unlisted, or without the cluster's
+/// token keys, what is there would look missing and be written again. Keys that can't be read are told in conditions.
+async fn wait_until_ready(health: &WatchHealth, context: &Context) {
     while !health.starting().is_empty() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // What was listed before this was listening is in the store.
-    let known: Vec<ObjectRef<K>> = store.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect();
-    let failures: Arc<Mutex<HashMap<ObjectRef<K>, u32>>> = Arc::default();
-    let succeed = Arc::clone(&failures);
-    let requests = futures::stream::unfold(requests, |mut requests| async {
-        requests.recv().await.map(|request| (request, requests))
-    });
-    let queue = futures::stream::iter(known).chain(requests).map(Ok::<_, std::convert::Infallible>);
-    let run = move |object: Arc<K>, context: Arc<Context>| {
-        let (reference, succeed) = (ObjectRef::from_obj(object.as_ref()), Arc::clone(&succeed));
-        let reconcile = reconcile.clone();
-        Box::pin(async move {
-            let outcome = reconcile(object, context).await;
-            if outcome.is_ok() {
-                succeed.lock().unwrap_or_else(PoisonError::into_inner).remove(&reference);
-            }
-            outcome
-        })
-    };
-    let on_error = move |object: Arc<K>, error: &E, _: Arc<Context>| {
-        let reference = ObjectRef::from_obj(object.as_ref());
-        let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(reference.clone()).or_default();
-        *count = count.saturating_add(1);
-        warn!(object = %reference, failures = *count, %error, cause = %root_cause(error), "reconcile failed; it is tried again");
-        Action::requeue(backoff(*count))
-    };
-    applier(run, on_error, context, store, queue, controller::Config::default().concurrency(concurrency))
-        .for_each(|outcome| async {
-            match outcome {
-                // Gone between the request and its turn, or failed and told already.
-                Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
-                Err(error) => error!(error = %root_cause(&error), "the controller's queue failed"),
-            }
-        })
-        .await;
-}
-
-/// How long an object waits after so many failures in a row: from one second to five minutes, up to a fifth shorter.
-fn backoff(failures: u32) -> Duration {
-    let seconds = 2_u64.saturating_pow(failures.saturating_sub(1).min(16)).min(300);
-    Duration::from_secs(seconds).mul_f64(rand::random_range(0.8..=1.0))
+    let mut keys = context.token_keys.clone();
+    drop(tokio::time::timeout(token_keys::TIMEOUT, keys.wait_for(Option::is_some)).await);
 }
 
 /// What was heard from the pods of connectors that are gone takes no room.

@@ -14,7 +14,8 @@ use crate::server::config::TokenKeys;
 
 const INTERVAL: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(5);
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that one look at the keys may take.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]
 struct Discovery {

@@ -14,7 +14,7 @@ use http_body::Frame;
 use http_body_util::{Either, Full, StreamBody};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
-    Client,
+    Client, ResourceExt,
     client::Body,
     runtime::{Controller, controller::Action},
 };
@@ -86,13 +86,15 @@ async fn watches_of_their_own_come_back_within_a_minute() {
     let client = api_server(Arc::clone(&listed));
     let (mut tasks, health) = (JoinSet::new(), WatchHealth::default());
     let refused = Api::<Secret>::all(client.clone());
-    let refused = watch(&mut tasks, &health, "Secret", refused, watcher::Config::default(), |_| {});
+    let secrets = Watched { kind: "Secret", api: refused, config: watcher::Config::default(), slim: |_| {} };
+    let refused = watch(&mut tasks, &health, secrets, |_| {});
     let told = Arc::new(AtomicUsize::new(0));
     let caches: Vec<Cache<ConfigMap>> = (0..WATCHES)
         .map(|_| {
             let told = Arc::clone(&told);
             let api = Api::<ConfigMap>::all(client.clone());
-            watch(&mut tasks, &health, "ConfigMap", api, watcher::Config::default(), move |notice| {
+            let watched = Watched { kind: "ConfigMap", api, config: watcher::Config::default(), slim: |_| {} };
+            watch(&mut tasks, &health, watched, move |notice| {
                 if matches!(notice, Notice::Listed(_)) {
                     told.fetch_add(1, Ordering::Relaxed);
                 }
@@ -116,8 +118,7 @@ fn config_map(version: &str) -> ConfigMap {
 
 #[test]
 fn a_write_counts_until_the_watch_has_caught_up_with_it() {
-    let mut writer = Writer::<ConfigMap>::new(());
-    let cache = Cache { store: writer.as_reader(), written: Arc::default() };
+    let (cache, mut writer) = Cache::<ConfigMap>::unwatched();
     let seen = |cache: &Cache<ConfigMap>| cache.get("default", "one").and_then(|object| object.resource_version());
     assert_eq!(seen(&cache), None);
 
@@ -129,4 +130,27 @@ fn a_write_counts_until_the_watch_has_caught_up_with_it() {
     assert_eq!(seen(&cache).as_deref(), Some("7"), "somebody wrote after us");
     writer.apply_watcher_event(&watcher::Event::Apply(config_map("6")));
     assert_eq!(seen(&cache).as_deref(), Some("6"), "our write is forgotten once it was caught up with");
+}
+
+#[test]
+fn only_just_what_we_wrote_is_an_echo() {
+    let (cache, _writer) = Cache::<ConfigMap>::unwatched();
+    assert!(!cache.caught_up(&config_map("4")), "nothing was written");
+    cache.record(config_map("5"));
+    assert!(!cache.caught_up(&config_map("4")), "somebody wrote before us");
+    assert!(cache.caught_up(&config_map("5")));
+    assert!(!cache.caught_up(&config_map("5")), "it was forgotten when it was caught up with");
+    cache.record(config_map("6"));
+    assert!(!cache.caught_up(&config_map("7")), "somebody wrote after us");
+    assert!(lock(&cache.written).is_empty());
+}
+
+#[test]
+fn what_is_kept_of_an_answer_is_as_slim_as_what_is_watched() {
+    let (mut cache, _writer) = Cache::<ConfigMap>::unwatched();
+    cache.slim = |object| object.managed_fields_mut().clear();
+    let mut answer = config_map("5");
+    answer.managed_fields_mut().push(Default::default());
+    assert!(cache.record(answer).managed_fields().is_empty());
+    assert!(cache.get("default", "one").unwrap().managed_fields().is_empty());
 }

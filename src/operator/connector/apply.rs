@@ -1,9 +1,11 @@
 //! The apply step: makes the live objects what they should be, by server-side apply with one field manager, and only
 //! where they differ. An object that belongs to somebody else is never touched.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use serde::Serialize;
@@ -19,12 +21,15 @@ use crate::{
     api::{FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, Reason, owned_name},
     operator::{
         cache::{Cache, Kind},
-        context::{API_TIMEOUT, Context},
+        context::{API_TIMEOUT, Caches},
     },
 };
 
 /// Takes over `spec.replicas` when a user unsets them, so that the number stays as it is until an autoscaler sets it.
 const REPLICAS_FIELD_MANAGER: &str = "mcp-connectors-replicas";
+
+/// The version of the key-value store when it is empty, which is older than any object.
+const VERSION_OF_NOTHING: &str = "1";
 
 /// On a suspended Deployment: that its zero replicas are ours and not an autoscaler's.
 const ANNOTATION_SUSPENDED: &str = "mcp-connectors.io/suspended";
@@ -91,17 +96,31 @@ impl Error {
             Self::Api { .. } | Self::Timeout { .. } | Self::Serialize { .. } => Reason::ApplyFailed,
         }
     }
+
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_conflict()))
+    }
 }
 
-/// Makes every owned object what it should be and returns the Deployment as it is afterwards.
+/// What applying came to.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The Deployment as it is afterwards.
+    pub deployment: Arc<Deployment>,
+    /// Whether it was made just now, so that nobody can have looked at it yet.
+    pub is_new: bool,
+}
+
+/// Makes every owned object what it should be.
 ///
 /// # Errors
-/// With the first object that can't be brought into its form. Those before it stay applied.
+/// With the first object, in the order of [`Resources`], that can't be brought into its form. Others may be applied.
 pub async fn apply(
-    context: &Context,
+    client: &Client,
+    caches: &Caches,
     connector: &ValidatedConnector,
     resources: &Resources,
-) -> Result<Deployment, Error> {
+) -> Result<Applied, Error> {
     // Taken apart without `..`: a new kind can't be built and then forgotten here.
     let Resources {
         service_account,
@@ -112,57 +131,117 @@ pub async fn apply(
         deployment,
         config_digest: _,
     } = resources;
-    let step = Step { context, connector };
-    let caches = &context.caches;
-    step.apply("ServiceAccount", &caches.service_accounts, service_account).await?;
-    step.apply("ConfigMap", &caches.config_maps, config_map).await?;
-    // Before the pods, so that none runs without it.
-    step.apply("NetworkPolicy", &caches.network_policies, network_policy).await?;
-    step.apply("Service", &caches.services, service).await?;
-    match pod_disruption_budget {
-        Some(budget) => {
-            step.apply("PodDisruptionBudget", &caches.pod_disruption_budgets, budget).await?;
+    let step = Step { client, connector };
+    let budget = async {
+        match pod_disruption_budget {
+            Some(budget) => step.apply("PodDisruptionBudget", &caches.pod_disruption_budgets, budget).await.map(|_| ()),
+            None => step.remove("PodDisruptionBudget", &caches.pod_disruption_budgets).await,
         }
-        None => step.remove("PodDisruptionBudget", &caches.pod_disruption_budgets).await?,
-    }
-    step.apply_deployment(deployment).await
+    };
+    // None of these needs another. All are waited for, so that the error which is told is always the same one.
+    let (account, configuration, policy, service, budget) = futures::join!(
+        step.apply("ServiceAccount", &caches.service_accounts, service_account),
+        step.apply("ConfigMap", &caches.config_maps, config_map),
+        step.apply("NetworkPolicy", &caches.network_policies, network_policy),
+        step.apply("Service", &caches.services, service),
+        budget,
+    );
+    (account?, configuration?, policy?, service?, budget?);
+    // Last, so that no pod starts on an old configuration or runs without its NetworkPolicy.
+    let is_new = caches.deployments.get(&connector.namespace, &deployment.name_any()).is_none();
+    Ok(Applied { deployment: step.apply_deployment(&caches.deployments, deployment).await?, is_new })
+}
+
+/// What came of creating an object.
+enum Created<K> {
+    /// It was not there, and is now.
+    Now(K),
+    /// It was there already, and is untouched. With the API server's refusal.
+    Exists(Error),
 }
 
 struct Step<'a> {
-    context: &'a Context,
+    client: &'a Client,
     connector: &'a ValidatedConnector,
 }
 
 impl Step<'_> {
-    async fn apply<K: Kind + Serialize>(&self, kind: &'static str, cache: &Cache<K>, desired: &K) -> Result<K, Error> {
+    fn api<K: Kind>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.connector.namespace)
+    }
+
+    async fn apply<K: Kind + Serialize>(
+        &self,
+        kind: &'static str,
+        cache: &Cache<K>,
+        desired: &K,
+    ) -> Result<Arc<K>, Error> {
         let name = desired.name_any();
         let serialize = |source| Error::Serialize { kind, name: name.clone(), source };
-        let live = self.live(kind, cache, &name).await?;
         let mut wanted = serde_json::to_value(desired).map_err(serialize)?;
         let digest = difference::digest(&wanted);
-        if let Some(live) = &live {
-            self.check_owner(kind, live)?;
-            let found = serde_json::to_value(live).map_err(serialize)?;
-            if difference::applied_digest(live.meta()) == Some(&digest) && difference::is_covered(&wanted, &found) {
-                return Ok(live.clone());
+        let live = match cache.get(&self.connector.namespace, &name) {
+            Some(live) => live,
+            None => {
+                let mut new = wanted.clone();
+                annotate(&mut new, ANNOTATION_APPLIED_DIGEST, &digest);
+                match self.create(kind, &name, new).await? {
+                    Created::Now(created) => {
+                        self.tell(kind, true);
+                        return Ok(cache.record(created));
+                    }
+                    // One that isn't watched may exist all the same, without our labels.
+                    Created::Exists(conflict) => {
+                        let live = self.call("get", kind, &name, self.api::<K>().get_opt(&name)).await?;
+                        Arc::new(live.ok_or(conflict)?)
+                    }
+                }
             }
+        };
+        self.check_owner(kind, live.as_ref())?;
+        let found = serde_json::to_value(live.as_ref()).map_err(serialize)?;
+        if difference::applied_digest(live.meta()) == Some(&digest) && difference::is_covered(&wanted, &found) {
+            return Ok(live);
         }
         annotate(&mut wanted, ANNOTATION_APPLIED_DIGEST, &digest);
-        let api = Api::<K>::namespaced(self.context.client.clone(), &self.connector.namespace);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let api = self.api::<K>();
         let applied = self.call("apply", kind, &name, api.patch(&name, &parameters, &Patch::Apply(&wanted))).await?;
+        self.tell(kind, false);
+        Ok(cache.record(applied))
+    }
+
+    /// Applies an object that nobody has: with a version that no object has, the API server refuses to apply it to one
+    /// that is there. Creating it by POST would do the same, but make the fields those of another kind of manager, which
+    /// no later apply could remove.
+    async fn create<K: Kind>(&self, kind: &'static str, name: &str, mut new: Value) -> Result<Created<K>, Error> {
+        if let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("resourceVersion".to_owned(), json!(VERSION_OF_NOTHING));
+        }
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let api = self.api::<K>();
+        match self.call("create", kind, name, api.patch(name, &parameters, &Patch::Apply(&new))).await {
+            Ok(created) => Ok(Created::Now(created)),
+            Err(error) if error.is_conflict() => Ok(Created::Exists(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tell(&self, kind: &'static str, created: bool) {
         info!(
             namespace = %self.connector.namespace,
             connector = %self.connector.name,
             kind,
-            created = live.is_none(),
+            created,
             "object applied"
         );
-        cache.record(applied.clone());
-        Ok(applied)
     }
 
-    async fn apply_deployment(&self, desired: &Deployment) -> Result<Deployment, Error> {
+    async fn apply_deployment(
+        &self,
+        cache: &Cache<Deployment>,
+        desired: &Deployment,
+    ) -> Result<Arc<Deployment>, Error> {
         const KIND: &str = "Deployment";
         let mut desired = desired.clone();
         if self.connector.suspended {
@@ -170,12 +249,11 @@ impl Step<'_> {
         }
         let wants_replicas = desired.spec.as_ref().is_some_and(|spec| spec.replicas.is_some());
         let name = desired.name_any();
-        let cache = &self.context.caches.deployments;
         if !wants_replicas
-            && let Some(live) = self.live(KIND, cache, &name).await?
-            && self.check_owner(KIND, &live).is_ok()
+            && let Some(live) = cache.get(&self.connector.namespace, &name)
+            && self.check_owner(KIND, live.as_ref()).is_ok()
         {
-            let api = Api::<Deployment>::namespaced(self.context.client.clone(), &self.connector.namespace);
+            let api = self.api::<Deployment>();
             if live.annotations().contains_key(ANNOTATION_SUSPENDED) {
                 // Coming back: an autoscaler leaves a Deployment with zero replicas alone.
                 self.hand_over_replicas(&api, &name, 1).await?;
@@ -211,7 +289,7 @@ impl Step<'_> {
             preconditions: Some(Preconditions { uid: live.uid(), resource_version: live.resource_version() }),
             ..DeleteParams::default()
         };
-        let api = Api::<K>::namespaced(self.context.client.clone(), &self.connector.namespace);
+        let api = self.api::<K>();
         match self.call("delete", kind, &name, api.delete(&name, &parameters)).await {
             // Gone already, or changed since: the watch tells, and this runs again.
             Err(Error::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.is_not_found() || status.is_conflict()) => {
@@ -219,15 +297,6 @@ impl Step<'_> {
             }
             other => other.map(|_| ()),
         }
-    }
-
-    /// The object as it is. One that isn't watched may exist all the same, without our labels.
-    async fn live<K: Kind>(&self, kind: &'static str, cache: &Cache<K>, name: &str) -> Result<Option<K>, Error> {
-        if let Some(object) = cache.get(&self.connector.namespace, name) {
-            return Ok(Some(object.as_ref().clone()));
-        }
-        let api = Api::<K>::namespaced(self.context.client.clone(), &self.connector.namespace);
-        self.call("get", kind, name, api.get_opt(name)).await
     }
 
     fn check_owner<K: Resource<DynamicType = ()>>(&self, kind: &'static str, live: &K) -> Result<(), Error> {
@@ -296,3 +365,6 @@ fn annotate(object: &mut Value, key: &str, value: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What was there is looked at again after this time.
-const FOUND_FOR: Duration = Duration::from_mins(5);
+pub const FOUND_FOR: Duration = Duration::from_mins(5);
 /// What was missing is looked at again after this time.
 const MISSING_FOR: Duration = Duration::from_secs(15);
 
@@ -134,12 +134,13 @@ async fn fetch<K: Kind>(
     name: &str,
 ) -> Result<Option<Arc<K>>, Error> {
     let key = (namespace.to_owned(), name.to_owned());
+    let counts = |(at, object): &(Instant, Option<Arc<K>>)| {
+        at.elapsed() < if object.is_some() { FOUND_FOR } else { MISSING_FOR }
+    };
+    if let Some(entry) =
+        remembered.lock().unwrap_or_else(PoisonError::into_inner).get(&key).filter(|entry| counts(entry))
     {
-        let mut entries = remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|_, (at, object)| at.elapsed() < if object.is_some() { FOUND_FOR } else { MISSING_FOR });
-        if let Some((_, object)) = entries.get(&key) {
-            return Ok(object.clone());
-        }
+        return Ok(entry.1.clone());
     }
     let api = Api::<K>::namespaced(client.clone(), namespace);
     let object = tokio::time::timeout(API_TIMEOUT, api.get_opt(name))
@@ -152,7 +153,10 @@ async fn fetch<K: Kind>(
             source: Box::new(source),
         })?
         .map(Arc::new);
-    remembered.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (Instant::now(), object.clone()));
+    let mut entries = remembered.lock().unwrap_or_else(PoisonError::into_inner);
+    // Where something is added, room is made.
+    entries.retain(|_, entry| counts(entry));
+    entries.insert(key, (Instant::now(), object.clone()));
     Ok(object)
 }
 

@@ -8,7 +8,7 @@ mod difference;
 pub mod observe;
 pub mod status;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 pub mod validate;
 
 use std::{sync::Arc, time::Duration};
@@ -89,20 +89,44 @@ async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<
         return Ok(Action::await_change());
     }
     let namespace = connector.namespace().unwrap_or_default();
-    let computed = match Box::pin(converge(connector, &namespace, context)).await? {
-        Ok(computed) => computed,
+    let interval = context.settings.poll_interval;
+    let (computed, next_look) = match Box::pin(converge(connector, &namespace, context)).await? {
+        // In a moment there is more to say, and the first word needn't be taken back.
+        Ok(seen) if seen.is_new && connector.status.is_none() => {
+            return Ok(Action::requeue(LOOK_AGAIN.min(interval)));
+        }
+        Ok(seen) => {
+            let next_look = next_look(seen.has_ready_pods, seen.computed.is_moving, interval);
+            (seen.computed, next_look)
+        }
         Err(problem) => {
             let platform = connector.spec.platform.declaration().map(platforms::Declaration::name);
-            compute_not_accepted(&connector.status.clone().unwrap_or_default(), platform, &problem)
+            let current = connector.status.clone().unwrap_or_default();
+            let next_look = next_look(true, !problem.lasting, interval);
+            (compute_not_accepted(&current, platform, &problem), next_look)
         }
     };
-    let is_moving = computed.is_moving;
     write_status(connector, computed, context).await?;
-    Ok(Action::requeue(jittered(if is_moving {
-        LOOK_AGAIN.min(context.settings.poll_interval)
-    } else {
-        context.settings.poll_interval
-    })))
+    Ok(Action::requeue(jittered(next_look)))
+}
+
+/// When a connector is looked at again, if no watch tells something before. Pods have to be asked; while none is there to
+/// be asked, everything that could change is watched, but for what the references remember.
+fn next_look(has_ready_pods: bool, is_moving: bool, interval: Duration) -> Duration {
+    match (has_ready_pods, is_moving) {
+        (false, _) => dereference::FOUND_FOR.max(interval),
+        (true, true) => LOOK_AGAIN.min(interval),
+        (true, false) => interval,
+    }
+}
+
+/// A connector that was applied and looked at.
+struct Converged {
+    computed: Computed,
+    /// Whether its Deployment was made just now.
+    is_new: bool,
+    /// Whether a pod was there to be asked.
+    has_ready_pods: bool,
 }
 
 /// dereference → validate → build → apply → observe.
@@ -110,7 +134,7 @@ async fn converge(
     connector: &McpConnector,
     namespace: &str,
     context: &Context,
-) -> Result<Result<Computed, NotAccepted>, Error> {
+) -> Result<Result<Converged, NotAccepted>, Error> {
     let found = dereference::dereference(context, connector, namespace).await.map_err(Error::Dereference)?;
     let validated = match validate::validate(connector, &found, &context.settings) {
         Ok(validated) => validated,
@@ -120,25 +144,27 @@ async fn converge(
         }
     };
     let resources = build::build(&validated, &context.settings).map_err(Error::Build)?;
-    let deployment = match Box::pin(apply::apply(context, &validated, &resources)).await {
-        Ok(deployment) => deployment,
-        Err(error @ apply::Error::NameTaken { .. }) => {
-            return Ok(Err(NotAccepted { reason: error.reason(), message: error.to_string(), lasting: true }));
-        }
-        // The namespace is going, and the connector with it.
-        Err(apply::Error::Api { source, .. }) if is_terminating(&source) => {
-            let message = "The namespace is being deleted.".to_owned();
-            return Ok(Err(NotAccepted { reason: Reason::ApplyFailed, message, lasting: true }));
-        }
-        Err(error) => return Err(Error::Apply(error)),
-    };
+    let apply::Applied { deployment, is_new } =
+        match Box::pin(apply::apply(&context.client, &context.caches, &validated, &resources)).await {
+            Ok(applied) => applied,
+            Err(error @ apply::Error::NameTaken { .. }) => {
+                return Ok(Err(NotAccepted { reason: error.reason(), message: error.to_string(), lasting: true }));
+            }
+            // The namespace is going, and the connector with it.
+            Err(apply::Error::Api { source, .. }) if is_terminating(&source) => {
+                let message = "The namespace is being deleted.".to_owned();
+                return Ok(Err(NotAccepted { reason: Reason::ApplyFailed, message, lasting: true }));
+            }
+            Err(error) => return Err(Error::Apply(error)),
+        };
     let observation = observe::observe(context, &validated, &deployment).await;
-    Ok(Ok(compute(Seen {
+    let computed = compute(Seen {
         connector: &validated,
         config_digest: &resources.config_digest,
         deployment: &deployment,
         observation: &observation,
-    })))
+    });
+    Ok(Ok(Converged { computed, is_new, has_ready_pods: observation.has_ready_pods() }))
 }
 
 fn is_terminating(error: &kube::Error) -> bool {
@@ -243,3 +269,6 @@ async fn patch_status<K: Kind>(
 fn jittered(time: Duration) -> Duration {
     time.mul_f64(rand::random_range(0.8..=1.0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use tracing::debug;
 
 use super::validate::ValidatedConnector;
 use crate::{
-    api::{ADMIN_PORT, LABEL_CONNECTOR, endpoint_url},
+    api::{ADMIN_PORT, endpoint_url},
     operator::context::Context,
     server::status::{MAX_STATUS_BYTES, ReplicaStatus},
 };
@@ -56,6 +56,13 @@ pub struct Observation {
     pub replicas: Vec<Replica>,
     /// How the handshake through the Service went; none where nothing could answer it.
     pub handshake: Option<Handshake>,
+}
+
+impl Observation {
+    /// Whether a pod was there to be asked. Otherwise everything that was looked at is watched.
+    pub fn has_ready_pods(&self) -> bool {
+        !self.replicas.is_empty()
+    }
 }
 
 /// A ready pod.
@@ -166,27 +173,17 @@ fn pods_of(context: &Context, connector: &ValidatedConnector, deployment: &Deplo
     let in_deployment = |set: &PartialObjectMeta<ReplicaSet>| {
         set.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == deployment_uid)
     };
-    let mut pods: Vec<Arc<Pod>> = context
-        .caches
-        .pods
-        .store()
-        .state_filter(|pod| {
-            pod.metadata.namespace.as_deref() == Some(&connector.namespace)
-                && pod.labels().get(LABEL_CONNECTOR).is_some_and(|name| *name == connector.name)
-                && pod.metadata.deletion_timestamp.is_none()
-        })
-        .into_iter()
-        .filter(|pod| {
-            pod.owner_references().iter().filter(|owner| owner.controller == Some(true)).any(|owner| {
-                context
-                    .caches
+    let caches = &context.caches;
+    let mut pods = caches.pods_by_connector.members(&caches.pods, &connector.namespace, &connector.name);
+    pods.retain(|pod| {
+        pod.metadata.deletion_timestamp.is_none()
+            && pod.owner_references().iter().filter(|owner| owner.controller == Some(true)).any(|owner| {
+                caches
                     .replica_sets
                     .get(&connector.namespace, &owner.name)
                     .is_some_and(|set| set.uid().as_deref() == Some(&owner.uid) && in_deployment(&set))
             })
-        })
-        .collect();
-    pods.sort_by_key(|pod| pod.name_any());
+    });
     pods
 }
 

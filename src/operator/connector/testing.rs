@@ -1,16 +1,37 @@
 //! What the tests of the steps share: a connector and what it points to, made from YAML as a person would write it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use kube::{
+    Client,
+    client::Body,
+    core::DeserializeGuard,
+    runtime::events::{Recorder, Reporter},
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{
-    dereference::Dereferenced,
+    dereference::{Dereferenced, ReferenceCache},
     validate::{Rejection, ValidatedConnector, validate},
 };
 use crate::{
     api::{CredentialSource, McpConnector},
-    operator::context::Settings,
+    operator::{
+        cache::Cache,
+        context::{Caches, Context, Settings},
+        index::Index,
+        metrics::Metrics,
+    },
     server::config::TokenKeys,
 };
 
@@ -78,4 +99,111 @@ pub fn validated(spec: &str) -> ValidatedConnector {
 
 pub fn check(spec: &str, found: &Dereferenced) -> Result<ValidatedConnector, Rejection> {
     validate(&connector(spec), found, &settings())
+}
+
+/// Caches in which nothing is, and that no watch fills.
+pub fn caches() -> Caches {
+    Caches {
+        connectors: Cache::unwatched().0,
+        users: Index::new(|_| None),
+        sources: Cache::unwatched().0,
+        service_accounts: Cache::unwatched().0,
+        config_maps: Cache::unwatched().0,
+        services: Cache::unwatched().0,
+        network_policies: Cache::unwatched().0,
+        pod_disruption_budgets: Cache::unwatched().0,
+        deployments: Cache::unwatched().0,
+        replica_sets: Cache::unwatched().0,
+        pods: Cache::unwatched().0,
+        pods_by_connector: Index::new(|_| None),
+    }
+}
+
+/// An API server that keeps objects and does what the real one does with the two things that are relied on: a version that
+/// isn't the object's is a conflict, and an object that isn't there is made by applying it. It holds the objects by their
+/// paths, and the requests that were made: method, kind of object, and whether only to create.
+#[derive(Clone, Default)]
+pub struct ApiServer(Arc<Mutex<(HashMap<String, Value>, Vec<String>)>>);
+
+impl ApiServer {
+    pub fn client(&self) -> Client {
+        let server = self.clone();
+        let answer = move |request: Request<Body>| {
+            let server = server.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+                let (status, answer) = server.answer(parts.method.as_str(), parts.uri.path(), body);
+                let answer = Full::new(bytes::Bytes::from(answer.to_string()));
+                Ok::<_, Infallible>(Response::builder().status(status).body(answer).unwrap())
+            }
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    fn answer(&self, method: &str, path: &str, mut body: Value) -> (u16, Value) {
+        let (objects, requests) = &mut *self.0.lock().unwrap();
+        let (collection, last) = path.rsplit_once('/').unwrap();
+        let what = match last {
+            "status" => format!("{}/status", collection.rsplit('/').nth(1).unwrap()),
+            _ => collection.rsplit('/').next().unwrap().to_owned(),
+        };
+        let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_owned);
+        requests.push(format!("{method} {what}{}", if version.is_some() { " new" } else { "" }));
+        let failure = |code: u16, reason: &str| {
+            (code, json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason}))
+        };
+        if let Some(path) = path.strip_suffix("/status") {
+            let Some(object) = objects.get_mut(path) else { return failure(404, "NotFound") };
+            object["status"] = body["status"].take();
+            return (200, object.clone());
+        }
+        let there = objects.get(path).cloned();
+        match (method, there) {
+            ("GET", Some(object)) => (200, object),
+            ("GET", None) => failure(404, "NotFound"),
+            ("PATCH", Some(object))
+                if version.is_some()
+                    && object.pointer("/metadata/resourceVersion") != body.pointer("/metadata/resourceVersion") =>
+            {
+                failure(409, "Conflict")
+            }
+            ("PATCH", _) => {
+                body["metadata"]["resourceVersion"] = json!("7");
+                objects.insert(path.to_owned(), body.clone());
+                (200, body)
+            }
+            _ => failure(405, "MethodNotAllowed"),
+        }
+    }
+
+    pub fn put(&self, path: &str, object: Value) {
+        self.0.lock().unwrap().0.insert(path.to_owned(), object);
+    }
+
+    pub fn object(&self, path: &str) -> Value {
+        self.0.lock().unwrap().0[path].clone()
+    }
+
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().1)
+    }
+}
+
+/// A context with these caches, in front of this API server.
+pub fn context(server: &ApiServer, caches: Caches) -> Arc<Context> {
+    let (client, keys) = (server.client(), found().token_keys);
+    let reporter = Reporter { controller: "test".into(), instance: None };
+    Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        client,
+        settings: settings(),
+        caches,
+        references: ReferenceCache::default(),
+        token_keys: watch::channel(keys).1,
+        pods_http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        memory: Mutex::default(),
+        metrics: Metrics::default(),
+    })
 }

@@ -64,16 +64,12 @@ pub async fn reconcile(
 
 async fn reconcile_valid(source: &CredentialSource, context: &Context) -> Result<(), Error> {
     let (namespace, name) = (source.namespace().unwrap_or_default(), source.name_any());
-    let mut users: Vec<Arc<DeserializeGuard<McpConnector>>> =
-        context.caches.connectors.store().state_filter(|connector| {
-            connector.0.as_ref().is_ok_and(|connector| {
-                connector.metadata.namespace.as_deref() == Some(&namespace)
-                    && connector.metadata.deletion_timestamp.is_none()
-                    && connector.spec.credentials.name == name
-            })
-        });
-    users.sort_by_key(|connector| connector.name_any());
-    let users: Vec<&McpConnector> = users.iter().filter_map(|connector| connector.0.as_ref().ok()).collect();
+    let users = context.caches.users.members(&context.caches.connectors, &namespace, &name);
+    let users: Vec<&McpConnector> = users
+        .iter()
+        .filter_map(|connector| connector.0.as_ref().ok())
+        .filter(|connector| connector.metadata.deletion_timestamp.is_none())
+        .collect();
 
     let current = source.status.clone().unwrap_or_default();
     let findings = compute(&users);
@@ -120,8 +116,15 @@ fn use_of(connector: &McpConnector) -> ConnectorUse {
     }
 }
 
+/// Whether nothing of it runs, as somebody wants it: then there is nothing to wait for.
+fn is_paused(connector: &McpConnector) -> bool {
+    let replicas = connector.spec.workload.as_ref().and_then(|workload| workload.replicas);
+    connector.spec.suspend == Some(true) || replicas == Some(0)
+}
+
 fn compute(users: &[&McpConnector]) -> Vec<Finding> {
     let type_ = ConditionType::Ready;
+    let users: Vec<&McpConnector> = users.iter().copied().filter(|connector| !is_paused(connector)).collect();
     if users.is_empty() {
         // Not a fault: in a sync wave the source comes before the connectors.
         let message = "No connector of this namespace uses this source.";
@@ -132,7 +135,7 @@ fn compute(users: &[&McpConnector]) -> Vec<Finding> {
         condition::find(conditions, type_).map(|condition| (condition.status.clone(), condition.message.clone()))
     };
     let (mut waiting, mut good) = (Vec::new(), 0_usize);
-    for connector in users {
+    for connector in &users {
         let states =
             [ConditionType::CredentialsLoaded, ConditionType::CredentialsAccepted].map(|type_| state(connector, type_));
         if let Some((_, message)) = states.iter().flatten().find(|(status, _)| status == "False") {
@@ -195,6 +198,14 @@ mod tests {
         let findings = compute(&[&good, &bad]);
         assert_eq!(findings[0].status, Some(false));
         assert_eq!(findings[0].message, "McpConnector bad: about CredentialsLoaded");
+    }
+
+    #[test]
+    fn a_user_that_is_suspended_is_not_waited_for() {
+        let (good, mut paused) = (connector("good", "True", "True"), connector("paused", "Unknown", "Unknown"));
+        paused.spec.suspend = Some(true);
+        assert_eq!(compute(&[&good, &paused])[0].status, Some(true));
+        assert_eq!(compute(&[&paused])[0].reason, "NotUsed");
     }
 
     #[test]

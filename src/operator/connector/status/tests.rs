@@ -3,14 +3,21 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     credentials::CredentialsState,
-    operator::connector::testing::{MINIMAL, validated},
+    operator::{
+        connector::testing::{MINIMAL, validated},
+        slim,
+    },
     platforms::CredentialVerdict,
 };
 
 const DIGEST: &str = "0123456789abcdef";
 
+/// As the cache keeps it: whatever a status is made from has to survive that.
 pub(super) fn deployment(yaml: &str) -> Deployment {
-    serde_saphyr::from_str(&format!("{{metadata: {{name: mcp-tresor, generation: 2}}, {yaml}}}")).unwrap()
+    let text = format!("{{metadata: {{name: mcp-tresor, generation: 2}}, {yaml}}}");
+    let mut deployment = serde_saphyr::from_str(&text).unwrap();
+    slim::deployment(&mut deployment);
+    deployment
 }
 
 pub(super) fn running(replicas: i32) -> Deployment {
@@ -25,8 +32,11 @@ pub(super) fn starting() -> Deployment {
     deployment("spec: {replicas: 1, selector: {}, template: {}}, status: {observedGeneration: 2, replicas: 1}")
 }
 
+/// As the cache keeps it.
 pub(super) fn pod(yaml: &str) -> Arc<Pod> {
-    Arc::new(serde_saphyr::from_str(&format!("{{metadata: {{name: p}}, status: {yaml}}}")).unwrap())
+    let mut pod = serde_saphyr::from_str(&format!("{{metadata: {{name: p}}, status: {yaml}}}")).unwrap();
+    slim::pod(&mut pod);
+    Arc::new(pod)
 }
 
 pub(super) fn probe() -> ProbeReport {

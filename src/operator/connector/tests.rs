@@ -1,0 +1,57 @@
+//! The controller as a whole: what is written when.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::runtime::{reflector::store::Writer, watcher::Event};
+
+use super::*;
+use crate::operator::{
+    cache::Cache,
+    connector::testing::{ApiServer, MINIMAL, caches, connector, context, found},
+    context::Caches,
+};
+
+const CONNECTOR: &str = "/apis/mcp-connectors.io/v1alpha1/namespaces/team/mcpconnectors/tresor";
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/team/deployments/mcp-tresor";
+
+/// Caches with a connector, its source, and a Deployment that the test fills.
+fn world() -> (Arc<DeserializeGuard<McpConnector>>, Caches, Writer<Deployment>) {
+    let connector = DeserializeGuard(Ok(connector(MINIMAL)));
+    let (connectors, mut writer) = Cache::unwatched();
+    writer.apply_watcher_event(&Event::Apply(connector.clone()));
+    let (sources, mut writer) = Cache::unwatched();
+    let source = found().source.unwrap().as_ref().clone();
+    writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(source))));
+    let (deployments, writer) = Cache::unwatched();
+    (Arc::new(connector), Caches { connectors, sources, deployments, ..caches() }, writer)
+}
+
+#[tokio::test]
+async fn the_first_word_is_said_once_there_is_more_to_say_than_that_it_was_made() {
+    let (connector, caches, mut writer) = world();
+    let server = ApiServer::default();
+    server.put(CONNECTOR, serde_json::to_value(connector.0.as_ref().unwrap()).unwrap());
+    let context = context(&server, caches);
+    let action = reconcile(Arc::clone(&connector), Arc::clone(&context)).await.unwrap();
+    assert_eq!(action, Action::requeue(LOOK_AGAIN));
+    let requests = server.requests();
+    assert!(requests.contains(&"PATCH deployments new".to_owned()), "{requests:?}");
+    assert!(!requests.iter().any(|request| request.contains("status")), "{requests:?}");
+
+    let mut seen: Deployment = serde_json::from_value(server.object(DEPLOYMENT)).unwrap();
+    seen.status = Some(serde_json::from_value(json!({"observedGeneration": 1, "replicas": 1})).unwrap());
+    seen.metadata.resource_version = Some("8".into());
+    writer.apply_watcher_event(&Event::Apply(seen));
+    let action = reconcile(connector, context).await.unwrap();
+    let requests = server.requests();
+    assert_eq!(requests.iter().filter(|request| request.ends_with("status")).count(), 1, "{requests:?}");
+    assert_ne!(action, Action::requeue(LOOK_AGAIN), "no pod is there to be asked: a watch will tell");
+}
+
+#[test]
+fn who_can_be_asked_is_asked_again() {
+    let interval = Duration::from_secs(15);
+    assert_eq!(next_look(true, true, interval), LOOK_AGAIN);
+    assert_eq!(next_look(true, false, interval), interval);
+    assert_eq!(next_look(false, true, interval), dereference::FOUND_FOR, "a watch tells of a pod that gets ready");
+    assert_eq!(next_look(true, true, Duration::from_secs(1)), Duration::from_secs(1));
+}
