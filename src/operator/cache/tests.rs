@@ -12,7 +12,10 @@ use futures::stream;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{Either, Full, StreamBody};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
+};
 use kube::{
     Client, ResourceExt,
     client::Body,
@@ -150,7 +153,7 @@ fn what_is_kept_of_an_answer_is_as_slim_as_what_is_watched() {
     let (mut cache, _writer) = Cache::<ConfigMap>::unwatched();
     cache.slim = |object| object.managed_fields_mut().clear();
     let mut answer = config_map("5");
-    answer.managed_fields_mut().push(Default::default());
+    answer.managed_fields_mut().push(ManagedFieldsEntry::default());
     assert!(cache.record(answer).managed_fields().is_empty());
     assert!(cache.get("default", "one").unwrap().managed_fields().is_empty());
 }

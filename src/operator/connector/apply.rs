@@ -146,7 +146,11 @@ pub async fn apply(
         step.apply("Service", &caches.services, service),
         budget,
     );
-    (account?, configuration?, policy?, service?, budget?);
+    account?;
+    configuration?;
+    policy?;
+    service?;
+    budget?;
     // Last, so that no pod starts on an old configuration or runs without its NetworkPolicy.
     let is_new = caches.deployments.get(&connector.namespace, &deployment.name_any()).is_none();
     Ok(Applied { deployment: step.apply_deployment(&caches.deployments, deployment).await?, is_new })
@@ -180,21 +184,20 @@ impl Step<'_> {
         let serialize = |source| Error::Serialize { kind, name: name.clone(), source };
         let mut wanted = serde_json::to_value(desired).map_err(serialize)?;
         let digest = difference::digest(&wanted);
-        let live = match cache.get(&self.connector.namespace, &name) {
-            Some(live) => live,
-            None => {
-                let mut new = wanted.clone();
-                annotate(&mut new, ANNOTATION_APPLIED_DIGEST, &digest);
-                match self.create(kind, &name, new).await? {
-                    Created::Now(created) => {
-                        self.tell(kind, true);
-                        return Ok(cache.record(created));
-                    }
-                    // One that isn't watched may exist all the same, without our labels.
-                    Created::Exists(conflict) => {
-                        let live = self.call("get", kind, &name, self.api::<K>().get_opt(&name)).await?;
-                        Arc::new(live.ok_or(conflict)?)
-                    }
+        let live = if let Some(live) = cache.get(&self.connector.namespace, &name) {
+            live
+        } else {
+            let mut new = wanted.clone();
+            annotate(&mut new, ANNOTATION_APPLIED_DIGEST, &digest);
+            match self.create(kind, &name, new).await? {
+                Created::Now(created) => {
+                    self.tell(kind, true);
+                    return Ok(cache.record(created));
+                }
+                // One that isn't watched may exist all the same, without our labels.
+                Created::Exists(conflict) => {
+                    let live = self.call("get", kind, &name, self.api::<K>().get_opt(&name)).await?;
+                    Arc::new(live.ok_or(conflict)?)
                 }
             }
         };

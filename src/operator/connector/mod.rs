@@ -8,7 +8,7 @@ mod difference;
 pub mod observe;
 pub mod status;
 #[cfg(test)]
-pub mod testing;
+pub(super) mod testing;
 pub mod validate;
 
 use std::{sync::Arc, time::Duration};

@@ -14,7 +14,6 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::{
     Client,
     client::Body,
-    core::DeserializeGuard,
     runtime::events::{Recorder, Reporter},
 };
 use serde_json::{Value, json};
@@ -123,7 +122,9 @@ pub fn caches() -> Caches {
 /// isn't the object's is a conflict, and an object that isn't there is made by applying it. It holds the objects by their
 /// paths, and the requests that were made: method, kind of object, and whether only to create.
 #[derive(Clone, Default)]
-pub struct ApiServer(Arc<Mutex<(HashMap<String, Value>, Vec<String>)>>);
+pub struct ApiServer(Arc<Mutex<Held>>);
+
+type Held = (HashMap<String, Value>, Vec<String>);
 
 impl ApiServer {
     pub fn client(&self) -> Client {
