@@ -55,6 +55,8 @@ pub struct Settings {
     pub token_file: std::path::PathBuf,
     /// Reconciles at a time, of each kind.
     pub concurrency: u16,
+    /// Collector of the traces of connectors that name none of their own.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Everything that is watched.

@@ -31,6 +31,7 @@ pub fn settings() -> Settings {
         address: ([127, 0, 0, 1], 0).into(),
         token_file: PathBuf::from("token"),
         concurrency: 1,
+        otlp_endpoint: None,
     }
 }
 

@@ -46,6 +46,7 @@ fn probe() -> ProbeReport {
 
 fn replica() -> ReplicaStatus {
     ReplicaStatus {
+        details: crate::server::status::ReplicaDetails::default(),
         connector_uid: "11111111-2222-3333-4444-555555555555".into(),
         config_digest: DIGEST.into(),
         version: "0.1.0".into(),
