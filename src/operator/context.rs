@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     cache::Cache,
-    connector::{dereference::ReferenceCache, observe::Memory},
+    connector::{dereference::ReferenceCache, mutations::Published, observe::Memory},
     metrics::Metrics,
 };
 use crate::{
@@ -99,6 +99,8 @@ pub struct Context {
     pub pods_http: reqwest::Client,
     /// What the pods said last, by the connector's uid.
     pub memory: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
+    /// Which calls that changed something are published already.
+    pub mutations: Published,
     /// Publishes Kubernetes Events.
     pub recorder: Recorder,
     /// Counts.

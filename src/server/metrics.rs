@@ -24,6 +24,7 @@ use super::audit::Audit;
 use crate::{
     api::Reason,
     credentials::CredentialsState,
+    platforms::Platform,
     telemetry::{ExportCounts, process::ProcessFigures},
 };
 
@@ -262,10 +263,16 @@ impl Metrics {
         Self { registry, ..metrics }
     }
 
-    /// Also shows what the sinks of audit records lost, and how the export of traces goes.
+    /// Also shows when the platform's credentials end, what the sinks of audit records lost, and how the export of traces
+    /// goes.
     #[must_use]
-    pub fn telling_of(mut self, audit: Arc<Audit>, exports: Option<Arc<ExportCounts>>) -> Self {
-        self.registry.register_collector(Box::new(Telling { audit, exports }));
+    pub fn asking(
+        mut self,
+        platform: Arc<dyn Platform>,
+        audit: Arc<Audit>,
+        exports: Option<Arc<ExportCounts>>,
+    ) -> Self {
+        self.registry.register_collector(Box::new(Asked { platform, audit, exports }));
         self
     }
 
@@ -368,19 +375,20 @@ impl Metrics {
     }
 }
 
-/// What telling goes through, asked at each scrape.
-struct Telling {
+/// What is asked at each scrape.
+struct Asked {
+    platform: Arc<dyn Platform>,
     audit: Arc<Audit>,
     exports: Option<Arc<ExportCounts>>,
 }
 
-impl std::fmt::Debug for Telling {
+impl std::fmt::Debug for Asked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Telling")
+        f.write_str("Asked")
     }
 }
 
-impl Collector for Telling {
+impl Collector for Asked {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let sinks = self.audit.states();
         let mut failures = encoder.encode_descriptor(
@@ -392,6 +400,15 @@ impl Collector for Telling {
         for sink in sinks {
             let labels = SinkLabels { sink: sink.name };
             ConstCounter::new(sink.lost).encode(failures.encode_family(&labels)?)?;
+        }
+        if let Some(end) = self.platform.credentials_expiry() {
+            let expiry = encoder.encode_descriptor(
+                "connector_credentials_expiry_timestamp_seconds",
+                "When the credentials in use end, in seconds since 1970, where the platform says so",
+                None,
+                MetricType::Gauge,
+            )?;
+            ConstGauge::new(end.as_second()).encode(expiry)?;
         }
         let Some(exports) = &self.exports else { return Ok(()) };
         let mut spans = encoder.encode_descriptor(

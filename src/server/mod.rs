@@ -345,7 +345,8 @@ impl Instance {
     /// When the tools can't be offered, or a port is taken.
     pub async fn start(settings: &ServeSettings, loaded: &LoadedConfig, parts: Parts) -> Result<Self, ServeError> {
         let config = &loaded.config;
-        let metrics = Arc::new(Metrics::new().telling_of(parts.audit.clone(), parts.exports.clone()));
+        let metrics = Metrics::new().asking(parts.platform.clone(), parts.audit.clone(), parts.exports.clone());
+        let metrics = Arc::new(metrics);
         let access = Arc::new(Access::new(&config.access));
         let authenticator = Arc::new(Authenticator::new(
             settings.config_directory.clone(),
