@@ -211,7 +211,7 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let operation = begin("tools/list", &context)?;
+        let operation = begin_with_rights("tools/list", &context)?;
         let tools = self.shared.guards.catalogue.list(rights(scope(&context)?)?);
         let mut result = ListToolsResult::with_all_items(tools.to_vec());
         result.ttl_ms = Some(LIST_TTL_MS);
@@ -238,7 +238,7 @@ impl ServerHandler for Handler {
         let operation = Operation::begin("tools/call", offered.map(|_| &*request.name), scope, &context);
         let trace_id = operation.trace_id().to_string();
         let arguments = request.arguments.unwrap_or_default();
-        operation.name_arguments(arguments.keys().map(String::as_str));
+        operation.name_arguments(&arguments);
         let mutates = offered.is_some_and(|tool| tool.mutates()) && arguments.get(CONFIRM) == Some(&Value::Bool(true));
         // Before the tool runs, so that a call that the process doesn't survive is on record too.
         let record = state.audit.begin(&CallDescription {

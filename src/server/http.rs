@@ -5,13 +5,11 @@ use std::{
     borrow::Cow,
     collections::HashSet,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::{
@@ -19,7 +17,6 @@ use http::{
     header::{CONNECTION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE},
     uri::Authority,
 };
-use http_body::{Frame, SizeHint};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
@@ -30,12 +27,13 @@ use tracing::Instrument;
 
 use super::{
     access::{Access, Caller, Rights},
+    active::ActiveBody,
     audit::Audit,
     auth::{AuthFailure, Authenticator},
     config::ServeConfig,
     handler::Handler,
     listener::Peer,
-    metrics::{ActiveRequest, Metrics},
+    metrics::Metrics,
 };
 
 /// Path of the MCP endpoint.
@@ -165,7 +163,7 @@ impl Door {
             Ok(response) => response,
             Err(refusal) => refusal.into_rpc_response(),
         }
-        .map(|body| Body::new(ActiveBody { body, _active: active }));
+        .map(|body| Body::new(ActiveBody::new(body, active)));
         if let Ok(header) = header {
             response.headers_mut().insert(REQUEST_ID, header);
         }
@@ -353,32 +351,6 @@ impl Door {
 struct TurnedAway {
     reason: &'static str,
     refusal: Refusal,
-}
-
-/// An answer's body, for whose length its request counts as active.
-struct ActiveBody {
-    body: Body,
-    _active: ActiveRequest,
-}
-
-impl HttpBody for ActiveBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// An answer that is no success.

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod access;
+mod active;
 pub mod admin;
 pub mod audit;
 pub mod auth;

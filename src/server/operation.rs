@@ -8,15 +8,18 @@ use opentelemetry::{
     trace::{FutureExt, Status, TraceContextExt, TraceId, WithContext},
 };
 use rmcp::{RoleServer, model::ProtocolVersion, service::RequestContext};
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field::Empty, instrument::Instrumented};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
     access::Caller,
+    audit::argument_names,
     handler::PROTOCOL_VERSIONS,
     http::RequestScope,
     metrics::{Metrics, OperationLabels},
+    text::safe_name,
 };
 use crate::telemetry::{context, traces::TRACE_TARGET};
 
@@ -42,10 +45,11 @@ impl Operation {
         let known = PROTOCOL_VERSIONS.iter().find(|known| Some(*known) == version.as_ref());
         let version = known.map_or("other", ProtocolVersion::as_str);
         // The message's own context comes before that of the HTTP request, which may carry several.
-        let caller = match request.meta.get_traceparent() {
-            Some(parent) => context::parse(parent, request.meta.get_tracestate()),
-            None => scope.traceparent.as_deref().and_then(|parent| context::parse(parent, scope.tracestate.as_deref())),
-        };
+        let of_message =
+            request.meta.get_traceparent().and_then(|parent| context::parse(parent, request.meta.get_tracestate()));
+        let of_request =
+            || scope.traceparent.as_deref().and_then(|parent| context::parse(parent, scope.tracestate.as_deref()));
+        let caller = of_message.or_else(of_request);
         // The operator asks every few seconds; nobody wants a trace of that.
         let span = if scope.caller == Caller::Operator {
             Span::none()
@@ -57,7 +61,7 @@ impl Operation {
                 otel.kind = "server",
                 mcp.method.name = method,
                 mcp.protocol.version = version,
-                jsonrpc.request.id = %request.id,
+                jsonrpc.request.id = safe_name(&request.id.to_string()),
                 network.transport = "tcp",
                 network.protocol.name = "http",
                 gen_ai.tool.name = tool,
@@ -99,9 +103,9 @@ impl Operation {
     }
 
     /// Says which arguments a call has, by name.
-    pub fn name_arguments<'a>(&self, names: impl Iterator<Item = &'a str>) {
+    pub fn name_arguments(&self, arguments: &Map<String, Value>) {
         if self.exported {
-            self.span.record("mcp_connectors.argument_names", names.collect::<Vec<_>>().join(","));
+            self.span.record("mcp_connectors.argument_names", argument_names(arguments).join(","));
         }
     }
 

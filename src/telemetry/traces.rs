@@ -165,7 +165,7 @@ impl Traces {
         self.counts.clone()
     }
 
-    /// Sends what is left, for [`FINISH_TIMEOUT`] at most.
+    /// Sends what is left, for three seconds at most.
     pub async fn finish(self) {
         let finish = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FINISH_TIMEOUT));
         if !matches!(finish.await, Ok(Ok(()))) {

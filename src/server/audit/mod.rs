@@ -86,7 +86,7 @@ impl Audit {
 
     /// Writes that a call begins. What is returned writes how it ended, at the latest when it is dropped.
     pub fn begin(self: &Arc<Self>, call: &CallDescription<'_>) -> CallRecord {
-        let arguments = call.arguments.keys().take(MAX_ARGUMENTS).map(|name| safe_name(name)).collect();
+        let arguments = argument_names(call.arguments);
         let record = CallRecord {
             audit: self.clone(),
             event_id: new_event_id(),
@@ -127,7 +127,7 @@ impl Audit {
         self.sinks.iter().map(Sink::state).collect()
     }
 
-    /// Waits until everything is written, for [`FINISH_TIMEOUT`] at most. Blocks.
+    /// Waits until everything is written, for two seconds at most. Blocks.
     pub fn finish(&self) {
         for sink in &self.sinks {
             sink.finish(FINISH_TIMEOUT);
@@ -213,6 +213,11 @@ impl Refusals {
         self.admitted += 1;
         Some(std::mem::take(&mut self.suppressed))
     }
+}
+
+/// Names of a call's arguments, cleaned and bounded.
+pub(super) fn argument_names(arguments: &Map<String, Value>) -> Vec<String> {
+    arguments.keys().take(MAX_ARGUMENTS).map(|name| safe_name(name)).collect()
 }
 
 /// 128 random bits, as 32 hex digits.
