@@ -50,7 +50,7 @@ check-deny: ## Dependencies have allowed licences and sources, and no known vuln
 	@$(STEP) "advisories" e2e/checks/advisories
 
 .PHONY: check-manifests
-check-manifests: ## Charts and kustomize manifests render, agree and ask for no more than is written down
+check-manifests: ## Charts, manifests, alerts and dashboards are sound and agree
 	@$(STEP) "charts and manifests" $(TOOL) python -m pytest -m "not cluster" e2e/checks
 
 .PHONY: e2e

@@ -15,11 +15,16 @@ use strum::IntoEnumIterator;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Reason, crd, duration::ApiDuration},
+    api::{
+        Reason, crd,
+        duration::ApiDuration,
+        endpoint::{AddressPolicy, PlatformUrl},
+    },
     operator::{self, context::Settings},
     platforms, samples,
     server::{
-        self, ServeSettings,
+        self, LoadedConfig, ServeSettings,
+        audit::chain,
         config::{CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY},
     },
     telemetry::{self, LogSettings},
@@ -66,10 +71,23 @@ enum Command {
     },
     /// Prints every reason that a condition can have, and when it is given
     Reasons,
+    /// Works on audit records
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Prints the completion script of a shell
     Completions {
         /// The shell
         shell: Shell,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum AuditCommand {
+    /// Checks that no record of a file was changed, left out or put in between; the records must be chained
+    /// (spec.telemetry.audit.hashChain)
+    Verify {
+        /// The file, as `audit.log`, or standard output of a connector's pod with the other lines taken out
+        file: PathBuf,
     },
 }
 
@@ -139,6 +157,11 @@ struct OperatorArgs {
     #[arg(long, env = "MCP_CONNECTORS_CONCURRENCY", default_value_t = 32,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
+
+    /// Collector of the traces of connectors that name none in spec.telemetry: OTLP over HTTP, such as
+    /// `http://collector.observability.svc:4318`; left out or empty, they are not traced
+    #[arg(long, env = "MCP_CONNECTORS_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
+    otlp_endpoint: Option<String>,
 }
 
 fn poll_interval(text: &str) -> Result<Duration, String> {
@@ -148,6 +171,13 @@ fn poll_interval(text: &str) -> Result<Duration, String> {
     } else {
         Err("the poll interval must be between 1s and 5m".to_owned())
     }
+}
+
+fn otlp_endpoint(text: &str) -> Result<String, String> {
+    if !text.is_empty() {
+        PlatformUrl(text.to_owned()).endpoint(true, AddressPolicy::Cluster).map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
 }
 
 impl From<OperatorArgs> for Settings {
@@ -166,6 +196,7 @@ impl From<OperatorArgs> for Settings {
             address: args.address,
             token_file: args.token_file,
             concurrency: args.concurrency,
+            otlp_endpoint: not_empty(args.otlp_endpoint),
         }
     }
 }
@@ -198,21 +229,25 @@ fn dispatch(cli: Cli) -> Result<(), Box<dyn StdError>> {
         },
     };
     match cli.command {
-        Command::Operator(args) => {
-            telemetry::init(&logs)?;
-            block_on(async {
-                let shutdown = shutdown_signal()?;
-                operator::run((*args).into(), shutdown).await.map_err(Into::into)
-            })
-        }
+        Command::Operator(args) => block_on(async {
+            telemetry::init(&logs, None, None)?;
+            let shutdown = shutdown_signal()?;
+            operator::run((*args).into(), shutdown).await.map_err(Into::into)
+        }),
         Command::Serve(args) => {
-            telemetry::init(&logs)?;
             let settings = ServeSettings {
                 config_directory: args.config_directory,
                 credentials_directory: args.credentials_directory,
                 ..ServeSettings::default()
             };
-            block_on(async { server::run(settings).await.map_err(Into::into) })
+            block_on(async {
+                let loaded = LoadedConfig::read(&settings.config_directory).map_err(server::ServeError::ReadConfig)?;
+                let traces = loaded.trace_settings();
+                let telemetry = telemetry::init(&logs, Some(&loaded.connector()), traces.as_ref())?;
+                let served = server::run(settings, loaded, telemetry.exports()).await;
+                telemetry.finish().await;
+                served.map_err(Into::into)
+            })
         }
         Command::Crd => {
             let mut text = String::new();
@@ -235,6 +270,12 @@ fn dispatch(cli: Cli) -> Result<(), Box<dyn StdError>> {
                 lines.extend(reasons.iter().map(|reason| format!("{platform}\t{}\t{}\n", reason.name, reason.meaning)));
             }
             print(&lines.concat())
+        }
+        Command::Audit(AuditCommand::Verify { file }) => {
+            let name = file.display().to_string();
+            let file = std::fs::File::open(&file).map_err(|error| format!("failed to open {name}: {error}"))?;
+            let verified = chain::verify(std::io::BufReader::new(file)).map_err(|error| with_causes(&error))?;
+            print(&verified.to_string())
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -76,6 +76,11 @@ fn platforms_and_tools_know_no_server() {
 }
 
 #[test]
+fn telemetry_knows_no_other_room() {
+    assert_eq!(offences("src/telemetry", &["crate::"], &["crate::telemetry"]), Vec::<String>::new());
+}
+
+#[test]
 fn the_contract_does_no_io() {
     let io = ["std::fs", "tokio::", "reqwest", "kube::Client", "kube::Api", "crate::operator", "crate::server"];
     assert_eq!(offences("src/api", &io, &[]), Vec::<String>::new());

@@ -28,6 +28,13 @@ VARIANTS: dict[str, Manifest] = {
         "monitoringNamespace": "monitoring",
         "podMonitor": {"enabled": True, "interval": "1m", "labels": {"release": "prometheus"}},
     },
+    "monitoring": {
+        "monitoring": {
+            "rules": {"enabled": True, "labels": {"release": "prometheus"}},
+            "dashboards": {"enabled": True},
+        },
+        "telemetry": {"otlpEndpoint": "http://collector.observability.svc:4318"},
+    },
     "no network policy": {"networkPolicy": {"enabled": False}},
     "existing service account": {"serviceAccount": {"create": False, "name": "robot"}},
     "everything": {
@@ -57,6 +64,8 @@ VARIANTS: dict[str, Manifest] = {
         },
         "networkPolicy": {"apiServerPorts": [8443]},
         "podMonitor": {"enabled": True},
+        "monitoring": {"rules": {"enabled": True}, "dashboards": {"enabled": True}},
+        "telemetry": {"otlpEndpoint": "https://otlp.example.com/base"},
     },
 }
 

@@ -24,7 +24,7 @@ from rendering import (
 pytestmark = pytest.mark.cluster
 
 DRY_RUN = ("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict")
-FOREIGN_KINDS = {"PodMonitor"}
+FOREIGN_KINDS = {"PodMonitor", "PrometheusRule"}
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,9 @@ def holds_null(value: object) -> bool:
         ({"serviceAccount": {"create": False}}, "serviceAccount.name is required"),
         ({"resources": {"memory": "1Gi"}}, "memory"),
         ({"podMonitor": {"enabled": "yes"}}, "podMonitor/enabled"),
+        ({"monitoring": {"rules": {"enable": True}}}, "enable"),
+        ({"telemetry": {"otlpEndpoint": "collector:4317"}}, "telemetry/otlpEndpoint"),
+        ({"telemetry": {"otlpEndpoint": "http://user:password@collector"}}, "telemetry/otlpEndpoint"),
     ],
     ids=json.dumps,
 )

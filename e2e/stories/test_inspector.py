@@ -61,7 +61,14 @@ def test_it_sees_that_a_call_failed(inspector: Inspector, era: str) -> None:
     assert told.result["_meta"]["mcp-connectors.io/error"]["code"] == "not_found"
 
 
-@pytest.mark.parametrize("method", ["prompts/list", "resources/list", "resources/templates/list"])
+@pytest.mark.parametrize("era", ERAS)
+def test_it_finds_the_version(inspector: Inspector, era: str) -> None:
+    told = inspector.run(era, "resources/list")
+    assert told.status == OK, told.errors
+    assert [resource["uri"] for resource in told.result["resources"]] == ["server://version"]
+
+
+@pytest.mark.parametrize("method", ["prompts/list", "resources/templates/list"])
 @pytest.mark.parametrize("era", ERAS)
 def test_it_finds_the_lists_that_are_empty(inspector: Inspector, era: str, method: str) -> None:
     told = inspector.run(era, method)

@@ -12,7 +12,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{duration::ApiDuration, pattern::NamePattern};
+use super::{duration::ApiDuration, pattern::NamePattern, telemetry::TelemetrySpec};
 use crate::platforms::PlatformSpec;
 
 /// One platform, exposed as one MCP endpoint.
@@ -78,6 +78,10 @@ pub struct McpConnectorSpec {
     /// How the pods run: a closed list of what may be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadSpec>,
+
+    /// What the connector tells of itself: traces, and how audit records are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<TelemetrySpec>,
 
     /// Takes the pods away and keeps everything else. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]

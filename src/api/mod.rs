@@ -8,6 +8,7 @@ pub mod credential_source;
 pub mod duration;
 pub mod endpoint;
 pub mod pattern;
+pub mod telemetry;
 
 pub use condition::{ConditionType, Reason};
 pub use connector::{McpConnector, McpConnectorSpec, McpConnectorStatus};

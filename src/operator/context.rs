@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     cache::Cache,
-    connector::{dereference::ReferenceCache, observe::Memory},
+    connector::{dereference::ReferenceCache, mutations::Published, observe::Memory},
     index::Index,
     metrics::Metrics,
 };
@@ -56,6 +56,8 @@ pub struct Settings {
     pub token_file: std::path::PathBuf,
     /// Reconciles at a time, of each kind.
     pub concurrency: u16,
+    /// Collector of the traces of connectors that name none of their own.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Everything that is watched.
@@ -102,6 +104,8 @@ pub struct Context {
     pub pods_http: reqwest::Client,
     /// What the pods said last, by the connector's uid.
     pub memory: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
+    /// Which calls that changed something are published already.
+    pub mutations: Published,
     /// Publishes Kubernetes Events.
     pub recorder: Recorder,
     /// Counts.

@@ -10,12 +10,18 @@ use kube::{ResourceExt, core::DeserializeGuard, runtime::reflector::Store};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder},
-    metrics::{MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
+    metrics::{
+        MetricType,
+        counter::Counter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+    },
     registry::Registry,
 };
 
 use super::health::WatchHealth;
-use crate::api::McpConnector;
+use crate::{api::McpConnector, telemetry::process::ProcessFigures};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -34,6 +40,7 @@ pub struct Metrics {
     total: Family<Outcome, Counter>,
     errors: Family<ByController, Counter>,
     seconds: Family<ByController, Histogram, fn() -> Histogram>,
+    leads: Gauge,
 }
 
 fn reconcile_histogram() -> Histogram {
@@ -46,6 +53,7 @@ impl Default for Metrics {
             total: Family::default(),
             errors: Family::default(),
             seconds: Family::new_with_constructor(reconcile_histogram as fn() -> Histogram),
+            leads: Gauge::default(),
         }
     }
 }
@@ -61,6 +69,11 @@ impl Metrics {
         self.seconds.get_or_create(&ByController { controller }).observe(took.as_secs_f64());
     }
 
+    /// This replica leads from now on, until its process ends.
+    pub fn lead(&self) {
+        self.leads.set(1);
+    }
+
     /// A registry with what every replica tells.
     pub fn registry(&self, health: WatchHealth) -> SharedRegistry {
         let mut registry = Registry::default();
@@ -71,7 +84,13 @@ impl Metrics {
             "Time that reconciles took",
             self.seconds.clone(),
         );
+        registry.register(
+            "leader_election_master_status",
+            "1 for the replica that leads, 0 for those that stand by",
+            self.leads.clone(),
+        );
         registry.register_collector(Box::new(Watches(health)));
+        registry.register_collector(Box::new(ProcessFigures));
         Arc::new(Mutex::new(registry))
     }
 }
@@ -150,6 +169,16 @@ impl Collector for Watches {
         )?;
         for (kind, seconds) in self.0.last_events() {
             ConstGauge::new(seconds).encode(family.encode_family(&Kind(kind))?)?;
+        }
+        let stuck = self.0.stuck();
+        let mut family = encoder.encode_descriptor(
+            "watch_stalled",
+            "1 if the watch of a kind is no longer answered",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (kind, _) in self.0.last_events() {
+            ConstGauge::new(i64::from(stuck.contains(&kind))).encode(family.encode_family(&Kind(kind))?)?;
         }
         Ok(())
     }

@@ -141,6 +141,7 @@ async fn lead(
     let caches = start_watches(&mut watches, &client, &settings, &health, &queues);
     let (connectors, sources) = (caches.connectors.store(), caches.sources.store());
     metrics::register_conditions(registry, connectors.clone());
+    metrics.lead();
 
     let (keys_sender, token_keys) = watch::channel(None);
     let mut tasks = JoinSet::new();
@@ -159,6 +160,7 @@ async fn lead(
         token_keys,
         pods_http,
         memory: Mutex::default(),
+        mutations: connector::mutations::Published::default(),
         metrics,
     });
     tasks.spawn(named("memory", forget_the_dead(Arc::clone(&context))));
@@ -206,5 +208,6 @@ async fn forget_the_dead(context: Arc<Context>) {
         let living: std::collections::HashSet<String> =
             context.caches.connectors.state().iter().filter_map(|connector| connector.uid()).collect();
         connector::observe::forget_others(&context, &|uid| living.contains(uid));
+        context.mutations.forget_others(&|uid| living.contains(uid));
     }
 }

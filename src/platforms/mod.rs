@@ -196,6 +196,11 @@ pub trait Platform: Send + Sync {
         Vec::new()
     }
 
+    /// When the credentials in use end, if the platform has said so and nothing here renews them.
+    fn credentials_expiry(&self) -> Option<jiff::Timestamp> {
+        None
+    }
+
     /// Gives back what should not outlive the process (a token that was logged in for), at shutdown.
     async fn close(&self) {}
 }

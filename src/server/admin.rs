@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::{Router, body::Body, extract::Path, extract::State, routing::get};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,11 +14,10 @@ use super::{
     guards::Guards,
     handler::PROTOCOL_VERSIONS,
     http::{Refusal, json_response},
-    metrics::Metrics,
-    prober::Finding,
+    state::ReplicaState,
     status::ReplicaStatus,
 };
-use crate::{api::Reason, credentials::CredentialsState, platforms::HealthStatus};
+use crate::{api::Reason, platforms::HealthStatus};
 
 /// What the admin port shows.
 pub struct Admin {
@@ -33,12 +31,8 @@ pub struct Admin {
     pub guards: Arc<Guards>,
     /// Knows the operator.
     pub authenticator: Arc<Authenticator>,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// The credential files.
-    pub credentials: watch::Receiver<CredentialsState>,
-    /// What is believed of the platform.
-    pub findings: watch::Receiver<Option<Arc<Finding>>>,
+    /// How the replica does.
+    pub state: Arc<ReplicaState>,
     /// Cancelled as soon as MCP is served.
     pub serving: CancellationToken,
     /// Cancelled when the replica begins to drain.
@@ -62,14 +56,15 @@ impl Admin {
             protocol_versions: PROTOCOL_VERSIONS.iter().map(|version| version.as_str().to_owned()).collect(),
             tool_count: self.guards.catalogue.len(),
             tool_digest: self.guards.catalogue.digest().to_owned(),
-            credentials: self.credentials.borrow().clone(),
-            probe: self.findings.borrow().as_ref().map(|finding| finding.report.clone()),
+            credentials: self.state.credentials(),
+            probe: self.state.finding().map(|finding| finding.report.clone()),
+            details: self.state.details(),
         }
     }
 
     /// The platform's health, as monitors read it.
     fn health(&self) -> (StatusCode, Value) {
-        let Some(finding) = self.findings.borrow().clone() else {
+        let Some(finding) = self.state.finding() else {
             let body = json!({
                 "status": HealthStatus::Error,
                 "reason": Reason::Starting.as_str(),
@@ -122,8 +117,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response<Body> {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response<Body> {
-    let credentials = admin.credentials.borrow().clone();
-    let text = admin.metrics.text(&credentials, admin.guards.slots.in_use(), admin.is_ready());
+    let text = admin.state.metrics.text(&admin.state.credentials(), admin.guards.slots.in_use(), admin.is_ready());
     let mut response = Response::new(Body::from(text));
     let form = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, form);
@@ -158,7 +152,7 @@ async fn status(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response
             Refusal::new(StatusCode::FORBIDDEN, "forbidden", message).into_response()
         }
         Err(failure) => {
-            admin.metrics.refused_token(failure.reason());
+            admin.state.metrics.refused_token(failure.reason());
             Refusal::new(StatusCode::UNAUTHORIZED, failure.reason(), failure.to_string())
                 .with_header(header::WWW_AUTHENTICATE, "Bearer")
                 .into_response()

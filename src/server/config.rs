@@ -24,6 +24,8 @@ pub const TOKEN_KEYS_FILE: &str = "token-keys.json";
 pub const PLATFORM_CA_FILE: &str = "platform-ca.pem";
 /// Directory in the container where the credential fields are mounted, one file each.
 pub const CREDENTIALS_DIRECTORY: &str = "/var/run/secrets/mcp-connectors.io/credentials";
+/// Directory in the container where audit files are written, if the configuration asks for them.
+pub const AUDIT_DIRECTORY: &str = "/var/log/mcp-connectors";
 
 /// Audience of the token with which the operator asks connectors for their state. A token for it is good for the
 /// handshake and for `/status`, and for nothing else.
@@ -52,6 +54,60 @@ pub struct ServeConfig {
     /// HTTP proxy for calls to the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySpec>,
+    /// What it tells of itself.
+    #[serde(default, skip_serializing_if = "TelemetryConfig::is_default")]
+    pub telemetry: TelemetryConfig,
+}
+
+/// What a connector tells of itself. See [`crate::api::telemetry::TelemetrySpec`].
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// Where traces go; nowhere if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traces: Option<TracesConfig>,
+    /// How audit records are kept.
+    #[serde(default)]
+    pub audit: AuditConfig,
+}
+
+impl TelemetryConfig {
+    /// Whether it is as if nothing had been said, so that the file of such a connector doesn't mention it.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where traces go.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TracesConfig {
+    /// The collector.
+    pub endpoint: url::Url,
+    /// Percent of the traces that begin here and are sent, 1 to 100.
+    pub sample_percent: u8,
+}
+
+/// How audit records are kept, besides on standard output.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Also in files; not if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<AuditFileConfig>,
+    /// Whether each record carries the digest of the one before.
+    #[serde(default)]
+    pub hash_chain: bool,
+}
+
+/// How audit records are kept in files.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuditFileConfig {
+    /// Bytes of a file.
+    pub max_bytes: u64,
+    /// Files that are kept, the one that is written included.
+    pub files: u32,
 }
 
 /// Which connector it is.

@@ -10,21 +10,26 @@ use rmcp::{
         ContentBlock, DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse, Implementation,
         InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
         ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
-        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+        ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::{
     access::Rights,
-    audit,
+    audit::CallDescription,
+    catalogue::CONFIRM,
     guards::{Call, Guards, Outcome, bounds},
     http::RequestScope,
-    metrics::{Metrics, OperationLabels, UNKNOWN_TOOL},
+    metrics::UNKNOWN_TOOL,
+    operation::Operation,
+    state::ReplicaState,
+    status::{CallOutcome, Mutation},
     text::{alternatives, safe_name},
+    version,
 };
 use crate::tools::{ErrorCode, Progress, ProgressReport, ToolError};
 
@@ -49,7 +54,7 @@ pub struct Handler {
 
 struct Shared {
     guards: Arc<Guards>,
-    metrics: Arc<Metrics>,
+    state: Arc<ReplicaState>,
     info: ServerConfig,
     server_info: Value,
 }
@@ -57,8 +62,8 @@ struct Shared {
 impl Handler {
     /// A handler that offers the guards' tools. `instructions` tell an agent what they are for.
     #[must_use]
-    pub fn new(guards: Arc<Guards>, metrics: Arc<Metrics>, instructions: String) -> Self {
-        // Prompts, resources and completions are declared because clients ask for them; the lists are empty.
+    pub fn new(guards: Arc<Guards>, state: Arc<ReplicaState>, instructions: String) -> Self {
+        // Prompts and completions are declared because clients ask for them; the lists are empty.
         let capabilities = ServerCapabilities::builder()
             .enable_completions()
             .enable_prompts()
@@ -71,7 +76,7 @@ impl Handler {
         if !instructions.is_empty() {
             info = info.with_instructions(instructions);
         }
-        Self { shared: Arc::new(Shared { guards, metrics, info, server_info }) }
+        Self { shared: Arc::new(Shared { guards, state, info, server_info }) }
     }
 
     fn meta(&self) -> MetaObject {
@@ -80,16 +85,9 @@ impl Handler {
         meta
     }
 
-    /// Counts an operation that ended.
-    fn operated(&self, operation: &Operation, tool: &str, error_type: &'static str) {
-        let labels = OperationLabels {
-            mcp_method_name: operation.method,
-            gen_ai_tool_name: tool.to_owned(),
-            error_type,
-            network_transport: "tcp",
-            mcp_protocol_version: operation.version,
-        };
-        self.shared.metrics.operated(&labels, operation.started.elapsed());
+    /// Ends an operation that is not about a tool.
+    fn end(&self, operation: Operation, error_type: &'static str) {
+        operation.end(&self.shared.state.metrics, "", error_type);
     }
 
     fn failure(&self, error: &ToolError) -> CallToolResult {
@@ -136,21 +134,6 @@ async fn telling<T>(
     }
 }
 
-/// What a request asked for, and when.
-struct Operation {
-    method: &'static str,
-    version: &'static str,
-    started: Instant,
-}
-
-impl Operation {
-    fn begin(method: &'static str, context: &RequestContext<RoleServer>) -> Self {
-        let version = context.protocol_version();
-        let known = PROTOCOL_VERSIONS.iter().find(|known| Some(*known) == version.as_ref());
-        Self { method, version: known.map_or("other", ProtocolVersion::as_str), started: Instant::now() }
-    }
-}
-
 /// What the HTTP side found out about the request.
 fn scope(context: &RequestContext<RoleServer>) -> Result<&Arc<RequestScope>, ErrorData> {
     context
@@ -164,6 +147,17 @@ fn scope(context: &RequestContext<RoleServer>) -> Result<&Arc<RequestScope>, Err
 fn rights(scope: &RequestScope) -> Result<&Rights, ErrorData> {
     let refused = || ErrorData::invalid_request("this identity may do the handshake and nothing else", None);
     scope.rights.as_deref().ok_or_else(refused)
+}
+
+/// Begins an operation that is not about a tool.
+fn begin(method: &'static str, context: &RequestContext<RoleServer>) -> Result<Operation, ErrorData> {
+    Ok(Operation::begin(method, None, scope(context)?, context))
+}
+
+/// Begins an operation of a caller who may do more than the handshake.
+fn begin_with_rights(method: &'static str, context: &RequestContext<RoleServer>) -> Result<Operation, ErrorData> {
+    rights(scope(context)?)?;
+    begin(method, context)
 }
 
 /// The error for a tool that doesn't exist for a caller, from which a model can correct itself.
@@ -188,7 +182,7 @@ impl ServerHandler for Handler {
     }
 
     async fn ping(&self, context: RequestContext<RoleServer>) -> Result<(), ErrorData> {
-        self.operated(&Operation::begin("ping", &context), "", "");
+        self.end(begin("ping", &context)?, "");
         Ok(())
     }
 
@@ -197,18 +191,18 @@ impl ServerHandler for Handler {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        let operation = Operation::begin("initialize", &context);
+        let operation = begin("initialize", &context)?;
         let result = self.negotiate_initialize(&request);
-        self.operated(&operation, "", if result.is_ok() { "" } else { "-32022" });
+        self.end(operation, if result.is_ok() { "" } else { "-32022" });
         result
     }
 
     async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
-        let operation = Operation::begin("server/discover", &context);
+        let operation = begin("server/discover", &context)?;
         let mut result = DiscoverResult::from_server_info(PROTOCOL_VERSIONS.to_vec(), self.get_info());
         result.ttl_ms = LIST_TTL_MS;
         result.cache_scope = CacheScope::Private;
-        self.operated(&operation, "", "");
+        self.end(operation, "");
         Ok(result)
     }
 
@@ -217,13 +211,13 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let operation = Operation::begin("tools/list", &context);
+        let operation = begin_with_rights("tools/list", &context)?;
         let tools = self.shared.guards.catalogue.list(rights(scope(&context)?)?);
         let mut result = ListToolsResult::with_all_items(tools.to_vec());
         result.ttl_ms = Some(LIST_TTL_MS);
         result.cache_scope = Some(CacheScope::Private);
         result.meta = Some(self.meta());
-        self.operated(&operation, "", "");
+        self.end(operation, "");
         Ok(result)
     }
 
@@ -237,11 +231,25 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let operation = Operation::begin("tools/call", &context);
         let scope = scope(&context)?;
         let rights = rights(scope)?;
+        let Shared { guards, state, .. } = &*self.shared;
+        let offered = guards.catalogue.get(&request.name);
+        let operation = Operation::begin("tools/call", offered.map(|_| &*request.name), scope, &context);
+        let trace_id = operation.trace_id().to_string();
         let arguments = request.arguments.unwrap_or_default();
-        let argument_names = audit::argument_names(&arguments);
+        operation.name_arguments(&arguments);
+        let mutates = offered.is_some_and(|tool| tool.mutates()) && arguments.get(CONFIRM) == Some(&Value::Bool(true));
+        // Before the tool runs, so that a call that the process doesn't survive is on record too.
+        let record = state.audit.begin(&CallDescription {
+            request_id: &scope.request_id,
+            caller: &scope.caller,
+            peer: scope.peer,
+            tool: &request.name,
+            effect: offered.map(|tool| tool.entry.declaration.effect),
+            arguments: &arguments,
+            trace_id: &trace_id,
+        });
         let (progress, told) = match context.meta.get_progress_token() {
             Some(token) => {
                 let (progress, reports) = Progress::channel();
@@ -251,42 +259,41 @@ impl ServerHandler for Handler {
         };
         let call =
             Call { caller: &scope.caller, rights, name: &request.name, arguments, progress, gone: context.ct.clone() };
-        let span = tracing::info_span!("tool_call", request_id = scope.request_id, tool = safe_name(&request.name));
-        let running = self.shared.guards.call(call).instrument(span);
+        let lines = tracing::error_span!(
+            "tool_call",
+            request_id = scope.request_id,
+            trace_id,
+            tool = safe_name(&request.name),
+            caller = %scope.caller,
+        );
+        let running = operation.run(guards.call(call)).instrument(lines.clone());
         let outcome = match told {
             Some((token, reports)) => telling(running, reports, &token, &context.peer).await,
             None => running.await,
         };
 
-        let exists = !matches!(outcome, Outcome::Unknown(_) | Outcome::Refused(_));
-        let tool = if exists { request.name.as_ref() } else { UNKNOWN_TOOL };
-        let (status, error_code, error_type, bytes): (_, &'static str, _, _) = match &outcome {
-            Outcome::Answered(answer) => ("success", "", "", answer.text.len()),
-            Outcome::Failed(error) | Outcome::Refused(error) => ("error", error.code.into(), "tool_error", 0),
-            Outcome::Panicked => ("exception", ErrorCode::Internal.into(), "panic", 0),
-            Outcome::Abandoned => ("error", "abandoned", "abandoned", 0),
-            Outcome::Unknown(_) => ("error", "unknown_tool", "-32602", 0),
-        };
-        let duration = operation.started.elapsed();
-        self.shared.metrics.called(tool, status, duration, bytes);
-        self.operated(&operation, tool, error_type);
-        audit::Record {
-            request_id: &scope.request_id,
-            caller: &scope.caller,
-            tool: &request.name,
-            arguments: &argument_names,
-            allowed: exists,
-            outcome: if matches!(outcome, Outcome::Abandoned) { "abandoned" } else { status },
-            error_code,
-            duration,
-            trace_id: context
-                .meta
-                .get_traceparent()
-                .or(scope.traceparent.as_deref())
-                .and_then(audit::trace_id)
-                .unwrap_or_default(),
+        let ended = Ended::of(&outcome);
+        let tool = if ended.outcome == CallOutcome::Denied { UNKNOWN_TOOL } else { &request.name };
+        let duration = operation.started().elapsed();
+        lines.in_scope(|| {
+            let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            tracing::debug!(duration_ms, outcome = ended.status, error_code = ended.error_code, "tool call ended");
+        });
+        let exemplar = operation.is_exported().then_some(&*trace_id);
+        state.metrics.called(tool, ended.status, duration, ended.bytes, exemplar);
+        operation.end(&state.metrics, tool, ended.error_type);
+        if ended.outcome == CallOutcome::Denied {
+            state.metrics.refused("authorization");
+        } else if mutates {
+            state.mutations.push(Mutation {
+                id: record.event_id().to_owned(),
+                tool: request.name.to_string(),
+                caller: scope.caller.to_string(),
+                outcome: ended.outcome,
+                time: jiff::Timestamp::now(),
+            });
         }
-        .write();
+        record.end(ended.outcome, ended.error_code);
 
         match outcome {
             Outcome::Answered(answer) => {
@@ -311,9 +318,10 @@ impl ServerHandler for Handler {
         _request: CompleteRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        rights(scope(&context)?)?;
+        let operation = begin_with_rights("completion/complete", &context)?;
         let mut result = CompleteResult::default();
         result.meta = Some(self.meta());
+        self.end(operation, "");
         Ok(result)
     }
 
@@ -322,18 +330,21 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        rights(scope(&context)?)?;
+        let operation = begin_with_rights("prompts/list", &context)?;
         let mut result = ListPromptsResult::default().with_ttl_ms(LIST_TTL_MS);
         result.cache_scope = Some(CacheScope::Private);
         result.meta = Some(self.meta());
+        self.end(operation, "");
         Ok(result)
     }
 
     async fn get_prompt(
         &self,
         request: GetPromptRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
+        let operation = begin_with_rights("prompts/get", &context)?;
+        self.end(operation, "-32602");
         let message = format!("unknown prompt: {}; this server has none", safe_name(&request.name));
         Err(ErrorData::invalid_params(message, None))
     }
@@ -343,10 +354,12 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        rights(scope(&context)?)?;
-        let mut result = ListResourcesResult::default().with_ttl_ms(LIST_TTL_MS);
-        result.cache_scope = Some(CacheScope::Private);
+        let operation = begin_with_rights("resources/list", &context)?;
+        let mut result = ListResourcesResult::with_all_items(vec![version::build_resource()]).with_ttl_ms(LIST_TTL_MS);
+        // It is the same for everyone.
+        result.cache_scope = Some(CacheScope::Public);
         result.meta = Some(self.meta());
+        self.end(operation, "");
         Ok(result)
     }
 
@@ -355,19 +368,58 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        rights(scope(&context)?)?;
+        let operation = begin_with_rights("resources/templates/list", &context)?;
         let mut result = ListResourceTemplatesResult::default().with_ttl_ms(LIST_TTL_MS);
         result.cache_scope = Some(CacheScope::Private);
         result.meta = Some(self.meta());
+        self.end(operation, "");
         Ok(result)
     }
 
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let uri: String = request.uri.chars().filter(|c| !c.is_control()).take(256).collect();
-        Err(ErrorData::resource_not_found("this server has no resources", Some(json!({ "uri": uri }))))
+        let operation = begin_with_rights("resources/read", &context)?;
+        if request.uri != version::URI {
+            self.end(operation, "-32002");
+            let uri: String = request.uri.chars().filter(|c| !c.is_control()).take(256).collect();
+            let message = format!("there is no such resource; this server has {}", version::URI);
+            return Err(ErrorData::resource_not_found(message, Some(json!({ "uri": uri }))));
+        }
+        let mut result = ReadResourceResult::new(vec![version::build_contents()]);
+        result.ttl_ms = Some(LIST_TTL_MS);
+        result.cache_scope = Some(CacheScope::Public);
+        result.meta = Some(self.meta());
+        self.end(operation, "");
+        Ok(result.into())
+    }
+}
+
+/// How a call ended, in the words of metrics, spans and records.
+struct Ended {
+    outcome: CallOutcome,
+    /// `success`, `error` or `exception`.
+    status: &'static str,
+    /// Class of the error, or empty.
+    error_code: &'static str,
+    /// The same in the words of the semantic conventions.
+    error_type: &'static str,
+    /// Bytes of the answer.
+    bytes: usize,
+}
+
+impl Ended {
+    fn of(outcome: &Outcome) -> Self {
+        let (outcome, status, error_code, error_type, bytes) = match outcome {
+            Outcome::Answered(answer) => (CallOutcome::Success, "success", "", "", answer.text.len()),
+            Outcome::Failed(error) => (CallOutcome::Error, "error", error.code.into(), "tool_error", 0),
+            Outcome::Refused(error) => (CallOutcome::Denied, "error", error.code.into(), "tool_error", 0),
+            Outcome::Panicked => (CallOutcome::Exception, "exception", ErrorCode::Internal.into(), "panic", 0),
+            Outcome::Abandoned => (CallOutcome::Abandoned, "error", "abandoned", "abandoned", 0),
+            Outcome::Unknown(_) => (CallOutcome::Denied, "error", "unknown_tool", "-32602", 0),
+        };
+        Self { outcome, status, error_code, error_type, bytes }
     }
 }

@@ -1,7 +1,13 @@
 //! The MCP port: everything that is decided about a request before the protocol sees it. Request id, host, origin,
 //! token, access, size; then rmcp.
 
-use std::{borrow::Cow, collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -17,12 +23,16 @@ use rmcp::transport::streamable_http_server::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     access::{Access, Caller, Rights},
+    active::ActiveBody,
+    audit::Audit,
     auth::{AuthFailure, Authenticator},
     config::ServeConfig,
     handler::Handler,
+    listener::Peer,
     metrics::Metrics,
 };
 
@@ -36,8 +46,11 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 const MAX_DISCARDED_BYTES: usize = 16 * MAX_BODY_BYTES;
 /// Length of a request id from outside, at most.
 const MAX_REQUEST_ID: usize = 128;
+/// Bytes of a request's path that go into log lines.
+const MAX_LOGGED_PATH: usize = 128;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// What the operator's token is good for on this port, besides notifications.
 const HANDSHAKE: [&str; 3] = ["initialize", "server/discover", "ping"];
 
@@ -50,8 +63,12 @@ pub struct RequestScope {
     pub caller: Caller,
     /// What they may use; the operator may use nothing.
     pub rights: Option<Arc<Rights>>,
-    /// The W3C trace context of the header.
+    /// Where the connection comes from.
+    pub peer: Option<SocketAddr>,
+    /// The W3C trace context of the headers.
     pub traceparent: Option<String>,
+    /// What vendors added to it.
+    pub tracestate: Option<String>,
 }
 
 /// Decides about requests to the MCP port.
@@ -63,6 +80,7 @@ pub struct Door {
     authenticator: Arc<Authenticator>,
     access: Arc<Access>,
     metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
     protocol: StreamableHttpService<Handler, NeverSessionManager>,
     draining: CancellationToken,
     body_timeout: Duration,
@@ -78,6 +96,8 @@ pub struct DoorParts {
     pub access: Arc<Access>,
     /// Where refusals are counted.
     pub metrics: Arc<Metrics>,
+    /// Where refused callers are recorded.
+    pub audit: Arc<Audit>,
     /// Answers MCP's methods.
     pub handler: Handler,
     /// Cancelled when the replica begins to drain.
@@ -117,6 +137,7 @@ impl Door {
             authenticator: parts.authenticator,
             access: parts.access,
             metrics: parts.metrics,
+            audit: parts.audit,
             protocol: StreamableHttpService::new(
                 move || Ok(handler.clone()),
                 Arc::new(NeverSessionManager::default()),
@@ -129,12 +150,20 @@ impl Door {
 
     /// Answers a request.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let active = self.metrics.request_begins();
         let request_id = request_id(request.headers());
         let header = HeaderValue::from_str(&request_id);
-        let mut response = match self.decide(request, request_id).await {
+        let lines = tracing::error_span!(
+            "request",
+            request_id,
+            http_method = %request.method(),
+            path = request.uri().path().get(..MAX_LOGGED_PATH).unwrap_or(request.uri().path()),
+        );
+        let mut response = match self.decide(request, request_id).instrument(lines).await {
             Ok(response) => response,
             Err(refusal) => refusal.into_rpc_response(),
-        };
+        }
+        .map(|body| Body::new(ActiveBody::new(body, active)));
         if let Ok(header) = header {
             response.headers_mut().insert(REQUEST_ID, header);
         }
@@ -172,10 +201,15 @@ impl Door {
     }
 
     async fn serve(&self, request: Request<Body>, request_id: String) -> Result<Response<Body>, Refusal> {
-        let caller = self.identify(request.headers()).await?;
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let refused = |refusal: TurnedAway| {
+            self.audit.refused_caller(&request_id, peer, refusal.reason);
+            refusal.refusal
+        };
+        let caller = self.identify(request.headers()).await.map_err(refused)?;
         let rights = self.access.rights(&caller).cloned();
         if rights.is_none() && caller != Caller::Operator {
-            return Err(self.not_listed(&caller));
+            return Err(refused(self.not_listed(&caller)));
         }
         let (mut parts, body) = request.into_parts();
         // The token has done its work; nothing behind this line can log it or pass it on.
@@ -189,8 +223,9 @@ impl Door {
             let message = "the operator's identity may do the handshake and nothing else";
             return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", message));
         }
-        let traceparent = parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        parts.extensions.insert(Arc::new(RequestScope { request_id, caller, rights, traceparent }));
+        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (traceparent, tracestate) = (header(TRACEPARENT), header(TRACESTATE));
+        parts.extensions.insert(Arc::new(RequestScope { request_id, caller, rights, peer, traceparent, tracestate }));
         let sent_json = is_json(&parts.headers);
         let response = self.protocol.handle(Request::from_parts(parts, Body::from(body.clone()))).await;
         match response.status() {
@@ -204,14 +239,14 @@ impl Door {
         }
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    async fn identify(&self, headers: &HeaderMap) -> Result<Caller, TurnedAway> {
         if self.access.is_anonymous() {
             return Ok(Caller::Anonymous);
         }
         self.authenticator.authenticate(headers).await.map_err(|failure| self.unauthorized(failure))
     }
 
-    fn unauthorized(&self, failure: AuthFailure) -> Refusal {
+    fn unauthorized(&self, failure: AuthFailure) -> TurnedAway {
         self.metrics.refused_token(failure.reason());
         tracing::debug!(reason = failure.reason(), "a token was refused");
         let audience = &self.audience;
@@ -223,23 +258,25 @@ impl Door {
         let error = if failure == AuthFailure::Missing { "" } else { ", error=\"invalid_token\"" };
         let challenge = format!("Bearer resource_metadata=\"{}\"{error}", self.metadata_url);
         let code = if failure == AuthFailure::Missing { "unauthorized" } else { "invalid_token" };
-        Refusal::new(StatusCode::UNAUTHORIZED, code, message)
+        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, code, message)
             .with_field("reason", failure.reason())
             .with_field("audience", audience.as_str())
-            .with_header(WWW_AUTHENTICATE, &challenge)
+            .with_header(WWW_AUTHENTICATE, &challenge);
+        TurnedAway { reason: failure.reason(), refusal }
     }
 
-    fn not_listed(&self, caller: &Caller) -> Refusal {
+    fn not_listed(&self, caller: &Caller) -> TurnedAway {
         self.metrics.refused_token("not_listed");
         let message = format!(
             "the token is good, and {caller} is not among the ServiceAccounts that may call: whoever owns the \
              McpConnector can add it to spec.access.allow"
         );
         let challenge = format!("Bearer error=\"insufficient_scope\", resource_metadata=\"{}\"", self.metadata_url);
-        Refusal::new(StatusCode::FORBIDDEN, "insufficient_scope", message)
+        let refusal = Refusal::new(StatusCode::FORBIDDEN, "insufficient_scope", message)
             .with_field("subject", caller.to_string())
             .with_field("field", "spec.access.allow")
-            .with_header(WWW_AUTHENTICATE, &challenge)
+            .with_header(WWW_AUTHENTICATE, &challenge);
+        TurnedAway { reason: "not_listed", refusal }
     }
 
     /// Refuses requests that were sent to another name, as a browser's are whose name server was made to lie (DNS
@@ -308,6 +345,12 @@ impl Door {
             Err(refusal.with_header(CONNECTION, "close"))
         })
     }
+}
+
+/// A caller who may not call, and why as a word.
+struct TurnedAway {
+    reason: &'static str,
+    refusal: Refusal,
 }
 
 /// An answer that is no success.

@@ -1,7 +1,7 @@
 //! Connections: a bounded number of them, none of which can be held open by somebody who sends slowly, and all of which
 //! are told to close before the process goes.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, Response};
@@ -26,6 +26,10 @@ pub struct ListenerLimits {
     /// Time that a request's headers may take to arrive; also the time that an idle connection is kept.
     pub header_timeout: Duration,
 }
+
+/// Where a connection comes from, as an extension of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
 
 /// How a listener ends.
 #[derive(Clone, Debug, Default)]
@@ -53,11 +57,11 @@ where
             } => accepted,
         };
         match accepted {
-            (place, Ok((stream, _))) => {
+            (place, Ok((stream, peer))) => {
                 let (ending, answer) = (ending.clone(), answer.clone());
                 connections.spawn(async move {
                     let _place = place;
-                    converse(stream, limits, ending, answer).await;
+                    converse(stream, Peer(peer), limits, ending, answer).await;
                 });
             }
             (_, Err(error)) => {
@@ -71,7 +75,7 @@ where
     connections.wait().await;
 }
 
-async fn converse<F, R>(stream: TcpStream, limits: ListenerLimits, ending: Ending, answer: F)
+async fn converse<F, R>(stream: TcpStream, peer: Peer, limits: ListenerLimits, ending: Ending, answer: F)
 where
     F: Fn(Request<Body>) -> R,
     R: Future<Output = Response<Body>>,
@@ -79,7 +83,9 @@ where
     // Answers are small and somebody waits for them.
     let _refused = stream.set_nodelay(true);
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let answer = answer(request.map(Body::new));
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        let answer = answer(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()

@@ -1,14 +1,32 @@
-//! What can be counted: calls, probes, credentials, refused tokens. No label takes a value from outside.
+//! What can be counted: calls and what stood in their way, probes, credentials, refused tokens, and how telling of all
+//! that goes. No label takes a value from outside.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        exemplar::HistogramWithExemplars,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+    },
     registry::Registry,
 };
 
-use crate::{api::Reason, credentials::CredentialsState};
+use super::audit::Audit;
+use crate::{
+    api::Reason,
+    credentials::CredentialsState,
+    platforms::Platform,
+    telemetry::{ExportCounts, process::ProcessFigures},
+};
 
 /// Buckets of `mcp_tool_call_duration_seconds`.
 const CALL_BUCKETS: [f64; 8] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
@@ -65,22 +83,70 @@ struct BuildLabels {
     version: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GuardLabels {
+    guard: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SinkLabels {
+    sink: String,
+}
+
+/// The trace of an observation, as an exemplar: from a slow call on a dashboard to its trace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TraceLabels {
+    trace_id: String,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+type TracedHistograms<L> = Family<L, HistogramWithExemplars<TraceLabels>, fn() -> HistogramWithExemplars<TraceLabels>>;
 
 /// All metrics of `serve`.
 pub struct Metrics {
     registry: Registry,
     calls: Family<CallLabels, Counter>,
-    call_durations: Histograms<ToolLabels>,
+    call_durations: TracedHistograms<ToolLabels>,
     operations: Histograms<OperationLabels>,
     probes: Family<ProbeLabels, Counter>,
     probe_durations: Histograms<PlatformLabels>,
     auth_failures: Family<ReasonLabels, Counter>,
     credentials: Family<ReasonLabels, Gauge>,
     credentials_current: Gauge,
+    credentials_loaded_at: Gauge<f64, AtomicU64>,
     in_flight: Gauge,
-    ready: Gauge<i64, std::sync::atomic::AtomicI64>,
+    active_requests: Gauge,
+    ready: Gauge,
     result_bytes: Counter<u64, AtomicU64>,
+    refused: Family<GuardLabels, Counter>,
+    rate_limited: Counter,
+    cache_lookups: Family<ResultLabels, Counter>,
+    loop_warnings: Counter,
+    redactions: Counter,
+    replays: Counter,
+}
+
+/// How often answers were found in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheCounts {
+    /// Calls that were answered from it.
+    pub hits: u64,
+    /// Calls that could have been, and were not.
+    pub misses: u64,
+}
+
+/// A request that is being answered, until this is dropped.
+pub struct ActiveRequest(Gauge);
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Default for Metrics {
@@ -96,16 +162,24 @@ impl Metrics {
         let mut registry = Registry::default();
         let metrics = Self {
             calls: Family::default(),
-            call_durations: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
+            call_durations: Family::new_with_constructor(|| HistogramWithExemplars::new(CALL_BUCKETS.into_iter())),
             operations: Family::new_with_constructor(|| Histogram::new(OPERATION_BUCKETS)),
             probes: Family::default(),
             probe_durations: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
             auth_failures: Family::default(),
             credentials: Family::default(),
             credentials_current: Gauge::default(),
+            credentials_loaded_at: Gauge::default(),
             in_flight: Gauge::default(),
+            active_requests: Gauge::default(),
             ready: Gauge::default(),
             result_bytes: Counter::default(),
+            refused: Family::default(),
+            rate_limited: Counter::default(),
+            cache_lookups: Family::default(),
+            loop_warnings: Counter::default(),
+            redactions: Counter::default(),
+            replays: Counter::default(),
             registry: Registry::default(),
         };
         let build: Family<BuildLabels, Gauge> = Family::default();
@@ -123,6 +197,37 @@ impl Metrics {
         );
         registry.register("mcp_tool_result_bytes", "Bytes of the answers of tools", metrics.result_bytes.clone());
         registry.register("mcp_tool_calls_in_flight", "Tool calls that run now", metrics.in_flight.clone());
+        registry.register(
+            "mcp_active_requests",
+            "Requests to the MCP port whose answer is not at its end, open streams among them",
+            metrics.active_requests.clone(),
+        );
+        registry.register(
+            "mcp_tool_calls_refused",
+            "Tool calls that did not reach their tool, by the guard that refused them",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "mcp_rate_limited",
+            "Requests and calls refused for their rate",
+            metrics.rate_limited.clone(),
+        );
+        registry.register(
+            "mcp_tool_cache_lookups",
+            "Calls of tools whose answers are kept, by whether one was",
+            metrics.cache_lookups.clone(),
+        );
+        registry.register(
+            "mcp_loop_warnings",
+            "Calls that repeated earlier ones and were warned of it",
+            metrics.loop_warnings.clone(),
+        );
+        registry.register("mcp_redactions", "Secrets taken out of answers", metrics.redactions.clone());
+        registry.register(
+            "mcp_idempotent_replays",
+            "Calls that were answered with what the same call had done before",
+            metrics.replays.clone(),
+        );
         registry.register(
             "mcp_http_auth_failures",
             "Requests refused for their token, by why",
@@ -144,16 +249,94 @@ impl Metrics {
             "1 if the credentials in use are the ones that are mounted",
             metrics.credentials_current.clone(),
         );
+        registry.register(
+            "connector_credentials_loaded_timestamp_seconds",
+            "When the credentials in use were loaded, in seconds since 1970; 0 if there are none",
+            metrics.credentials_loaded_at.clone(),
+        );
         registry.register("connector_ready", "1 while the replica serves and does not drain", metrics.ready.clone());
         registry.register("connector_build_info", "Version of the binary", build);
+        registry.register_collector(Box::new(ProcessFigures));
+        for result in ["hit", "miss"] {
+            let _shown_from_the_start = metrics.cache_lookups.get_or_create(&ResultLabels { result });
+        }
         Self { registry, ..metrics }
     }
 
-    /// A tool call ended. `tool` is the name of an offered tool, or [`UNKNOWN_TOOL`].
-    pub fn called(&self, tool: &str, status: &'static str, duration: Duration, bytes: usize) {
+    /// Also shows when the platform's credentials end, what the sinks of audit records lost, and how the export of traces
+    /// goes.
+    #[must_use]
+    pub fn asking(
+        mut self,
+        platform: Arc<dyn Platform>,
+        audit: Arc<Audit>,
+        exports: Option<Arc<ExportCounts>>,
+    ) -> Self {
+        self.registry.register_collector(Box::new(Asked { platform, audit, exports }));
+        self
+    }
+
+    /// A tool call ended. `tool` is the name of an offered tool, or [`UNKNOWN_TOOL`]; `trace_id` that of a trace that is
+    /// exported.
+    pub fn called(&self, tool: &str, status: &'static str, duration: Duration, bytes: usize, trace_id: Option<&str>) {
         self.calls.get_or_create(&CallLabels { tool_name: tool.to_owned(), status }).inc();
-        self.call_durations.get_or_create(&ToolLabels { tool_name: tool.to_owned() }).observe(duration.as_secs_f64());
+        let (exemplar, at) = match trace_id {
+            Some(trace_id) => (Some(TraceLabels { trace_id: trace_id.to_owned() }), Some(SystemTime::now())),
+            None => (None, None),
+        };
+        let labels = ToolLabels { tool_name: tool.to_owned() };
+        self.call_durations.get_or_create(&labels).observe(duration.as_secs_f64(), exemplar, at);
         self.result_bytes.inc_by(bytes as u64);
+    }
+
+    /// A request to the MCP port begins to be answered.
+    #[must_use]
+    pub fn request_begins(&self) -> ActiveRequest {
+        self.active_requests.inc();
+        ActiveRequest(self.active_requests.clone())
+    }
+
+    /// A guard refused a tool call. `guard` is its name, such as `authorization`.
+    pub fn refused(&self, guard: &'static str) {
+        self.refused.get_or_create(&GuardLabels { guard }).inc();
+    }
+
+    /// A request or a call was refused for its rate.
+    pub fn rate_limited(&self) {
+        self.rate_limited.inc();
+    }
+
+    /// An answer was looked for in the cache.
+    pub fn cache_looked_up(&self, hit: bool) {
+        self.cache_lookups.get_or_create(&ResultLabels { result: if hit { "hit" } else { "miss" } }).inc();
+    }
+
+    /// How often answers were found in the cache.
+    #[must_use]
+    pub fn cache_counts(&self) -> CacheCounts {
+        let count = |result| self.cache_lookups.get_or_create(&ResultLabels { result }).get();
+        CacheCounts { hits: count("hit"), misses: count("miss") }
+    }
+
+    /// A caller was warned of repeating itself.
+    pub fn loop_warned(&self) {
+        self.loop_warnings.inc();
+    }
+
+    /// Secrets were taken out of an answer.
+    pub fn redacted(&self, secrets: u64) {
+        self.redactions.inc_by(secrets);
+    }
+
+    /// A call was answered with what the same call had done before.
+    pub fn replayed(&self) {
+        self.replays.inc();
+    }
+
+    /// A set of credentials came into use.
+    pub fn credentials_loaded(&self, at: SystemTime) {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.credentials_loaded_at.set(since.as_secs_f64());
     }
 
     /// An operation of the protocol ended.
@@ -192,39 +375,60 @@ impl Metrics {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is asked at each scrape.
+struct Asked {
+    platform: Arc<dyn Platform>,
+    audit: Arc<Audit>,
+    exports: Option<Arc<ExportCounts>>,
+}
 
-    #[test]
-    fn the_names_and_buckets_are_those_that_dashboards_use() {
-        let metrics = Metrics::new();
-        metrics.called("get_fake_thing", "success", Duration::from_millis(20), 10);
-        metrics.called(UNKNOWN_TOOL, "error", Duration::ZERO, 0);
-        metrics.probed("fake", "Healthy", Duration::from_millis(3));
-        metrics.refused_token("expired");
-        let state = CredentialsState {
-            reason: "NoFields".into(),
-            message: String::new(),
-            mounted_revision: None,
-            loaded_revision: None,
-        };
-        let text = metrics.text(&state, 2, true);
-        for line in [
-            r#"mcp_tool_calls_total{tool_name="get_fake_thing",status="success"} 1"#,
-            r#"mcp_tool_calls_total{tool_name="unknown",status="error"} 1"#,
-            r#"mcp_tool_call_duration_seconds_bucket{le="0.05",tool_name="get_fake_thing"} 1"#,
-            r#"mcp_tool_call_duration_seconds_bucket{le="30.0",tool_name="get_fake_thing"} 1"#,
-            r#"connector_probe_total{platform="fake",reason="Healthy"} 1"#,
-            r#"connector_probe_duration_seconds_count{platform="fake"} 1"#,
-            r#"connector_credentials_state{reason="NoFields"} 1"#,
-            r#"connector_credentials_state{reason="Loaded"} 0"#,
-            r#"mcp_http_auth_failures_total{reason="expired"} 1"#,
-            "mcp_tool_calls_in_flight 2",
-            "connector_ready 1",
-            concat!("connector_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
-        ] {
-            assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
-        }
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asked")
     }
 }
+
+impl Collector for Asked {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let sinks = self.audit.states();
+        let mut failures = encoder.encode_descriptor(
+            "connector_audit_failures",
+            "Audit records that a sink lost",
+            None,
+            MetricType::Counter,
+        )?;
+        for sink in sinks {
+            let labels = SinkLabels { sink: sink.name };
+            ConstCounter::new(sink.lost).encode(failures.encode_family(&labels)?)?;
+        }
+        if let Some(end) = self.platform.credentials_expiry() {
+            let expiry = encoder.encode_descriptor(
+                "connector_credentials_expiry_timestamp_seconds",
+                "When the credentials in use end, in seconds since 1970, where the platform says so",
+                None,
+                MetricType::Gauge,
+            )?;
+            ConstGauge::new(end.as_second()).encode(expiry)?;
+        }
+        let Some(exports) = &self.exports else { return Ok(()) };
+        let mut spans = encoder.encode_descriptor(
+            "connector_trace_spans",
+            "Spans by whether the collector took them",
+            None,
+            MetricType::Counter,
+        )?;
+        for (result, count) in [("sent", exports.sent()), ("lost", exports.lost())] {
+            ConstCounter::new(count).encode(spans.encode_family(&ResultLabels { result })?)?;
+        }
+        let failing = encoder.encode_descriptor(
+            "connector_trace_export_failing",
+            "1 if the last export of traces failed",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(i64::from(exports.is_failing())).encode(failing)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod access;
+mod active;
 pub mod admin;
 pub mod audit;
 pub mod auth;
@@ -13,12 +14,17 @@ pub mod catalogue;
 pub mod config;
 pub mod guards;
 pub mod handler;
+mod health_check;
 pub mod http;
 pub mod listener;
 pub mod metrics;
+pub mod mutations;
+mod operation;
 pub mod prober;
+pub mod state;
 pub mod status;
 pub mod text;
+mod version;
 
 #[cfg(test)]
 mod testing;
@@ -30,7 +36,7 @@ use std::{
     net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -46,20 +52,27 @@ use tower::ServiceExt;
 use self::{
     access::Access,
     admin::Admin,
+    audit::Audit,
     auth::Authenticator,
     catalogue::{Catalogue, CatalogueError},
-    config::{CONFIG_DIRECTORY, CONFIG_FILE, CREDENTIALS_DIRECTORY, ConfigError, PLATFORM_CA_FILE, ServeConfig},
+    config::{
+        AUDIT_DIRECTORY, CONFIG_DIRECTORY, CONFIG_FILE, CREDENTIALS_DIRECTORY, ConfigError, PLATFORM_CA_FILE,
+        ServeConfig,
+    },
     guards::Guards,
     handler::Handler,
     http::{Door, DoorParts},
     listener::{Ending, ListenerLimits},
     metrics::Metrics,
+    mutations::Mutations,
     prober::Prober,
+    state::ReplicaState,
 };
 use crate::{
-    api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy},
+    api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy, owned_name},
     credentials::{self, CredentialsHandle, CredentialsState},
     platforms::{self, ConnectError, Platform, PlatformEnvironment},
+    telemetry::{ExportCounts, TraceSettings},
 };
 
 /// Time that giving back what the platform's client holds may take, at the end.
@@ -74,6 +87,8 @@ pub struct ServeSettings {
     pub config_directory: PathBuf,
     /// Where the credential fields are mounted, one file each.
     pub credentials_directory: PathBuf,
+    /// Where audit files are written, if the configuration asks for them.
+    pub audit_directory: PathBuf,
     /// Where MCP is served.
     pub mcp_address: SocketAddr,
     /// Where probes, metrics and `/status` are served.
@@ -100,6 +115,7 @@ impl Default for ServeSettings {
         Self {
             config_directory: CONFIG_DIRECTORY.into(),
             credentials_directory: CREDENTIALS_DIRECTORY.into(),
+            audit_directory: AUDIT_DIRECTORY.into(),
             mcp_address: (Ipv6Addr::UNSPECIFIED, MCP_PORT).into(),
             admin_address: (Ipv6Addr::UNSPECIFIED, ADMIN_PORT).into(),
             address_policy: AddressPolicy::Cluster,
@@ -174,6 +190,47 @@ impl LoadedConfig {
         let digest = ServeConfig::digest(&text, platform_ca.as_deref());
         Ok(Self { config, digest, platform_ca })
     }
+
+    /// `namespace/name` of the connector.
+    #[must_use]
+    pub fn connector(&self) -> String {
+        let connector = &self.config.connector;
+        format!("{}/{}", connector.namespace, connector.name)
+    }
+
+    /// Where traces go; nothing where they go nowhere.
+    #[must_use]
+    pub fn trace_settings(&self) -> Option<TraceSettings> {
+        let traces = self.config.telemetry.traces.as_ref()?;
+        Some(TraceSettings {
+            endpoint: traces.endpoint.clone(),
+            ratio: f64::from(traces.sample_percent) / 100.0,
+            service: owned_name(&self.config.connector.name),
+            namespace: self.config.connector.namespace.clone(),
+        })
+    }
+
+    /// Logs what was configured: what there is and how much of it, and no URL but the collector's host.
+    fn log(&self) {
+        let Self { config, digest, platform_ca } = self;
+        let traces = config.telemetry.traces.as_ref();
+        tracing::info!(
+            config_digest = digest,
+            mutations = ?config.tools.mutations,
+            tools_allowed = config.tools.allow.len(),
+            tools_denied = config.tools.deny.len(),
+            access_rules = config.access.allow.len(),
+            audiences = config.access.audiences.len(),
+            anonymous = config.access.anonymous,
+            platform_ca_bytes = platform_ca.as_ref().map_or(0, String::len),
+            proxy = config.proxy.is_some(),
+            traces_to = traces.and_then(|traces| traces.endpoint.host_str()),
+            traces_percent = traces.map(|traces| traces.sample_percent),
+            audit_file = config.telemetry.audit.file.is_some(),
+            audit_hash_chain = config.telemetry.audit.hash_chain,
+            "configuration read"
+        );
+    }
 }
 
 /// How to end.
@@ -208,14 +265,18 @@ impl Stop {
     }
 }
 
-/// Serves a connector until a signal ends it: configuration, credentials, platform, admin port, and the MCP port last,
-/// so that whoever can connect is answered.
+/// Serves a connector until a signal ends it: credentials, platform, admin port, and the MCP port last, so that whoever
+/// can connect is answered. `exports` says how the export of traces goes, where there is one.
 ///
 /// # Errors
 /// When it can't begin, or has to end before the calls that run are finished. The process then exits with 1.
-pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
+pub async fn run(
+    settings: ServeSettings,
+    loaded: LoadedConfig,
+    exports: Option<Arc<ExportCounts>>,
+) -> Result<(), ServeError> {
     let stop = Stop::on_signals()?;
-    let loaded = LoadedConfig::read(&settings.config_directory).map_err(ServeError::ReadConfig)?;
+    loaded.log();
     let declaration = loaded.config.platform.declaration().ok_or(ServeError::Connect(ConnectError::NoPlatform))?;
     let (name, requirement) = (declaration.name(), declaration.requirement());
     let background = CancellationToken::new();
@@ -232,7 +293,14 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         proxy: loaded.config.proxy.clone(),
     };
     let platform = platforms::connect(&loaded.config.platform, environment).map_err(ServeError::Connect)?;
-    let parts = Parts { name, platform, credentials, credentials_state, background };
+    let audit = Audit::start(
+        &loaded.config.connector,
+        name,
+        &loaded.config.telemetry.audit,
+        settings.audit_directory.clone(),
+        Box::new(io::stdout()),
+    );
+    let parts = Parts { name, platform, credentials, credentials_state, audit, exports, background };
     Instance::start(&settings, &loaded, parts).await?.serve(stop).await
 }
 
@@ -246,6 +314,10 @@ pub struct Parts {
     pub credentials: CredentialsHandle,
     /// What is known of their files.
     pub credentials_state: watch::Receiver<CredentialsState>,
+    /// Where audit records go.
+    pub audit: Arc<Audit>,
+    /// How the export of traces goes, where there is one.
+    pub exports: Option<Arc<ExportCounts>>,
     /// Ends what runs in the background.
     pub background: CancellationToken,
 }
@@ -257,6 +329,7 @@ pub struct Instance {
     drain_delay: Duration,
     drain_timeout: Duration,
     platform: Arc<dyn Platform>,
+    audit: Arc<Audit>,
     draining: CancellationToken,
     abandon: CancellationToken,
     background: CancellationToken,
@@ -273,17 +346,28 @@ impl Instance {
     /// When the tools can't be offered, or a port is taken.
     pub async fn start(settings: &ServeSettings, loaded: &LoadedConfig, parts: Parts) -> Result<Self, ServeError> {
         let config = &loaded.config;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Metrics::new().asking(parts.platform.clone(), parts.audit.clone(), parts.exports.clone());
+        let metrics = Arc::new(metrics);
         let access = Arc::new(Access::new(&config.access));
         let authenticator = Arc::new(Authenticator::new(
             settings.config_directory.clone(),
             config.access.audiences.clone(),
             &config.operator,
         ));
-        let catalogue = Catalogue::new(parts.platform.clone().tools(), &config.tools, &access)
-            .map_err(ServeError::BuildCatalogue)?;
-        let guards = Arc::new(Guards::new(catalogue, config.connector.uid.clone(), &config.limits));
         let (findings, findings_receiver) = watch::channel(None);
+        let state = Arc::new(ReplicaState {
+            platform: parts.platform.clone(),
+            credentials: parts.credentials_state.clone(),
+            findings: findings_receiver,
+            metrics: metrics.clone(),
+            audit: parts.audit.clone(),
+            exports: parts.exports,
+            mutations: Arc::new(Mutations::default()),
+        });
+        let mut tools = parts.platform.clone().tools();
+        tools.push(health_check::build_tool(state.clone()));
+        let catalogue = Catalogue::new(tools, &config.tools, &access).map_err(ServeError::BuildCatalogue)?;
+        let guards = Arc::new(Guards::new(catalogue, config.connector.uid.clone(), &config.limits));
         let (serving, draining, abandon) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let prober = Prober {
@@ -296,6 +380,12 @@ impl Instance {
         };
         tokio::spawn(prober.run(parts.background.clone()));
         tokio::spawn(authenticator.clone().follow_keys(parts.background.clone()));
+        tokio::spawn(
+            parts
+                .background
+                .clone()
+                .run_until_cancelled_owned(follow_credentials(parts.credentials_state, metrics.clone())),
+        );
 
         let admin = Arc::new(Admin {
             connector_uid: config.connector.uid.clone(),
@@ -303,9 +393,7 @@ impl Instance {
             platform: parts.name,
             guards: guards.clone(),
             authenticator: authenticator.clone(),
-            metrics: metrics.clone(),
-            credentials: parts.credentials_state,
-            findings: findings_receiver,
+            state: state.clone(),
             serving: serving.clone(),
             draining: draining.clone(),
         });
@@ -323,7 +411,7 @@ impl Instance {
             }
         }));
 
-        let handler = Handler::new(guards.clone(), metrics.clone(), parts.platform.instructions());
+        let handler = Handler::new(guards.clone(), state, parts.platform.instructions());
         let door = Arc::new(Door::new(
             config,
             DoorParts {
@@ -331,6 +419,7 @@ impl Instance {
                 authenticator,
                 access,
                 metrics,
+                audit: parts.audit.clone(),
                 handler,
                 draining: draining.clone(),
                 abandon: abandon.clone(),
@@ -347,13 +436,10 @@ impl Instance {
         }));
         serving.cancel();
         tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            connector = %format_args!("{}/{}", config.connector.namespace, config.connector.name),
             platform = parts.name,
             tools = guards.catalogue.len(),
             mcp = %mcp_address,
             admin = %admin_address,
-            anonymous = config.access.anonymous,
             "server_ready"
         );
         Ok(Self {
@@ -362,6 +448,7 @@ impl Instance {
             drain_delay: settings.drain_delay,
             drain_timeout: settings.drain_timeout,
             platform: parts.platform,
+            audit: parts.audit,
             draining,
             abandon,
             background: parts.background,
@@ -410,6 +497,8 @@ impl Instance {
         self.admin_ending.close.cancel();
         self.admin_ending.abort.cancel();
         let _panicked = self.admin.await;
+        let audit = self.audit;
+        let _panicked = tokio::task::spawn_blocking(move || audit.finish()).await;
         let seconds = began.elapsed().as_secs_f64();
         match &drained {
             Ok(()) => tracing::info!(seconds, "server_stopped"),
@@ -424,6 +513,21 @@ impl Instance {
         match tokio::time::timeout(self.drain_timeout, &mut self.mcp).await {
             Ok(_finished) => Ok(()),
             Err(_) => Err(ServeError::DrainTimeout),
+        }
+    }
+}
+
+/// Keeps the time at which the credentials in use were loaded.
+async fn follow_credentials(mut state: watch::Receiver<CredentialsState>, metrics: Arc<Metrics>) {
+    let mut revision = None;
+    loop {
+        let loaded = state.borrow_and_update().loaded_revision.clone();
+        if loaded != revision && loaded.is_some() {
+            metrics.credentials_loaded(SystemTime::now());
+        }
+        revision = loaded;
+        if state.changed().await.is_err() {
+            return;
         }
     }
 }

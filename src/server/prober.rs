@@ -21,6 +21,8 @@ pub struct Finding {
     pub report: ProbeReport,
     /// How long the probe took.
     pub latency: Duration,
+    /// When it ended.
+    pub at: Instant,
 }
 
 /// What is believed, and how often something else was found since.
@@ -110,7 +112,7 @@ async fn probe(platform: &dyn Platform, timeout: Duration) -> Finding {
         Ok(Err(_)) => fault(Reason::UnexpectedResponse, "the probe ended with a fault of the connector: see its log"),
         Err(_) => fault(Reason::Timeout, "the platform did not answer in time"),
     };
-    Finding { report, latency: started.elapsed() }
+    Finding { report, latency: started.elapsed(), at: Instant::now() }
 }
 
 fn fault(reason: Reason, message: &str) -> ProbeReport {

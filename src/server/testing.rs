@@ -27,13 +27,17 @@ use tokio::{
     sync::{Notify, watch},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     Instance, LoadedConfig, Parts, ServeError, ServeSettings, Stop,
+    audit::Audit,
     config::{
         AccessConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity, ProbeConfig, ServeConfig, TOKEN_KEYS_FILE,
-        ToolsConfig,
+        TelemetryConfig, ToolsConfig,
     },
+    metrics::Metrics,
+    state::ReplicaState,
 };
 use crate::{
     api::{
@@ -43,6 +47,7 @@ use crate::{
         pattern::NamePattern,
     },
     credentials::{CredentialsHandle, CredentialsState},
+    outbound::OutboundState,
     platforms::{CredentialVerdict, HealthStatus, Platform, PlatformSpec, ProbeReport},
     tools::{CallContext, Effect, Preview, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -112,6 +117,10 @@ pub struct FakeState {
     pub report: Mutex<ProbeReport>,
     /// Times that the client was closed.
     pub closed: AtomicUsize,
+    /// What stood on the last request to the platform about the trace.
+    pub trace_headers: Mutex<http::HeaderMap>,
+    /// The ways out.
+    pub outbound: Mutex<Vec<OutboundState>>,
 }
 
 /// A platform that does what tests ask.
@@ -142,6 +151,8 @@ impl Default for FakePlatform {
             deletions: AtomicUsize::new(0),
             report: Mutex::new(report),
             closed: AtomicUsize::new(0),
+            trace_headers: Mutex::default(),
+            outbound: Mutex::default(),
         };
         Self { state: Arc::new(state) }
     }
@@ -167,23 +178,40 @@ fn declaration(name: &'static str, effect: Effect) -> ToolDeclaration {
     declare(name, "A tool", "Does what tests need.")
 }
 
+/// A request as the way out makes it: in a span of its own, with the trace on it.
+async fn ask_platform(state: &FakeState) {
+    let span = tracing::error_span!(target: "mcp_connectors::outbound", "GET", otel.kind = "client");
+    async {
+        tokio::task::yield_now().await;
+        let mut headers = http::HeaderMap::new();
+        crate::telemetry::context::propagate(&mut headers);
+        *state.trace_headers.lock().unwrap() = headers;
+    }
+    .instrument(span)
+    .await;
+}
+
 impl FakePlatform {
     pub fn entries(&self) -> Vec<ToolEntry> {
         let (state, before, after) = (self.state.clone(), self.state.clone(), self.state.clone());
+        let asked = self.state.clone();
         vec![
-            ToolEntry::read(
-                declaration("get_fake_thing", Effect::Read),
-                |input: ThingInput, _: CallContext| async move {
+            ToolEntry::read(declaration("get_fake_thing", Effect::Read), move |input: ThingInput, _: CallContext| {
+                let asked = asked.clone();
+                async move {
                     let _unused = (input.limit, matches!(input.color, Some(Color::Red | Color::Blue)));
                     match input.name.as_str() {
                         "panic" => panic!("canary-panic"),
                         "missing" => {
                             Err(ToolError::new(crate::tools::ErrorCode::NotFound, "no thing \u{1b}[1mmissing"))
                         }
-                        _ => Ok(Thing { name: input.name }),
+                        _ => {
+                            ask_platform(&asked).await;
+                            Ok(Thing { name: input.name })
+                        }
                     }
-                },
-            ),
+                }
+            }),
             ToolEntry::read(
                 declaration("echo_fake_text", Effect::Read),
                 |input: TextInput, _: CallContext| async move {
@@ -234,6 +262,10 @@ impl Platform for FakePlatform {
 
     fn instructions(&self) -> String {
         "Fake things.".into()
+    }
+
+    fn outbound(&self) -> Vec<OutboundState> {
+        self.state.outbound.lock().unwrap().clone()
     }
 
     async fn close(&self) {
@@ -389,6 +421,60 @@ pub fn config() -> ServeConfig {
             max_result_bytes: 4_096,
         },
         proxy: None,
+        telemetry: TelemetryConfig::default(),
+    }
+}
+
+/// What is written, kept.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Each line as JSON.
+    pub fn values(&self) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.text().lines().map(parse).collect()
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How a replica does that has not begun yet.
+pub fn starting() -> ReplicaState {
+    let state = CredentialsState {
+        reason: "NoFields".into(),
+        message: String::new(),
+        mounted_revision: None,
+        loaded_revision: None,
+    };
+    let config = config();
+    ReplicaState {
+        platform: Arc::new(FakePlatform::default()),
+        credentials: watch::channel(state).1,
+        findings: watch::channel(None).1,
+        metrics: Arc::new(Metrics::new()),
+        audit: Audit::start(
+            &config.connector,
+            "fake",
+            &config.telemetry.audit,
+            "/nonexistent".into(),
+            Box::new(std::io::sink()),
+        ),
+        exports: None,
+        mutations: Arc::default(),
     }
 }
 
@@ -399,6 +485,8 @@ pub struct TestServer {
     pub platform: FakePlatform,
     pub key: TestKey,
     pub directory: tempfile::TempDir,
+    pub audit: Arc<Audit>,
+    pub audit_lines: Lines,
     pub stop: Stop,
     pub ended: tokio::task::JoinHandle<Result<(), ServeError>>,
 }
@@ -431,7 +519,17 @@ impl TestServer {
             mounted_revision: Some("00000001".into()),
             loaded_revision: Some("00000001".into()),
         });
+        let audit_lines = Lines::default();
+        let audit = Audit::start(
+            &config.connector,
+            "fake",
+            &config.telemetry.audit,
+            directory.path().to_owned(),
+            Box::new(audit_lines.clone()),
+        );
         let parts = Parts {
+            audit: audit.clone(),
+            exports: None,
             name: "fake",
             platform: Arc::new(platform.clone()),
             credentials: CredentialsHandle::new(current, watch::channel(0).0),
@@ -449,7 +547,13 @@ impl TestServer {
                 instance.serve(stop).await
             }
         });
-        Self { mcp, admin, platform, key, directory, stop, ended }
+        Self { mcp, admin, platform, key, directory, audit, audit_lines, stop, ended }
+    }
+
+    /// The audit records so far.
+    pub fn records(&self) -> Vec<Value> {
+        self.audit.finish();
+        self.audit_lines.values()
     }
 
     /// A token of a ServiceAccount that may use everything.

@@ -1,14 +1,15 @@
 //! The server as a caller sees it: requests over loopback, a fake platform behind, real keys.
 
+mod telling;
+
 use std::{
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
-use tracing_subscriber::layer::SubscriberExt;
 
 use super::{config::AccessConfig, testing::*, *};
 use crate::api::{connector::Mutations, duration::ApiDuration, pattern::NamePattern};
@@ -49,7 +50,10 @@ async fn the_newest_era_is_served() {
     }
 
     let listed = server.modern(&token, "tools/list", json!({})).await;
-    assert_eq!(tool_names(&listed), ["delete_fake_thing", "echo_fake_text", "get_fake_thing", "wait_fake_time"]);
+    assert_eq!(
+        tool_names(&listed),
+        ["delete_fake_thing", "echo_fake_text", "get_fake_thing", "health_check", "wait_fake_time"]
+    );
     let result = &listed.json()["result"];
     assert_eq!((&result["cacheScope"], result["ttlMs"].is_u64()), (&json!("private"), true));
     let tool = &result["tools"][2];
@@ -63,11 +67,7 @@ async fn the_newest_era_is_served() {
     assert_eq!(called["result"]["resultType"], "complete");
     assert_eq!(called["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "mcp-connectors");
 
-    for (method, list) in [
-        ("prompts/list", "prompts"),
-        ("resources/list", "resources"),
-        ("resources/templates/list", "resourceTemplates"),
-    ] {
+    for (method, list) in [("prompts/list", "prompts"), ("resources/templates/list", "resourceTemplates")] {
         let reply = server.modern(&token, method, json!({})).await;
         assert_eq!(reply.json()["result"][list], json!([]), "{method}: {}", reply.body);
     }
@@ -97,7 +97,7 @@ async fn the_older_eras_are_served_without_a_session() {
         let reply = send(server.mcp, &legacy_request(&token, version, "ping", &json!({}))).await;
         assert_eq!(reply.json()["result"], json!({}));
         let reply = send(server.mcp, &legacy_request(&token, version, "tools/list", &json!({}))).await;
-        assert_eq!(tool_names(&reply).len(), 4);
+        assert_eq!(tool_names(&reply).len(), 5);
         let params = json!({"name": "get_fake_thing", "arguments": {"name": "a"}});
         let reply = send(server.mcp, &legacy_request(&token, version, "tools/call", &params)).await;
         assert_eq!(reply.json()["result"]["structuredContent"]["name"], "a");
@@ -286,7 +286,7 @@ async fn anonymous_means_everyone_and_opens_no_status() {
     config.access = AccessConfig { anonymous: true, allow: vec![], audiences: vec![AUDIENCE.into()] };
     let server = TestServer::start_with(config, |_| {}).await;
     let request = modern_request("", "tools/list", json!({})).without("Authorization");
-    assert_eq!(tool_names(&send(server.mcp, &request).await).len(), 4);
+    assert_eq!(tool_names(&send(server.mcp, &request).await).len(), 5);
     assert_eq!(server.admin("/status", None).await.status, 401);
     assert_eq!(server.admin("/status", Some(&server.operator_token())).await.status, 200);
 }
@@ -308,7 +308,7 @@ async fn the_operator_may_greet_and_read_the_status_and_nothing_else() {
     let status = server.admin("/status", Some(&operator)).await;
     let status: status::ReplicaStatus = serde_json::from_str(&status.body).unwrap();
     assert_eq!((status.connector_uid.as_str(), status.config_digest.as_str()), ("uid-1", "digest-1"));
-    assert_eq!((status.tool_count, status.credentials.reason.as_str()), (4, "Loaded"));
+    assert_eq!((status.tool_count, status.credentials.reason.as_str()), (5, "Loaded"));
     assert_eq!(server.admin("/status", None).await.status, 401);
     assert_eq!(server.admin("/status", Some(&server.token())).await.status, 403);
     // The operator's name with another audience, and its audience with another name.
@@ -591,24 +591,15 @@ async fn health_is_what_the_last_probe_found() {
 
 #[tokio::test]
 async fn before_the_first_probe_health_says_starting() {
-    let (_findings, findings_receiver) = tokio::sync::watch::channel(None);
     let access = Access::new(&config().access);
     let catalogue = Catalogue::new(FakePlatform::default().entries(), &config().tools, &access).unwrap();
-    let state = CredentialsState {
-        reason: "NoFields".into(),
-        message: String::new(),
-        mounted_revision: None,
-        loaded_revision: None,
-    };
     let admin = Admin {
         connector_uid: "uid".into(),
         config_digest: "digest".into(),
         platform: "fake",
         guards: Arc::new(Guards::new(catalogue, "uid".into(), &config().limits)),
         authenticator: Arc::new(Authenticator::new("/nonexistent".into(), vec![], &config().operator)),
-        metrics: Arc::new(Metrics::new()),
-        credentials: tokio::sync::watch::channel(state).1,
-        findings: findings_receiver,
+        state: Arc::new(starting()),
         serving: CancellationToken::new(),
         draining: CancellationToken::new(),
     };
@@ -695,99 +686,6 @@ async fn an_idle_connection_is_told_to_close() {
         .unwrap()
         .unwrap();
     server.ended.await.unwrap().unwrap();
-}
-
-// ===== what is said =====
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn logs_hold_one_record_a_call_and_never_a_value() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::registry()
-        .with(crate::telemetry::build_filter("trace,mcp_connectors=trace").unwrap())
-        .with(crate::telemetry::build_json_layer(move || writer.clone()));
-    // For the whole process: what the other tests cause to be said is checked along with this test's own.
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-    tracing::callsite::rebuild_interest_cache();
-
-    let mut config = config();
-    config.tools.allow.push(NamePattern("reveal_fake_secret".into()));
-    let server = TestServer::start_with(config, |_| {}).await;
-    let token = server.token();
-    let call = |name: &str, arguments: Value| {
-        let params = json!({
-            "name": name,
-            "arguments": arguments,
-            "_meta": {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"},
-        });
-        legacy_request(&token, "2025-11-25", "tools/call", &params)
-    };
-    for (index, request) in [
-        call("echo_fake_text", json!({"text": "canary-argument"})),
-        call("reveal_fake_secret", json!({})),
-        call("get_fake_thing", json!({"name": 1, "canary\u{1b}name": "canary-argument"})),
-        call("evil\u{1b}[31mtool", json!({"text": "canary-argument"})),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let reply = send(server.mcp, &request.with("X-Request-Id", &format!("logged-{index}"))).await;
-        assert_eq!(reply.status, 200, "{}", reply.body);
-    }
-    server.modern("canary-token.canary-token.canary-token", "tools/list", json!({})).await;
-    server.stop.drain.cancel();
-    server.ended.await.unwrap().unwrap();
-
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    for canary in ["canary-argument", "canary-secret", "canary-token", &token] {
-        assert!(!text.contains(canary), "{canary} is in the logs:\n{text}");
-    }
-    let records: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .filter(|line| line["target"] == "audit")
-        .filter(|line| line["request_id"].as_str().unwrap().starts_with("logged-"))
-        .collect();
-    assert_eq!(records.len(), 4, "{text}");
-    let first = &records[0];
-    for (field, value) in [
-        ("request_id", "logged-0"),
-        ("caller", "system:serviceaccount:agents:triage"),
-        ("tool", "echo_fake_text"),
-        ("arguments", "text"),
-        ("decision", "allowed"),
-        ("outcome", "success"),
-        ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
-    ] {
-        assert_eq!(first[field], value, "{first}");
-    }
-    assert!(first["duration_ms"].is_u64() && first["timestamp"].is_string());
-    assert_eq!(
-        (&records[2]["error_code"], &records[2]["arguments"]),
-        (&json!("invalid_argument"), &json!("canary?name,name"))
-    );
-    assert_eq!((&records[3]["decision"], &records[3]["tool"]), (&json!("denied"), &json!("evil??31mtool")));
-    for line in text.lines() {
-        // No field may be named like one of the line's own, or readers see only one of the two.
-        for own in ["message", "level", "timestamp", "target"] {
-            assert_eq!(line.matches(&format!("\"{own}\":")).count(), 1, "{line}");
-        }
-    }
-    assert!(text.contains("server_ready") && text.contains("server_stopped"));
 }
 
 #[test]

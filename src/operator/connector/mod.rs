@@ -5,6 +5,7 @@ pub mod apply;
 pub mod build;
 pub mod dereference;
 mod difference;
+pub mod mutations;
 pub mod observe;
 pub mod status;
 #[cfg(test)]
@@ -158,6 +159,8 @@ async fn converge(
             Err(error) => return Err(Error::Apply(error)),
         };
     let observation = observe::observe(context, &validated, &deployment).await;
+    let (instance, regarding) = (&context.settings.instance, connector.object_ref(&()));
+    mutations::publish(&context.client, instance, &context.mutations, &regarding, &observation).await;
     let computed = compute(Seen {
         connector: &validated,
         config_digest: &resources.config_digest,

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use super::{
     dereference::{Dereferenced, ReferenceCache},
+    mutations::Published,
     validate::{Rejection, ValidatedConnector, validate},
 };
 use crate::{
@@ -51,6 +52,7 @@ pub fn settings() -> Settings {
         address: ([127, 0, 0, 1], 0).into(),
         token_file: PathBuf::from("token"),
         concurrency: 1,
+        otlp_endpoint: None,
     }
 }
 
@@ -205,6 +207,7 @@ pub fn context(server: &ApiServer, caches: Caches) -> Arc<Context> {
         token_keys: watch::channel(keys).1,
         pods_http: reqwest::Client::builder().no_proxy().build().unwrap(),
         memory: Mutex::default(),
+        mutations: Published::default(),
         metrics: Metrics::default(),
     })
 }

@@ -11,6 +11,8 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
+mod telemetry;
+
 use super::dereference::Dereferenced;
 use crate::{
     api::{
@@ -96,6 +98,13 @@ pub enum EgressTarget {
         /// The port on the pods.
         port: IntOrString,
     },
+    /// Every pod of a namespace.
+    Namespace {
+        /// The namespace.
+        namespace: String,
+        /// The port on the pods.
+        port: u16,
+    },
     /// Any address but link-local and metadata ones.
     Outside {
         /// The port.
@@ -163,7 +172,8 @@ pub fn validate(
     })?;
 
     let workload = spec.workload.clone().unwrap_or_default();
-    let egress = plan_egress(connector, &endpoint, found.platform_service.as_deref())?;
+    let (telemetry, collector) = telemetry::resolve(spec.telemetry.as_ref(), settings.otlp_endpoint.as_deref())?;
+    let egress = plan_egress(connector, &endpoint, found.platform_service.as_deref(), collector)?;
     let access = spec.access.clone().unwrap_or_default();
     let anonymous = access.anonymous.unwrap_or_default();
     let allow = resolve_access(access.allow, anonymous, &namespace);
@@ -218,6 +228,7 @@ pub fn validate(
             max_result_bytes: at_least_one(limits.max_result_bytes.unwrap_or(DEFAULT_MAX_RESULT_BYTES)),
         },
         proxy: workload.proxy.clone(),
+        telemetry,
     };
     Ok(ValidatedConnector {
         name,
@@ -360,6 +371,7 @@ fn plan_egress(
     connector: &McpConnector,
     endpoint: &Endpoint,
     service: Option<&Service>,
+    collector: Option<EgressTarget>,
 ) -> Result<EgressPlan, Rejection> {
     let network = connector.spec.network.clone().unwrap_or_default();
     let mut targets = match network.egress.unwrap_or_default() {
@@ -375,6 +387,7 @@ fn plan_egress(
             .map_err(|error| Rejection::new(Reason::InvalidSpec, format!("spec.workload.proxy.url: {error}")))?;
         targets.push(EgressTarget::Outside { port: proxy.port });
     }
+    targets.extend(collector);
     Ok(EgressPlan::Targets(targets))
 }
 

@@ -157,6 +157,10 @@ impl Platform for Vault {
         probe::probe(self, Instant::now() + timeout).await
     }
 
+    fn credentials_expiry(&self) -> Option<jiff::Timestamp> {
+        if self.session.logs_in() { None } else { self.ends_at() }
+    }
+
     async fn close(&self) {
         self.session.close().await;
     }

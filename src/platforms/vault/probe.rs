@@ -414,6 +414,11 @@ impl Vault {
             at.map(|at| Ending { generation: token.generation, at });
     }
 
+    /// When the token ends that Vault was last asked about.
+    pub(super) fn ends_at(&self) -> Option<Timestamp> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner).map(|ending| ending.at)
+    }
+
     /// When a token that is refused now has ended; none if it had time left when Vault spoke of it last.
     fn ended_at(&self, token: &Token) -> Option<Timestamp> {
         let known = *self.ending.lock().unwrap_or_else(PoisonError::into_inner);

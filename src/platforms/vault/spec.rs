@@ -209,6 +209,7 @@ pub fn example() -> McpConnectorSpec {
         probe: None,
         limits: None,
         workload: None,
+        telemetry: None,
         suspend: None,
     }
 }

@@ -7,8 +7,8 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, ConfigMapVolumeSource, Container, ContainerPort, HTTPGetAction, KeyToPath,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+            Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
+            KeyToPath, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
             SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
         },
     },
@@ -19,7 +19,7 @@ use super::{ValidatedConnector, labels, metadata, selector};
 use crate::{
     api::{ADMIN_PORT, ANNOTATION_CONFIG_DIGEST, MCP_PORT, owned_name},
     operator::context::Settings,
-    server::config::{CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY},
+    server::config::{AUDIT_DIRECTORY, AuditFileConfig, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY},
 };
 
 /// User and group of the container; the image names the same.
@@ -105,12 +105,6 @@ fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
 }
 
 fn container(connector: &ValidatedConnector, settings: &Settings) -> Container {
-    let mount = |name: &str, path: &str| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    };
     let port = |name: &str, number: u16| ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(number),
@@ -131,7 +125,7 @@ fn container(connector: &ValidatedConnector, settings: &Settings) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![mount("config", CONFIG_DIRECTORY), mount("credentials", CREDENTIALS_DIRECTORY)]),
+        volume_mounts: Some(volume_mounts(connector)),
         startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(60), ..probe("/readyz") }),
         readiness_probe: Some(Probe { period_seconds: Some(5), failure_threshold: Some(2), ..probe("/readyz") }),
         liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(3), ..probe("/livez") }),
@@ -162,8 +156,35 @@ fn default_resources() -> ResourceRequirements {
     }
 }
 
+fn volume_mounts(connector: &ValidatedConnector) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    let mut mounts = vec![mount("config", CONFIG_DIRECTORY), mount("credentials", CREDENTIALS_DIRECTORY)];
+    if connector.config.telemetry.audit.file.is_some() {
+        mounts.push(VolumeMount { read_only: None, ..mount("audit", AUDIT_DIRECTORY) });
+    }
+    mounts
+}
+
+/// Lives as long as the pod. A pod that exceeds the limit is evicted, so there is room for one file more than are kept.
+fn audit_volume(file: AuditFileConfig) -> Volume {
+    let bytes = file.max_bytes.saturating_mul(u64::from(file.files) + 1);
+    Volume {
+        name: "audit".into(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(bytes.to_string())),
+            ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
 fn volumes(connector: &ValidatedConnector) -> Vec<Volume> {
-    vec![
+    let mut volumes = vec![
         Volume {
             name: "config".into(),
             config_map: Some(ConfigMapVolumeSource {
@@ -189,7 +210,9 @@ fn volumes(connector: &ValidatedConnector) -> Vec<Volume> {
             }),
             ..Volume::default()
         },
-    ]
+    ];
+    volumes.extend(connector.config.telemetry.audit.file.map(audit_volume));
+    volumes
 }
 
 fn spread_over_nodes(connector: &ValidatedConnector) -> TopologySpreadConstraint {

@@ -109,6 +109,13 @@ fn egress(connector: &ValidatedConnector) -> Vec<NetworkPolicyEgressRule> {
                 ..NetworkPolicyPort::default()
             }]),
         },
+        EgressTarget::Namespace { namespace: name, port } => NetworkPolicyEgressRule {
+            to: Some(vec![NetworkPolicyPeer {
+                namespace_selector: Some(namespace(name)),
+                ..NetworkPolicyPeer::default()
+            }]),
+            ports: Some(vec![tcp(*port)]),
+        },
         EgressTarget::Outside { port } => NetworkPolicyEgressRule {
             to: Some(vec![block("0.0.0.0/0", NOT_OUTSIDE_V4), block("::/0", NOT_OUTSIDE_V6)]),
             ports: Some(vec![tcp(*port)]),

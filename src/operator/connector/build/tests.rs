@@ -1,3 +1,5 @@
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use super::*;
 use crate::operator::connector::testing::{MINIMAL, settings, validated};
 
@@ -60,4 +62,30 @@ fn a_label_of_the_operator_can_not_be_replaced() {
     let deployment = build(&connector, &settings()).unwrap().deployment;
     let labels = deployment.spec.unwrap().template.metadata.unwrap().labels.unwrap();
     assert_eq!(labels[LABEL_CONNECTOR], "tresor");
+}
+
+#[test]
+fn an_audit_file_has_a_volume_with_room_for_it() {
+    let pod = |extra: &str| deployment(extra).spec.unwrap().template.spec.unwrap();
+    let volumes =
+        |extra: &str| -> Vec<String> { pod(extra).volumes.unwrap().into_iter().map(|volume| volume.name).collect() };
+    assert_eq!(volumes(""), ["config", "credentials"]);
+    let extra = "telemetry: {audit: {file: {maxBytes: 2000000, files: 3}}}";
+    assert_eq!(volumes(extra), ["config", "credentials", "audit"]);
+    let pod = pod(extra);
+    let volume = pod.volumes.unwrap().pop().unwrap().empty_dir.unwrap();
+    assert_eq!(volume.size_limit.unwrap().0, "8000000");
+    let mount = pod.containers[0].volume_mounts.clone().unwrap().pop().unwrap();
+    assert_eq!((mount.mount_path.as_str(), mount.read_only), ("/var/log/mcp-connectors", None));
+}
+
+#[test]
+fn a_collector_in_the_cluster_may_be_reached_in_its_namespace() {
+    let spec = format!("{MINIMAL}\ntelemetry: {{traces: {{endpoint: 'http://collector.seeing.svc:4318'}}}}");
+    let policy = build(&validated(&spec), &settings()).unwrap().network_policy;
+    let rule = policy.spec.unwrap().egress.unwrap().pop().unwrap();
+    let peer = rule.to.unwrap().remove(0);
+    let labels = peer.namespace_selector.unwrap().match_labels.unwrap();
+    assert_eq!(labels["kubernetes.io/metadata.name"], "seeing");
+    assert_eq!(rule.ports.unwrap()[0].port, Some(IntOrString::Int(4_318)));
 }

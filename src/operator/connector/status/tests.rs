@@ -56,6 +56,7 @@ pub(super) fn probe() -> ProbeReport {
 
 pub(super) fn replica() -> ReplicaStatus {
     ReplicaStatus {
+        details: crate::server::status::ReplicaDetails::default(),
         connector_uid: "11111111-2222-3333-4444-555555555555".into(),
         config_digest: DIGEST.into(),
         version: "0.1.0".into(),

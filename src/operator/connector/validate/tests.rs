@@ -136,3 +136,49 @@ fn egress_follows_the_platform() {
     let EgressPlan::Targets(targets) = proxied.egress else { panic!("no targets") };
     assert!(targets.contains(&EgressTarget::Outside { port: 3128 }), "{targets:?}");
 }
+
+#[test]
+fn telemetry_is_resolved_and_the_collector_may_be_reached() {
+    let with = |spec: &str| validated(&format!("{MINIMAL}\ntelemetry: {spec}"));
+    let targets = |connector: &ValidatedConnector| match &connector.egress {
+        EgressPlan::Targets(targets) => targets.clone(),
+        EgressPlan::Any => panic!("no targets"),
+    };
+    let in_cluster = with("{traces: {endpoint: 'http://collector.seeing.svc:4318'}}");
+    let traces = in_cluster.config.telemetry.traces.clone().unwrap();
+    assert_eq!((traces.endpoint.as_str(), traces.sample_percent), ("http://collector.seeing.svc:4318/", 100));
+    let namespace = EgressTarget::Namespace { namespace: "seeing".into(), port: 4_318 };
+    assert!(targets(&in_cluster).contains(&namespace), "{:?}", in_cluster.egress);
+    let outside = with("{traces: {endpoint: 'https://otlp.example.com/base', samplePercent: 5}}");
+    assert_eq!(outside.config.telemetry.traces.clone().unwrap().sample_percent, 5);
+    assert!(targets(&outside).contains(&EgressTarget::Outside { port: 443 }));
+
+    let off = with("{traces: {endpoint: 'http://collector.seeing.svc:4318', samplePercent: 0}}");
+    assert!(off.config.telemetry.traces.is_none() && targets(&off).len() == 1);
+
+    let audit = with("{audit: {file: {}, hashChain: true}}").config.telemetry.audit;
+    let file = audit.file.unwrap();
+    assert_eq!((file.max_bytes, file.files, audit.hash_chain), (16_777_216, 4, true));
+
+    let (reason, message) =
+        rejection(&format!("{MINIMAL}\ntelemetry: {{traces: {{endpoint: 'http://169.254.169.254'}}}}"), &found());
+    assert_eq!(reason, Reason::InvalidSpec);
+    assert!(message.contains("spec.telemetry.traces.endpoint") && message.contains("link-local"), "{message}");
+}
+
+#[test]
+fn the_operators_collector_is_for_connectors_that_name_none() {
+    let settings = Settings {
+        otlp_endpoint: Some("http://collector.seeing.svc:4318".into()),
+        ..crate::operator::connector::testing::settings()
+    };
+    let endpoint = |extra: &str| {
+        let connector = crate::operator::connector::testing::connector(&format!("{MINIMAL}\n{extra}"));
+        let traces = validate(&connector, &found(), &settings).unwrap().config.telemetry.traces;
+        traces.map(|traces| traces.endpoint.to_string())
+    };
+    assert_eq!(endpoint("").as_deref(), Some("http://collector.seeing.svc:4318/"));
+    let own = "telemetry: {traces: {endpoint: 'https://own.example.com'}}";
+    assert_eq!(endpoint(own).as_deref(), Some("https://own.example.com/"));
+    assert_eq!(endpoint("telemetry: {traces: {samplePercent: 0}}"), None);
+}

@@ -1,0 +1,59 @@
+//! What the replica knows of how it does: one snapshot, from which `/status`, `/health`, the tool `health_check` and the
+//! metrics are made, so that no two of them can differ. Never asks the platform.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{audit::Audit, metrics::Metrics, mutations::Mutations, prober::Finding, status::ReplicaDetails};
+use crate::{credentials::CredentialsState, outbound::OutboundState, platforms::Platform, telemetry::ExportCounts};
+
+/// What the replica knows of how it does.
+pub struct ReplicaState {
+    /// The platform, for the state of the ways out to it.
+    pub platform: Arc<dyn Platform>,
+    /// The credential files.
+    pub credentials: watch::Receiver<CredentialsState>,
+    /// What is believed of the platform.
+    pub findings: watch::Receiver<Option<Arc<Finding>>>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Where audit records go.
+    pub audit: Arc<Audit>,
+    /// How the export of traces goes; none where nothing is exported.
+    pub exports: Option<Arc<ExportCounts>>,
+    /// The last calls that changed something.
+    pub mutations: Arc<Mutations>,
+}
+
+impl ReplicaState {
+    /// What is believed of the platform; nothing before the first probe.
+    #[must_use]
+    pub fn finding(&self) -> Option<Arc<Finding>> {
+        self.findings.borrow().clone()
+    }
+
+    /// What is known of the credential files.
+    #[must_use]
+    pub fn credentials(&self) -> CredentialsState {
+        self.credentials.borrow().clone()
+    }
+
+    /// The ways out to the platform.
+    #[must_use]
+    pub fn outbound(&self) -> Vec<OutboundState> {
+        self.platform.outbound()
+    }
+
+    /// What is told besides what conditions are made of.
+    #[must_use]
+    pub fn details(&self) -> ReplicaDetails {
+        ReplicaDetails {
+            outbound: self.outbound(),
+            audit: self.audit.states(),
+            trace_export_failing: self.exports.as_ref().map(|exports| exports.is_failing()),
+            probe_age_seconds: self.finding().map(|finding| finding.at.elapsed().as_secs()),
+            mutations: self.mutations.all(),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Keeps dashboards and alerts true: every metric that they name is one that the programs have, and every label that
+//! metrics have takes few values.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use kube::runtime::reflector;
+use mcp_connectors::{
+    credentials::CredentialsState,
+    operator::{health::WatchHealth, metrics as operator_metrics},
+    platforms::{Platform, ProbeReport},
+    server::{
+        audit::Audit,
+        config::{AuditConfig, ConnectorIdentity},
+        metrics::{Metrics, OperationLabels},
+    },
+    telemetry::ExportCounts,
+    tools::ToolEntry,
+};
+use prometheus_client::encoding::text::encode;
+
+/// Metrics that the ways out to platforms have once they count their requests.
+const OUTBOUND: [&str; 3] =
+    ["connector_outbound_breaker_state", "connector_outbound_retries_total", "connector_outbound_requests_total"];
+/// What the names of metrics begin with, and nothing else in a query.
+const PREFIXES: [&str; 8] =
+    ["mcp_", "connector_", "mcpconnector_", "controller_runtime_", "watch_", "leader_election_", "process_", "up"];
+
+struct Nothing;
+
+#[async_trait]
+impl Platform for Nothing {
+    fn tools(self: Arc<Self>) -> Vec<ToolEntry> {
+        Vec::new()
+    }
+
+    async fn probe(&self, _timeout: Duration) -> ProbeReport {
+        std::future::pending().await
+    }
+
+    fn instructions(&self) -> String {
+        String::new()
+    }
+
+    fn credentials_expiry(&self) -> Option<jiff::Timestamp> {
+        Some(jiff::Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// What `serve` answers at `/metrics` when everything has happened once.
+fn server_text() -> String {
+    let identity = ConnectorIdentity { namespace: "a".into(), name: "b".into(), uid: "c".into() };
+    let sink = Box::new(std::io::sink());
+    let audit = Audit::start(&identity, "fake", &AuditConfig::default(), "/nonexistent".into(), sink);
+    let metrics = Metrics::new().asking(Arc::new(Nothing), audit, Some(Arc::new(ExportCounts::default())));
+    for status in ["success", "error", "exception"] {
+        metrics.called("get_fake_thing", status, Duration::ZERO, 1, None);
+    }
+    metrics.operated(
+        &OperationLabels {
+            mcp_method_name: "tools/call",
+            gen_ai_tool_name: "get_fake_thing".into(),
+            error_type: "",
+            network_transport: "tcp",
+            mcp_protocol_version: "other",
+        },
+        Duration::ZERO,
+    );
+    metrics.probed("fake", "Healthy", Duration::ZERO);
+    metrics.refused_token("expired");
+    metrics.refused("authorization");
+    metrics.rate_limited();
+    metrics.cache_looked_up(true);
+    metrics.loop_warned();
+    metrics.redacted(1);
+    metrics.replayed();
+    metrics.credentials_loaded(SystemTime::now());
+    let credentials = CredentialsState {
+        reason: "Loaded".into(),
+        message: String::new(),
+        mounted_revision: None,
+        loaded_revision: None,
+    };
+    metrics.text(&credentials, 0, true)
+}
+
+/// The same of `operator`.
+fn operator_text() -> String {
+    let (metrics, health) = (operator_metrics::Metrics::default(), WatchHealth::default());
+    health.register("McpConnector", "mcpconnectors".into());
+    health.moved("McpConnector", true);
+    metrics.observe_reconcile("mcpconnector", Duration::ZERO, false);
+    metrics.lead();
+    let registry = metrics.registry(health);
+    let (reader, _writer) = reflector::store();
+    operator_metrics::register_conditions(&registry, reader);
+    let mut text = String::new();
+    encode(&mut text, &registry.lock().unwrap()).unwrap();
+    text
+}
+
+/// The names that a query may use, of a text in the OpenMetrics format.
+fn names(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for line in text.lines() {
+        let Some(declared) = line.strip_prefix("# TYPE ") else { continue };
+        let (name, kind) = declared.split_once(' ').unwrap();
+        let suffixes: &[&str] = match kind {
+            "counter" => &["_total"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            "gauge" => &[""],
+            other => panic!("{name} is a {other}"),
+        };
+        names.extend(suffixes.iter().map(|suffix| format!("{name}{suffix}")));
+    }
+    names
+}
+
+fn labels(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let line = line.split(" # ").next().unwrap();
+        let Some((name, rest)) = line.split_once('{') else { continue };
+        let set = rest.rsplit_once('}').unwrap().0;
+        let keys = set.split("\",").filter_map(|pair| pair.split_once("=\"")).map(|(key, _)| key.to_owned());
+        labels.entry(name.to_owned()).or_default().extend(keys);
+    }
+    labels
+}
+
+/// Words of a query that can only be metrics, without what stands in braces or quotes.
+fn metrics_in(query: &str) -> BTreeSet<String> {
+    let (mut plain, mut depth, mut by) = (String::new(), 0, false);
+    for piece in query.split_inclusive(['{', '}', '(', ')']) {
+        let text = piece.strip_suffix(['{', '}', '(', ')']).unwrap_or(piece);
+        let end = &piece[text.len()..];
+        if depth == 0 && !by {
+            plain.push_str(text);
+            plain.push(' ');
+        }
+        match end {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            // Labels stand in the parentheses of `by` and `on`.
+            "(" => by = text.trim_end().ends_with(" by") || text.trim_end().ends_with(" on"),
+            _ => by = false,
+        }
+    }
+    plain
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| PREFIXES.iter().any(|prefix| word.starts_with(prefix)))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn strings_named<'a>(value: &'a serde_json::Value, keys: &[&str], into: &mut Vec<&'a str>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                match value.as_str() {
+                    Some(text) if keys.contains(&key.as_str()) => into.push(text),
+                    _ => strings_named(value, keys, into),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| strings_named(item, keys, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn queries_name_metrics_that_there_are() {
+    let mut known: BTreeSet<String> = names(&server_text());
+    known.extend(names(&operator_text()));
+    for name in OUTBOUND {
+        assert!(known.insert(name.to_owned()), "{name} is there now: take it out of the list above");
+    }
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut queries = 0;
+    for file in ["grafana/connector.json", "grafana/operator.json", "prometheus/rules.yaml"] {
+        let text = fs::read_to_string(config.join(file)).unwrap();
+        let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        let mut found = Vec::new();
+        strings_named(&value, &["expr", "definition"], &mut found);
+        for query in found {
+            queries += 1;
+            let used = metrics_in(query);
+            assert!(!used.is_empty(), "{file}: no metric in {query}");
+            for name in used {
+                assert!(known.contains(&name), "{file}: there is no {name}, which stands in {query}");
+            }
+        }
+    }
+    assert!(queries > 50, "only {queries} queries were found");
+}
+
+#[test]
+fn a_metric_that_is_not_there_is_found() {
+    let query = "sum by (mcp_method_name) (rate(mcp_gone_total{connector_x=\"mcp_y\"}[5m])) and on (up) up";
+    assert_eq!(metrics_in(query), ["mcp_gone_total", "up"].map(str::to_owned).into());
+}
+
+#[test]
+fn labels_are_those_that_are_bounded() {
+    let allowed = [
+        "controller",
+        "error_type",
+        "gen_ai_tool_name",
+        "guard",
+        "kind",
+        "le",
+        "mcp_method_name",
+        "mcp_protocol_version",
+        "network_transport",
+        "platform",
+        "reason",
+        "result",
+        "sink",
+        "status",
+        "tool_name",
+        "version",
+    ];
+    for (metric, keys) in labels(&server_text()).into_iter().chain(labels(&operator_text())) {
+        for key in keys {
+            assert!(
+                allowed.contains(&key.as_str()),
+                "{metric} has the label {key}: is the number of its values bounded?"
+            );
+        }
+    }
+}
