@@ -277,7 +277,12 @@ impl ServerHandler for Handler {
         let duration = operation.started().elapsed();
         lines.in_scope(|| {
             let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-            tracing::debug!(duration_ms, outcome = ended.status, error_code = ended.error_code, "tool call ended");
+            // Calls that go well are in the audit records; a line for each of them would say it twice.
+            if ended.outcome == CallOutcome::Success {
+                tracing::debug!(duration_ms, outcome = ended.status, "tool call ended");
+            } else {
+                tracing::info!(duration_ms, outcome = ended.status, error_code = ended.error_code, "tool call failed");
+            }
         });
         let exemplar = operation.is_exported().then_some(&*trace_id);
         state.metrics.called(tool, ended.status, duration, ended.bytes, exemplar);

@@ -17,6 +17,7 @@ pub mod handler;
 mod health_check;
 pub mod http;
 pub mod listener;
+mod loaded;
 pub mod metrics;
 pub mod mutations;
 mod operation;
@@ -34,7 +35,7 @@ mod tests;
 use std::{
     io,
     net::{Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -49,16 +50,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+pub use self::loaded::LoadedConfig;
 use self::{
     access::Access,
     admin::Admin,
     audit::Audit,
     auth::Authenticator,
     catalogue::{Catalogue, CatalogueError},
-    config::{
-        AUDIT_DIRECTORY, CONFIG_DIRECTORY, CONFIG_FILE, CREDENTIALS_DIRECTORY, ConfigError, PLATFORM_CA_FILE,
-        ServeConfig,
-    },
+    config::{AUDIT_DIRECTORY, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, ConfigError},
     guards::Guards,
     handler::Handler,
     http::{Door, DoorParts},
@@ -69,10 +68,10 @@ use self::{
     state::ReplicaState,
 };
 use crate::{
-    api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy, owned_name},
+    api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy},
     credentials::{self, CredentialsHandle, CredentialsState},
     platforms::{self, ConnectError, Platform, PlatformEnvironment},
-    telemetry::{ExportCounts, TraceSettings},
+    telemetry::ExportCounts,
 };
 
 /// Time that giving back what the platform's client holds may take, at the end.
@@ -159,78 +158,6 @@ pub enum ServeError {
     /// A second signal came.
     #[error("ended by a second signal")]
     Forced,
-}
-
-/// The operator's files, read.
-#[derive(Debug)]
-pub struct LoadedConfig {
-    /// The configuration.
-    pub config: ServeConfig,
-    /// Digest of the file that it was read from, and of the CA bundle.
-    pub digest: String,
-    /// The platform's CA bundle.
-    pub platform_ca: Option<String>,
-}
-
-impl LoadedConfig {
-    /// Reads the operator's files.
-    ///
-    /// # Errors
-    /// When the configuration is missing or wrong. A missing CA bundle is none, missing keys come later.
-    pub fn read(directory: &Path) -> Result<Self, ConfigError> {
-        let path = directory.join(CONFIG_FILE);
-        let text = config::read_text(&path)?;
-        let config: ServeConfig = serde_json::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.display().to_string(), source })?;
-        let platform_ca = match config::read_text(&directory.join(PLATFORM_CA_FILE)) {
-            Ok(ca) => Some(ca),
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let digest = ServeConfig::digest(&text, platform_ca.as_deref());
-        Ok(Self { config, digest, platform_ca })
-    }
-
-    /// `namespace/name` of the connector.
-    #[must_use]
-    pub fn connector(&self) -> String {
-        let connector = &self.config.connector;
-        format!("{}/{}", connector.namespace, connector.name)
-    }
-
-    /// Where traces go; nothing where they go nowhere.
-    #[must_use]
-    pub fn trace_settings(&self) -> Option<TraceSettings> {
-        let traces = self.config.telemetry.traces.as_ref()?;
-        Some(TraceSettings {
-            endpoint: traces.endpoint.clone(),
-            ratio: f64::from(traces.sample_percent) / 100.0,
-            service: owned_name(&self.config.connector.name),
-            namespace: self.config.connector.namespace.clone(),
-        })
-    }
-
-    /// Logs what was configured: what there is and how much of it, and no URL but the collector's host.
-    fn log(&self) {
-        let Self { config, digest, platform_ca } = self;
-        let traces = config.telemetry.traces.as_ref();
-        tracing::info!(
-            config_digest = digest,
-            mutations = ?config.tools.mutations,
-            tools_allowed = config.tools.allow.len(),
-            tools_denied = config.tools.deny.len(),
-            access_rules = config.access.allow.len(),
-            audiences = config.access.audiences.len(),
-            anonymous = config.access.anonymous,
-            platform_ca_bytes = platform_ca.as_ref().map_or(0, String::len),
-            proxy = config.proxy.is_some(),
-            traces_to = traces.and_then(|traces| traces.endpoint.host_str()),
-            traces_percent = traces.map(|traces| traces.sample_percent),
-            audit_file = config.telemetry.audit.file.is_some(),
-            audit_hash_chain = config.telemetry.audit.hash_chain,
-            "configuration read"
-        );
-    }
 }
 
 /// How to end.

@@ -11,7 +11,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::{config::AccessConfig, testing::*, *};
+use super::{
+    config::{AccessConfig, CONFIG_FILE, PLATFORM_CA_FILE, ServeConfig},
+    testing::*,
+    *,
+};
 use crate::api::{connector::Mutations, duration::ApiDuration, pattern::NamePattern};
 
 const ONE_MINUTE: Duration = Duration::from_mins(1);

@@ -62,7 +62,7 @@ pub struct Verified {
 
 impl std::fmt::Display for Verified {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "intact: {} records, {} chains begin here", self.records, self.chains)?;
+        writeln!(f, "intact; records: {}, chains that begin here: {}", self.records, self.chains)?;
         if let Some(previous) = &self.continues {
             writeln!(f, "the first record continues the file whose last line has the SHA-256 {previous}")?;
         }

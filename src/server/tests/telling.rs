@@ -130,6 +130,9 @@ async fn neither_logs_nor_records_nor_metrics_hold_a_value() {
     ] {
         assert_eq!(ended[field], value, "{ended}");
     }
+    let failed = lines.iter().find(|line| line["message"] == "tool call failed" && line["request_id"] == "logged-2");
+    let failed = failed.unwrap_or_else(|| panic!("{text}"));
+    assert_eq!((&failed["level"], &failed["error_code"]), (&json!("INFO"), &json!("invalid_argument")));
     assert!(ended["duration_ms"].is_u64() && ended["timestamp"].is_string());
     for message in ["server_ready", "server_stopped", "draining"] {
         assert!(lines.iter().any(|line| line["message"] == message), "{message}");
