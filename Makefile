@@ -21,7 +21,7 @@ demo: ## Show the product on a cluster on this machine
 test: check e2e ## Everything: check, then e2e
 
 .PHONY: check
-check: check-fmt check-clippy check-unit check-doc check-generated check-deny check-manifests ## Everything that needs no cluster
+check: check-fmt check-clippy check-unit check-doc check-generated check-deny check-manifests check-cluster check-conformance ## Everything that needs no cluster
 
 .PHONY: check-fmt
 check-fmt: ## The code is formatted
@@ -52,6 +52,15 @@ check-deny: ## Dependencies have allowed licences and sources, and no known vuln
 .PHONY: check-manifests
 check-manifests: ## Charts, manifests, alerts and dashboards are sound and agree
 	@$(STEP) "charts and manifests" $(TOOL) python -m pytest -m "not cluster" e2e/checks
+
+.PHONY: check-cluster
+check-cluster: ## The unit tests of the test cluster's program pass
+	@$(STEP) "tests of the test cluster" env PYTHONPATH=e2e/cluster $(TOOL) python -m pytest -q -p no:cacheprovider e2e/cluster/tests
+
+.PHONY: check-conformance
+check-conformance: ## The protocol's conformance suites pass on a server that has every fixture they call
+	@$(STEP) "build the server with the fixtures" cargo build --locked --example conformance-fixtures
+	@$(STEP) "conformance suites" $(TOOL) python -m pytest e2e/conformance
 
 .PHONY: e2e
 e2e: ## Stories on a real cluster; e2e/run says what can be set

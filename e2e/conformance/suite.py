@@ -13,27 +13,29 @@ from . import npm
 SCRIPT = "@modelcontextprotocol/conformance/dist/index.js"
 # Like the suites' own verdict: what a server should do and doesn't has to be named too.
 FAILING = {"FAILURE", "WARNING"}
-# It passes by any error, and without its fixture tool the error is that there is no such tool.
-HOLLOW = {"input-required-result-validate-input"}
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite, what is run of it, and how many of its checks a connector passes."""
+    """A suite, what is run of it, against which server, and how many of its checks that passes."""
 
     package: str
     words: tuple[str, ...]
     revision: str
     # A check that is made no longer would go unnoticed without it.
     passed: int
+    # In the name of the file of expected failures.
+    server: str = "connector"
+    # Scenarios that pass by any error, so that they say nothing of a server without the tool that they call.
+    hollow: frozenset[str] = frozenset()
 
     @property
     def expected_failures(self) -> Path:
-        """The file that names what a connector can't pass, and why."""
-        return npm.HERE / self.package / f"expected-failures-{self.revision}.yaml"
+        """The file that names what the server can't pass, and why."""
+        return npm.HERE / self.package / f"expected-failures-{self.server}-{self.revision}.yaml"
 
     def __str__(self) -> str:
-        return f"{self.package}, {self.revision}"
+        return f"{self.server}, {self.package}, {self.revision}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Report:
     @property
     def passed(self) -> list[Check]:
         """Checks that passed, and say something."""
-        return [check for check in self.checks if check.status == "SUCCESS" and check.scenario not in HOLLOW]
+        return [check for check in self.checks if check.status == "SUCCESS" and check.scenario not in self.suite.hollow]
 
     @property
     def failing(self) -> set[str]:

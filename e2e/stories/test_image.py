@@ -1,5 +1,6 @@
 """The image: what is in it, and that names and certificates work in it."""
 
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from conftest import Deployed
 from support import kube, vault_server
 from support.connector import Connector, ca_config_map, connector, secret, source
 from support.machine import run
+
+# Where Debian's package ca-certificates puts them; e2e/image/build takes them from there.
+DEBIAN_AUTHORITIES = Path("/usr/share/ca-certificates/mozilla")
 
 
 def test_names_of_the_cluster_and_a_private_authority_work(running: Deployed) -> None:
@@ -35,8 +39,14 @@ def test_public_authorities_are_in_the_image(running: Deployed) -> None:
         if program.read_bytes().split(b"\0")[:2] == [b"/mcp-connectors", b"serve"]
     ]
     assert roots, f"no process of {running.connector.owned} was found"
+    # Those of the Debian package, whole, and all of them are certificates that a TLS library takes. That a public
+    # server is trusted can't be shown without the internet; that others aren't is shown below.
     authorities = (roots[0] / "etc" / "ssl" / "certs" / "ca-certificates.crt").read_text()
-    assert authorities.count("-----BEGIN CERTIFICATE-----") > 100
+    packaged = sorted(DEBIAN_AUTHORITIES.glob("**/*.crt"))
+    assert authorities == "".join(certificate.read_text() for certificate in packaged)
+    trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusted.load_verify_locations(cadata=authorities)
+    assert len(trusted.get_ca_certs()) == len(packaged) > 100
     assert sorted(found.name for found in roots[0].iterdir() if found.is_file()) == ["LICENSE", "mcp-connectors"]
 
 

@@ -23,6 +23,8 @@ CASES: dict[str, tuple[dict[str, Any], list[kube.Manifest], str, str]] = {
     "no node matches": ({"nodeSelector": {"example.com/disk": "none"}}, [], "Unschedulable", "matches its constraints"),
     "no node has room": ({"resources": {"requests": {"memory": "900Ti"}}}, [], "Unschedulable", "No node has room"),
     "a quota": ({}, [QUOTA], "PodsRefused", "exceeded quota"),
+    # Less than the runtime needs to start any program.
+    "no memory": ({"resources": {"limits": {"memory": "3Mi"}}}, [], "CrashLooping", "memory limit may be too small"),
 }
 
 

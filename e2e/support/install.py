@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from . import kube
+from .kube import Manifest
 from .machine import CLUSTER, ROOT, run
 
 IMAGE = "mcp-connectors.local/mcp-connectors:e2e"
@@ -45,8 +46,8 @@ def provide_image() -> Image:
     return Image.named(IMAGE)
 
 
-def install_charts(image: Image) -> None:
-    """Installs or upgrades both charts, and waits for the operator."""
+def install_charts(image: Image, changes: Manifest | None = None) -> None:
+    """Installs or upgrades both charts, with other values if there are any, and waits for the operator."""
     words: tuple[str, ...] = (
         "upgrade",
         "--install",
@@ -65,8 +66,14 @@ def install_charts(image: Image) -> None:
         "podAnnotations": {"e2e/installed": f"{time.time():.0f}"},
     }
     chart: Path = ROOT / "charts" / "mcp-connectors"
-    run("helm", *words, RELEASE, chart, "--values", "-", stdin=yaml.safe_dump(values))
+    run("helm", *words, RELEASE, chart, "--values", "-", stdin=yaml.safe_dump(values | (changes or {})))
     wait_for_operator()
+
+
+def uninstall_charts() -> None:
+    """Uninstalls both charts, and waits until the operator is gone."""
+    for release in (RELEASE, f"{RELEASE}-crds"):
+        run("helm", "uninstall", "--namespace", kube.OPERATOR_NAMESPACE, "--wait", release)
 
 
 def wait_for_operator() -> None:

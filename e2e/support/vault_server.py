@@ -69,11 +69,37 @@ def delete_policy(name: str) -> None:
     api("DELETE", f"sys/policies/acl/{name}")
 
 
-def make_token(*policies: str, ttl: str = "2h") -> str:
+def make_token(*policies: str, ttl: str = "2h", renewable: bool = True) -> str:
     """A token with these policies, or with that of a reader."""
-    request = {"policies": list(policies) or [POLICY], "ttl": ttl, "display_name": "mcp-connectors"}
+    policies = policies or (POLICY,)
+    request = {"policies": list(policies), "ttl": ttl, "renewable": renewable, "display_name": "mcp-connectors"}
     token: str = api("POST", "auth/token/create-orphan", request)["auth"]["client_token"]
     return token
+
+
+def make_app_role(name: str, **settings: Any) -> str:
+    """Makes or changes an AppRole of a reader, and returns its role id."""
+    if "approle/" not in api("GET", "sys/auth")["data"]:
+        api("POST", "sys/auth/approle", {"type": "approle"})
+    api("POST", f"auth/approle/role/{name}", {"token_policies": [POLICY], **settings})
+    role_id: str = api("GET", f"auth/approle/role/{name}/role-id")["data"]["role_id"]
+    return role_id
+
+
+def make_secret_id(role: str) -> str:
+    """A secret id with which a role logs in."""
+    secret_id: str = api("POST", f"auth/approle/role/{role}/secret-id", {})["data"]["secret_id"]
+    return secret_id
+
+
+def destroy_secret_id(role: str, secret_id: str) -> None:
+    """Ends a secret id. Tokens that it was exchanged for live on."""
+    api("POST", f"auth/approle/role/{role}/secret-id/destroy", {"secret_id": secret_id})
+
+
+def delete_app_role(name: str) -> None:
+    """Removes an AppRole."""
+    api("DELETE", f"auth/approle/role/{name}")
 
 
 def revoke_token(token: str) -> None:

@@ -17,8 +17,11 @@ use http::{
     header::{CONNECTION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE},
     uri::Authority,
 };
-use rmcp::transport::streamable_http_server::{
-    StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
+use rmcp::{
+    ServerHandler,
+    transport::streamable_http_server::{
+        StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
+    },
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -31,7 +34,6 @@ use super::{
     audit::Audit,
     auth::{AuthFailure, Authenticator},
     config::ServeConfig,
-    handler::Handler,
     listener::Peer,
     metrics::Metrics,
 };
@@ -72,7 +74,7 @@ pub struct RequestScope {
 }
 
 /// Decides about requests to the MCP port.
-pub struct Door {
+pub struct Door<H> {
     hosts: HashSet<String>,
     origins: Vec<String>,
     audience: String,
@@ -81,13 +83,13 @@ pub struct Door {
     access: Arc<Access>,
     metrics: Arc<Metrics>,
     audit: Arc<Audit>,
-    protocol: StreamableHttpService<Handler, NeverSessionManager>,
+    protocol: StreamableHttpService<H, NeverSessionManager>,
     draining: CancellationToken,
     body_timeout: Duration,
 }
 
 /// What a door is made of besides the configuration.
-pub struct DoorParts {
+pub struct DoorParts<H> {
     /// Origins of browsers that may call, such as `http://localhost:6274`.
     pub origins: Vec<String>,
     /// Verifies tokens.
@@ -99,7 +101,7 @@ pub struct DoorParts {
     /// Where refused callers are recorded.
     pub audit: Arc<Audit>,
     /// Answers MCP's methods.
-    pub handler: Handler,
+    pub handler: H,
     /// Cancelled when the replica begins to drain.
     pub draining: CancellationToken,
     /// Cancelled when calls that still run are given up.
@@ -108,10 +110,10 @@ pub struct DoorParts {
     pub body_timeout: Duration,
 }
 
-impl Door {
+impl<H: ServerHandler + Clone> Door<H> {
     /// Puts the door together.
     #[must_use]
-    pub fn new(config: &ServeConfig, parts: DoorParts) -> Self {
+    pub fn new(config: &ServeConfig, parts: DoorParts<H>) -> Self {
         let protocol = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)

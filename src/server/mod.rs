@@ -40,6 +40,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rmcp::ServerHandler;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -272,6 +273,20 @@ impl Instance {
     /// # Errors
     /// When the tools can't be offered, or a port is taken.
     pub async fn start(settings: &ServeSettings, loaded: &LoadedConfig, parts: Parts) -> Result<Self, ServeError> {
+        Self::start_extended(settings, loaded, parts, std::convert::identity).await
+    }
+
+    /// Starts to serve like [`Instance::start`], with a handler that `extend` makes of the connector's own one: for
+    /// servers that offer more of the protocol than connectors do, behind the same door.
+    ///
+    /// # Errors
+    /// When the tools can't be offered, or a port is taken.
+    pub async fn start_extended<H: ServerHandler + Clone>(
+        settings: &ServeSettings,
+        loaded: &LoadedConfig,
+        parts: Parts,
+        extend: impl FnOnce(Handler) -> H,
+    ) -> Result<Self, ServeError> {
         let config = &loaded.config;
         let metrics = Metrics::new().asking(parts.platform.clone(), parts.audit.clone(), parts.exports.clone());
         let metrics = Arc::new(metrics);
@@ -338,7 +353,7 @@ impl Instance {
             }
         }));
 
-        let handler = Handler::new(guards.clone(), state, parts.platform.instructions());
+        let handler = extend(Handler::new(guards.clone(), state, parts.platform.instructions()));
         let door = Arc::new(Door::new(
             config,
             DoorParts {

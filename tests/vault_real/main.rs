@@ -294,7 +294,13 @@ async fn tells_bad_tokens_from_missing_policies() {
     let report = fresh.probe().await;
     assert_eq!(report.credentials, CredentialVerdict::PermissionMissing);
     assert!(report.credentials_message.contains("the mount \"secret\""), "{report:?}");
-    assert_eq!(fresh.fails("read_vault_secret", json!({ "path": "secret/apps/web" })).await.code, ErrorCode::NotFound);
+    // Vault hides the engine now, as it would one that isn't there.
+    let error = fresh.fails("list_vault_secrets", json!({ "path": "secret/apps" })).await;
+    assert_eq!(error.code, ErrorCode::PermissionDenied, "{error:?}");
+    assert!(error.message.contains("\"secret/apps\""), "{error:?}");
+    assert!(error.remedy.unwrap().contains("capability list"));
+    let error = fresh.fails("read_vault_secret", json!({ "path": "secret/apps/web" })).await;
+    assert_eq!(error.code, ErrorCode::PermissionDenied, "{error:?}");
     server.policy("reader", rules).await;
     assert_eq!(connector.probe().await.credentials, CredentialVerdict::Accepted);
 

@@ -201,23 +201,27 @@ fn trouble_of(pod: &Pod) -> Option<(Reason, String)> {
     for container in status.container_statuses.iter().flatten() {
         let state = container.state.as_ref();
         let waiting = state.and_then(|state| state.waiting.as_ref()).and_then(|waiting| waiting.reason.as_deref());
-        match waiting {
-            Some("ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName") => {
-                return Some((
-                    Reason::ImagePullFailed,
-                    format!(
-                        "The node can't get the image {}; check its name, the registry and spec.workload.imagePullSecrets.",
-                        foreign(&container.image),
-                    ),
-                ));
-            }
-            Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
-                return Some((
-                    Reason::CrashLooping,
-                    "The container can't be created; look at the pod's events: kubectl describe pod".to_owned(),
-                ));
-            }
-            _ => {}
+        if let Some("ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName") = waiting {
+            return Some((
+                Reason::ImagePullFailed,
+                format!(
+                    "The node can't get the image {}; check its name, the registry and spec.workload.imagePullSecrets.",
+                    foreign(&container.image),
+                ),
+            ));
+        }
+        // Between two attempts to start it waits like one that crashed.
+        let ended = [state, container.last_state.as_ref()].into_iter().flatten().find_map(|s| s.terminated.as_ref());
+        let never_ran =
+            matches!(waiting, Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError"))
+                || ended.is_some_and(|ended| ended.reason.as_deref() == Some("StartError"));
+        if never_ran {
+            return Some((
+                Reason::CrashLooping,
+                "The container can't be started; its memory limit may be too small, and the pod's events say more: \
+                 kubectl describe pod"
+                    .to_owned(),
+            ));
         }
         // Between two crashes a container is shown as running for a moment; the count of restarts doesn't forget.
         if waiting == Some("CrashLoopBackOff") || container.restart_count >= 2 {

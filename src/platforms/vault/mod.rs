@@ -57,7 +57,7 @@ use self::{
 use crate::{
     outbound::{Outbound, OutboundError, OutboundSettings},
     platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport},
-    tools::{ToolEntry, ToolError},
+    tools::{ErrorCode, ToolEntry, ToolError},
 };
 
 /// Time for which the list of mounts is believed.
@@ -138,7 +138,7 @@ impl Vault {
         let asked = |error: &Error| error::to_tool_error(error, "list mounts", "sys/internal/ui/mounts", "read");
         let mounts = self.mounts(MOUNTS_AGE, deadline).await.map_err(|error| asked(&error))?;
         match paths::locate(&mounts, path, mount) {
-            Err(refused) if refused.code == crate::tools::ErrorCode::NotFound => {
+            Err(refused) if matches!(refused.code, ErrorCode::NotFound | ErrorCode::PermissionDenied) => {
                 let mounts = self.mounts(MOUNTS_MIN_AGE, deadline).await.map_err(|error| asked(&error))?;
                 paths::locate(&mounts, path, mount)
             }

@@ -160,9 +160,9 @@ pub(super) fn locate(mounts: &Mounts, path: &str, mount: Option<&str>) -> Result
             let candidate = candidate.join("/");
             mounts.secret.contains_key(&candidate).then(|| (candidate, rest.to_vec()))
         });
-        longest.ok_or_else(|| no_mount("path"))?
+        longest.ok_or_else(|| no_mount(mounts, "path", &path.join("/")))?
     };
-    let engine = mounts.secret.get(&mount).ok_or_else(|| no_mount("mount"))?;
+    let engine = mounts.secret.get(&mount).ok_or_else(|| no_mount(mounts, "mount", &mount))?;
     let version = kv_version(engine).ok_or_else(|| {
         ToolError::invalid_argument(format!("the mount {mount} is not a KV engine, and its secrets are not offered"))
             .with_argument("path")
@@ -183,13 +183,19 @@ pub(super) fn locate(mounts: &Mounts, path: &str, mount: Option<&str>) -> Result
     Ok(location)
 }
 
-fn no_mount(argument: &'static str) -> ToolError {
-    ToolError::new(
-        ErrorCode::NotFound,
-        "no secret engine that the connector's token has any access to is mounted at that path",
+/// Vault answers the same for an engine that isn't there and one in which the token may do nothing: it hides it. A token
+/// that sees no KV engine at all is short of a policy; for others a misspelt path is as likely.
+fn no_mount(mounts: &Mounts, argument: &'static str, path: &str) -> ToolError {
+    let sees_any = mounts.secret.values().any(|mount| kv_version(mount).is_some());
+    let code = if sees_any { ErrorCode::NotFound } else { ErrorCode::PermissionDenied };
+    let message = format!(
+        "the connector's token sees no secret engine at {path:?}: there is none, or no policy of the token permits \
+         anything in it"
+    );
+    ToolError::new(code, message).with_argument(argument).with_remedy(
+        "list_vault_mounts tells the mounts that it sees; if the engine should be there, a policy of its token needs \
+         the capability list (to list) or read (to read) below that path",
     )
-    .with_argument(argument)
-    .with_remedy("list_vault_mounts tells the mounts; if it should be there, the token's policies lack it")
 }
 
 /// What the manifest lets the tools touch.

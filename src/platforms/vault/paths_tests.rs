@@ -69,6 +69,20 @@ fn what_leads_astray_is_refused() {
     assert!(locate(&mounts(), &format!("secret/{}", "a".repeat(1100)), None).is_err());
 }
 
+#[test]
+fn a_token_that_sees_no_kv_engine_lacks_a_policy() {
+    let visible = json!({"secret": {"cubbyhole/": {"type": "cubbyhole", "options": null}}});
+    let hidden = Mounts::from(serde_json::from_value::<wire::VisibleMounts>(visible).unwrap());
+    for (path, mount) in [("secret/apps", None), ("apps", Some("secret"))] {
+        let error = locate(&hidden, path, mount).unwrap_err();
+        assert_eq!(error.code, ErrorCode::PermissionDenied, "{error:?}");
+        assert!(error.message.contains("\"secret"), "{error:?}");
+        assert!(error.remedy.unwrap().contains("capability list"));
+    }
+    // One that sees others may as well have been given a wrong path.
+    assert_eq!(locate(&mounts(), "none/a", None).unwrap_err().code, ErrorCode::NotFound);
+}
+
 fn patterns(texts: &[&str]) -> Vec<PathPattern> {
     texts.iter().map(|text| PathPattern((*text).into())).collect()
 }

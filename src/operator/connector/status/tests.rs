@@ -167,6 +167,20 @@ fn the_kubelets_alternating_words_change_nothing() {
         computed("", &starting(), &Observation { pods: vec![pod(&status)], ..Observation::default() })
     };
     assert_eq!(with("ErrImagePull", "one"), with("ImagePullBackOff", "another"));
+
+    // As seen of a memory limit under which the runtime can start no program.
+    let ended = "terminated: {exitCode: 128, reason: StartError}";
+    let started = |state: &str, last: &str, restarts: u32| {
+        let status = format!(
+            "{{containerStatuses: [{{name: server, image: i, imageID: '', ready: false, restartCount: {restarts}, \
+             state: {{{state}}}, lastState: {{{last}}}}}]}}"
+        );
+        computed("", &starting(), &Observation { pods: vec![pod(&status)], ..Observation::default() })
+    };
+    let first = started(ended, "", 0);
+    assert!(finding(&first, ConditionType::Ready).message.contains("memory limit"));
+    assert_eq!(first, started("waiting: {reason: RunContainerError}", "", 1));
+    assert_eq!(first, started("waiting: {reason: CrashLoopBackOff}", ended, 3));
 }
 
 #[test]

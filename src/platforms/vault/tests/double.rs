@@ -80,6 +80,10 @@ impl Double {
         self.state.lock().unwrap().visible = false;
     }
 
+    pub(super) fn show_mounts(&self) {
+        self.state.lock().unwrap().visible = true;
+    }
+
     pub(super) fn capabilities(&self, value: Value) {
         self.state.lock().unwrap().capabilities = value;
     }

@@ -69,6 +69,21 @@ async fn every_answer_has_its_words() {
 }
 
 #[tokio::test]
+async fn a_policy_that_comes_later_is_noticed() {
+    let double = Double::start().await;
+    double.hide_mounts();
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    let list = || connector.call("list_vault_secrets", json!({ "path": "secret/apps" }));
+    assert_eq!(list().await.unwrap_err().code, PermissionDenied);
+    double.show_mounts();
+    // Longer than the list of mounts is believed when it lacks one.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    tokio::time::resume();
+    list().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_wait_that_vault_states_is_passed_on() {
     let double = Double::start().await;
     double.want_with(READ, 429, &[("retry-after", "7")], None);
