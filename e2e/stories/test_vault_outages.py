@@ -9,6 +9,7 @@ from testcluster import vault
 from support import kube, vault_server
 from support.agent import agent_of, error_of
 from support.connector import MACHINE_SECONDS, OUTAGE_SECONDS, PROBE, Connector, connector
+from support.waiting import eventually
 
 BOUND = OUTAGE_SECONDS + MACHINE_SECONDS
 STORY_POLICY = "mcp-connectors-story"
@@ -95,8 +96,12 @@ def test_the_token_is_revoked(namespace: str, vault_up: None) -> None:
     assert subject.condition("PlatformHealthy")["reason"] == "TokenInvalid"
     error = error_of(agent_of(subject).call("list_vault_secrets", path="secret/apps"))
     assert error["code"] == "credentials_unavailable"
-    source = kube.get(namespace, "credentialsource", "vault-reader")["status"]["conditions"][0]
-    assert (source["status"], source["reason"]) == ("False", "UserNotReady")
+
+    def source_tells() -> bool:
+        ready = kube.get(namespace, "credentialsource", "vault-reader")["status"]["conditions"][0]
+        return (ready["status"], ready["reason"]) == ("False", "UserNotReady")
+
+    eventually("the CredentialSource tells that its user isn't ready", source_tells)
     # A new one mends it, without a restart.
     pods = subject.pod_identities()
     kube.patch(namespace, "secret", "vault-reader", {"stringData": {"token": vault_server.make_token()}})
