@@ -22,7 +22,7 @@ use crate::{
         endpoint::{AddressPolicy, Endpoint, EndpointError},
     },
     credentials::{CredentialsHandle, Requirement},
-    outbound::{OutboundError, OutboundState},
+    outbound::{OutboundError, OutboundLimits, OutboundMetrics, OutboundState},
     tools::ToolEntry,
 };
 
@@ -192,9 +192,7 @@ pub trait Platform: Send + Sync {
     fn instructions(&self) -> String;
 
     /// What the ways out to the platform are doing now.
-    fn outbound(&self) -> Vec<OutboundState> {
-        Vec::new()
-    }
+    fn outbound(&self) -> Vec<OutboundState>;
 
     /// When the credentials in use end, if the platform has said so and nothing here renews them.
     fn credentials_expiry(&self) -> Option<jiff::Timestamp> {
@@ -215,6 +213,10 @@ pub struct PlatformEnvironment {
     pub addresses: AddressPolicy,
     /// HTTP proxy, with the hosts that bypass it.
     pub proxy: Option<crate::api::connector::ProxySpec>,
+    /// Bounds of the way to the platform.
+    pub limits: OutboundLimits,
+    /// Where requests to the platform are counted.
+    pub metrics: Arc<OutboundMetrics>,
 }
 
 /// Why a platform's client can't be made.
