@@ -2,8 +2,12 @@
 //! services, in their JSON form. What is not named here is dropped while an answer is read, and so are Helm values,
 //! plugin variables and cluster configurations, which may hold secrets.
 
+mod around;
+
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
+
+pub(super) use self::around::*;
 
 /// A list for which Go writes `null` when it is empty.
 #[derive(Clone, Debug)]
@@ -14,6 +18,14 @@ impl<T> Default for List<T> {
         Self(Vec::new())
     }
 }
+
+impl<T: PartialEq> PartialEq for List<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T: Eq> Eq for List<T> {}
 
 impl<T> std::ops::Deref for List<T> {
     type Target = [T];
@@ -251,265 +263,6 @@ pub(super) struct ResourceResult {
     pub(super) message: String,
     pub(super) hook_type: String,
     pub(super) hook_phase: String,
-}
-
-/// `GET …/resource-tree`.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Tree {
-    pub(super) nodes: List<Node>,
-    pub(super) orphaned_nodes: List<Node>,
-}
-
-#[derive(Deserialize, Default, Clone)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Node {
-    pub(super) group: String,
-    pub(super) version: String,
-    pub(super) kind: String,
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) uid: String,
-    pub(super) parent_refs: List<NodeRef>,
-    pub(super) images: List<String>,
-    pub(super) health: Option<Health>,
-    pub(super) created_at: Option<String>,
-}
-
-#[derive(Deserialize, Default, Clone)]
-#[serde(default)]
-pub(super) struct NodeRef {
-    pub(super) group: String,
-    pub(super) kind: String,
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) uid: String,
-}
-
-/// An entry of `GET …/managed-resources`. The states are JSON documents as texts; `null` or empty for none.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct ManagedResource {
-    pub(super) group: String,
-    pub(super) kind: String,
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) target_state: String,
-    pub(super) live_state: String,
-    pub(super) normalized_live_state: String,
-    pub(super) predicted_live_state: String,
-    pub(super) hook: bool,
-}
-
-/// `GET …/manifests`: JSON documents as texts.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Rendering {
-    #[serde(default)]
-    pub(super) manifests: List<String>,
-    #[serde(default)]
-    pub(super) revision: String,
-    #[serde(default)]
-    pub(super) source_type: String,
-}
-
-/// A Kubernetes event.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Event {
-    #[serde(rename = "type")]
-    pub(super) type_: String,
-    pub(super) reason: String,
-    pub(super) message: String,
-    pub(super) count: u64,
-    pub(super) first_timestamp: Option<String>,
-    pub(super) last_timestamp: Option<String>,
-    #[serde(rename = "eventTime")]
-    pub(super) happened_at: Option<String>,
-    pub(super) involved_object: InvolvedObject,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct InvolvedObject {
-    pub(super) kind: String,
-    pub(super) name: String,
-}
-
-/// A line of `GET …/logs`.
-#[derive(Deserialize)]
-pub(super) struct LogLine {
-    pub(super) result: Option<LogEntry>,
-    pub(super) error: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct LogEntry {
-    pub(super) content: String,
-    pub(super) time_stamp_str: String,
-    pub(super) pod_name: String,
-    pub(super) last: bool,
-}
-
-/// `GET …/revisions/{revision}/metadata`.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Revision {
-    pub(super) author: String,
-    pub(super) date: Option<String>,
-    pub(super) tags: List<String>,
-    pub(super) message: String,
-    pub(super) signature_info: String,
-}
-
-/// `GET …/syncwindows`.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct SyncWindows {
-    pub(super) active_windows: List<SyncWindow>,
-    pub(super) assigned_windows: List<SyncWindow>,
-    pub(super) can_sync: bool,
-}
-
-#[derive(Deserialize, Default, Clone, PartialEq, Eq)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct SyncWindow {
-    pub(super) kind: String,
-    pub(super) schedule: String,
-    pub(super) duration: String,
-    pub(super) manual_sync: bool,
-    pub(super) time_zone: String,
-    pub(super) applications: List<String>,
-    pub(super) namespaces: List<String>,
-    pub(super) clusters: List<String>,
-}
-
-impl<T: PartialEq> PartialEq for List<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl<T: Eq> Eq for List<T> {}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct Project {
-    pub(super) metadata: Metadata,
-    pub(super) spec: ProjectSpec,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct ProjectSpec {
-    pub(super) description: String,
-    pub(super) source_repos: List<String>,
-    pub(super) destinations: List<Destination>,
-    pub(super) sync_windows: List<SyncWindow>,
-    pub(super) source_namespaces: List<String>,
-    pub(super) roles: List<Role>,
-}
-
-/// A project's role, without the tokens' ids.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct Role {
-    pub(super) name: String,
-    pub(super) description: String,
-}
-
-/// A cluster, without its configuration.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct Cluster {
-    pub(super) name: String,
-    pub(super) server: String,
-    pub(super) project: String,
-    pub(super) info: ClusterInfo,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct ClusterInfo {
-    pub(super) connection_state: ConnectionState,
-    pub(super) server_version: String,
-    pub(super) applications_count: i64,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct ConnectionState {
-    pub(super) status: String,
-    pub(super) message: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct AppSet {
-    pub(super) metadata: Metadata,
-    pub(super) spec: AppSetSpec,
-    pub(super) status: AppSetStatus,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct AppSetSpec {
-    /// Each an object with one field, which is the generator's name. Their content is not read.
-    pub(super) generators: List<serde_json::Map<String, serde_json::Value>>,
-    pub(super) template: AppSetTemplate,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct AppSetTemplate {
-    pub(super) spec: AppSpec,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct AppSetStatus {
-    pub(super) conditions: List<AppSetCondition>,
-    pub(super) resources: List<Resource>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct AppSetCondition {
-    #[serde(rename = "type")]
-    pub(super) type_: String,
-    pub(super) status: String,
-    pub(super) reason: String,
-    pub(super) message: String,
-}
-
-/// `POST /api/v1/applicationsets/generate`.
-#[derive(Deserialize)]
-pub(super) struct Generated {
-    #[serde(default)]
-    pub(super) applications: List<Application>,
-}
-
-/// `GET …/resource/actions`.
-#[derive(Deserialize)]
-pub(super) struct Actions {
-    #[serde(default)]
-    pub(super) actions: List<Action>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Action {
-    pub(super) name: String,
-    pub(super) display_name: String,
-    pub(super) disabled: bool,
-    pub(super) params: List<ActionParameter>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(super) struct ActionParameter {
-    pub(super) name: String,
 }
 
 /// The body of an error (gRPC gateway 1.16, `runtime/errors.go`), and of an error in a stream, where `error` is an
