@@ -242,6 +242,8 @@ fn a_metric_that_is_not_there_is_found() {
 #[tokio::test]
 async fn labels_are_those_that_are_bounded() {
     let allowed = [
+        "by",
+        "class",
         "controller",
         "error_type",
         "gen_ai_tool_name",
@@ -251,10 +253,12 @@ async fn labels_are_those_that_are_bounded() {
         "mcp_method_name",
         "mcp_protocol_version",
         "network_transport",
+        "outcome",
         "platform",
         "reason",
         "result",
         "sink",
+        "state",
         "status",
         "tool_name",
         "version",

@@ -77,13 +77,12 @@ pub(super) struct Cause {
 /// Whether what came of an attempt may be tried again.
 pub(super) fn cause(outcome: &Result<(Response, Verdict), RequestError>, repeat: Repeat) -> Option<Cause> {
     let (class, taken, at_least) = match outcome {
-        Ok((_, Verdict::Answered)) => return None,
         Ok((response, Verdict::Throttled)) => ("throttled", false, response.retry_after().unwrap_or_default()),
         Ok((response, Verdict::Transient)) => ("outage", true, response.retry_after().unwrap_or_default()),
         Err(RequestError::Unreachable | RequestError::DnsFailed) => ("unreachable", false, Duration::ZERO),
         Err(RequestError::Interrupted) => ("interrupted", true, Duration::ZERO),
         Err(RequestError::Timeout) => ("timeout", true, Duration::ZERO),
-        Err(_) => return None,
+        Ok((_, Verdict::Answered)) | Err(_) => return None,
     };
     match repeat {
         Repeat::Safe => Some(Cause { class, at_least }),

@@ -190,20 +190,19 @@ fn word(outcome: &Result<(Response, Verdict), RequestError>) -> &'static str {
 /// What an outcome says of the platform; nothing if it says nothing.
 fn sign(outcome: &Result<(Response, Verdict), RequestError>, lasted: Duration) -> Option<Sign> {
     match outcome {
-        Ok((_, Verdict::Answered)) => Some(Sign::Good),
-        Ok((_, Verdict::Transient)) => Some(Sign::Bad),
-        // A platform that counts requests is there. Nor does it say that the way is well.
-        Ok((_, Verdict::Throttled)) => None,
         Err(RequestError::Timeout) => (lasted >= TELLING_TIMEOUT).then_some(Sign::Bad),
-        Err(
+        Ok((_, Verdict::Transient))
+        | Err(
             RequestError::Unreachable
             | RequestError::DnsFailed
             | RequestError::TlsInvalid(_)
             | RequestError::Interrupted,
         ) => Some(Sign::Bad),
-        Err(RequestError::BodyTooLarge | RequestError::RedirectedElsewhere | RequestError::Redirected) => {
+        Ok((_, Verdict::Answered))
+        | Err(RequestError::BodyTooLarge | RequestError::RedirectedElsewhere | RequestError::Redirected) => {
             Some(Sign::Good)
         }
-        Err(_) => None,
+        // A platform that counts requests is there; that does not say that the way is well, either.
+        Ok((_, Verdict::Throttled)) | Err(_) => None,
     }
 }

@@ -53,7 +53,8 @@ impl Connected {
             ca_pem: None,
             addresses: AddressPolicy::Loopback,
             proxy: None,
-            limits: OutboundLimits::default(),
+            // What a platform asks by itself is counted; that the stack asks again is tested where the stack is.
+            limits: OutboundLimits { max_attempts: 1, ..OutboundLimits::default() },
             metrics: Arc::default(),
         };
         let platform = platforms::connect(&spec, environment).unwrap();

@@ -3,6 +3,7 @@
 use super::client::{Error, Gone};
 use crate::{
     outbound::RequestError,
+    platforms::failure::not_sent,
     tools::{ErrorCode, ToolError},
 };
 
@@ -119,26 +120,18 @@ fn version_gone(gone: &Gone) -> ToolError {
 
 fn request_failed(cause: RequestError) -> ToolError {
     use ErrorCode as Code;
+    if let Some(error) = not_sent("Vault", &cause) {
+        return error;
+    }
     match cause {
-        RequestError::Build => ToolError::internal("the request to Vault can't be made"),
+        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::Build => {
+            ToolError::internal("the request to Vault can't be made")
+        }
         RequestError::CredentialForm => ToolError::new(
             Code::CredentialsUnavailable,
             "the connector's Vault token holds characters that a token can't have",
         )
         .with_remedy("whoever owns the connector must correct its credentials"),
-        RequestError::Busy(wait) => {
-            ToolError::new(Code::RateLimited, "too many requests of this connector to Vault are on their way")
-                .with_remedy(
-                    "make fewer calls at a time; limits.platform of the McpConnector says how many there may be",
-                )
-                .with_retry_after(wait)
-        }
-        RequestError::CircuitOpen(wait) => ToolError::new(
-            Code::PlatformUnavailable,
-            "Vault failed to answer several times, and is left alone for a while",
-        )
-        .with_remedy("wait; health_check tells how Vault does")
-        .with_retry_after(wait),
         RequestError::Unreachable | RequestError::DnsFailed | RequestError::TlsInvalid(_) => {
             ToolError::new(Code::PlatformUnavailable, format!("Vault can't be reached: {cause}"))
         }
