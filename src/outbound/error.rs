@@ -1,6 +1,6 @@
 //! What can go wrong on the way to a platform, told apart by what a person would do about it.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use rustls::CertificateError;
 
@@ -81,6 +81,12 @@ pub enum RequestError {
     /// The connection ended in the middle of the exchange. Whether the request was carried out is not known.
     #[error("the connection ended before the answer did")]
     Interrupted,
+    /// It was not sent: too many requests of this connector are on their way. Come back after this time.
+    #[error("too many requests of this connector are on their way")]
+    Busy(Duration),
+    /// It was not sent: the last ones failed, and the platform is left alone for this time.
+    #[error("the last requests failed, so the platform is left alone for a while")]
+    CircuitOpen(Duration),
     /// The answer is larger than what is read.
     #[error("the answer is larger than {} MiB", super::MAX_BODY_BYTES / (1024 * 1024))]
     BodyTooLarge,

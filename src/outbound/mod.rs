@@ -1,20 +1,26 @@
 //! The one way out: the HTTP stack to platforms. It knows no platform.
 //!
 //! ```text
-//! platform ─▶ Request ─▶ deadline ─▶ resolver (refuses addresses) ─▶ TLS ─▶ proxy? ─▶ platform
-//!                                                   capped body ◀─ redirect check ◀─┘
+//! platform ─▶ Request ─▶ stack: breaker ─▶ bulkhead ─▶ attempt ─▶ retry?
+//!             attempt: resolver (refuses addresses) ─▶ TLS ─▶ proxy? ─▶ platform
+//!                                         capped body ◀─ redirect check ◀─┘
 //! ```
-//! One [`Outbound`] per platform keeps the connections. It sends to one origin only, never follows a redirect by
+//! One [`Outbound`] per platform keeps the connections, and its own breaker and bulkhead. It sends to one origin only, never follows a redirect by
 //! itself, reads at most [`MAX_BODY_BYTES`] of an answer, and gives errors in our own words: neither what a server
 //! wrote nor a credential is ever part of one.
 
 mod address;
+mod breaker;
+mod bulkhead;
 mod error;
+mod metrics;
+mod retry;
+mod stack;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -27,13 +33,21 @@ use tokio::time::Instant;
 use url::Url;
 
 use self::address::CheckedResolver;
+use self::stack::{Stack, Treatment};
 pub use self::{
+    breaker::BreakerLimits,
     error::{OutboundError, RequestError, TlsFault},
+    metrics::OutboundMetrics,
+    retry::{Classify, Repeat, Verdict, classify_by_status},
+    stack::OutboundLimits,
     state::{BreakerPosition, BreakerState, BulkheadState, OutboundState},
 };
-use crate::api::{
-    connector::ProxySpec,
-    endpoint::{AddressPolicy, Endpoint},
+use crate::{
+    api::{
+        connector::ProxySpec,
+        endpoint::{AddressPolicy, Endpoint},
+    },
+    telemetry::context::propagate,
 };
 
 /// Time in which a connection, its TLS handshake included, must be made.
@@ -46,8 +60,6 @@ pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"
 /// Time after which a connection that nobody uses is closed. Shorter than the idle time of common load balancers (60
 /// s), so that a request seldom meets a connection that the other side has just closed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-/// Connections that are kept though nobody uses them.
-const POOL_MAX_IDLE: usize = 128;
 
 /// Where requests go and what they may meet on the way.
 #[derive(Clone, Debug)]
@@ -62,6 +74,14 @@ pub struct OutboundSettings {
     /// HTTP proxy. Behind it the proxy resolves the platform's name, so only the proxy's own address is checked here.
     /// The variables `HTTP_PROXY` and so on are never read.
     pub proxy: Option<ProxySpec>,
+    /// The platform's name, for states and metrics.
+    pub name: &'static str,
+    /// What its answers mean for the way to it.
+    pub classify: Classify,
+    /// Bounds of the way to it.
+    pub limits: OutboundLimits,
+    /// Where its requests are counted.
+    pub metrics: Arc<OutboundMetrics>,
 }
 
 /// The HTTP client of one platform. Cheap to clone; all clones share the connections.
@@ -69,6 +89,7 @@ pub struct OutboundSettings {
 pub struct Outbound {
     client: reqwest::Client,
     base: Url,
+    stack: Arc<Stack>,
 }
 
 impl fmt::Debug for Outbound {
@@ -98,6 +119,7 @@ pub struct Request {
     headers: HeaderMap,
     body: Option<Bytes>,
     redirects: Redirects,
+    treatment: Treatment,
 }
 
 impl fmt::Debug for Request {
@@ -115,6 +137,7 @@ impl Request {
     /// slash of its own; `.` and `..` are refused when the request is sent. An empty last segment makes a trailing
     /// slash.
     pub fn new<S: Into<String>>(method: Method, segments: impl IntoIterator<Item = S>) -> Self {
+        let treatment = Treatment { repeat: Repeat::of(&method), is_probe: false };
         Self {
             method,
             segments: segments.into_iter().map(Into::into).collect(),
@@ -122,7 +145,24 @@ impl Request {
             headers: HeaderMap::new(),
             body: None,
             redirects: Redirects::Refuse,
+            treatment,
         }
+    }
+
+    /// Says when it may be sent again. Without it a `GET` or `HEAD` is [`Repeat::Safe`], and everything else
+    /// [`Repeat::IfNotTaken`].
+    #[must_use]
+    pub fn repeat(mut self, repeat: Repeat) -> Self {
+        self.treatment.repeat = repeat;
+        self
+    }
+
+    /// Says that it is the connector's own look at the platform's health: it is sent once, at any time, and what comes
+    /// of it opens and closes the circuit breaker.
+    #[must_use]
+    pub fn probe(mut self) -> Self {
+        self.treatment.is_probe = true;
+        self
     }
 
     /// Adds a query parameter.
@@ -226,7 +266,7 @@ impl Outbound {
     /// When an address may not be called, the CA bundle or the proxy can't be used, or no public authorities are found
     /// though they are needed.
     pub fn new(settings: OutboundSettings) -> Result<Self, OutboundError> {
-        let OutboundSettings { endpoint, ca_pem, addresses, proxy } = settings;
+        let OutboundSettings { endpoint, ca_pem, addresses, proxy, name, classify, limits, metrics } = settings;
         // A name is checked when it is resolved; an address in a URL is never resolved.
         if let Some(objection) = address::literal(&endpoint.url).and_then(|address| addresses.objection(address)) {
             return Err(OutboundError::ForbiddenAddress(objection));
@@ -237,7 +277,8 @@ impl Outbound {
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(POOL_MAX_IDLE)
+            // As many as may be used at a time: making connections anew costs more than keeping them.
+            .pool_max_idle_per_host(limits.max_running)
             .tcp_nodelay(true)
             .dns_resolver(CheckedResolver { addresses })
             // Clears what the environment's variables would add.
@@ -270,15 +311,26 @@ impl Outbound {
             (false, true) => OutboundError::PublicAuthorities,
             (false, false) => OutboundError::Client,
         })?;
-        Ok(Self { client, base: endpoint.url })
+        Ok(Self { client, base: endpoint.url, stack: Arc::new(Stack::new(name, limits, classify, metrics)) })
     }
 
-    /// Sends a request and reads the whole answer, whatever its status.
+    /// What the way to the platform is doing now.
+    #[must_use]
+    pub fn state(&self) -> OutboundState {
+        self.stack.state()
+    }
+
+    /// Sends a request, again if that may help, and reads the whole answer, whatever its status.
     ///
     /// # Errors
-    /// When there is no answer by `deadline`, none that can be read, or a redirect that may not be followed.
+    /// When there is no answer by `deadline`, none that can be read, or a redirect that may not be followed;
+    /// [`RequestError::CircuitOpen`] and [`RequestError::Busy`] when it was not sent at all.
     pub async fn send(&self, request: &Request, deadline: Instant) -> Result<Response, RequestError> {
         let url = self.url(request)?;
+        self.stack.run(request.treatment, deadline, |until| self.attempt(request, url.clone(), until)).await
+    }
+
+    async fn attempt(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
         let response = self.send_once(request, url.clone(), deadline).await?;
         if !response.status.is_redirection() {
             return Ok(response);
@@ -311,8 +363,9 @@ impl Outbound {
         if remaining.is_zero() {
             return Err(RequestError::Timeout);
         }
-        let mut outgoing =
-            self.client.request(request.method.clone(), url).headers(request.headers.clone()).timeout(remaining);
+        let mut headers = request.headers.clone();
+        propagate(&mut headers);
+        let mut outgoing = self.client.request(request.method.clone(), url).headers(headers).timeout(remaining);
         if let Some(body) = &request.body {
             outgoing = outgoing.body(body.clone());
         }

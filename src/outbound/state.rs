@@ -50,3 +50,15 @@ pub enum BreakerPosition {
     /// One request is tried; the others are refused.
     HalfOpen,
 }
+
+impl BreakerPosition {
+    /// The state as it stands in `/status` and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}

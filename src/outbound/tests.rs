@@ -23,7 +23,16 @@ const TOKEN: HeaderName = HeaderName::from_static("x-token");
 fn settings(url: &str) -> OutboundSettings {
     let addresses = AddressPolicy::Loopback;
     let endpoint = PlatformUrl(url.to_owned()).endpoint(true, addresses).unwrap();
-    OutboundSettings { endpoint, ca_pem: None, addresses, proxy: None }
+    OutboundSettings {
+        endpoint,
+        ca_pem: None,
+        addresses,
+        proxy: None,
+        name: "fake",
+        classify: classify_by_status,
+        limits: OutboundLimits::default(),
+        metrics: Arc::default(),
+    }
 }
 
 fn outbound(url: &str) -> Outbound {

@@ -39,7 +39,7 @@ pub(crate) struct Subject {
 
 /// Every platform.
 fn subjects() -> Vec<Subject> {
-    vec![super::vault::tests::subject()]
+    vec![super::argocd::tests::subject(), super::vault::tests::subject()]
 }
 
 impl Subject {
@@ -68,6 +68,7 @@ const VERBS: &[&str] = &[
     "list",
     "lookup",
     "mute",
+    "preview",
     "query",
     "read",
     "rebuild",

@@ -4,8 +4,10 @@
 //! stands in a manifest, which credentials it needs, which reasons it can state. Its *client* ([`Platform`]) is what
 //! the server runs: tools and a probe. The operator never touches the second.
 
+pub mod argocd;
 #[cfg(test)]
 mod compliance;
+mod failure;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod vault;
@@ -22,16 +24,19 @@ use crate::{
         endpoint::{AddressPolicy, Endpoint, EndpointError},
     },
     credentials::{CredentialsHandle, Requirement},
-    outbound::{OutboundError, OutboundState},
+    outbound::{OutboundError, OutboundLimits, OutboundMetrics, OutboundState},
     tools::ToolEntry,
 };
 
 /// The platform of a connector; exactly one of the fields.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[x_kube(validation = Rule::new("[has(self.vault)].exists_one(set, set)")
-    .message("exactly one platform must be set: vault"))]
+#[x_kube(validation = Rule::new("[has(self.argoCd), has(self.vault)].exists_one(set, set)")
+    .message("exactly one platform must be set: argoCd or vault"))]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformSpec {
+    /// Argo CD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argo_cd: Option<argocd::spec::ArgoCdSpec>,
     /// HashiCorp Vault, or OpenBao.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<vault::spec::VaultSpec>,
@@ -41,8 +46,14 @@ impl PlatformSpec {
     /// The one platform that is set, or nothing if none or several are (which the API server refuses).
     #[must_use]
     pub fn declaration(&self) -> Option<&dyn Declaration> {
-        let Self { vault } = self;
-        vault.as_ref().map(|spec| spec as &dyn Declaration)
+        let Self { argo_cd, vault } = self;
+        let set: [Option<&dyn Declaration>; 2] = [
+            argo_cd.as_ref().map(|spec| spec as &dyn Declaration),
+            vault.as_ref().map(|spec| spec as &dyn Declaration),
+        ];
+        let mut set = set.into_iter().flatten();
+        let one = set.next()?;
+        set.next().is_none().then_some(one)
     }
 }
 
@@ -50,13 +61,13 @@ impl PlatformSpec {
 /// list that the operator accepts from its pods.
 #[must_use]
 pub fn declared_reasons() -> Vec<(&'static str, &'static [DeclaredReason])> {
-    vec![("vault", vault::spec::REASONS)]
+    vec![("argoCd", argocd::spec::REASONS), ("vault", vault::spec::REASONS)]
 }
 
 /// A sample spec of every platform, from which `config/samples` is generated.
 #[must_use]
 pub fn examples() -> Vec<(&'static str, McpConnectorSpec)> {
-    vec![("vault", vault::spec::example())]
+    vec![("argoCd", argocd::spec::example()), ("vault", vault::spec::example())]
 }
 
 /// What the operator may know of a platform: its part of a manifest, and what follows from that alone.
@@ -78,6 +89,11 @@ pub trait Declaration: Send + Sync {
 
     /// The credential fields that the platform needs.
     fn requirement(&self) -> Requirement;
+
+    /// Requests that the platform is sent at a time, by one replica, if the manifest doesn't say.
+    fn requests_at_a_time(&self) -> usize {
+        OutboundLimits::default().max_running
+    }
 
     /// What is wrong with the spec beyond what the schema and its rules can say: `(field, what and what to do)`.
     fn problems(&self) -> Vec<(String, String)>;
@@ -192,9 +208,7 @@ pub trait Platform: Send + Sync {
     fn instructions(&self) -> String;
 
     /// What the ways out to the platform are doing now.
-    fn outbound(&self) -> Vec<OutboundState> {
-        Vec::new()
-    }
+    fn outbound(&self) -> Vec<OutboundState>;
 
     /// When the credentials in use end, if the platform has said so and nothing here renews them.
     fn credentials_expiry(&self) -> Option<jiff::Timestamp> {
@@ -215,6 +229,10 @@ pub struct PlatformEnvironment {
     pub addresses: AddressPolicy,
     /// HTTP proxy, with the hosts that bypass it.
     pub proxy: Option<crate::api::connector::ProxySpec>,
+    /// Bounds of the way to the platform.
+    pub limits: OutboundLimits,
+    /// Where requests to the platform are counted.
+    pub metrics: Arc<OutboundMetrics>,
 }
 
 /// Why a platform's client can't be made.
@@ -237,9 +255,15 @@ pub enum ConnectError {
 /// # Errors
 /// When the spec or the CA bundle can't be used.
 pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
-    let PlatformSpec { vault } = spec;
-    match vault {
-        Some(spec) => Ok(Arc::new(vault::Vault::connect(spec, environment)?)),
-        None => Err(ConnectError::NoPlatform),
+    if spec.declaration().is_none() {
+        return Err(ConnectError::NoPlatform);
     }
+    let PlatformSpec { argo_cd, vault } = spec;
+    if let Some(spec) = argo_cd {
+        return Ok(Arc::new(argocd::ArgoCd::connect(spec, environment)?));
+    }
+    if let Some(spec) = vault {
+        return Ok(Arc::new(vault::Vault::connect(spec, environment)?));
+    }
+    Err(ConnectError::NoPlatform)
 }

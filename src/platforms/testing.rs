@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     api::endpoint::AddressPolicy,
     credentials::{CredentialSet, CredentialsHandle},
+    outbound::OutboundLimits,
     platforms::{self, Platform, PlatformEnvironment, PlatformSpec, ProbeReport},
     tools::{Behavior, CallContext, Preview, ToolEntry, ToolError},
 };
@@ -52,6 +53,9 @@ impl Connected {
             ca_pem: None,
             addresses: AddressPolicy::Loopback,
             proxy: None,
+            // What a platform asks by itself is counted; that the stack asks again is tested where the stack is.
+            limits: OutboundLimits { max_attempts: 1, ..OutboundLimits::default() },
+            metrics: Arc::default(),
         };
         let platform = platforms::connect(&spec, environment).unwrap();
         let tools = Arc::clone(&platform).tools().into_iter().map(|tool| (tool.declaration.name, tool)).collect();

@@ -24,6 +24,7 @@ use super::audit::Audit;
 use crate::{
     api::Reason,
     credentials::CredentialsState,
+    outbound::{BreakerPosition, OutboundMetrics},
     platforms::Platform,
     telemetry::{ExportCounts, process::ProcessFigures},
 };
@@ -102,6 +103,17 @@ struct SinkLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TraceLabels {
     trace_id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BreakerLabels {
+    platform: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WayLabels {
+    platform: String,
 }
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
@@ -269,9 +281,11 @@ impl Metrics {
     pub fn asking(
         mut self,
         platform: Arc<dyn Platform>,
+        outbound: &OutboundMetrics,
         audit: Arc<Audit>,
         exports: Option<Arc<ExportCounts>>,
     ) -> Self {
+        outbound.register(&mut self.registry);
         self.registry.register_collector(Box::new(Asked { platform, audit, exports }));
         self
     }
@@ -401,6 +415,7 @@ impl Collector for Asked {
             let labels = SinkLabels { sink: sink.name };
             ConstCounter::new(sink.lost).encode(failures.encode_family(&labels)?)?;
         }
+        self.encode_outbound(&mut encoder)?;
         if let Some(end) = self.platform.credentials_expiry() {
             let expiry = encoder.encode_descriptor(
                 "connector_credentials_expiry_timestamp_seconds",
@@ -427,6 +442,35 @@ impl Collector for Asked {
             MetricType::Gauge,
         )?;
         ConstGauge::new(i64::from(exports.is_failing())).encode(failing)
+    }
+}
+
+impl Asked {
+    fn encode_outbound(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let ways = self.platform.outbound();
+        let name = "connector_outbound_breaker_state";
+        let help = "1 for the state that the circuit breaker is in";
+        let mut states = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for way in &ways {
+            for state in [BreakerPosition::Closed, BreakerPosition::Open, BreakerPosition::HalfOpen] {
+                let labels = BreakerLabels { platform: way.name.clone(), state: state.as_str() };
+                let is = i64::from(way.breaker.state == state);
+                ConstGauge::new(is).encode(states.encode_family(&labels)?)?;
+            }
+        }
+        for (name, help, of) in [
+            ("connector_outbound_in_flight", "Requests to the platform that run now", false),
+            ("connector_outbound_queued", "Requests to the platform that wait for their turn", true),
+        ] {
+            let mut counts = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for way in &ways {
+                let labels = WayLabels { platform: way.name.clone() };
+                let count = if of { way.bulkhead.queued } else { way.bulkhead.running };
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                ConstGauge::new(count).encode(counts.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 }
 

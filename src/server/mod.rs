@@ -51,6 +51,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use self::config::PlatformLimitsConfig;
 pub use self::loaded::LoadedConfig;
 use self::{
     access::Access,
@@ -71,6 +72,7 @@ use self::{
 use crate::{
     api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy},
     credentials::{self, CredentialsHandle, CredentialsState},
+    outbound::{BreakerLimits, OutboundLimits, OutboundMetrics},
     platforms::{self, ConnectError, Platform, PlatformEnvironment},
     telemetry::ExportCounts,
 };
@@ -214,11 +216,14 @@ pub async fn run(
         loaded.config.connector.uid.clone(),
         background.clone(),
     );
+    let outbound = Arc::new(OutboundMetrics::default());
     let environment = PlatformEnvironment {
         credentials: credentials.clone(),
         ca_pem: loaded.platform_ca.clone(),
         addresses: settings.address_policy,
         proxy: loaded.config.proxy.clone(),
+        limits: outbound_limits(&loaded.config.limits.platform),
+        metrics: outbound.clone(),
     };
     let platform = platforms::connect(&loaded.config.platform, environment).map_err(ServeError::Connect)?;
     let audit = Audit::start(
@@ -228,8 +233,21 @@ pub async fn run(
         settings.audit_directory.clone(),
         Box::new(io::stdout()),
     );
-    let parts = Parts { name, platform, credentials, credentials_state, audit, exports, background };
+    let parts = Parts { name, platform, outbound, credentials, credentials_state, audit, exports, background };
     Instance::start(&settings, &loaded, parts).await?.serve(stop).await
+}
+
+fn outbound_limits(config: &PlatformLimitsConfig) -> OutboundLimits {
+    OutboundLimits {
+        max_running: config.max_concurrent_requests,
+        max_queued: config.max_queued_requests,
+        attempt_timeout: config.request_timeout.0,
+        max_attempts: config.max_attempts,
+        breaker: BreakerLimits {
+            consecutive_failures: config.breaker_consecutive_failures,
+            failure_percent: config.breaker_failure_percent,
+        },
+    }
 }
 
 /// What an instance is made of besides its configuration.
@@ -238,6 +256,8 @@ pub struct Parts {
     pub name: &'static str,
     /// Its client.
     pub platform: Arc<dyn Platform>,
+    /// Counts of the requests to it.
+    pub outbound: Arc<OutboundMetrics>,
     /// The credentials, for the prober.
     pub credentials: CredentialsHandle,
     /// What is known of their files.
@@ -288,7 +308,8 @@ impl Instance {
         extend: impl FnOnce(Handler) -> H,
     ) -> Result<Self, ServeError> {
         let config = &loaded.config;
-        let metrics = Metrics::new().asking(parts.platform.clone(), parts.audit.clone(), parts.exports.clone());
+        let metrics =
+            Metrics::new().asking(parts.platform.clone(), &parts.outbound, parts.audit.clone(), parts.exports.clone());
         let metrics = Arc::new(metrics);
         let access = Arc::new(Access::new(&config.access));
         let authenticator = Arc::new(Authenticator::new(

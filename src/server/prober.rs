@@ -171,6 +171,10 @@ mod tests {
         fn instructions(&self) -> String {
             String::new()
         }
+
+        fn outbound(&self) -> Vec<crate::outbound::OutboundState> {
+            Vec::new()
+        }
     }
 
     fn ok() -> ProbeReport {

@@ -33,8 +33,8 @@ use super::{
     Instance, LoadedConfig, Parts, ServeError, ServeSettings, Stop,
     audit::Audit,
     config::{
-        AccessConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity, ProbeConfig, ServeConfig, TOKEN_KEYS_FILE,
-        TelemetryConfig, ToolsConfig,
+        AccessConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity, PlatformLimitsConfig, ProbeConfig,
+        ServeConfig, TOKEN_KEYS_FILE, TelemetryConfig, ToolsConfig,
     },
     metrics::Metrics,
     state::ReplicaState,
@@ -419,6 +419,7 @@ pub fn config() -> ServeConfig {
             call_timeout: ApiDuration::from_secs(30),
             max_concurrent_calls: 4,
             max_result_bytes: 4_096,
+            platform: PlatformLimitsConfig::default(),
         },
         proxy: None,
         telemetry: TelemetryConfig::default(),
@@ -528,6 +529,7 @@ impl TestServer {
             Box::new(audit_lines.clone()),
         );
         let parts = Parts {
+            outbound: Arc::default(),
             audit: audit.clone(),
             exports: None,
             name: "fake",

@@ -11,6 +11,7 @@ use std::{
 use mcp_connectors::{
     api::endpoint::AddressPolicy,
     credentials::{CredentialSet, CredentialsHandle},
+    outbound::OutboundLimits,
     platforms::{self, Platform, PlatformEnvironment, PlatformSpec, ProbeReport},
     tools::{Behavior, CallContext, Preview, ToolEntry, ToolError},
 };
@@ -118,6 +119,8 @@ impl Connector {
             ca_pem: None,
             addresses: AddressPolicy::Loopback,
             proxy: None,
+            limits: OutboundLimits::default(),
+            metrics: Arc::default(),
         };
         let platform = platforms::connect(&spec, environment).unwrap();
         let tools = Arc::clone(&platform).tools().into_iter().map(|tool| (tool.declaration.name, tool)).collect();

@@ -17,7 +17,7 @@ use super::dereference::Dereferenced;
 use crate::{
     api::{
         self, CredentialSource, McpConnector, Reason,
-        connector::{AccessRule, Egress, Mutations, Outage, WorkloadSpec},
+        connector::{AccessRule, Egress, Mutations, Outage, PlatformLimitsSpec, WorkloadSpec},
         duration::ApiDuration,
         endpoint::{AddressPolicy, Endpoint, PlatformUrl},
         pattern::NamePattern,
@@ -25,8 +25,8 @@ use crate::{
     operator::context::Settings,
     platforms::Declaration,
     server::config::{
-        AccessConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity, ProbeConfig, ServeConfig, TokenKeys,
-        ToolsConfig,
+        AccessConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity, PlatformLimitsConfig, ProbeConfig,
+        ServeConfig, TokenKeys, ToolsConfig,
     },
 };
 
@@ -195,7 +195,6 @@ pub fn validate(
     let tools = spec.tools.clone().unwrap_or_default();
     let probe = spec.probe.clone().unwrap_or_default();
     let limits = spec.limits.clone().unwrap_or_default();
-    let at_least_one = |value: i32| usize::try_from(value.max(1)).unwrap_or(1);
     let config = ServeConfig {
         connector: ConnectorIdentity { namespace: namespace.clone(), name: name.clone(), uid: owner.uid.clone() },
         platform: spec.platform.clone(),
@@ -226,6 +225,7 @@ pub fn validate(
             call_timeout: limits.call_timeout.unwrap_or(DEFAULT_CALL_TIMEOUT),
             max_concurrent_calls: at_least_one(limits.max_concurrent_calls.unwrap_or(DEFAULT_MAX_CONCURRENT_CALLS)),
             max_result_bytes: at_least_one(limits.max_result_bytes.unwrap_or(DEFAULT_MAX_RESULT_BYTES)),
+            platform: platform_limits(limits.platform.unwrap_or_default(), platform.requests_at_a_time()),
         },
         proxy: workload.proxy.clone(),
         telemetry,
@@ -408,6 +408,28 @@ fn derive_target(endpoint: &Endpoint, service: Option<&Service>) -> EgressTarget
             IntOrString::Int(number) => EgressTarget::Outside { port: u16::try_from(number).unwrap_or(endpoint.port) },
             IntOrString::String(_) => outside,
         },
+    }
+}
+
+fn at_least_one(value: i32) -> usize {
+    usize::try_from(value.max(1)).unwrap_or(1)
+}
+
+/// The bounds of the way to the platform, with their defaults.
+fn platform_limits(spec: PlatformLimitsSpec, requests_at_a_time: usize) -> PlatformLimitsConfig {
+    let default = PlatformLimitsConfig::default();
+    let breaker = spec.breaker.unwrap_or_default();
+    let count = |given: Option<i32>, default: u32| given.and_then(|given| u32::try_from(given).ok()).unwrap_or(default);
+    PlatformLimitsConfig {
+        max_concurrent_requests: spec.max_concurrent_requests.map_or(requests_at_a_time, at_least_one),
+        max_queued_requests: spec
+            .max_queued_requests
+            .and_then(|given| usize::try_from(given).ok())
+            .unwrap_or(default.max_queued_requests),
+        request_timeout: spec.request_timeout.unwrap_or(default.request_timeout),
+        max_attempts: count(spec.max_attempts, default.max_attempts).max(1),
+        breaker_consecutive_failures: count(breaker.consecutive_failures, default.breaker_consecutive_failures).max(1),
+        breaker_failure_percent: count(breaker.failure_percent, default.breaker_failure_percent).clamp(1, 100),
     }
 }
 

@@ -12,7 +12,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::wire::{self, Envelope};
-use crate::outbound::{Outbound, Redirects, Request, RequestError, Response};
+use crate::outbound::{
+    Outbound, OutboundState, Redirects, Request, RequestError, Response, Verdict, classify_by_status,
+};
 
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
@@ -130,12 +132,13 @@ pub(super) struct Call {
     body: Option<Value>,
     patch: bool,
     root_only: bool,
+    probe: bool,
 }
 
 impl Call {
     fn new(method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let segments = path.into_iter().map(Into::into).collect();
-        Self { method, segments, query: Vec::new(), body: None, patch: false, root_only: false }
+        Self { method, segments, query: Vec::new(), body: None, patch: false, root_only: false, probe: false }
     }
 
     /// `GET` of the path that these segments make, without `v1`.
@@ -176,6 +179,12 @@ impl Call {
     /// Says that the path exists in the root namespace only, so that no namespace is sent.
     pub(super) fn root_only(mut self) -> Self {
         self.root_only = true;
+        self
+    }
+
+    /// Says that it asks how Vault does, which is asked at any time.
+    pub(super) fn probe(mut self) -> Self {
+        self.probe = true;
         self
     }
 
@@ -234,12 +243,17 @@ impl Client {
         }
     }
 
+    /// What the way to Vault is doing now.
+    pub(super) fn outbound(&self) -> OutboundState {
+        self.outbound.state()
+    }
+
     /// Asks for Vault's state. No status is an error here.
     ///
     /// # Errors
     /// No usable answer, or one that isn't Vault's.
     pub(super) async fn health(&self, deadline: Instant) -> Result<HealthAnswer, Error> {
-        let response = self.exchange(&Call::get(["sys", "health"]).root_only(), None, deadline).await?;
+        let response = self.exchange(&Call::get(["sys", "health"]).root_only().probe(), None, deadline).await?;
         if response.is_html() {
             return Err(RequestError::Html.into());
         }
@@ -274,7 +288,27 @@ impl Client {
         if let Some(token) = token {
             request = request.credential(TOKEN, token)?;
         }
+        if call.probe {
+            request = request.probe();
+        }
         self.outbound.send(&request, deadline).await
+    }
+}
+
+/// What an answer means for the way to Vault. States that Vault itself tells are answers, not outages: asking again
+/// doesn't unseal it.
+pub(super) fn verdict(response: &Response) -> Verdict {
+    let says_sealed = || {
+        let texts = response.json::<wire::Errors>().unwrap_or_default().errors;
+        texts.iter().any(|text| text.contains("sealed")) || response.json::<wire::Health>().is_ok()
+    };
+    match response.status.as_u16() {
+        // `sys/health` on a standby, which is no throttling.
+        429 if response.json::<wire::Health>().is_ok() => Verdict::Answered,
+        503 if says_sealed() => Verdict::Answered,
+        // Not replicated yet.
+        412 => Verdict::Transient,
+        _ => classify_by_status(response),
     }
 }
 

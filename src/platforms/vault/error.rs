@@ -3,6 +3,7 @@
 use super::client::{Error, Gone};
 use crate::{
     outbound::RequestError,
+    platforms::failure::not_sent,
     tools::{ErrorCode, ToolError},
 };
 
@@ -119,8 +120,13 @@ fn version_gone(gone: &Gone) -> ToolError {
 
 fn request_failed(cause: RequestError) -> ToolError {
     use ErrorCode as Code;
+    if let Some(error) = not_sent("Vault", &cause) {
+        return error;
+    }
     match cause {
-        RequestError::Build => ToolError::internal("the request to Vault can't be made"),
+        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::Build => {
+            ToolError::internal("the request to Vault can't be made")
+        }
         RequestError::CredentialForm => ToolError::new(
             Code::CredentialsUnavailable,
             "the connector's Vault token holds characters that a token can't have",

@@ -55,7 +55,7 @@ use self::{
     spec::VaultSpec,
 };
 use crate::{
-    outbound::{Outbound, OutboundError, OutboundSettings},
+    outbound::{Outbound, OutboundError, OutboundSettings, OutboundState},
     platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport},
     tools::{ErrorCode, ToolEntry, ToolError},
 };
@@ -86,10 +86,12 @@ impl Vault {
     /// # Errors
     /// When the URL, the namespace, the CA bundle or the proxy can't be used.
     pub fn connect(spec: &VaultSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
-        let PlatformEnvironment { credentials, ca_pem, addresses, proxy } = environment;
+        let PlatformEnvironment { credentials, ca_pem, addresses, proxy, limits, metrics } = environment;
         let endpoint = spec.endpoint(addresses).map_err(ConnectError::Endpoint)?;
-        let outbound =
-            Outbound::new(OutboundSettings { endpoint, ca_pem, addresses, proxy }).map_err(ConnectError::Outbound)?;
+        let classify = client::verdict;
+        let settings =
+            OutboundSettings { endpoint, ca_pem, addresses, proxy, name: "vault", classify, limits, metrics };
+        let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         let client = Client::new(outbound, spec.namespace.as_deref())
             .map_err(|_| ConnectError::Outbound(OutboundError::Client))?;
         let app_role = spec.auth.as_ref().and_then(|auth| auth.app_role.as_ref());
@@ -159,6 +161,10 @@ impl Platform for Vault {
 
     fn credentials_expiry(&self) -> Option<jiff::Timestamp> {
         if self.session.logs_in() { None } else { self.ends_at() }
+    }
+
+    fn outbound(&self) -> Vec<OutboundState> {
+        vec![self.session.outbound()]
     }
 
     async fn close(&self) {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     credentials::{CredentialSet, CredentialsHandle},
-    outbound::RequestError,
+    outbound::{OutboundState, RequestError},
 };
 
 /// Time that a call waits for newer credentials after Vault refused those in use for the first time.
@@ -75,6 +75,11 @@ impl Session {
         if let Some(login) = &self.login {
             login.close().await;
         }
+    }
+
+    /// What the way to Vault is doing now.
+    pub(super) fn outbound(&self) -> OutboundState {
+        self.client.outbound()
     }
 
     /// Vault's state. Needs no token.

@@ -201,6 +201,7 @@ pub fn example() -> McpConnectorSpec {
                     keys: vec!["url".into()],
                 }]),
             }),
+            ..PlatformSpec::default()
         },
         credentials: CredentialsReference { name: "vault-reader".into() },
         tools: None,

@@ -1,0 +1,160 @@
+//! When a request is sent again, and after how long. Retries happen here and nowhere else.
+//!
+//! The table: a connection that was never made is tried again by every request that may be; an answer that was lost, a
+//! timeout, 502, 503 and 504 only by requests that change nothing, because the first one may have been carried out; 429
+//! by all, because it was not. Nothing is tried again that another try can't change. Waits are drawn from 0 to 200 ms,
+//! twice as much each time, up to 10 s ("full jitter"), never shorter than `Retry-After`, and never past the deadline:
+//! a wait that doesn't fit is not begun. At most a fifth of the requests are retries, so that a platform that is down
+//! isn't held down.
+
+use std::time::Duration;
+
+use http::Method;
+use tower::retry::budget::{Budget, TpsBudget};
+
+use super::{RequestError, Response};
+
+const BASE: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(10);
+/// Seconds over which the budget is counted.
+const BUDGET_SECONDS: u64 = 10;
+/// Retries a second that are always allowed.
+const LEAST_RETRIES: u32 = 1;
+/// Retries for each request.
+const BUDGET_SHARE: f32 = 0.2;
+
+/// Whether a request may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Whenever it may help: it changes nothing, however often it arrives.
+    Safe,
+    /// Only while it is certain that the platform has not taken it.
+    IfNotTaken,
+    /// Not at all: whoever sends it decides.
+    Never,
+}
+
+impl Repeat {
+    pub(super) fn of(method: &Method) -> Self {
+        if matches!(*method, Method::GET | Method::HEAD) { Self::Safe } else { Self::IfNotTaken }
+    }
+}
+
+/// What an answer means for the way to the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The platform answers, whatever it answers.
+    Answered,
+    /// Something on the way, or the platform, doesn't work now.
+    Transient,
+    /// Too many requests.
+    Throttled,
+}
+
+/// Tells by status and, where a platform needs it, by the body what an answer means.
+pub type Classify = fn(&Response) -> Verdict;
+
+/// The classification for platforms that have no words of their own: 429 is too many requests, 502, 503 and 504 are
+/// an outage.
+#[must_use]
+pub fn classify_by_status(response: &Response) -> Verdict {
+    match response.status.as_u16() {
+        429 => Verdict::Throttled,
+        502..=504 => Verdict::Transient,
+        _ => Verdict::Answered,
+    }
+}
+
+/// Why a request is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cause {
+    /// A word for logs and metrics.
+    pub(super) class: &'static str,
+    /// The shortest wait that the platform asks for.
+    pub(super) at_least: Duration,
+}
+
+/// Whether what came of an attempt may be tried again.
+pub(super) fn cause(outcome: &Result<(Response, Verdict), RequestError>, repeat: Repeat) -> Option<Cause> {
+    let (class, taken, at_least) = match outcome {
+        Ok((response, Verdict::Throttled)) => ("throttled", false, response.retry_after().unwrap_or_default()),
+        Ok((response, Verdict::Transient)) => ("outage", true, response.retry_after().unwrap_or_default()),
+        Err(RequestError::Unreachable | RequestError::DnsFailed) => ("unreachable", false, Duration::ZERO),
+        Err(RequestError::Interrupted) => ("interrupted", true, Duration::ZERO),
+        Err(RequestError::Timeout) => ("timeout", true, Duration::ZERO),
+        Ok((_, Verdict::Answered)) | Err(_) => return None,
+    };
+    match repeat {
+        Repeat::Safe => Some(Cause { class, at_least }),
+        Repeat::IfNotTaken if !taken => Some(Cause { class, at_least }),
+        Repeat::IfNotTaken | Repeat::Never => None,
+    }
+}
+
+/// The wait before the attempt after this one; the first attempt is 1.
+pub(super) fn wait(attempt: u32, at_least: Duration) -> Duration {
+    let most = BASE.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(LONGEST);
+    most.mul_f64(rand::random_range(0.0..=1.0)).max(at_least)
+}
+
+/// How many retries there may be.
+pub(super) fn budget() -> TpsBudget {
+    TpsBudget::new(Duration::from_secs(BUDGET_SECONDS), LEAST_RETRIES, BUDGET_SHARE)
+}
+
+/// Counts a request.
+pub(super) fn deposit(budget: &TpsBudget) {
+    budget.deposit();
+}
+
+/// Takes a retry, if there is one left.
+pub(super) fn withdraw(budget: &TpsBudget) -> bool {
+    budget.withdraw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_taken_is_not_sent_again_by_what_changes_something() {
+        let taken = [RequestError::Interrupted, RequestError::Timeout];
+        let never_sent = [RequestError::Unreachable, RequestError::DnsFailed];
+        for error in taken {
+            assert!(cause(&Err(error), Repeat::Safe).is_some());
+            assert!(cause(&Err(error), Repeat::IfNotTaken).is_none());
+        }
+        for error in never_sent {
+            assert!(cause(&Err(error), Repeat::IfNotTaken).is_some());
+            assert!(cause(&Err(error), Repeat::Never).is_none());
+        }
+        for error in [RequestError::Html, RequestError::BodyTooLarge, RequestError::Redirected, RequestError::Build] {
+            assert!(cause(&Err(error), Repeat::Safe).is_none(), "{error}");
+        }
+    }
+
+    #[test]
+    fn waits_are_spread_from_nothing_to_their_bound() {
+        for (attempt, most) in [(1, 200), (2, 400), (3, 800), (7, 10_000), (60, 10_000)] {
+            let waits: Vec<u128> = (0..2_000).map(|_| wait(attempt, Duration::ZERO).as_millis()).collect();
+            assert!(waits.iter().all(|wait| *wait <= most), "{attempt}");
+            let mean = waits.iter().sum::<u128>() / 2_000;
+            assert!(mean > most * 4 / 10 && mean < most * 6 / 10, "{attempt}: {mean}");
+        }
+        assert_eq!(wait(1, Duration::from_secs(7)), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn retries_are_a_fifth_of_the_requests() {
+        let budget = budget();
+        let mut retries = 0_u32;
+        for _ in 0..10_000 {
+            deposit(&budget);
+            for _ in 0..3 {
+                retries += u32::from(withdraw(&budget));
+            }
+        }
+        // And a reserve of one a second.
+        assert!((1_900..=2_020).contains(&retries), "{retries}");
+    }
+}

@@ -1,0 +1,475 @@
+//! A strict double of Argo CD 3.2. Paths, query parameters and bodies are those of its gRPC services
+//! (`server/application/application.proto` and its neighbours at v3.2.9); what the real one ignores, such as an unknown
+//! query parameter, is refused here. Rules of sync, rollback and termination are those of
+//! `server/application/application.go`, of logins those of `util/session/sessionmanager.go`, error bodies those of the
+//! gRPC gateway 1.16. It plants a secret in every failing answer.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers};
+
+use super::PLANTED;
+
+/// A token of a project's role, which doesn't end, in the form of a JWT.
+pub(super) const TOKEN: &str = "eyJwbGFudGVkIjoxfQ.eyJpYXQiOjE3MDAwMDAwMDB9.planted";
+
+/// An answer that a test wants at a path, instead of the double's own.
+type Wanted = (u16, Option<&'static str>, Value, Duration);
+
+pub(super) struct State {
+    /// Tokens that are accepted.
+    pub(super) tokens: Vec<String>,
+    pub(super) password: String,
+    /// Seconds for which a session is issued.
+    pub(super) session_seconds: i64,
+    pub(super) failures: u32,
+    pub(super) app: Value,
+    pub(super) can_sync: bool,
+    pub(super) rights: bool,
+    /// Whether a sync takes effect without an answer.
+    pub(super) loses_answers: bool,
+    /// Whether operations stay as they are.
+    pub(super) stands_still: bool,
+    wanted: BTreeMap<String, Wanted>,
+    /// Method, path and body of what was asked.
+    pub(super) seen: Vec<(String, String, Value)>,
+}
+
+pub(super) struct Double {
+    server: MockServer,
+    pub(super) state: Arc<Mutex<State>>,
+}
+
+struct Answering(Arc<Mutex<State>>);
+
+/// A token with times in it.
+pub(super) fn jwt(issued: i64, ends: i64, mark: &str) -> String {
+    let claims = json!({ "iss": "argocd", "sub": "ci:login", "iat": issued, "exp": ends, "jti": mark });
+    format!("e30.{}.{PLANTED}{mark}", URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+/// An application as Argo CD answers it.
+pub(super) fn app() -> Value {
+    json!({
+        "metadata": { "name": "web", "namespace": "argocd", "uid": "u", "annotations": { "a": "planted-annotation" } },
+        "spec": {
+            "project": "team",
+            "source": { "repoURL": "https://bot:planted@git.example.com/web.git", "path": "deploy",
+                        "targetRevision": "main", "helm": { "values": "password: planted" } },
+            "destination": { "server": "https://kubernetes.default.svc", "namespace": "shop" },
+        },
+        "status": {
+            "sync": { "status": "OutOfSync", "revision": "bbbbbbbbbb" },
+            "health": { "status": "Degraded" },
+            "conditions": [{ "type": "SyncError", "message": "can't read https://bot:planted@git.example.com/web.git" }],
+            "resources": [
+                { "group": "apps", "version": "v1", "kind": "Deployment", "namespace": "shop", "name": "web",
+                  "status": "OutOfSync", "health": { "status": "Degraded", "message": "crash loop" } },
+                { "version": "v1", "kind": "Service", "namespace": "shop", "name": "web", "status": "Synced",
+                  "health": { "status": "Healthy" } },
+                { "version": "v1", "kind": "ConfigMap", "namespace": "shop", "name": "old", "status": "OutOfSync",
+                  "requiresPruning": true },
+            ],
+            "history": [
+                { "id": 0, "revision": "aaaaaaaaaa", "deployedAt": "2026-01-01T00:00:00Z",
+                  "source": { "repoURL": "https://git.example.com/web.git" }, "initiatedBy": { "username": "ann" } },
+                { "id": 1, "revision": "bbbbbbbbbb", "deployedAt": "2026-01-02T00:00:00Z",
+                  "source": { "repoURL": "https://git.example.com/web.git" }, "initiatedBy": { "automated": true } },
+            ],
+            "operationState": { "phase": "Succeeded", "startedAt": "2026-01-02T00:00:00Z",
+                                "finishedAt": "2026-01-02T00:00:09Z", "operation": { "sync": {} } },
+        },
+    })
+}
+
+impl Double {
+    pub(super) async fn start() -> Self {
+        let state = Arc::new(Mutex::new(State {
+            tokens: vec![TOKEN.to_owned()],
+            password: "planted-password".to_owned(),
+            session_seconds: 86_400,
+            failures: 0,
+            app: app(),
+            can_sync: true,
+            rights: true,
+            loses_answers: false,
+            stands_still: false,
+            wanted: BTreeMap::new(),
+            seen: Vec::new(),
+        }));
+        let server = MockServer::start().await;
+        Mock::given(matchers::any()).respond_with(Answering(Arc::clone(&state))).mount(&server).await;
+        Self { server, state }
+    }
+
+    pub(super) fn uri(&self) -> String {
+        self.server.uri()
+    }
+
+    /// Wants a status and a body at a path below `/api/v1`.
+    pub(super) fn want(&self, path: &str, status: u16, body: Value) {
+        self.state.lock().unwrap().wanted.insert(path.to_owned(), (status, None, body, Duration::ZERO));
+    }
+
+    /// Wants a gRPC error at a path.
+    pub(super) fn fail(&self, path: &str, status: u16, code: i64, message: &str) {
+        let message = format!("{message} {PLANTED}");
+        self.want(path, status, json!({ "error": message, "message": message, "code": code }));
+    }
+
+    /// Wants a page at a path.
+    pub(super) fn page(&self, path: &str, status: u16) {
+        let page = json!(format!("<!doctype html>{PLANTED}"));
+        self.state.lock().unwrap().wanted.insert(path.to_owned(), (status, Some("text/html"), page, Duration::ZERO));
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap());
+    }
+
+    pub(super) fn count(&self, method: &str, path: &str) -> usize {
+        let state = self.state.lock().unwrap();
+        state.seen.iter().filter(|(one, at, _)| one == method && at == path).count()
+    }
+
+    pub(super) fn total(&self) -> usize {
+        self.state.lock().unwrap().seen.len()
+    }
+
+    /// The body of the last request with a method to a path.
+    pub(super) fn body(&self, method: &str, path: &str) -> Value {
+        let state = self.state.lock().unwrap();
+        state.seen.iter().rev().find(|(one, at, _)| one == method && at == path).unwrap().2.clone()
+    }
+}
+
+fn failure(status: u16, code: i64, message: &str) -> ResponseTemplate {
+    let message = format!("{message} {PLANTED}");
+    ResponseTemplate::new(status).set_body_json(json!({ "error": message, "message": message, "code": code }))
+}
+
+fn ok(body: &Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+#[allow(clippy::match_same_arms, reason = "a table")]
+#[allow(clippy::unnested_or_patterns, reason = "a table")]
+/// The query parameters that a call has, or nothing for a call that isn't there.
+fn parameters(method: &str, path: &[&str]) -> Option<&'static [&'static str]> {
+    Some(match (method, path) {
+        ("POST", ["session"] | ["applications", _, "sync" | "rollback"] | ["applicationsets", "generate"]) => &[],
+        ("POST", ["applications", _, "resource", "actions", "v2"]) | ("PATCH", ["applications", _]) => &[],
+        ("GET", ["version"] | ["session", "userinfo"] | ["projects"] | ["projects", _] | ["clusters"]) => &[],
+        ("GET", ["account", "can-i", _, _, _, _]) => &[],
+        ("GET", ["applications"]) => &["fields", "projects", "selector", "repo", "appNamespace", "name"],
+        ("GET", ["applications", _]) => &["project", "appNamespace", "refresh"],
+        ("GET", ["applications", _, "resource-tree" | "syncwindows"]) => &["project", "appNamespace"],
+        ("GET", ["applications", _, "managed-resources"]) => {
+            &["project", "appNamespace", "kind", "name", "group", "namespace"]
+        }
+        ("GET", ["applications", _, "manifests"]) => &["project", "appNamespace", "revision"],
+        ("GET", ["applications", _, "events"]) => {
+            &["project", "appNamespace", "resourceName", "resourceNamespace", "resourceUID"]
+        }
+        ("GET", ["applications", _, "logs"]) => &[
+            "project",
+            "appNamespace",
+            "namespace",
+            "podName",
+            "container",
+            "kind",
+            "group",
+            "resourceName",
+            "tailLines",
+            "sinceSeconds",
+            "filter",
+            "previous",
+            "follow",
+        ],
+        ("GET", ["applications", _, "revisions", _, "metadata"]) => &["project", "appNamespace", "sourceIndex"],
+        ("GET", ["applications", _, "resource", "actions"]) => {
+            &["project", "appNamespace", "namespace", "resourceName", "version", "group", "kind"]
+        }
+        ("DELETE", ["applications", _]) => &["project", "appNamespace", "cascade"],
+        ("DELETE", ["applications", _, "operation"]) => &["project", "appNamespace"],
+        ("GET", ["applicationsets"]) => &["projects", "selector", "appsetNamespace"],
+        ("GET", ["applicationsets", _]) => &["appsetNamespace"],
+        _ => return None,
+    })
+}
+
+impl Respond for Answering {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let mut state = self.0.lock().unwrap();
+        let Some(path) = request.url.path().strip_prefix("/api/v1/").map(ToOwned::to_owned) else {
+            // What is not the API is Argo CD's own pages.
+            return ResponseTemplate::new(200).set_body_raw(format!("<!doctype html>{PLANTED}"), "text/html");
+        };
+        let method = request.method.as_str().to_owned();
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        state.seen.push((method.clone(), path.clone(), body.clone()));
+        let query: BTreeMap<String, String> = request.url.query_pairs().into_owned().collect();
+        let segments: Vec<&str> = path.split('/').collect();
+        if let Some((status, kind, body, delay)) = state.wanted.get(&path) {
+            let answer = ResponseTemplate::new(*status).set_delay(*delay);
+            return match (kind, body) {
+                (Some(kind), body) => answer.set_body_raw(body.as_str().unwrap(), kind),
+                (None, Value::String(text)) => answer.set_body_raw(text.as_str(), "application/json"),
+                (None, body) => answer.set_body_json(body),
+            };
+        }
+        let Some(known) = parameters(&method, &segments) else { return failure(404, 5, "Not Found") };
+        if let Some(unknown) = query.keys().find(|name| !known.contains(&name.as_str())) {
+            return failure(400, 3, &format!("the double knows no parameter {unknown}"));
+        }
+        let header =
+            |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+        if header("accept").as_deref() != Some("application/json") {
+            return failure(400, 3, "the double wants JSON to be accepted");
+        }
+        let bearer = header("authorization").and_then(|value| value.strip_prefix("Bearer ").map(ToOwned::to_owned));
+        let logged_in = bearer.is_some_and(|bearer| state.tokens.contains(&bearer));
+        match segments.as_slice() {
+            ["version"] => return ok(&json!({ "Version": "v3.2.9+abc" })),
+            ["session"] => return state.log_in(&body),
+            // Argo CD answers this to everybody.
+            ["session", "userinfo"] if !logged_in => return ok(&json!({})),
+            ["session", "userinfo"] => return ok(&json!({ "loggedIn": true, "username": "ci", "iss": "argocd" })),
+            _ if !logged_in => return failure(401, 16, "invalid session: token is revoked, please re-login"),
+            _ => {}
+        }
+        state.answer(&method, &segments, &query, &body)
+    }
+}
+
+impl State {
+    fn log_in(&mut self, body: &Value) -> ResponseTemplate {
+        let right = body == &json!({ "username": "ci", "password": self.password });
+        if self.failures >= 5 || !right {
+            self.failures += u32::from(self.failures < 5);
+            return failure(401, 16, "Invalid username or password");
+        }
+        self.failures = 0;
+        let now = jiff::Timestamp::now().as_second();
+        let token = jwt(now, now + self.session_seconds, &self.tokens.len().to_string());
+        self.tokens.push(token.clone());
+        ok(&json!({ "token": token }))
+    }
+
+    fn answer(
+        &mut self,
+        method: &str,
+        path: &[&str],
+        query: &BTreeMap<String, String>,
+        body: &Value,
+    ) -> ResponseTemplate {
+        let asked = |name: &str| query.get(name).map(String::as_str);
+        if let ["applications", name, ..] = path {
+            let project = asked("project").or_else(|| body["project"].as_str());
+            let known = *name == "web" && project.is_none_or(|project| project == "team");
+            if !known {
+                return match project {
+                    Some(_) => failure(404, 5, "applications.argoproj.io not found"),
+                    None => failure(403, 7, "permission denied"),
+                };
+            }
+        }
+        match (method, path) {
+            ("GET", ["applications"]) => {
+                assert!(asked("fields").is_some(), "a list without fields is tens of megabytes");
+                let here = self.rights
+                    && asked("projects").is_none_or(|project| project == "team")
+                    && asked("name").is_none_or(|name| name == "web");
+                let items = if here { json!([self.app]) } else { Value::Null };
+                ok(&json!({ "items": items, "metadata": {} }))
+            }
+            ("GET", ["account", "can-i", ..]) => ok(&json!({ "value": if self.rights { "yes" } else { "no" } })),
+            ("GET", ["applications", _]) => {
+                let shown = ok(&self.app);
+                self.go_on();
+                shown
+            }
+            ("POST", ["applications", _, "sync"]) => self.start(
+                body,
+                &[
+                    "prune",
+                    "dryRun",
+                    "revision",
+                    "revisions",
+                    "sourcePositions",
+                    "resources",
+                    "syncOptions",
+                    "project",
+                    "appNamespace",
+                ],
+            ),
+            ("POST", ["applications", _, "rollback"]) => {
+                if self.app["spec"]["syncPolicy"]["automated"].is_object() {
+                    return failure(400, 9, "rollback cannot be initiated when auto-sync is enabled");
+                }
+                self.start(body, &["id", "prune", "dryRun", "project", "appNamespace"])
+            }
+            ("DELETE", ["applications", _, "operation"]) => {
+                if self.app["operation"].is_null() {
+                    return failure(400, 3, "Unable to terminate operation. No operation is in progress");
+                }
+                self.app["status"]["operationState"]["phase"] = json!("Terminating");
+                ok(&json!({}))
+            }
+            ("PATCH", ["applications", _]) => {
+                assert_eq!(body["patchType"], "merge");
+                let wanted: Value = serde_json::from_str(body["patch"].as_str().unwrap()).unwrap();
+                self.app["spec"]["syncPolicy"] = wanted["spec"]["syncPolicy"].clone();
+                ok(&self.app)
+            }
+            ("DELETE", ["applications", _]) => {
+                self.app["metadata"]["deletionTimestamp"] = json!("2026-01-03T00:00:00Z");
+                ok(&json!({}))
+            }
+            ("GET", ["applications", _, "syncwindows"]) => {
+                let window = json!({ "kind": "deny", "schedule": "0 22 * * *", "duration": "1h", "manualSync": false });
+                let active = if self.can_sync { Value::Null } else { json!([window]) };
+                ok(&json!({ "canSync": self.can_sync, "activeWindows": active, "assignedWindows": [window] }))
+            }
+            ("GET", ["applications", _, "events"])
+                if asked("resourceName").is_some() && asked("resourceUID") != Some("p1") =>
+            {
+                failure(400, 3, "web-1 not found as part of application web")
+            }
+            ("GET", ["applications", _, "resource", "actions"]) => {
+                ok(&json!({ "actions": [{ "name": "restart" }, { "name": "scale", "params": [{ "name": "replicas" }] },
+                                        { "name": "resume", "disabled": true }] }))
+            }
+            ("POST", [.., "v2"]) => {
+                assert_eq!(body["version"], "v1");
+                ok(&json!({}))
+            }
+            ("GET", ["applications", _, "logs"]) => logs(asked("podName")),
+            _ => ok(&fixed(path)),
+        }
+    }
+
+    /// An operation begins as Argo CD's API server writes it: wanted, without a state.
+    fn start(&mut self, body: &Value, known: &[&str]) -> ResponseTemplate {
+        if let Some(unknown) = body.as_object().unwrap().keys().find(|name| !known.contains(&name.as_str())) {
+            return failure(400, 3, &format!("unknown field {unknown}"));
+        }
+        if !body["syncOptions"].is_null() && !body["syncOptions"]["items"].is_array() {
+            return failure(400, 3, "syncOptions is an object with items");
+        }
+        if !self.can_sync {
+            return failure(403, 7, "cannot sync: blocked by sync window");
+        }
+        if !self.app["operation"].is_null() {
+            return failure(400, 9, "another operation is already in progress");
+        }
+        self.app["operation"] = json!({ "sync": { "dryRun": body["dryRun"] }, "initiatedBy": { "username": "ci" } });
+        self.app["status"]["operationState"] = Value::Null;
+        if self.loses_answers { failure(504, 4, "upstream request timeout") } else { ok(&self.app) }
+    }
+
+    /// The controller's next step, after each look: it takes an operation up, and ends it.
+    fn go_on(&mut self) {
+        let operation = self.app["operation"].clone();
+        if operation.is_null() || self.stands_still {
+            return;
+        }
+        let state = &mut self.app["status"]["operationState"];
+        if state.is_null() {
+            *state = json!({ "phase": "Running", "startedAt": "2026-01-03T00:00:00Z", "operation": operation });
+            return;
+        }
+        state["phase"] = json!(if state["phase"] == "Terminating" { "Failed" } else { "Succeeded" });
+        state["finishedAt"] = json!("2026-01-03T00:00:05Z");
+        state["syncResult"] = json!({ "revision": "cccccccccc", "resources": [
+            { "group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web", "status": "Synced",
+              "message": "deployment.apps/web configured" },
+            { "kind": "Secret", "namespace": "shop", "name": "s", "status": "SyncFailed", "message": "planted in Secret" },
+        ]});
+        self.app["operation"] = Value::Null;
+    }
+}
+
+fn logs(pod: Option<&str>) -> ResponseTemplate {
+    let line = |content: &str, pod: &str, last: bool| {
+        json!({ "result": { "content": content, "podName": pod, "last": last, "timeStamp": "2026-01-01T00:00:00Z",
+                            "timeStampStr": "2026-01-01T00:00:00.5Z" } })
+        .to_string()
+    };
+    let text = match pod {
+        Some("web-1") => {
+            [line("one", "web-1", false), line("two\u{1b}[0m", "web-1", false), line("", "", true)].join("\n")
+        }
+        Some("broken") => {
+            let error =
+                json!({ "grpc_code": 3, "http_code": 400, "message": "max pods to view logs are reached planted" });
+            format!("{}\n{}", line("one", "broken", false), json!({ "error": error }))
+        }
+        _ => line("", "", true),
+    };
+    ResponseTemplate::new(200).set_body_raw(text, "application/json")
+}
+
+/// Answers that never change.
+fn fixed(path: &[&str]) -> Value {
+    match path {
+        ["applications", _, "resource-tree"] => json!({ "nodes": [
+            { "group": "apps", "version": "v1", "kind": "Deployment", "namespace": "shop", "name": "web", "uid": "d1",
+              "health": { "status": "Degraded" } },
+            { "group": "apps", "version": "v1", "kind": "ReplicaSet", "namespace": "shop", "name": "web-r", "uid": "r1",
+              "parentRefs": [{ "group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web", "uid": "d1" }],
+              "health": { "status": "Healthy" } },
+            { "version": "v1", "kind": "Pod", "namespace": "shop", "name": "web-1", "uid": "p1",
+              "parentRefs": [{ "group": "apps", "kind": "ReplicaSet", "namespace": "shop", "name": "web-r", "uid": "r1" }],
+              "images": ["web:1"], "health": { "status": "Degraded", "message": "CrashLoopBackOff" } },
+            { "version": "v1", "kind": "Service", "namespace": "shop", "name": "web", "uid": "s1",
+              "health": { "status": "Healthy" } },
+        ]}),
+        ["applications", _, "managed-resources"] => json!({ "items": [
+            { "group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web",
+              "liveState": "{\"spec\":{\"replicas\":1}}", "targetState": "{\"spec\":{\"replicas\":2}}",
+              "normalizedLiveState": "{\"spec\":{\"replicas\":1}}", "predictedLiveState": "{\"spec\":{\"replicas\":2}}" },
+            { "kind": "Secret", "namespace": "shop", "name": "s", "liveState": "{\"data\":{\"a\":\"planted1\"}}",
+              "targetState": "{\"data\":{\"a\":\"planted2\"}}" },
+            { "kind": "ConfigMap", "namespace": "shop", "name": "same", "liveState": "{}", "targetState": "{}" },
+        ]}),
+        ["applications", _, "manifests"] => json!({ "revision": "bbbbbbbbbb", "sourceType": "Helm", "manifests": [
+            "{\"kind\":\"Service\",\"metadata\":{\"name\":\"web\"}}",
+            "{\"kind\":\"Secret\",\"stringData\":{\"a\":\"planted\"}}",
+        ]}),
+        ["applications", _, "events"] => json!({ "items": [
+            { "type": "Warning", "reason": "BackOff", "message": "restarting", "count": 3,
+              "lastTimestamp": "2026-01-02T00:00:00Z", "involvedObject": { "kind": "Pod", "name": "web-1" } },
+            { "type": "Normal", "reason": "Pulled", "message": "ok", "lastTimestamp": "2026-01-03T00:00:00Z",
+              "involvedObject": { "kind": "Pod", "name": "web-1" } },
+        ]}),
+        ["applications", _, "revisions", ..] => {
+            json!({ "author": "Ann <ann@example.com>", "date": "2026-01-01T00:00:00Z", "message": "Fix it" })
+        }
+        ["projects"] => json!({ "items": [{ "metadata": { "name": "team" }, "spec": { "description": "ours" } }] }),
+        ["projects", name] => json!({ "metadata": { "name": name }, "spec": {
+            "sourceRepos": ["https://bot:planted@git.example.com/*"], "destinations": [{ "server": "*", "namespace": "shop" }],
+            "roles": [{ "name": "ci", "jwtTokens": [{ "id": "planted" }] }],
+            "syncWindows": [{ "kind": "allow", "schedule": "* * * * *", "duration": "1h" }] } }),
+        ["clusters"] => json!({ "items": [{ "name": "in-cluster", "server": "https://kubernetes.default.svc",
+            "config": { "bearerToken": "planted" },
+            "info": { "connectionState": { "status": "Successful" }, "serverVersion": "1.36", "applicationsCount": 1 } }] }),
+        ["applicationsets"] => json!({ "items": [set()] }),
+        ["applicationsets", "generate"] => json!({ "applications": [app()] }),
+        ["applicationsets", _] => set(),
+        _ => json!({}),
+    }
+}
+
+fn set() -> Value {
+    json!({ "metadata": { "name": "all", "namespace": "argocd", "managedFields": [] },
+            "spec": { "generators": [{ "git": { "repoURL": "planted" } }], "template": { "spec": { "project": "team" } } },
+            "status": { "conditions": [{ "type": "ErrorOccurred", "status": "True", "reason": "X", "message": "bad" }],
+                        "resources": [{ "name": "web", "namespace": "argocd", "status": "Synced" }] } })
+}

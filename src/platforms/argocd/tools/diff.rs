@@ -1,0 +1,261 @@
+//! `get_argocd_diff`: what a sync would change, as paths instead of whole manifests.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{app_input, fit, limit, read};
+use crate::{
+    platforms::argocd::{
+        ArgoCd, text,
+        wire::{Items, ManagedResource},
+    },
+    tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
+};
+
+/// Paths of one resource.
+const MAX_PATHS: usize = 50;
+/// Characters of a value.
+const MAX_VALUE: usize = 200;
+/// Bytes of one answer.
+const MAX_BYTES: usize = 32 * 1024;
+
+const DIFF: ToolDeclaration = ToolDeclaration::read(
+    "get_argocd_diff",
+    "What a sync would change",
+    "Answers for each resource that differs from Git what a sync would change: paths with the values now and then. \
+     Values of Secrets are never answered.",
+);
+
+app_input! {
+    /// Arguments of `get_argocd_diff`.
+    DiffInput {
+        /// Only resources of this kind.
+        #[serde(default)]
+        #[schemars(length(min = 1, max = 63))]
+        kind: Option<String>,
+        /// Only resources of this name.
+        #[serde(default)]
+        #[schemars(length(min = 1, max = 253))]
+        name: Option<String>,
+        /// Resources of one answer: 1 to 100, 20 if left out.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 100))]
+        limit: Option<usize>,
+    }
+}
+
+/// What a sync would change.
+#[derive(Serialize, JsonSchema)]
+struct Diff {
+    /// The resources that differ.
+    resources: Vec<ResourceDiff>,
+    /// Number of resources that were compared.
+    compared: usize,
+    /// Whether resources were left out.
+    truncated: bool,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// What a sync would change in a resource.
+#[derive(Serialize, JsonSchema)]
+struct ResourceDiff {
+    /// API group; absent for the core group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    group: String,
+    /// Kind.
+    kind: String,
+    /// Name.
+    name: String,
+    /// Namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    namespace: String,
+    /// `create`, `change`, or `prune` (deleted by a sync with prune only).
+    action: &'static str,
+    /// Paths that differ: 50 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<PathDiff>,
+    /// Whether paths were left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+}
+
+/// A path that differs.
+#[derive(Serialize, JsonSchema, PartialEq, Debug)]
+struct PathDiff {
+    /// The path, as a JSON pointer (RFC 6901).
+    path: String,
+    /// `added`, `removed` or `changed`.
+    change: &'static str,
+    /// What is there now, as JSON, cut to 200 characters; never of a Secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now: Option<String>,
+    /// What a sync would make of it, in the same form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    then: Option<String>,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![read(argocd, DIFF, diff)]
+}
+
+async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Result<Diff, ToolError> {
+    let limit = limit(input.limit, 20, 100)?;
+    let target = input.target();
+    let call = target.get(&["managed-resources"]).maybe("kind", input.kind.as_ref()).maybe("name", input.name.as_ref());
+    let found: Items<ManagedResource> =
+        argocd.ask(&target, &call, "read the managed resources of", "applications, get", &context).await?;
+    let differing: Vec<_> = found.items.iter().filter(|one| !one.hook).filter_map(compare).collect();
+    let count = differing.len();
+    let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(2_048));
+    let (resources, _) = fit(differing.into_iter().take(limit).collect(), room);
+    let truncated = resources.len() < count;
+    let mut hints = Vec::new();
+    if truncated {
+        hints.push(format!("{count} resources differ; narrow it by kind or name"));
+    } else if count == 0 {
+        hints.push(if found.items.is_empty() {
+            "Argo CD has compared nothing that matches; get_argocd_app_status tells why".to_owned()
+        } else {
+            "nothing differs, as far as Argo CD compared it last; refresh_argocd_app compares anew".to_owned()
+        });
+    }
+    Ok(Diff { resources, compared: found.items.len(), truncated, hints })
+}
+
+/// A state, which Argo CD writes as JSON in a text; none for an empty one, and for `null`.
+fn state(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().filter(|value: &Value| !value.is_null())
+}
+
+/// What differs in a resource. Argo CD decides by the normalised states, which lack what is ignored.
+fn compare(resource: &ManagedResource) -> Option<ResourceDiff> {
+    let (live, wanted) = (state(&resource.live_state), state(&resource.target_state));
+    let mut paths = Vec::new();
+    let action = match (live, wanted) {
+        (None, None) => return None,
+        (None, Some(_)) => "create",
+        (Some(_), None) => "prune",
+        (Some(live), Some(wanted)) => {
+            let now = state(&resource.normalized_live_state).unwrap_or(live);
+            let then = state(&resource.predicted_live_state).unwrap_or(wanted);
+            walk(&mut String::new(), Some(&now), Some(&then), resource.kind == "Secret", &mut paths);
+            if paths.is_empty() {
+                return None;
+            }
+            "change"
+        }
+    };
+    let truncated = paths.len() > MAX_PATHS;
+    paths.truncate(MAX_PATHS);
+    Some(ResourceDiff {
+        group: resource.group.clone(),
+        kind: resource.kind.clone(),
+        name: resource.name.clone(),
+        namespace: resource.namespace.clone(),
+        action,
+        paths,
+        truncated,
+    })
+}
+
+/// Gathers the paths that differ, one more than are answered at most.
+fn walk(path: &mut String, now: Option<&Value>, then: Option<&Value>, secret: bool, found: &mut Vec<PathDiff>) {
+    if now == then || found.len() > MAX_PATHS {
+        return;
+    }
+    let mut below = |step: &str, now: Option<&Value>, then: Option<&Value>| {
+        let length = path.len();
+        path.push('/');
+        path.push_str(&step.replace('~', "~0").replace('/', "~1"));
+        walk(path, now, then, secret, found);
+        path.truncate(length);
+    };
+    match (now, then) {
+        (Some(Value::Object(now)), Some(Value::Object(then))) => {
+            let added = then.keys().filter(|name| !now.contains_key(*name));
+            for name in now.keys().chain(added) {
+                below(name, now.get(name), then.get(name));
+            }
+        }
+        (Some(Value::Array(now)), Some(Value::Array(then))) => {
+            for index in 0..now.len().max(then.len()) {
+                below(&index.to_string(), now.get(index), then.get(index));
+            }
+        }
+        _ => {
+            let change = match (now, then) {
+                (None, _) => "added",
+                (_, None) => "removed",
+                _ => "changed",
+            };
+            let shown = |value: Option<&Value>| value.filter(|_| !secret).map(shown);
+            found.push(PathDiff { path: path.clone(), change, now: shown(now), then: shown(then) });
+        }
+    }
+}
+
+fn shown(value: &Value) -> String {
+    let text = text::clean(&value.to_string());
+    if text.chars().count() <= MAX_VALUE {
+        return text;
+    }
+    text.chars().take(MAX_VALUE).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn resource(kind: &str, live: &Value, target: &Value) -> ManagedResource {
+        ManagedResource {
+            kind: kind.into(),
+            live_state: live.to_string(),
+            target_state: target.to_string(),
+            ..ManagedResource::default()
+        }
+    }
+
+    #[test]
+    fn paths_tell_what_differs() {
+        let live = json!({ "spec": { "replicas": 1, "old": true, "a/b": [1, 2] } });
+        let target = json!({ "spec": { "replicas": 3, "new": true, "a/b": [1] } });
+        let mut paths = compare(&resource("Deployment", &live, &target)).unwrap().paths;
+        paths.sort_by(|a, b| a.path.cmp(&b.path));
+        let told: Vec<_> = paths.iter().map(|one| (one.path.as_str(), one.change)).collect();
+        assert_eq!(
+            told,
+            [
+                ("/spec/a~1b/1", "removed"),
+                ("/spec/new", "added"),
+                ("/spec/old", "removed"),
+                ("/spec/replicas", "changed")
+            ]
+        );
+        assert_eq!((paths[3].now.as_deref(), paths[3].then.as_deref()), (Some("1"), Some("3")));
+        assert!(compare(&resource("Deployment", &live, &live)).is_none());
+        assert_eq!(compare(&resource("Deployment", &Value::Null, &live)).unwrap().action, "create");
+        assert_eq!(compare(&resource("Deployment", &live, &Value::Null)).unwrap().action, "prune");
+    }
+
+    #[test]
+    fn values_of_secrets_stay_away() {
+        let (live, target) = (json!({ "data": { "a": "planted" } }), json!({ "data": { "a": "planted2" } }));
+        let diff = compare(&resource("Secret", &live, &target)).unwrap();
+        let told = PathDiff { path: "/data/a".into(), change: "changed", now: None, then: None };
+        assert_eq!(diff.paths, [told]);
+    }
+
+    #[test]
+    fn many_differences_are_cut() {
+        let live: Value = (0..500).map(|i| (format!("k{i}"), json!(i))).collect::<serde_json::Map<_, _>>().into();
+        let diff = compare(&resource("ConfigMap", &live, &json!({}))).unwrap();
+        assert_eq!((diff.paths.len(), diff.truncated), (MAX_PATHS, true));
+    }
+}

@@ -1,0 +1,134 @@
+//! `get_argocd_manifests`: what Git says, rendered.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{app_input, fit, limit, read};
+use crate::{
+    platforms::argocd::{ArgoCd, text, wire::Rendering},
+    tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
+};
+
+/// Bytes of one answer.
+const MAX_BYTES: usize = 64 * 1024;
+/// What stands for a value of a Secret.
+const MASK: &str = "++++++++";
+
+const MANIFESTS: ToolDeclaration = ToolDeclaration::read(
+    "get_argocd_manifests",
+    "Manifests of an application",
+    "Answers the manifests that Git says for an application, rendered by Helm, Kustomize or a plugin, at the revision \
+     that it follows or at another one. Values of Secrets are masked.",
+);
+
+app_input! {
+    /// Arguments of `get_argocd_manifests`.
+    ManifestsInput {
+        /// Revision: a commit, branch, tag or chart version. Left out, the one that the application follows.
+        #[serde(default)]
+        #[schemars(length(min = 1, max = 253))]
+        revision: Option<String>,
+        /// Only manifests of this kind.
+        #[serde(default)]
+        #[schemars(length(min = 1, max = 63))]
+        kind: Option<String>,
+        /// Manifests of one answer: 1 to 50, 50 if left out.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 50))]
+        limit: Option<usize>,
+    }
+}
+
+/// What Git says.
+#[derive(Serialize, JsonSchema)]
+struct Rendered {
+    /// Revision that was rendered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<String>,
+    /// What renders them: `Helm`, `Kustomize`, `Directory` or `Plugin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_type: Option<String>,
+    /// The manifests.
+    manifests: Vec<Value>,
+    /// Whether manifests were left out.
+    truncated: bool,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![read(argocd, MANIFESTS, manifests)]
+}
+
+async fn manifests(argocd: Arc<ArgoCd>, input: ManifestsInput, context: CallContext) -> Result<Rendered, ToolError> {
+    let limit = limit(input.limit, 50, 50)?;
+    let target = input.target();
+    let call = target.get(&["manifests"]).maybe("revision", input.revision.as_ref());
+    let found: Rendering = argocd.ask(&target, &call, "render the manifests of", "applications, get", &context).await?;
+    let parsed = found.manifests.iter().filter_map(|text| serde_json::from_str::<Value>(text).ok());
+    let kind = |manifest: &Value| manifest.get("kind").and_then(Value::as_str).map(ToOwned::to_owned);
+    let wanted: Vec<Value> =
+        parsed.filter(|manifest| input.kind.is_none() || kind(manifest) == input.kind).map(mask).collect();
+    let count = wanted.len();
+    let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(2_048));
+    let (manifests, _) = fit(wanted.into_iter().take(limit).collect(), room);
+    let truncated = manifests.len() < count;
+    let mut hints = Vec::new();
+    if truncated {
+        hints.push(format!("there are {count}; narrow it by kind"));
+    } else if count == 0 {
+        hints.push("Git names none that match".to_owned());
+    }
+    Ok(Rendered {
+        revision: text::optional(&found.revision),
+        source_type: text::optional(&found.source_type),
+        manifests,
+        truncated,
+        hints,
+    })
+}
+
+/// Masks a Secret's values, whether or not Argo CD has done it, and the copy of them that kubectl keeps. Objects of
+/// other kinds stay as they are.
+fn mask(mut manifest: Value) -> Value {
+    if manifest.get("kind").and_then(Value::as_str) != Some("Secret") {
+        return manifest;
+    }
+    for field in ["data", "stringData"] {
+        if let Some(values) = manifest.get_mut(field).and_then(Value::as_object_mut) {
+            values.values_mut().for_each(|value| *value = MASK.into());
+        } else if let Some(value) = manifest.get_mut(field) {
+            *value = MASK.into();
+        }
+    }
+    if let Some(annotations) = manifest.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    manifest
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_its_keys_only() {
+        let manifest = json!({
+            "kind": "Secret",
+            "metadata": { "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "planted", "a": "b" } },
+            "data": { "password": "planted" },
+            "stringData": "planted",
+        });
+        let masked = mask(manifest).to_string();
+        assert!(
+            masked.contains("password") && masked.contains("\"a\":\"b\"") && !masked.contains("planted"),
+            "{masked}"
+        );
+    }
+}

@@ -1,0 +1,317 @@
+//! Argo CD's tools, one file a group. A tool names its application, calls, and answers with typed fields;
+//! [`super::error`] words what goes wrong.
+
+mod actions;
+mod app;
+mod apps;
+mod appsets;
+mod delete;
+mod diff;
+mod events;
+mod logs;
+mod manifests;
+mod operation;
+mod policy;
+mod revision;
+mod rollback;
+mod state;
+mod surroundings;
+mod sync;
+mod tree;
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    ArgoCd,
+    client::{Call, Error},
+    error::to_tool_error,
+    wire::{Application, Items},
+};
+use crate::tools::{CallContext, ErrorCode, Page, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+/// Every tool of Argo CD.
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    [
+        apps::entries(argocd),
+        app::entries(argocd),
+        tree::entries(argocd),
+        diff::entries(argocd),
+        manifests::entries(argocd),
+        events::entries(argocd),
+        logs::entries(argocd),
+        revision::entries(argocd),
+        surroundings::entries(argocd),
+        appsets::entries(argocd),
+        operation::entries(argocd),
+        sync::entries(argocd),
+        rollback::entries(argocd),
+        actions::entries(argocd),
+        policy::entries(argocd),
+        delete::entries(argocd),
+    ]
+    .concat()
+}
+
+/// Declares the arguments of a tool that is about one application: those that name it, and its own.
+macro_rules! app_input {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        struct $name {
+            /// Name of the application, without its namespace.
+            #[schemars(length(min = 1, max = 253))]
+            app: String,
+            /// Project of the application. Without it Argo CD doesn't tell a missing application from a forbidden one.
+            #[serde(default)]
+            #[schemars(length(min = 1, max = 253))]
+            project: Option<String>,
+            /// Namespace of the application, as list_argocd_apps answers it. Left out, Argo CD's own.
+            #[serde(default)]
+            #[schemars(length(min = 1, max = 63))]
+            app_namespace: Option<String>,
+            $($(#[$field_meta])* $field: $type,)*
+        }
+
+        impl $name {
+            fn target(&self) -> $crate::platforms::argocd::tools::Target {
+                $crate::platforms::argocd::tools::Target {
+                    name: self.app.clone(),
+                    project: self.project.clone(),
+                    namespace: self.app_namespace.clone(),
+                }
+            }
+        }
+    };
+}
+use app_input;
+
+/// The application that a call is about.
+#[derive(Clone)]
+struct Target {
+    name: String,
+    project: Option<String>,
+    namespace: Option<String>,
+}
+
+impl Target {
+    /// `GET` of something below the application.
+    fn get(&self, below: &[&str]) -> Call {
+        self.named(Call::get(self.path(below)))
+    }
+
+    /// `DELETE` of something below the application.
+    fn delete(&self, below: &[&str]) -> Call {
+        self.named(Call::delete(self.path(below)))
+    }
+
+    /// `POST` to something below the application. The names are part of the body then.
+    fn post(&self, below: &[&str], body: serde_json::Value) -> Call {
+        Call::post(self.path(below), self.with_names(body))
+    }
+
+    /// `PATCH` of the application.
+    fn patch(&self, body: serde_json::Value) -> Call {
+        Call::patch(self.path(&[]), self.with_names(body))
+    }
+
+    fn path<'a>(&'a self, below: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+        ["applications", &self.name].into_iter().chain(below.iter().copied())
+    }
+
+    fn named(&self, call: Call) -> Call {
+        call.maybe("project", self.project.as_ref()).maybe("appNamespace", self.namespace.as_ref())
+    }
+
+    fn with_names(&self, mut body: serde_json::Value) -> serde_json::Value {
+        if let Some(map) = body.as_object_mut() {
+            let names = [("project", &self.project), ("appNamespace", &self.namespace)];
+            map.extend(names.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into()))));
+        }
+        body
+    }
+}
+
+impl ArgoCd {
+    /// Makes a call about an application.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        call: &Call,
+        doing: &str,
+        right: &str,
+        context: &CallContext,
+    ) -> Result<T, ToolError> {
+        match self.session.call(call, context.deadline).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.explain(target, error, doing, right, context).await),
+        }
+    }
+
+    /// The application.
+    async fn fetch_app(&self, target: &Target, context: &CallContext) -> Result<Application, ToolError> {
+        self.ask(target, &target.get(&[]), "read the application", "applications, get", context).await
+    }
+
+    /// Words an error. Without a project, Argo CD says of a missing application that access is denied; then the
+    /// applications that the account sees tell which it is.
+    async fn explain(
+        &self,
+        target: &Target,
+        error: Error,
+        doing: &str,
+        right: &str,
+        context: &CallContext,
+    ) -> ToolError {
+        let worded = to_tool_error(error, &format!("{doing} {:?}", target.name), right);
+        if target.project.is_some() || error != Error::Forbidden {
+            return worded;
+        }
+        let fields = "items.metadata.name,items.metadata.namespace";
+        let call = Call::get(["applications"]).query("fields", &fields);
+        let Ok(seen) = self.session.call::<Items<Application>>(&call, context.deadline).await else { return worded };
+        let names: Vec<&str> = seen.items.iter().map(|app| app.metadata.name.as_str()).collect();
+        if let Some(there) = seen.items.iter().find(|app| app.metadata.name == target.name) {
+            let namespace = &there.metadata.namespace;
+            if target.namespace.is_none() {
+                let remedy = format!(
+                    "the account needs: {right}; or the application is the one in the namespace {namespace:?}: pass it as \
+                     app_namespace"
+                );
+                return worded.with_remedy(remedy);
+            }
+            return worded;
+        }
+        let message = format!("there is no application {:?}, or the connector's account may not see it", target.name);
+        let mut similar: Vec<(f64, &str)> =
+            names.into_iter().map(|name| (strsim::jaro_winkler(name, &target.name), name)).collect();
+        similar.retain(|(likeness, _)| *likeness > 0.75);
+        similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+        similar.truncate(5);
+        let similar = similar.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ");
+        let remedy = if similar.is_empty() {
+            "list_argocd_apps tells the names; pass the project to be told which of the two it is".to_owned()
+        } else {
+            format!("similar names: {similar}")
+        };
+        ToolError::new(ErrorCode::NotFound, message).with_argument("app").with_remedy(remedy)
+    }
+}
+
+/// Makes a tool that reads.
+fn read<I, O, R>(
+    argocd: &Arc<ArgoCd>,
+    declaration: ToolDeclaration,
+    run: impl Fn(Arc<ArgoCd>, I, CallContext) -> R + Send + Sync + 'static,
+) -> ToolEntry
+where
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    R: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let argocd = Arc::clone(argocd);
+    ToolEntry::read(declaration, move |input, context| run(Arc::clone(&argocd), input, context))
+}
+
+/// Makes a tool that changes something.
+fn mutation<I, O, P, A>(
+    argocd: &Arc<ArgoCd>,
+    declaration: ToolDeclaration,
+    preview: impl Fn(Arc<ArgoCd>, I, CallContext) -> P + Send + Sync + 'static,
+    act: impl Fn(Arc<ArgoCd>, I, CallContext) -> A + Send + Sync + 'static,
+) -> ToolEntry
+where
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
+    A: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let (for_preview, for_act) = (Arc::clone(argocd), Arc::clone(argocd));
+    ToolEntry::mutation(
+        declaration,
+        move |input, context| preview(Arc::clone(&for_preview), input, context),
+        move |input, context| act(Arc::clone(&for_act), input, context),
+    )
+}
+
+/// Words an error of a call that is about no application.
+fn failed<'a>(doing: &'a str, right: &'a str) -> impl Fn(Error) -> ToolError + 'a {
+    move |error| to_tool_error(error, doing, right)
+}
+
+/// The limit of a list within its bounds.
+///
+/// # Errors
+/// When it is out of them; the text names them.
+fn limit(given: Option<usize>, default: usize, max: usize) -> Result<usize, ToolError> {
+    let limit = given.unwrap_or(default);
+    if (1..=max).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(ToolError::invalid_argument(format!("limit must be from 1 to {max}")).with_argument("limit"))
+}
+
+/// Cuts a list to one page, by keys that are not part of the entries.
+///
+/// # Errors
+/// When `cursor` is not one of ours.
+fn page<T>(entries: Vec<(String, T)>, cursor: Option<&str>, limit: usize) -> Result<Page<T>, ToolError> {
+    let page = Page::cut(entries, |entry| entry.0.as_str(), cursor, limit)?;
+    let items = page.items.into_iter().map(|(_, entry)| entry).collect();
+    Ok(Page { items, truncated: page.truncated, next_cursor: page.next_cursor, hints: page.hints })
+}
+
+/// Keeps as many entries as fit into a number of bytes, as JSON. Tells whether some were left out.
+fn fit<T: Serialize>(entries: Vec<T>, bytes: usize) -> (Vec<T>, bool) {
+    let count = entries.len();
+    let mut room = bytes;
+    let kept: Vec<T> = entries
+        .into_iter()
+        .take_while(|entry| {
+            let size = serde_json::to_vec(entry).map_or(usize::MAX, |text| text.len().saturating_add(1));
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
+        })
+        .collect();
+    let cut = kept.len() < count;
+    (kept, cut)
+}
+
+/// What names a resource inside an application.
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+struct ResourceName {
+    /// API group, such as `apps`; empty or left out for the core group.
+    #[serde(default)]
+    #[schemars(length(max = 253))]
+    group: String,
+    /// Kind, such as `Deployment`.
+    #[schemars(length(min = 1, max = 63))]
+    kind: String,
+    /// Name.
+    #[schemars(length(min = 1, max = 253))]
+    name: String,
+    /// Namespace; left out, any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    namespace: Option<String>,
+}
+
+impl ResourceName {
+    fn matches(&self, group: &str, kind: &str, namespace: &str, name: &str) -> bool {
+        self.group == group
+            && self.kind == kind
+            && self.name == name
+            && self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
+    }
+}
+
+impl std::fmt::Display for ResourceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
