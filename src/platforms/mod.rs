@@ -75,6 +75,9 @@ pub trait Declaration: Send + Sync {
     /// The field of `spec.platform`, such as `vault`.
     fn name(&self) -> &'static str;
 
+    /// Its name as people write it, such as `Argo CD`.
+    fn title(&self) -> &'static str;
+
     /// The platform's address.
     ///
     /// # Errors
