@@ -98,6 +98,12 @@ pub trait Declaration: Send + Sync {
         OutboundLimits::default().max_running
     }
 
+    /// Requests that the platform is sent a minute, by one replica, if the manifest doesn't say; nothing if no such bound
+    /// is known.
+    fn requests_per_minute(&self) -> Option<u32> {
+        None
+    }
+
     /// What is wrong with the spec beyond what the schema and its rules can say: `(field, what and what to do)`.
     fn problems(&self) -> Vec<(String, String)>;
 }
