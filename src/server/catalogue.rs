@@ -115,6 +115,11 @@ impl Catalogue {
         self.offered.get(name)
     }
 
+    /// The names of the offered tools, without the prefix.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.offered.values().map(|tool| tool.entry.declaration.name)
+    }
+
     /// The name without the prefix of a tool that is not offered only because mutations aren't.
     #[must_use]
     pub fn hidden_by_read_only(&self, name: &str) -> Option<&'static str> {

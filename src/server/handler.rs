@@ -257,8 +257,16 @@ impl ServerHandler for Handler {
             }
             None => (Progress::default(), None),
         };
-        let call =
-            Call { caller: &scope.caller, rights, name: &request.name, arguments, progress, gone: context.ct.clone() };
+        let call = Call {
+            caller: &scope.caller,
+            address: scope.peer.map(|peer| peer.ip()),
+            rights,
+            name: &request.name,
+            arguments,
+            progress,
+            gone: context.ct.clone(),
+            rate: &scope.rate,
+        };
         let lines = tracing::error_span!(
             "tool_call",
             request_id = scope.request_id,
@@ -273,7 +281,8 @@ impl ServerHandler for Handler {
         };
 
         let ended = Ended::of(&outcome);
-        let tool = if ended.outcome == CallOutcome::Denied { UNKNOWN_TOOL } else { &request.name };
+        let known = offered.is_some() && ended.outcome != CallOutcome::Denied;
+        let tool = if known { &request.name } else { UNKNOWN_TOOL };
         let duration = operation.started().elapsed();
         lines.in_scope(|| {
             let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -289,6 +298,11 @@ impl ServerHandler for Handler {
         operation.end(&state.metrics, tool, ended.error_type);
         if ended.outcome == CallOutcome::Denied {
             state.metrics.refused("authorization");
+        } else if let Outcome::Held(guard, _) = outcome {
+            state.metrics.refused(guard);
+            if guard == "rate" {
+                state.metrics.rate_limited();
+            }
         } else if mutates {
             state.mutations.push(Mutation {
                 id: record.event_id().to_owned(),
@@ -307,7 +321,9 @@ impl ServerHandler for Handler {
                 result.meta = Some(self.meta());
                 Ok(result.into())
             }
-            Outcome::Failed(error) | Outcome::Refused(error) => Ok(self.failure(&error).into()),
+            Outcome::Failed(error) | Outcome::Held(_, error) | Outcome::Refused(error) => {
+                Ok(self.failure(&error).into())
+            }
             Outcome::Panicked => {
                 let error = ToolError::internal("the tool ended with a fault of the connector")
                     .with_remedy("whoever runs the connector finds the place in its log");
@@ -419,7 +435,9 @@ impl Ended {
     fn of(outcome: &Outcome) -> Self {
         let (outcome, status, error_code, error_type, bytes) = match outcome {
             Outcome::Answered(answer) => (CallOutcome::Success, "success", "", "", answer.text.len()),
-            Outcome::Failed(error) => (CallOutcome::Error, "error", error.code.into(), "tool_error", 0),
+            Outcome::Failed(error) | Outcome::Held(_, error) => {
+                (CallOutcome::Error, "error", error.code.into(), "tool_error", 0)
+            }
             Outcome::Refused(error) => (CallOutcome::Denied, "error", error.code.into(), "tool_error", 0),
             Outcome::Panicked => (CallOutcome::Exception, "exception", ErrorCode::Internal.into(), "panic", 0),
             Outcome::Abandoned => (CallOutcome::Abandoned, "error", "abandoned", "abandoned", 0),

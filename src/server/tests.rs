@@ -1,5 +1,6 @@
 //! The server as a caller sees it: requests over loopback, a fake platform behind, real keys.
 
+mod limits;
 mod telling;
 
 use std::{

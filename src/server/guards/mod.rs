@@ -7,15 +7,24 @@ pub mod bounds;
 pub mod concurrency;
 pub mod deadline;
 pub mod mutation;
+pub mod principal;
+pub mod rate;
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::OnceLock, time::Duration};
 
 use futures::FutureExt;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::{authorization::Verdict, bounds::Bounded, concurrency::Slots, deadline::Ended};
+use self::{
+    authorization::Verdict,
+    bounds::Bounded,
+    concurrency::Slots,
+    deadline::Ended,
+    principal::Principal,
+    rate::{CallRates, RateNote},
+};
 use super::{
     access::{Caller, Rights},
     catalogue::Catalogue,
@@ -29,6 +38,8 @@ pub struct Guards {
     pub catalogue: Catalogue,
     /// Uid of the connector, which plans are bound to.
     pub connector_uid: String,
+    /// How often each caller may call.
+    pub rates: CallRates,
     /// Calls that may run at a time.
     pub slots: Slots,
     /// Time that a call may take.
@@ -41,6 +52,8 @@ pub struct Guards {
 pub struct Call<'a> {
     /// Who.
     pub caller: &'a Caller,
+    /// Where they call from.
+    pub address: Option<IpAddr>,
     /// What they may use.
     pub rights: &'a Rights,
     /// The tool's name as they wrote it.
@@ -51,6 +64,8 @@ pub struct Call<'a> {
     pub progress: Progress,
     /// Ends when they have gone.
     pub gone: CancellationToken,
+    /// Where it is written down how often they may still call.
+    pub rate: &'a OnceLock<RateNote>,
 }
 
 /// How a call ended.
@@ -63,6 +78,8 @@ pub enum Outcome {
     Panicked,
     /// Because the caller has gone.
     Abandoned,
+    /// Before it began: there were too many, or too many of the kind.
+    Held(&'static str, ToolError),
     /// Before it began: authorisation refused it.
     Refused(ToolError),
     /// Before it began: there is no such tool for this caller. Here are names that may have been meant.
@@ -73,7 +90,9 @@ impl Guards {
     /// Puts the guards together.
     #[must_use]
     pub fn new(catalogue: Catalogue, connector_uid: String, limits: &LimitsConfig) -> Self {
+        let rates = CallRates::new(limits, catalogue.names());
         Self {
+            rates,
             catalogue,
             connector_uid,
             slots: Slots::new(limits.max_concurrent_calls),
@@ -88,18 +107,35 @@ impl Guards {
             progress: call.progress,
             ..CallContext::new(Instant::now() + self.call_timeout, self.max_result_bytes)
         };
+        let principal = Principal::of(call.caller, call.address);
+        let (note, verdict) = self.rates.enter(&principal);
+        let noted = |note| {
+            let _said_once = call.rate.set(note);
+        };
+        if let Err(error) = verdict {
+            noted(note);
+            return Outcome::Held("rate", error);
+        }
         let tool = match authorization::decide(&self.catalogue, call.rights, call.name) {
             Verdict::Allowed(tool) => tool,
             Verdict::Refused(error) => return Outcome::Refused(error),
             Verdict::Unknown(near) => return Outcome::Unknown(near),
         };
+        match self.rates.enter_tool(&principal, tool.entry.declaration.name) {
+            Some((narrower, Err(error))) => {
+                noted(narrower);
+                return Outcome::Held("rate", error);
+            }
+            Some((narrower, Ok(()))) if narrower.remaining < note.remaining => noted(narrower),
+            _ => noted(note),
+        }
         let mut arguments = Value::Object(call.arguments);
         if let Err(error) = arguments::check(tool, &arguments) {
             return Outcome::Failed(error);
         }
         let _slot = match self.slots.enter() {
             Ok(slot) => slot,
-            Err(error) => return Outcome::Failed(error),
+            Err(error) => return Outcome::Held("concurrency", error),
         };
         let deadline = context.deadline;
         let run = async {

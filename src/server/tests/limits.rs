@@ -1,0 +1,103 @@
+//! What a caller sees of the guards that keep calls few: numbers in headers, hints when to come back, refusals.
+
+use super::*;
+use crate::server::config::{CallRateConfig, ToolRateConfig};
+
+fn call_of(token: &str, tool: &str, arguments: &Value) -> RawRequest {
+    modern_request(token, "tools/call", json!({"name": tool, "arguments": arguments}))
+}
+
+/// The three numbers about the rate, and the hint.
+fn rate_of(reply: &Reply) -> [Option<&str>; 4] {
+    ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"].map(|name| reply.header(name))
+}
+
+// ===== rate =====
+
+#[tokio::test]
+async fn too_many_calls_are_refused_with_a_hint_when_to_come_back() {
+    let mut config = config();
+    config.limits.calls = CallRateConfig { per_minute: 1, burst: 2 };
+    let server = TestServer::start_with(config, |_| {}).await;
+    let call = call_of(&server.token(), "get_fake_thing", &json!({"name": "a"}));
+    for (remaining, reset) in [("1", "60"), ("0", "120")] {
+        let reply = send(server.mcp, &call).await;
+        assert_eq!(rate_of(&reply), [Some("1"), Some(remaining), Some(reset), None], "{}", reply.body);
+    }
+    for version in ["2025-06-18", "2026-07-28"] {
+        let refused = match version {
+            "2026-07-28" => call.clone(),
+            _ => legacy_request(&server.token(), version, "tools/call", &json!({"name": "get_fake_thing"})),
+        };
+        let reply = send(server.mcp, &refused).await;
+        assert_eq!((reply.status, rate_of(&reply)), (200, [Some("1"), Some("0"), Some("120"), Some("60")]));
+        let error = tool_error(&reply.json());
+        assert_eq!((&error["code"], &error["retry_after_seconds"]), (&json!("rate_limited"), &json!(60)));
+    }
+    let other = server.call(&server.key.token("agents", "other"), "get_fake_thing", json!({"name": "a"})).await;
+    assert_eq!(other["result"]["isError"], false);
+    assert_eq!(rate_of(&server.modern(&server.token(), "tools/list", json!({})).await), [None; 4]);
+    // Nor does a name that isn't one get through, and it labels nothing.
+    let unknown = server.call(&server.token(), "canary_tool", json!({})).await;
+    assert_eq!(tool_error(&unknown)["code"], "rate_limited");
+    let metrics = server.admin("/metrics", None).await.body;
+    for line in ["mcp_rate_limited_total 3", r#"mcp_tool_calls_refused_total{guard="rate"} 3"#] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    assert!(!metrics.contains("canary"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_tool_may_have_a_rate_of_its_own() {
+    let mut config = config();
+    config.tools.prefix = "one_".into();
+    let rate = CallRateConfig { per_minute: 2, burst: 1 };
+    config.limits.tools = vec![ToolRateConfig { name: NamePattern("get_*".into()), rate }];
+    let server = TestServer::start_with(config, |_| {}).await;
+    let call = call_of(&server.token(), "one_get_fake_thing", &json!({"name": "a"}));
+    assert_eq!(rate_of(&send(server.mcp, &call).await), [Some("2"), Some("0"), Some("30"), None]);
+    let reply = send(server.mcp, &call).await;
+    assert_eq!(rate_of(&reply), [Some("2"), Some("0"), Some("30"), Some("30")]);
+    assert_eq!(tool_error(&reply.json())["retry_after_seconds"], 30);
+    let other = send(server.mcp, &call_of(&server.token(), "one_echo_fake_text", &json!({"text": "a"}))).await;
+    assert_eq!((other.header("x-ratelimit-limit"), other.header("retry-after")), (Some("60000"), None));
+}
+
+#[tokio::test]
+async fn an_address_with_too_many_bad_tokens_is_sent_away_before_they_are_looked_at() {
+    let server = TestServer::start().await;
+    let known = server.token();
+    assert_eq!(server.modern(&known, "tools/list", json!({})).await.status, 200);
+    let operator = server.operator_token();
+    assert_eq!(server.modern(&operator, "server/discover", json!({})).await.status, 200);
+    let mut refused = None;
+    for _ in 0..200 {
+        let reply = server.modern("not.a.token", "tools/list", json!({})).await;
+        if reply.status != 401 {
+            refused = Some(reply);
+            break;
+        }
+    }
+    let refused = refused.unwrap();
+    assert_eq!(refused.status, 429);
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!(wait >= 1);
+    assert_eq!(
+        (refused.header("x-ratelimit-limit"), refused.header("x-ratelimit-remaining")),
+        (Some("100"), Some("0"))
+    );
+    assert_eq!(refused.json(), json!({"error": "too_many_requests", "retryAfter": wait}));
+    // One comes back every 0.6 s, so a slow machine may let one of them through.
+    let mut statuses = Vec::new();
+    for number in 0..5 {
+        for _ in 0..5 {
+            server.modern("not.a.token", "tools/list", json!({})).await;
+        }
+        let unknown = server.key.token("agents", &format!("late-{number}"));
+        statuses.push(server.modern(&unknown, "tools/list", json!({})).await.status);
+    }
+    assert!(statuses.contains(&429), "no signature is verified: {statuses:?}");
+    assert_eq!(server.modern(&known, "tools/list", json!({})).await.status, 200, "a token that is known passes");
+    assert_eq!(server.modern(&operator, "server/discover", json!({})).await.status, 200);
+    assert_eq!(server.admin("/status", Some(&operator)).await.status, 200);
+}
