@@ -198,6 +198,7 @@ def configure(folder: Path) -> str:
             "maxResultBytes": 262144,
             # What is measured is what a call costs with its guards, so none of them may refuse it.
             "calls": {"perMinute": 60_000_000, "burst": 1_000_000},
+            "repeats": {"enabled": False, "window": "1m", "warnAfter": 2, "refuseAfter": 5},
         },
     }
     key = folder / "key.pem"

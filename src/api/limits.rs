@@ -38,6 +38,15 @@ pub struct LimitsSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub tools: Option<Vec<ToolRateSpec>>,
 
+    /// When a caller that makes the same call over and over is warned, and refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<RepeatsSpec>,
+
+    /// Answers that are given again without asking the platform: those of tools whose answers change rarely, to the same
+    /// caller, until the credentials change or a call of this replica changes something at the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheSpec>,
+
     /// Bounds of the way to the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformLimitsSpec>,
@@ -74,6 +83,48 @@ pub struct ToolRateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub burst: Option<i32>,
+}
+
+/// When a caller that makes the same call over and over is warned, and refused. Tools that are made to be asked again, such
+/// as `health_check`, are exempt. Agents that share a ServiceAccount are one caller, so leave room for each of them.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("(has(self.warnAfter) ? self.warnAfter : 2) <= (has(self.refuseAfter) ? self.refuseAfter : 5)")
+    .message("warnAfter (2 by default) may not be more than refuseAfter (5 by default)"))]
+#[serde(rename_all = "camelCase")]
+pub struct RepeatsSpec {
+    /// Whether repeated calls are looked for. Defaults to true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+
+    /// Time within which identical calls are counted. 1s to 1h, 1m by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')")
+        .message("window must be between 1s and 1h"))]
+    pub window: Option<ApiDuration>,
+
+    /// Identical calls after which the answers carry a warning. 1 to 50, 2 by default: the third is warned of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50))]
+    pub warn_after: Option<i32>,
+
+    /// Identical calls after which further ones are refused. 1 to 50, 5 by default: the sixth is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 50))]
+    pub refuse_after: Option<i32>,
+}
+
+/// Answers that are given again without asking the platform.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheSpec {
+    /// Whether answers are kept. Defaults to true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+
+    /// Bytes of the answers that one replica keeps. 65536 to 67108864, 8388608 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 65536, max = 67_108_864))]
+    pub max_bytes: Option<i32>,
 }
 
 /// Bounds of the way to the platform, of one replica. What doesn't fit is refused with the advice when to come back.

@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::limits::{CallRateConfig, LimitsConfig, PlatformLimitsConfig, ToolRateConfig};
+pub use self::limits::{
+    CacheConfig, CallRateConfig, LimitsConfig, PlatformLimitsConfig, RepeatsConfig, ToolRateConfig,
+};
 
 use crate::{
     api::{

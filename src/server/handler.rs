@@ -22,7 +22,7 @@ use super::{
     access::Rights,
     audit::CallDescription,
     catalogue::CONFIRM,
-    guards::{Call, Guards, Outcome, bounds},
+    guards::{Call, Called, Guards, Outcome, bounds, notes::Notes},
     http::RequestScope,
     metrics::UNKNOWN_TOOL,
     operation::Operation,
@@ -90,10 +90,11 @@ impl Handler {
         operation.end(&self.shared.state.metrics, "", error_type);
     }
 
-    fn failure(&self, error: &ToolError) -> CallToolResult {
+    fn failure(&self, error: &ToolError, notes: &Notes) -> CallToolResult {
         let error = serde_json::to_value(error).unwrap_or_default();
         let mut result = CallToolResult::error(vec![ContentBlock::text(error.to_string())]);
         let mut meta = self.meta();
+        notes.write(&mut meta);
         meta.insert(META_ERROR.to_owned(), error);
         result.meta = Some(meta);
         result
@@ -275,7 +276,7 @@ impl ServerHandler for Handler {
             caller = %scope.caller,
         );
         let running = operation.run(guards.call(call)).instrument(lines.clone());
-        let outcome = match told {
+        let Called { outcome, notes } = match told {
             Some((token, reports)) => telling(running, reports, &token, &context.peer).await,
             None => running.await,
         };
@@ -312,22 +313,32 @@ impl ServerHandler for Handler {
                 time: jiff::Timestamp::now(),
             });
         }
+        if let Some(note) = notes.cache {
+            state.metrics.cache_looked_up(note.hit);
+        }
+        if notes.repetition.is_some() {
+            state.metrics.loop_warned();
+        }
         record.end(ended.outcome, ended.error_code);
 
         match outcome {
             Outcome::Answered(answer) => {
-                let mut result = CallToolResult::success(vec![ContentBlock::text(answer.text)]);
+                let mut content = vec![ContentBlock::text(answer.text)];
+                content.extend(notes.blocks(&request.name));
+                let mut result = CallToolResult::success(content);
                 result.structured_content = Some(answer.value);
-                result.meta = Some(self.meta());
+                let mut meta = self.meta();
+                notes.write(&mut meta);
+                result.meta = Some(meta);
                 Ok(result.into())
             }
             Outcome::Failed(error) | Outcome::Held(_, error) | Outcome::Refused(error) => {
-                Ok(self.failure(&error).into())
+                Ok(self.failure(&error, &notes).into())
             }
             Outcome::Panicked => {
                 let error = ToolError::internal("the tool ended with a fault of the connector")
                     .with_remedy("whoever runs the connector finds the place in its log");
-                Ok(self.failure(&error).into())
+                Ok(self.failure(&error, &notes).into())
             }
             Outcome::Abandoned => Err(ErrorData::new(RpcCode::INTERNAL_ERROR, "the caller has gone", None)),
             Outcome::Unknown(near) => Err(unknown_tool(&request.name, &near)),

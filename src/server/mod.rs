@@ -60,7 +60,7 @@ use self::{
     auth::Authenticator,
     catalogue::{Catalogue, CatalogueError},
     config::{AUDIT_DIRECTORY, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, ConfigError},
-    guards::Guards,
+    guards::{Guards, cache::AnswerCache},
     handler::Handler,
     http::{Door, DoorParts},
     listener::{Ending, ListenerLimits},
@@ -317,6 +317,7 @@ impl Instance {
             config.access.audiences.clone(),
             &config.operator,
         ));
+        let cache = Arc::new(AnswerCache::new(config.limits.cache, parts.credentials.clone()));
         let (findings, findings_receiver) = watch::channel(None);
         let state = Arc::new(ReplicaState {
             platform: parts.platform.clone(),
@@ -325,12 +326,14 @@ impl Instance {
             metrics: metrics.clone(),
             audit: parts.audit.clone(),
             exports: parts.exports,
+            cache: cache.clone(),
             mutations: Arc::new(Mutations::default()),
         });
         let mut tools = parts.platform.clone().tools();
         tools.push(health_check::build_tool(state.clone()));
-        let catalogue = Catalogue::new(tools, &config.tools, &access).map_err(ServeError::BuildCatalogue)?;
-        let guards = Arc::new(Guards::new(catalogue, config.connector.uid.clone(), &config.limits));
+        let catalogue = Catalogue::new(tools, &config.tools, &access, config.limits.cache.enabled)
+            .map_err(ServeError::BuildCatalogue)?;
+        let guards = Arc::new(Guards::new(catalogue, config.connector.uid.clone(), &config.limits, cache));
         let (serving, draining, abandon) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let prober = Prober {

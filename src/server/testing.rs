@@ -33,9 +33,10 @@ use super::{
     Instance, LoadedConfig, Parts, ServeError, ServeSettings, Stop,
     audit::Audit,
     config::{
-        AccessConfig, CallRateConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity, PlatformLimitsConfig,
-        ProbeConfig, ServeConfig, TOKEN_KEYS_FILE, TelemetryConfig, ToolsConfig,
+        AccessConfig, CacheConfig, CallRateConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity,
+        PlatformLimitsConfig, ProbeConfig, RepeatsConfig, ServeConfig, TOKEN_KEYS_FILE, TelemetryConfig, ToolsConfig,
     },
+    guards::cache::AnswerCache,
     metrics::Metrics,
     state::ReplicaState,
 };
@@ -111,6 +112,8 @@ pub struct FakeState {
     pub release: Notify,
     /// The state that a mutation is announced on.
     pub version: AtomicU64,
+    /// Texts that were echoed.
+    pub echoes: AtomicUsize,
     /// Deletions that were done.
     pub deletions: AtomicUsize,
     /// What the probe answers.
@@ -148,6 +151,7 @@ impl Default for FakePlatform {
             dropped: watch::Sender::new(0),
             release: Notify::new(),
             version: AtomicU64::new(1),
+            echoes: AtomicUsize::new(0),
             deletions: AtomicUsize::new(0),
             report: Mutex::new(report),
             closed: AtomicUsize::new(0),
@@ -194,7 +198,7 @@ async fn ask_platform(state: &FakeState) {
 impl FakePlatform {
     pub fn entries(&self) -> Vec<ToolEntry> {
         let (state, before, after) = (self.state.clone(), self.state.clone(), self.state.clone());
-        let asked = self.state.clone();
+        let (asked, echoed) = (self.state.clone(), self.state.clone());
         vec![
             ToolEntry::read(declaration("get_fake_thing", Effect::Read), move |input: ThingInput, _: CallContext| {
                 let asked = asked.clone();
@@ -213,9 +217,10 @@ impl FakePlatform {
                 }
             }),
             ToolEntry::read(
-                declaration("echo_fake_text", Effect::Read),
-                |input: TextInput, _: CallContext| async move {
-                    Ok(TextOutput { text: input.text.repeat(input.times.unwrap_or(1)) })
+                declaration("echo_fake_text", Effect::Read).cached(Duration::from_secs(30)),
+                move |input: TextInput, _: CallContext| {
+                    echoed.echoes.fetch_add(1, Ordering::SeqCst);
+                    async move { Ok(TextOutput { text: input.text.repeat(input.times.unwrap_or(1)) }) }
                 },
             ),
             ToolEntry::read(declaration("wait_fake_time", Effect::Read), move |_: NoInput, _: CallContext| {
@@ -421,6 +426,8 @@ pub fn config() -> ServeConfig {
             max_result_bytes: 4_096,
             calls: CallRateConfig { per_minute: 60_000, burst: 1_000 },
             tools: vec![],
+            repeats: RepeatsConfig { enabled: false, ..RepeatsConfig::default() },
+            cache: CacheConfig::default(),
             platform: PlatformLimitsConfig::default(),
         },
         proxy: None,
@@ -455,6 +462,12 @@ impl std::io::Write for Lines {
     }
 }
 
+/// A cache for those who need one and don't ask it.
+pub fn no_cache() -> Arc<AnswerCache> {
+    let credentials = CredentialsHandle::new(watch::channel(None).1, watch::channel(0).0);
+    Arc::new(AnswerCache::new(CacheConfig::default(), credentials))
+}
+
 /// How a replica does that has not begun yet.
 pub fn starting() -> ReplicaState {
     let state = CredentialsState {
@@ -477,6 +490,7 @@ pub fn starting() -> ReplicaState {
             Box::new(std::io::sink()),
         ),
         exports: None,
+        cache: no_cache(),
         mutations: Arc::default(),
     }
 }

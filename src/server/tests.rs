@@ -597,12 +597,12 @@ async fn health_is_what_the_last_probe_found() {
 #[tokio::test]
 async fn before_the_first_probe_health_says_starting() {
     let access = Access::new(&config().access);
-    let catalogue = Catalogue::new(FakePlatform::default().entries(), &config().tools, &access).unwrap();
+    let catalogue = Catalogue::new(FakePlatform::default().entries(), &config().tools, &access, true).unwrap();
     let admin = Admin {
         connector_uid: "uid".into(),
         config_digest: "digest".into(),
         platform: "fake",
-        guards: Arc::new(Guards::new(catalogue, "uid".into(), &config().limits)),
+        guards: Arc::new(Guards::new(catalogue, "uid".into(), &config().limits, no_cache())),
         authenticator: Arc::new(Authenticator::new("/nonexistent".into(), vec![], &config().operator)),
         state: Arc::new(starting()),
         serving: CancellationToken::new(),

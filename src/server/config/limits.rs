@@ -22,6 +22,12 @@ pub struct LimitsConfig {
     /// Calls that each caller may make of single tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolRateConfig>,
+    /// When repeated calls are warned of and refused.
+    #[serde(default)]
+    pub repeats: RepeatsConfig,
+    /// Answers that are given again.
+    #[serde(default)]
+    pub cache: CacheConfig,
     /// Bounds of the way to the platform.
     #[serde(default)]
     pub platform: PlatformLimitsConfig,
@@ -94,4 +100,40 @@ pub struct ToolRateConfig {
     pub name: NamePattern,
     /// How often.
     pub rate: CallRateConfig,
+}
+
+/// When repeated calls are warned of and refused. See [`crate::api::limits::RepeatsSpec`], whose defaults these are.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RepeatsConfig {
+    /// Whether they are looked for.
+    pub enabled: bool,
+    /// Time within which identical calls are counted.
+    pub window: ApiDuration,
+    /// Identical calls after which the answers carry a warning.
+    pub warn_after: usize,
+    /// Identical calls after which further ones are refused.
+    pub refuse_after: usize,
+}
+
+impl Default for RepeatsConfig {
+    fn default() -> Self {
+        Self { enabled: true, window: ApiDuration::from_secs(60), warn_after: 2, refuse_after: 5 }
+    }
+}
+
+/// Answers that are given again. See [`crate::api::limits::CacheSpec`], whose defaults these are.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CacheConfig {
+    /// Whether answers are kept.
+    pub enabled: bool,
+    /// Bytes of the answers that are kept.
+    pub max_bytes: usize,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { enabled: true, max_bytes: 8 * 1024 * 1024 }
+    }
 }

@@ -123,7 +123,7 @@ mod tests {
     fn checked(tool: &str, arguments: &Value) -> Result<(), ToolError> {
         let access = Access::new(&AccessConfig { anonymous: true, allow: vec![], audiences: vec![] });
         let entries = testing::FakePlatform::default().entries();
-        let catalogue = Catalogue::new(entries, &testing::tools_config(), &access).unwrap();
+        let catalogue = Catalogue::new(entries, &testing::tools_config(), &access, true).unwrap();
         check(catalogue.get(tool).unwrap(), arguments)
     }
 

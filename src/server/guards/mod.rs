@@ -1,16 +1,27 @@
 //! What stands between a caller and a tool, the same for every platform, one file each in the order in which a call
-//! passes them: authorisation, arguments, mutation policy, concurrency, deadline; then the tool; then bounds.
+//! passes them: rate, authorisation, arguments, repetition, kept answers, concurrency, deadline; then the tool, which for
+//! one that changes something is behind the mutation policy; then bounds.
 
 pub mod arguments;
 pub mod authorization;
 pub mod bounds;
+pub mod cache;
+pub mod call_key;
 pub mod concurrency;
+pub mod controls;
 pub mod deadline;
 pub mod mutation;
+pub mod notes;
 pub mod principal;
 pub mod rate;
+pub mod repeats;
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::OnceLock, time::Duration};
+use std::{
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use serde_json::{Map, Value};
@@ -20,14 +31,19 @@ use tokio_util::sync::CancellationToken;
 use self::{
     authorization::Verdict,
     bounds::Bounded,
+    cache::AnswerCache,
+    call_key::CallKeys,
     concurrency::Slots,
+    controls::Controls,
     deadline::Ended,
+    notes::Notes,
     principal::Principal,
     rate::{CallRates, RateNote},
+    repeats::Repeats,
 };
 use super::{
     access::{Caller, Rights},
-    catalogue::Catalogue,
+    catalogue::{Catalogue, OfferedTool},
     config::LimitsConfig,
 };
 use crate::tools::{Behavior, CallContext, Progress, ToolError};
@@ -40,6 +56,12 @@ pub struct Guards {
     pub connector_uid: String,
     /// How often each caller may call.
     pub rates: CallRates,
+    /// Makes out which calls are the same.
+    pub keys: CallKeys,
+    /// Finds those that are made over and over.
+    pub repeats: Repeats,
+    /// Answers that may be given again.
+    pub cache: Arc<AnswerCache>,
     /// Calls that may run at a time.
     pub slots: Slots,
     /// Time that a call may take.
@@ -68,6 +90,14 @@ pub struct Call<'a> {
     pub rate: &'a OnceLock<RateNote>,
 }
 
+/// How a call ended, and what there is to say besides.
+pub struct Called {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What there is to say besides.
+    pub notes: Notes,
+}
+
 /// How a call ended.
 pub enum Outcome {
     /// With an answer.
@@ -78,7 +108,7 @@ pub enum Outcome {
     Panicked,
     /// Because the caller has gone.
     Abandoned,
-    /// Before it began: there were too many, or too many of the kind.
+    /// Before it began: the guard of this name held it up.
     Held(&'static str, ToolError),
     /// Before it began: authorisation refused it.
     Refused(ToolError),
@@ -86,15 +116,32 @@ pub enum Outcome {
     Unknown(Vec<String>),
 }
 
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub enum Stopped {
+    /// The tool failed.
+    Failed(ToolError),
+    /// The guard of this name held the call up.
+    Held(&'static str, ToolError),
+}
+
+impl From<ToolError> for Stopped {
+    fn from(error: ToolError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Guards {
     /// Puts the guards together.
     #[must_use]
-    pub fn new(catalogue: Catalogue, connector_uid: String, limits: &LimitsConfig) -> Self {
-        let rates = CallRates::new(limits, catalogue.names());
+    pub fn new(catalogue: Catalogue, connector_uid: String, limits: &LimitsConfig, cache: Arc<AnswerCache>) -> Self {
         Self {
-            rates,
+            rates: CallRates::new(limits, catalogue.names()),
             catalogue,
             connector_uid,
+            keys: CallKeys::default(),
+            repeats: Repeats::new(limits.repeats),
+            cache,
             slots: Slots::new(limits.max_concurrent_calls),
             call_timeout: limits.call_timeout.0,
             max_result_bytes: limits.max_result_bytes,
@@ -102,18 +149,24 @@ impl Guards {
     }
 
     /// Leads a call through the guards to its tool and back.
-    pub async fn call(&self, call: Call<'_>) -> Outcome {
+    pub async fn call(&self, call: Call<'_>) -> Called {
+        let mut notes = Notes::default();
+        let outcome = self.lead(call, &mut notes).await;
+        Called { outcome, notes }
+    }
+
+    async fn lead(&self, call: Call<'_>, notes: &mut Notes) -> Outcome {
         let context = CallContext {
             progress: call.progress,
             ..CallContext::new(Instant::now() + self.call_timeout, self.max_result_bytes)
         };
         let principal = Principal::of(call.caller, call.address);
-        let (note, verdict) = self.rates.enter(&principal);
-        let noted = |note| {
-            let _said_once = call.rate.set(note);
+        let (rate, verdict) = self.rates.enter(&principal);
+        let noted = |rate| {
+            let _said_once = call.rate.set(rate);
         };
         if let Err(error) = verdict {
-            noted(note);
+            noted(rate);
             return Outcome::Held("rate", error);
         }
         let tool = match authorization::decide(&self.catalogue, call.rights, call.name) {
@@ -126,40 +179,64 @@ impl Guards {
                 noted(narrower);
                 return Outcome::Held("rate", error);
             }
-            Some((narrower, Ok(()))) if narrower.remaining < note.remaining => noted(narrower),
-            _ => noted(note),
+            Some((narrower, Ok(()))) if narrower.remaining < rate.remaining => noted(narrower),
+            _ => noted(rate),
         }
         let mut arguments = Value::Object(call.arguments);
         if let Err(error) = arguments::check(tool, &arguments) {
             return Outcome::Failed(error);
         }
-        let _slot = match self.slots.enter() {
-            Ok(slot) => slot,
-            Err(error) => return Outcome::Held("concurrency", error),
-        };
+        let controls = Controls::take(tool, &mut arguments);
+        let key = self.keys.of_call(&principal, call.name, &arguments);
+        if !tool.entry.declaration.polled {
+            match self.repeats.enter(controls.repeat_key(&self.keys, key), call.name) {
+                Ok(repetition) => notes.repetition = repetition,
+                Err(error) => return Outcome::Held("repetition", error),
+            }
+        }
         let deadline = context.deadline;
-        let run = async {
-            match &tool.entry.behavior {
-                Behavior::Read(run) => run(arguments, context).await,
-                Behavior::Mutation { preview, act } => {
-                    let request = mutation::Request::take(&mut arguments);
-                    let scope =
-                        mutation::Scope { connector: &self.connector_uid, caller: call.caller, tool: call.name };
-                    mutation::run(&scope, request, arguments, context, preview, act).await
+        let work = async {
+            match tool.kept_for {
+                Some(age) => {
+                    let run = self.run(tool, call.caller, &controls, arguments, context);
+                    let (bounded, note) = self.cache.answer(key, age, controls.fresh, run).await?;
+                    notes.cache = Some(note);
+                    Ok(bounded)
                 }
+                None => self.run(tool, call.caller, &controls, arguments, context).await,
             }
         };
-        match deadline::within(deadline, &call.gone, AssertUnwindSafe(run).catch_unwind()).await {
-            Ended::Done(Ok(Ok(value))) => {
-                match bounds::apply(value, self.max_result_bytes, tool.entry.declaration.sensitive) {
-                    Ok(bounded) => Outcome::Answered(bounded),
-                    Err(error) => Outcome::Failed(error),
-                }
-            }
-            Ended::Done(Ok(Err(error))) => Outcome::Failed(bounds::apply_to_error(error)),
+        match deadline::within(deadline, &call.gone, AssertUnwindSafe(work).catch_unwind()).await {
+            Ended::Done(Ok(Ok(bounded))) => Outcome::Answered(bounded),
+            Ended::Done(Ok(Err(Stopped::Failed(error)))) => Outcome::Failed(error),
+            Ended::Done(Ok(Err(Stopped::Held(guard, error)))) => Outcome::Held(guard, error),
             Ended::Done(Err(_)) => Outcome::Panicked,
             Ended::TimeUp => Outcome::Failed(deadline::error(self.call_timeout)),
             Ended::CallerGone => Outcome::Abandoned,
         }
+    }
+
+    /// Runs a tool in one of the places for calls.
+    async fn run(
+        &self,
+        tool: &OfferedTool,
+        caller: &Caller,
+        controls: &Controls,
+        arguments: Value,
+        context: CallContext,
+    ) -> Result<Bounded, Stopped> {
+        let _slot = self.slots.enter().map_err(|error| Stopped::Held("concurrency", error))?;
+        let answered = match &tool.entry.behavior {
+            Behavior::Read(run) => run(arguments, context).await,
+            Behavior::Mutation { preview, act } => {
+                let scope = mutation::Scope { connector: &self.connector_uid, caller, tool: &tool.definition.name };
+                mutation::run(&scope, controls, arguments, context, preview, act).await
+            }
+        };
+        if controls.confirm {
+            self.cache.purge();
+        }
+        let value = answered.map_err(bounds::apply_to_error)?;
+        Ok(bounds::apply(value, self.max_result_bytes, tool.entry.declaration.sensitive)?)
     }
 }

@@ -8,34 +8,13 @@ use aws_lc_rs::digest;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
+use super::controls::Controls;
 use crate::{
-    server::{
-        access::Caller,
-        catalogue::{CONFIRM, PLAN},
-        text::canonical_json,
-    },
+    server::{access::Caller, text::canonical_json},
     tools::{CallContext, ErrorCode, Preview, ToolError},
 };
 
 type Handler<T> = Arc<dyn Fn(Value, CallContext) -> BoxFuture<'static, Result<T, ToolError>> + Send + Sync>;
-
-/// What a caller said about the confirmation.
-pub struct Request {
-    confirm: bool,
-    plan: Option<String>,
-}
-
-impl Request {
-    /// Takes it out of the arguments, which the tool must not see it in.
-    #[must_use]
-    pub fn take(arguments: &mut Value) -> Self {
-        let mut remove = |name: &str| arguments.as_object_mut().and_then(|map| map.remove(name));
-        Self {
-            confirm: remove(CONFIRM).and_then(|value| value.as_bool()).unwrap_or_default(),
-            plan: remove(PLAN).and_then(|value| value.as_str().map(str::to_owned)),
-        }
-    }
-}
 
 /// What a plan is bound to besides arguments and state.
 pub struct Scope<'a> {
@@ -53,23 +32,23 @@ pub struct Scope<'a> {
 /// When the tool fails, or when the state is not the one that the plan was made on.
 pub async fn run(
     scope: &Scope<'_>,
-    request: Request,
+    controls: &Controls,
     arguments: Value,
     context: CallContext,
     preview: &Handler<Preview>,
     act: &Handler<Value>,
 ) -> Result<Value, ToolError> {
-    if request.confirm && request.plan.is_none() {
+    if controls.confirm && controls.plan.is_none() {
         return Ok(json!({ "applied": true, "result": act(arguments, context).await? }));
     }
     let announced = preview(arguments.clone(), context.clone()).await?;
     let plan = build_plan(scope, &arguments, &announced.state);
-    if !request.confirm {
+    if !controls.confirm {
         return Ok(json!({
             "applied": false, "would": announced.would, "plan": plan, "state": announced.state,
         }));
     }
-    if request.plan.as_deref() != Some(plan.as_str()) {
+    if controls.plan.as_deref() != Some(plan.as_str()) {
         let message = "the plan doesn't match: the state, the arguments or the caller are not those it was made for; \
                        nothing was done";
         let remedy = "call again without confirm to see what would be done now";

@@ -1,7 +1,7 @@
 //! What a caller sees of the guards that keep calls few: numbers in headers, hints when to come back, refusals.
 
 use super::*;
-use crate::server::config::{CallRateConfig, ToolRateConfig};
+use crate::server::config::{CacheConfig, CallRateConfig, RepeatsConfig, ToolRateConfig};
 
 fn call_of(token: &str, tool: &str, arguments: &Value) -> RawRequest {
     modern_request(token, "tools/call", json!({"name": tool, "arguments": arguments}))
@@ -100,4 +100,108 @@ async fn an_address_with_too_many_bad_tokens_is_sent_away_before_they_are_looked
     assert_eq!(server.modern(&known, "tools/list", json!({})).await.status, 200, "a token that is known passes");
     assert_eq!(server.modern(&operator, "server/discover", json!({})).await.status, 200);
     assert_eq!(server.admin("/status", Some(&operator)).await.status, 200);
+}
+
+// ===== loops =====
+
+#[tokio::test]
+async fn who_calls_the_same_over_and_over_is_warned_and_then_refused() {
+    let mut config = config();
+    config.limits.repeats = RepeatsConfig::default();
+    let server = TestServer::start_with(config, |_| {}).await;
+    let call = async || server.call(&server.token(), "get_fake_thing", json!({"name": "a"})).await;
+    for count in 1..=5 {
+        let result = call().await["result"].clone();
+        assert_eq!((&result["isError"], &result["content"][0]["text"]), (&json!(false), &json!(r#"{"name":"a"}"#)));
+        let warning = result["content"].as_array().unwrap().iter().any(|block| {
+            let text = block["text"].as_str().unwrap();
+            text.starts_with("Warning: repeated call") && text.contains(&format!("call {count} of get_fake_thing"))
+        });
+        assert_eq!(warning, count >= 3, "{result}");
+        let note = json!({"count": count, "window_seconds": 60, "refused_from": 6});
+        assert_eq!(result["_meta"].get("mcp-connectors.io/repeated"), (count >= 3).then_some(&note));
+    }
+    let error = tool_error(&call().await);
+    assert_eq!(error["code"], "repeated_call");
+    assert!(error["message"].as_str().unwrap().starts_with("repeated call: get_fake_thing was called 5 times"));
+    assert!(error["retry_after_seconds"].as_u64().unwrap() <= 60 && error["remedy"].is_string());
+    for (token, arguments) in
+        [(server.token(), json!({"name": "b"})), (server.key.token("agents", "other"), json!({"name": "a"}))]
+    {
+        assert_eq!(server.call(&token, "get_fake_thing", arguments).await["result"]["isError"], false);
+    }
+    for _ in 0..10 {
+        let polled = server.call(&server.token(), "health_check", json!({})).await;
+        assert_eq!(polled["result"]["isError"], false, "made to be asked again");
+    }
+    let metrics = server.admin("/metrics", None).await.body;
+    for line in ["mcp_loop_warnings_total 3", r#"mcp_tool_calls_refused_total{guard="repetition"} 1"#] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_announced_and_what_is_done_are_two_calls() {
+    let mut config = config();
+    config.limits.repeats = RepeatsConfig { warn_after: 1, refuse_after: 1, ..RepeatsConfig::default() };
+    let server = TestServer::start_with(config, |_| {}).await;
+    for (arguments, refused) in [
+        (json!({"name": "a"}), false),
+        (json!({"name": "a", "confirm": true}), false),
+        (json!({"name": "a", "confirm": false}), true),
+        (json!({"name": "a", "confirm": true}), true),
+        (json!({"name": "a", "confirm": true, "plan": "other"}), false),
+    ] {
+        let answer = server.call(&server.token(), "delete_fake_thing", arguments.clone()).await;
+        let code = answer["result"]["_meta"]["mcp-connectors.io/error"]["code"].as_str() == Some("repeated_call");
+        assert_eq!(code, refused, "{arguments}: {answer}");
+    }
+}
+
+// ===== kept answers =====
+
+#[tokio::test]
+async fn an_answer_is_given_again_to_whom_it_was_given() {
+    let server = TestServer::start().await;
+    let note = async |token: &str, arguments: Value| {
+        let answer = server.call(token, "echo_fake_text", arguments).await;
+        assert_eq!(answer["result"]["structuredContent"]["text"], "a", "{answer}");
+        let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), answer["result"]["structuredContent"]);
+        answer["result"]["_meta"]["mcp-connectors.io/cache"]["hit"].as_bool()
+    };
+    let (triage, other) = (server.token(), server.key.token("agents", "other"));
+    assert_eq!(note(&triage, json!({"text": "a"})).await, Some(false));
+    assert_eq!(note(&triage, json!({"text": "a"})).await, Some(true));
+    assert_eq!(note(&triage, json!({"text": "a", "times": 1})).await, Some(false), "these are other arguments");
+    assert_eq!(note(&other, json!({"text": "a"})).await, Some(false), "another caller");
+    assert_eq!(note(&triage, json!({"text": "a", "cache": false})).await, Some(false));
+    assert_eq!(note(&triage, json!({"text": "a", "cache": true})).await, Some(true));
+    let health = server.call(&triage, "health_check", json!({})).await["result"]["structuredContent"]["cache"].clone();
+    assert_eq!((&health["hits"], &health["misses"], &health["entries"]), (&json!(2), &json!(4), &json!(3)));
+    assert!(health["bytes"].as_u64().unwrap() > 0, "{health}");
+    let status = server.admin("/status", Some(&server.operator_token())).await.json();
+    assert_eq!(status["details"]["cache"]["entries"], 3);
+
+    server.call(&triage, "delete_fake_thing", json!({"name": "a"})).await;
+    assert_eq!(note(&triage, json!({"text": "a"})).await, Some(true), "nothing was changed");
+    server.call(&triage, "delete_fake_thing", json!({"name": "a", "confirm": true})).await;
+    assert_eq!(note(&triage, json!({"text": "a"})).await, Some(false));
+    assert_eq!(server.platform.state.echoes.load(Ordering::SeqCst), 5);
+    let never = server.call(&triage, "get_fake_thing", json!({"name": "a"})).await;
+    assert!(never["result"]["_meta"].get("mcp-connectors.io/cache").is_none(), "{never}");
+}
+
+#[tokio::test]
+async fn where_nothing_is_kept_nothing_is_said_of_it() {
+    let mut config = config();
+    config.limits.cache = CacheConfig { enabled: false, ..CacheConfig::default() };
+    let server = TestServer::start_with(config, |_| {}).await;
+    for _ in 0..2 {
+        let answer = server.call(&server.token(), "echo_fake_text", json!({"text": "a"})).await;
+        assert!(answer["result"]["_meta"].get("mcp-connectors.io/cache").is_none(), "{answer}");
+    }
+    assert_eq!(server.platform.state.echoes.load(Ordering::SeqCst), 2);
+    let error = tool_error(&server.call(&server.token(), "echo_fake_text", json!({"text": "a", "cache": false})).await);
+    assert_eq!(error["code"], "invalid_argument");
 }

@@ -3,9 +3,9 @@
 use crate::{
     api::{
         duration::ApiDuration,
-        limits::{CallRateSpec, LimitsSpec, PlatformLimitsSpec, ToolRateSpec},
+        limits::{CacheSpec, CallRateSpec, LimitsSpec, PlatformLimitsSpec, RepeatsSpec, ToolRateSpec},
     },
-    server::config::{CallRateConfig, LimitsConfig, PlatformLimitsConfig, ToolRateConfig},
+    server::config::{CacheConfig, CallRateConfig, LimitsConfig, PlatformLimitsConfig, RepeatsConfig, ToolRateConfig},
 };
 
 const DEFAULT_CALL_TIMEOUT: ApiDuration = ApiDuration::from_secs(30);
@@ -20,6 +20,8 @@ pub fn resolve(spec: LimitsSpec) -> LimitsConfig {
         max_result_bytes: at_least_one(spec.max_result_bytes.unwrap_or(DEFAULT_MAX_RESULT_BYTES)),
         calls: resolve_calls(&spec.calls.unwrap_or_default()),
         tools: spec.tools.unwrap_or_default().into_iter().map(resolve_tool).collect(),
+        repeats: resolve_repeats(&spec.repeats.unwrap_or_default()),
+        cache: resolve_cache(&spec.cache.unwrap_or_default()),
         platform: resolve_platform(spec.platform.unwrap_or_default()),
     }
 }
@@ -40,6 +42,24 @@ fn resolve_calls(spec: &CallRateSpec) -> CallRateConfig {
 fn resolve_tool(spec: ToolRateSpec) -> ToolRateConfig {
     let calls = CallRateSpec { per_minute: Some(spec.per_minute), burst: spec.burst };
     ToolRateConfig { name: spec.name, rate: resolve_calls(&calls) }
+}
+
+fn resolve_repeats(spec: &RepeatsSpec) -> RepeatsConfig {
+    let default = RepeatsConfig::default();
+    RepeatsConfig {
+        enabled: spec.enabled.unwrap_or(default.enabled),
+        window: spec.window.unwrap_or(default.window),
+        warn_after: spec.warn_after.map_or(default.warn_after, at_least_one),
+        refuse_after: spec.refuse_after.map_or(default.refuse_after, at_least_one),
+    }
+}
+
+fn resolve_cache(spec: &CacheSpec) -> CacheConfig {
+    let default = CacheConfig::default();
+    CacheConfig {
+        enabled: spec.enabled.unwrap_or(default.enabled),
+        max_bytes: spec.max_bytes.map_or(default.max_bytes, at_least_one),
+    }
 }
 
 fn resolve_platform(spec: PlatformLimitsSpec) -> PlatformLimitsConfig {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     operator::connector::testing::{CERTIFICATE, MINIMAL, check, config_map, found, service, source, validated},
-    server::config::CallRateConfig,
+    server::config::{CacheConfig, CallRateConfig, RepeatsConfig},
 };
 use std::sync::Arc;
 
@@ -40,12 +40,15 @@ fn the_configuration_survives_its_file() {
 }
 
 #[test]
-fn a_burst_is_never_more_than_a_minute_unless_it_is_named() {
+fn what_limits_leave_out_has_its_default() {
     let limits = |text: &str| validated(&format!("{MINIMAL}\nlimits: {text}")).config.limits;
     let named = limits("{calls: {perMinute: 5}, tools: [{name: 'get_*', perMinute: 30, burst: 40}]}");
     assert_eq!(named.calls, CallRateConfig { per_minute: 5, burst: 5 });
     let tool = &named.tools[0];
     assert_eq!((tool.name.0.as_str(), tool.rate), ("get_*", CallRateConfig { per_minute: 30, burst: 40 }));
+    let other = limits("{repeats: {enabled: false, window: 5m, refuseAfter: 9}, cache: {maxBytes: 65536}}");
+    let repeats = RepeatsConfig { enabled: false, window: ApiDuration::from_secs(300), warn_after: 2, refuse_after: 9 };
+    assert_eq!((other.repeats, other.cache), (repeats, CacheConfig { enabled: true, max_bytes: 65_536 }));
     assert_eq!(limits("{calls: {burst: 3}}").calls, CallRateConfig { per_minute: 60, burst: 3 });
 }
 
