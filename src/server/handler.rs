@@ -22,7 +22,7 @@ use super::{
     access::Rights,
     audit::CallDescription,
     catalogue::CONFIRM,
-    guards::{Call, Called, Guards, Outcome, bounds, notes::Notes},
+    guards::{Call, Called, Guards, Outcome, bounds, notes::Notes, provenance},
     http::RequestScope,
     metrics::UNKNOWN_TOOL,
     operation::Operation,
@@ -324,10 +324,13 @@ impl ServerHandler for Handler {
         match outcome {
             Outcome::Answered(answer) => {
                 let mut content = vec![ContentBlock::text(answer.text)];
+                content.push(provenance::mark(guards.platform, &request.name));
                 content.extend(notes.blocks(&request.name));
+                state.metrics.redacted(answer.redactions);
                 let mut result = CallToolResult::success(content);
                 result.structured_content = Some(answer.value);
                 let mut meta = self.meta();
+                provenance::write(&mut meta, guards.platform, &request.name);
                 notes.write(&mut meta);
                 result.meta = Some(meta);
                 Ok(result.into())

@@ -34,7 +34,10 @@ use super::{
     audit::Audit,
     auth::{AuthFailure, Authenticator},
     config::ServeConfig,
-    guards::rate::{Failures, RateNote},
+    guards::{
+        delegation::{self, AGENT_TRACE, DelegationError},
+        rate::{Failures, RateNote},
+    },
     listener::Peer,
     metrics::Metrics,
 };
@@ -78,6 +81,8 @@ pub struct RequestScope {
 
 /// Decides about requests to the MCP port.
 pub struct Door<H> {
+    /// `namespace/name` of the connector.
+    own: String,
     hosts: HashSet<String>,
     origins: Vec<String>,
     audience: String,
@@ -136,6 +141,7 @@ impl<H: ServerHandler + Clone> Door<H> {
             None => format!("{METADATA_PATH}{MCP_PATH}"),
         };
         Self {
+            own: format!("{}/{}", config.connector.namespace, config.connector.name),
             hosts: config.hosts.iter().map(|host| plain_host(host)).collect(),
             origins: parts.origins,
             audience,
@@ -230,6 +236,8 @@ impl<H: ServerHandler + Clone> Door<H> {
         let (mut parts, body) = request.into_parts();
         // The token has done its work; nothing behind this line can log it or pass it on.
         parts.headers.remove(header::AUTHORIZATION);
+        delegation::check(&parts.headers, &self.own).map_err(undelegated)?;
+        parts.headers.remove(AGENT_TRACE);
         if parts.method != Method::POST {
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only POST");
             return Err(refusal.with_header(header::ALLOW, "POST"));
@@ -434,6 +442,16 @@ fn respond(status: StatusCode, body: &Value, headers: Vec<(HeaderName, HeaderVal
     let mut response = json_response(status, body);
     response.headers_mut().extend(headers);
     response
+}
+
+/// The answer to a call on behalf of others that can't be made.
+fn undelegated(error: DelegationError) -> Refusal {
+    let (status, word) = match error {
+        DelegationError::Circular => (StatusCode::FORBIDDEN, "circular_delegation"),
+        DelegationError::Malformed => (StatusCode::BAD_REQUEST, "bad_agent_trace"),
+    };
+    tracing::info!(reason = word, "a call on behalf of others was refused");
+    Refusal::new(status, word, error.to_string())
 }
 
 /// The answer to an address with too many refused callers, before any token of it is looked at.

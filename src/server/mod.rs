@@ -333,7 +333,7 @@ impl Instance {
         tools.push(health_check::build_tool(state.clone()));
         let catalogue = Catalogue::new(tools, &config.tools, &access, config.limits.cache.enabled)
             .map_err(ServeError::BuildCatalogue)?;
-        let guards = Arc::new(Guards::new(catalogue, config.connector.uid.clone(), &config.limits, cache));
+        let guards = Arc::new(Guards::new(parts.name, catalogue, config.connector.uid.clone(), &config.limits, cache));
         let (serving, draining, abandon) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let prober = Prober {

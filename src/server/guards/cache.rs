@@ -239,7 +239,7 @@ impl Drop for Leader<'_> {
 
 fn read_back(text: &Arc<str>) -> Result<Bounded, ToolError> {
     let value = serde_json::from_str(text).map_err(|_| ToolError::internal("a kept answer can't be read"))?;
-    Ok(Bounded { value, text: text.to_string() })
+    Ok(Bounded { value, text: text.to_string(), redactions: 0 })
 }
 
 #[cfg(test)]

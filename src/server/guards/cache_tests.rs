@@ -52,7 +52,7 @@ impl Fixture {
 
 fn answer(number: usize) -> Bounded {
     let value = json!({ "number": number });
-    Bounded { text: value.to_string(), value }
+    Bounded { text: value.to_string(), value, redactions: 0 }
 }
 
 const fn hit(age_seconds: u64) -> CacheNote {
@@ -209,7 +209,7 @@ proptest! {
                 }
                 let key = fixture.key(caller, &json!({ "a": argument }));
                 let value = json!([caller, argument, generation, era]);
-                let run = std::future::ready(Ok(Bounded { text: value.to_string(), value: value.clone() }));
+                let run = std::future::ready(Ok(Bounded { text: value.to_string(), value: value.clone(), redactions: 0 }));
                 let (bounded, note) = fixture.cache.answer(key, AGE, false, run).await.unwrap();
                 assert_eq!(bounded.value, value);
                 assert!(note.age_seconds < AGE.as_secs());

@@ -10,10 +10,13 @@ pub mod call_key;
 pub mod concurrency;
 pub mod controls;
 pub mod deadline;
+pub mod delegation;
 pub mod mutation;
 pub mod notes;
 pub mod principal;
+pub mod provenance;
 pub mod rate;
+pub mod redaction;
 pub mod repeats;
 
 use std::{
@@ -50,6 +53,8 @@ use crate::tools::{Behavior, CallContext, Progress, ToolError};
 
 /// What the guards go by.
 pub struct Guards {
+    /// The platform's name in `spec.platform`.
+    pub platform: &'static str,
     /// The tools.
     pub catalogue: Catalogue,
     /// Uid of the connector, which plans are bound to.
@@ -134,8 +139,15 @@ impl From<ToolError> for Stopped {
 impl Guards {
     /// Puts the guards together.
     #[must_use]
-    pub fn new(catalogue: Catalogue, connector_uid: String, limits: &LimitsConfig, cache: Arc<AnswerCache>) -> Self {
+    pub fn new(
+        platform: &'static str,
+        catalogue: Catalogue,
+        connector_uid: String,
+        limits: &LimitsConfig,
+        cache: Arc<AnswerCache>,
+    ) -> Self {
         Self {
+            platform,
             rates: CallRates::new(limits, catalogue.names()),
             catalogue,
             connector_uid,
