@@ -21,6 +21,8 @@ use crate::{
 pub const CONFIRM: &str = "confirm";
 /// Argument that names what was announced.
 pub const PLAN: &str = "plan";
+/// Argument that names one act, so that it is not done twice.
+pub const IDEMPOTENCY_KEY: &str = "idempotency_key";
 /// Argument with which a caller says that a kept answer will not do.
 pub const CACHE: &str = "cache";
 
@@ -237,7 +239,14 @@ fn build_confirmation() -> Vec<Added> {
         "description": "The plan of the answer that said what would be done. With it, nothing is done if the state has \
                         changed since.",
     });
-    vec![(CONFIRM, confirm), (PLAN, plan)]
+    let key = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 128,
+        "description": "A name of your own for this one act. Repeat it if you make the call again because you don't know \
+                        what became of it: within ten minutes it is done once.",
+    });
+    vec![(CONFIRM, confirm), (PLAN, plan), (IDEMPOTENCY_KEY, key)]
 }
 
 /// The argument of tools whose answers are kept for a time.
@@ -281,6 +290,10 @@ fn build_mutation_output(result: &Map<String, Value>) -> Map<String, Value> {
             "plan": { "type": "string", "description": "Names what would be done, to whom and in which state." },
             "state": { "description": "The state that it would be done to." },
             "result": result,
+            "replayed": {
+                "type": "boolean",
+                "description": "true if this is the answer of the same call made before; nothing was done now.",
+            },
         }),
     );
     schema.insert("required".to_owned(), json!(["applied"]));
@@ -340,12 +353,12 @@ mod tests {
     fn a_mutation_is_confirmed_and_its_schemas_say_so() {
         let catalogue = catalogue(Mutations::Confirm, &["*"], &[], "");
         let tool = catalogue.get("delete_fake_thing").unwrap();
-        for parameter in [CONFIRM, PLAN] {
+        for parameter in [CONFIRM, PLAN, IDEMPOTENCY_KEY] {
             assert!(tool.parameters.iter().any(|name| name == parameter));
         }
         let output = Value::Object((*tool.definition.output_schema.clone().unwrap()).clone());
         let validator = jsonschema::validator_for(&output).unwrap();
-        assert!(validator.is_valid(&json!({"applied": true, "result": {"deleted": {"name": "a"}}})));
+        assert!(validator.is_valid(&json!({"applied": true, "result": {"deleted": {"name": "a"}}, "replayed": true})));
         assert!(!validator.is_valid(&json!({"applied": true, "result": {"deleted": 1}})));
         assert!(!validator.is_valid(&json!({"result": {}})));
         let annotations = tool.definition.annotations.clone().unwrap();

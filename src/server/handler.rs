@@ -304,7 +304,7 @@ impl ServerHandler for Handler {
             if guard == "rate" {
                 state.metrics.rate_limited();
             }
-        } else if mutates {
+        } else if mutates && !notes.replayed {
             state.mutations.push(Mutation {
                 id: record.event_id().to_owned(),
                 tool: request.name.to_string(),
@@ -316,6 +316,9 @@ impl ServerHandler for Handler {
         if let Some(note) = notes.cache {
             state.metrics.cache_looked_up(note.hit);
         }
+        if notes.replayed {
+            state.metrics.replayed();
+        }
         if notes.repetition.is_some() {
             state.metrics.loop_warned();
         }
@@ -323,11 +326,11 @@ impl ServerHandler for Handler {
 
         match outcome {
             Outcome::Answered(answer) => {
-                let mut content = vec![ContentBlock::text(answer.text)];
-                content.push(provenance::mark(guards.platform, &request.name));
-                content.extend(notes.blocks(&request.name));
+                let mut blocks = vec![ContentBlock::text(answer.text)];
+                blocks.push(provenance::mark(guards.platform, &request.name));
+                blocks.extend(notes.blocks(&request.name));
                 state.metrics.redacted(answer.redactions);
-                let mut result = CallToolResult::success(content);
+                let mut result = CallToolResult::success(blocks);
                 result.structured_content = Some(answer.value);
                 let mut meta = self.meta();
                 provenance::write(&mut meta, guards.platform, &request.name);

@@ -277,6 +277,7 @@ pub struct Instance {
     drain_delay: Duration,
     drain_timeout: Duration,
     platform: Arc<dyn Platform>,
+    guards: Arc<Guards>,
     audit: Arc<Audit>,
     draining: CancellationToken,
     abandon: CancellationToken,
@@ -414,6 +415,7 @@ impl Instance {
             drain_delay: settings.drain_delay,
             drain_timeout: settings.drain_timeout,
             platform: parts.platform,
+            guards,
             audit: parts.audit,
             draining,
             abandon,
@@ -476,8 +478,12 @@ impl Instance {
     async fn drain(&mut self) -> Result<(), ServeError> {
         tokio::time::sleep(self.drain_delay).await;
         self.mcp_ending.close.cancel();
-        match tokio::time::timeout(self.drain_timeout, &mut self.mcp).await {
-            Ok(_finished) => Ok(()),
+        let finished = async {
+            let _panicked = (&mut self.mcp).await;
+            self.guards.settle().await;
+        };
+        match tokio::time::timeout(self.drain_timeout, finished).await {
+            Ok(()) => Ok(()),
             Err(_) => Err(ServeError::DrainTimeout),
         }
     }

@@ -114,8 +114,10 @@ pub struct FakeState {
     pub version: AtomicU64,
     /// Texts that were echoed.
     pub echoes: AtomicUsize,
-    /// Deletions that were done.
-    pub deletions: AtomicUsize,
+    /// Deletions that were begun.
+    pub deletions: watch::Sender<usize>,
+    /// Whether deletions that were begun come to their end.
+    pub open: watch::Sender<bool>,
     /// What the probe answers.
     pub report: Mutex<ProbeReport>,
     /// Times that the client was closed.
@@ -152,7 +154,8 @@ impl Default for FakePlatform {
             release: Notify::new(),
             version: AtomicU64::new(1),
             echoes: AtomicUsize::new(0),
-            deletions: AtomicUsize::new(0),
+            deletions: watch::Sender::new(0),
+            open: watch::Sender::new(true),
             report: Mutex::new(report),
             closed: AtomicUsize::new(0),
             trace_headers: Mutex::default(),
@@ -243,8 +246,16 @@ impl FakePlatform {
                     }
                 },
                 move |input: ThingInput, _: CallContext| {
-                    after.deletions.fetch_add(1, Ordering::SeqCst);
-                    async move { Ok(Deleted { deleted: Thing { name: input.name } }) }
+                    after.deletions.send_modify(|count| *count += 1);
+                    let mut open = after.open.subscribe();
+                    async move {
+                        let _sender_lives = open.wait_for(|open| *open).await;
+                        match input.name.as_str() {
+                            "locked" => Err(ToolError::new(crate::tools::ErrorCode::Conflict, "it is locked")),
+                            "broken" => Err(ToolError::new(crate::tools::ErrorCode::PlatformError, "it broke")),
+                            _ => Ok(Deleted { deleted: Thing { name: input.name } }),
+                        }
+                    }
                 },
             ),
             ToolEntry::read(

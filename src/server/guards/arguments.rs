@@ -86,8 +86,8 @@ fn measure<'a>(value: &'a Value, path: &mut Vec<Cow<'a, str>>, total: &mut usize
 }
 
 fn too_large(path: &[Cow<'_, str>], what: &str) -> ToolError {
-    let pointer: String = path.iter().map(|part| format!("/{}", safe_name(part))).collect();
-    let pointer: String = pointer.chars().take(MAX_VALUES).collect();
+    let parts = path.iter().flat_map(|part| ["/".to_owned(), safe_name(part)]);
+    let pointer: String = parts.collect::<String>().chars().take(MAX_VALUES).collect();
     let place = if pointer.is_empty() { "the arguments" } else { &pointer };
     ToolError::invalid_argument(format!("{place} {what}"))
         .with_remedy("send less at a time, in several calls where the tool allows it")

@@ -22,6 +22,17 @@ pub struct Bounded {
     pub redactions: u64,
 }
 
+impl Bounded {
+    /// An answer that was kept as its text.
+    ///
+    /// # Errors
+    /// When the text is none, which is a fault of this program.
+    pub fn read_back(text: &str) -> Result<Self, ToolError> {
+        let value = serde_json::from_str(text).map_err(|_| ToolError::internal("a kept answer can't be read"))?;
+        Ok(Self { value, text: text.to_owned(), redactions: 0 })
+    }
+}
+
 /// Cleans an answer and measures it. A sensitive answer is not changed: a secret's value with a character less is
 /// another value.
 ///

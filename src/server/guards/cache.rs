@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Stopped, bounds::Bounded, call_key::CallKey};
-use crate::{credentials::CredentialsHandle, server::config::CacheConfig, tools::ToolError};
+use crate::{credentials::CredentialsHandle, server::config::CacheConfig};
 
 /// What an answer takes besides its text.
 const ENTRY_BYTES: usize = 256;
@@ -104,12 +104,12 @@ impl AnswerCache {
             match self.step(key, age, fresh) {
                 Step::Found(text, at) => {
                     let note = CacheNote { hit: true, age_seconds: at.elapsed().as_secs() };
-                    return Ok((read_back(&text)?, note));
+                    return Ok((Bounded::read_back(&text)?, note));
                 }
                 Step::Follow(mut flight) => {
                     let found = flight.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
                     if let Some(found) = found {
-                        return Ok((read_back(&found?)?, CacheNote { hit: true, age_seconds: 0 }));
+                        return Ok((Bounded::read_back(&found?)?, CacheNote { hit: true, age_seconds: 0 }));
                     }
                 }
                 Step::Lead(leader) => break leader,
@@ -235,11 +235,6 @@ impl Drop for Leader<'_> {
             }
         }
     }
-}
-
-fn read_back(text: &Arc<str>) -> Result<Bounded, ToolError> {
-    let value = serde_json::from_str(text).map_err(|_| ToolError::internal("a kept answer can't be read"))?;
-    Ok(Bounded { value, text: text.to_string(), redactions: 0 })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     credentials::CredentialSet,
     server::guards::{call_key::CallKeys, principal::Principal},
-    tools::ErrorCode,
+    tools::{ErrorCode, ToolError},
 };
 
 const AGE: Duration = Duration::from_secs(30);
@@ -20,13 +20,13 @@ struct Fixture {
     asked: Arc<AtomicUsize>,
 }
 
-fn set(generation: u64) -> Option<Arc<CredentialSet>> {
-    Some(Arc::new(CredentialSet::new(generation, std::collections::BTreeMap::new())))
+fn set(generation: u64) -> Arc<CredentialSet> {
+    Arc::new(CredentialSet::new(generation, std::collections::BTreeMap::new()))
 }
 
 impl Fixture {
     fn new(max_bytes: usize) -> Self {
-        let (sets, current) = watch::channel(set(1));
+        let (sets, current) = watch::channel(Some(set(1)));
         let credentials = CredentialsHandle::new(current, watch::channel(0).0);
         let cache = Arc::new(AnswerCache::new(CacheConfig { enabled: true, max_bytes }, credentials));
         Self { cache, keys: CallKeys::default(), sets, asked: Arc::default() }
@@ -80,7 +80,7 @@ async fn changed_credentials_and_mutations_throw_everything_away() {
     let fixture = Fixture::new(10_000);
     let key = fixture.key(1, &json!({}));
     fixture.ask(key, false).await;
-    fixture.sets.send_replace(set(2));
+    fixture.sets.send_replace(Some(set(2)));
     assert_eq!(fixture.ask(key, false).await, (2, MISS));
     fixture.cache.purge();
     assert_eq!(fixture.cache.state().entries, 0);
@@ -91,7 +91,7 @@ async fn changed_credentials_and_mutations_throw_everything_away() {
 async fn what_was_asked_for_before_a_change_is_not_kept_after_it() {
     let fixture = Fixture::new(10_000);
     let key = fixture.key(1, &json!({}));
-    for change in [&|| fixture.cache.purge(), &|| drop(fixture.sets.send_replace(set(7)))] as [&dyn Fn(); 2] {
+    for change in [&|| fixture.cache.purge(), &|| drop(fixture.sets.send_replace(Some(set(7))))] as [&dyn Fn(); 2] {
         let run = async {
             change();
             // Whoever comes now doesn't wait for an answer of before.
@@ -202,7 +202,7 @@ proptest! {
             let (mut generation, mut era) = (1, 0);
             for (caller, argument, event) in steps {
                 match event {
-                    0 => { generation += 1; fixture.sets.send_replace(set(generation)); }
+                    0 => { generation += 1; fixture.sets.send_replace(Some(set(generation))); }
                     1 => { era += 1; fixture.cache.purge(); }
                     2 => tokio::time::advance(AGE / 2).await,
                     _ => {}

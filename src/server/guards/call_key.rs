@@ -31,6 +31,12 @@ impl CallKeys {
         self.digest(&[b"call", principal.to_string().as_bytes(), tool.as_bytes(), canonical_json(arguments).as_bytes()])
     }
 
+    /// The key of a name that a caller gave a call.
+    #[must_use]
+    pub fn of_name(&self, principal: &Principal, tool: &str, name: &str) -> CallKey {
+        self.digest(&[b"name", principal.to_string().as_bytes(), tool.as_bytes(), name.as_bytes()])
+    }
+
     /// The key of something that belongs to a call, or to a part of what a call is made of.
     #[must_use]
     pub fn derive(&self, key: CallKey, parts: &[&str]) -> CallKey {

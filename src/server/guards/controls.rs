@@ -3,8 +3,12 @@
 
 use serde_json::{Map, Value};
 
-use super::call_key::{CallKey, CallKeys};
-use crate::server::catalogue::{CACHE, CONFIRM, OfferedTool, PLAN};
+use super::{
+    call_key::{CallKey, CallKeys},
+    idempotency::Attempt,
+    principal::Principal,
+};
+use crate::server::catalogue::{CACHE, CONFIRM, IDEMPOTENCY_KEY, OfferedTool, PLAN};
 
 /// What a caller said to the guards.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub struct Controls {
     pub confirm: bool,
     /// What was announced, and is to be done.
     pub plan: Option<String>,
+    /// What the caller calls this one act, so that it is not done twice.
+    pub idempotency_key: Option<String>,
     /// Whether a kept answer will not do.
     pub fresh: bool,
 }
@@ -28,6 +34,7 @@ impl Controls {
         if tool.confirmed {
             controls.confirm = is(map, CONFIRM, true);
             controls.plan = text(map, PLAN);
+            controls.idempotency_key = text(map, IDEMPOTENCY_KEY);
         }
         if tool.kept_for.is_some() {
             controls.fresh = is(map, CACHE, false);
@@ -41,7 +48,18 @@ impl Controls {
         if !self.confirm {
             return call;
         }
-        keys.derive(call, &["confirm", self.plan.as_deref().unwrap_or_default()])
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        keys.derive(call, &["confirm", &text(&self.plan), &text(&self.idempotency_key)])
+    }
+
+    /// How an act is looked up: by the key that its caller gave, or else by all that it is.
+    #[must_use]
+    pub fn attempt(&self, keys: &CallKeys, principal: &Principal, tool: &str, call: CallKey) -> Attempt {
+        let key = match &self.idempotency_key {
+            Some(named) => keys.of_name(principal, tool, named),
+            None => keys.derive(call, &["act", self.plan.as_deref().unwrap_or_default()]),
+        };
+        Attempt { key, call, named: self.idempotency_key.is_some(), planned: self.plan.is_some() }
     }
 }
 

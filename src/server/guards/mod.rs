@@ -1,7 +1,8 @@
 //! What stands between a caller and a tool, the same for every platform, one file each in the order in which a call
 //! passes them: rate, authorisation, arguments, repetition, kept answers, concurrency, deadline; then the tool, which for
-//! one that changes something is behind the mutation policy; then bounds.
+//! one that changes something is behind the mutation policy and idempotency; then bounds.
 
+pub mod acting;
 pub mod arguments;
 pub mod authorization;
 pub mod bounds;
@@ -11,6 +12,7 @@ pub mod concurrency;
 pub mod controls;
 pub mod deadline;
 pub mod delegation;
+pub mod idempotency;
 pub mod mutation;
 pub mod notes;
 pub mod principal;
@@ -28,10 +30,11 @@ use std::{
 
 use futures::FutureExt;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    acting::{Act, Acting},
     authorization::Verdict,
     bounds::Bounded,
     cache::AnswerCache,
@@ -51,6 +54,9 @@ use super::{
 };
 use crate::tools::{Behavior, CallContext, Progress, ToolError};
 
+/// Time behind the deadline within which an act says that it was ended by it.
+const ACT_GRACE: Duration = Duration::from_secs(1);
+
 /// What the guards go by.
 pub struct Guards {
     /// The platform's name in `spec.platform`.
@@ -67,6 +73,8 @@ pub struct Guards {
     pub repeats: Repeats,
     /// Answers that may be given again.
     pub cache: Arc<AnswerCache>,
+    /// Carries out what changes something.
+    pub acting: Acting,
     /// Calls that may run at a time.
     pub slots: Slots,
     /// Time that a call may take.
@@ -128,6 +136,8 @@ pub enum Stopped {
     Failed(ToolError),
     /// The guard of this name held the call up.
     Held(&'static str, ToolError),
+    /// The tool panicked.
+    Panicked,
 }
 
 impl From<ToolError> for Stopped {
@@ -153,6 +163,7 @@ impl Guards {
             connector_uid,
             keys: CallKeys::default(),
             repeats: Repeats::new(limits.repeats),
+            acting: Acting::new(cache.clone()),
             cache,
             slots: Slots::new(limits.max_concurrent_calls),
             call_timeout: limits.call_timeout.0,
@@ -174,11 +185,11 @@ impl Guards {
         };
         let principal = Principal::of(call.caller, call.address);
         let (rate, verdict) = self.rates.enter(&principal);
-        let noted = |rate| {
+        let tell = |rate| {
             let _said_once = call.rate.set(rate);
         };
         if let Err(error) = verdict {
-            noted(rate);
+            tell(rate);
             return Outcome::Held("rate", error);
         }
         let tool = match authorization::decide(&self.catalogue, call.rights, call.name) {
@@ -188,11 +199,11 @@ impl Guards {
         };
         match self.rates.enter_tool(&principal, tool.entry.declaration.name) {
             Some((narrower, Err(error))) => {
-                noted(narrower);
+                tell(narrower);
                 return Outcome::Held("rate", error);
             }
-            Some((narrower, Ok(()))) if narrower.remaining < rate.remaining => noted(narrower),
-            _ => noted(rate),
+            Some((narrower, Ok(()))) if narrower.remaining < rate.remaining => tell(narrower),
+            _ => tell(rate),
         }
         let mut arguments = Value::Object(call.arguments);
         if let Err(error) = arguments::check(tool, &arguments) {
@@ -206,48 +217,72 @@ impl Guards {
                 Err(error) => return Outcome::Held("repetition", error),
             }
         }
-        let deadline = context.deadline;
+        // An act ends by itself at the deadline, and has then to be told.
+        let patience = if controls.confirm { ACT_GRACE } else { Duration::ZERO };
+        let deadline = context.deadline + patience;
         let work = async {
-            match tool.kept_for {
-                Some(age) => {
-                    let run = self.run(tool, call.caller, &controls, arguments, context);
+            match (&tool.entry.behavior, tool.kept_for) {
+                (Behavior::Mutation { preview, act }, _) if controls.confirm => {
+                    let attempt = controls.attempt(&self.keys, &principal, call.name, key);
+                    let act = Act {
+                        connector: self.connector_uid.clone(),
+                        caller: call.caller.clone(),
+                        tool: call.name.to_owned(),
+                        sensitive: tool.entry.declaration.sensitive,
+                        plan: controls.plan,
+                        arguments,
+                        context,
+                        allowed: self.call_timeout,
+                        preview: preview.clone(),
+                        act: act.clone(),
+                    };
+                    self.acting.carry_out(attempt, act, || self.enter(), notes).await
+                }
+                (_, Some(age)) => {
+                    let run = self.read(tool, call.caller, arguments, context);
                     let (bounded, note) = self.cache.answer(key, age, controls.fresh, run).await?;
                     notes.cache = Some(note);
                     Ok(bounded)
                 }
-                None => self.run(tool, call.caller, &controls, arguments, context).await,
+                (_, None) => self.read(tool, call.caller, arguments, context).await,
             }
         };
         match deadline::within(deadline, &call.gone, AssertUnwindSafe(work).catch_unwind()).await {
             Ended::Done(Ok(Ok(bounded))) => Outcome::Answered(bounded),
             Ended::Done(Ok(Err(Stopped::Failed(error)))) => Outcome::Failed(error),
             Ended::Done(Ok(Err(Stopped::Held(guard, error)))) => Outcome::Held(guard, error),
-            Ended::Done(Err(_)) => Outcome::Panicked,
+            Ended::Done(Ok(Err(Stopped::Panicked)) | Err(_)) => Outcome::Panicked,
             Ended::TimeUp => Outcome::Failed(deadline::error(self.call_timeout)),
             Ended::CallerGone => Outcome::Abandoned,
         }
     }
 
-    /// Runs a tool in one of the places for calls.
-    async fn run(
+    /// Waits for calls that act without their callers. Only for the end: none may begin any more.
+    pub async fn settle(&self) {
+        self.acting.settle().await;
+    }
+
+    /// Takes one of the places for calls.
+    fn enter(&self) -> Result<OwnedSemaphorePermit, Stopped> {
+        self.slots.enter().map_err(|error| Stopped::Held("concurrency", error))
+    }
+
+    /// Runs what changes nothing: a tool that reads, or what says what another would do.
+    async fn read(
         &self,
         tool: &OfferedTool,
         caller: &Caller,
-        controls: &Controls,
         arguments: Value,
         context: CallContext,
     ) -> Result<Bounded, Stopped> {
-        let _slot = self.slots.enter().map_err(|error| Stopped::Held("concurrency", error))?;
+        let _slot = self.enter()?;
         let answered = match &tool.entry.behavior {
             Behavior::Read(run) => run(arguments, context).await,
-            Behavior::Mutation { preview, act } => {
+            Behavior::Mutation { preview, .. } => {
                 let scope = mutation::Scope { connector: &self.connector_uid, caller, tool: &tool.definition.name };
-                mutation::run(&scope, controls, arguments, context, preview, act).await
+                mutation::announce(&scope, arguments, context, preview).await
             }
         };
-        if controls.confirm {
-            self.cache.purge();
-        }
         let value = answered.map_err(bounds::apply_to_error)?;
         Ok(bounds::apply(value, self.max_result_bytes, tool.entry.declaration.sensitive)?)
     }

@@ -8,7 +8,6 @@ use aws_lc_rs::digest;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::controls::Controls;
 use crate::{
     server::{access::Caller, text::canonical_json},
     tools::{CallContext, ErrorCode, Preview, ToolError},
@@ -26,34 +25,47 @@ pub struct Scope<'a> {
     pub tool: &'a str,
 }
 
-/// Announces or acts.
+/// Says what would be done.
 ///
 /// # Errors
-/// When the tool fails, or when the state is not the one that the plan was made on.
-pub async fn run(
+/// When the tool fails.
+pub async fn announce(
     scope: &Scope<'_>,
-    controls: &Controls,
     arguments: Value,
     context: CallContext,
     preview: &Handler<Preview>,
-    act: &Handler<Value>,
 ) -> Result<Value, ToolError> {
-    if controls.confirm && controls.plan.is_none() {
-        return Ok(json!({ "applied": true, "result": act(arguments, context).await? }));
-    }
-    let announced = preview(arguments.clone(), context.clone()).await?;
+    let announced = preview(arguments.clone(), context).await?;
     let plan = build_plan(scope, &arguments, &announced.state);
-    if !controls.confirm {
-        return Ok(json!({
-            "applied": false, "would": announced.would, "plan": plan, "state": announced.state,
-        }));
+    Ok(json!({ "applied": false, "would": announced.would, "plan": plan, "state": announced.state }))
+}
+
+/// Makes sure that the state is the one that a plan was made on.
+///
+/// # Errors
+/// When it is another one, or when the tool fails. Either way nothing was done.
+pub async fn verify(
+    scope: &Scope<'_>,
+    plan: &str,
+    arguments: &Value,
+    context: CallContext,
+    preview: &Handler<Preview>,
+) -> Result<(), ToolError> {
+    let announced = preview(arguments.clone(), context).await?;
+    if plan == build_plan(scope, arguments, &announced.state) {
+        return Ok(());
     }
-    if controls.plan.as_deref() != Some(plan.as_str()) {
-        let message = "the plan doesn't match: the state, the arguments or the caller are not those it was made for; \
-                       nothing was done";
-        let remedy = "call again without confirm to see what would be done now";
-        return Err(ToolError::new(ErrorCode::Conflict, message).with_remedy(remedy).with_argument("/plan"));
-    }
+    let message = "the plan doesn't match: the state, the arguments or the caller are not those it was made for; \
+                   nothing was done";
+    let remedy = "call again without confirm to see what would be done now";
+    Err(ToolError::new(ErrorCode::Conflict, message).with_remedy(remedy).with_argument("/plan"))
+}
+
+/// Does it.
+///
+/// # Errors
+/// When the tool fails.
+pub async fn act(arguments: Value, context: CallContext, act: &Handler<Value>) -> Result<Value, ToolError> {
     Ok(json!({ "applied": true, "result": act(arguments, context).await? }))
 }
 

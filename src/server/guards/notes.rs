@@ -10,11 +10,16 @@ const META_CACHE: &str = "mcp-connectors.io/cache";
 /// Where an answer says that it was asked for before.
 const META_REPEATED: &str = "mcp-connectors.io/repeated";
 
+/// Where an answer says that it is that of the same call made before.
+const META_REPLAYED: &str = "mcp-connectors.io/replayed";
+
 /// What there is to say.
 #[derive(Debug, Default)]
 pub struct Notes {
     /// That the call repeats others.
     pub repetition: Option<Repetition>,
+    /// That it was answered from what the same call did before.
+    pub replayed: bool,
     /// Whether the answer was kept, where it could have been.
     pub cache: Option<CacheNote>,
 }
@@ -24,6 +29,7 @@ impl Notes {
     pub fn write(&self, meta: &mut MetaObject) {
         insert(meta, META_REPEATED, self.repetition.as_ref());
         insert(meta, META_CACHE, self.cache.as_ref());
+        insert(meta, META_REPLAYED, self.replayed.then_some(&true));
     }
 
     /// What a model reads after the answer of `tool`. The answer itself stays the first block, and stays JSON.

@@ -138,7 +138,7 @@ proptest! {
     #[test]
     fn a_secret_is_found_wherever_it_stands(
         before in "[a-z äöü\n.,(]{0,40}[ \n(]",
-        after in "[ \n),][a-z äöü\n.,)]{0,40}",
+        after in "[ \n,][a-z äöü\n.,)]{0,40}",
         (text, kind, secret) in prop::sample::select(secrets()),
     ) {
         // A key that was cut has no end.
