@@ -5,7 +5,8 @@
 //!             attempt: resolver (refuses addresses) ─▶ TLS ─▶ proxy? ─▶ platform
 //!                                         capped body ◀─ redirect check ◀─┘
 //! ```
-//! One [`Outbound`] per platform keeps the connections, and its own breaker and bulkhead. It sends to one origin only, never follows a redirect by
+//! One [`Outbound`] per platform keeps the connections, and its own breaker and bulkhead. It sends to one origin only, but
+//! for links that the platform gave and that are downloaded without being followed further; it never follows a redirect by
 //! itself, reads at most [`MAX_BODY_BYTES`] of an answer, and gives errors in our own words: neither what a server
 //! wrote nor a credential is ever part of one.
 
@@ -14,6 +15,7 @@ mod breaker;
 mod bulkhead;
 mod error;
 mod metrics;
+mod reading;
 mod retry;
 mod stack;
 mod state;
@@ -22,7 +24,7 @@ mod tests;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
@@ -38,6 +40,7 @@ pub use self::{
     breaker::BreakerLimits,
     error::{OutboundError, RequestError, TlsFault},
     metrics::OutboundMetrics,
+    reading::{Download, LeftOut, Reading},
     retry::{Classify, Repeat, Verdict, classify_by_status},
     stack::OutboundLimits,
     state::{BreakerPosition, BreakerState, BulkheadState, OutboundState},
@@ -56,6 +59,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// How the product calls itself.
 pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"));
+
+/// Seconds until requests are counted anew (draft-ietf-httpapi-ratelimit-headers, up to its version 07).
+const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Time after which a connection that nobody uses is closed. Shorter than the idle time of common load balancers (60
 /// s), so that a request seldom meets a connection that the other side has just closed.
@@ -89,6 +95,7 @@ pub struct OutboundSettings {
 pub struct Outbound {
     client: reqwest::Client,
     base: Url,
+    addresses: AddressPolicy,
     stack: Arc<Stack>,
 }
 
@@ -119,6 +126,7 @@ pub struct Request {
     headers: HeaderMap,
     body: Option<Bytes>,
     redirects: Redirects,
+    reading: Reading,
     treatment: Treatment,
 }
 
@@ -145,6 +153,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: None,
             redirects: Redirects::Refuse,
+            reading: Reading::Whole,
             treatment,
         }
     }
@@ -206,6 +215,13 @@ impl Request {
         self.redirects = redirects;
         self
     }
+
+    /// Says how much of the answer is read.
+    #[must_use]
+    pub fn reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
+        self
+    }
 }
 
 /// A platform's answer, read to its end. `Debug` does not show the body: it may be a secret.
@@ -214,6 +230,8 @@ pub struct Response {
     pub status: StatusCode,
     /// Headers.
     pub headers: HeaderMap,
+    /// What of the body was not kept, as the request asked.
+    pub left_out: LeftOut,
     body: Bytes,
 }
 
@@ -252,10 +270,12 @@ impl Response {
         &self.body
     }
 
-    /// The wait that `Retry-After` asks for in seconds, at most an hour. Its form with a date is not read.
+    /// The wait that `Retry-After` asks for in seconds, at most an hour; a 429 without it may say so as
+    /// `RateLimit-Reset`. The form with a date is not read.
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds: u64 = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds.min(3_600)))
+        let seconds = |name: &HeaderName| self.headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+        let reset = || (self.status == StatusCode::TOO_MANY_REQUESTS).then(|| seconds(&RATE_LIMIT_RESET))?;
+        Some(Duration::from_secs(seconds(&RETRY_AFTER).or_else(reset)?.min(3_600)))
     }
 }
 
@@ -311,7 +331,7 @@ impl Outbound {
             (false, true) => OutboundError::PublicAuthorities,
             (false, false) => OutboundError::Client,
         })?;
-        Ok(Self { client, base: endpoint.url, stack: Arc::new(Stack::new(name, limits, classify, metrics)) })
+        Ok(Self { client, base: endpoint.url, addresses, stack: Arc::new(Stack::new(name, limits, classify, metrics)) })
     }
 
     /// What the way to the platform is doing now.
@@ -370,7 +390,7 @@ impl Outbound {
             outgoing = outgoing.body(body.clone());
         }
         let incoming = outgoing.send().await.map_err(|error| RequestError::classify(&error))?;
-        read_capped(incoming).await
+        reading::read(incoming, request.reading).await
     }
 
     fn url(&self, request: &Request) -> Result<Url, RequestError> {
@@ -385,20 +405,4 @@ impl Outbound {
         }
         Ok(url)
     }
-}
-
-async fn read_capped(mut incoming: reqwest::Response) -> Result<Response, RequestError> {
-    let cap = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
-    if incoming.content_length().is_some_and(|length| length > cap) {
-        return Err(RequestError::BodyTooLarge);
-    }
-    let (status, headers) = (incoming.status(), std::mem::take(incoming.headers_mut()));
-    let mut body = BytesMut::new();
-    while let Some(chunk) = incoming.chunk().await.map_err(|error| RequestError::classify(&error))? {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(RequestError::BodyTooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Response { status, headers, body: body.freeze() })
 }
