@@ -305,6 +305,12 @@ pub struct PlatformLimitsSpec {
     #[schemars(range(min = 0, max = 1000))]
     pub max_queued_requests: Option<i32>,
 
+    /// Requests to the platform a minute. 1 to 60000. Left out, there is no such bound, but the platform's own refusals
+    /// (429) are learnt from: requests are sent more slowly for a while, and not at all before the time that it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 60_000))]
+    pub requests_per_minute: Option<i32>,
+
     /// Time that one attempt of a request may take, within the time of the call. 1s to 60s, 10s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('60s')")

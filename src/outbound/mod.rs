@@ -1,7 +1,7 @@
 //! The one way out: the HTTP stack to platforms. It knows no platform.
 //!
 //! ```text
-//! platform ─▶ Request ─▶ stack: breaker ─▶ bulkhead ─▶ attempt ─▶ retry?
+//! platform ─▶ Request ─▶ stack: breaker ─▶ pace ─▶ bulkhead ─▶ attempt ─▶ retry?
 //!             attempt: resolver (refuses addresses) ─▶ TLS ─▶ proxy? ─▶ platform
 //!                                         capped body ◀─ redirect check ◀─┘
 //! ```
@@ -15,6 +15,7 @@ mod breaker;
 mod bulkhead;
 mod error;
 mod metrics;
+mod pace;
 mod reading;
 mod retry;
 mod stack;
@@ -22,12 +23,17 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
+    header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
@@ -43,7 +49,7 @@ pub use self::{
     reading::{Download, LeftOut, Reading},
     retry::{Classify, Repeat, Verdict, classify_by_status},
     stack::OutboundLimits,
-    state::{BreakerPosition, BreakerState, BulkheadState, OutboundState},
+    state::{BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState},
 };
 use crate::{
     api::{
@@ -57,6 +63,8 @@ use crate::{
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of an answer that are read at most.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// The longest wait that a platform may ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// How the product calls itself.
 pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"));
 
@@ -270,12 +278,23 @@ impl Response {
         &self.body
     }
 
-    /// The wait that `Retry-After` asks for in seconds, at most an hour; a 429 without it may say so as
-    /// `RateLimit-Reset`. The form with a date is not read.
+    /// The wait that `Retry-After` asks for, in seconds or by a date (RFC 9110, section 10.2.3), at most an hour; without
+    /// it, for a 429, what `RateLimit-Reset` says. A date is compared with the answer's own `Date`, so that a clock that
+    /// is wrong does no harm, or with ours if it has none.
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds = |name: &HeaderName| self.headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-        let reset = || (self.status == StatusCode::TOO_MANY_REQUESTS).then(|| seconds(&RATE_LIMIT_RESET))?;
-        Some(Duration::from_secs(seconds(&RETRY_AFTER).or_else(reset)?.min(3_600)))
+        let text = |name| self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
+        let Some(asked) = text(RETRY_AFTER) else {
+            let reset = text(RATE_LIMIT_RESET).filter(|_| self.status == StatusCode::TOO_MANY_REQUESTS)?;
+            return Some(Duration::from_secs(reset.parse().ok()?).min(LONGEST_RETRY_AFTER));
+        };
+        let wait = if let Ok(seconds) = asked.parse() {
+            Duration::from_secs(seconds)
+        } else {
+            let until = httpdate::parse_http_date(asked).ok()?;
+            let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
+            until.duration_since(now).unwrap_or_default()
+        };
+        Some(wait.min(LONGEST_RETRY_AFTER))
     }
 }
 
@@ -344,7 +363,7 @@ impl Outbound {
     ///
     /// # Errors
     /// When there is no answer by `deadline`, none that can be read, or a redirect that may not be followed;
-    /// [`RequestError::CircuitOpen`] and [`RequestError::Busy`] when it was not sent at all.
+    /// [`RequestError::CircuitOpen`], [`RequestError::Busy`] or [`RequestError::TooFast`] when it was not sent at all.
     pub async fn send(&self, request: &Request, deadline: Instant) -> Result<Response, RequestError> {
         let url = self.url(request)?;
         self.stack.run(request.treatment, deadline, |until| self.attempt(request, url.clone(), until)).await

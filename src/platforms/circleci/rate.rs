@@ -1,6 +1,7 @@
-//! What CircleCI says of its rate limit: how much of it is left, and until when a token is to be quiet. It publishes no
-//! figure; its documents name 429 with `Retry-After`, and headers `RateLimit-*` or `X-RateLimit-*`, of which the lower
-//! one counts. One account a token: what a new token may do is not known from what the old one used up.
+//! What CircleCI says of its rate limit: how much of it is left, and until when a token that has spent it is to be quiet,
+//! so that 429 need not come. (`Retry-After` is kept to by `outbound`.) It publishes no figure; its documents name headers
+//! `RateLimit-*` or `X-RateLimit-*`, of which the lower one counts. One account a token: what a new token may do is not
+//! known from what the old one used up.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -49,9 +50,8 @@ impl Rate {
         let now = Instant::now();
         let limits = limits(&response.headers);
         let lowest = limits.iter().min_by_key(|limit| limit.share);
-        let throttled = response.status.as_u16() == 429;
-        let wait = if throttled { response.retry_after().or_else(|| lowest.and_then(|one| one.reset)) } else { None };
-        let spent = lowest.filter(|one| one.remaining == 0).and_then(|one| one.reset);
+        let is_over = |limit: &&Limit| limit.remaining == 0 || response.status.as_u16() == 429;
+        let wait = lowest.filter(is_over).and_then(|limit| limit.reset);
         let mut account = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if account.token != token {
             *account = Account { token, ..Account::default() };
@@ -59,7 +59,7 @@ impl Rate {
         if let Some(limit) = lowest {
             account.share = Some((limit.share, now));
         }
-        if let Some(wait) = wait.or(spent) {
+        if let Some(wait) = wait {
             let until = now + wait;
             account.quiet_until = account.quiet_until.filter(|earlier| *earlier > until).or(Some(until));
         }

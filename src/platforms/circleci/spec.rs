@@ -133,6 +133,10 @@ impl Declaration for CircleCiSpec {
         "circleCi"
     }
 
+    fn title(&self) -> &'static str {
+        "CircleCI"
+    }
+
     fn endpoint(&self, policy: AddressPolicy) -> Result<Endpoint, EndpointError> {
         self.url.endpoint(self.insecure_http.unwrap_or_default(), policy)
     }
@@ -152,6 +156,11 @@ impl Declaration for CircleCiSpec {
     /// CircleCI publishes no figure; all calls of a token share one allowance, and a burst spends it for everybody.
     fn requests_at_a_time(&self) -> usize {
         8
+    }
+
+    /// A start: CircleCI publishes no figure, and what its answers say of the limit is kept to as well.
+    fn requests_per_minute(&self) -> Option<u32> {
+        Some(600)
     }
 
     fn problems(&self) -> Vec<(String, String)> {
