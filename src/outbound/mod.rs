@@ -5,7 +5,8 @@
 //!             attempt: resolver (refuses addresses) ─▶ TLS ─▶ proxy? ─▶ platform
 //!                                         capped body ◀─ redirect check ◀─┘
 //! ```
-//! One [`Outbound`] per platform keeps the connections, and its own breaker and bulkhead. It sends to one origin only, never follows a redirect by
+//! One [`Outbound`] per platform keeps the connections, and its own breaker and bulkhead. It sends to one origin only, but
+//! for links that the platform gave and that are downloaded without being followed further; it never follows a redirect by
 //! itself, reads at most [`MAX_BODY_BYTES`] of an answer, and gives errors in our own words: neither what a server
 //! wrote nor a credential is ever part of one.
 
@@ -15,6 +16,7 @@ mod bulkhead;
 mod error;
 mod metrics;
 mod pace;
+mod reading;
 mod retry;
 mod stack;
 mod state;
@@ -28,7 +30,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
@@ -44,6 +46,7 @@ pub use self::{
     breaker::BreakerLimits,
     error::{OutboundError, RequestError, TlsFault},
     metrics::OutboundMetrics,
+    reading::{Download, LeftOut, Reading},
     retry::{Classify, Repeat, Verdict, classify_by_status},
     stack::OutboundLimits,
     state::{BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState},
@@ -64,6 +67,9 @@ pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// How the product calls itself.
 pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"));
+
+/// Seconds until requests are counted anew (draft-ietf-httpapi-ratelimit-headers, up to its version 07).
+const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Time after which a connection that nobody uses is closed. Shorter than the idle time of common load balancers (60
 /// s), so that a request seldom meets a connection that the other side has just closed.
@@ -97,6 +103,7 @@ pub struct OutboundSettings {
 pub struct Outbound {
     client: reqwest::Client,
     base: Url,
+    addresses: AddressPolicy,
     stack: Arc<Stack>,
 }
 
@@ -127,6 +134,7 @@ pub struct Request {
     headers: HeaderMap,
     body: Option<Bytes>,
     redirects: Redirects,
+    reading: Reading,
     treatment: Treatment,
 }
 
@@ -153,6 +161,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: None,
             redirects: Redirects::Refuse,
+            reading: Reading::Whole,
             treatment,
         }
     }
@@ -214,6 +223,13 @@ impl Request {
         self.redirects = redirects;
         self
     }
+
+    /// Says how much of the answer is read.
+    #[must_use]
+    pub fn reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
+        self
+    }
 }
 
 /// A platform's answer, read to its end. `Debug` does not show the body: it may be a secret.
@@ -222,6 +238,8 @@ pub struct Response {
     pub status: StatusCode,
     /// Headers.
     pub headers: HeaderMap,
+    /// What of the body was not kept, as the request asked.
+    pub left_out: LeftOut,
     body: Bytes,
 }
 
@@ -260,11 +278,15 @@ impl Response {
         &self.body
     }
 
-    /// The wait that `Retry-After` asks for, in seconds or by a date (RFC 9110, section 10.2.3), at most an hour. A date
-    /// is compared with the answer's own `Date`, so that a clock that is wrong does no harm, or with ours if it has none.
+    /// The wait that `Retry-After` asks for, in seconds or by a date (RFC 9110, section 10.2.3), at most an hour; without
+    /// it, for a 429, what `RateLimit-Reset` says. A date is compared with the answer's own `Date`, so that a clock that
+    /// is wrong does no harm, or with ours if it has none.
     pub fn retry_after(&self) -> Option<Duration> {
         let text = |name| self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
-        let asked = text(RETRY_AFTER)?;
+        let Some(asked) = text(RETRY_AFTER) else {
+            let reset = text(RATE_LIMIT_RESET).filter(|_| self.status == StatusCode::TOO_MANY_REQUESTS)?;
+            return Some(Duration::from_secs(reset.parse().ok()?).min(LONGEST_RETRY_AFTER));
+        };
         let wait = if let Ok(seconds) = asked.parse() {
             Duration::from_secs(seconds)
         } else {
@@ -328,7 +350,7 @@ impl Outbound {
             (false, true) => OutboundError::PublicAuthorities,
             (false, false) => OutboundError::Client,
         })?;
-        Ok(Self { client, base: endpoint.url, stack: Arc::new(Stack::new(name, limits, classify, metrics)) })
+        Ok(Self { client, base: endpoint.url, addresses, stack: Arc::new(Stack::new(name, limits, classify, metrics)) })
     }
 
     /// What the way to the platform is doing now.
@@ -387,7 +409,7 @@ impl Outbound {
             outgoing = outgoing.body(body.clone());
         }
         let incoming = outgoing.send().await.map_err(|error| RequestError::classify(&error))?;
-        read_capped(incoming).await
+        reading::read(incoming, request.reading).await
     }
 
     fn url(&self, request: &Request) -> Result<Url, RequestError> {
@@ -402,20 +424,4 @@ impl Outbound {
         }
         Ok(url)
     }
-}
-
-async fn read_capped(mut incoming: reqwest::Response) -> Result<Response, RequestError> {
-    let cap = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
-    if incoming.content_length().is_some_and(|length| length > cap) {
-        return Err(RequestError::BodyTooLarge);
-    }
-    let (status, headers) = (incoming.status(), std::mem::take(incoming.headers_mut()));
-    let mut body = BytesMut::new();
-    while let Some(chunk) = incoming.chunk().await.map_err(|error| RequestError::classify(&error))? {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(RequestError::BodyTooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Response { status, headers, body: body.freeze() })
 }

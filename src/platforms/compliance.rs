@@ -39,7 +39,7 @@ pub(crate) struct Subject {
 
 /// Every platform.
 fn subjects() -> Vec<Subject> {
-    vec![super::argocd::tests::subject(), super::vault::tests::subject()]
+    vec![super::argocd::tests::subject(), super::circleci::tests::subject(), super::vault::tests::subject()]
 }
 
 impl Subject {
@@ -91,6 +91,7 @@ const VERBS: &[&str] = &[
     "undelete",
     "unmute",
     "update",
+    "validate",
     "wait",
     "write",
 ];

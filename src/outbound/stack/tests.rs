@@ -11,7 +11,7 @@ use futures::future::join_all;
 use http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
 
 use super::*;
-use crate::outbound::{BreakerPosition, classify_by_status};
+use crate::outbound::{BreakerPosition, LeftOut, classify_by_status};
 
 /// What the platform does with a request.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl Upstream {
         };
         self.open.set(self.open.get() - 1);
         let status = StatusCode::from_u16(outcome?).unwrap();
-        Ok(Response { status, headers, body: Bytes::new() })
+        Ok(Response { status, headers, left_out: LeftOut::default(), body: Bytes::new() })
     }
 }
 

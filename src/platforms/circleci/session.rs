@@ -1,0 +1,203 @@
+//! Calls in the connector's own name: puts the token on them, keeps quiet for as long as CircleCI asks for, tries once
+//! more with a newer token when CircleCI refuses the one in use, and knows which versions of the API there are.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::StatusCode;
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    client::{self, Api, Call, Client, Error},
+    rate::Rate,
+    spec::ApiVersion,
+    v3,
+};
+use crate::{
+    credentials::{CredentialSet, CredentialsHandle},
+    outbound::{OutboundState, RequestError, Response},
+};
+
+/// Time that a call waits for a newer token after CircleCI refused the one in use for the first time.
+const REREAD_WAIT: Duration = Duration::from_secs(1);
+
+/// A token with the generation of the credentials that it comes from.
+#[derive(Clone)]
+pub(super) struct Token {
+    pub(super) secret: SecretString,
+    /// Counts tokens: equal numbers mean the same token.
+    pub(super) generation: u64,
+}
+
+/// CircleCI, as the connector's identity may use it.
+pub(super) struct Session {
+    client: Client,
+    credentials: CredentialsHandle,
+    rate: Rate,
+    /// Which API is used where there is a choice; none while that is not known.
+    chosen: Mutex<Option<Api>>,
+    /// Whether v3 was looked for and not found.
+    looked_for: bool,
+    /// Generation that CircleCI refused last; 0 for none. A second call with it does not wait for newer files.
+    refused: AtomicU64,
+}
+
+impl Session {
+    /// `is_cloud` says that it is CircleCI's own cloud, which has v3.
+    pub(super) fn new(client: Client, credentials: CredentialsHandle, version: ApiVersion, is_cloud: bool) -> Self {
+        let chosen = match version {
+            ApiVersion::V3 => Some(Api::V3),
+            ApiVersion::V2 => Some(Api::V2),
+            ApiVersion::Auto => is_cloud.then_some(Api::V3),
+        };
+        Self {
+            client,
+            credentials,
+            rate: Rate::default(),
+            looked_for: chosen.is_none(),
+            chosen: Mutex::new(chosen),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// What the way to CircleCI is doing now.
+    pub(super) fn outbound(&self) -> OutboundState {
+        self.client.outbound()
+    }
+
+    /// Whether few requests are left.
+    pub(super) fn is_rate_low(&self) -> bool {
+        self.rate.is_low()
+    }
+
+    /// Whether v3 was looked for, so that v2 is a finding and not the manifest's choice.
+    pub(super) const fn looks_for_v3(&self) -> bool {
+        self.looked_for
+    }
+
+    /// The token in use.
+    ///
+    /// # Errors
+    /// [`Error::NoCredentials`] while there is none.
+    pub(super) fn token(&self) -> Result<Token, Error> {
+        self.credentials.current().and_then(|set| token_of(&set)).ok_or(Error::NoCredentials)
+    }
+
+    /// The API that is used where there is a choice. A server that is not the cloud is asked once for v3.
+    ///
+    /// # Errors
+    /// Whatever that question meets, other than that there is no v3.
+    pub(super) async fn api(&self, deadline: Instant) -> Result<Api, Error> {
+        let known = *self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        match known {
+            Some(api) => Ok(api),
+            None => self.look_for_v3(me(Api::V3), deadline).await.map(|(api, _)| api),
+        }
+    }
+
+    /// Asks v3 who the token's user is, and remembers whether there is a v3.
+    pub(super) async fn look_for_v3(&self, call: Call, deadline: Instant) -> Result<(Api, Option<String>), Error> {
+        let (api, login) = match self.call::<v3::List<v3::User>>(&call, deadline).await {
+            Ok(users) => (Api::V3, users.data.into_iter().next().map(|user| user.attributes.login)),
+            // What stands in front of a Server answers pages, or 404, for paths that it does not know.
+            Err(Error::NotFound | Error::Request(RequestError::Html | RequestError::NotJson)) => (Api::V2, None),
+            Err(error) => return Err(error),
+        };
+        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
+        Ok((api, login))
+    }
+
+    /// What is known of the API to be used, without asking.
+    pub(super) fn known_api(&self) -> Option<Api> {
+        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a call and gives the answer.
+    pub(super) async fn call<T: DeserializeOwned>(&self, call: &Call, deadline: Instant) -> Result<T, Error> {
+        self.answer(call, deadline).await.map(|(_, answer)| answer)
+    }
+
+    /// As [`Session::call`], with the status, where it says something.
+    pub(super) async fn answer<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<(StatusCode, T), Error> {
+        let response = self.exchange(call, deadline).await?;
+        client::json(call, &response)
+    }
+
+    /// As [`Session::call`], for an answer that is no JSON.
+    pub(super) async fn bytes(&self, call: &Call, deadline: Instant) -> Result<Response, Error> {
+        let response = self.exchange(call, deadline).await?;
+        client::succeeded(call, &response)?;
+        Ok(response)
+    }
+
+    async fn exchange(&self, call: &Call, deadline: Instant) -> Result<Response, Error> {
+        let token = self.token()?;
+        let response = self.send(call, &token, deadline).await?;
+        if response.status != StatusCode::UNAUTHORIZED || response.is_html() {
+            return Ok(response);
+        }
+        let newer = self.newer_than(&token, deadline).await.ok_or(Error::TokenRejected)?;
+        let response = self.send(call, &newer, deadline).await?;
+        if response.status == StatusCode::UNAUTHORIZED {
+            self.refused.store(newer.generation, Ordering::Relaxed);
+        }
+        Ok(response)
+    }
+
+    async fn send(&self, call: &Call, token: &Token, deadline: Instant) -> Result<Response, Error> {
+        // The probe asks at any time: it is what finds out that calls are welcome again.
+        if let Some(wait) = self.rate.quiet(token.generation).filter(|_| !call.is_probe()) {
+            return Err(Error::RateLimited(Some(wait)));
+        }
+        let response = self.client.send(call, &token.secret, deadline).await?;
+        self.rate.note(token.generation, &response);
+        Ok(response)
+    }
+
+    /// Asks for the files to be read again and gives a newer token, if there is one soon.
+    async fn newer_than(&self, refused: &Token, deadline: Instant) -> Option<Token> {
+        let other = |set: Arc<CredentialSet>| token_of(&set).filter(|new| new.generation != refused.generation);
+        if let Some(token) = self.credentials.current().and_then(other) {
+            return Some(token);
+        }
+        if self.refused.swap(refused.generation, Ordering::Relaxed) == refused.generation {
+            return None;
+        }
+        let mut credentials = self.credentials.clone();
+        credentials.reread();
+        let until = deadline.min(Instant::now() + REREAD_WAIT);
+        timeout_at(until, async {
+            loop {
+                credentials.changed().await;
+                if let Some(token) = credentials.current().and_then(other) {
+                    return token;
+                }
+            }
+        })
+        .await
+        .ok()
+    }
+}
+
+/// Asks who the token's user is.
+pub(super) fn me(api: Api) -> Call {
+    match api {
+        Api::V3 => Call::get(Api::V3, ["users"]).query("filter[user_id]", &"me"),
+        Api::V2 | Api::V11 => Call::get(Api::V2, ["me"]),
+    }
+}
+
+fn token_of(set: &CredentialSet) -> Option<Token> {
+    set.field("token").map(|secret| Token { secret: secret.clone(), generation: set.generation })
+}

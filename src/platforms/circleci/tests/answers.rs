@@ -1,0 +1,441 @@
+//! What the double answers, by path: a table of the calls that there are, and one function for each version.
+
+use serde_json::{Value, json};
+
+use super::{
+    double::Reply,
+    world::{CONFIG, DEFINITION, Job, ORG, PAGE, PROJECT, Run, Workflow, World, id},
+};
+
+type Query<'a> = &'a [(String, String)];
+
+#[allow(clippy::match_same_arms, reason = "a table")]
+#[allow(clippy::unnested_or_patterns, reason = "a table")]
+/// The query parameters that a call has, or nothing for a call that isn't there.
+pub(super) fn parameters(method: &str, path: &[&str]) -> Option<&'static [&'static str]> {
+    Some(match (method, path) {
+        ("GET", ["v1.1", "projects"] | ["v1.1", "project", _, _, _, _]) => &[],
+        ("GET", ["v2", "me"] | ["v2", "project", _, _, _] | ["v2", "project", _, _, _, "job" | "pipeline", _]) => {
+            if path.last() == Some(&"mine") {
+                &["page-token"]
+            } else {
+                &[]
+            }
+        }
+        ("GET", ["v2", "project", _, _, _, "pipeline"]) => &["branch", "page-token"],
+        ("GET", ["v2", "project", _, _, _, _, "tests" | "artifacts"]) => &["page-token"],
+        ("GET", ["v2", "pipeline", _] | ["v2", "pipeline", _, "config"] | ["v2", "workflow", _]) => &[],
+        ("GET", ["v2", "pipeline", _, "workflow"] | ["v2", "workflow", _, "job"]) => &["page-token"],
+        ("GET", ["v2", "projects", _, "pipeline-definitions"]) => &["page-token"],
+        ("GET", ["v2", "insights", _, _, _, "flaky-tests"]) => &[],
+        ("GET", ["v2", "insights", _, _, _, "workflows"] | ["v2", "insights", _, _, _, "workflows", _, "jobs"]) => {
+            &["page-token", "all-branches", "branch", "reporting-window"]
+        }
+        ("POST", ["v2", "project", _, _, _, "pipeline"] | ["v2", "project", _, _, _, "pipeline", "run"]) => &[],
+        ("POST", ["v2", "workflow", _, "rerun" | "cancel"] | ["v2", "workflow", _, "approve", _]) => &[],
+        ("POST", ["v2", "compile-config-with-defaults"]) => &[],
+        ("GET", ["v3", "users"]) => &["filter[user_id]"],
+        ("GET", ["v3", "jobs", _]) => &[],
+        ("GET", ["v3", "jobs", _, "artifacts"]) => &["page[cursor]", "page[limit]"],
+        ("GET", ["v3", "jobs", _, "tests"]) => &[],
+        ("GET", ["v3", "jobs", _, "stdout" | "stderr"] | ["v3", "jobs", _, "stdout", "condensed"]) => {
+            &["filter[execution]", "filter[step_num]"]
+        }
+        ("GET", ["v3", "pipelines"]) => &["filter[project_id]", "page[cursor]", "page[limit]"],
+        ("GET", ["v3", "deploy", "components"]) => {
+            &["filter[org_id]", "filter[project_id]", "page[cursor]", "page[limit]"]
+        }
+        ("GET", ["v3", "deploy", "environments"]) => &["filter[org_id]", "page[cursor]", "page[limit]"],
+        ("GET", ["v3", "deploy", "components", _, "versions"]) => {
+            &["filter[environment_id]", "page[cursor]", "page[limit]"]
+        }
+        ("POST", ["v3", "runs", "search"] | ["v3", "configs", "compile"] | ["v3", "projects", _, "rollback"]) => &[],
+        ("POST", ["v3", "workflows", _, "rerun" | "cancel"]) => &[],
+        _ => return None,
+    })
+}
+
+/// The fields of a body that a call takes.
+pub(super) fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+    Some(match path {
+        ["v3", "runs", "search"] => &["scope", "filter", "order_by", "page"],
+        ["v3", "configs", "compile"] => &["data"],
+        ["v3", "workflows", _, "rerun"] => &["is_from_failed"],
+        ["v3", "projects", _, "rollback"] => &[
+            "component_id",
+            "environment_id",
+            "namespace",
+            "current_version",
+            "target_version",
+            "reason",
+            "parameters",
+        ],
+        ["v2", "workflow", _, "rerun"] => &["from_failed", "jobs", "enable_ssh", "sparse_tree"],
+        ["v2", "project", _, _, _, "pipeline", "run"] => &["definition_id", "config", "checkout", "parameters"],
+        ["v2", "project", _, _, _, "pipeline"] => &["branch", "tag", "parameters"],
+        ["v2", "compile-config-with-defaults"] => &["config_yaml", "options"],
+        _ => return None,
+    })
+}
+
+fn given<'a>(query: Query<'a>, name: &str) -> Option<&'a str> {
+    query.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str())
+}
+
+/// A page of v2. A token that was not given out is refused.
+fn paged(all: &[Value], query: Query) -> Reply {
+    let from = match given(query, "page-token") {
+        None => 0,
+        Some(token) => match token.strip_prefix("token-").and_then(|at| at.parse().ok()).filter(|at| *at < all.len()) {
+            Some(at) => at,
+            None => return Reply::fails("v2", 400, "page-token is not one of ours"),
+        },
+    };
+    let end = (from + PAGE).min(all.len());
+    let next = (end < all.len()).then(|| format!("token-{end}"));
+    Reply::json(200, json!({ "items": all[from..end], "next_page_token": next }))
+}
+
+/// A page of v3.
+fn paged_v3(all: &[Value], cursor: Option<&str>, size: usize) -> Reply {
+    let from = match cursor.filter(|cursor| !cursor.is_empty()) {
+        None => 0,
+        Some(cursor) => {
+            match cursor.strip_prefix("cursor/").and_then(|at| at.parse().ok()).filter(|at| *at < all.len()) {
+                Some(at) => at,
+                None => return Reply::fails("v3/", 400, "Invalid cursor"),
+            }
+        }
+    };
+    let end = (from + size).min(all.len());
+    let next = (end < all.len()).then(|| format!("cursor/{end}"));
+    Reply::json(200, json!({ "data": all[from..end], "page": { "next": next, "prev": null } }))
+}
+
+pub(super) fn answer(
+    world: &mut World,
+    method: &str,
+    path: &[&str],
+    query: Query,
+    body: &Value,
+    range: Option<usize>,
+) -> Reply {
+    match path.split_first() {
+        Some((&"v3", rest)) => v3(world, method, rest, query, body, range),
+        Some((&"v2", rest)) => v2(world, method, rest, query, body),
+        Some((_, rest)) => v11(world, rest),
+        None => Reply::fails("v2", 404, "Not found"),
+    }
+}
+
+fn not_found() -> Reply {
+    Reply::fails("v2", 404, "Not found")
+}
+
+fn pipeline(run: &Run) -> Value {
+    json!({
+        "id": id('a', run.number), "number": run.number, "state": run.state, "project_slug": run.slug,
+        "created_at": run.created_at, "updated_at": run.created_at,
+        "errors": if run.state == "errored" { json!([{ "type": "config", "message": "no jobs" }]) } else { json!([]) },
+        "trigger": { "type": "webhook", "received_at": run.created_at, "actor": { "login": "jo", "avatar_url": null } },
+        "vcs": {
+            "provider_name": "GitHub", "origin_repository_url": "https://github.com/acme/web",
+            "target_repository_url": "https://github.com/acme/web", "revision": format!("{:040}", run.number),
+            "branch": run.branch.clone().unwrap_or_else(|| "main".to_owned()), "commit": { "subject": "Add x", "body": "" },
+        },
+    })
+}
+
+fn workflow(world: &World, one: &Workflow) -> Value {
+    let run = world.run(one.run).unwrap();
+    let ended = super::super::status::is_final(&one.status).then(|| one.created_at.clone());
+    json!({
+        "id": id('b', one.number), "name": one.name, "status": one.status, "pipeline_id": id('a', one.run),
+        "pipeline_number": one.run, "project_slug": run.slug, "created_at": one.created_at, "stopped_at": ended,
+        "started_by": id('e', 1),
+    })
+}
+
+fn job(world: &World, one: &Job) -> Value {
+    let mut value = json!({
+        "id": id('c', one.number), "name": one.name, "status": one.status, "project_slug": world.slug,
+        "type": if one.is_approval { "approval" } else { "build" }, "started_at": "2026-11-05T10:00:00Z",
+        "dependencies": one.needs.iter().map(|number| id('c', *number)).collect::<Vec<_>>(),
+    });
+    let map = value.as_object_mut().unwrap();
+    if one.is_approval {
+        map.insert("approval_request_id".into(), json!(id('d', one.number)));
+    } else {
+        map.insert("job_number".into(), json!(one.number));
+        map.insert("stopped_at".into(), json!("2026-11-05T10:01:30Z"));
+    }
+    map.extend(one.approved_by.iter().map(|by| ("approved_by".to_owned(), json!(by))));
+    value
+}
+
+fn v11(world: &World, path: &[&str]) -> Reply {
+    match path {
+        ["projects"] => Reply::json(
+            200,
+            json!([
+                { "vcs_type": "github", "username": "acme", "reponame": "web", "branches": {} },
+                { "vcs_type": "circleci", "slug": "circleci/o/p", "username": "acme", "reponame": "app" },
+                { "vcs_type": "bitbucket", "username": "other", "reponame": "api" },
+            ]),
+        ),
+        ["project", provider, organization, project, number] if world.knows(&[provider, organization, project]) => {
+            let Some(job) = world.job_by_number(number) else { return not_found() };
+            let action = |step: u64, status: &str, code: Option<i64>| {
+                let link = format!("{}/output/{number}/{step}?signature=planted", world.files);
+                json!({ "index": 0, "step": step, "name": "x", "status": status, "exit_code": code, "output_url": link })
+            };
+            let status = if job.status == "failed" { "failed" } else { "success" };
+            Reply::json(
+                200,
+                json!({ "build_num": job.number, "steps": [
+                    { "name": "Spin up environment", "actions": [action(0, "success", None)] },
+                    { "name": "make", "actions": [action(101, status, (status == "failed").then_some(2))] },
+                ]}),
+            )
+        }
+        _ => not_found(),
+    }
+}
+
+fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value) -> Reply {
+    match (method, path) {
+        (_, ["me"]) => Reply::json(200, json!({ "id": id('e', 1), "login": "bot", "name": "Bot" })),
+        (_, ["project" | "insights", provider, organization, project, rest @ ..]) => {
+            if !world.knows(&[provider, organization, project]) {
+                return Reply::fails("v2", 404, "Project not found");
+            }
+            match (method, path[0]) {
+                ("POST", _) => trigger(world, rest, body),
+                (_, "insights") => insights(rest, query),
+                _ => of_project(world, rest, query),
+            }
+        }
+        (_, ["pipeline", run, rest @ ..]) => {
+            let Some(run) = world.run_by_id(run) else { return not_found() };
+            match rest {
+                [] => Reply::json(200, pipeline(run)),
+                ["config"] => Reply::json(200, json!({ "source": CONFIG, "compiled": "version: 2\n" })),
+                _ => {
+                    let of_run = world.workflows.iter().filter(|one| one.run == run.number);
+                    paged(&of_run.map(|one| workflow(world, one)).collect::<Vec<_>>(), query)
+                }
+            }
+        }
+        ("GET", ["workflow", wanted, rest @ ..]) => {
+            let Some(one) = world.workflow(wanted).cloned() else { return not_found() };
+            if rest == ["job"] {
+                let jobs = world.jobs.iter().filter(|job| job.workflow == one.number);
+                return paged(&jobs.map(|one| job(world, one)).collect::<Vec<_>>(), query);
+            }
+            let answer = workflow(world, &one);
+            if one.status == "running" && world.cancels_late == 1 {
+                world.workflow_mut(wanted).unwrap().status = "canceled".to_owned();
+            }
+            world.cancels_late = world.cancels_late.saturating_sub(1);
+            Reply::json(200, answer)
+        }
+        (_, ["workflow", wanted, rest @ ..]) => change(world, wanted, rest, body),
+        (_, ["projects", PROJECT, "pipeline-definitions"]) => {
+            let all: Vec<Value> = (0..world.definitions)
+                .map(|number| {
+                    let source = json!({ "provider": "github_app", "repo": { "full_name": "acme/web" }, "file_path": ".circleci/config.yml" });
+                    json!({ "id": definition(number), "name": format!("d{number}"), "config_source": source, "checkout_source": source })
+                })
+                .collect();
+            paged(&all, query)
+        }
+        (_, ["compile-config-with-defaults"]) => {
+            let valid = body["config_yaml"].as_str().is_some_and(|text| text.contains("version"));
+            let errors = if valid { json!([]) } else { json!([{ "message": "no version" }]) };
+            Reply::json(
+                200,
+                json!({ "valid": valid, "errors": errors, "output-yaml": "version: 2\n", "source-yaml": "" }),
+            )
+        }
+        _ => not_found(),
+    }
+}
+
+pub(super) fn definition(number: usize) -> String {
+    if number == 0 { DEFINITION.to_owned() } else { id('f', number as u64) }
+}
+
+fn of_project(world: &World, rest: &[&str], query: Query) -> Reply {
+    match rest {
+        [] => Reply::json(
+            200,
+            json!({
+                "id": PROJECT, "slug": world.slug, "name": "web", "organization_name": "acme", "organization_slug": "gh/acme",
+                "organization_id": ORG,
+                "vcs_info": { "vcs_url": "https://github.com/acme/web", "provider": "GitHub", "default_branch": "main" },
+            }),
+        ),
+        ["pipeline"] | ["pipeline", "mine"] => {
+            let branch = given(query, "branch");
+            let runs =
+                world.runs.iter().filter(|run| branch.is_none_or(|branch| run.branch.as_deref() == Some(branch)));
+            paged(&runs.map(pipeline).collect::<Vec<_>>(), query)
+        }
+        ["pipeline", number] => match number.parse().ok().and_then(|number| world.run(number)) {
+            Some(run) => Reply::json(200, pipeline(run)),
+            None => not_found(),
+        },
+        ["job", number] => match world.job_by_number(number) {
+            Some(job) => Reply::json(
+                200,
+                json!({
+                    "name": job.name, "number": job.number, "status": job.status, "parallelism": 1, "duration": 90_000,
+                    "executor": { "resource_class": "large", "type": "docker" }, "web_url": "https://app.circleci.com/x",
+                    "latest_workflow": { "id": id('b', job.workflow), "name": "build" }, "parallel_runs": [],
+                    "started_at": "2026-11-05T10:00:00Z", "stopped_at": "2026-11-05T10:01:30Z", "messages": [], "contexts": [],
+                    "created_at": "2026-11-05T09:59:00Z", "queued_at": "2026-11-05T09:59:30Z",
+                    "project": { "id": PROJECT, "slug": world.slug, "name": "web", "external_url": "https://github.com/acme/web" },
+                    "pipeline": { "id": id('a', 5) }, "organization": { "name": "acme" },
+                }),
+            ),
+            None => not_found(),
+        },
+        [number, "tests"] if world.job_by_number(number).is_some() => {
+            let tests = if *number == "32" { &world.tests[..] } else { &[] };
+            paged(tests, query)
+        }
+        [number, "artifacts"] if world.job_by_number(number).is_some() => {
+            let all: Vec<Value> = world
+                .artifacts
+                .keys()
+                .map(|path| json!({ "path": path, "node_index": 0, "url": link(world, path) }))
+                .collect();
+            paged(&all, query)
+        }
+        _ => not_found(),
+    }
+}
+
+fn link(world: &World, path: &str) -> String {
+    format!("{}/artifacts/{path}", world.host)
+}
+
+fn insights(rest: &[&str], query: Query) -> Reply {
+    let windows = ["last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days"];
+    if given(query, "reporting-window").is_some_and(|window| !windows.contains(&window)) {
+        return Reply::fails("v2", 400, "reporting-window");
+    }
+    if rest == ["flaky-tests"] {
+        let test = |name: &str, times: u64| {
+            json!({
+                "test-name": name, "classname": "math", "file": "m.rs", "source": "x", "job-name": "test", "job-number": 32,
+                "workflow-name": "build", "workflow-id": id('b', 1), "pipeline-number": 5, "times-flaked": times,
+                "workflow-created-at": "2026-11-05T10:00:00.000Z", "time-wasted": 3,
+            })
+        };
+        return Reply::json(
+            200,
+            json!({ "flaky-tests": [test("rarely", 1), test("often", 9)], "total-flaky-tests": 2 }),
+        );
+    }
+    let insight = |name: &str| {
+        json!({
+            "name": name, "window_start": "2026-10-06T00:00:00Z", "window_end": "2026-11-05T00:00:00Z",
+            "metrics": {
+                "total_runs": 10, "successful_runs": 9, "failed_runs": 1, "success_rate": 0.9, "throughput": 0.33, "mttr": 60,
+                "total_credits_used": 500, "total_recoveries": 1,
+                "duration_metrics": { "min": 1, "mean": 5, "median": 5, "p95": 9, "max": 10, "standard_deviation": 1.5 },
+            },
+        })
+    };
+    paged(&["build", "deploy", "lint"].map(insight), query)
+}
+
+/// Starts a run, by the rules of both endpoints.
+fn trigger(world: &mut World, rest: &[&str], body: &Value) -> Reply {
+    let by_definition = rest == ["pipeline", "run"];
+    if by_definition && !world.has_run_endpoint {
+        return not_found();
+    }
+    let app_based = world.slug.starts_with("circleci/");
+    let places: &[&Value] = if by_definition { &[&body["config"], &body["checkout"]] } else { &[body] };
+    if places.iter().any(|place| place["branch"].is_string() && place["tag"].is_string()) {
+        return Reply::fails("v2", 400, "branch and tag are mutually exclusive");
+    }
+    if app_based && (!by_definition || body["definition_id"].is_null()) {
+        return Reply::fails("v2", 400, "definition_id is required");
+    }
+    let parameters = body["parameters"].as_object().cloned().unwrap_or_default();
+    let unknown: Vec<&str> =
+        parameters.keys().map(String::as_str).filter(|name| !["deploy", "env"].contains(name)).collect();
+    if !unknown.is_empty() {
+        return Reply::fails("v2", 400, &format!("Unexpected argument(s): {}", unknown.join(", ")));
+    }
+    if parameters.get("deploy").is_some_and(|value| !value.is_boolean()) {
+        return Reply::fails("v2", 400, "Type error for argument deploy: expected type: boolean");
+    }
+    if world.skips {
+        return Reply::json(200, json!({ "message": "The pipeline was skipped: [ci skip]" }));
+    }
+    let number = world.runs.iter().map(|run| run.number).max().unwrap_or_default() + 1;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let run = Run {
+        number,
+        slug: world.slug.clone(),
+        branch: text(&places[0]["branch"]),
+        state: "pending".to_owned(),
+        created_at: jiff::Timestamp::now().to_string(),
+        parameters: Value::Object(parameters),
+    };
+    world.runs.insert(0, run.clone());
+    let answer = json!({ "id": id('a', number), "number": number, "state": "pending", "created_at": run.created_at });
+    Reply::json(201, answer)
+}
+
+/// Reruns, cancels and approves.
+fn change(world: &mut World, wanted: &str, rest: &[&str], body: &Value) -> Reply {
+    let Some(workflow) = world.workflow(wanted).cloned() else { return not_found() };
+    match rest {
+        ["cancel"] => {
+            if world.cancels_late == 0 {
+                world.workflow_mut(wanted).unwrap().status = "canceled".to_owned();
+            }
+            Reply::json(202, json!({ "message": "Accepted." }))
+        }
+        ["rerun"] => {
+            if body["jobs"].is_array() && body["from_failed"] == true {
+                return Reply::fails("v2", 400, "jobs and from_failed are mutually exclusive");
+            }
+            let new = rerun(world, &workflow);
+            Reply::json(202, json!({ "workflow_id": new }))
+        }
+        ["approve", request] => {
+            let number = workflow.number;
+            let waits = |one: &&mut Job| one.workflow == number && one.is_approval && id('d', one.number) == *request;
+            let Some(job) = world.jobs.iter_mut().find(waits) else { return not_found() };
+            if job.status != "on_hold" {
+                return Reply::fails("v2", 400, "not on hold");
+            }
+            (job.status, job.approved_by) = ("success".to_owned(), Some(id('e', 1)));
+            world.workflow_mut(wanted).unwrap().status = "running".to_owned();
+            Reply::json(202, json!({ "message": "Accepted." }))
+        }
+        _ => not_found(),
+    }
+}
+
+pub(super) fn rerun(world: &mut World, workflow: &Workflow) -> String {
+    let number = world.workflows.len() as u64 + 1;
+    let again = Workflow {
+        number,
+        status: "running".to_owned(),
+        created_at: jiff::Timestamp::now().to_string(),
+        ..workflow.clone()
+    };
+    world.workflows.push(again);
+    id('b', number)
+}
+
+fn v3(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value, range: Option<usize>) -> Reply {
+    super::answers_v3::answer(world, method, path, query, body, range, paged_v3)
+}

@@ -1,0 +1,241 @@
+//! What the double answers of API v3.
+
+use serde_json::{Value, json};
+
+use super::{
+    answers::{definition, rerun},
+    double::Reply,
+    world::{Job, ORG, PAGE, PROJECT, Run, World, id},
+};
+
+type Paged = fn(&[Value], Option<&str>, usize) -> Reply;
+
+fn fails(status: u16, title: &str) -> Reply {
+    Reply::fails("v3/", status, title)
+}
+
+fn outcome(status: &str) -> (&str, Value) {
+    match status {
+        "success" => ("ended", json!("succeeded")),
+        "error" => ("ended", json!("errored")),
+        "running" | "failing" => ("started", json!("")),
+        "blocked" | "on_hold" => ("created", json!("")),
+        other => ("ended", json!(other)),
+    }
+}
+
+pub(super) fn answer(
+    world: &mut World,
+    method: &str,
+    path: &[&str],
+    query: &[(String, String)],
+    body: &Value,
+    range: Option<usize>,
+    paged: Paged,
+) -> Reply {
+    let given = |name: &str| query.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str());
+    let cursor = given("page[cursor]");
+    match (method, path) {
+        (_, ["users"]) if given("filter[user_id]") == Some("me") => {
+            paged(&[json!({ "id": id('e', 1), "attributes": { "login": "bot", "name": "Bot" } })], None, 1)
+        }
+        (_, ["users"]) => fails(400, "a filter is needed"),
+        (_, ["jobs", wanted, rest @ ..]) => {
+            let Some(job) = world.job(wanted).cloned() else { return fails(404, "not found") };
+            of_job(world, &job, rest, query, range, paged)
+        }
+        (_, ["runs", "search"]) => search(world, body, paged),
+        (_, ["pipelines"]) if given("filter[project_id]") == Some(PROJECT) => {
+            let all: Vec<Value> = (0..world.definitions)
+                .map(|number| {
+                    let vcs = json!({ "provider": "github_app", "repo_id": "1", "repo_full_name": "acme/web" });
+                    json!({
+                        "id": definition(number),
+                        "attributes": {
+                            "name": format!("d{number}"), "checkout": { "type": "vcs", "vcs": vcs },
+                            "config": { "type": "vcs", "file_path": ".circleci/config.yml", "vcs": vcs },
+                        },
+                        "references": { "project": { "id": PROJECT } },
+                    })
+                })
+                .collect();
+            paged(&all, cursor, PAGE)
+        }
+        (_, ["deploy", "components"]) if given("filter[org_id]") == Some(ORG) => {
+            paged(&["api", "web"].map(|name| named(name, 'c')), cursor, PAGE)
+        }
+        (_, ["deploy", "environments"]) if given("filter[org_id]") == Some(ORG) => {
+            paged(&["dev", "stage", "prod"].map(|name| named(name, 'd')), cursor, PAGE)
+        }
+        (_, ["deploy", "components", _, "versions"]) => paged(
+            &["v1", "v2", "v3"].map(|name| json!({ "attributes": { "name": name }, "references": {} })),
+            cursor,
+            PAGE,
+        ),
+        (_, ["projects", PROJECT, "rollback"]) => {
+            if body["current_version"] != "v3" {
+                return fails(409, "another version runs");
+            }
+            Reply::json(200, json!({ "data": { "id": id('a', 9), "attributes": { "rollback_type": "pipeline" } } }))
+        }
+        (_, ["configs", "compile"]) => {
+            let attributes = &body["data"]["attributes"];
+            if !body["data"]["references"].is_null() && body["data"]["references"]["org"]["id"] != ORG {
+                return fails(400, "org");
+            }
+            if attributes["config"].as_str().is_some_and(|text| text.contains("version")) {
+                let good = json!({ "phase": "ended", "outcome": "succeeded", "compiled_config": "version: 2\n" });
+                return Reply::json(200, json!({ "data": { "id": id('e', 2), "attributes": good } }));
+            }
+            Reply::json(
+                200,
+                json!({ "data": { "id": id('e', 2), "attributes": { "phase": "ended", "outcome": "failed" } },
+                        "meta": { "messages": [{ "title": "no version" }] } }),
+            )
+        }
+        (_, ["workflows", wanted, act]) => {
+            let Some(workflow) = world.workflow(wanted).cloned() else { return fails(404, "not found") };
+            if *act == "rerun" {
+                let new = rerun(world, &workflow);
+                return Reply::json(201, json!({ "data": { "id": new } }));
+            }
+            if world.cancels_late == 0 {
+                world.workflow_mut(wanted).unwrap().status = "canceled".to_owned();
+            }
+            Reply::json(202, json!({ "data": { "id": wanted } }))
+        }
+        _ => fails(404, "not found"),
+    }
+}
+
+fn named(name: &str, kind: char) -> Value {
+    json!({ "id": id(kind, name.len() as u64), "attributes": { "name": name }, "references": {} })
+}
+
+fn of_job(
+    world: &World,
+    job: &Job,
+    rest: &[&str],
+    query: &[(String, String)],
+    range: Option<usize>,
+    paged: Paged,
+) -> Reply {
+    let given = |name: &str| query.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str());
+    match rest {
+        [] => {
+            let (phase, result) = outcome(&job.status);
+            let step = |num: u64, name: &str, result: &Value, code: i64| {
+                json!({ "name": name, "type": "run", "num": num, "phase": if world.log_goes_on && num == 101 { "started" } else { "ended" },
+                        "outcome": result, "exit_code": code, "command": "make" })
+            };
+            let failed = result == json!("failed");
+            let steps = if phase == "created" {
+                json!([])
+            } else {
+                json!([{ "steps": [
+                    step(0, "Spin up environment", &json!("succeeded"), 0),
+                    step(101, "make", &result, if failed { 2 } else { 0 }),
+                ]}])
+            };
+            Reply::json(
+                200,
+                json!({ "data": {
+                    "id": id('c', job.number),
+                    "attributes": {
+                        "name": job.name, "type": "build", "phase": phase, "outcome": result,
+                        "started_at": "2026-11-05T10:00:00Z", "ended_at": "2026-11-05T10:01:30Z", "parallel_executions": steps,
+                    },
+                    "references": { "workflow": { "id": id('b', job.workflow) }, "project": { "id": PROJECT } },
+                }}),
+            )
+        }
+        ["tests"] => {
+            let lines: String = if job.number == 32 {
+                world.tests.iter().map(|test| format!("{test}\n")).collect::<Vec<_>>().concat()
+            } else {
+                String::new()
+            };
+            Reply { bytes: Some(lines.into_bytes()), ..Reply::json(200, Value::Null) }
+        }
+        ["artifacts"] => {
+            let one = |path: &String| json!({ "id": "x", "attributes": { "path": path, "url": format!("{}/artifacts/{path}", world.host), "execution": 0 } });
+            paged(&world.artifacts.keys().map(one).collect::<Vec<_>>(), given("page[cursor]"), PAGE)
+        }
+        _ if !["0", "101"].contains(&given("filter[step_num]").unwrap_or_default())
+            || given("filter[execution]") != Some("0") =>
+        {
+            fails(404, "not found")
+        }
+        ["stdout", "condensed"] => {
+            let text = String::from_utf8_lossy(&world.log).into_owned();
+            let telling: String = text
+                .lines()
+                .filter(|line| line.contains("error"))
+                .map(|line| format!("{line}\n"))
+                .collect::<Vec<_>>()
+                .concat();
+            Reply { bytes: Some(telling.into_bytes()), ..Reply::json(200, Value::Null) }
+        }
+        ["stdout"] => {
+            let from = range.unwrap_or(0);
+            if from > world.log.len() {
+                return fails(416, "range");
+            }
+            let bytes = Some(world.log[from..].to_vec());
+            let headers = if world.log_goes_on { vec![] } else { vec![("x-terminal", "true".to_owned())] };
+            Reply { bytes, headers, ..Reply::json(if from > 0 { 206 } else { 200 }, Value::Null) }
+        }
+        _ => Reply { bytes: Some(Vec::new()), ..Reply::json(200, Value::Null) },
+    }
+}
+
+/// The search, with the two comparisons that are known of its language.
+fn search(world: &World, body: &Value, paged: Paged) -> Reply {
+    let limit = body["page"]["limit"].as_u64().unwrap_or_default();
+    if !(1..=20).contains(&limit) {
+        return fails(400, "Invalid page size");
+    }
+    if body["scope"]["project_ids"] != json!([PROJECT]) {
+        return fails(404, "no such project");
+    }
+    let time = |name: &str| body["scope"][name].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let (Some(from), Some(to)) = (time("from"), time("to")) else { return fails(400, "from and to are needed") };
+    let filter = body["filter"].as_str().unwrap_or_default();
+    let mut wanted: (Option<&str>, Option<&str>) = (None, None);
+    for part in filter.split(" and ").filter(|part| !part.is_empty()) {
+        let value = |name: &str| part.strip_prefix(name)?.strip_prefix(" == \"")?.strip_suffix('"');
+        match (value("pipeline.git.branch"), value("pipeline.status")) {
+            (Some(branch), _) => wanted.0 = Some(branch),
+            (_, Some(status)) => wanted.1 = Some(status),
+            _ => return fails(400, "Invalid filter"),
+        }
+    }
+    let status = |run: &Run| {
+        let workflows: Vec<&str> =
+            world.workflows.iter().filter(|one| one.run == run.number).map(|one| one.status.as_str()).collect();
+        super::super::status::of_run(&run.state, &workflows)
+    };
+    let fits = |run: &&Run| {
+        let at: jiff::Timestamp = run.created_at.parse().unwrap();
+        from <= at
+            && at <= to
+            && wanted.0.is_none_or(|branch| run.branch.as_deref() == Some(branch))
+            && wanted.1.is_none_or(|one| status(run) == one)
+    };
+    let entry = |run: &Run| {
+        let status = status(run);
+        let (phase, _) = outcome(&status);
+        let current = if status == "success" { "succeeded" } else { &status };
+        let commit = json!({ "subject": "Add x", "url": "", "author": { "name": "Jo", "login": "jo" } });
+        json!({
+            "id": id('a', run.number),
+            "attributes": { "phase": phase, "current_outcome": current, "created_at": run.created_at },
+            "references": {
+                "project": { "id": PROJECT }, "user": { "id": id('e', 1) },
+                "event": { "attributes": { "type": "push", "vcs": { "branch": run.branch, "revision": "abc", "commit": commit } } },
+            },
+        })
+    };
+    let all: Vec<Value> = world.runs.iter().filter(fits).map(entry).collect();
+    paged(&all, body["page"]["cursor"].as_str(), PAGE.min(usize::try_from(limit).unwrap()))
+}

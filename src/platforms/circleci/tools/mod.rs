@@ -1,0 +1,217 @@
+//! CircleCI's tools, one file a group. A tool finds out what is meant and whether its project is allowed, calls, and
+//! answers with typed fields; [`super::error`] words what goes wrong.
+
+mod approve;
+mod artifacts;
+mod cancel;
+mod config;
+mod definitions;
+mod insights;
+mod job;
+mod log;
+mod projects;
+mod report;
+mod rerun;
+mod rollback;
+mod runs;
+mod tests_of_job;
+mod trigger;
+mod wait;
+mod workflow;
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{CircleCi, text};
+use crate::tools::{CallContext, Page, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+/// Every tool of CircleCI.
+pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
+    [
+        projects::entries(circleci),
+        runs::entries(circleci),
+        wait::entries(circleci),
+        workflow::entries(circleci),
+        job::entries(circleci),
+        log::entries(circleci),
+        report::entries(circleci),
+        tests_of_job::entries(circleci),
+        insights::entries(circleci),
+        artifacts::entries(circleci),
+        definitions::entries(circleci),
+        config::entries(circleci),
+        trigger::entries(circleci),
+        rerun::entries(circleci),
+        cancel::entries(circleci),
+        approve::entries(circleci),
+        rollback::entries(circleci),
+    ]
+    .concat()
+}
+
+/// Arguments of a tool that is about one run.
+macro_rules! run_input {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        struct $name {
+            /// Id of the run (a UUID), or a link to it. Give it, or project_slug and number.
+            #[serde(default)]
+            #[schemars(length(min = 1, max = 2048))]
+            pipeline_id: Option<String>,
+            /// Slug of the project, such as `gh/acme/web`, or a link.
+            #[serde(default)]
+            #[schemars(length(min = 1, max = 2048))]
+            project_slug: Option<String>,
+            /// Number of the run in its project.
+            #[serde(default)]
+            #[schemars(range(min = 1))]
+            number: Option<u64>,
+            $($(#[$field_meta])* $field: $type,)*
+        }
+
+        impl $name {
+            fn run(
+                &self,
+                circleci: &$crate::platforms::circleci::CircleCi,
+            ) -> Result<$crate::platforms::circleci::locate::RunName, $crate::tools::ToolError> {
+                circleci.run_name(self.pipeline_id.as_deref(), self.project_slug.as_deref(), self.number)
+            }
+        }
+    };
+}
+use run_input;
+
+/// Arguments of a tool that is about one job.
+macro_rules! job_input {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        struct $name {
+            /// Id of the job (a UUID), as get_circleci_workflow_jobs answers it, or a link to it. Give it, or project_slug
+            /// and job_number; a CircleCI Server knows numbers only.
+            #[serde(default)]
+            #[schemars(length(min = 1, max = 2048))]
+            job_id: Option<String>,
+            /// Slug of the project, such as `gh/acme/web`, or a link.
+            #[serde(default)]
+            #[schemars(length(min = 1, max = 2048))]
+            project_slug: Option<String>,
+            /// Number of the job in its project.
+            #[serde(default)]
+            #[schemars(range(min = 1))]
+            job_number: Option<u64>,
+            $($(#[$field_meta])* $field: $type,)*
+        }
+
+        impl $name {
+            fn job(
+                &self,
+                circleci: &$crate::platforms::circleci::CircleCi,
+            ) -> Result<$crate::platforms::circleci::locate::JobName, $crate::tools::ToolError> {
+                circleci.job_name(self.job_id.as_deref(), self.project_slug.as_deref(), self.job_number)
+            }
+        }
+    };
+}
+use job_input;
+
+/// Makes a tool that reads.
+fn read<I, O, R>(
+    circleci: &Arc<CircleCi>,
+    declaration: ToolDeclaration,
+    run: impl Fn(Arc<CircleCi>, I, CallContext) -> R + Send + Sync + 'static,
+) -> ToolEntry
+where
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    R: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let circleci = Arc::clone(circleci);
+    ToolEntry::read(declaration, move |input, context| run(Arc::clone(&circleci), input, context))
+}
+
+/// Makes a tool that changes something.
+fn mutation<I, O, P, A>(
+    circleci: &Arc<CircleCi>,
+    declaration: ToolDeclaration,
+    preview: impl Fn(Arc<CircleCi>, I, CallContext) -> P + Send + Sync + 'static,
+    act: impl Fn(Arc<CircleCi>, I, CallContext) -> A + Send + Sync + 'static,
+) -> ToolEntry
+where
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
+    A: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let (for_preview, for_act) = (Arc::clone(circleci), Arc::clone(circleci));
+    ToolEntry::mutation(
+        declaration,
+        move |input, context| preview(Arc::clone(&for_preview), input, context),
+        move |input, context| act(Arc::clone(&for_act), input, context),
+    )
+}
+
+/// A number within its bounds.
+///
+/// # Errors
+/// When it is out of them; the text names them.
+fn bounded(
+    argument: &str,
+    given: Option<usize>,
+    default: usize,
+    least: usize,
+    most: usize,
+) -> Result<usize, ToolError> {
+    let number = given.unwrap_or(default);
+    if (least..=most).contains(&number) {
+        return Ok(number);
+    }
+    Err(ToolError::invalid_argument(format!("{argument} must be from {least} to {most}")).with_argument(argument))
+}
+
+/// The limit of a list.
+fn limit(given: Option<usize>, default: usize, most: usize) -> Result<usize, ToolError> {
+    bounded("limit", given, default, 1, most)
+}
+
+/// Cuts a list that was read to one page, by keys that are not part of the entries. `more` says that CircleCI has more
+/// than was read.
+///
+/// # Errors
+/// When `cursor` is not one of ours.
+fn page<T>(entries: Vec<(String, T)>, more: bool, cursor: Option<&str>, limit: usize) -> Result<Page<T>, ToolError> {
+    let page = Page::cut(entries, |entry| entry.0.as_str(), cursor, limit)?;
+    let truncated = page.truncated || more;
+    let items = page.items.into_iter().map(|(_, entry)| entry).collect();
+    let page = Page { items, truncated, next_cursor: page.next_cursor, hints: page.hints };
+    if more && page.next_cursor.is_none() {
+        return Ok(page.with_hint("CircleCI has more than one call reads: narrow the question"));
+    }
+    Ok(page)
+}
+
+/// A time as CircleCI states it.
+fn time(text: Option<&str>) -> Option<String> {
+    text.and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(|at| at.to_string())
+}
+
+/// Seconds between two times.
+fn seconds_between(from: Option<&str>, to: Option<&str>) -> Option<i64> {
+    let at = |text: Option<&str>| text.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    Some(at(to)?.as_second() - at(from)?.as_second())
+}
+
+/// A word such as a status, which agents branch on.
+fn word(text: &str) -> String {
+    text::clean(text, 64)
+}
+
+/// A name.
+fn name(text: &str) -> String {
+    text::clean(text, 255)
+}
