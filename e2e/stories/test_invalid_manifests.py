@@ -52,6 +52,15 @@ REFUSED: dict[str, tuple[Manifest, str]] = {
     "a number for a duration": (with_spec(probe={"interval": 30}), "spec.probe.interval"),
     "no failure at all": (with_spec(probe={"failureThreshold": 0}), "failureThreshold"),
     "a long call": (with_spec(limits={"callTimeout": "5m"}), "callTimeout must be between 1s and 60s"),
+    "a warning after the refusal": (
+        with_spec(limits={"repeats": {"warnAfter": 9}}),
+        "warnAfter (2 by default) may not be more than refuseAfter (5 by default)",
+    ),
+    "a rate of nothing": (with_spec(limits={"calls": {"perMinute": 0}}), "spec.limits.calls.perMinute"),
+    "the same tool twice": (
+        with_spec(limits={"tools": [{"name": "get_*", "perMinute": 1}, {"name": "get_*", "perMinute": 2}]}),
+        "Duplicate value",
+    ),
     "a small answer": (with_spec(limits={"maxResultBytes": 1}), "maxResultBytes"),
     "a long name": (named("a" * 53), "metadata.name must be at most 52 characters"),
     "a name that begins with a digit": (named("1vault"), "must begin with a lower-case letter"),

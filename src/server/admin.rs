@@ -13,7 +13,7 @@ use super::{
     auth::Authenticator,
     guards::Guards,
     handler::PROTOCOL_VERSIONS,
-    http::{Refusal, json_response},
+    refusal::{Refusal, json_response},
     state::ReplicaState,
     status::ReplicaStatus,
 };

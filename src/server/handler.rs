@@ -7,7 +7,7 @@ use rmcp::{
     ErrorData, Peer, RoleServer, ServerHandler,
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
-        ContentBlock, DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse, Implementation,
+        DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse, Implementation,
         InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
         ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
         ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, Tool,
@@ -22,10 +22,11 @@ use super::{
     access::Rights,
     audit::CallDescription,
     catalogue::CONFIRM,
-    guards::{Call, Called, Guards, Outcome, bounds, notes::Notes, provenance},
+    guards::{Call, Called, Guards, Outcome, bounds, notes::Notes},
     http::RequestScope,
     metrics::UNKNOWN_TOOL,
     operation::Operation,
+    result::{build_answer, build_failure},
     state::ReplicaState,
     status::{CallOutcome, Mutation},
     text::{alternatives, safe_name},
@@ -43,8 +44,6 @@ pub const PROTOCOL_VERSIONS: &[ProtocolVersion] =
 const LIST_TTL_MS: u64 = 60_000;
 /// Where results say who answers.
 const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
-/// Where failed calls say why, as an object. It can't be `structuredContent`, which must fit the tool's output schema.
-const META_ERROR: &str = "mcp-connectors.io/error";
 
 /// Answers MCP's methods.
 #[derive(Clone)]
@@ -91,13 +90,7 @@ impl Handler {
     }
 
     fn failure(&self, error: &ToolError, notes: &Notes) -> CallToolResult {
-        let error = serde_json::to_value(error).unwrap_or_default();
-        let mut result = CallToolResult::error(vec![ContentBlock::text(error.to_string())]);
-        let mut meta = self.meta();
-        notes.write(&mut meta);
-        meta.insert(META_ERROR.to_owned(), error);
-        result.meta = Some(meta);
-        result
+        build_failure(self.meta(), error, notes)
     }
 }
 
@@ -326,17 +319,8 @@ impl ServerHandler for Handler {
 
         match outcome {
             Outcome::Answered(answer) => {
-                let mut blocks = vec![ContentBlock::text(answer.text)];
-                blocks.push(provenance::mark(guards.platform, &request.name));
-                blocks.extend(notes.blocks(&request.name));
                 state.metrics.redacted(answer.redactions);
-                let mut result = CallToolResult::success(blocks);
-                result.structured_content = Some(answer.value);
-                let mut meta = self.meta();
-                provenance::write(&mut meta, guards.platform, &request.name);
-                notes.write(&mut meta);
-                result.meta = Some(meta);
-                Ok(result.into())
+                Ok(build_answer(self.meta(), guards.platform, &request.name, answer, &notes).into())
             }
             Outcome::Failed(error) | Outcome::Held(_, error) | Outcome::Refused(error) => {
                 Ok(self.failure(&error, &notes).into())

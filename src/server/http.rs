@@ -1,5 +1,5 @@
 //! The MCP port: everything that is decided about a request before the protocol sees it. Request id, host, origin,
-//! token, access, size; then rmcp.
+//! refused tokens, token, access, delegation, size; then rmcp, whose answer is told how often its caller may still call.
 
 use std::{
     borrow::Cow,
@@ -24,7 +24,7 @@ use rmcp::{
     },
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -35,11 +35,12 @@ use super::{
     auth::{AuthFailure, Authenticator},
     config::ServeConfig,
     guards::{
-        delegation::{self, AGENT_TRACE, DelegationError},
+        delegation::{self, AGENT_TRACE},
         rate::{Failures, RateNote},
     },
     listener::Peer,
     metrics::Metrics,
+    refusal::{Refusal, json_response, too_many_requests, undelegated, unreadable},
 };
 
 /// Path of the MCP endpoint.
@@ -384,98 +385,6 @@ impl<H: ServerHandler + Clone> Door<H> {
 struct TurnedAway {
     reason: &'static str,
     refusal: Refusal,
-}
-
-/// An answer that is no success.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    status: StatusCode,
-    /// JSON-RPC's code for it, where it has one.
-    code: Option<i32>,
-    message: String,
-    /// A word to branch on, and what else there is to know.
-    data: Map<String, Value>,
-    headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Refusal {
-    /// A refusal with a word to branch on and a sentence that says what to do.
-    pub(super) fn new(status: StatusCode, error: &str, message: impl Into<String>) -> Self {
-        let data = Map::from_iter([("error".to_owned(), Value::from(error))]);
-        Self { status, code: None, message: message.into(), data, headers: Vec::new() }
-    }
-
-    fn rpc(status: StatusCode, code: i32, message: &str) -> Self {
-        Self { status, code: Some(code), message: message.to_owned(), data: Map::new(), headers: Vec::new() }
-    }
-
-    fn with_field(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.data.insert(name.to_owned(), value.into());
-        self
-    }
-
-    pub(super) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
-        self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
-        self
-    }
-
-    /// As plain JSON: the word and the sentence side by side.
-    pub(super) fn into_response(self) -> Response<Body> {
-        let mut body = self.data;
-        body.insert("message".to_owned(), self.message.into());
-        respond(self.status, &body.into(), self.headers)
-    }
-
-    /// As a JSON-RPC error, because clients of MCP show nothing else to whoever called. Where JSON-RPC has no code for it,
-    /// the code is the HTTP status, which lies outside the range that JSON-RPC reserves.
-    fn into_rpc_response(self) -> Response<Body> {
-        let code = self.code.unwrap_or_else(|| i32::from(self.status.as_u16()));
-        let mut error = json!({ "code": code, "message": self.message });
-        if let (Some(error), false) = (error.as_object_mut(), self.data.is_empty()) {
-            error.insert("data".to_owned(), self.data.into());
-        }
-        respond(self.status, &json!({ "jsonrpc": "2.0", "id": null, "error": error }), self.headers)
-    }
-}
-
-fn respond(status: StatusCode, body: &Value, headers: Vec<(HeaderName, HeaderValue)>) -> Response<Body> {
-    let mut response = json_response(status, body);
-    response.headers_mut().extend(headers);
-    response
-}
-
-/// The answer to a call on behalf of others that can't be made.
-fn undelegated(error: DelegationError) -> Refusal {
-    let (status, word) = match error {
-        DelegationError::Circular => (StatusCode::FORBIDDEN, "circular_delegation"),
-        DelegationError::Malformed => (StatusCode::BAD_REQUEST, "bad_agent_trace"),
-    };
-    tracing::info!(reason = word, "a call on behalf of others was refused");
-    Refusal::new(status, word, error.to_string())
-}
-
-/// The answer to an address with too many refused callers, before any token of it is looked at.
-fn too_many_requests(note: &RateNote) -> Response<Body> {
-    let body = json!({ "error": "too_many_requests", "retryAfter": note.retry_after_seconds() });
-    let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &body);
-    note.write(response.headers_mut());
-    response
-}
-
-/// A response with a JSON body.
-pub(super) fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-fn unreadable(body: &[u8]) -> Refusal {
-    if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() || std::str::from_utf8(body).is_err() {
-        Refusal::rpc(StatusCode::BAD_REQUEST, -32700, "the body is not JSON in UTF-8")
-    } else {
-        Refusal::rpc(StatusCode::BAD_REQUEST, -32600, "the body is not one JSON-RPC request or notification")
-    }
 }
 
 /// Whether a body is one of the messages that the operator may send. A body that can't be read is none of them.

@@ -22,6 +22,8 @@ pub mod metrics;
 pub mod mutations;
 mod operation;
 pub mod prober;
+mod refusal;
+mod result;
 pub mod state;
 pub mod status;
 pub mod text;

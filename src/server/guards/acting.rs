@@ -110,8 +110,8 @@ impl Acting {
             Standing::Ended(ending, at) => (ending, at),
             Standing::OtherCall => return Err(idempotency::other_call().into()),
         };
-        notes.replayed = true;
         self.ledger.delivered(attempt.key);
+        notes.replayed = matches!(ending, Ending::Done(Some(_)) | Ending::Undone(_));
         match ending {
             Ending::Done(Some(text)) => Ok(replay(&text)?),
             Ending::Done(None) => Err(idempotency::done_already(at).into()),

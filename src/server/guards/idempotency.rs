@@ -98,8 +98,9 @@ pub struct Attempt {
     pub call: CallKey,
     /// Whether the caller gave the key.
     pub named: bool,
-    /// Whether it acts only on the state that it names.
-    pub planned: bool,
+    /// Whether it may act although nobody knows how it ended before: it acts only on the state that it names, or doing it
+    /// twice is doing it once.
+    pub repeatable: bool,
 }
 
 /// Where a call stands.
@@ -159,7 +160,7 @@ impl Ledger {
             }
             match &record.state {
                 State::Runs(ending) => return Standing::Runs(ending.clone()),
-                State::Ended(Ending::Unknown(_) | Ending::Panicked, _) if attempt.planned => {}
+                State::Ended(Ending::Unknown(_) | Ending::Panicked, _) if attempt.repeatable => {}
                 State::Ended(ending, at) => return Standing::Ended(ending.clone(), *at),
             }
         }

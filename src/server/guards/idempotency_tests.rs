@@ -10,7 +10,7 @@ fn attempt(number: u64) -> Attempt {
     // Any key will do, but the same number must give the same.
     static KEYS: std::sync::LazyLock<CallKeys> = std::sync::LazyLock::new(CallKeys::default);
     let key = KEYS.of_call(&Principal::Address(None), "tool", &json!({ "number": number }));
-    Attempt { key, call: key, named: false, planned: false }
+    Attempt { key, call: key, named: false, repeatable: false }
 }
 
 fn begin(ledger: &Ledger, attempt: Attempt) -> Ticket {
@@ -51,7 +51,7 @@ async fn a_named_call_is_made_once_in_ten_minutes() {
 
 #[tokio::test(start_paused = true)]
 async fn what_nobody_knows_is_done_again_on_a_named_state_only() {
-    let planned = Attempt { planned: true, ..attempt(1) };
+    let planned = Attempt { repeatable: true, ..attempt(1) };
     for ending in [Ending::failed(ToolError::new(ErrorCode::DeadlineExceeded, "late")), Ending::Panicked] {
         let ledger = Ledger::default();
         begin(&ledger, attempt(1)).end(ending);

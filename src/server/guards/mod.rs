@@ -194,8 +194,14 @@ impl Guards {
         }
         let tool = match authorization::decide(&self.catalogue, call.rights, call.name) {
             Verdict::Allowed(tool) => tool,
-            Verdict::Refused(error) => return Outcome::Refused(error),
-            Verdict::Unknown(near) => return Outcome::Unknown(near),
+            Verdict::Refused(error) => {
+                tell(rate);
+                return Outcome::Refused(error);
+            }
+            Verdict::Unknown(near) => {
+                tell(rate);
+                return Outcome::Unknown(near);
+            }
         };
         match self.rates.enter_tool(&principal, tool.entry.declaration.name) {
             Some((narrower, Err(error))) => {
@@ -223,7 +229,7 @@ impl Guards {
         let work = async {
             match (&tool.entry.behavior, tool.kept_for) {
                 (Behavior::Mutation { preview, act }, _) if controls.confirm => {
-                    let attempt = controls.attempt(&self.keys, &principal, call.name, key);
+                    let attempt = controls.attempt(&self.keys, &principal, tool, key);
                     let act = Act {
                         connector: self.connector_uid.clone(),
                         caller: call.caller.clone(),

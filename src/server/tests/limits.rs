@@ -61,6 +61,8 @@ async fn a_tool_may_have_a_rate_of_its_own() {
     assert_eq!(tool_error(&reply.json())["retry_after_seconds"], 30);
     let other = send(server.mcp, &call_of(&server.token(), "one_echo_fake_text", &json!({"text": "a"}))).await;
     assert_eq!((other.header("x-ratelimit-limit"), other.header("retry-after")), (Some("60000"), None));
+    let unknown = send(server.mcp, &call_of(&server.token(), "no_such_tool", &json!({}))).await;
+    assert_eq!(unknown.header("x-ratelimit-limit"), Some("60000"), "it counts too");
 }
 
 #[tokio::test]

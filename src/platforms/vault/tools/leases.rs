@@ -26,7 +26,8 @@ const LOOKUP: ToolDeclaration = ToolDeclaration::read(
     "lookup_vault_lease",
     "A lease of Vault",
     "Tells when a lease was issued, when it ends and whether it can be renewed. Never the credential.",
-);
+)
+.polled();
 
 const RENEW: ToolDeclaration = ToolDeclaration::mutate(
     "renew_vault_lease",

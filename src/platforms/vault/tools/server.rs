@@ -16,7 +16,8 @@ const HEALTH: ToolDeclaration = ToolDeclaration::read(
     "Vault's health",
     "Tells whether Vault is active, a standby, sealed or not initialised, with its version and cluster. \
                   Works without credentials.",
-);
+)
+.polled();
 
 const TOKEN_INFO: ToolDeclaration = ToolDeclaration::read(
     "get_vault_token_info",
