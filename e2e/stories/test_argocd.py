@@ -14,7 +14,7 @@ from testcluster import argocd
 from support import argocd_server, kube
 from support.agent import agent_of, error_of, text_of
 from support.argocd_server import Application
-from support.connector import MACHINE_SECONDS, OUTAGE_SECONDS, Connector
+from support.connector import LIMITS, MACHINE_SECONDS, OUTAGE_SECONDS, Connector
 from support.machine import ROOT
 from support.waiting import eventually
 
@@ -54,7 +54,7 @@ def web(argo: None) -> Iterator[Application]:
 @pytest.fixture(scope="module")
 def connector(shared_namespace: str, argo: None) -> Connector:
     """A connector that may do everything that its account may."""
-    return argocd_server.deploy_in(shared_namespace, tools=EVERYTHING, limits={"callTimeout": "60s"})
+    return argocd_server.deploy_in(shared_namespace, tools=EVERYTHING, limits=LIMITS | {"callTimeout": "60s"})
 
 
 def answer(connector: Connector, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -95,7 +95,8 @@ def test_the_sample_becomes_an_endpoint(namespace: str) -> None:
         told = eventually(
             "the connector tells of it",
             lambda: (found := subject.condition("PlatformHealthy"))["reason"] == "ApplicationsUnhealthy" and found,
-            BOUND,
+            # The sample probes at the usual interval.
+            120,
         )
         assert "payments" in told["message"]
     finally:

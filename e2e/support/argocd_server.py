@@ -11,7 +11,7 @@ import yaml
 from testcluster import argocd
 
 from . import kube
-from .connector import API_VERSION, PROBE, Connector, ca_config_map
+from .connector import API_VERSION, LIMITS, PROBE, Connector, ca_config_map
 from .kube import Manifest
 from .waiting import eventually
 
@@ -57,6 +57,7 @@ def connector(platform: Manifest | None = None, **spec: Any) -> Manifest:
             "platform": {"argoCd": {"url": f"https://{argocd.HOST_NAME}", "caBundle": bundle} | (platform or {})},
             "credentials": {"name": CREDENTIALS},
             "probe": PROBE,
+            "limits": LIMITS,
         }
         | spec,
     }
