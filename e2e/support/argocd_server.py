@@ -83,6 +83,8 @@ def workload(name: str, greeting: str, fails: bool = False) -> list[Manifest]:
         "image": IMAGE,
         "imagePullPolicy": "Never",
         "command": ["/bin/busybox", "sh", "-c", script],
+        # Otherwise a pod that ends at once is ready for a moment, which counts as progress each time.
+        "readinessProbe": {"exec": {"command": ["/bin/busybox", "false" if fails else "true"]}},
         "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"memory": "32Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }

@@ -383,6 +383,8 @@ fn judge(status: u16, code: i64, text: &str, retry_after: Option<Duration>) -> E
         403 => Error::Forbidden,
         404 => Error::NotFound,
         429 => Error::RateLimited(retry_after),
+        // Seen of 3.2 when manifests are asked for at a branch that is not there.
+        500 if says("unable to resolve") && says("to a commit SHA") => Error::Revision,
         500 => Error::Failed(Cause::of(text)),
         501 => Error::Unimplemented,
         502..=504 => Error::Unavailable(status),

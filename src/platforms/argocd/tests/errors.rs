@@ -23,6 +23,7 @@ async fn each_answer_has_its_words() {
         (429, 8, "slow down", RateLimited, "limits calls"),
         (500, 2, "failed to list refs: repository not found", PlatformError, "the repository can't be read"),
         (500, 2, "rpc error: context deadline exceeded", PlatformError, "took too long"),
+        (500, 2, "unable to resolve 'wip' to a commit SHA", InvalidArgument, "resolve the revision"),
         (500, 13, "boom", PlatformError, "internal error"),
         (501, 12, "unknown method", PlatformError, "does not have the function"),
         (503, 14, "connection refused", PlatformUnavailable, "503"),

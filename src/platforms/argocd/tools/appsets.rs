@@ -124,6 +124,9 @@ struct SetView {
     made: Vec<Made>,
     /// Whether applications were left out.
     truncated: bool,
+    /// What to know about the answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 /// A condition of an ApplicationSet.
@@ -253,7 +256,12 @@ async fn get(argocd: Arc<ArgoCd>, input: GetInput, context: CallContext) -> Resu
             health: one.health.as_ref().and_then(|health| text::optional(&health.status)),
         })
         .collect();
+    // Argo CD 3.2 writes them down when it looks at the set for the second time, minutes later.
+    let unnamed = "the set's status names no applications, which comes minutes after they were made: \
+                   preview_argocd_appset tells which it makes, list_argocd_apps which are there";
+    let hints = if made.is_empty() { vec![unnamed.to_owned()] } else { Vec::new() };
     Ok(SetView {
+        hints,
         summary: SetSummary::of(&set),
         conditions: conditions.collect(),
         truncated: made.len() < set.status.resources.len(),
