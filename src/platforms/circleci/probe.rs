@@ -140,7 +140,7 @@ fn unanswered(error: &Error) -> (Finding, CredentialVerdict) {
         }
         Error::RateLimited(_) => {
             let message = "CircleCI limits the token's calls, which is no outage: call less often".to_owned();
-            (found(Degraded, Reason::RateLimited.as_str(), message, true), Unknown)
+            (found(Degraded, Reason::RateLimited.as_str(), message, false), Unknown)
         }
         Error::Retired => {
             let message = "CircleCI has retired an endpoint that the connector uses: upgrade the connector".to_owned();
@@ -148,7 +148,7 @@ fn unanswered(error: &Error) -> (Finding, CredentialVerdict) {
         }
         Error::Failed(status, _) => {
             let message = format!("CircleCI, or what stands in front of it, answers with the fault {status}");
-            (found(Bad, "UpstreamError", message, true), Unknown)
+            (found(Bad, "UpstreamError", message, false), Unknown)
         }
         Error::Request(RequestError::Timeout) => {
             (found(Bad, Reason::Timeout.as_str(), format!("CircleCI can't be asked: {error}"), true), Unknown)
@@ -182,7 +182,7 @@ fn rate(circleci: &CircleCi) -> (Option<Finding>, &'static str) {
     }
     let message = "less than a tenth of the requests that CircleCI allows is left: call less often";
     let finding =
-        Finding { status: HealthStatus::Degraded, reason: "RateLow", message: message.to_owned(), passing: true };
+        Finding { status: HealthStatus::Degraded, reason: "RateLow", message: message.to_owned(), passing: false };
     (Some(finding), message)
 }
 

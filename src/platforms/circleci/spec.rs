@@ -52,8 +52,9 @@ pub struct CircleCiSpec {
     pub projects: Option<Vec<PathPattern>>,
 
     /// Hosts, in which `*` stands for any characters, from which logs and artifacts may be read when CircleCI links to
-    /// them. The token is never sent there. Defaults to the hosts of CircleCI's cloud and of Amazon S3 for
-    /// `https://circleci.com`, and to none for a CircleCI Server, whose own host is always allowed.
+    /// them, beside CircleCI's own, which alone get the token: the host of `url`, and for `https://circleci.com` those
+    /// below `circleci.com` and `circle-artifacts.com`. Defaults to those of Amazon S3 for `https://circleci.com`, and to
+    /// none for a CircleCI Server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -112,16 +113,14 @@ pub const REASONS: &[DeclaredReason] = &[
 const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]);
 
 impl CircleCiSpec {
-    /// Hosts from which logs and artifacts may be read, for a platform on this host.
+    /// Hosts beside CircleCI's own from which logs and artifacts may be read, for a platform on this host.
     #[must_use]
     pub fn download_hosts(&self, platform: &str) -> Vec<NamePattern> {
         match &self.download_hosts {
             Some(hosts) => hosts.clone(),
             None if platform == CLOUD_HOST => {
-                // Artifacts, and where they and the output of steps are kept.
-                ["*.circle-artifacts.com", "*.circleci.com", "*.amazonaws.com"]
-                    .map(|host| NamePattern(host.into()))
-                    .into()
+                // Where artifacts and the output of steps are kept.
+                vec![NamePattern("*.amazonaws.com".into())]
             }
             None => Vec::new(),
         }
@@ -234,7 +233,7 @@ mod tests {
     fn a_server_reads_from_no_other_host_unless_it_says_so() {
         let mut spec = example().platform.circle_ci.unwrap();
         assert_eq!(spec.download_hosts("ci.example.com"), []);
-        assert!(spec.download_hosts(CLOUD_HOST).iter().any(|host| host.matches("output.circle-artifacts.com")));
+        assert!(spec.download_hosts(CLOUD_HOST).iter().any(|host| host.matches("bucket.s3.amazonaws.com")));
         spec.download_hosts = Some(vec![NamePattern("s3.example.com".into())]);
         assert_eq!(spec.download_hosts(CLOUD_HOST).len(), 1);
     }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod answers_v3;
+mod changes;
 mod double;
 mod errors;
 mod health;

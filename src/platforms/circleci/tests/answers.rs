@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    changes,
     double::Reply,
     world::{CONFIG, DEFINITION, Job, ORG, PAGE, PROJECT, Run, Workflow, World, id},
 };
@@ -210,7 +211,7 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
                 return Reply::fails("v2", 404, "Project not found");
             }
             match (method, path[0]) {
-                ("POST", _) => trigger(world, rest, body),
+                ("POST", _) => changes::trigger(world, rest, body),
                 (_, "insights") => insights(rest, query),
                 _ => of_project(world, rest, query),
             }
@@ -239,7 +240,7 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
             world.cancels_late = world.cancels_late.saturating_sub(1);
             Reply::json(200, answer)
         }
-        (_, ["workflow", wanted, rest @ ..]) => change(world, wanted, rest, body),
+        (_, ["workflow", wanted, rest @ ..]) => changes::change(world, wanted, rest, body),
         (_, ["projects", PROJECT, "pipeline-definitions"]) => {
             let all: Vec<Value> = (0..world.definitions)
                 .map(|number| {
@@ -349,91 +350,6 @@ fn insights(rest: &[&str], query: Query) -> Reply {
         })
     };
     paged(&["build", "deploy", "lint"].map(insight), query)
-}
-
-/// Starts a run, by the rules of both endpoints.
-fn trigger(world: &mut World, rest: &[&str], body: &Value) -> Reply {
-    let by_definition = rest == ["pipeline", "run"];
-    if by_definition && !world.has_run_endpoint {
-        return not_found();
-    }
-    let app_based = world.slug.starts_with("circleci/");
-    let places: &[&Value] = if by_definition { &[&body["config"], &body["checkout"]] } else { &[body] };
-    if places.iter().any(|place| place["branch"].is_string() && place["tag"].is_string()) {
-        return Reply::fails("v2", 400, "branch and tag are mutually exclusive");
-    }
-    if app_based && (!by_definition || body["definition_id"].is_null()) {
-        return Reply::fails("v2", 400, "definition_id is required");
-    }
-    let parameters = body["parameters"].as_object().cloned().unwrap_or_default();
-    let unknown: Vec<&str> =
-        parameters.keys().map(String::as_str).filter(|name| !["deploy", "env"].contains(name)).collect();
-    if !unknown.is_empty() {
-        return Reply::fails("v2", 400, &format!("Unexpected argument(s): {}", unknown.join(", ")));
-    }
-    if parameters.get("deploy").is_some_and(|value| !value.is_boolean()) {
-        return Reply::fails("v2", 400, "Type error for argument deploy: expected type: boolean");
-    }
-    if world.skips {
-        return Reply::json(200, json!({ "message": "The pipeline was skipped: [ci skip]" }));
-    }
-    let number = world.runs.iter().map(|run| run.number).max().unwrap_or_default() + 1;
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let run = Run {
-        number,
-        slug: world.slug.clone(),
-        branch: text(&places[0]["branch"]),
-        state: "pending".to_owned(),
-        created_at: jiff::Timestamp::now().to_string(),
-        parameters: Value::Object(parameters),
-    };
-    world.runs.insert(0, run.clone());
-    let answer = json!({ "id": id('a', number), "number": number, "state": "pending", "created_at": run.created_at });
-    Reply::json(201, answer)
-}
-
-/// Reruns, cancels and approves.
-fn change(world: &mut World, wanted: &str, rest: &[&str], body: &Value) -> Reply {
-    let Some(workflow) = world.workflow(wanted).cloned() else { return not_found() };
-    match rest {
-        ["cancel"] => {
-            if world.cancels_late == 0 {
-                world.workflow_mut(wanted).unwrap().status = "canceled".to_owned();
-            }
-            Reply::json(202, json!({ "message": "Accepted." }))
-        }
-        ["rerun"] => {
-            if body["jobs"].is_array() && body["from_failed"] == true {
-                return Reply::fails("v2", 400, "jobs and from_failed are mutually exclusive");
-            }
-            let new = rerun(world, &workflow);
-            Reply::json(202, json!({ "workflow_id": new }))
-        }
-        ["approve", request] => {
-            let number = workflow.number;
-            let waits = |one: &&mut Job| one.workflow == number && one.is_approval && id('d', one.number) == *request;
-            let Some(job) = world.jobs.iter_mut().find(waits) else { return not_found() };
-            if job.status != "on_hold" {
-                return Reply::fails("v2", 400, "not on hold");
-            }
-            (job.status, job.approved_by) = ("success".to_owned(), Some(id('e', 1)));
-            world.workflow_mut(wanted).unwrap().status = "running".to_owned();
-            Reply::json(202, json!({ "message": "Accepted." }))
-        }
-        _ => not_found(),
-    }
-}
-
-pub(super) fn rerun(world: &mut World, workflow: &Workflow) -> String {
-    let number = world.workflows.len() as u64 + 1;
-    let again = Workflow {
-        number,
-        status: "running".to_owned(),
-        created_at: jiff::Timestamp::now().to_string(),
-        ..workflow.clone()
-    };
-    world.workflows.push(again);
-    id('b', number)
 }
 
 fn v3(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value, range: Option<usize>) -> Reply {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    answers::{definition, rerun},
+    answers::definition,
+    changes::rerun,
     double::Reply,
     world::{Job, ORG, PAGE, PROJECT, Run, World, id},
 };

@@ -114,14 +114,19 @@ async fn app_based_projects_need_a_definition() {
 }
 
 #[tokio::test]
-async fn a_server_without_the_new_endpoint_has_the_old_one() {
-    let double = Double::start_server().await;
-    double.change(|state| state.world.has_run_endpoint = false);
-    let arguments = project(json!({ "branch": "main", "parameters": { "deploy": true } }));
-    let run = good(&server(&double), "trigger_circleci_pipeline", arguments).await;
-    assert_eq!(run["pipeline_number"], 6);
-    let body = double.body("POST", "v2/project/gh/acme/web/pipeline");
-    assert_eq!(body, json!({ "branch": "main", "parameters": { "deploy": true } }));
+async fn where_the_new_endpoint_takes_no_run_the_old_one_does() {
+    for (has_it, wants_definition) in [(false, false), (true, true)] {
+        let double = Double::start_server().await;
+        double.change(|state| {
+            state.world.has_run_endpoint = has_it;
+            state.world.wants_definition = wants_definition;
+        });
+        let arguments = project(json!({ "branch": "main", "parameters": { "deploy": true } }));
+        let run = good(&server(&double), "trigger_circleci_pipeline", arguments).await;
+        assert_eq!(run["pipeline_number"], 6);
+        let body = double.body("POST", "v2/project/gh/acme/web/pipeline");
+        assert_eq!(body, json!({ "branch": "main", "parameters": { "deploy": true } }));
+    }
 }
 
 #[tokio::test]

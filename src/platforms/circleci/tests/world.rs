@@ -71,6 +71,8 @@ pub(super) struct World {
     pub(super) skips: bool,
     /// Whether `pipeline/run` is there.
     pub(super) has_run_endpoint: bool,
+    /// Whether `pipeline/run` takes a definition only.
+    pub(super) wants_definition: bool,
     /// How often a workflow that was cancelled is still seen running.
     pub(super) cancels_late: u32,
 }
@@ -139,6 +141,7 @@ impl World {
             definitions: 0,
             skips: false,
             has_run_endpoint: true,
+            wants_definition: false,
             cancels_late: 0,
             slug,
         }

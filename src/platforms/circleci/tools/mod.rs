@@ -13,6 +13,7 @@ mod projects;
 mod report;
 mod rerun;
 mod rollback;
+mod run;
 mod runs;
 mod tests_of_job;
 mod trigger;
@@ -32,6 +33,7 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
     [
         projects::entries(circleci),
         runs::entries(circleci),
+        run::entries(circleci),
         wait::entries(circleci),
         workflow::entries(circleci),
         job::entries(circleci),

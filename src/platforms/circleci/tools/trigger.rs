@@ -296,7 +296,8 @@ async fn trigger(circleci: Arc<CircleCi>, input: TriggerInput, context: CallCont
 }
 
 impl CircleCi {
-    /// Starts a run. Servers that don't know `pipeline/run` yet have the older endpoint, which takes no definition.
+    /// Starts a run. Where `pipeline/run` isn't there, or takes no run without a definition, there is the older endpoint,
+    /// which knows none; a run that was refused was not taken.
     async fn start(
         &self,
         target: &Target,
@@ -321,7 +322,7 @@ impl CircleCi {
         }
         let call = Call::of_project(Api::V2, "project", &target.slug, &["pipeline", "run"]).posted(Value::Object(body));
         match self.session.answer(&call, context.deadline).await {
-            Err(Error::NotFound) if target.definition.is_none() => {
+            Err(Error::NotFound | Error::BadRequest | Error::Unprocessable) if target.definition.is_none() => {
                 let mut body = reference;
                 if let (Some(body), false) = (body.as_object_mut(), parameters.is_empty()) {
                     body.insert("parameters".to_owned(), json!(parameters));

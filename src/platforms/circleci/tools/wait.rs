@@ -7,8 +7,9 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    bounded, read, run_input,
-    runs::{self, RunAnswer},
+    bounded, read,
+    run::{self, RunAnswer},
+    run_input,
 };
 use crate::{
     platforms::circleci::CircleCi,
@@ -59,9 +60,9 @@ async fn wait(circleci: Arc<CircleCi>, input: WaitInput, context: CallContext) -
     let seconds = bounded("wait_seconds", input.wait_seconds, 90, 0, 120)?;
     let begun = Instant::now();
     let until = (begun + Duration::from_secs(seconds as u64)).min(context.deadline - RESERVE.min(context.remaining()));
-    let run = circleci.fetch_run(&input.run(&circleci)?, &context).await?;
+    let named = circleci.fetch_run(&input.run(&circleci)?, &context).await?;
     loop {
-        let mut answer = runs::answer(&circleci, &run, &context).await?;
+        let mut answer = run::answer(&circleci, &named, &context).await?;
         let waited = begun.elapsed();
         let stands = answer.finished
             || answer.status == "on_hold"

@@ -1,0 +1,100 @@
+//! What the double does when it is told to change something.
+
+use serde_json::{Value, json};
+
+use super::{
+    double::Reply,
+    world::{Job, Run, Workflow, World, id},
+};
+
+fn fails(status: u16, message: &str) -> Reply {
+    Reply::fails("v2", status, message)
+}
+
+/// Starts a run, by the rules of both endpoints.
+pub(super) fn trigger(world: &mut World, rest: &[&str], body: &Value) -> Reply {
+    let by_definition = rest == ["pipeline", "run"];
+    if by_definition && !world.has_run_endpoint {
+        return fails(404, "Not found");
+    }
+    if by_definition && world.wants_definition && body["definition_id"].is_null() {
+        return fails(400, "definition_id is required");
+    }
+    let app_based = world.slug.starts_with("circleci/");
+    let places: &[&Value] = if by_definition { &[&body["config"], &body["checkout"]] } else { &[body] };
+    if places.iter().any(|place| place["branch"].is_string() && place["tag"].is_string()) {
+        return fails(400, "branch and tag are mutually exclusive");
+    }
+    if app_based && (!by_definition || body["definition_id"].is_null()) {
+        return fails(400, "definition_id is required");
+    }
+    let parameters = body["parameters"].as_object().cloned().unwrap_or_default();
+    let unknown: Vec<&str> =
+        parameters.keys().map(String::as_str).filter(|name| !["deploy", "env"].contains(name)).collect();
+    if !unknown.is_empty() {
+        return fails(400, &format!("Unexpected argument(s): {}", unknown.join(", ")));
+    }
+    if parameters.get("deploy").is_some_and(|value| !value.is_boolean()) {
+        return fails(400, "Type error for argument deploy: expected type: boolean");
+    }
+    if world.skips {
+        return Reply::json(200, json!({ "message": "The pipeline was skipped: [ci skip]" }));
+    }
+    let number = world.runs.iter().map(|run| run.number).max().unwrap_or_default() + 1;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let run = Run {
+        number,
+        slug: world.slug.clone(),
+        branch: text(&places[0]["branch"]),
+        state: "pending".to_owned(),
+        created_at: jiff::Timestamp::now().to_string(),
+        parameters: Value::Object(parameters),
+    };
+    world.runs.insert(0, run.clone());
+    let answer = json!({ "id": id('a', number), "number": number, "state": "pending", "created_at": run.created_at });
+    Reply::json(201, answer)
+}
+
+/// Reruns, cancels and approves.
+pub(super) fn change(world: &mut World, wanted: &str, rest: &[&str], body: &Value) -> Reply {
+    let Some(workflow) = world.workflow(wanted).cloned() else { return fails(404, "Not found") };
+    match rest {
+        ["cancel"] => {
+            if world.cancels_late == 0 {
+                world.workflow_mut(wanted).unwrap().status = "canceled".to_owned();
+            }
+            Reply::json(202, json!({ "message": "Accepted." }))
+        }
+        ["rerun"] => {
+            if body["jobs"].is_array() && body["from_failed"] == true {
+                return fails(400, "jobs and from_failed are mutually exclusive");
+            }
+            let new = rerun(world, &workflow);
+            Reply::json(202, json!({ "workflow_id": new }))
+        }
+        ["approve", request] => {
+            let number = workflow.number;
+            let waits = |one: &&mut Job| one.workflow == number && one.is_approval && id('d', one.number) == *request;
+            let Some(job) = world.jobs.iter_mut().find(waits) else { return fails(404, "Not found") };
+            if job.status != "on_hold" {
+                return fails(400, "not on hold");
+            }
+            (job.status, job.approved_by) = ("success".to_owned(), Some(id('e', 1)));
+            world.workflow_mut(wanted).unwrap().status = "running".to_owned();
+            Reply::json(202, json!({ "message": "Accepted." }))
+        }
+        _ => fails(404, "Not found"),
+    }
+}
+
+pub(super) fn rerun(world: &mut World, workflow: &Workflow) -> String {
+    let number = world.workflows.len() as u64 + 1;
+    let again = Workflow {
+        number,
+        status: "running".to_owned(),
+        created_at: jiff::Timestamp::now().to_string(),
+        ..workflow.clone()
+    };
+    world.workflows.push(again);
+    id('b', number)
+}
