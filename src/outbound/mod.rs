@@ -13,8 +13,10 @@ mod address;
 mod breaker;
 mod bulkhead;
 mod error;
+mod form;
 mod metrics;
 mod retry;
+mod scan;
 mod stack;
 mod state;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub use self::{
     error::{OutboundError, RequestError, TlsFault},
     metrics::OutboundMetrics,
     retry::{Classify, Repeat, Verdict, classify_by_status},
+    scan::{Scan, ScanEnd, Scanned},
     stack::OutboundLimits,
     state::{BreakerPosition, BreakerState, BulkheadState, OutboundState},
 };
@@ -107,6 +110,8 @@ pub enum Redirects {
     /// One 307 or 308 to the same path and query of the same origin, as a load balancer in front of a cluster gives
     /// it. The path must stay, because servers "clean" paths by redirects: Vault answers `a/../b` with a 307 to `b`.
     SameResource,
+    /// None: the redirect itself is the answer, as where a form is sent. Nobody is led anywhere.
+    Answer,
 }
 
 /// A request to a platform. Credentials are in it as sensitive header values, which `Debug` does not show; nor does it
@@ -332,7 +337,7 @@ impl Outbound {
 
     async fn attempt(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
         let response = self.send_once(request, url.clone(), deadline).await?;
-        if !response.status.is_redirection() {
+        if !response.status.is_redirection() || request.redirects == Redirects::Answer {
             return Ok(response);
         }
         self.check_redirect(request, &url, &response)?;
@@ -359,6 +364,11 @@ impl Outbound {
     }
 
     async fn send_once(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
+        read_capped(self.open(request, url, deadline).await?).await
+    }
+
+    /// Sends a request and gives the answer, of which only the head was read.
+    async fn open(&self, request: &Request, url: Url, deadline: Instant) -> Result<reqwest::Response, RequestError> {
         let remaining = deadline.saturating_duration_since(Instant::now());
         if remaining.is_zero() {
             return Err(RequestError::Timeout);
@@ -369,8 +379,7 @@ impl Outbound {
         if let Some(body) = &request.body {
             outgoing = outgoing.body(body.clone());
         }
-        let incoming = outgoing.send().await.map_err(|error| RequestError::classify(&error))?;
-        read_capped(incoming).await
+        outgoing.send().await.map_err(|error| RequestError::classify(&error))
     }
 
     fn url(&self, request: &Request) -> Result<Url, RequestError> {

@@ -8,8 +8,10 @@ pub mod argocd;
 #[cfg(test)]
 mod compliance;
 mod failure;
+pub mod jenkins;
 #[cfg(test)]
 pub(crate) mod testing;
+mod text;
 pub mod vault;
 
 use std::{sync::Arc, time::Duration};
@@ -30,13 +32,16 @@ use crate::{
 
 /// The platform of a connector; exactly one of the fields.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[x_kube(validation = Rule::new("[has(self.argoCd), has(self.vault)].exists_one(set, set)")
-    .message("exactly one platform must be set: argoCd or vault"))]
+#[x_kube(validation = Rule::new("[has(self.argoCd), has(self.jenkins), has(self.vault)].exists_one(set, set)")
+    .message("exactly one platform must be set: argoCd, jenkins or vault"))]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformSpec {
     /// Argo CD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argo_cd: Option<argocd::spec::ArgoCdSpec>,
+    /// Jenkins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jenkins: Option<jenkins::spec::JenkinsSpec>,
     /// HashiCorp Vault, or OpenBao.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<vault::spec::VaultSpec>,
@@ -46,9 +51,10 @@ impl PlatformSpec {
     /// The one platform that is set, or nothing if none or several are (which the API server refuses).
     #[must_use]
     pub fn declaration(&self) -> Option<&dyn Declaration> {
-        let Self { argo_cd, vault } = self;
-        let set: [Option<&dyn Declaration>; 2] = [
+        let Self { argo_cd, jenkins, vault } = self;
+        let set: [Option<&dyn Declaration>; 3] = [
             argo_cd.as_ref().map(|spec| spec as &dyn Declaration),
+            jenkins.as_ref().map(|spec| spec as &dyn Declaration),
             vault.as_ref().map(|spec| spec as &dyn Declaration),
         ];
         let mut set = set.into_iter().flatten();
@@ -61,13 +67,13 @@ impl PlatformSpec {
 /// list that the operator accepts from its pods.
 #[must_use]
 pub fn declared_reasons() -> Vec<(&'static str, &'static [DeclaredReason])> {
-    vec![("argoCd", argocd::spec::REASONS), ("vault", vault::spec::REASONS)]
+    vec![("argoCd", argocd::spec::REASONS), ("jenkins", jenkins::spec::REASONS), ("vault", vault::spec::REASONS)]
 }
 
 /// A sample spec of every platform, from which `config/samples` is generated.
 #[must_use]
 pub fn examples() -> Vec<(&'static str, McpConnectorSpec)> {
-    vec![("argoCd", argocd::spec::example()), ("vault", vault::spec::example())]
+    vec![("argoCd", argocd::spec::example()), ("jenkins", jenkins::spec::example()), ("vault", vault::spec::example())]
 }
 
 /// What the operator may know of a platform: its part of a manifest, and what follows from that alone.
@@ -258,9 +264,12 @@ pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<
     if spec.declaration().is_none() {
         return Err(ConnectError::NoPlatform);
     }
-    let PlatformSpec { argo_cd, vault } = spec;
+    let PlatformSpec { argo_cd, jenkins, vault } = spec;
     if let Some(spec) = argo_cd {
         return Ok(Arc::new(argocd::ArgoCd::connect(spec, environment)?));
+    }
+    if let Some(spec) = jenkins {
+        return Ok(Arc::new(jenkins::Jenkins::connect(spec, environment)?));
     }
     if let Some(spec) = vault {
         return Ok(Arc::new(vault::Vault::connect(spec, environment)?));
