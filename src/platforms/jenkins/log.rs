@@ -57,9 +57,8 @@ impl Scan for Window {
 /// The length of the longest beginning that doesn't end inside of a character.
 fn whole_characters(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
-        Ok(_) => bytes.len(),
         Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
-        Err(_) => bytes.len(),
+        Ok(_) | Err(_) => bytes.len(),
     }
 }
 
@@ -270,14 +269,15 @@ mod tests {
     #[test]
     fn a_search_numbers_lines_and_stops_when_it_has_enough() {
         let log = b"a\nerror 1\nb\nc\nerror 2\nd\nerror 3".as_slice();
+        let wanted = Regex::new("error").unwrap();
         for piece in [1, 3, 100] {
-            let mut search = feed(Search::new(Regex::new("error").unwrap(), 1, 9), log, piece);
+            let mut search = feed(Search::new(wanted.clone(), 1, 9), log, piece);
             search.finish();
             let found: Vec<_> =
                 search.found.iter().map(|one| (one.line, one.before.join(" "), one.after.join(" "))).collect();
             let expected = [(2, "a", "b"), (5, "c", "d"), (7, "d", "")];
             assert_eq!(found, expected.map(|(line, before, after)| (line, before.to_owned(), after.to_owned())));
-            let search = feed(Search::new(Regex::new("error").unwrap(), 1, 1), log, piece);
+            let search = feed(Search::new(wanted.clone(), 1, 1), log, piece);
             assert!(search.is_full());
             assert_eq!((search.found.len(), search.lines), (1, 3));
         }

@@ -13,6 +13,9 @@
 //!
 //! *Plugins.* Stages and inputs come from `pipeline-rest-api` (the stage view); without it the tools say so.
 //!
+//! *Rights that the user needs*: Overall/Read and Job/Read; for what changes something Job/Build, Job/Cancel, Job/Delete;
+//! where artifacts are protected Run/Artifacts.
+//!
 //! *What is answered.* Errors are pages, which are never passed on. Parameters that may be secrets are masked.
 //! Redirects are not followed: an artifact that lies in object storage can't be read here.
 

@@ -214,17 +214,13 @@ async fn mutate(jenkins: &Jenkins, looking: &mut Looking, identity: &Identity, d
 }
 
 fn version(looking: &mut Looking, begun: Instant) {
-    match &looking.version {
-        Some(version) => {
-            let message = format!("Jenkins {version}");
-            looking.check("version", HealthStatus::Ok, &message, begun);
-        }
-        None => {
-            let message = "the address answers as Jenkins does and tells no version: something on the way takes out the \
-                           header X-Jenkins";
-            looking.find("version", Finding::stated(HealthStatus::Degraded, "VersionUnknown", message), begun);
-        }
+    if let Some(version) = &looking.version {
+        let message = format!("Jenkins {version}");
+        return looking.check("version", HealthStatus::Ok, &message, begun);
     }
+    let message = "the address answers as Jenkins does and tells no version: something on the way takes out the header \
+                   X-Jenkins";
+    looking.find("version", Finding::stated(HealthStatus::Degraded, "VersionUnknown", message), begun);
 }
 
 /// What is stuck in the queue is no fault of the connector's way, so it is only a check.

@@ -1,8 +1,12 @@
 //! What Jenkins answers, as far as it is asked for. The constants are the selections (`tree`) that belong to the types;
 //! names are those of the `@Exported` properties of Jenkins' core and of the plugins branch-api, git and junit.
 
+mod pipeline;
+
 use serde::Deserialize;
 use serde_json::Value;
+
+pub(super) use pipeline::{Flow, InputParameter, PendingInput};
 
 /// Who the caller is (`hudson/security/WhoAmI.java`).
 #[derive(Deserialize)]
@@ -370,58 +374,4 @@ pub(super) struct Node {
 pub(super) struct Label {
     #[serde(default)]
     pub(super) name: String,
-}
-
-/// A pipeline's run or stage, or a step (`pipeline-rest-api`: `RunExt`, `StageNodeExt`, `FlowNodeExt`). It has no `tree`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Flow {
-    #[serde(default)]
-    pub(super) id: String,
-    #[serde(default)]
-    pub(super) name: String,
-    #[serde(default)]
-    pub(super) status: String,
-    #[serde(default)]
-    pub(super) start_time_millis: i64,
-    #[serde(default)]
-    pub(super) duration_millis: i64,
-    #[serde(default)]
-    pub(super) pause_duration_millis: i64,
-    pub(super) error: Option<FlowError>,
-    #[serde(default)]
-    pub(super) stages: Vec<Flow>,
-    /// Of a stage that is asked for by its id.
-    #[serde(default)]
-    pub(super) stage_flow_nodes: Vec<Flow>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct FlowError {
-    #[serde(default)]
-    pub(super) message: String,
-}
-
-/// An input that a pipeline waits for (`pipeline-rest-api`: `PendingInputActionsExt`).
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PendingInput {
-    #[serde(default)]
-    pub(super) id: String,
-    #[serde(default)]
-    pub(super) message: String,
-    pub(super) proceed_text: Option<String>,
-    #[serde(default)]
-    pub(super) inputs: Vec<InputParameter>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct InputParameter {
-    #[serde(default)]
-    pub(super) name: String,
-    #[serde(default, rename = "type")]
-    pub(super) kind: String,
-    pub(super) description: Option<String>,
-    #[serde(default)]
-    pub(super) definition: Value,
 }

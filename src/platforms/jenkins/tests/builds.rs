@@ -145,6 +145,11 @@ async fn a_lost_answer_is_looked_for_and_nothing_is_sent_twice() {
     let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
     assert!(error.message.contains("not known whether"), "{error:?}");
     assert_eq!(double.count("POST", "job/plain/build"), 1);
+    // The same when nothing is answered in time; then there is none left to look for it.
+    double.want_with("job/plain/build", |wanted| Wanted { delay: Duration::from_secs(5), ..wanted });
+    let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::DeadlineExceeded);
+    assert!(error.message.contains("not known whether"), "{error:?}");
     // The build begins before it is looked for.
     let double = Double::start().await;
     let connector = with_token(&double);

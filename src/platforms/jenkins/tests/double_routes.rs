@@ -246,10 +246,10 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
         ("GET", ["wfapi", "describe"]) if pipeline => bean(state, &found.flow(number)),
         ("GET", ["wfapi", "pendingInputActions"]) if pipeline => bean(state, &json!(found.inputs)),
         ("GET", ["execution", "node", id, "wfapi", "describe"]) if pipeline => {
-            let stage = found.stages.iter().find(|stage| stage["id"] == **id);
-            let Some(mut stage) = stage.cloned() else { return page(state, 404, "Not Found") };
-            stage["stageFlowNodes"] = json!(found.steps.get(*id).cloned().unwrap_or_default());
-            bean(state, &stage)
+            let node = found.stages.iter().find(|one| one["id"] == **id);
+            let Some(mut node) = node.cloned() else { return page(state, 404, "Not Found") };
+            node["stageFlowNodes"] = json!(found.steps.get(*id).cloned().unwrap_or_default());
+            bean(state, &node)
         }
         ("GET", ["testReport", "api", "json"]) => match found.tests.clone() {
             Some(tests) => tree(state, asked, &tests),
@@ -325,7 +325,7 @@ fn artifact(state: &State, found: &Build, path: &str) -> Response {
     if let Some(storage) = &found.storage {
         return Response::builder().status(302).header("location", storage).body(Body::empty()).unwrap();
     }
-    let kind = if path.ends_with(".html") { "text/html" } else { "application/octet-stream" };
+    let kind = if path.rsplit('.').next() == Some("html") { "text/html" } else { "application/octet-stream" };
     Response::builder().status(200).header("content-type", kind).body(Body::from(bytes.clone())).unwrap()
 }
 

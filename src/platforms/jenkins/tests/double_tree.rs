@@ -83,7 +83,7 @@ const KNOWN: &[&str] = &[
 
 struct Field {
     name: String,
-    below: Vec<Field>,
+    below: Vec<Self>,
     range: Option<(usize, usize)>,
 }
 

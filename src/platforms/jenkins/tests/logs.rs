@@ -48,7 +48,7 @@ async fn a_running_build_is_followed_without_a_gap_or_a_repeat() {
         let waiting = log(&connector, json!({ "cursor": begun["next_cursor"] })).await;
         assert_eq!((&waiting["text"], &waiting["running"]), (&json!(""), &json!(true)), "{first}");
         assert!(waiting["hints"][0].as_str().unwrap().contains("nothing new"));
-        double.build(JOB, 3, |build| build.log += &format!("{NOTE}thr\u{fc}\n{NOTE}four\n"));
+        double.build(JOB, 3, |build| build.log.extend([NOTE, "thr\u{fc}\n", NOTE, "four\n"]));
         let more = log(&connector, json!({ "cursor": waiting["next_cursor"] })).await;
         assert_eq!(more["text"], "thr\u{fc}\nfour\n", "{first}");
         // Another build has begun meanwhile: the cursor stays with its own.

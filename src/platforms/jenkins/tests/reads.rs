@@ -21,10 +21,13 @@ async fn every_tool_that_reads_makes_few_requests() {
         let before = double.total();
         good(&connector, tool, arguments).await;
         let most = match tool {
-            // The top, and the one folder in it.
-            "search_jenkins_jobs" => 2,
-            "get_jenkins_build_log" | "search_jenkins_build_log" | "get_jenkins_test_results" => 2,
-            "get_jenkins_artifact" | "list_jenkins_pending_inputs" => 2,
+            // The top, and the one folder in it; others look at the build first.
+            "search_jenkins_jobs"
+            | "get_jenkins_build_log"
+            | "search_jenkins_build_log"
+            | "get_jenkins_test_results"
+            | "get_jenkins_artifact"
+            | "list_jenkins_pending_inputs" => 2,
             "get_jenkins_build_stages" => 3,
             "get_jenkins_failure_report" => 5,
             _ => 1,
@@ -150,6 +153,20 @@ async fn a_failure_is_told_in_one_call() {
     assert!(
         report["tests"].is_null() && report["hints"][0].as_str().unwrap().contains("pipeline-rest-api"),
         "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_report_goes_without_what_can_not_be_told() {
+    let double = Double::start().await;
+    double.want("job/team/job/web/2/testReport/api/json", 500, "boom");
+    double.want("job/team/job/web/2/consoleText", 403, "");
+    let report = good(&with_token(&double), "get_jenkins_failure_report", json!({ "job": "team/web" })).await;
+    assert_eq!((&report["failed_step"]["stage"], &report["log_tail"]), (&json!("Test"), &json!("")));
+    let hints = report["hints"].to_string();
+    assert!(
+        hints.contains("the tests: Jenkins failed") && hints.contains("the log: the connector's user may not"),
+        "{hints}"
     );
 }
 

@@ -185,9 +185,8 @@ async fn cancel_item(
     }
     let call = Call::post(["queue", "cancelItem"], Vec::new()).query("id", &id);
     match jenkins.session.call(&call, context.deadline).await {
-        Ok(_) => Ok(CancelledItem { id, cancelled: true, already_started: None }),
-        // It left the queue meanwhile.
-        Err(Error::NotFound) => Ok(became(&jenkins.queue_item(id, &context).await?)),
+        // Older versions redirect, whatever they did; and 404 says that it left the queue meanwhile.
+        Ok(_) | Err(Error::NotFound) => Ok(became(&jenkins.queue_item(id, &context).await?)),
         Err(error) => Err(to_tool_error(error, "cancel this item")),
     }
 }

@@ -41,7 +41,7 @@ struct DeleteInput {
 
 /// What was deleted.
 #[derive(Serialize, JsonSchema)]
-struct Deleted {
+struct Deletion {
     /// Full name of the job.
     job: String,
     /// Whether it is gone.
@@ -84,14 +84,14 @@ async fn preview(jenkins: Arc<Jenkins>, input: DeleteInput, context: CallContext
     Ok(Preview { would, state })
 }
 
-async fn delete(jenkins: Arc<Jenkins>, input: DeleteInput, context: CallContext) -> Result<Deleted, ToolError> {
+async fn delete(jenkins: Arc<Jenkins>, input: DeleteInput, context: CallContext) -> Result<Deletion, ToolError> {
     let (name, job) = input.look(&jenkins, &context).await?;
     let path = name.segments().into_iter().chain(["doDelete".to_owned()]);
     let outcome = jenkins.session.call(&Call::post(path, Vec::new()), context.deadline).await;
     outcome.map_err(|error| to_tool_error(error, &format!("delete the job {name}")))?;
     // A redirect says nothing; that it isn't there any more does.
     let after = jenkins.object::<Job>(&Call::json(name.segments(), "fullName"), &context).await;
-    Ok(Deleted {
+    Ok(Deletion {
         job: name.to_string(),
         deleted: matches!(after, Err(Error::NotFound)),
         last_build: job.last_build.as_ref().map(|build| build.number),

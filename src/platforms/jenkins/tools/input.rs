@@ -57,7 +57,7 @@ build_input! {
 
 /// An input that was settled.
 #[derive(Serialize, JsonSchema)]
-struct Settled {
+struct Settlement {
     /// Number of the build.
     build: u32,
     /// Id of the input.
@@ -124,7 +124,7 @@ async fn preview(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext
     Ok(Preview { would, state: json!({ "build": looked.build, "input_id": input.input_id, "parameters": parameters }) })
 }
 
-async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext) -> Result<Settled, ToolError> {
+async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext) -> Result<Settlement, ToolError> {
     let Looked { target, build, fields, .. } = input.look(&jenkins, &context).await?;
     // The actions of `InputStepExecution` in the plugin pipeline-input-step.
     let (action, form) = match input.action {
@@ -141,5 +141,5 @@ async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext)
     // Refusals are pages with many statuses, so what counts is that it isn't waited for any more.
     let pending = jenkins.fetch_inputs(&target, &context).await;
     let settled = pending.is_ok_and(|pending| pending.iter().flatten().all(|one| one.id != input.input_id));
-    Ok(Settled { build, input_id: input.input_id, action: input.action, settled })
+    Ok(Settlement { build, input_id: input.input_id, action: input.action, settled })
 }

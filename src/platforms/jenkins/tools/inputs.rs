@@ -10,7 +10,7 @@ use crate::{
     platforms::{
         jenkins::{
             Jenkins,
-            client::{Call, Error},
+            client::{Answer, Call, Error},
             error::to_tool_error,
             wire::{self, PendingInput},
         },
@@ -37,7 +37,7 @@ build_input! {
 
 /// What a pipeline waits for.
 #[derive(Serialize, JsonSchema)]
-struct Inputs {
+struct Pending {
     /// Number of the build.
     build: u32,
     /// The inputs: 20 at most.
@@ -69,7 +69,7 @@ impl Jenkins {
         context: &CallContext,
     ) -> Result<Option<Vec<PendingInput>>, Error> {
         let call = Call::get(target.path(&["wfapi", "pendingInputActions"]));
-        self.stage_view(&call, |answer| answer.array(), context).await
+        self.stage_view(&call, Answer::array, context).await
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
     vec![read(jenkins, LIST, list)]
 }
 
-async fn list(jenkins: Arc<Jenkins>, input: InputsInput, context: CallContext) -> Result<Inputs, ToolError> {
+async fn list(jenkins: Arc<Jenkins>, input: InputsInput, context: CallContext) -> Result<Pending, ToolError> {
     let target = input.target()?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     let target = target.numbered(&build);
@@ -95,5 +95,5 @@ async fn list(jenkins: Arc<Jenkins>, input: InputsInput, context: CallContext) -
         proceed_text: input.proceed_text.as_deref().and_then(text::optional),
         parameters: input.inputs.iter().map(ParameterView::of_input).collect(),
     });
-    Ok(Inputs { build: build.number, inputs: inputs.collect(), hints })
+    Ok(Pending { build: build.number, inputs: inputs.collect(), hints })
 }

@@ -69,6 +69,13 @@ struct LogPart {
     hints: Vec<String>,
 }
 
+impl LogPart {
+    fn show(&mut self, kept: &[u8], goes_on: bool) {
+        self.text = log::clean_lines(&String::from_utf8_lossy(kept));
+        self.truncated = goes_on;
+    }
+}
+
 /// Where a log is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -236,7 +243,7 @@ impl Reading<'_> {
                 .with_remedy("leave cursor out to begin anew"));
         }
         let (kept, more) = window.finish();
-        self.show(&kept, more || end == ScanEnd::Cut, part);
+        part.show(&kept, more || end == ScanEnd::Cut);
         if more || end == ScanEnd::Cut {
             return Ok(Some(Place::Raw(start, skip + kept.len() as u64)));
         }
@@ -249,16 +256,11 @@ impl Reading<'_> {
         let scanned = self.jenkins.fetch_log(call, &begin, self.context).await.map_err(|error| self.failed(error))?;
         let (kept, more) = scanned.scan.finish();
         let goes_on = more || scanned.end == ScanEnd::Cut;
-        self.show(&kept, goes_on, part);
+        part.show(&kept, goes_on);
         if scanned.end == ScanEnd::Cut && kept.is_empty() {
             part.hints.push("the time was up before this place of the log was reached".to_owned());
         }
         Ok((kept.len(), goes_on))
-    }
-
-    fn show(&self, kept: &[u8], goes_on: bool, part: &mut LogPart) {
-        part.text = log::clean_lines(&String::from_utf8_lossy(kept));
-        part.truncated = goes_on;
     }
 }
 

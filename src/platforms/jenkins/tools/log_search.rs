@@ -52,7 +52,7 @@ build_input! {
 
 /// Lines that were found.
 #[derive(Serialize, JsonSchema)]
-struct Matches {
+struct Findings {
     /// Number of the build.
     build: u32,
     /// The lines, in the order of the log.
@@ -92,7 +92,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
     vec![read(jenkins, SEARCH, search)]
 }
 
-async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext) -> Result<Matches, ToolError> {
+async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext) -> Result<Findings, ToolError> {
     let around = bounded("context", input.context, 2, (0, 10))?;
     let max_matches = bounded("max_matches", input.max_matches, 50, (1, 500))?;
     if input.pattern.is_empty() {
@@ -122,7 +122,7 @@ async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext)
     match scanned.end {
         ScanEnd::Cut => hints.push("the time was up before the log was read to its end".to_owned()),
         ScanEnd::Enough if !full => {
-            hints.push(format!("only the first {} MiB were searched", MAX_SCAN / (1024 * 1024)))
+            hints.push(format!("only the first {} MiB were searched", MAX_SCAN / (1024 * 1024)));
         }
         ScanEnd::Enough | ScanEnd::Whole => {}
     }
@@ -134,5 +134,5 @@ async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext)
         });
     }
     let truncated = cut || scanned.end != ScanEnd::Whole;
-    Ok(Matches { build: build.number, matches, lines_searched, truncated, hints })
+    Ok(Findings { build: build.number, matches, lines_searched, truncated, hints })
 }

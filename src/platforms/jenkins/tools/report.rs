@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     outbound::ScanEnd,
-    platforms::jenkins::{Jenkins, error::to_tool_error, wire},
+    platforms::jenkins::{Jenkins, client::Error, error::to_tool_error, wire},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, time},
 };
 
@@ -76,25 +76,33 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
     vec![read(jenkins, REPORT, report)]
 }
 
+/// A part of a report; a hint if it can't be told.
+fn told<T>(part: Result<T, Error>, what: &str, hints: &mut Vec<String>) -> Option<T> {
+    part.map_err(|error| {
+        let worded = to_tool_error(error, &format!("tell the {what} of this build"));
+        hints.push(format!("not told here, the {what}: {}", worded.message));
+    })
+    .ok()
+}
+
 async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext) -> Result<Report, ToolError> {
     let target = input.target()?;
     let build = jenkins.fetch_build(&target, wire::BUILD, &context).await?;
     let target = target.numbered(&build);
-    let doing = format!("look into {target}");
-    let failed = |error| to_tool_error(error, &doing);
     let mut hints = Vec::new();
-    let flow = jenkins.fetch_flow(&target, &context).await.map_err(failed)?;
-    let failed_step = match &flow {
-        Some(flow) => jenkins.fetch_failed_step(&target, flow, &context).await.map_err(failed)?,
-        None => {
-            hints.push(NO_STAGE_VIEW.to_owned());
-            None
-        }
+    // A part that can't be told is no reason to keep the others back.
+    let flow = told(jenkins.fetch_flow(&target, &context).await, "stages", &mut hints);
+    if matches!(flow, Some(None)) {
+        hints.push(NO_STAGE_VIEW.to_owned());
+    }
+    let failed_step = match flow.flatten() {
+        Some(flow) => told(jenkins.fetch_failed_step(&target, &flow, &context).await, "step", &mut hints).flatten(),
+        None => None,
     };
-    let tests = jenkins.fetch_tests(&target, &context).await.map_err(failed)?;
+    let tests = told(jenkins.fetch_tests(&target, &context).await, "tests", &mut hints).flatten();
     let room = LOG_BYTES.min(context.max_result_bytes / 4);
-    let tail = jenkins.fetch_tail(&target, room, &context).await.map_err(failed)?;
-    if tail.end != ScanEnd::Whole {
+    let tail = told(jenkins.fetch_tail(&target, room, &context).await, "log", &mut hints);
+    if tail.as_ref().is_some_and(|tail| tail.end != ScanEnd::Whole) {
         hints.push("the log was not read to its end: search_jenkins_build_log finds more".to_owned());
     }
     let status = BuildStatus::of(build.building, build.result.as_deref());
@@ -113,7 +121,7 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
         tests: tests.as_ref().map(wire::TestReport::counts),
         failed_tests: tests.map(|tests| tests.failed(MAX_TESTS)).unwrap_or_default(),
         commits: build.changes().take(MAX_COMMITS).map(Commit::of).collect(),
-        log_tail: tail.scan.finish(LOG_LINES).0,
+        log_tail: tail.map(|tail| tail.scan.finish(LOG_LINES).0).unwrap_or_default(),
         hints,
     })
 }

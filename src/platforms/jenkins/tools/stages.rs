@@ -10,7 +10,7 @@ use crate::{
     platforms::{
         jenkins::{
             Jenkins,
-            client::{Call, Error},
+            client::{Answer, Call, Error},
             error::to_tool_error,
             wire::{self, Flow},
         },
@@ -37,7 +37,7 @@ build_input! {
 
 /// The stages of a build.
 #[derive(Serialize, JsonSchema)]
-struct Stages {
+struct Pipeline {
     /// Number of the build.
     build: u32,
     /// Status of the whole, in the words of the pipeline: IN_PROGRESS, SUCCESS, FAILED, and so on.
@@ -116,7 +116,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 impl Jenkins {
     /// A build's stages; nothing if it has none, or the plugin isn't there.
     pub(super) async fn fetch_flow(&self, target: &Target, context: &CallContext) -> Result<Option<Flow>, Error> {
-        self.stage_view(&Call::get(target.path(&["wfapi", "describe"])), |answer| answer.object(), context).await
+        self.stage_view(&Call::get(target.path(&["wfapi", "describe"])), Answer::object, context).await
     }
 
     /// The first stage that failed, with the step in it that did, which costs a request.
@@ -128,7 +128,7 @@ impl Jenkins {
     ) -> Result<Option<FailedStep>, Error> {
         let Some(stage) = flow.stages.iter().find(|stage| stage.status == "FAILED") else { return Ok(None) };
         let path = target.path(&["execution", "node", &stage.id, "wfapi", "describe"]);
-        let described: Option<Flow> = self.stage_view(&Call::get(path), |answer| answer.object(), context).await?;
+        let described: Option<Flow> = self.stage_view(&Call::get(path), Answer::object, context).await?;
         let steps = described.map(|stage| stage.stage_flow_nodes).unwrap_or_default();
         // The last of them: those before were caught, or the failure wouldn't have gone on.
         let step = steps.iter().rev().find(|step| step.status == "FAILED");
@@ -141,14 +141,14 @@ impl Jenkins {
     }
 }
 
-async fn get(jenkins: Arc<Jenkins>, input: StagesInput, context: CallContext) -> Result<Stages, ToolError> {
+async fn get(jenkins: Arc<Jenkins>, input: StagesInput, context: CallContext) -> Result<Pipeline, ToolError> {
     let target = input.target()?;
     // Without it, a 404 could mean anything.
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     let target = target.numbered(&build);
     let failed = |error| to_tool_error(error, &format!("read the stages of {target}"));
     let Some(flow) = jenkins.fetch_flow(&target, &context).await.map_err(failed)? else {
-        return Ok(Stages {
+        return Ok(Pipeline {
             build: build.number,
             status: None,
             stages: Vec::new(),
@@ -165,7 +165,7 @@ async fn get(jenkins: Arc<Jenkins>, input: StagesInput, context: CallContext) ->
     if flow.status == "PAUSED_PENDING_INPUT" {
         hints.push("it waits for somebody: list_jenkins_pending_inputs tells for what".to_owned());
     }
-    Ok(Stages {
+    Ok(Pipeline {
         build: build.number,
         status: text::optional(&flow.status),
         stages: flow.stages.iter().take(MAX_STAGES).map(Stage::of).collect(),
