@@ -99,6 +99,14 @@ async fn the_queue_is_looked_at_again_after_two_seconds() {
 }
 
 #[tokio::test]
+async fn a_queue_that_hangs_does_not_lose_the_id() {
+    let double = Double::start().await;
+    double.want_with("queue/item/41/api/json", |wanted| Wanted { delay: Duration::from_secs(5), ..wanted });
+    let queued = good(&with_token(&double), "trigger_jenkins_build", json!({ "job": "plain" })).await;
+    assert_eq!((&queued["state"], &queued["queue_id"]), (&json!("queued"), &json!(41)));
+}
+
+#[tokio::test]
 async fn an_item_that_is_cancelled_or_gone_is_told() {
     let double = Double::start().await;
     let connector = with_token(&double);

@@ -284,7 +284,7 @@ fn foreign_cursor() -> ToolError {
 /// When a wait that was asked for ends: never so late that there is no time for an answer.
 fn wait_until(wait: Duration, context: &CallContext) -> Instant {
     let latest = context.deadline.checked_sub(RESERVE).unwrap_or(context.deadline);
-    latest.min(Instant::now() + wait)
+    Instant::now().checked_add(wait).map_or(latest, |until| latest.min(until))
 }
 
 /// Keeps as many entries as fit into a number of bytes, as JSON. Tells whether some were left out.

@@ -116,6 +116,8 @@ async fn follow(
     context: &CallContext,
 ) -> Result<Started, ToolError> {
     let (begun, until) = (Instant::now(), wait_until(wait, context));
+    // A look that hangs must not take the time in which the item's id can be answered.
+    let looking = CallContext { deadline: wait_until(Duration::MAX, context), ..context.clone() };
     let mut looks = 0.0;
     let started = |build| Started {
         job: name.to_string(),
@@ -126,10 +128,10 @@ async fn follow(
         hints: vec!["get_jenkins_build_status and get_jenkins_build_log tell how it goes on".to_owned()],
     };
     loop {
-        let item = match jenkins.fetch_queue_item(id, context).await {
+        let item = match jenkins.fetch_queue_item(id, &looking).await {
             Ok(Some(item)) => Some(item),
             // It left the queue more than five minutes ago, or was restarted away.
-            Ok(None) => match build_of_item(jenkins, name, id, context).await {
+            Ok(None) => match build_of_item(jenkins, name, id, &looking).await {
                 Some(build) => return Ok(started(build)),
                 None => None,
             },
@@ -159,7 +161,7 @@ fn queued(name: &JobName, id: u64, item: Option<&QueueItem>) -> Started {
     if item.is_some_and(|item| item.stuck) {
         hints.push("it is stuck: the queue may be backed up, or no node fits; list_jenkins_nodes tells".to_owned());
     } else if item.is_none() {
-        hints.push("the queue could not be asked just now".to_owned());
+        hints.push("it could not be seen in the queue just now".to_owned());
     }
     Started {
         job: name.to_string(),
