@@ -21,7 +21,7 @@ use crate::{
         endpoint::{AddressPolicy, PlatformUrl},
     },
     operator::{self, context::Settings},
-    platforms, samples,
+    platforms, reference, samples,
     server::{
         self, LoadedConfig, ServeSettings,
         audit::chain,
@@ -69,6 +69,8 @@ enum Command {
         #[arg(long)]
         output: PathBuf,
     },
+    /// Prints what each platform's connector can do, as Markdown
+    Platforms,
     /// Prints every reason that a condition can have, and when it is given
     Reasons,
     /// Works on audit records
@@ -264,6 +266,7 @@ fn dispatch(cli: Cli) -> Result<(), Box<dyn StdError>> {
             }
             Ok(())
         }
+        Command::Platforms => print(&reference::platforms().map_err(|error| with_causes(&error))?),
         Command::Reasons => {
             let mut lines: Vec<String> = Reason::iter().map(|reason| format!("core\t{reason}\n")).collect();
             for (platform, reasons) in platforms::declared_reasons() {

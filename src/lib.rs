@@ -17,6 +17,7 @@ pub mod files;
 pub mod operator;
 pub mod outbound;
 pub mod platforms;
+pub mod reference;
 pub mod samples;
 pub mod schema;
 pub mod server;

@@ -39,22 +39,24 @@ pub fn all() -> Result<Vec<(String, String)>, Error> {
         .map(|(name, spec)| {
             let declaration = spec.platform.declaration().ok_or(Error::NoPlatform(name))?;
             let source = source_for(name, declaration, &spec.credentials.name)?;
-            let connector = McpConnector::new(name, spec.clone());
+            // Names of objects have no capitals.
+            let object_name = name.to_ascii_lowercase();
+            let connector = McpConnector::new(&object_name, spec.clone());
             let documents = [
                 clean(&serde_json::to_value(source).map_err(|error| Error::Json(name, error))?),
                 clean(&serde_json::to_value(connector).map_err(|error| Error::Json(name, error))?),
             ];
-            let mut text = header(name, declaration, &spec.credentials.name);
+            let mut text = header(declaration, &spec.credentials.name);
             for document in documents {
                 text.push_str("---\n");
                 text.push_str(&serde_saphyr::to_string(&document).map_err(|error| Error::Yaml(name, error))?);
             }
-            Ok((format!("{name}.yaml"), text))
+            Ok((format!("{object_name}.yaml"), text))
         })
         .collect()
 }
 
-fn header(name: &str, declaration: &dyn Declaration, credentials: &str) -> String {
+fn header(declaration: &dyn Declaration, credentials: &str) -> String {
     let fields: Vec<String> = declaration
         .requirement()
         .alternatives()
@@ -62,8 +64,9 @@ fn header(name: &str, declaration: &dyn Declaration, credentials: &str) -> Strin
         .take(1)
         .flat_map(|fields| fields.iter().map(|field| format!("--from-file={0}=./{0}", field.name)))
         .collect();
+    let title = declaration.title();
     let secret = format!(
-        "# A connector to {name}, with the credentials that it calls {name} with. The Secret is made apart, and may come \
+        "# A connector to {title}, with the credentials that it calls {title} with. The Secret is made apart, and may come \
          later:\n#   kubectl create secret generic {credentials} {}\n",
         fields.join(" "),
     );

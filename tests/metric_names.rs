@@ -19,7 +19,7 @@ use mcp_connectors::{
     operator::{health::WatchHealth, metrics as operator_metrics},
     outbound::{
         BreakerPosition, BreakerState, BulkheadState, Outbound, OutboundLimits, OutboundMetrics, OutboundSettings,
-        OutboundState, Request, classify_by_status,
+        OutboundState, PaceState, Request, classify_by_status,
     },
     platforms::{Platform, ProbeReport},
     server::{
@@ -61,6 +61,7 @@ impl Platform for Nothing {
                 consecutive_failures: 0,
                 retry_after_seconds: None,
             },
+            pace: PaceState::default(),
         }]
     }
 

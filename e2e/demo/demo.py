@@ -10,14 +10,15 @@ from pathlib import Path
 from textwrap import shorten
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "e2e"), str(ROOT / "e2e" / "cluster")]
+sys.path[:0] = [str(ROOT / "e2e"), str(ROOT / "e2e" / "cluster"), str(ROOT / "e2e" / "demo")]
 
 import yaml  # noqa: E402
+from platforms import PLATFORMS, Shown  # noqa: E402
 from testcluster.errors import ClusterError  # noqa: E402
 
-from support import kube, vault_server  # noqa: E402
+from support import kube  # noqa: E402
 from support.agent import Agent, Endpoint  # noqa: E402
-from support.connector import Connector, ca_config_map, secret  # noqa: E402
+from support.connector import Connector  # noqa: E402
 from support.install import wait_for_operator  # noqa: E402
 from support.machine import CLUSTER, ProgramError, cluster_environment  # noqa: E402
 
@@ -31,6 +32,11 @@ BEGUN = time.monotonic()
 
 def main() -> None:
     """Runs the demo from beginning to end."""
+    wanted = os.environ.get("PLATFORM") or "vault"
+    if wanted not in PLATFORMS:
+        print(f"error: there is no demo of PLATFORM={wanted}; there is one of {', '.join(PLATFORMS)}", file=sys.stderr)
+        sys.exit(2)
+    shown = PLATFORMS[wanted]
     if os.environ.get("KUBECONFIG") not in (None, "", "/run/mcp-connectors/cluster/kubeconfig"):
         print("(KUBECONFIG names another cluster: the demo leaves it alone and uses one of its own)")
     step("a Kubernetes cluster on this machine")
@@ -42,28 +48,29 @@ def main() -> None:
     tag = "demo-" + hashlib.sha256(ARCHIVE.read_bytes()).hexdigest()[:12]
     show(CLUSTER, "load-image", ARCHIVE, f"{REPOSITORY}:{tag}")
 
-    step("a Vault in the cluster, with a secret in it: secret/apps/web")
-    vault_server.prepare()
-
     step("the operator")
     write_overlay(tag)
     say("$ kubectl apply --server-side -k config/default      (with the image that was built)")
     kube.kubectl("apply", "--server-side", "--force-conflicts", "--kustomize", str(OVERLAY))
     wait_for_operator()
 
-    step("a connector: a Secret with Vault's token, a ConfigMap with its CA, and the sample")
+    step(shown.brings)
     kube.create_namespace(NAMESPACE)
-    kube.apply(NAMESPACE, secret(vault_server.make_token()), ca_config_map(vault_server.ca_pem()))
-    say(f"$ kubectl apply -n {NAMESPACE} -f config/samples/vault.yaml")
-    kube.kubectl("apply", "--namespace", NAMESPACE, "--filename", str(ROOT / "config" / "samples" / "vault.yaml"))
-    vault = Connector(NAMESPACE)
-    watch_until_ready(vault)
+    shown.prepare(NAMESPACE)
+
+    step(f"a connector: a Secret with its credentials, a ConfigMap with the CA of {shown.title}, and the sample")
+    kube.apply(NAMESPACE, *shown.objects())
+    sample = f"config/samples/{shown.name}.yaml"
+    say(f"$ kubectl apply -n {NAMESPACE} -f {sample}")
+    kube.kubectl("apply", "--namespace", NAMESPACE, "--filename", str(ROOT / sample))
+    connector = Connector(NAMESPACE, shown.name)
+    watch_until_ready(connector)
     say(f"$ kubectl get mcpconnectors -n {NAMESPACE}")
     print(kube.kubectl("get", "mcpconnectors", "--namespace", NAMESPACE))
 
     step("an agent of the same namespace, with its ServiceAccount's token")
-    call_tools(vault)
-    say_goodbye()
+    call_tools(connector, shown)
+    say_goodbye(shown)
 
 
 def step(what: str) -> None:
@@ -108,12 +115,12 @@ def write_overlay(tag: str) -> None:
     (OVERLAY / "kustomization.yaml").write_text(yaml.safe_dump(overlay, sort_keys=False))
 
 
-def watch_until_ready(vault: Connector) -> None:
+def watch_until_ready(connector: Connector) -> None:
     """Shows every condition as it changes."""
     shown: dict[str, tuple[str, str]] = {}
     deadline = time.monotonic() + READY_SECONDS
     while True:
-        conditions = vault.conditions()
+        conditions = connector.conditions()
         for type_, condition in conditions.items():
             now = (condition["status"], condition["reason"])
             if shown.get(type_) != now:
@@ -124,47 +131,40 @@ def watch_until_ready(vault: Connector) -> None:
         if shown.get("Ready", ("", ""))[0] == "True" and "Reconciling" not in conditions:
             return
         if time.monotonic() > deadline:
-            print(vault.explain())
+            print(connector.explain())
             sys.exit(f"error: the connector was not ready within {READY_SECONDS} s")
         time.sleep(0.5)
 
 
-def call_tools(vault: Connector) -> None:
+def call_tools(connector: Connector, shown: Shown) -> None:
     """Lists and calls tools through the Service."""
-    url = vault.status()["url"]
-    token = vault.token()
+    url = connector.status()["url"]
+    token = connector.token()
     say(f"$ kubectl create token default -n {NAMESPACE} --audience {url}")
-    agent = Agent(Endpoint.of(vault), token)
+    agent = Agent(Endpoint.of(connector), token)
     tools = agent.tools()
     say(f"tools/list at {url}: {len(tools)} tools, {', '.join(tools[:4])}, ...")
-    for tool, arguments in (
-        ("get_vault_health", {}),
-        ("list_vault_secrets", {"path": "secret/apps"}),
-        ("read_vault_secret", {"path": "secret/apps/web"}),
-    ):
+    for tool, arguments in shown.calls:
         print(f"\n  {tool} {json.dumps(arguments)}")
         print(f"    -> {json.dumps(agent.answer(tool, **arguments))}")
-    result = agent.call("read_vault_secret", path="secret/apps/web", key="password")
-    print('\n  read_vault_secret {"path": "secret/apps/web", "key": "password"}')
+    tool, arguments = shown.refused
+    result = agent.call(tool, **arguments)
+    print(f"\n  {tool} {json.dumps(arguments)}")
     print("    -> " + " ".join(str(getattr(block, "text", "")) for block in result.content))
 
 
-def say_goodbye() -> None:
+def say_goodbye(shown: Shown) -> None:
     """Says what to try next."""
     print(f"""
 [{time.monotonic() - BEGUN:5.0f} s] done. To look around:
 
   eval "$(e2e/cluster/cluster env)"                     # kubectl, helm and vault for this cluster
-  kubectl describe mcpconnector vault -n {NAMESPACE}     # everything that is known of it
+  kubectl describe mcpconnector {shown.name} -n {NAMESPACE}     # everything that is known of it
   kubectl get events -n {NAMESPACE}
-  kubectl logs -n {NAMESPACE} deployment/mcp-vault       # what was called, by whom
+  kubectl logs -n {NAMESPACE} deployment/mcp-{shown.name}       # what was called, by whom
   kubectl explain mcpconnector.spec
 
-Seal Vault and watch what happens, then unseal it:
-
-  kubectl get mcpconnectors -n {NAMESPACE} --watch &
-  e2e/cluster/cluster vault seal
-  e2e/cluster/cluster vault unseal
+{shown.afterwards.format(namespace=NAMESPACE)}
 
 make demo runs again in less than a minute; make cluster-down takes everything away.""")
 

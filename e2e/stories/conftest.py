@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
+from testcluster import argocd
+
 from support import install, kube, machine, vault_server
 from support.connector import Connector, ca_config_map, connector, secret, source
 from support.kube import Manifest
+
+# What teaches Argo CD the health of our kinds.
+ARGOCD_HEALTH = machine.ROOT / "config" / "argocd" / "argocd-cm.yaml"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,6 +50,15 @@ def operator(image: install.Image) -> None:
 def vault_up(cluster: None) -> None:
     """Vault, unsealed, with the sample secrets."""
     vault_server.prepare()
+
+
+@pytest.fixture(scope="session")
+def argocd_up(cluster: None) -> Iterator[None]:
+    """Argo CD, taught the health of our kinds as the README says."""
+    argocd.up()
+    kube.kubectl("-n", argocd.NAMESPACE, "patch", "configmap", "argocd-cm", "--patch-file", str(ARGOCD_HEALTH))
+    yield
+    argocd.down()
 
 
 def new_namespace(story: str) -> str:

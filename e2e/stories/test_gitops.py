@@ -14,10 +14,8 @@ from support import kube, vault_server
 from support.audit import AuditLog
 from support.connector import PROBE, Connector, ca_config_map, connector, owned_objects, secret, source
 from support.kube import Manifest
-from support.machine import ROOT
 from support.waiting import eventually
 
-HEALTH = ROOT / "config" / "argocd" / "argocd-cm.yaml"
 # How long nothing may move, once an application is there.
 QUIET_SECONDS = 30
 MODES = {
@@ -31,12 +29,8 @@ MODES = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def argo() -> Iterator[None]:
-    """Argo CD, taught the health of our kinds as the README says."""
-    argocd.up()
-    kube.kubectl("-n", argocd.NAMESPACE, "patch", "configmap", "argocd-cm", "--patch-file", str(HEALTH))
-    yield
-    argocd.down()
+def argo(argocd_up: None) -> None:
+    """Every story here needs Argo CD."""
 
 
 class Application:

@@ -1,6 +1,7 @@
 """What can't work is refused by the API server, in words that say what to do; what needs another object to be judged is
 told in the connector's conditions."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from support import kube, vault_server
 from support.connector import Connector, ca_config_map, connector, secret, source
 from support.kube import Manifest
+from support.machine import ROOT
 
 
 def named(name: str) -> Manifest:
@@ -114,6 +116,12 @@ def test_good_manifests_stay_as_they_were_written(shared_namespace: str) -> None
     kube.apply(shared_namespace, manifest, source("minimal-source"))
     assert kube.get(shared_namespace, "mcpconnector", "minimal")["spec"] == manifest["spec"]
     assert kube.get(shared_namespace, "credentialsource", "minimal-source")["spec"] == source("minimal-source")["spec"]
+
+
+@pytest.mark.parametrize("sample", sorted((ROOT / "config" / "samples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_sample_is_accepted_as_it_is(shared_namespace: str, sample: Path) -> None:
+    words = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", str(sample))
+    kube.kubectl("--namespace", shared_namespace, *words)
 
 
 def not_accepted(vault: Connector, reason: str, *words: str) -> None:

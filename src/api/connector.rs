@@ -295,7 +295,8 @@ pub struct LimitsSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformLimitsSpec {
-    /// Requests to the platform at a time. 1 to 1000; by default 10, and 6 to Argo CD, whose lists cost it seconds.
+    /// Requests to the platform at a time. 1 to 1000; by default 10, but 6 to Argo CD, whose lists cost it seconds, and 4 to
+    /// Jenkins, where one controller does everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_requests: Option<i32>,
@@ -304,6 +305,12 @@ pub struct PlatformLimitsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub max_queued_requests: Option<i32>,
+
+    /// Requests to the platform a minute. 1 to 60000. Left out, there is no such bound, but the platform's own refusals
+    /// (429) are learnt from: requests are sent more slowly for a while, and not at all before the time that it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 60_000))]
+    pub requests_per_minute: Option<i32>,
 
     /// Time that one attempt of a request may take, within the time of the call. 1s to 60s, 10s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -84,6 +84,9 @@ pub enum RequestError {
     /// It was not sent: too many requests of this connector are on their way. Come back after this time.
     #[error("too many requests of this connector are on their way")]
     Busy(Duration),
+    /// It was not sent: the platform takes no more requests in this time. Come back after it.
+    #[error("the platform takes no more requests for a while")]
+    TooFast(Duration),
     /// It was not sent: the last ones failed, and the platform is left alone for this time.
     #[error("the last requests failed, so the platform is left alone for a while")]
     CircuitOpen(Duration),

@@ -41,6 +41,8 @@ pub(super) enum Rejection {
     Breaker,
     /// The bulkhead.
     Bulkhead,
+    /// The bound of the rate.
+    Pace,
 }
 
 /// Counts of the requests to platforms.
@@ -89,6 +91,7 @@ impl OutboundMetrics {
         let by = match by {
             Rejection::Breaker => "breaker",
             Rejection::Bulkhead => "bulkhead",
+            Rejection::Pace => "pace",
         };
         self.rejections.get_or_create(&RejectionLabels { platform, by }).inc();
     }

@@ -1,7 +1,7 @@
 //! The one way out: the HTTP stack to platforms. It knows no platform.
 //!
 //! ```text
-//! platform ─▶ Request ─▶ stack: breaker ─▶ bulkhead ─▶ attempt ─▶ retry?
+//! platform ─▶ Request ─▶ stack: breaker ─▶ pace ─▶ bulkhead ─▶ attempt ─▶ retry?
 //!             attempt: resolver (refuses addresses) ─▶ TLS ─▶ proxy? ─▶ platform
 //!                                         capped body ◀─ redirect check ◀─┘
 //! ```
@@ -15,6 +15,7 @@ mod bulkhead;
 mod error;
 mod form;
 mod metrics;
+mod pace;
 mod retry;
 mod scan;
 mod stack;
@@ -22,12 +23,17 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
+    header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
@@ -43,7 +49,7 @@ pub use self::{
     retry::{Classify, Repeat, Verdict, classify_by_status},
     scan::{Scan, ScanEnd, Scanned},
     stack::OutboundLimits,
-    state::{BreakerPosition, BreakerState, BulkheadState, OutboundState},
+    state::{BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState},
 };
 use crate::{
     api::{
@@ -57,6 +63,8 @@ use crate::{
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of an answer that are read at most.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// The longest wait that a platform may ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// How the product calls itself.
 pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"));
 
@@ -257,10 +265,19 @@ impl Response {
         &self.body
     }
 
-    /// The wait that `Retry-After` asks for in seconds, at most an hour. Its form with a date is not read.
+    /// The wait that `Retry-After` asks for, in seconds or by a date (RFC 9110, section 10.2.3), at most an hour. A date
+    /// is compared with the answer's own `Date`, so that a clock that is wrong does no harm, or with ours if it has none.
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds: u64 = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds.min(3_600)))
+        let text = |name| self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
+        let asked = text(RETRY_AFTER)?;
+        let wait = if let Ok(seconds) = asked.parse() {
+            Duration::from_secs(seconds)
+        } else {
+            let until = httpdate::parse_http_date(asked).ok()?;
+            let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
+            until.duration_since(now).unwrap_or_default()
+        };
+        Some(wait.min(LONGEST_RETRY_AFTER))
     }
 }
 
@@ -329,7 +346,7 @@ impl Outbound {
     ///
     /// # Errors
     /// When there is no answer by `deadline`, none that can be read, or a redirect that may not be followed;
-    /// [`RequestError::CircuitOpen`] and [`RequestError::Busy`] when it was not sent at all.
+    /// [`RequestError::CircuitOpen`], [`RequestError::Busy`] or [`RequestError::TooFast`] when it was not sent at all.
     pub async fn send(&self, request: &Request, deadline: Instant) -> Result<Response, RequestError> {
         let url = self.url(request)?;
         self.stack.run(request.treatment, deadline, |until| self.attempt(request, url.clone(), until)).await

@@ -7,21 +7,21 @@
 //! a wait that doesn't fit is not begun. At most a fifth of the requests are retries, so that a platform that is down
 //! isn't held down.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use http::Method;
-use tower::retry::budget::{Budget, TpsBudget};
 
 use super::{RequestError, Response};
 
 const BASE: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
-/// Seconds over which the budget is counted.
-const BUDGET_SECONDS: u64 = 10;
-/// Retries a second that are always allowed.
-const LEAST_RETRIES: u32 = 1;
-/// Retries for each request.
-const BUDGET_SHARE: f32 = 0.2;
+/// Retries that are saved up at most, and there from the beginning.
+const MOST_SAVED: u32 = 10;
+/// Requests that pay for one retry.
+const FIFTHS: u32 = 5;
 
 /// Whether a request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,19 +97,29 @@ pub(super) fn wait(attempt: u32, at_least: Duration) -> Duration {
     most.mul_f64(rand::random_range(0.0..=1.0)).max(at_least)
 }
 
-/// How many retries there may be.
-pub(super) fn budget() -> TpsBudget {
-    TpsBudget::new(Duration::from_secs(BUDGET_SECONDS), LEAST_RETRIES, BUDGET_SHARE)
+/// How many retries there may be: every request pays in a fifth of one. What is there at the beginning lets a connector
+/// that is seldom called try again, too.
+pub(super) struct Budget {
+    /// Fifths of a retry.
+    fifths: AtomicU32,
 }
 
-/// Counts a request.
-pub(super) fn deposit(budget: &TpsBudget) {
-    budget.deposit();
-}
+impl Budget {
+    pub(super) fn new() -> Self {
+        Self { fifths: AtomicU32::new(MOST_SAVED * FIFTHS) }
+    }
 
-/// Takes a retry, if there is one left.
-pub(super) fn withdraw(budget: &TpsBudget) -> bool {
-    budget.withdraw()
+    /// Counts a request.
+    pub(super) fn deposit(&self) {
+        let add = |fifths: u32| Some((fifths + 1).min(MOST_SAVED * FIFTHS));
+        let _before = self.fifths.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    /// Takes a retry, if there is one left.
+    pub(super) fn withdraw(&self) -> bool {
+        let take = |fifths: u32| fifths.checked_sub(FIFTHS);
+        self.fifths.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
 }
 
 #[cfg(test)]
@@ -146,15 +156,15 @@ mod tests {
 
     #[test]
     fn retries_are_a_fifth_of_the_requests() {
-        let budget = budget();
+        let budget = Budget::new();
         let mut retries = 0_u32;
         for _ in 0..10_000 {
-            deposit(&budget);
+            budget.deposit();
             for _ in 0..3 {
-                retries += u32::from(withdraw(&budget));
+                retries += u32::from(budget.withdraw());
             }
         }
-        // And a reserve of one a second.
-        assert!((1_900..=2_020).contains(&retries), "{retries}");
+        // And what was there at the beginning.
+        assert!((2_000..=2_010).contains(&retries), "{retries}");
     }
 }

@@ -10,14 +10,14 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tower::retry::budget::TpsBudget;
 
 use super::{
     RequestError, Response,
     breaker::{Breaker, BreakerLimits, Sign},
     bulkhead::{Bulkhead, Full},
     metrics::{OutboundMetrics, Rejection},
-    retry::{self, Classify, Repeat, Verdict},
+    pace::Pace,
+    retry::{self, Budget, Classify, Repeat, Verdict},
     state::OutboundState,
 };
 
@@ -35,6 +35,8 @@ pub struct OutboundLimits {
     pub max_running: usize,
     /// Requests that may wait for their turn.
     pub max_queued: usize,
+    /// Requests a minute; nothing if the platform's own answers alone bound them.
+    pub requests_per_minute: Option<u32>,
     /// Time that one attempt may take.
     pub attempt_timeout: Duration,
     /// Attempts of one request, the first included.
@@ -48,6 +50,7 @@ impl Default for OutboundLimits {
         Self {
             max_running: 10,
             max_queued: 20,
+            requests_per_minute: None,
             attempt_timeout: Duration::from_secs(10),
             max_attempts: 4,
             breaker: BreakerLimits { consecutive_failures: 7, failure_percent: 50 },
@@ -68,7 +71,8 @@ pub(super) struct Stack {
     classify: Classify,
     breaker: Breaker,
     bulkhead: Bulkhead,
-    budget: TpsBudget,
+    pace: Pace,
+    budget: Budget,
     metrics: Arc<OutboundMetrics>,
 }
 
@@ -85,13 +89,19 @@ impl Stack {
             classify,
             breaker: Breaker::new(limits.breaker),
             bulkhead: Bulkhead::new(limits.max_running, limits.max_queued),
-            budget: retry::budget(),
+            pace: Pace::new(limits.requests_per_minute),
+            budget: Budget::new(),
             metrics,
         }
     }
 
     pub(super) fn state(&self) -> OutboundState {
-        OutboundState { name: self.name.to_owned(), bulkhead: self.bulkhead.state(), breaker: self.breaker.state() }
+        OutboundState {
+            name: self.name.to_owned(),
+            bulkhead: self.bulkhead.state(),
+            breaker: self.breaker.state(),
+            pace: self.pace.state(),
+        }
     }
 
     /// Makes a request out of attempts, each of which ends by the instant that it is given.
@@ -115,9 +125,13 @@ impl Stack {
             self.metrics.rejected(self.name, Rejection::Breaker);
             RequestError::CircuitOpen(wait)
         })?;
-        retry::deposit(&self.budget);
+        self.budget.deposit();
         let mut number = 1;
         let (outcome, lasted) = loop {
+            self.pace.turn(deadline, number > 1).await.map_err(|wait| {
+                self.metrics.rejected(self.name, Rejection::Pace);
+                RequestError::TooFast(wait)
+            })?;
             let place = self.bulkhead.enter(deadline).await.map_err(|Full| {
                 self.metrics.rejected(self.name, Rejection::Bulkhead);
                 RequestError::Busy(BUSY_PAUSE)
@@ -149,6 +163,9 @@ impl Stack {
             let verdict = (self.classify)(&response);
             (response, verdict)
         });
+        if let Ok((response, Verdict::Throttled)) = &outcome {
+            self.pace.refused(response.retry_after());
+        }
         self.metrics.asked(self.name, word(&outcome), began.elapsed());
         (outcome, began.elapsed())
     }
@@ -164,7 +181,7 @@ impl Stack {
         let cause = retry::cause(outcome, repeat)?;
         let wait = retry::wait(number, cause.at_least);
         let fits = Instant::now() + wait + LEAST_TIME < deadline;
-        let again = number < self.limits.max_attempts && fits && retry::withdraw(&self.budget);
+        let again = number < self.limits.max_attempts && fits && self.budget.withdraw();
         tracing::debug!(platform = self.name, attempt = number, class = cause.class, will_retry = again, "no answer");
         if again {
             self.metrics.repeated(self.name, cause.class);
@@ -206,3 +223,6 @@ fn sign(outcome: &Result<(Response, Verdict), RequestError>, lasted: Duration) -
         Ok((_, Verdict::Throttled)) | Err(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The way out to one platform.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct OutboundState {
     /// Which one: the platform's name, such as `vault`; with a suffix where a platform has several.
     pub name: String,
@@ -12,6 +12,19 @@ pub struct OutboundState {
     pub bulkhead: BulkheadState,
     /// Whether requests are let through.
     pub breaker: BreakerState,
+    /// How fast requests are sent.
+    pub pace: PaceState,
+}
+
+/// How fast requests are sent.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq)]
+pub struct PaceState {
+    /// Requests a minute that are sent at most; absent while nothing bounds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<f64>,
+    /// Seconds until the next request is sent, rounded up; absent unless the platform asked for a pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_seconds: Option<u64>,
 }
 
 /// Requests that run and wait.

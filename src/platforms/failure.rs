@@ -16,6 +16,14 @@ pub(super) fn not_sent(platform: &str, error: &RequestError) -> Option<ToolError
                     .with_retry_after(*wait),
             )
         }
+        RequestError::TooFast(wait) => {
+            let message = format!("{platform} is asked as often as it may be");
+            Some(
+                ToolError::new(ErrorCode::RateLimited, message)
+                    .with_remedy("make fewer calls; health_check tells how many requests there may be")
+                    .with_retry_after(*wait),
+            )
+        }
         RequestError::CircuitOpen(wait) => {
             let message = format!("{platform} failed to answer several times, and is left alone for a while");
             Some(

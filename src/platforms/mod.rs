@@ -81,6 +81,9 @@ pub trait Declaration: Send + Sync {
     /// The field of `spec.platform`, such as `vault`.
     fn name(&self) -> &'static str;
 
+    /// Its name as people write it, such as `Argo CD`.
+    fn title(&self) -> &'static str;
+
     /// The platform's address.
     ///
     /// # Errors
@@ -99,6 +102,12 @@ pub trait Declaration: Send + Sync {
     /// Requests that the platform is sent at a time, by one replica, if the manifest doesn't say.
     fn requests_at_a_time(&self) -> usize {
         OutboundLimits::default().max_running
+    }
+
+    /// Requests that the platform is sent a minute, by one replica, if the manifest doesn't say; nothing if no such bound
+    /// is known.
+    fn requests_per_minute(&self) -> Option<u32> {
+        None
     }
 
     /// What is wrong with the spec beyond what the schema and its rules can say: `(field, what and what to do)`.

@@ -193,6 +193,9 @@ pub struct PlatformLimitsConfig {
     pub max_concurrent_requests: usize,
     /// Requests that may wait.
     pub max_queued_requests: usize,
+    /// Requests a minute, if they are bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
     /// Time that one attempt may take.
     pub request_timeout: ApiDuration,
     /// Attempts of one request, the first included.
@@ -208,6 +211,7 @@ impl Default for PlatformLimitsConfig {
         Self {
             max_concurrent_requests: 10,
             max_queued_requests: 20,
+            requests_per_minute: None,
             request_timeout: ApiDuration(std::time::Duration::from_secs(10)),
             max_attempts: 4,
             breaker_consecutive_failures: 7,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{state::ReplicaState, status::SinkState};
 use crate::{
-    outbound::{BreakerPosition, BreakerState, BulkheadState},
+    outbound::{BreakerPosition, BreakerState, BulkheadState, PaceState},
     platforms::HealthStatus,
     tools::{CallContext, ToolDeclaration, ToolEntry},
 };
@@ -33,6 +33,8 @@ struct Output {
     status: &'static str,
     /// Requests to the platform that run and wait, by the way out.
     bulkheads: BTreeMap<String, BulkheadState>,
+    /// How fast requests are sent to the platform, by its name.
+    pace: BTreeMap<String, PaceState>,
     /// Whether requests to the platform are let through, by the way out.
     circuit_breakers: BTreeMap<String, CircuitBreaker>,
     /// How often answers were given again without asking the platform.
@@ -99,6 +101,7 @@ fn output(state: &ReplicaState) -> Output {
     let outbound = state.outbound();
     Output {
         status: finding.as_ref().map_or("starting", |finding| word(finding.report.status)),
+        pace: outbound.iter().map(|way| (way.name.clone(), way.pace)).collect(),
         bulkheads: outbound.iter().map(|way| (way.name.clone(), way.bulkhead)).collect(),
         circuit_breakers: outbound
             .into_iter()

@@ -241,6 +241,7 @@ fn outbound_limits(config: &PlatformLimitsConfig) -> OutboundLimits {
     OutboundLimits {
         max_running: config.max_concurrent_requests,
         max_queued: config.max_queued_requests,
+        requests_per_minute: config.requests_per_minute,
         attempt_timeout: config.request_timeout.0,
         max_attempts: config.max_attempts,
         breaker: BreakerLimits {

@@ -225,7 +225,7 @@ pub fn validate(
             call_timeout: limits.call_timeout.unwrap_or(DEFAULT_CALL_TIMEOUT),
             max_concurrent_calls: at_least_one(limits.max_concurrent_calls.unwrap_or(DEFAULT_MAX_CONCURRENT_CALLS)),
             max_result_bytes: at_least_one(limits.max_result_bytes.unwrap_or(DEFAULT_MAX_RESULT_BYTES)),
-            platform: platform_limits(limits.platform.unwrap_or_default(), platform.requests_at_a_time()),
+            platform: platform_limits(limits.platform.unwrap_or_default(), platform),
         },
         proxy: workload.proxy.clone(),
         telemetry,
@@ -416,16 +416,22 @@ fn at_least_one(value: i32) -> usize {
 }
 
 /// The bounds of the way to the platform, with their defaults.
-fn platform_limits(spec: PlatformLimitsSpec, requests_at_a_time: usize) -> PlatformLimitsConfig {
+fn platform_limits(spec: PlatformLimitsSpec, platform: &dyn Declaration) -> PlatformLimitsConfig {
     let default = PlatformLimitsConfig::default();
     let breaker = spec.breaker.unwrap_or_default();
     let count = |given: Option<i32>, default: u32| given.and_then(|given| u32::try_from(given).ok()).unwrap_or(default);
     PlatformLimitsConfig {
-        max_concurrent_requests: spec.max_concurrent_requests.map_or(requests_at_a_time, at_least_one),
+        max_concurrent_requests: spec
+            .max_concurrent_requests
+            .map_or_else(|| platform.requests_at_a_time(), at_least_one),
         max_queued_requests: spec
             .max_queued_requests
             .and_then(|given| usize::try_from(given).ok())
             .unwrap_or(default.max_queued_requests),
+        requests_per_minute: spec
+            .requests_per_minute
+            .and_then(|given| u32::try_from(given).ok())
+            .or(platform.requests_per_minute()),
         request_timeout: spec.request_timeout.unwrap_or(default.request_timeout),
         max_attempts: count(spec.max_attempts, default.max_attempts).max(1),
         breaker_consecutive_failures: count(breaker.consecutive_failures, default.breaker_consecutive_failures).max(1),

@@ -170,6 +170,7 @@ impl Error {
 /// One call to Argo CD's API. Its body may hold a password, so it has no `Debug`.
 pub(super) struct Call {
     method: Method,
+    below: &'static [&'static str],
     segments: Vec<String>,
     query: Vec<(&'static str, String)>,
     body: Option<Value>,
@@ -181,6 +182,7 @@ impl Call {
     fn new(method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             method,
+            below: &["api", "v1"],
             segments: path.into_iter().map(Into::into).collect(),
             query: Vec::new(),
             body: None,
@@ -192,6 +194,11 @@ impl Call {
     /// `GET` of the path that these segments make below `/api/v1`.
     pub(super) fn get(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self::new(Method::GET, path)
+    }
+
+    /// `GET` of the version: the only call that stands beside `/api/v1`, and the only one that everybody may make.
+    pub(super) fn version() -> Self {
+        Self { below: &["api"], ..Self::get(["version"]) }
     }
 
     /// `POST` with a body.
@@ -310,7 +317,7 @@ impl Client {
         token: Option<&SecretString>,
         deadline: Instant,
     ) -> Result<Response, RequestError> {
-        let path = ["api", "v1"].into_iter().chain(call.segments.iter().map(String::as_str));
+        let path = call.below.iter().copied().chain(call.segments.iter().map(String::as_str));
         let mut request = Request::new(call.method.clone(), path)
             // Without it Argo CD's web server would answer some paths with its pages.
             .header(ACCEPT, HeaderValue::from_static("application/json"));

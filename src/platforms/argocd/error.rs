@@ -120,7 +120,7 @@ fn request_failed(cause: RequestError) -> ToolError {
         return error;
     }
     match cause {
-        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::Build => {
+        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::TooFast(_) | RequestError::Build => {
             ToolError::invalid_argument("an argument can't be part of a request to Argo CD")
                 .with_remedy("names can't be . or ..")
         }

@@ -46,7 +46,7 @@ struct Credentials {
 /// Asks Argo CD how it does.
 pub(super) async fn probe(argocd: &ArgoCd, deadline: Instant) -> ProbeReport {
     let begun = Instant::now();
-    let version = argocd.session.open::<Version>(&Call::get(["version"]).probe(), deadline).await;
+    let version = argocd.session.open::<Version>(&Call::version().probe(), deadline).await;
     let mut checks = Vec::new();
     let mut findings = Vec::new();
     let credentials = match &version {

@@ -117,6 +117,10 @@ impl Declaration for ArgoCdSpec {
         "argoCd"
     }
 
+    fn title(&self) -> &'static str {
+        "Argo CD"
+    }
+
     fn endpoint(&self, policy: AddressPolicy) -> Result<Endpoint, EndpointError> {
         self.url.endpoint(self.insecure_http.unwrap_or_default(), policy)
     }

@@ -85,7 +85,7 @@ fn request_failed(cause: RequestError) -> ToolError {
         return error;
     }
     match cause {
-        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::Build => {
+        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::TooFast(_) | RequestError::Build => {
             ToolError::invalid_argument("an argument can't be part of a request to Jenkins")
                 .with_remedy("names can't be . or ..")
         }

@@ -92,6 +92,10 @@ impl Declaration for JenkinsSpec {
         "jenkins"
     }
 
+    fn title(&self) -> &'static str {
+        "Jenkins"
+    }
+
     fn endpoint(&self, policy: AddressPolicy) -> Result<Endpoint, EndpointError> {
         self.url.endpoint(self.insecure_http.unwrap_or_default(), policy)
     }

@@ -124,7 +124,7 @@ fn request_failed(cause: RequestError) -> ToolError {
         return error;
     }
     match cause {
-        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::Build => {
+        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::TooFast(_) | RequestError::Build => {
             ToolError::internal("the request to Vault can't be made")
         }
         RequestError::CredentialForm => ToolError::new(

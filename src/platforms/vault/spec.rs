@@ -148,6 +148,10 @@ impl Declaration for VaultSpec {
         "vault"
     }
 
+    fn title(&self) -> &'static str {
+        "Vault"
+    }
+
     fn endpoint(&self, policy: AddressPolicy) -> Result<Endpoint, EndpointError> {
         self.url.endpoint(self.insecure_http.unwrap_or_default(), policy)
     }

@@ -8,7 +8,7 @@ use tracing_subscriber::{Layer, layer::SubscriberExt};
 
 use super::*;
 use crate::{
-    outbound::{BreakerPosition, BreakerState, BulkheadState, OutboundState},
+    outbound::{BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState},
     server::config::AuditFileConfig,
     telemetry::{logs, traces},
 };
@@ -353,6 +353,7 @@ async fn health_check_says_what_the_replica_knows_without_asking_the_platform() 
         name: "fake".into(),
         bulkhead: BulkheadState { running: 1, queued: 2, max_running: 10, max_queued: 20 },
         breaker: BreakerState { state: BreakerPosition::Open, consecutive_failures: 5, retry_after_seconds: Some(7) },
+        pace: PaceState { requests_per_minute: Some(600.0), paused_seconds: None },
     };
     server.platform.state.outbound.lock().unwrap().push(way.clone());
     // The first probe takes a moment.
@@ -367,6 +368,7 @@ async fn health_check_says_what_the_replica_knows_without_asking_the_platform() 
     let health = &answer["result"]["structuredContent"];
     assert_eq!(health["status"], "ok", "{answer}");
     assert_eq!(health["bulkheads"]["fake"]["queued"], 2);
+    assert_eq!(health["pace"]["fake"], json!({"requests_per_minute": 600.0}));
     assert_eq!(health["circuitBreakers"]["fake"]["open"], true);
     assert_eq!(health["circuitBreakers"]["fake"]["retry_after_seconds"], 7);
     assert_eq!(health["cache"], json!({"hits": 0, "misses": 0}));

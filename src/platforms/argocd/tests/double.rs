@@ -207,7 +207,10 @@ fn parameters(method: &str, path: &[&str]) -> Option<&'static [&'static str]> {
 impl Respond for Answering {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let mut state = self.0.lock().unwrap();
-        let Some(path) = request.url.path().strip_prefix("/api/v1/").map(ToOwned::to_owned) else {
+        // `argocd-server` has it beside the others (`server/server.go`, `/api/version`).
+        let version = (request.url.path() == "/api/version").then_some("version");
+        let below = request.url.path().strip_prefix("/api/v1/").filter(|path| *path != "version");
+        let Some(path) = version.or(below).map(ToOwned::to_owned) else {
             // What is not the API is Argo CD's own pages.
             return ResponseTemplate::new(200).set_body_raw(format!("<!doctype html>{PLANTED}"), "text/html");
         };

@@ -1,0 +1,374 @@
+"""A connector to a real Argo CD: its tools on an application that drifts, degrades and is rolled back; its credentials;
+and what it tells while Argo CD is down."""
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from conftest import new_namespace
+from testcluster import argocd
+
+from support import argocd_server, kube
+from support.agent import agent_of, error_of, text_of
+from support.argocd_server import Application
+from support.connector import MACHINE_SECONDS, OUTAGE_SECONDS, Connector
+from support.machine import ROOT
+from support.waiting import eventually
+
+SAMPLE = ROOT / "config" / "samples" / "argocd.yaml"
+BOUND = OUTAGE_SECONDS + MACHINE_SECONDS
+# What deletes or changes an application's policy must also be allowed by name.
+EVERYTHING = {"mutations": "Confirm", "allow": ["*", "set_argocd_auto_sync", "delete_argocd_app"]}
+SETTINGS = {"kind": "ConfigMap", "name": "web-settings"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def argo(argocd_up: None) -> None:
+    """Every story here needs Argo CD."""
+
+
+@pytest.fixture(scope="module")
+def web(argo: None) -> Iterator[Application]:
+    """An application that is deployed and well."""
+    namespace = new_namespace("argocd-web")
+    application = Application(f"web-{secrets.token_hex(2)}", namespace)
+    application.commit(*argocd_server.workload("web", "one"), message="first")
+    application.create()
+    application.sync()
+    yield application
+    application.delete()
+    kube.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture(scope="module")
+def connector(shared_namespace: str, argo: None) -> Connector:
+    """A connector that may do everything that its account may."""
+    return argocd_server.deploy_in(shared_namespace, tools=EVERYTHING, limits={"callTimeout": "60s"})
+
+
+def answer(connector: Connector, tool: str, **arguments: Any) -> dict[str, Any]:
+    return agent_of(connector).answer(tool, **arguments)
+
+
+def do(connector: Connector, tool: str, **arguments: Any) -> dict[str, Any]:
+    """Asks what a tool would do, and has it done by the plan that it answers."""
+    planned = answer(connector, tool, **arguments)
+    return answer(connector, tool, **arguments, confirm=True, plan=planned["plan"])
+
+
+def test_the_sample_becomes_an_endpoint(namespace: str) -> None:
+    payments = Application("payments", namespace)
+    payments.commit(*argocd_server.workload("payments", "hello"))
+    payments.create()
+    payments.sync()
+    try:
+        kube.apply(namespace, argocd_server.credentials(), argocd_server.ca())
+        kube.apply(namespace, *yaml.safe_load_all(SAMPLE.read_text()))
+        subject = Connector(namespace, "argocd")
+        status = subject.wait_ready()
+        assert status["platform"]["type"] == "argoCd"
+        assert status["platform"]["version"].startswith(f"v{argocd.VERSION}")
+        assert argocd.ACCOUNT in subject.condition("CredentialsAccepted")["message"]
+        tools = agent_of(subject).tools()
+        assert "get_argocd_app_status" in tools
+        # Read-only is what nobody asked to change.
+        assert "sync_argocd_app" not in tools
+        error = error_of(agent_of(subject).call("sync_argocd_app", app="payments", confirm=True))
+        assert "spec.tools.mutations" in error["remedy"]
+        # Whoever looks at the connector sees that what it stands for is not well.
+        payments.commit(*argocd_server.workload("payments", "hello", fails=True))
+        argocd.api("POST", "v1/applications/payments/sync", {})
+        payments.wait_for("Synced", "Degraded")
+        told = eventually(
+            "the connector tells of it",
+            lambda: (found := subject.condition("PlatformHealthy"))["reason"] == "ApplicationsUnhealthy" and found,
+            BOUND,
+        )
+        assert "payments" in told["message"]
+    finally:
+        payments.delete()
+
+
+def test_every_reading_tool_answers(connector: Connector, web: Application) -> None:
+    app, revision = {"app": web.name}, web.history()[-1]["revision"]
+    agent = agent_of(connector)
+
+    listed = agent.answer("list_argocd_apps", name_contains="web-", health_status="Healthy")
+    (summary,) = [item for item in listed["items"] if item["name"] == web.name]
+    assert (summary["sync_status"], summary["health_status"]) == ("Synced", "Healthy")
+    assert summary["destination_namespace"] == web.namespace
+    assert agent.answer("list_argocd_apps", name_contains="nobody-has-this")["hints"]
+
+    state = agent.answer("get_argocd_app_status", **app, include_resources=True)
+    assert (state["sync"]["status"], state["sync"]["revision"]) == ("Synced", revision)
+    assert {resource["kind"] for resource in state["resources"]} == {"ConfigMap", "Deployment"}
+    resources = agent.answer("get_argocd_app_resources", **app, kind="Deployment")
+    assert [resource["name"] for resource in resources["items"]] == ["web"]
+
+    nodes = agent.answer("get_argocd_resource_tree", **app)["nodes"]
+    assert {"Deployment", "ReplicaSet", "Pod"} <= {node["kind"] for node in nodes}
+    pod = next(node["name"] for node in nodes if node["kind"] == "Pod")
+    for words in ({"pod": pod}, {"kind": "Deployment", "name": "web"}):
+        lines = agent.answer("get_argocd_logs", **app, **words)["lines"]
+        assert [(line["pod"], line["text"]) for line in lines] == [(pod, "one")]
+    assert agent.answer("get_argocd_logs", **app, pod=pod, filter="nobody writes this")["lines"] == []
+
+    assert agent.answer("get_argocd_diff", **app)["resources"] == []
+    manifests = agent.answer("get_argocd_manifests", **app, kind="ConfigMap")["manifests"]
+    assert [manifest["data"] for manifest in manifests] == [{"greeting": "one"}]
+    assert agent.answer("get_argocd_events", **app)["events"]
+    (deployment,) = agent.answer("list_argocd_app_history", **app)["items"]
+    assert (deployment["revision"], deployment["id"]) == (revision, web.history()[-1]["id"])
+    made = agent.answer("get_argocd_revision_metadata", **app, revision=revision)
+    assert (made["message"], made["author"]) == ("first", "e2e <e2e@example.com>")
+    assert agent.answer("get_argocd_sync_windows", **app)["can_sync"] is True
+
+    assert "default" in [project["name"] for project in agent.answer("list_argocd_projects")["items"]]
+    assert agent.answer("get_argocd_project", name="default")["source_repos"] == ["*"]
+    (cluster,) = agent.answer("list_argocd_clusters")["items"]
+    assert cluster["server"] == "https://kubernetes.default.svc"
+
+    actions = agent.answer(
+        "list_argocd_resource_actions", **app, resource={"group": "apps", "kind": "Deployment", "name": "web"}
+    )["actions"]
+    assert "restart" in [action["name"] for action in actions]
+    waited = agent.answer("wait_argocd_app", **app, **{"for": "health"}, timeout_seconds=5)
+    assert waited["finished"] is True
+    assert agent.answer("refresh_argocd_app", **app, hard=True)["sync"]["status"] == "Synced"
+
+
+def test_application_sets_are_shown(connector: Connector, web: Application) -> None:
+    name = f"set-{secrets.token_hex(2)}"
+    definition = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "ApplicationSet",
+        "metadata": {"name": name, "namespace": argocd.NAMESPACE},
+        "spec": {
+            "goTemplate": True,
+            "generators": [{"list": {"elements": [{"stage": "test"}, {"stage": "live"}]}}],
+            "template": {
+                "metadata": {"name": name + "-{{ .stage }}"},
+                "spec": {
+                    "project": "default",
+                    "source": {"repoURL": argocd.repository_url(argocd_server.REPOSITORY), "path": web.name},
+                    "destination": {"server": "https://kubernetes.default.svc", "namespace": web.namespace},
+                },
+            },
+        },
+    }
+    kube.apply(argocd.NAMESPACE, definition)
+    try:
+        both = {f"{name}-live", f"{name}-test"}
+        shown = eventually(
+            "the set has made its applications",
+            lambda: (
+                (found := answer(connector, "get_argocd_appset", name=name))
+                and {made["name"] for made in found["made"]} == both
+                and found
+            ),
+            BOUND,
+        )
+        assert shown["generators"] == ["list"]
+        assert name in [item["name"] for item in answer(connector, "list_argocd_appsets")["items"]]
+        would = answer(connector, "preview_argocd_appset", name=name)
+        assert {planned["name"] for planned in would["applications"]} == both
+    finally:
+        kube.kubectl("--namespace", argocd.NAMESPACE, "delete", "applicationset", name, timeout=120)
+
+
+BAD_CALLS = [
+    ("get_argocd_app_status", {"app": "nobody-has-this"}, "not_found"),
+    ("get_argocd_app_status", {"app": "a/../b"}, "not_found"),
+    ("list_argocd_apps", {"health_status": "Fine"}, "invalid_argument"),
+    ("list_argocd_apps", {"projekt": "default"}, "invalid_argument"),
+    ("list_argocd_apps", {"limit": 100000}, "invalid_argument"),
+    ("get_argocd_project", {"name": "nobody-has-this"}, "not_found"),
+    ("get_argocd_appset", {"name": "nobody-has-this"}, "not_found"),
+    ("get_argocd_logs", {"app": "$web"}, "invalid_argument"),
+    ("get_argocd_logs", {"app": "$web", "pod": "nobody-has-this"}, "not_found"),
+    ("get_argocd_manifests", {"app": "$web", "revision": "no-such-branch"}, "invalid_argument"),
+    ("rollback_argocd_app", {"app": "$web", "history_id": 4711}, "invalid_argument"),
+    ("terminate_argocd_operation", {"app": "$web"}, "conflict"),
+    ("delete_argocd_app", {"app": "$web", "confirm_name": "other"}, "invalid_argument"),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "code"), BAD_CALLS, ids=lambda value: str(value)[:60])
+def test_a_bad_call_says_what_is_wrong(
+    connector: Connector, web: Application, tool: str, arguments: dict[str, Any], code: str
+) -> None:
+    arguments = {name: web.name if value == "$web" else value for name, value in arguments.items()}
+    error = error_of(agent_of(connector).call(tool, **arguments))
+    assert error["code"] == code, error
+    assert error["message"] and "planted" not in str(error)
+
+
+def test_drift_is_seen_and_synced_once(connector: Connector, web: Application) -> None:
+    kube.patch(web.namespace, "configmap", "web-settings", {"data": {"greeting": "changed by hand"}})
+    assert answer(connector, "refresh_argocd_app", app=web.name)["sync"]["status"] == "OutOfSync"
+    (changed,) = answer(connector, "get_argocd_diff", app=web.name)["resources"]
+    assert (changed["kind"], changed["name"]) == ("ConfigMap", "web-settings")
+    (path,) = changed["paths"]
+    assert path["path"].endswith("greeting")
+    assert (path["now"], path["then"]) == ("changed by hand", "one")
+
+    deployments = len(web.history())
+    # Without confirm it tells, and does nothing.
+    planned = answer(connector, "sync_argocd_app", app=web.name, wait_seconds=30)
+    assert planned["would"] and planned["plan"]
+    tried = do(connector, "sync_argocd_app", app=web.name, dry_run=True)
+    assert tried["dry_run"] is True
+    assert kube.get(web.namespace, "configmap", "web-settings")["data"]["greeting"] == "changed by hand"
+    assert len(web.history()) == deployments
+
+    done = do(connector, "sync_argocd_app", app=web.name, resources=[SETTINGS], wait_seconds=30)
+    assert (done["triggered"], done["finished"]) == (True, True)
+    assert [(result["kind"], result["status"]) for result in done["results"]] == [("ConfigMap", "Synced")]
+    assert kube.get(web.namespace, "configmap", "web-settings")["data"]["greeting"] == "one"
+    web.wait_for("Synced", "Healthy")
+
+
+def test_a_bad_deployment_is_explained_and_rolled_back(connector: Connector, web: Application) -> None:
+    good = web.history()[-1]
+    web.commit(*argocd_server.workload("web", "I can't find my database", fails=True), message="second")
+    answer(connector, "refresh_argocd_app", app=web.name, hard=True)
+    done = do(connector, "sync_argocd_app", app=web.name, wait_seconds=30)
+    assert done["finished"] is True
+    waited = answer(connector, "wait_argocd_app", app=web.name, **{"for": "health"}, timeout_seconds=30)
+    assert waited["health"]["status"] == "Degraded"
+    assert "not" in waited["verdict"]
+
+    nodes = answer(connector, "get_argocd_resource_tree", app=web.name, unhealthy_only=True)["nodes"]
+    assert "Deployment" in {node["kind"] for node in nodes}
+    pod = next(node["name"] for node in nodes if node["kind"] == "Pod")
+    lines = answer(connector, "get_argocd_logs", app=web.name, pod=pod)["lines"]
+    assert "I can't find my database" in [line["text"] for line in lines]
+    events = answer(connector, "get_argocd_events", app=web.name, resource={"kind": "Pod", "name": pod})["events"]
+    assert "BackOff" in {event["reason"] for event in events}
+
+    newest = answer(connector, "list_argocd_app_history", app=web.name)["items"][0]
+    assert newest["revision"] != good["revision"]
+    wrong = error_of(
+        agent_of(connector).call(
+            "rollback_argocd_app", app=web.name, history_id=good["id"], expected_revision=newest["revision"]
+        )
+    )
+    assert wrong["code"] in ("conflict", "invalid_argument")
+    back = do(
+        connector,
+        "rollback_argocd_app",
+        app=web.name,
+        history_id=good["id"],
+        expected_revision=good["revision"],
+        wait_seconds=40,
+    )
+    assert (back["triggered"], back["finished"]) == (True, True)
+    web.wait_for("OutOfSync", "Healthy")
+    # Git is mended, too.
+    web.commit(*argocd_server.workload("web", "one"), message="third")
+    answer(connector, "refresh_argocd_app", app=web.name, hard=True)
+    do(connector, "sync_argocd_app", app=web.name, wait_seconds=30)
+    web.wait_for("Synced", "Healthy")
+
+
+def test_an_action_is_run(connector: Connector, web: Application) -> None:
+    before = kube.get(web.namespace, "deployment", "web")["spec"]["template"]["metadata"].get("annotations", {})
+    resource = {"group": "apps", "kind": "Deployment", "name": "web"}
+    do(connector, "run_argocd_resource_action", app=web.name, resource=resource, action="restart")
+    after = kube.get(web.namespace, "deployment", "web")["spec"]["template"]["metadata"]["annotations"]
+    assert after != before
+    assert "kubectl.kubernetes.io/restartedAt" in after
+    web.wait_for("Synced", "Healthy")
+
+
+def test_what_the_account_may_not_do_is_told_with_the_right_that_it_needs(
+    connector: Connector, web: Application
+) -> None:
+    planned = answer(connector, "set_argocd_auto_sync", app=web.name, enabled=True)
+    refused = error_of(
+        agent_of(connector).call("set_argocd_auto_sync", app=web.name, enabled=True, confirm=True, plan=planned["plan"])
+    )
+    assert refused["code"] == "permission_denied"
+    assert "applications, update" in refused["remedy"]
+    assert "syncPolicy" not in web.object()["spec"]
+
+    with argocd_server.granted("applications, update", "applications, delete"):
+        eventually(
+            "Argo CD knows the new right",
+            lambda: (
+                not agent_of(connector)
+                .call("set_argocd_auto_sync", app=web.name, enabled=True, confirm=True, plan=planned["plan"])
+                .is_error
+            ),
+            30,
+        )
+        assert "automated" in web.object()["spec"]["syncPolicy"]
+        # While Git decides, nothing is rolled back.
+        refused = error_of(
+            agent_of(connector).call("rollback_argocd_app", app=web.name, history_id=web.history()[0]["id"])
+        )
+        assert refused["code"] == "conflict"
+        assert "auto-sync" in refused["message"]
+        do(connector, "set_argocd_auto_sync", app=web.name, enabled=False)
+        assert "automated" not in web.object()["spec"].get("syncPolicy", {})
+
+        other = Application(f"gone-{secrets.token_hex(2)}", web.namespace)
+        other.commit(*argocd_server.workload("other", "two"))
+        other.create()
+        other.sync()
+        do(connector, "delete_argocd_app", app=other.name, confirm_name=other.name, cascade=True)
+        eventually(
+            "the application and what it ran are gone",
+            lambda: (
+                kube.find(argocd.NAMESPACE, "applications.argoproj.io", other.name) is None
+                and kube.find(web.namespace, "deployment", "other") is None
+            ),
+        )
+
+
+def test_a_token_that_is_revoked_is_replaced_without_a_restart(namespace: str, web: Application) -> None:
+    secret = argocd_server.credentials()
+    subject = argocd_server.deploy_in(namespace, secret=secret)
+    argocd_server.revoke(secret["stringData"]["token"])
+    subject.wait_for("CredentialsAccepted", "False", "Rejected", BOUND)
+    assert subject.condition("PlatformHealthy")["reason"] == "TokenRejected"
+    error = error_of(agent_of(subject).call("list_argocd_apps"))
+    assert error["code"] == "credentials_unavailable"
+    assert secret["stringData"]["token"] not in str(error)
+    pods = subject.pod_identities()
+    kube.apply(namespace, argocd_server.credentials())
+    subject.wait_ready()
+    assert subject.pod_identities() == pods
+    assert web.name in text_of(agent_of(subject).call("list_argocd_apps"))
+
+
+def test_user_and_password_log_in(namespace: str, web: Application) -> None:
+    password = secrets.token_urlsafe(12)
+    argocd.set_password(password)
+    given = {"username": argocd.ACCOUNT, "password": password}
+    subject = argocd_server.deploy_in(namespace, secret=argocd_server.credentials(**given))
+    assert web.name in text_of(agent_of(subject).call("list_argocd_apps"))
+    kube.apply(namespace, argocd_server.credentials(username=argocd.ACCOUNT, password="not-the-password"))
+    # The session of the right password goes on working; that the new one is wrong is told at once.
+    told = subject.wait_for("CredentialsAccepted", "False", "Rejected", BOUND + 60)
+    assert "not-the-password" not in str(told)
+    assert subject.condition("PlatformHealthy")["reason"] in ("LoginRejected", "LoginLockedOut")
+    assert web.name in text_of(agent_of(subject).call("list_argocd_apps"))
+
+
+def test_argocd_is_down_and_comes_back(connector: Connector, web: Application) -> None:
+    scale = ("--namespace", argocd.NAMESPACE, "scale", "deployment/argocd-server")
+    kube.kubectl(*scale, "--replicas=0")
+    try:
+        connector.wait_for("PlatformHealthy", "False", timeout=BOUND)
+        assert connector.condition("PlatformHealthy")["reason"] in ("Unreachable", "Timeout")
+        error = error_of(agent_of(connector).call("get_argocd_app_status", app=web.name))
+        assert error["code"] in ("platform_unavailable", "deadline_exceeded")
+        # What is known of the credentials does not change with an outage.
+        assert connector.condition("CredentialsAccepted")["status"] != "False"
+    finally:
+        kube.kubectl(*scale, "--replicas=1")
+    connector.wait_ready(180)
+    assert answer(connector, "get_argocd_app_status", app=web.name)["health"]["status"] == "Healthy"
