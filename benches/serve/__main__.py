@@ -192,7 +192,14 @@ def configure(folder: Path) -> str:
         "hosts": ["mcp-bench"],
         "operator": {"namespace": "system", "serviceAccount": "operator"},
         "probe": {"interval": "30s", "timeout": "10s", "failureThreshold": 2},
-        "limits": {"callTimeout": "30s", "maxConcurrentCalls": 256, "maxResultBytes": 262144},
+        "limits": {
+            "callTimeout": "30s",
+            "maxConcurrentCalls": 256,
+            "maxResultBytes": 262144,
+            # What is measured is what a call costs with its guards, so none of them may refuse it.
+            "calls": {"perMinute": 60_000_000, "burst": 1_000_000},
+            "repeats": {"enabled": False, "window": "1m", "warnAfter": 2, "refuseAfter": 5},
+        },
     }
     key = folder / "key.pem"
     run(["openssl", "genrsa", "-out", key, "2048"])

@@ -20,6 +20,9 @@ PROBE = {"interval": "5s", "timeout": "2s"}
 OUTAGE_SECONDS = 2 * 5 + 2 + 15
 MACHINE_SECONDS = 25
 
+# Stories call faster than an agent may by default, and the same over and over.
+LIMITS = {"calls": {"perMinute": 60000, "burst": 1000}, "repeats": {"enabled": False}}
+
 OWNED_KINDS = "deployments,replicasets,pods,services,configmaps,serviceaccounts,networkpolicies,poddisruptionbudgets"
 
 
@@ -44,6 +47,7 @@ def connector(name: str = "vault", vault: Manifest | None = None, **spec: Any) -
             "platform": {"vault": {"url": VAULT_URL, "caBundle": ca} | (vault or {})},
             "credentials": {"name": CREDENTIALS},
             "probe": PROBE,
+            "limits": LIMITS,
         }
         | spec,
     }

@@ -12,7 +12,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{duration::ApiDuration, pattern::NamePattern, telemetry::TelemetrySpec};
+use super::{duration::ApiDuration, limits::LimitsSpec, pattern::NamePattern, telemetry::TelemetrySpec};
 use crate::platforms::PlatformSpec;
 
 /// One platform, exposed as one MCP endpoint.
@@ -263,86 +263,6 @@ pub enum Outage {
     Unready,
     /// `PlatformHealthy` says it; `Ready` stays.
     Report,
-}
-
-/// Bounds of a tool call. The defaults are good.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct LimitsSpec {
-    /// Time that a tool call may take in all. 1s to 60s, 30s by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('60s')")
-        .message("callTimeout must be between 1s and 60s"))]
-    pub call_timeout: Option<ApiDuration>,
-
-    /// Calls that one replica works on at a time; further ones are refused with the advice to come back. 1 to 1024,
-    /// 256 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1024))]
-    pub max_concurrent_calls: Option<i32>,
-
-    /// Bytes of a tool's answer, at most. 4096 to 1048576, 262144 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 4096, max = 1_048_576))]
-    pub max_result_bytes: Option<i32>,
-
-    /// Bounds of the way to the platform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platform: Option<PlatformLimitsSpec>,
-}
-
-/// Bounds of the way to the platform, of one replica. What doesn't fit is refused with the advice when to come back.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct PlatformLimitsSpec {
-    /// Requests to the platform at a time. 1 to 1000; by default 10, but 6 to Argo CD, whose lists cost it seconds, and 4 to
-    /// Jenkins, where one controller does everything.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub max_concurrent_requests: Option<i32>,
-
-    /// Requests that may wait for their turn, a second at most. 0 to 1000, 20 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1000))]
-    pub max_queued_requests: Option<i32>,
-
-    /// Requests to the platform a minute. 1 to 60000. Left out, there is no such bound, but the platform's own refusals
-    /// (429) are learnt from: requests are sent more slowly for a while, and not at all before the time that it names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 60_000))]
-    pub requests_per_minute: Option<i32>,
-
-    /// Time that one attempt of a request may take, within the time of the call. 1s to 60s, 10s by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('60s')")
-        .message("requestTimeout must be between 1s and 60s"))]
-    pub request_timeout: Option<ApiDuration>,
-
-    /// Attempts of one request, the first included. What may have been carried out is never sent again, unless it
-    /// changes nothing; and no more than a fifth of all requests are. 1 to 5, 4 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 5))]
-    pub max_attempts: Option<i32>,
-
-    /// When the circuit breaker opens, so that a platform that fails is left alone for a while.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub breaker: Option<BreakerSpec>,
-}
-
-/// When the circuit breaker opens. It stays open for a second, twice as long after each trial that fails, up to a minute;
-/// a health probe that succeeds closes it.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct BreakerSpec {
-    /// Failures in a row. 1 to 100, 7 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100))]
-    pub consecutive_failures: Option<i32>,
-
-    /// Percent of failures among the requests of the last half minute, from 20 of them on. 1 to 100, 50 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100))]
-    pub failure_percent: Option<i32>,
 }
 
 /// How the pods run. There is no raw pod template: what isn't here is the operator's.

@@ -7,6 +7,7 @@ pub mod crd;
 pub mod credential_source;
 pub mod duration;
 pub mod endpoint;
+pub mod limits;
 pub mod pattern;
 pub mod telemetry;
 

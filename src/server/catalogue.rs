@@ -1,7 +1,7 @@
 //! The tools that this connector offers: what the platform has, less what the manifest hides, with the definitions that
 //! agents see.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use rmcp::model::{Tool, ToolAnnotations};
@@ -13,7 +13,7 @@ use super::{
     text::canonical_json,
 };
 use crate::{
-    api::{connector::Mutations, pattern::NamePattern},
+    api::{connector::Mutations, duration::ApiDuration, pattern::NamePattern},
     tools::{Behavior, Effect, ToolEntry},
 };
 
@@ -21,6 +21,10 @@ use crate::{
 pub const CONFIRM: &str = "confirm";
 /// Argument that names what was announced.
 pub const PLAN: &str = "plan";
+/// Argument that names one act, so that it is not done twice.
+pub const IDEMPOTENCY_KEY: &str = "idempotency_key";
+/// Argument with which a caller says that a kept answer will not do.
+pub const CACHE: &str = "cache";
 
 /// Why the tools can't be offered.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +40,14 @@ pub enum CatalogueError {
     /// Two tools have one name.
     #[error("two tools are named {0}")]
     DuplicateName(&'static str),
+    /// An argument has the name of one that the server adds.
+    #[error("{tool} has an argument {argument}, which the server adds itself")]
+    ReservedArgument {
+        /// The tool.
+        tool: &'static str,
+        /// The argument.
+        argument: &'static str,
+    },
 }
 
 /// A tool that is offered.
@@ -48,6 +60,10 @@ pub struct OfferedTool {
     pub validator: jsonschema::Validator,
     /// Names of its arguments.
     pub parameters: Vec<String>,
+    /// Whether it does nothing without `confirm: true`.
+    pub confirmed: bool,
+    /// How long its answers are kept; not at all, if there is no time.
+    pub kept_for: Option<Duration>,
 }
 
 impl OfferedTool {
@@ -69,11 +85,16 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Puts the catalogue together.
+    /// Puts the catalogue together. `cache` says whether answers are kept.
     ///
     /// # Errors
     /// When a platform's tool can't be offered, which is a fault of this program.
-    pub fn new(entries: Vec<ToolEntry>, config: &ToolsConfig, access: &Access) -> Result<Self, CatalogueError> {
+    pub fn new(
+        entries: Vec<ToolEntry>,
+        config: &ToolsConfig,
+        access: &Access,
+        cache: bool,
+    ) -> Result<Self, CatalogueError> {
         let mut offered = BTreeMap::new();
         let mut read_only_hides = BTreeMap::new();
         for entry in entries {
@@ -87,7 +108,7 @@ impl Catalogue {
                 continue;
             }
             let bare = declared.name;
-            if offered.insert(name.clone(), Arc::new(offer(entry, name)?)).is_some() {
+            if offered.insert(name.clone(), Arc::new(offer(entry, name, cache)?)).is_some() {
                 return Err(CatalogueError::DuplicateName(bare));
             }
         }
@@ -113,6 +134,11 @@ impl Catalogue {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<OfferedTool>> {
         self.offered.get(name)
+    }
+
+    /// The names of the offered tools, without the prefix.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.offered.values().map(|tool| tool.entry.declaration.name)
     }
 
     /// The name without the prefix of a tool that is not offered only because mutations aren't.
@@ -149,10 +175,13 @@ fn is_allowed(config: &ToolsConfig, name: &str, off_by_default: bool) -> bool {
     config.allow.iter().any(matches) && !config.deny.iter().any(|pattern| pattern.matches(name))
 }
 
-fn offer(entry: ToolEntry, name: String) -> Result<OfferedTool, CatalogueError> {
+fn offer(entry: ToolEntry, name: String, cache: bool) -> Result<OfferedTool, CatalogueError> {
     let declared = entry.declaration;
     let confirmed = matches!(entry.behavior, Behavior::Mutation { .. });
-    let input = build_input_schema(&entry.input_schema, confirmed);
+    let kept_for = declared.cached.filter(|_| cache && !mutates(&entry) && !declared.sensitive);
+    let mut input = build_input_schema(&entry.input_schema);
+    let added = [confirmed.then(build_confirmation), kept_for.map(build_cache_control)];
+    add_arguments(&mut input, declared.name, added.into_iter().flatten().flatten())?;
     let output = if confirmed { build_mutation_output(&entry.output_schema) } else { (*entry.output_schema).clone() };
     let description = if confirmed {
         Cow::Owned(format!(
@@ -181,40 +210,68 @@ fn offer(entry: ToolEntry, name: String) -> Result<OfferedTool, CatalogueError> 
         .with_title(declared.title)
         .with_raw_output_schema(Arc::new(output))
         .with_annotations(annotations);
-    Ok(OfferedTool { entry, definition, validator, parameters })
+    Ok(OfferedTool { entry, definition, validator, parameters, confirmed, kept_for })
 }
 
-/// The arguments' schema as agents see it: closed, so that a misspelt argument is told and not dropped, and with the
-/// arguments of the confirmation.
-fn build_input_schema(schema: &Map<String, Value>, confirmed: bool) -> Map<String, Value> {
+/// The arguments' schema as agents see it: closed, so that a misspelt argument is told and not dropped.
+fn build_input_schema(schema: &Map<String, Value>) -> Map<String, Value> {
     let mut schema = schema.clone();
     let composed = ["$ref", "allOf", "anyOf", "oneOf", "patternProperties", "unevaluatedProperties"];
     if !schema.contains_key("additionalProperties") && !composed.iter().any(|key| schema.contains_key(*key)) {
         schema.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
-    if confirmed {
+    schema
+}
+
+/// An argument that the server adds, and its schema.
+type Added = (&'static str, Value);
+
+/// The arguments of the confirmation.
+fn build_confirmation() -> Vec<Added> {
+    let confirm = json!({
+        "type": "boolean",
+        "default": false,
+        "description": "true does it; false, or leaving it out, answers what would be done.",
+    });
+    let plan = json!({
+        "type": "string",
+        "maxLength": 64,
+        "description": "The plan of the answer that said what would be done. With it, nothing is done if the state has \
+                        changed since.",
+    });
+    let key = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 128,
+        "description": "A name of your own for this one act. Repeat it if you make the call again because you don't know \
+                        what became of it: within ten minutes it is done once.",
+    });
+    vec![(CONFIRM, confirm), (PLAN, plan), (IDEMPOTENCY_KEY, key)]
+}
+
+/// The argument of tools whose answers are kept for a time.
+fn build_cache_control(kept_for: Duration) -> Vec<Added> {
+    let description = format!(
+        "false asks the platform. Otherwise an answer of the last {} may be given again; its age stands in _meta.",
+        ApiDuration(kept_for)
+    );
+    vec![(CACHE, json!({ "type": "boolean", "default": true, "description": description }))]
+}
+
+fn add_arguments(
+    schema: &mut Map<String, Value>,
+    tool: &'static str,
+    added: impl Iterator<Item = Added>,
+) -> Result<(), CatalogueError> {
+    for (argument, description) in added {
         let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
-        if let Value::Object(properties) = properties {
-            properties.insert(
-                CONFIRM.to_owned(),
-                json!({
-                    "type": "boolean",
-                    "default": false,
-                    "description": "true does it; false, or leaving it out, answers what would be done.",
-                }),
-            );
-            properties.insert(
-                PLAN.to_owned(),
-                json!({
-                    "type": "string",
-                    "maxLength": 64,
-                    "description": "The plan of the answer that said what would be done. With it, nothing is done if \
-                                    the state has changed since.",
-                }),
-            );
+        if let Value::Object(properties) = properties
+            && properties.insert(argument.to_owned(), description).is_some()
+        {
+            return Err(CatalogueError::ReservedArgument { tool, argument });
         }
     }
-    schema
+    Ok(())
 }
 
 /// The answer's schema of a tool that changes something. `$ref`s count from the root, so definitions go there.
@@ -233,6 +290,10 @@ fn build_mutation_output(result: &Map<String, Value>) -> Map<String, Value> {
             "plan": { "type": "string", "description": "Names what would be done, to whom and in which state." },
             "state": { "description": "The state that it would be done to." },
             "result": result,
+            "replayed": {
+                "type": "boolean",
+                "description": "true if this is the answer of the same call made before; nothing was done now.",
+            },
         }),
     );
     schema.insert("required".to_owned(), json!(["applied"]));
@@ -249,7 +310,7 @@ mod tests {
         let patterns = |patterns: &[&str]| patterns.iter().map(|p| NamePattern((*p).to_owned())).collect();
         let config = ToolsConfig { mutations, allow: patterns(allow), deny: patterns(deny), prefix: prefix.to_owned() };
         let access = Access::new(&AccessConfig { anonymous: true, allow: vec![], audiences: vec![] });
-        Catalogue::new(testing::FakePlatform::default().entries(), &config, &access).unwrap()
+        Catalogue::new(testing::FakePlatform::default().entries(), &config, &access, true).unwrap()
     }
 
     fn names(catalogue: &Catalogue) -> Vec<&str> {
@@ -292,12 +353,12 @@ mod tests {
     fn a_mutation_is_confirmed_and_its_schemas_say_so() {
         let catalogue = catalogue(Mutations::Confirm, &["*"], &[], "");
         let tool = catalogue.get("delete_fake_thing").unwrap();
-        for parameter in [CONFIRM, PLAN] {
+        for parameter in [CONFIRM, PLAN, IDEMPOTENCY_KEY] {
             assert!(tool.parameters.iter().any(|name| name == parameter));
         }
         let output = Value::Object((*tool.definition.output_schema.clone().unwrap()).clone());
         let validator = jsonschema::validator_for(&output).unwrap();
-        assert!(validator.is_valid(&json!({"applied": true, "result": {"deleted": {"name": "a"}}})));
+        assert!(validator.is_valid(&json!({"applied": true, "result": {"deleted": {"name": "a"}}, "replayed": true})));
         assert!(!validator.is_valid(&json!({"applied": true, "result": {"deleted": 1}})));
         assert!(!validator.is_valid(&json!({"result": {}})));
         let annotations = tool.definition.annotations.clone().unwrap();

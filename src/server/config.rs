@@ -1,9 +1,15 @@
 //! The file that the operator mounts and `serve` reads: everything about a connector that is no secret, with every
 //! default resolved. Both sides use these types, so neither can drift from the other.
 
+mod limits;
+
 use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
+
+pub use self::limits::{
+    CacheConfig, CallRateConfig, LimitsConfig, PlatformLimitsConfig, RepeatsConfig, ToolRateConfig,
+};
 
 use crate::{
     api::{
@@ -168,56 +174,6 @@ pub struct ProbeConfig {
     pub timeout: ApiDuration,
     /// Passing failures in a row after which they are believed.
     pub failure_threshold: u32,
-}
-
-/// Bounds of a tool call. See [`crate::api::connector::LimitsSpec`].
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LimitsConfig {
-    /// Time that a call may take in all.
-    pub call_timeout: ApiDuration,
-    /// Calls at a time.
-    pub max_concurrent_calls: usize,
-    /// Bytes of an answer.
-    pub max_result_bytes: usize,
-    /// Bounds of the way to the platform.
-    #[serde(default)]
-    pub platform: PlatformLimitsConfig,
-}
-
-/// Bounds of the way to the platform. See [`crate::api::connector::PlatformLimitsSpec`], whose defaults these are.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PlatformLimitsConfig {
-    /// Requests at a time.
-    pub max_concurrent_requests: usize,
-    /// Requests that may wait.
-    pub max_queued_requests: usize,
-    /// Requests a minute, if they are bounded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests_per_minute: Option<u32>,
-    /// Time that one attempt may take.
-    pub request_timeout: ApiDuration,
-    /// Attempts of one request, the first included.
-    pub max_attempts: u32,
-    /// Failures in a row at which the circuit breaker opens.
-    pub breaker_consecutive_failures: u32,
-    /// Percent of failures at which it opens.
-    pub breaker_failure_percent: u32,
-}
-
-impl Default for PlatformLimitsConfig {
-    fn default() -> Self {
-        Self {
-            max_concurrent_requests: 10,
-            max_queued_requests: 20,
-            requests_per_minute: None,
-            request_timeout: ApiDuration(std::time::Duration::from_secs(10)),
-            max_attempts: 4,
-            breaker_consecutive_failures: 7,
-            breaker_failure_percent: 50,
-        }
-    }
 }
 
 /// The cluster's token issuer and its public keys (RFC 7517), as the API server publishes them.

@@ -22,7 +22,7 @@ use super::{
     access::Rights,
     audit::CallDescription,
     catalogue::CONFIRM,
-    guards::{Call, Guards, Outcome, bounds},
+    guards::{Call, Called, Guards, Outcome, bounds, notes::Notes, provenance},
     http::RequestScope,
     metrics::UNKNOWN_TOOL,
     operation::Operation,
@@ -90,10 +90,11 @@ impl Handler {
         operation.end(&self.shared.state.metrics, "", error_type);
     }
 
-    fn failure(&self, error: &ToolError) -> CallToolResult {
+    fn failure(&self, error: &ToolError, notes: &Notes) -> CallToolResult {
         let error = serde_json::to_value(error).unwrap_or_default();
         let mut result = CallToolResult::error(vec![ContentBlock::text(error.to_string())]);
         let mut meta = self.meta();
+        notes.write(&mut meta);
         meta.insert(META_ERROR.to_owned(), error);
         result.meta = Some(meta);
         result
@@ -257,8 +258,16 @@ impl ServerHandler for Handler {
             }
             None => (Progress::default(), None),
         };
-        let call =
-            Call { caller: &scope.caller, rights, name: &request.name, arguments, progress, gone: context.ct.clone() };
+        let call = Call {
+            caller: &scope.caller,
+            address: scope.peer.map(|peer| peer.ip()),
+            rights,
+            name: &request.name,
+            arguments,
+            progress,
+            gone: context.ct.clone(),
+            rate: &scope.rate,
+        };
         let lines = tracing::error_span!(
             "tool_call",
             request_id = scope.request_id,
@@ -267,13 +276,14 @@ impl ServerHandler for Handler {
             caller = %scope.caller,
         );
         let running = operation.run(guards.call(call)).instrument(lines.clone());
-        let outcome = match told {
+        let Called { outcome, notes } = match told {
             Some((token, reports)) => telling(running, reports, &token, &context.peer).await,
             None => running.await,
         };
 
         let ended = Ended::of(&outcome);
-        let tool = if ended.outcome == CallOutcome::Denied { UNKNOWN_TOOL } else { &request.name };
+        let known = offered.is_some() && ended.outcome != CallOutcome::Denied;
+        let tool = if known { &request.name } else { UNKNOWN_TOOL };
         let duration = operation.started().elapsed();
         lines.in_scope(|| {
             let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -289,7 +299,12 @@ impl ServerHandler for Handler {
         operation.end(&state.metrics, tool, ended.error_type);
         if ended.outcome == CallOutcome::Denied {
             state.metrics.refused("authorization");
-        } else if mutates {
+        } else if let Outcome::Held(guard, _) = outcome {
+            state.metrics.refused(guard);
+            if guard == "rate" {
+                state.metrics.rate_limited();
+            }
+        } else if mutates && !notes.replayed {
             state.mutations.push(Mutation {
                 id: record.event_id().to_owned(),
                 tool: request.name.to_string(),
@@ -298,20 +313,38 @@ impl ServerHandler for Handler {
                 time: jiff::Timestamp::now(),
             });
         }
+        if let Some(note) = notes.cache {
+            state.metrics.cache_looked_up(note.hit);
+        }
+        if notes.replayed {
+            state.metrics.replayed();
+        }
+        if notes.repetition.is_some() {
+            state.metrics.loop_warned();
+        }
         record.end(ended.outcome, ended.error_code);
 
         match outcome {
             Outcome::Answered(answer) => {
-                let mut result = CallToolResult::success(vec![ContentBlock::text(answer.text)]);
+                let mut blocks = vec![ContentBlock::text(answer.text)];
+                blocks.push(provenance::mark(guards.platform, &request.name));
+                blocks.extend(notes.blocks(&request.name));
+                state.metrics.redacted(answer.redactions);
+                let mut result = CallToolResult::success(blocks);
                 result.structured_content = Some(answer.value);
-                result.meta = Some(self.meta());
+                let mut meta = self.meta();
+                provenance::write(&mut meta, guards.platform, &request.name);
+                notes.write(&mut meta);
+                result.meta = Some(meta);
                 Ok(result.into())
             }
-            Outcome::Failed(error) | Outcome::Refused(error) => Ok(self.failure(&error).into()),
+            Outcome::Failed(error) | Outcome::Held(_, error) | Outcome::Refused(error) => {
+                Ok(self.failure(&error, &notes).into())
+            }
             Outcome::Panicked => {
                 let error = ToolError::internal("the tool ended with a fault of the connector")
                     .with_remedy("whoever runs the connector finds the place in its log");
-                Ok(self.failure(&error).into())
+                Ok(self.failure(&error, &notes).into())
             }
             Outcome::Abandoned => Err(ErrorData::new(RpcCode::INTERNAL_ERROR, "the caller has gone", None)),
             Outcome::Unknown(near) => Err(unknown_tool(&request.name, &near)),
@@ -419,7 +452,9 @@ impl Ended {
     fn of(outcome: &Outcome) -> Self {
         let (outcome, status, error_code, error_type, bytes) = match outcome {
             Outcome::Answered(answer) => (CallOutcome::Success, "success", "", "", answer.text.len()),
-            Outcome::Failed(error) => (CallOutcome::Error, "error", error.code.into(), "tool_error", 0),
+            Outcome::Failed(error) | Outcome::Held(_, error) => {
+                (CallOutcome::Error, "error", error.code.into(), "tool_error", 0)
+            }
             Outcome::Refused(error) => (CallOutcome::Denied, "error", error.code.into(), "tool_error", 0),
             Outcome::Panicked => (CallOutcome::Exception, "exception", ErrorCode::Internal.into(), "panic", 0),
             Outcome::Abandoned => (CallOutcome::Abandoned, "error", "abandoned", "abandoned", 0),

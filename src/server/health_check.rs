@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{state::ReplicaState, status::SinkState};
+use super::{guards::cache::CacheState, state::ReplicaState, status::SinkState};
 use crate::{
     outbound::{BreakerPosition, BreakerState, BulkheadState, PaceState},
     platforms::HealthStatus,
@@ -62,6 +62,9 @@ struct Cache {
     hits: u64,
     /// Calls that could have been, and were not.
     misses: u64,
+    /// How full it is.
+    #[serde(flatten)]
+    state: CacheState,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -110,7 +113,7 @@ fn output(state: &ReplicaState) -> Output {
                 (way.name, CircuitBreaker { open, state: way.breaker })
             })
             .collect(),
-        cache: Cache { hits: cache.hits, misses: cache.misses },
+        cache: Cache { hits: cache.hits, misses: cache.misses, state: state.cache.state() },
         credentials: Credentials {
             state: credentials.reason,
             revision: credentials.loaded_revision,

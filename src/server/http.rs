@@ -5,7 +5,7 @@ use std::{
     borrow::Cow,
     collections::HashSet,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -34,6 +34,10 @@ use super::{
     audit::Audit,
     auth::{AuthFailure, Authenticator},
     config::ServeConfig,
+    guards::{
+        delegation::{self, AGENT_TRACE, DelegationError},
+        rate::{Failures, RateNote},
+    },
     listener::Peer,
     metrics::Metrics,
 };
@@ -71,16 +75,21 @@ pub struct RequestScope {
     pub traceparent: Option<String>,
     /// What vendors added to it.
     pub tracestate: Option<String>,
+    /// How often the caller may still call, once that is known.
+    pub rate: OnceLock<RateNote>,
 }
 
 /// Decides about requests to the MCP port.
 pub struct Door<H> {
+    /// `namespace/name` of the connector.
+    own: String,
     hosts: HashSet<String>,
     origins: Vec<String>,
     audience: String,
     metadata_url: String,
     authenticator: Arc<Authenticator>,
     access: Arc<Access>,
+    failures: Failures,
     metrics: Arc<Metrics>,
     audit: Arc<Audit>,
     protocol: StreamableHttpService<H, NeverSessionManager>,
@@ -132,12 +141,14 @@ impl<H: ServerHandler + Clone> Door<H> {
             None => format!("{METADATA_PATH}{MCP_PATH}"),
         };
         Self {
+            own: format!("{}/{}", config.connector.namespace, config.connector.name),
             hosts: config.hosts.iter().map(|host| plain_host(host)).collect(),
             origins: parts.origins,
             audience,
             metadata_url,
             authenticator: parts.authenticator,
             access: parts.access,
+            failures: Failures::default(),
             metrics: parts.metrics,
             audit: parts.audit,
             protocol: StreamableHttpService::new(
@@ -204,7 +215,16 @@ impl<H: ServerHandler + Clone> Door<H> {
 
     async fn serve(&self, request: Request<Body>, request_id: String) -> Result<Response<Body>, Refusal> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let address = peer.map(|peer| peer.ip());
+        if let Some(note) = self.failures.too_many(address)
+            && !self.authenticator.remembers(request.headers())
+        {
+            self.metrics.rate_limited();
+            self.audit.refused_caller(&request_id, peer, "too_many_requests");
+            return Ok(too_many_requests(&note));
+        }
         let refused = |refusal: TurnedAway| {
+            self.failures.count(address);
             self.audit.refused_caller(&request_id, peer, refusal.reason);
             refusal.refusal
         };
@@ -216,6 +236,8 @@ impl<H: ServerHandler + Clone> Door<H> {
         let (mut parts, body) = request.into_parts();
         // The token has done its work; nothing behind this line can log it or pass it on.
         parts.headers.remove(header::AUTHORIZATION);
+        delegation::check(&parts.headers, &self.own).map_err(undelegated)?;
+        parts.headers.remove(AGENT_TRACE);
         if parts.method != Method::POST {
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only POST");
             return Err(refusal.with_header(header::ALLOW, "POST"));
@@ -227,7 +249,9 @@ impl<H: ServerHandler + Clone> Door<H> {
         }
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (traceparent, tracestate) = (header(TRACEPARENT), header(TRACESTATE));
-        parts.extensions.insert(Arc::new(RequestScope { request_id, caller, rights, peer, traceparent, tracestate }));
+        let rate = OnceLock::new();
+        let scope = Arc::new(RequestScope { request_id, caller, rights, peer, traceparent, tracestate, rate });
+        parts.extensions.insert(scope.clone());
         let sent_json = is_json(&parts.headers);
         let response = self.protocol.handle(Request::from_parts(parts, Body::from(body.clone()))).await;
         match response.status() {
@@ -237,7 +261,14 @@ impl<H: ServerHandler + Clone> Door<H> {
                 tracing::error!("the protocol layer gave up on a request");
                 Err(Refusal::rpc(StatusCode::INTERNAL_SERVER_ERROR, -32603, "internal error"))
             }
-            _ => Ok(response.map(Body::new)),
+            _ => {
+                let mut response = response.map(Body::new);
+                // A stream begins before its call does, and says nothing of the rate.
+                if let Some(note) = scope.rate.get() {
+                    note.write(response.headers_mut());
+                }
+                Ok(response)
+            }
         }
     }
 
@@ -410,6 +441,24 @@ impl Refusal {
 fn respond(status: StatusCode, body: &Value, headers: Vec<(HeaderName, HeaderValue)>) -> Response<Body> {
     let mut response = json_response(status, body);
     response.headers_mut().extend(headers);
+    response
+}
+
+/// The answer to a call on behalf of others that can't be made.
+fn undelegated(error: DelegationError) -> Refusal {
+    let (status, word) = match error {
+        DelegationError::Circular => (StatusCode::FORBIDDEN, "circular_delegation"),
+        DelegationError::Malformed => (StatusCode::BAD_REQUEST, "bad_agent_trace"),
+    };
+    tracing::info!(reason = word, "a call on behalf of others was refused");
+    Refusal::new(status, word, error.to_string())
+}
+
+/// The answer to an address with too many refused callers, before any token of it is looked at.
+fn too_many_requests(note: &RateNote) -> Response<Body> {
+    let body = json!({ "error": "too_many_requests", "retryAfter": note.retry_after_seconds() });
+    let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &body);
+    note.write(response.headers_mut());
     response
 }
 

@@ -60,7 +60,7 @@ use self::{
     auth::Authenticator,
     catalogue::{Catalogue, CatalogueError},
     config::{AUDIT_DIRECTORY, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, ConfigError},
-    guards::Guards,
+    guards::{Guards, cache::AnswerCache},
     handler::Handler,
     http::{Door, DoorParts},
     listener::{Ending, ListenerLimits},
@@ -278,6 +278,7 @@ pub struct Instance {
     drain_delay: Duration,
     drain_timeout: Duration,
     platform: Arc<dyn Platform>,
+    guards: Arc<Guards>,
     audit: Arc<Audit>,
     draining: CancellationToken,
     abandon: CancellationToken,
@@ -318,6 +319,7 @@ impl Instance {
             config.access.audiences.clone(),
             &config.operator,
         ));
+        let cache = Arc::new(AnswerCache::new(config.limits.cache, parts.credentials.clone()));
         let (findings, findings_receiver) = watch::channel(None);
         let state = Arc::new(ReplicaState {
             platform: parts.platform.clone(),
@@ -326,12 +328,14 @@ impl Instance {
             metrics: metrics.clone(),
             audit: parts.audit.clone(),
             exports: parts.exports,
+            cache: cache.clone(),
             mutations: Arc::new(Mutations::default()),
         });
         let mut tools = parts.platform.clone().tools();
         tools.push(health_check::build_tool(state.clone()));
-        let catalogue = Catalogue::new(tools, &config.tools, &access).map_err(ServeError::BuildCatalogue)?;
-        let guards = Arc::new(Guards::new(catalogue, config.connector.uid.clone(), &config.limits));
+        let catalogue = Catalogue::new(tools, &config.tools, &access, config.limits.cache.enabled)
+            .map_err(ServeError::BuildCatalogue)?;
+        let guards = Arc::new(Guards::new(parts.name, catalogue, config.connector.uid.clone(), &config.limits, cache));
         let (serving, draining, abandon) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let prober = Prober {
@@ -412,6 +416,7 @@ impl Instance {
             drain_delay: settings.drain_delay,
             drain_timeout: settings.drain_timeout,
             platform: parts.platform,
+            guards,
             audit: parts.audit,
             draining,
             abandon,
@@ -474,8 +479,12 @@ impl Instance {
     async fn drain(&mut self) -> Result<(), ServeError> {
         tokio::time::sleep(self.drain_delay).await;
         self.mcp_ending.close.cancel();
-        match tokio::time::timeout(self.drain_timeout, &mut self.mcp).await {
-            Ok(_finished) => Ok(()),
+        let finished = async {
+            let _panicked = (&mut self.mcp).await;
+            self.guards.settle().await;
+        };
+        match tokio::time::timeout(self.drain_timeout, finished).await {
+            Ok(()) => Ok(()),
             Err(_) => Err(ServeError::DrainTimeout),
         }
     }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{audit::Audit, metrics::Metrics, mutations::Mutations, prober::Finding, status::ReplicaDetails};
+use super::{
+    audit::Audit, guards::cache::AnswerCache, metrics::Metrics, mutations::Mutations, prober::Finding,
+    status::ReplicaDetails,
+};
 use crate::{credentials::CredentialsState, outbound::OutboundState, platforms::Platform, telemetry::ExportCounts};
 
 /// What the replica knows of how it does.
@@ -22,6 +25,8 @@ pub struct ReplicaState {
     pub audit: Arc<Audit>,
     /// How the export of traces goes; none where nothing is exported.
     pub exports: Option<Arc<ExportCounts>>,
+    /// Answers that may be given again.
+    pub cache: Arc<AnswerCache>,
     /// The last calls that changed something.
     pub mutations: Arc<Mutations>,
 }
@@ -53,6 +58,7 @@ impl ReplicaState {
             audit: self.audit.states(),
             trace_export_failing: self.exports.as_ref().map(|exports| exports.is_failing()),
             probe_age_seconds: self.finding().map(|finding| finding.at.elapsed().as_secs()),
+            cache: self.cache.state(),
             mutations: self.mutations.all(),
         }
     }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::guards::cache::CacheState;
 use crate::{credentials::CredentialsState, outbound::OutboundState, platforms::ProbeReport};
 
 /// Bytes of a snapshot that the operator reads at most.
@@ -47,6 +48,8 @@ pub struct ReplicaDetails {
     pub trace_export_failing: Option<bool>,
     /// Seconds since the last probe that is believed.
     pub probe_age_seconds: Option<u64>,
+    /// How full the cache of answers is.
+    pub cache: CacheState,
     /// The last calls that changed something, the newest last. The operator publishes each as an Event.
     pub mutations: Vec<Mutation>,
 }

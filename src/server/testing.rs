@@ -33,9 +33,10 @@ use super::{
     Instance, LoadedConfig, Parts, ServeError, ServeSettings, Stop,
     audit::Audit,
     config::{
-        AccessConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity, PlatformLimitsConfig, ProbeConfig,
-        ServeConfig, TOKEN_KEYS_FILE, TelemetryConfig, ToolsConfig,
+        AccessConfig, CacheConfig, CallRateConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity,
+        PlatformLimitsConfig, ProbeConfig, RepeatsConfig, ServeConfig, TOKEN_KEYS_FILE, TelemetryConfig, ToolsConfig,
     },
+    guards::cache::AnswerCache,
     metrics::Metrics,
     state::ReplicaState,
 };
@@ -111,8 +112,12 @@ pub struct FakeState {
     pub release: Notify,
     /// The state that a mutation is announced on.
     pub version: AtomicU64,
-    /// Deletions that were done.
-    pub deletions: AtomicUsize,
+    /// Texts that were echoed.
+    pub echoes: AtomicUsize,
+    /// Deletions that were begun.
+    pub deletions: watch::Sender<usize>,
+    /// Whether deletions that were begun come to their end.
+    pub open: watch::Sender<bool>,
     /// What the probe answers.
     pub report: Mutex<ProbeReport>,
     /// Times that the client was closed.
@@ -148,7 +153,9 @@ impl Default for FakePlatform {
             dropped: watch::Sender::new(0),
             release: Notify::new(),
             version: AtomicU64::new(1),
-            deletions: AtomicUsize::new(0),
+            echoes: AtomicUsize::new(0),
+            deletions: watch::Sender::new(0),
+            open: watch::Sender::new(true),
             report: Mutex::new(report),
             closed: AtomicUsize::new(0),
             trace_headers: Mutex::default(),
@@ -194,7 +201,7 @@ async fn ask_platform(state: &FakeState) {
 impl FakePlatform {
     pub fn entries(&self) -> Vec<ToolEntry> {
         let (state, before, after) = (self.state.clone(), self.state.clone(), self.state.clone());
-        let asked = self.state.clone();
+        let (asked, echoed) = (self.state.clone(), self.state.clone());
         vec![
             ToolEntry::read(declaration("get_fake_thing", Effect::Read), move |input: ThingInput, _: CallContext| {
                 let asked = asked.clone();
@@ -213,9 +220,10 @@ impl FakePlatform {
                 }
             }),
             ToolEntry::read(
-                declaration("echo_fake_text", Effect::Read),
-                |input: TextInput, _: CallContext| async move {
-                    Ok(TextOutput { text: input.text.repeat(input.times.unwrap_or(1)) })
+                declaration("echo_fake_text", Effect::Read).cached(Duration::from_secs(30)),
+                move |input: TextInput, _: CallContext| {
+                    echoed.echoes.fetch_add(1, Ordering::SeqCst);
+                    async move { Ok(TextOutput { text: input.text.repeat(input.times.unwrap_or(1)) }) }
                 },
             ),
             ToolEntry::read(declaration("wait_fake_time", Effect::Read), move |_: NoInput, _: CallContext| {
@@ -238,8 +246,16 @@ impl FakePlatform {
                     }
                 },
                 move |input: ThingInput, _: CallContext| {
-                    after.deletions.fetch_add(1, Ordering::SeqCst);
-                    async move { Ok(Deleted { deleted: Thing { name: input.name } }) }
+                    after.deletions.send_modify(|count| *count += 1);
+                    let mut open = after.open.subscribe();
+                    async move {
+                        let _sender_lives = open.wait_for(|open| *open).await;
+                        match input.name.as_str() {
+                            "locked" => Err(ToolError::new(crate::tools::ErrorCode::Conflict, "it is locked")),
+                            "broken" => Err(ToolError::new(crate::tools::ErrorCode::PlatformError, "it broke")),
+                            _ => Ok(Deleted { deleted: Thing { name: input.name } }),
+                        }
+                    }
                 },
             ),
             ToolEntry::read(
@@ -419,6 +435,10 @@ pub fn config() -> ServeConfig {
             call_timeout: ApiDuration::from_secs(30),
             max_concurrent_calls: 4,
             max_result_bytes: 4_096,
+            calls: CallRateConfig { per_minute: 60_000, burst: 1_000 },
+            tools: vec![],
+            repeats: RepeatsConfig { enabled: false, ..RepeatsConfig::default() },
+            cache: CacheConfig::default(),
             platform: PlatformLimitsConfig::default(),
         },
         proxy: None,
@@ -453,6 +473,12 @@ impl std::io::Write for Lines {
     }
 }
 
+/// A cache for those who need one and don't ask it.
+pub fn no_cache() -> Arc<AnswerCache> {
+    let credentials = CredentialsHandle::new(watch::channel(None).1, watch::channel(0).0);
+    Arc::new(AnswerCache::new(CacheConfig::default(), credentials))
+}
+
 /// How a replica does that has not begun yet.
 pub fn starting() -> ReplicaState {
     let state = CredentialsState {
@@ -475,6 +501,7 @@ pub fn starting() -> ReplicaState {
             Box::new(std::io::sink()),
         ),
         exports: None,
+        cache: no_cache(),
         mutations: Arc::default(),
     }
 }

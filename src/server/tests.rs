@@ -1,5 +1,7 @@
 //! The server as a caller sees it: requests over loopback, a fake platform behind, real keys.
 
+mod acting;
+mod limits;
 mod telling;
 
 use std::{
@@ -445,7 +447,7 @@ async fn a_read_only_connector_says_which_field_would_allow_a_mutation() {
     let error = tool_error(&server.call(&token, "delete_fake_thing", json!({"name": "a", "confirm": true})).await);
     assert_eq!(error["code"], "permission_denied");
     assert!(error["remedy"].as_str().unwrap().contains("spec.tools.mutations: Confirm"));
-    assert_eq!(server.platform.state.deletions.load(Ordering::SeqCst), 0);
+    assert_eq!(*server.platform.state.deletions.borrow(), 0);
     let narrow = server.key.token("agents", "narrow");
     assert_eq!(server.call(&narrow, "delete_fake_thing", json!({})).await["error"]["code"], -32602);
 }
@@ -458,7 +460,7 @@ async fn a_mutation_is_announced_and_then_done_on_the_state_that_was_announced()
     let announced = call(json!({"name": "a"})).await["result"]["structuredContent"].clone();
     assert_eq!((&announced["applied"], &announced["would"]), (&json!(false), &json!("delete a")));
     assert_eq!(announced["state"], json!({"version": 1}));
-    assert_eq!(state.deletions.load(Ordering::SeqCst), 0);
+    assert_eq!(*state.deletions.borrow(), 0);
     let plan = announced["plan"].clone();
 
     state.version.store(2, Ordering::SeqCst);
@@ -467,12 +469,12 @@ async fn a_mutation_is_announced_and_then_done_on_the_state_that_was_announced()
     state.version.store(1, Ordering::SeqCst);
     let error = tool_error(&call(json!({"name": "b", "confirm": true, "plan": plan})).await);
     assert_eq!(error["code"], "conflict");
-    assert_eq!(state.deletions.load(Ordering::SeqCst), 0);
+    assert_eq!(*state.deletions.borrow(), 0);
 
     let done = call(json!({"name": "a", "confirm": true, "plan": plan})).await;
     assert_eq!(done["result"]["structuredContent"], json!({"applied": true, "result": {"deleted": {"name": "a"}}}));
     call(json!({"name": "a", "confirm": true})).await;
-    assert_eq!(state.deletions.load(Ordering::SeqCst), 2);
+    assert_eq!(*state.deletions.borrow(), 2);
 }
 
 #[tokio::test]
@@ -596,12 +598,12 @@ async fn health_is_what_the_last_probe_found() {
 #[tokio::test]
 async fn before_the_first_probe_health_says_starting() {
     let access = Access::new(&config().access);
-    let catalogue = Catalogue::new(FakePlatform::default().entries(), &config().tools, &access).unwrap();
+    let catalogue = Catalogue::new(FakePlatform::default().entries(), &config().tools, &access, true).unwrap();
     let admin = Admin {
         connector_uid: "uid".into(),
         config_digest: "digest".into(),
         platform: "fake",
-        guards: Arc::new(Guards::new(catalogue, "uid".into(), &config().limits)),
+        guards: Arc::new(Guards::new("fake", catalogue, "uid".into(), &config().limits, no_cache())),
         authenticator: Arc::new(Authenticator::new("/nonexistent".into(), vec![], &config().operator)),
         state: Arc::new(starting()),
         serving: CancellationToken::new(),

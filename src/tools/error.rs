@@ -35,6 +35,8 @@ pub enum ErrorCode {
     Conflict,
     /// Too many calls.
     RateLimited,
+    /// The same call over and over.
+    RepeatedCall,
     /// The platform can't be reached or says that it can't work.
     PlatformUnavailable,
     /// The platform answered with a fault or with something that can't be understood.

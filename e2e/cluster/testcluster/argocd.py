@@ -143,7 +143,7 @@ def commit(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(content)
         _git("-C", folder, "add", "--all")
-        _git("-C", folder, "commit", "--quiet", "--message", message)
+        _git("-C", folder, "commit", "--quiet", "--allow-empty", "--message", message)
         _git("-C", folder, "push", "--quiet", "origin", "HEAD:main")
         return _git("-C", folder, "rev-parse", "HEAD").strip()
 

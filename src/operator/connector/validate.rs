@@ -11,13 +11,14 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
+mod limits;
 mod telemetry;
 
 use super::dereference::Dereferenced;
 use crate::{
     api::{
         self, CredentialSource, McpConnector, Reason,
-        connector::{AccessRule, Egress, Mutations, Outage, PlatformLimitsSpec, WorkloadSpec},
+        connector::{AccessRule, Egress, Mutations, Outage, WorkloadSpec},
         duration::ApiDuration,
         endpoint::{AddressPolicy, Endpoint, PlatformUrl},
         pattern::NamePattern,
@@ -25,17 +26,13 @@ use crate::{
     operator::context::Settings,
     platforms::Declaration,
     server::config::{
-        AccessConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity, PlatformLimitsConfig, ProbeConfig,
-        ServeConfig, TokenKeys, ToolsConfig,
+        AccessConfig, ConnectorIdentity, OperatorIdentity, ProbeConfig, ServeConfig, TokenKeys, ToolsConfig,
     },
 };
 
 const DEFAULT_PROBE_INTERVAL: ApiDuration = ApiDuration::from_secs(30);
 const DEFAULT_PROBE_TIMEOUT: ApiDuration = ApiDuration::from_secs(10);
 const DEFAULT_FAILURE_THRESHOLD: i32 = 2;
-const DEFAULT_CALL_TIMEOUT: ApiDuration = ApiDuration::from_secs(30);
-const DEFAULT_MAX_CONCURRENT_CALLS: i32 = 256;
-const DEFAULT_MAX_RESULT_BYTES: i32 = 262_144;
 
 /// A connector that can be built.
 #[derive(Clone, Debug)]
@@ -194,7 +191,6 @@ pub fn validate(
 
     let tools = spec.tools.clone().unwrap_or_default();
     let probe = spec.probe.clone().unwrap_or_default();
-    let limits = spec.limits.clone().unwrap_or_default();
     let config = ServeConfig {
         connector: ConnectorIdentity { namespace: namespace.clone(), name: name.clone(), uid: owner.uid.clone() },
         platform: spec.platform.clone(),
@@ -221,12 +217,7 @@ pub fn validate(
             failure_threshold: u32::try_from(probe.failure_threshold.unwrap_or(DEFAULT_FAILURE_THRESHOLD).max(1))
                 .unwrap_or(1),
         },
-        limits: LimitsConfig {
-            call_timeout: limits.call_timeout.unwrap_or(DEFAULT_CALL_TIMEOUT),
-            max_concurrent_calls: at_least_one(limits.max_concurrent_calls.unwrap_or(DEFAULT_MAX_CONCURRENT_CALLS)),
-            max_result_bytes: at_least_one(limits.max_result_bytes.unwrap_or(DEFAULT_MAX_RESULT_BYTES)),
-            platform: platform_limits(limits.platform.unwrap_or_default(), platform),
-        },
+        limits: limits::resolve(spec.limits.clone().unwrap_or_default(), platform),
         proxy: workload.proxy.clone(),
         telemetry,
     };
@@ -408,34 +399,6 @@ fn derive_target(endpoint: &Endpoint, service: Option<&Service>) -> EgressTarget
             IntOrString::Int(number) => EgressTarget::Outside { port: u16::try_from(number).unwrap_or(endpoint.port) },
             IntOrString::String(_) => outside,
         },
-    }
-}
-
-fn at_least_one(value: i32) -> usize {
-    usize::try_from(value.max(1)).unwrap_or(1)
-}
-
-/// The bounds of the way to the platform, with their defaults.
-fn platform_limits(spec: PlatformLimitsSpec, platform: &dyn Declaration) -> PlatformLimitsConfig {
-    let default = PlatformLimitsConfig::default();
-    let breaker = spec.breaker.unwrap_or_default();
-    let count = |given: Option<i32>, default: u32| given.and_then(|given| u32::try_from(given).ok()).unwrap_or(default);
-    PlatformLimitsConfig {
-        max_concurrent_requests: spec
-            .max_concurrent_requests
-            .map_or_else(|| platform.requests_at_a_time(), at_least_one),
-        max_queued_requests: spec
-            .max_queued_requests
-            .and_then(|given| usize::try_from(given).ok())
-            .unwrap_or(default.max_queued_requests),
-        requests_per_minute: spec
-            .requests_per_minute
-            .and_then(|given| u32::try_from(given).ok())
-            .or(platform.requests_per_minute()),
-        request_timeout: spec.request_timeout.unwrap_or(default.request_timeout),
-        max_attempts: count(spec.max_attempts, default.max_attempts).max(1),
-        breaker_consecutive_failures: count(breaker.consecutive_failures, default.breaker_consecutive_failures).max(1),
-        breaker_failure_percent: count(breaker.failure_percent, default.breaker_failure_percent).clamp(1, 100),
     }
 }
 

@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode, header::ACCEPT, header::AUTHORIZATION};
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -332,6 +335,10 @@ impl Client {
         }
         if let Some(body) = &call.body {
             request = request.json(body, None)?;
+        } else if call.method != Method::GET {
+            // Argo CD answers 415 to every change without it, also to one that has no body (`server/server.go`,
+            // `enforceContentTypes`).
+            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         if let Some(token) = token {
             let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));

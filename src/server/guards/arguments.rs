@@ -1,4 +1,7 @@
-//! Whether a call's arguments fit the tool's schema; and if not, a text from which a model can see what to change.
+//! Whether a call's arguments are of a bearable size and fit the tool's schema; and if not, a text from which a model can
+//! see what to change.
+
+use std::borrow::Cow;
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::Value;
@@ -11,6 +14,14 @@ use crate::{
     tools::ToolError,
 };
 
+/// Levels of lists and objects in each other, at most. The object of the arguments is the first.
+const MAX_DEPTH: usize = 16;
+/// Entries of a list or an object, at most.
+const MAX_ENTRIES: usize = 1_000;
+/// Bytes of a text, at most.
+const MAX_TEXT: usize = 256 * 1024;
+/// Bytes of all texts and names together, at most.
+const MAX_TOTAL: usize = 512 * 1024;
 /// Faults that are told at a time.
 const MAX_FAULTS: usize = 5;
 /// Characters of a list of allowed values, at most.
@@ -19,8 +30,9 @@ const MAX_VALUES: usize = 400;
 /// Checks the arguments.
 ///
 /// # Errors
-/// When they don't fit. The error names the argument by a JSON pointer and repeats no value.
+/// When they are too large or don't fit. The error names the argument by a JSON pointer and repeats no value.
 pub fn check(tool: &OfferedTool, arguments: &Value) -> Result<(), ToolError> {
+    measure(arguments, &mut Vec::new(), &mut 0)?;
     let faults: Vec<Fault> =
         tool.validator.iter_errors(arguments).take(MAX_FAULTS).map(|error| describe(tool, arguments, &error)).collect();
     let Some(first) = faults.first() else {
@@ -32,6 +44,54 @@ pub fn check(tool: &OfferedTool, arguments: &Value) -> Result<(), ToolError> {
         Some(remedy) => error.with_remedy(remedy),
         None => error,
     })
+}
+
+/// Measures arguments before a schema's patterns look at them.
+fn measure<'a>(value: &'a Value, path: &mut Vec<Cow<'a, str>>, total: &mut usize) -> Result<(), ToolError> {
+    if path.len() >= MAX_DEPTH && (value.is_array() || value.is_object()) {
+        return Err(too_large(path, &format!("is nested deeper than {MAX_DEPTH} levels")));
+    }
+    match value {
+        Value::String(text) if text.len() > MAX_TEXT => {
+            return Err(too_large(path, &format!("is longer than {MAX_TEXT} bytes")));
+        }
+        Value::String(text) => *total += text.len(),
+        Value::Array(items) if items.len() > MAX_ENTRIES => {
+            return Err(too_large(path, &format!("has more than {MAX_ENTRIES} entries")));
+        }
+        Value::Object(map) if map.len() > MAX_ENTRIES => {
+            return Err(too_large(path, &format!("has more than {MAX_ENTRIES} entries")));
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(Cow::Owned(index.to_string()));
+                measure(item, path, total)?;
+                path.pop();
+            }
+        }
+        Value::Object(map) => {
+            for (name, item) in map {
+                *total += name.len();
+                path.push(Cow::Borrowed(name));
+                measure(item, path, total)?;
+                path.pop();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+    if *total > MAX_TOTAL {
+        return Err(too_large(&[], &format!("have more than {MAX_TOTAL} bytes of text")));
+    }
+    Ok(())
+}
+
+fn too_large(path: &[Cow<'_, str>], what: &str) -> ToolError {
+    let parts = path.iter().flat_map(|part| ["/".to_owned(), safe_name(part)]);
+    let pointer: String = parts.collect::<String>().chars().take(MAX_VALUES).collect();
+    let place = if pointer.is_empty() { "the arguments" } else { &pointer };
+    ToolError::invalid_argument(format!("{place} {what}"))
+        .with_remedy("send less at a time, in several calls where the tool allows it")
+        .with_argument(pointer)
 }
 
 struct Fault {
@@ -123,7 +183,7 @@ mod tests {
     fn checked(tool: &str, arguments: &Value) -> Result<(), ToolError> {
         let access = Access::new(&AccessConfig { anonymous: true, allow: vec![], audiences: vec![] });
         let entries = testing::FakePlatform::default().entries();
-        let catalogue = Catalogue::new(entries, &testing::tools_config(), &access).unwrap();
+        let catalogue = Catalogue::new(entries, &testing::tools_config(), &access, true).unwrap();
         check(catalogue.get(tool).unwrap(), arguments)
     }
 
@@ -146,6 +206,27 @@ mod tests {
             assert!(remedy.is_none_or(|part| error.remedy.as_deref().unwrap().contains(part)), "{error:?}");
         }
         checked("get_fake_thing", &json!({"name": "a", "color": "red", "limit": 3})).unwrap();
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_before_a_schema_looks_at_it() {
+        let mut deep = json!("canary");
+        for _ in 0..MAX_DEPTH {
+            deep = json!({ "a": [deep] });
+        }
+        let texts = vec!["x".repeat(MAX_TEXT / 4); 9];
+        let cases = [
+            (json!({ "name": "x".repeat(MAX_TEXT + 1) }), "/name", "/name is longer than 262144 bytes"),
+            (json!({ "name": { "list": vec![0; MAX_ENTRIES + 1] } }), "/name/list", "has more than 1000 entries"),
+            (json!({ "name": deep }), "/name/a/0/a/0/a/0/a/0/a/0/a/0/a/0/a", "is nested deeper than 16 levels"),
+            (json!({ "name": texts }), "", "the arguments have more than 524288 bytes of text"),
+        ];
+        for (arguments, pointer, part) in cases {
+            let error = checked("get_fake_thing", &arguments).unwrap_err();
+            assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::InvalidArgument, Some(pointer)));
+            assert!(error.message.ends_with(part), "{}", error.message);
+        }
+        checked("echo_fake_text", &json!({ "text": "x".repeat(MAX_TEXT) })).unwrap();
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! What an answer may be: not larger than the limit, and without characters that a terminal or a reader takes for
-//! something else than text (escape sequences, direction marks, invisible characters in which instructions hide).
+//! What an answer may be: not larger than the limit, without characters that a terminal or a reader takes for something
+//! else than text (escape sequences, direction marks, invisible characters in which instructions hide), and without what
+//! looks like a secret.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::redaction;
 use crate::tools::{ErrorCode, ToolError};
 
 /// Characters of an error's text, at most.
@@ -16,6 +18,19 @@ pub struct Bounded {
     pub value: Value,
     /// The same as JSON text.
     pub text: String,
+    /// Secrets that were taken out.
+    pub redactions: u64,
+}
+
+impl Bounded {
+    /// An answer that was kept as its text.
+    ///
+    /// # Errors
+    /// When the text is none, which is a fault of this program.
+    pub fn read_back(text: &str) -> Result<Self, ToolError> {
+        let value = serde_json::from_str(text).map_err(|_| ToolError::internal("a kept answer can't be read"))?;
+        Ok(Self { value, text: text.to_owned(), redactions: 0 })
+    }
 }
 
 /// Cleans an answer and measures it. A sensitive answer is not changed: a secret's value with a character less is
@@ -24,25 +39,21 @@ pub struct Bounded {
 /// # Errors
 /// When it is too large.
 pub fn apply(mut value: Value, max_bytes: usize, sensitive: bool) -> Result<Bounded, ToolError> {
-    if !sensitive {
-        clean_value(&mut value);
-    }
+    let redactions = if sensitive { 0 } else { clean_value(&mut value) };
     let text = value.to_string();
     if text.len() > max_bytes {
         let message = format!("the answer has {} bytes, and may have {max_bytes}", text.len());
         return Err(ToolError::new(ErrorCode::ResultTooLarge, message)
             .with_remedy("narrow the call: a smaller limit, a shorter time range, a filter, or one object at a time"));
     }
-    Ok(Bounded { value, text })
+    Ok(Bounded { value, text, redactions })
 }
 
 /// Cleans and cuts an error's texts.
 #[must_use]
 pub fn apply_to_error(mut error: ToolError) -> ToolError {
     let tidy = |text: &mut String| {
-        if let Cow::Owned(cleaned) = clean(text) {
-            *text = cleaned;
-        }
+        clean_text(text);
         if let Some((end, _)) = text.char_indices().nth(MAX_ERROR_TEXT) {
             text.truncate(end);
             text.push('…');
@@ -54,22 +65,35 @@ pub fn apply_to_error(mut error: ToolError) -> ToolError {
     error
 }
 
-fn clean_value(value: &mut Value) {
+/// Cleans all texts of a value, and tells how many secrets there were.
+fn clean_value(value: &mut Value) -> u64 {
     match value {
-        Value::String(text) => {
-            if let Cow::Owned(cleaned) = clean(text) {
-                *text = cleaned;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(clean_value),
+        Value::String(text) => clean_text(text),
+        Value::Array(items) => items.iter_mut().map(clean_value).sum(),
         Value::Object(map) => {
-            map.values_mut().for_each(clean_value);
+            let clean_field = |(name, value): (&String, &mut Value)| {
+                if redaction::redact_field(name, value) { 1 } else { clean_value(value) }
+            };
+            let redactions = map.iter_mut().map(clean_field).sum();
             if map.keys().any(|key| matches!(clean(key), Cow::Owned(_))) {
                 *map = std::mem::take(map).into_iter().map(|(key, value)| (clean(&key).into_owned(), value)).collect();
             }
+            redactions
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
+}
+
+/// Secrets are looked for in what is left: characters that aren't seen could break them up.
+fn clean_text(text: &mut String) -> u64 {
+    if let Cow::Owned(cleaned) = clean(text) {
+        *text = cleaned;
+    }
+    let (redacted, count) = redaction::redact(text);
+    if let Cow::Owned(redacted) = redacted {
+        *text = redacted;
+    }
+    count
 }
 
 /// The text without escape sequences and without characters that aren't seen. Newlines and tabs stay.
@@ -199,6 +223,17 @@ mod tests {
     fn a_sensitive_answer_is_not_changed() {
         let value = json!({"value": "a\u{200b}b"});
         assert_eq!(apply(value.clone(), 1_000, true).unwrap_or_else(|_| unreachable!()).value, value);
+    }
+
+    #[test]
+    fn secrets_are_found_in_fields_and_behind_what_is_not_seen() {
+        let token = format!("ghp\u{200b}_{}", "a1".repeat(18));
+        let bounded = apply(json!({"log": [token], "password": "x", "user": "x"}), 1_000, false);
+        let bounded = bounded.unwrap_or_else(|_| unreachable!());
+        let expected = json!({"log": ["[redacted: github_token]"], "password": "[redacted: field]", "user": "x"});
+        assert_eq!((bounded.value, bounded.redactions), (expected, 2));
+        let error = ToolError::internal(format!("failed with {token}"));
+        assert_eq!(apply_to_error(error).message, "failed with [redacted: github_token]");
     }
 
     #[test]

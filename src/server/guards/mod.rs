@@ -1,34 +1,80 @@
 //! What stands between a caller and a tool, the same for every platform, one file each in the order in which a call
-//! passes them: authorisation, arguments, mutation policy, concurrency, deadline; then the tool; then bounds.
+//! passes them: rate, authorisation, arguments, repetition, kept answers, concurrency, deadline; then the tool, which for
+//! one that changes something is behind the mutation policy and idempotency; then bounds.
 
+pub mod acting;
 pub mod arguments;
 pub mod authorization;
 pub mod bounds;
+pub mod cache;
+pub mod call_key;
 pub mod concurrency;
+pub mod controls;
 pub mod deadline;
+pub mod delegation;
+pub mod idempotency;
 pub mod mutation;
+pub mod notes;
+pub mod principal;
+pub mod provenance;
+pub mod rate;
+pub mod redaction;
+pub mod repeats;
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::{authorization::Verdict, bounds::Bounded, concurrency::Slots, deadline::Ended};
+use self::{
+    acting::{Act, Acting},
+    authorization::Verdict,
+    bounds::Bounded,
+    cache::AnswerCache,
+    call_key::CallKeys,
+    concurrency::Slots,
+    controls::Controls,
+    deadline::Ended,
+    notes::Notes,
+    principal::Principal,
+    rate::{CallRates, RateNote},
+    repeats::Repeats,
+};
 use super::{
     access::{Caller, Rights},
-    catalogue::Catalogue,
+    catalogue::{Catalogue, OfferedTool},
     config::LimitsConfig,
 };
 use crate::tools::{Behavior, CallContext, Progress, ToolError};
 
+/// Time behind the deadline within which an act says that it was ended by it.
+const ACT_GRACE: Duration = Duration::from_secs(1);
+
 /// What the guards go by.
 pub struct Guards {
+    /// The platform's name in `spec.platform`.
+    pub platform: &'static str,
     /// The tools.
     pub catalogue: Catalogue,
     /// Uid of the connector, which plans are bound to.
     pub connector_uid: String,
+    /// How often each caller may call.
+    pub rates: CallRates,
+    /// Makes out which calls are the same.
+    pub keys: CallKeys,
+    /// Finds those that are made over and over.
+    pub repeats: Repeats,
+    /// Answers that may be given again.
+    pub cache: Arc<AnswerCache>,
+    /// Carries out what changes something.
+    pub acting: Acting,
     /// Calls that may run at a time.
     pub slots: Slots,
     /// Time that a call may take.
@@ -41,6 +87,8 @@ pub struct Guards {
 pub struct Call<'a> {
     /// Who.
     pub caller: &'a Caller,
+    /// Where they call from.
+    pub address: Option<IpAddr>,
     /// What they may use.
     pub rights: &'a Rights,
     /// The tool's name as they wrote it.
@@ -51,6 +99,16 @@ pub struct Call<'a> {
     pub progress: Progress,
     /// Ends when they have gone.
     pub gone: CancellationToken,
+    /// Where it is written down how often they may still call.
+    pub rate: &'a OnceLock<RateNote>,
+}
+
+/// How a call ended, and what there is to say besides.
+pub struct Called {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What there is to say besides.
+    pub notes: Notes,
 }
 
 /// How a call ended.
@@ -63,19 +121,50 @@ pub enum Outcome {
     Panicked,
     /// Because the caller has gone.
     Abandoned,
+    /// Before it began: the guard of this name held it up.
+    Held(&'static str, ToolError),
     /// Before it began: authorisation refused it.
     Refused(ToolError),
     /// Before it began: there is no such tool for this caller. Here are names that may have been meant.
     Unknown(Vec<String>),
 }
 
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub enum Stopped {
+    /// The tool failed.
+    Failed(ToolError),
+    /// The guard of this name held the call up.
+    Held(&'static str, ToolError),
+    /// The tool panicked.
+    Panicked,
+}
+
+impl From<ToolError> for Stopped {
+    fn from(error: ToolError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Guards {
     /// Puts the guards together.
     #[must_use]
-    pub fn new(catalogue: Catalogue, connector_uid: String, limits: &LimitsConfig) -> Self {
+    pub fn new(
+        platform: &'static str,
+        catalogue: Catalogue,
+        connector_uid: String,
+        limits: &LimitsConfig,
+        cache: Arc<AnswerCache>,
+    ) -> Self {
         Self {
+            platform,
+            rates: CallRates::new(limits, catalogue.names()),
             catalogue,
             connector_uid,
+            keys: CallKeys::default(),
+            repeats: Repeats::new(limits.repeats),
+            acting: Acting::new(cache.clone()),
+            cache,
             slots: Slots::new(limits.max_concurrent_calls),
             call_timeout: limits.call_timeout.0,
             max_result_bytes: limits.max_result_bytes,
@@ -83,47 +172,118 @@ impl Guards {
     }
 
     /// Leads a call through the guards to its tool and back.
-    pub async fn call(&self, call: Call<'_>) -> Outcome {
+    pub async fn call(&self, call: Call<'_>) -> Called {
+        let mut notes = Notes::default();
+        let outcome = self.lead(call, &mut notes).await;
+        Called { outcome, notes }
+    }
+
+    async fn lead(&self, call: Call<'_>, notes: &mut Notes) -> Outcome {
         let context = CallContext {
             progress: call.progress,
             ..CallContext::new(Instant::now() + self.call_timeout, self.max_result_bytes)
         };
+        let principal = Principal::of(call.caller, call.address);
+        let (rate, verdict) = self.rates.enter(&principal);
+        let tell = |rate| {
+            let _said_once = call.rate.set(rate);
+        };
+        if let Err(error) = verdict {
+            tell(rate);
+            return Outcome::Held("rate", error);
+        }
         let tool = match authorization::decide(&self.catalogue, call.rights, call.name) {
             Verdict::Allowed(tool) => tool,
             Verdict::Refused(error) => return Outcome::Refused(error),
             Verdict::Unknown(near) => return Outcome::Unknown(near),
         };
+        match self.rates.enter_tool(&principal, tool.entry.declaration.name) {
+            Some((narrower, Err(error))) => {
+                tell(narrower);
+                return Outcome::Held("rate", error);
+            }
+            Some((narrower, Ok(()))) if narrower.remaining < rate.remaining => tell(narrower),
+            _ => tell(rate),
+        }
         let mut arguments = Value::Object(call.arguments);
         if let Err(error) = arguments::check(tool, &arguments) {
             return Outcome::Failed(error);
         }
-        let _slot = match self.slots.enter() {
-            Ok(slot) => slot,
-            Err(error) => return Outcome::Failed(error),
-        };
-        let deadline = context.deadline;
-        let run = async {
-            match &tool.entry.behavior {
-                Behavior::Read(run) => run(arguments, context).await,
-                Behavior::Mutation { preview, act } => {
-                    let request = mutation::Request::take(&mut arguments);
-                    let scope =
-                        mutation::Scope { connector: &self.connector_uid, caller: call.caller, tool: call.name };
-                    mutation::run(&scope, request, arguments, context, preview, act).await
+        let controls = Controls::take(tool, &mut arguments);
+        let key = self.keys.of_call(&principal, call.name, &arguments);
+        if !tool.entry.declaration.polled {
+            match self.repeats.enter(controls.repeat_key(&self.keys, key), call.name) {
+                Ok(repetition) => notes.repetition = repetition,
+                Err(error) => return Outcome::Held("repetition", error),
+            }
+        }
+        // An act ends by itself at the deadline, and has then to be told.
+        let patience = if controls.confirm { ACT_GRACE } else { Duration::ZERO };
+        let deadline = context.deadline + patience;
+        let work = async {
+            match (&tool.entry.behavior, tool.kept_for) {
+                (Behavior::Mutation { preview, act }, _) if controls.confirm => {
+                    let attempt = controls.attempt(&self.keys, &principal, call.name, key);
+                    let act = Act {
+                        connector: self.connector_uid.clone(),
+                        caller: call.caller.clone(),
+                        tool: call.name.to_owned(),
+                        sensitive: tool.entry.declaration.sensitive,
+                        plan: controls.plan,
+                        arguments,
+                        context,
+                        allowed: self.call_timeout,
+                        preview: preview.clone(),
+                        act: act.clone(),
+                    };
+                    self.acting.carry_out(attempt, act, || self.enter(), notes).await
                 }
+                (_, Some(age)) => {
+                    let run = self.read(tool, call.caller, arguments, context);
+                    let (bounded, note) = self.cache.answer(key, age, controls.fresh, run).await?;
+                    notes.cache = Some(note);
+                    Ok(bounded)
+                }
+                (_, None) => self.read(tool, call.caller, arguments, context).await,
             }
         };
-        match deadline::within(deadline, &call.gone, AssertUnwindSafe(run).catch_unwind()).await {
-            Ended::Done(Ok(Ok(value))) => {
-                match bounds::apply(value, self.max_result_bytes, tool.entry.declaration.sensitive) {
-                    Ok(bounded) => Outcome::Answered(bounded),
-                    Err(error) => Outcome::Failed(error),
-                }
-            }
-            Ended::Done(Ok(Err(error))) => Outcome::Failed(bounds::apply_to_error(error)),
-            Ended::Done(Err(_)) => Outcome::Panicked,
+        match deadline::within(deadline, &call.gone, AssertUnwindSafe(work).catch_unwind()).await {
+            Ended::Done(Ok(Ok(bounded))) => Outcome::Answered(bounded),
+            Ended::Done(Ok(Err(Stopped::Failed(error)))) => Outcome::Failed(error),
+            Ended::Done(Ok(Err(Stopped::Held(guard, error)))) => Outcome::Held(guard, error),
+            Ended::Done(Ok(Err(Stopped::Panicked)) | Err(_)) => Outcome::Panicked,
             Ended::TimeUp => Outcome::Failed(deadline::error(self.call_timeout)),
             Ended::CallerGone => Outcome::Abandoned,
         }
+    }
+
+    /// Waits for calls that act without their callers. Only for the end: none may begin any more.
+    pub async fn settle(&self) {
+        self.acting.settle().await;
+    }
+
+    /// Takes one of the places for calls.
+    fn enter(&self) -> Result<OwnedSemaphorePermit, Stopped> {
+        self.slots.enter().map_err(|error| Stopped::Held("concurrency", error))
+    }
+
+    /// Runs what changes nothing: a tool that reads, or what says what another would do.
+    async fn read(
+        &self,
+        tool: &OfferedTool,
+        caller: &Caller,
+        arguments: Value,
+        context: CallContext,
+    ) -> Result<Bounded, Stopped> {
+        let _slot = self.enter()?;
+        let answered = match &tool.entry.behavior {
+            Behavior::Read(run) => run(arguments, context).await,
+            Behavior::Mutation { preview, .. } => {
+                let scope = mutation::Scope { connector: &self.connector_uid, caller, tool: &tool.definition.name };
+                mutation::announce(&scope, arguments, context, preview).await
+            }
+        };
+        let value = answered.map_err(bounds::apply_to_error)?;
+        Ok(bounds::apply(value, self.max_result_bytes, tool.entry.declaration.sensitive)?)
     }
 }

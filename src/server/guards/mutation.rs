@@ -9,33 +9,11 @@ use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::{
-    server::{
-        access::Caller,
-        catalogue::{CONFIRM, PLAN},
-        text::canonical_json,
-    },
+    server::{access::Caller, text::canonical_json},
     tools::{CallContext, ErrorCode, Preview, ToolError},
 };
 
 type Handler<T> = Arc<dyn Fn(Value, CallContext) -> BoxFuture<'static, Result<T, ToolError>> + Send + Sync>;
-
-/// What a caller said about the confirmation.
-pub struct Request {
-    confirm: bool,
-    plan: Option<String>,
-}
-
-impl Request {
-    /// Takes it out of the arguments, which the tool must not see it in.
-    #[must_use]
-    pub fn take(arguments: &mut Value) -> Self {
-        let mut remove = |name: &str| arguments.as_object_mut().and_then(|map| map.remove(name));
-        Self {
-            confirm: remove(CONFIRM).and_then(|value| value.as_bool()).unwrap_or_default(),
-            plan: remove(PLAN).and_then(|value| value.as_str().map(str::to_owned)),
-        }
-    }
-}
 
 /// What a plan is bound to besides arguments and state.
 pub struct Scope<'a> {
@@ -47,34 +25,47 @@ pub struct Scope<'a> {
     pub tool: &'a str,
 }
 
-/// Announces or acts.
+/// Says what would be done.
 ///
 /// # Errors
-/// When the tool fails, or when the state is not the one that the plan was made on.
-pub async fn run(
+/// When the tool fails.
+pub async fn announce(
     scope: &Scope<'_>,
-    request: Request,
     arguments: Value,
     context: CallContext,
     preview: &Handler<Preview>,
-    act: &Handler<Value>,
 ) -> Result<Value, ToolError> {
-    if request.confirm && request.plan.is_none() {
-        return Ok(json!({ "applied": true, "result": act(arguments, context).await? }));
-    }
-    let announced = preview(arguments.clone(), context.clone()).await?;
+    let announced = preview(arguments.clone(), context).await?;
     let plan = build_plan(scope, &arguments, &announced.state);
-    if !request.confirm {
-        return Ok(json!({
-            "applied": false, "would": announced.would, "plan": plan, "state": announced.state,
-        }));
+    Ok(json!({ "applied": false, "would": announced.would, "plan": plan, "state": announced.state }))
+}
+
+/// Makes sure that the state is the one that a plan was made on.
+///
+/// # Errors
+/// When it is another one, or when the tool fails. Either way nothing was done.
+pub async fn verify(
+    scope: &Scope<'_>,
+    plan: &str,
+    arguments: &Value,
+    context: CallContext,
+    preview: &Handler<Preview>,
+) -> Result<(), ToolError> {
+    let announced = preview(arguments.clone(), context).await?;
+    if plan == build_plan(scope, arguments, &announced.state) {
+        return Ok(());
     }
-    if request.plan.as_deref() != Some(plan.as_str()) {
-        let message = "the plan doesn't match: the state, the arguments or the caller are not those it was made for; \
-                       nothing was done";
-        let remedy = "call again without confirm to see what would be done now";
-        return Err(ToolError::new(ErrorCode::Conflict, message).with_remedy(remedy).with_argument("/plan"));
-    }
+    let message = "the plan doesn't match: the state, the arguments or the caller are not those it was made for; \
+                   nothing was done";
+    let remedy = "call again without confirm to see what would be done now";
+    Err(ToolError::new(ErrorCode::Conflict, message).with_remedy(remedy).with_argument("/plan"))
+}
+
+/// Does it.
+///
+/// # Errors
+/// When the tool fails.
+pub async fn act(arguments: Value, context: CallContext, act: &Handler<Value>) -> Result<Value, ToolError> {
     Ok(json!({ "applied": true, "result": act(arguments, context).await? }))
 }
 

@@ -371,7 +371,10 @@ async fn health_check_says_what_the_replica_knows_without_asking_the_platform() 
     assert_eq!(health["pace"]["fake"], json!({"requests_per_minute": 600.0}));
     assert_eq!(health["circuitBreakers"]["fake"]["open"], true);
     assert_eq!(health["circuitBreakers"]["fake"]["retry_after_seconds"], 7);
-    assert_eq!(health["cache"], json!({"hits": 0, "misses": 0}));
+    assert_eq!(
+        health["cache"],
+        json!({"hits": 0, "misses": 0, "entries": 0, "bytes": 0, "max_bytes": 8 * 1024 * 1024})
+    );
     assert_eq!(health["credentials"], json!({"state": "Loaded", "revision": "00000001", "accepted": "Accepted"}));
     assert_eq!((&health["probe"]["reason"], health["probe"]["age_seconds"].is_u64()), (&json!("Healthy"), true));
     assert_eq!(health["audit"][0], json!({"name": "stdout", "lost": 0, "failing": false}));

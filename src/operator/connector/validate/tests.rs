@@ -1,5 +1,8 @@
 use super::*;
-use crate::operator::connector::testing::{CERTIFICATE, MINIMAL, check, config_map, found, service, source, validated};
+use crate::{
+    operator::connector::testing::{CERTIFICATE, MINIMAL, check, config_map, found, service, source, validated},
+    server::config::{CacheConfig, CallRateConfig, RepeatsConfig},
+};
 use std::sync::Arc;
 
 fn rejection(spec: &str, found: &Dereferenced) -> (Reason, String) {
@@ -16,6 +19,7 @@ fn a_minimal_connector_gets_every_default() {
     assert_eq!(config.probe.interval, ApiDuration::from_secs(30));
     assert_eq!(config.probe.failure_threshold, 2);
     assert_eq!(config.limits.max_result_bytes, 262_144);
+    assert_eq!((config.limits.calls, config.limits.tools.len()), (CallRateConfig { per_minute: 60, burst: 20 }, 0));
     assert_eq!(config.access.audiences[0], "http://mcp-tresor.team.svc:8080/mcp");
     assert_eq!(
         config.hosts,
@@ -33,6 +37,19 @@ fn the_configuration_survives_its_file() {
     let config = validated(MINIMAL).config;
     let read: ServeConfig = serde_json::from_str(&config.to_json().unwrap()).unwrap();
     assert_eq!(read, config);
+}
+
+#[test]
+fn what_limits_leave_out_has_its_default() {
+    let limits = |text: &str| validated(&format!("{MINIMAL}\nlimits: {text}")).config.limits;
+    let named = limits("{calls: {perMinute: 5}, tools: [{name: 'get_*', perMinute: 30, burst: 40}]}");
+    assert_eq!(named.calls, CallRateConfig { per_minute: 5, burst: 5 });
+    let tool = &named.tools[0];
+    assert_eq!((tool.name.0.as_str(), tool.rate), ("get_*", CallRateConfig { per_minute: 30, burst: 40 }));
+    let other = limits("{repeats: {enabled: false, window: 5m, refuseAfter: 9}, cache: {maxBytes: 65536}}");
+    let repeats = RepeatsConfig { enabled: false, window: ApiDuration::from_secs(300), warn_after: 2, refuse_after: 9 };
+    assert_eq!((other.repeats, other.cache), (repeats, CacheConfig { enabled: true, max_bytes: 65_536 }));
+    assert_eq!(limits("{calls: {burst: 3}}").calls, CallRateConfig { per_minute: 60, burst: 3 });
 }
 
 #[test]

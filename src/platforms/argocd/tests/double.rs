@@ -236,6 +236,10 @@ impl Respond for Answering {
         if header("accept").as_deref() != Some("application/json") {
             return failure(400, 3, "the double wants JSON to be accepted");
         }
+        // `server/server.go`, `enforceContentTypes`: so that no page of another site can send it.
+        if method != "GET" && header("content-type").as_deref() != Some("application/json") {
+            return ResponseTemplate::new(415).set_body_string("Invalid content type");
+        }
         let bearer = header("authorization").and_then(|value| value.strip_prefix("Bearer ").map(ToOwned::to_owned));
         let logged_in = bearer.is_some_and(|bearer| state.tokens.contains(&bearer));
         match segments.as_slice() {

@@ -1,6 +1,6 @@
 //! `check_vault_capabilities`, `list_vault_policies` and `read_vault_policy`: what Vault permits, and to whom.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,10 +27,12 @@ const CAPABILITIES: ToolDeclaration = ToolDeclaration::read(
 );
 
 const LIST: ToolDeclaration =
-    ToolDeclaration::read("list_vault_policies", "Vault's policies", "Lists the names of Vault's ACL policies.");
+    ToolDeclaration::read("list_vault_policies", "Vault's policies", "Lists the names of Vault's ACL policies.")
+        .cached(Duration::from_secs(30));
 
 const READ: ToolDeclaration =
-    ToolDeclaration::read("read_vault_policy", "A policy of Vault", "Answers the text of an ACL policy of Vault.");
+    ToolDeclaration::read("read_vault_policy", "A policy of Vault", "Answers the text of an ACL policy of Vault.")
+        .cached(Duration::from_secs(30));
 
 /// Arguments of `check_vault_capabilities`.
 #[derive(Deserialize, JsonSchema)]

@@ -21,20 +21,23 @@ const MOUNTS: ToolDeclaration = ToolDeclaration::read(
     "Vault's secret engines",
     "Lists the secret engines that the connector's token has any access to: path, type, and for KV \
                   engines the version. Secrets of KV engines can be read with the other tools.",
-);
+)
+.cached(Duration::from_secs(60));
 
 const AUTH_METHODS: ToolDeclaration = ToolDeclaration::read(
     "list_vault_auth_methods",
     "Vault's auth methods",
     "Lists the auth methods by which clients log in to Vault: path and type.",
-);
+)
+.cached(Duration::from_secs(60));
 
 const ROLES: ToolDeclaration = ToolDeclaration::read(
     "list_vault_roles",
     "Roles of a Vault engine",
     "Lists the names of the roles of a secret engine (such as database) or of an auth method (such as \
                   auth/approle). It answers no credentials, and makes none.",
-);
+)
+.cached(Duration::from_secs(30));
 
 /// Arguments of `list_vault_mounts`.
 #[derive(Deserialize, JsonSchema)]
