@@ -14,10 +14,12 @@ mod address;
 mod breaker;
 mod bulkhead;
 mod error;
+mod form;
 mod metrics;
 mod pace;
 mod reading;
 mod retry;
+mod scan;
 mod stack;
 mod state;
 #[cfg(test)]
@@ -48,6 +50,7 @@ pub use self::{
     metrics::OutboundMetrics,
     reading::{Download, LeftOut, Reading},
     retry::{Classify, Repeat, Verdict, classify_by_status},
+    scan::{Scan, ScanEnd, Scanned},
     stack::OutboundLimits,
     state::{BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState},
 };
@@ -122,6 +125,8 @@ pub enum Redirects {
     /// One 307 or 308 to the same path and query of the same origin, as a load balancer in front of a cluster gives
     /// it. The path must stay, because servers "clean" paths by redirects: Vault answers `a/../b` with a 307 to `b`.
     SameResource,
+    /// None: the redirect itself is the answer, as where a form is sent. Nobody is led anywhere.
+    Answer,
 }
 
 /// A request to a platform. Credentials are in it as sensitive header values, which `Debug` does not show; nor does it
@@ -371,7 +376,7 @@ impl Outbound {
 
     async fn attempt(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
         let response = self.send_once(request, url.clone(), deadline).await?;
-        if !response.status.is_redirection() {
+        if !response.status.is_redirection() || request.redirects == Redirects::Answer {
             return Ok(response);
         }
         self.check_redirect(request, &url, &response)?;
@@ -398,6 +403,11 @@ impl Outbound {
     }
 
     async fn send_once(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
+        reading::read(self.open(request, url, deadline).await?, request.reading).await
+    }
+
+    /// Sends a request and gives the answer, of which only the head was read.
+    async fn open(&self, request: &Request, url: Url, deadline: Instant) -> Result<reqwest::Response, RequestError> {
         let remaining = deadline.saturating_duration_since(Instant::now());
         if remaining.is_zero() {
             return Err(RequestError::Timeout);
@@ -408,8 +418,7 @@ impl Outbound {
         if let Some(body) = &request.body {
             outgoing = outgoing.body(body.clone());
         }
-        let incoming = outgoing.send().await.map_err(|error| RequestError::classify(&error))?;
-        reading::read(incoming, request.reading).await
+        outgoing.send().await.map_err(|error| RequestError::classify(&error))
     }
 
     fn url(&self, request: &Request) -> Result<Url, RequestError> {

@@ -47,8 +47,10 @@ pub enum Verdict {
     Answered,
     /// Something on the way, or the platform, doesn't work now.
     Transient,
-    /// Too many requests.
+    /// Too many requests: the connector sends none for a while, and then fewer.
     Throttled,
+    /// Too many requests of one kind, as by a quota of one path. Others go on.
+    ThrottledInPart,
 }
 
 /// Tells by status and, where a platform needs it, by the body what an answer means.
@@ -77,7 +79,9 @@ pub(super) struct Cause {
 /// Whether what came of an attempt may be tried again.
 pub(super) fn cause(outcome: &Result<(Response, Verdict), RequestError>, repeat: Repeat) -> Option<Cause> {
     let (class, taken, at_least) = match outcome {
-        Ok((response, Verdict::Throttled)) => ("throttled", false, response.retry_after().unwrap_or_default()),
+        Ok((response, Verdict::Throttled | Verdict::ThrottledInPart)) => {
+            ("throttled", false, response.retry_after().unwrap_or_default())
+        }
         Ok((response, Verdict::Transient)) => ("outage", true, response.retry_after().unwrap_or_default()),
         Err(RequestError::Unreachable | RequestError::DnsFailed) => ("unreachable", false, Duration::ZERO),
         Err(RequestError::Interrupted) => ("interrupted", true, Duration::ZERO),

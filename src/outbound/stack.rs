@@ -194,7 +194,7 @@ impl Stack {
 fn word(outcome: &Result<(Response, Verdict), RequestError>) -> &'static str {
     match outcome {
         Ok((_, Verdict::Answered)) => "answered",
-        Ok((_, Verdict::Throttled)) => "throttled",
+        Ok((_, Verdict::Throttled | Verdict::ThrottledInPart)) => "throttled",
         Ok((_, Verdict::Transient)) => "outage",
         Err(RequestError::Unreachable | RequestError::DnsFailed | RequestError::AddressRefused(_)) => "unreachable",
         Err(RequestError::TlsInvalid(_)) => "tls_invalid",
@@ -220,7 +220,7 @@ fn sign(outcome: &Result<(Response, Verdict), RequestError>, lasted: Duration) -
             Some(Sign::Good)
         }
         // A platform that counts requests is there; that does not say that the way is well, either.
-        Ok((_, Verdict::Throttled)) | Err(_) => None,
+        Ok((_, Verdict::Throttled | Verdict::ThrottledInPart)) | Err(_) => None,
     }
 }
 

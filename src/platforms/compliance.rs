@@ -39,7 +39,12 @@ pub(crate) struct Subject {
 
 /// Every platform.
 fn subjects() -> Vec<Subject> {
-    vec![super::argocd::tests::subject(), super::circleci::tests::subject(), super::vault::tests::subject()]
+    vec![
+        super::argocd::tests::subject(),
+        super::circleci::tests::subject(),
+        super::jenkins::tests::subject(),
+        super::vault::tests::subject(),
+    ]
 }
 
 impl Subject {

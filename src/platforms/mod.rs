@@ -9,8 +9,10 @@ pub mod circleci;
 #[cfg(test)]
 mod compliance;
 mod failure;
+pub mod jenkins;
 #[cfg(test)]
 pub(crate) mod testing;
+mod text;
 pub mod vault;
 
 use std::{sync::Arc, time::Duration};
@@ -31,8 +33,8 @@ use crate::{
 
 /// The platform of a connector; exactly one of the fields.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[x_kube(validation = Rule::new("[has(self.argoCd), has(self.circleCi), has(self.vault)].exists_one(set, set)")
-    .message("exactly one platform must be set: argoCd, circleCi or vault"))]
+#[x_kube(validation = Rule::new("[has(self.argoCd), has(self.circleCi), has(self.jenkins), has(self.vault)].exists_one(set, set)")
+    .message("exactly one platform must be set: argoCd, circleCi, jenkins or vault"))]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformSpec {
     /// Argo CD.
@@ -41,6 +43,9 @@ pub struct PlatformSpec {
     /// CircleCI: the cloud, or a CircleCI Server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circle_ci: Option<circleci::spec::CircleCiSpec>,
+    /// Jenkins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jenkins: Option<jenkins::spec::JenkinsSpec>,
     /// HashiCorp Vault, or OpenBao.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<vault::spec::VaultSpec>,
@@ -50,10 +55,11 @@ impl PlatformSpec {
     /// The one platform that is set, or nothing if none or several are (which the API server refuses).
     #[must_use]
     pub fn declaration(&self) -> Option<&dyn Declaration> {
-        let Self { argo_cd, circle_ci, vault } = self;
-        let set: [Option<&dyn Declaration>; 3] = [
+        let Self { argo_cd, circle_ci, jenkins, vault } = self;
+        let set: [Option<&dyn Declaration>; 4] = [
             argo_cd.as_ref().map(|spec| spec as &dyn Declaration),
             circle_ci.as_ref().map(|spec| spec as &dyn Declaration),
+            jenkins.as_ref().map(|spec| spec as &dyn Declaration),
             vault.as_ref().map(|spec| spec as &dyn Declaration),
         ];
         let mut set = set.into_iter().flatten();
@@ -66,7 +72,12 @@ impl PlatformSpec {
 /// list that the operator accepts from its pods.
 #[must_use]
 pub fn declared_reasons() -> Vec<(&'static str, &'static [DeclaredReason])> {
-    vec![("argoCd", argocd::spec::REASONS), ("circleCi", circleci::spec::REASONS), ("vault", vault::spec::REASONS)]
+    vec![
+        ("argoCd", argocd::spec::REASONS),
+        ("circleCi", circleci::spec::REASONS),
+        ("jenkins", jenkins::spec::REASONS),
+        ("vault", vault::spec::REASONS),
+    ]
 }
 
 /// A sample spec of every platform, from which `config/samples` is generated.
@@ -75,6 +86,7 @@ pub fn examples() -> Vec<(&'static str, McpConnectorSpec)> {
     vec![
         ("argoCd", argocd::spec::example()),
         ("circleCi", circleci::spec::example()),
+        ("jenkins", jenkins::spec::example()),
         ("vault", vault::spec::example()),
     ]
 }
@@ -276,12 +288,15 @@ pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<
     if spec.declaration().is_none() {
         return Err(ConnectError::NoPlatform);
     }
-    let PlatformSpec { argo_cd, circle_ci, vault } = spec;
+    let PlatformSpec { argo_cd, circle_ci, jenkins, vault } = spec;
     if let Some(spec) = argo_cd {
         return Ok(Arc::new(argocd::ArgoCd::connect(spec, environment)?));
     }
     if let Some(spec) = circle_ci {
         return Ok(Arc::new(circleci::CircleCi::connect(spec, environment)?));
+    }
+    if let Some(spec) = jenkins {
+        return Ok(Arc::new(jenkins::Jenkins::connect(spec, environment)?));
     }
     if let Some(spec) = vault {
         return Ok(Arc::new(vault::Vault::connect(spec, environment)?));

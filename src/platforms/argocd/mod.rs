@@ -41,7 +41,6 @@ mod session;
 pub mod spec;
 #[cfg(test)]
 pub(in crate::platforms) mod tests;
-mod text;
 mod tools;
 mod wire;
 
@@ -61,7 +60,7 @@ use self::{
 };
 use crate::{
     outbound::{Outbound, OutboundSettings, OutboundState, classify_by_status},
-    platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport},
+    platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport, text},
     tools::ToolEntry,
 };
 

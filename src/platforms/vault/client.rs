@@ -305,6 +305,8 @@ pub(super) fn verdict(response: &Response) -> Verdict {
     match response.status.as_u16() {
         // `sys/health` on a standby, which is no throttling.
         429 if response.json::<wire::Health>().is_ok() => Verdict::Answered,
+        // Quotas are for paths (https://developer.hashicorp.com/vault/docs/concepts/resource-quotas).
+        429 => Verdict::ThrottledInPart,
         503 if says_sealed() => Verdict::Answered,
         // Not replicated yet.
         412 => Verdict::Transient,

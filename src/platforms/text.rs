@@ -1,4 +1,4 @@
-//! Texts of Argo CD that are part of an answer: conditions, results of operations, repository URLs. They may hold what
+//! Texts of a platform that are part of an answer: messages, results, repository URLs. They may hold what
 //! people put into URLs, and they may be long.
 
 use url::Url;

@@ -1,0 +1,302 @@
+//! What the double's controller has in it: folders, jobs, builds, items of the queue; and how they are told as beans.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// An annotation in a raw log, as Jenkins writes it (`hudson/console/ConsoleNote.java`).
+pub(super) const NOTE: &str = "\u{1b}[8mha:////4AnotePLACEHOLDER=\u{1b}[0m";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JobKind {
+    Folder,
+    MultiBranch,
+    Freestyle,
+    Pipeline,
+}
+
+#[derive(Clone)]
+pub(super) struct Job {
+    pub(super) kind: JobKind,
+    pub(super) disabled: bool,
+    /// Parameter definitions; none if it is not parameterized.
+    pub(super) parameters: Option<Vec<Value>>,
+    pub(super) builds: BTreeMap<u32, Build>,
+}
+
+#[derive(Clone)]
+pub(super) struct Build {
+    pub(super) building: bool,
+    pub(super) result: Option<&'static str>,
+    pub(super) timestamp: i64,
+    pub(super) queue_id: u64,
+    pub(super) pipeline: bool,
+    pub(super) user: &'static str,
+    pub(super) parameters: Vec<Value>,
+    pub(super) artifacts: BTreeMap<String, Vec<u8>>,
+    /// Where artifacts lie, if not in Jenkins.
+    pub(super) storage: Option<String>,
+    /// The raw log, with annotations.
+    pub(super) log: String,
+    /// Bytes of a log that is made while it is read, after `log`.
+    pub(super) generated: u64,
+    pub(super) stages: Vec<Value>,
+    /// Steps of each stage that is asked for.
+    pub(super) steps: BTreeMap<String, Vec<Value>>,
+    pub(super) inputs: Vec<Value>,
+    pub(super) tests: Option<Value>,
+    /// Whether it ends when it is told to stop.
+    pub(super) stops: bool,
+}
+
+/// An item of the queue.
+#[derive(Clone)]
+pub(super) struct Item {
+    pub(super) job: String,
+    pub(super) parameters: Vec<Value>,
+    pub(super) since: i64,
+    pub(super) looks: u32,
+    pub(super) stuck: bool,
+    pub(super) cancelled: bool,
+    pub(super) build: Option<u32>,
+    /// When it left the queue.
+    pub(super) left: Option<i64>,
+}
+
+impl Build {
+    pub(super) fn running(queue_id: u64, now: i64, parameters: Vec<Value>, pipeline: bool) -> Self {
+        Self {
+            building: true,
+            result: None,
+            timestamp: now,
+            queue_id,
+            pipeline,
+            user: "bot",
+            parameters,
+            artifacts: BTreeMap::new(),
+            storage: None,
+            log: format!("{NOTE}Started by user bot\n"),
+            generated: 0,
+            stages: Vec::new(),
+            steps: BTreeMap::new(),
+            inputs: Vec::new(),
+            tests: None,
+            stops: true,
+        }
+    }
+
+    pub(super) fn ended(result: &'static str, timestamp: i64) -> Self {
+        Self { building: false, result: Some(result), user: "ann", ..Self::running(1, timestamp, Vec::new(), true) }
+    }
+
+    /// The log without annotations.
+    pub(super) fn text(&self) -> String {
+        self.log.replace(NOTE, "")
+    }
+
+    pub(super) fn bean(&self, number: u32) -> Value {
+        let class = if self.pipeline {
+            "org.jenkinsci.plugins.workflow.job.WorkflowRun"
+        } else {
+            "hudson.model.FreeStyleBuild"
+        };
+        let artifacts: Vec<_> = self.artifacts.keys().map(|path| json!({ "relativePath": path })).collect();
+        let changes = json!({ "_class": "hudson.plugins.git.GitChangeSetList", "items": [
+            { "commitId": "abc123", "msg": "Fix https://bot:planted@git.example.com/web.git", "author": { "fullName": "Ann" } }
+        ] });
+        let mut bean = json!({
+            "_class": class,
+            "number": number,
+            "result": self.result,
+            "building": self.building,
+            "description": null,
+            "timestamp": self.timestamp,
+            "duration": if self.building { 0 } else { 60_000 },
+            "estimatedDuration": 61_000,
+            "queueId": self.queue_id,
+            "actions": [
+                { "_class": "hudson.model.CauseAction",
+                  "causes": [{ "shortDescription": format!("Started by user {}", self.user), "userId": self.user }] },
+                {},
+                { "_class": "hudson.model.ParametersAction", "parameters": self.parameters },
+            ],
+            "artifacts": artifacts,
+        });
+        if self.pipeline {
+            bean["changeSets"] = json!([changes]);
+        } else {
+            bean["changeSet"] = changes;
+        }
+        bean
+    }
+
+    /// What `pipeline-rest-api` tells of it.
+    pub(super) fn flow(&self, number: u32) -> Value {
+        let status = match self.result {
+            _ if !self.inputs.is_empty() => "PAUSED_PENDING_INPUT",
+            _ if self.building => "IN_PROGRESS",
+            Some("FAILURE") => "FAILED",
+            other => other.unwrap_or("SUCCESS"),
+        };
+        json!({ "_links": {}, "id": number.to_string(), "name": format!("#{number}"), "status": status,
+                "startTimeMillis": self.timestamp, "durationMillis": 60_000, "stages": self.stages })
+    }
+}
+
+impl Job {
+    fn new(kind: JobKind) -> Self {
+        Self { kind, disabled: false, parameters: None, builds: BTreeMap::new() }
+    }
+
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self.kind, JobKind::Folder | JobKind::MultiBranch)
+    }
+
+    pub(super) fn next_number(&self) -> u32 {
+        self.builds.keys().next_back().map_or(1, |last| last + 1)
+    }
+
+    fn color(&self) -> String {
+        let last = self.builds.values().next_back();
+        let ended = self.builds.values().rev().find(|build| !build.building);
+        let color = match ended.and_then(|build| build.result) {
+            _ if self.disabled => "disabled",
+            Some("SUCCESS") => "blue",
+            Some("UNSTABLE") => "yellow",
+            Some("FAILURE") => "red",
+            Some("ABORTED") => "aborted",
+            _ => "notbuilt",
+        };
+        if last.is_some_and(|build| build.building) { format!("{color}_anime") } else { color.to_owned() }
+    }
+
+    /// The last build of some kind, by its permalink.
+    pub(super) fn permalink(&self, name: &str) -> Option<u32> {
+        let fits = |build: &Build| match name {
+            "lastBuild" => true,
+            "lastCompletedBuild" => !build.building,
+            "lastSuccessfulBuild" => matches!(build.result, Some("SUCCESS" | "UNSTABLE")),
+            "lastFailedBuild" => build.result == Some("FAILURE"),
+            _ => false,
+        };
+        self.builds.iter().rev().find(|(_, build)| fits(build)).map(|(number, _)| *number)
+    }
+
+    /// The job as a bean; a folder with what is in it.
+    pub(super) fn bean(&self, full_name: &str, inside: &BTreeMap<String, Self>, in_queue: bool) -> Value {
+        let name = full_name.rsplit('/').next().unwrap();
+        let class = match self.kind {
+            JobKind::Folder => "com.cloudbees.hudson.plugins.folder.Folder",
+            JobKind::MultiBranch => "org.jenkinsci.plugins.workflow.multibranch.WorkflowMultiBranchProject",
+            JobKind::Freestyle => "hudson.model.FreeStyleProject",
+            JobKind::Pipeline => "org.jenkinsci.plugins.workflow.job.WorkflowJob",
+        };
+        let health = json!([{ "description": "Build stability: 1 of 2 failed.", "score": 50 }]);
+        let mut bean = json!({ "_class": class, "name": name, "fullName": full_name, "description": null,
+                               "healthReport": health, "property": [{}] });
+        if self.is_folder() {
+            bean["jobs"] = children(full_name, inside);
+            return bean;
+        }
+        bean["color"] = json!(self.color());
+        bean["buildable"] = json!(!self.disabled);
+        bean["inQueue"] = json!(in_queue);
+        bean["nextBuildNumber"] = json!(self.next_number());
+        if let Some(parameters) = &self.parameters {
+            bean["property"] = json!([{}, { "_class": "hudson.model.ParametersDefinitionProperty",
+                                            "parameterDefinitions": parameters }]);
+        }
+        // Jenkins tells of the newest hundred.
+        bean["builds"] = self.builds.iter().rev().take(100).map(|(number, build)| build.bean(*number)).collect();
+        for link in ["lastBuild", "lastSuccessfulBuild", "lastFailedBuild"] {
+            bean[link] = json!(self.permalink(link).map(|number| self.builds[&number].bean(number)));
+        }
+        bean
+    }
+
+    pub(super) fn samples() -> BTreeMap<String, Self> {
+        let mut web = Self::new(JobKind::Pipeline);
+        web.parameters = Some(vec![
+            json!({ "name": "ENV", "type": "ChoiceParameterDefinition", "choices": ["dev", "prod"], "description": "Where",
+                    "defaultParameterValue": { "value": "dev" } }),
+            json!({ "name": "DRY_RUN", "type": "BooleanParameterDefinition", "description": "",
+                    "defaultParameterValue": { "value": true } }),
+            json!({ "name": "DEPLOY_TOKEN", "type": "StringParameterDefinition", "description": null,
+                    "defaultParameterValue": { "value": "planted-default" } }),
+        ]);
+        web.builds.insert(1, Build::ended("SUCCESS", 1_769_000_000_000));
+        let mut failed = Build::ended("FAILURE", 1_769_100_000_000);
+        failed.log = format!(
+            "{NOTE}Started by user ann\n{NOTE}[Pipeline] sh\n+ make test\n\u{1b}[31merror: 2 tests failed\u{1b}[0m\nFinished: FAILURE\n"
+        );
+        failed.parameters = vec![
+            json!({ "_class": "hudson.model.StringParameterValue", "name": "ENV", "value": "prod" }),
+            json!({ "_class": "hudson.model.StringParameterValue", "name": "DEPLOY_TOKEN", "value": "planted-value" }),
+        ];
+        failed.stages = vec![
+            json!({ "id": "6", "name": "Build", "status": "SUCCESS", "startTimeMillis": 1, "durationMillis": 9 }),
+            json!({ "id": "11", "name": "Test", "status": "FAILED", "startTimeMillis": 1_769_100_000_000_i64,
+                    "durationMillis": 99, "error": { "message": "script returned exit code 2", "type": "hudson.AbortException" } }),
+        ];
+        failed.steps.insert("11".to_owned(), vec![
+            json!({ "id": "12", "name": "Shell Script", "status": "FAILED", "parameterDescription": "deploy --password planted",
+                    "error": { "message": "script returned exit code 2" } }),
+        ]);
+        failed.tests = Some(json!({
+            "_class": "hudson.tasks.junit.TestResult", "failCount": 2, "skipCount": 1, "passCount": 3,
+            "suites": [{ "name": "web", "cases": [
+                { "className": "web.Login", "name": "works", "status": "PASSED", "duration": 0.5, "age": 0 },
+                { "className": "web.Login", "name": "refuses", "status": "REGRESSION", "duration": 0.25, "age": 1,
+                  "errorDetails": "expected 403", "errorStackTrace": "at web.Login\r\nat web.Main" },
+                { "className": "web.Cart", "name": "adds", "status": "FAILED", "duration": 1.0, "age": 4 },
+                { "className": "web.Cart", "name": "later", "status": "SKIPPED", "duration": 0.0, "age": 0 },
+            ] }],
+        }));
+        failed.artifacts = [
+            ("target/report.txt", b"all is\nwell\n".to_vec()),
+            ("target/report.html", b"<!doctype html><p>hi".to_vec()),
+            ("bin/web tool", vec![0x7f, b'E', 0, 1]),
+        ]
+        .map(|(path, bytes)| (path.to_owned(), bytes))
+        .into();
+        web.builds.insert(2, failed);
+        let mut branch = Self::new(JobKind::Pipeline);
+        branch.builds.insert(7, Build::ended("UNSTABLE", 1_769_200_000_000));
+        let mut plain = Self::new(JobKind::Freestyle);
+        plain.builds.insert(3, Build { pipeline: false, ..Build::ended("SUCCESS", 1_769_300_000_000) });
+        [
+            ("team", Self::new(JobKind::Folder)),
+            ("team/web", web),
+            ("team/shop", Self::new(JobKind::MultiBranch)),
+            ("team/shop/feature%2Flogin", branch),
+            ("team/off", Self { disabled: true, ..Self::new(JobKind::Freestyle) }),
+            ("plain", plain),
+        ]
+        .map(|(name, job)| (name.to_owned(), job))
+        .into()
+    }
+}
+
+/// What is in a folder; of the top if its name is empty.
+pub(super) fn children(folder: &str, jobs: &BTreeMap<String, Job>) -> Value {
+    let parent = |name: &str| name.rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned());
+    let inside = jobs.iter().filter(|(name, _)| parent(name) == folder);
+    inside.map(|(name, job)| job.bean(name, &BTreeMap::new(), false)).collect()
+}
+
+impl Item {
+    pub(super) fn bean(&self, id: u64) -> Value {
+        let waits = self.build.is_none() && !self.cancelled;
+        let mut bean = json!({
+            "_class": "hudson.model.Queue$WaitingItem", "id": id, "blocked": false, "buildable": waits, "stuck": self.stuck,
+            "inQueueSince": self.since, "why": waits.then_some("Waiting for next available executor"),
+            "task": { "name": self.job.rsplit('/').next(), "fullName": self.job },
+        });
+        if !waits {
+            // Only an item that left the queue has these (`hudson/model/Queue.java`, `LeftItem`).
+            bean["cancelled"] = json!(self.cancelled);
+            bean["executable"] = json!(self.build.map(|number| json!({ "number": number })));
+        }
+        bean
+    }
+}

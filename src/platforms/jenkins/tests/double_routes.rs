@@ -1,0 +1,363 @@
+//! Where the double's answers come from: one function for each kind of path.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{body::Body, response::Response};
+use futures::stream;
+use serde_json::{Value, json};
+
+use super::{
+    double::{Asked, Caller, KEPT, State, USER, bean, page, redirect},
+    double_model::{Build, Item, NOTE, children},
+    double_tree::select,
+};
+
+/// Lines that Jenkins gives at a time of a log that grows.
+const MAX_LINES: usize = 10_000;
+
+pub(super) fn route(state: &mut State, asked: &Asked) -> Response {
+    if state.starting {
+        return page(state, 503, "Please wait while Jenkins is getting ready to work ...");
+    }
+    match asked.caller {
+        Caller::Wrong => return page(state, 401, "Invalid password/token for user"),
+        Caller::Token if asked.cookie.is_some() => return page(state, 400, "a cookie beside a token"),
+        _ => {}
+    }
+    let path: Vec<&str> = asked.segments.iter().map(String::as_str).collect();
+    // Everybody may ask who he is.
+    if asked.method == "GET" && path == ["whoAmI", "api", "json"] {
+        let anonymous = asked.caller == Caller::Anonymous;
+        let name = if anonymous { "anonymous" } else { USER };
+        return tree(
+            state,
+            asked,
+            &json!({ "_class": "hudson.security.WhoAmI", "name": name, "anonymous": anonymous }),
+        );
+    }
+    if asked.caller == Caller::Anonymous {
+        return forbidden(state, asked, "hudson.model.Hudson.Read");
+    }
+    if asked.method == "POST" && asked.caller == Caller::Password && state.csrf && !has_crumb(state, asked) {
+        return page(state, 403, "No valid crumb was included in the request");
+    }
+    if !state.permissions.contains("Overall/Read") {
+        return forbidden(state, asked, "hudson.model.Hudson.Read");
+    }
+    match (asked.method.as_str(), path.as_slice()) {
+        ("GET", ["api", "json"]) => {
+            let top = json!({ "_class": "hudson.model.Hudson", "quietingDown": state.quieting_down, "mode": "NORMAL",
+                              "jobs": children("", &state.jobs) });
+            tree(state, asked, &top)
+        }
+        ("GET", ["crumbIssuer", "api", "json"]) => crumb(state, asked),
+        ("GET", ["computer", "api", "json"]) => {
+            let nodes = json!({ "busyExecutors": 1, "totalExecutors": 6, "computer": state.nodes });
+            tree(state, asked, &nodes)
+        }
+        ("GET", ["queue", "api", "json"]) => {
+            let waiting = state.queue.iter().filter(|(_, item)| item.left.is_none());
+            let items: Vec<Value> = waiting.map(|(id, item)| item.bean(*id)).collect();
+            tree(state, asked, &json!({ "items": items }))
+        }
+        ("GET", ["queue", "item", id, "api", "json"]) => queue_item(state, asked, id),
+        ("POST", ["queue", "cancelItem"]) => cancel_item(state, asked),
+        (_, ["job", ..]) => job(state, asked, &path),
+        _ => page(state, 404, "Not Found"),
+    }
+}
+
+fn has_crumb(state: &State, asked: &Asked) -> bool {
+    let session =
+        asked.cookie.as_deref().and_then(|cookie| cookie.strip_prefix("JSESSIONID.d0c5=")).unwrap_or_default();
+    state.sessions.contains(session) && asked.crumb.as_deref() == Some(format!("planted-crumb-of-{session}").as_str())
+}
+
+fn crumb(state: &mut State, asked: &Asked) -> Response {
+    if !state.csrf {
+        return page(state, 404, "Not Found");
+    }
+    if state.crumb_denied {
+        return forbidden(state, asked, "hudson.model.Hudson.Read");
+    }
+    if !asked.query.is_empty() {
+        return unknown_query(state);
+    }
+    let session = format!("node{}", state.next());
+    state.sessions.insert(session.clone());
+    let issued = json!({ "_class": "hudson.security.csrf.DefaultCrumbIssuer", "crumb": format!("planted-crumb-of-{session}"),
+                         "crumbRequestField": state.crumb_field });
+    let mut response = bean(state, &issued);
+    let cookie = format!("JSESSIONID.d0c5={session}; Path=/jenkins; HttpOnly");
+    response.headers_mut().insert("set-cookie", cookie.parse().unwrap());
+    response
+}
+
+fn forbidden(state: &State, asked: &Asked, permission: &'static str) -> Response {
+    let mut response = page(state, 403, "Access Denied");
+    let user = if asked.caller == Caller::Anonymous { "anonymous" } else { USER };
+    response.headers_mut().insert("x-you-are-authenticated-as", user.parse().unwrap());
+    response.headers_mut().insert("x-required-permission", permission.parse().unwrap());
+    response
+}
+
+fn unknown_query(state: &State) -> Response {
+    page(state, 400, "a query parameter that this path does not have")
+}
+
+/// A bean, of which the caller must select what it wants.
+fn tree(state: &State, asked: &Asked, whole: &Value) -> Response {
+    let [(name, selection)] = asked.query.as_slice() else { return unknown_query(state) };
+    match select(selection, whole).filter(|_| name == "tree") {
+        Some(selected) => bean(state, &selected),
+        None => page(state, 400, "a selection with a name that no bean has"),
+    }
+}
+
+fn queue_item(state: &mut State, asked: &Asked, id: &str) -> Response {
+    let Ok(id) = id.parse::<u64>() else { return page(state, 404, "Not Found") };
+    let now = state.now;
+    let known = |item: &Item| item.left.is_none_or(|left| now - left <= KEPT);
+    let Some(item) = state.queue.get_mut(&id).filter(|item| known(item)) else { return page(state, 404, "Not Found") };
+    item.looks += 1;
+    let due = state.looks_until_start.is_some_and(|looks| item.looks > looks);
+    if due && item.left.is_none() {
+        state.begin(id);
+    }
+    let item = state.queue[&id].bean(id);
+    tree(state, asked, &item)
+}
+
+fn cancel_item(state: &mut State, asked: &Asked) -> Response {
+    let [(name, id)] = asked.query.as_slice() else { return unknown_query(state) };
+    if name != "id" {
+        return unknown_query(state);
+    }
+    if !state.permissions.contains("Job/Cancel") {
+        return page(state, 422, "Item could be found, but cannot be cancelled");
+    }
+    let now = state.now;
+    match id.parse().ok().and_then(|id: u64| state.queue.get_mut(&id)).filter(|item| item.left.is_none()) {
+        Some(item) => {
+            item.cancelled = true;
+            item.left = Some(now);
+            Response::builder().status(204).body(Body::empty()).unwrap()
+        }
+        None => page(state, 404, "No such item"),
+    }
+}
+
+/// Finds the job that a path begins with, and goes on with what follows.
+fn job(state: &mut State, asked: &Asked, path: &[&str]) -> Response {
+    let (mut name, mut rest) = (String::new(), path);
+    while let ["job", encoded, following @ ..] = rest {
+        // Jetty refuses a slash that is encoded once; one in a name is encoded twice.
+        if encoded.to_ascii_uppercase().contains("%2F") {
+            return page(state, 400, "Ambiguous URI path separator");
+        }
+        let decoded = percent_decode(encoded);
+        name = if name.is_empty() { decoded } else { format!("{name}/{decoded}") };
+        rest = following;
+    }
+    if !state.permissions.contains("Job/Read") || !state.jobs.contains_key(&name) {
+        return page(state, 404, "Not Found");
+    }
+    let found = &state.jobs[&name];
+    match (asked.method.as_str(), rest) {
+        ("GET", ["api", "json"]) => {
+            let in_queue = state.queue.values().any(|item| item.job == name && item.left.is_none());
+            let whole = found.bean(&name, &state.jobs, in_queue);
+            tree(state, asked, &whole)
+        }
+        ("POST", [action @ ("build" | "buildWithParameters")]) if !found.is_folder() => {
+            let action = (*action).to_owned();
+            trigger(state, asked, &name, &action)
+        }
+        ("POST", ["doDelete"]) => {
+            if !state.permissions.contains("Job/Delete") {
+                return forbidden(state, asked, "hudson.model.Item.Delete");
+            }
+            state.jobs.retain(|one, _| *one != name && !one.starts_with(&format!("{name}/")));
+            redirect(302, "")
+        }
+        (_, [number, following @ ..]) => {
+            let number = number.parse().ok().or_else(|| found.permalink(number));
+            match number.filter(|number| found.builds.contains_key(number)) {
+                Some(number) => build(state, asked, &name, number, following),
+                None => page(state, 404, "Not Found"),
+            }
+        }
+        _ => page(state, 404, "Not Found"),
+    }
+}
+
+fn percent_decode(text: &str) -> String {
+    // A form's decoding is that of a path but for the plus sign.
+    let text = format!("x={}", text.replace('+', "%2B"));
+    url::form_urlencoded::parse(text.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+fn trigger(state: &mut State, asked: &Asked, name: &str, action: &str) -> Response {
+    if asked.query.iter().any(|(name, _)| name != "delay") {
+        return unknown_query(state);
+    }
+    if !state.permissions.contains("Job/Build") {
+        return forbidden(state, asked, "hudson.model.Item.Build");
+    }
+    let job = &state.jobs[name];
+    if job.disabled {
+        return page(state, 409, "is not buildable");
+    }
+    let declared = match (&job.parameters, action) {
+        (None, "buildWithParameters") => return page(state, 400, &format!("{name} is not parameterized")),
+        (Some(_), "build") => return page(state, 400, "This page expects a form submission"),
+        (declared, _) => declared.clone().unwrap_or_default(),
+    };
+    // What is not declared is dropped; what is not given has its default.
+    let parameters: Vec<Value> = declared
+        .iter()
+        .map(|definition| {
+            let given = asked.form.iter().find(|(name, _)| definition["name"] == *name).map(|(_, value)| json!(value));
+            let value = given.unwrap_or_else(|| definition["defaultParameterValue"]["value"].clone());
+            json!({ "_class": "hudson.model.StringParameterValue", "name": definition["name"], "value": value })
+        })
+        .collect();
+    let same = |item: &Item| item.left.is_none() && item.job == name && item.parameters == parameters;
+    if let Some((id, _)) = state.queue.iter().find(|(_, item)| same(item)) {
+        return redirect(303, &format!("queue/item/{id}/"));
+    }
+    let id = state.next();
+    let (now, job) = (state.now, name.to_owned());
+    let item = Item { job, parameters, since: now, looks: 0, stuck: false, cancelled: false, build: None, left: None };
+    state.queue.insert(id, item);
+    redirect(201, &format!("queue/item/{id}/"))
+}
+
+fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str]) -> Response {
+    let found = &state.jobs[name].builds[&number];
+    let pipeline = state.stage_view && found.pipeline;
+    match (asked.method.as_str(), rest) {
+        ("GET", ["api", "json"]) => {
+            let whole = found.bean(number);
+            tree(state, asked, &whole)
+        }
+        ("GET", ["consoleText"]) if asked.query.is_empty() => console(state, found),
+        ("GET", ["logText", "progressiveText"]) => progressive(state, asked, found),
+        ("GET", ["wfapi", "describe"]) if pipeline => bean(state, &found.flow(number)),
+        ("GET", ["wfapi", "pendingInputActions"]) if pipeline => bean(state, &json!(found.inputs)),
+        ("GET", ["execution", "node", id, "wfapi", "describe"]) if pipeline => {
+            let node = found.stages.iter().find(|one| one["id"] == **id);
+            let Some(mut node) = node.cloned() else { return page(state, 404, "Not Found") };
+            node["stageFlowNodes"] = json!(found.steps.get(*id).cloned().unwrap_or_default());
+            bean(state, &node)
+        }
+        ("GET", ["testReport", "api", "json"]) => match found.tests.clone() {
+            Some(tests) => tree(state, asked, &tests),
+            None => page(state, 404, "Not Found"),
+        },
+        ("GET", ["artifact", path @ ..]) => {
+            artifact(state, found, &path.iter().map(|part| percent_decode(part)).collect::<Vec<_>>().join("/"))
+        }
+        ("POST", [action @ ("stop" | "term" | "kill")]) => {
+            if *action != "stop" && !found.pipeline {
+                return page(state, 404, "Not Found");
+            }
+            if !state.permissions.contains("Job/Cancel") {
+                return forbidden(state, asked, "hudson.model.Item.Cancel");
+            }
+            let found = state.jobs.get_mut(name).unwrap().builds.get_mut(&number).unwrap();
+            if found.building && (found.stops || *action == "kill") {
+                found.building = false;
+                found.result = Some("ABORTED");
+            }
+            redirect(302, &format!("job/{name}/{number}/"))
+        }
+        ("POST", ["input", id, action]) => settle(state, asked, (name, number), &percent_decode(id), action),
+        _ => page(state, 404, "Not Found"),
+    }
+}
+
+fn console(state: &State, found: &Build) -> Response {
+    let response = Response::builder().status(200).header("content-type", "text/plain;charset=UTF-8");
+    if found.generated == 0 {
+        return response.body(Body::from(found.text())).unwrap();
+    }
+    let (sent, size) = (Arc::clone(&state.sent), found.generated);
+    let pieces = stream::unfold(0_u64, move |at| {
+        let sent = Arc::clone(&sent);
+        async move {
+            let line = "one of very many lines of a log that is far too long\n".repeat(200);
+            sent.fetch_add(line.len() as u64, Ordering::SeqCst);
+            (at < size).then(|| (Ok::<_, std::io::Error>(line.clone()), at + line.len() as u64))
+        }
+    });
+    response.body(Body::from_stream(pieces)).unwrap()
+}
+
+fn progressive(state: &State, asked: &Asked, found: &Build) -> Response {
+    let start = match asked.query.as_slice() {
+        [(name, start)] if name == "start" => start.parse::<usize>().ok(),
+        _ => None,
+    };
+    let Some(start) = start else { return unknown_query(state) };
+    let raw = found.log.as_bytes();
+    let start = if start > raw.len() { 0 } else { start };
+    let mut rest = &raw[start..];
+    if found.building {
+        // Whole lines only, and not too many at a time.
+        let ends: Vec<usize> =
+            rest.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+        rest = &rest[..ends.get(MAX_LINES - 1).or(ends.last()).copied().unwrap_or(0)];
+    }
+    let text = String::from_utf8_lossy(rest).replace(NOTE, "").replace('\n', "\r\n");
+    let mut response = Response::builder()
+        .status(200)
+        .header("content-type", "text/plain;charset=UTF-8")
+        .header("x-text-size", (start + rest.len()).to_string());
+    if found.building {
+        response = response.header("x-more-data", "true");
+    }
+    response.body(Body::from(text)).unwrap()
+}
+
+fn artifact(state: &State, found: &Build, path: &str) -> Response {
+    let Some(bytes) = found.artifacts.get(path) else { return page(state, 404, "Not Found") };
+    if let Some(storage) = &found.storage {
+        return Response::builder().status(302).header("location", storage).body(Body::empty()).unwrap();
+    }
+    let kind = if path.rsplit('.').next() == Some("html") { "text/html" } else { "application/octet-stream" };
+    Response::builder().status(200).header("content-type", kind).body(Body::from(bytes.clone())).unwrap()
+}
+
+fn settle(state: &mut State, asked: &Asked, (name, number): (&str, u32), id: &str, action: &str) -> Response {
+    let found = state.jobs.get_mut(name).unwrap().builds.get_mut(&number).unwrap();
+    let Some(at) = found.inputs.iter().position(|input| input["id"] == *id) else {
+        return page(state, 404, "Not Found");
+    };
+    let declared = found.inputs[at]["inputs"].as_array().cloned().unwrap_or_default();
+    match action {
+        "abort" => {
+            found.building = false;
+            found.result = Some("ABORTED");
+        }
+        "proceedEmpty" => {}
+        "proceed" => {
+            let form = asked
+                .form
+                .iter()
+                .find(|(name, _)| name == "json")
+                .and_then(|(_, json)| serde_json::from_str(json).ok());
+            let Some(form): Option<Value> = form else {
+                return page(state, 400, "This page expects a form submission");
+            };
+            let given = form["parameter"].as_array().cloned().unwrap_or_default();
+            if given.iter().any(|one| !declared.iter().any(|known| known["name"] == one["name"])) {
+                return page(state, 500, "java.lang.IllegalArgumentException: No such parameter definition");
+            }
+        }
+        _ => return page(state, 404, "Not Found"),
+    }
+    let found = state.jobs.get_mut(name).unwrap().builds.get_mut(&number).unwrap();
+    found.inputs.remove(at);
+    Response::builder().status(200).body(Body::empty()).unwrap()
+}

@@ -1,0 +1,314 @@
+//! Jenkins' tools, one file a group. A tool names its job or build, calls, and answers with typed fields;
+//! [`super::error`] words what goes wrong.
+
+mod artifact;
+mod artifacts;
+mod build;
+mod builds;
+mod cancel;
+mod delete;
+mod input;
+mod inputs;
+mod job;
+mod jobs;
+mod log;
+mod log_search;
+mod nodes;
+mod parameters;
+mod queue;
+mod rebuild;
+mod report;
+mod results;
+mod stages;
+mod start;
+
+mod trigger;
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use super::{
+    Jenkins,
+    client::{Call, Error},
+    error::to_tool_error,
+    names::{BuildName, JobName},
+    wire::{self, Build, Builds, Folder, Job},
+};
+use crate::tools::{CallContext, Cursor, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+/// Time that is kept for an answer when the call's own time is up.
+const RESERVE: Duration = Duration::from_secs(1);
+
+/// Every tool of Jenkins.
+pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
+    [
+        jobs::entries(jenkins),
+        job::entries(jenkins),
+        builds::entries(jenkins),
+        build::entries(jenkins),
+        stages::entries(jenkins),
+        report::entries(jenkins),
+        log::entries(jenkins),
+        log_search::entries(jenkins),
+        results::entries(jenkins),
+        artifacts::entries(jenkins),
+        artifact::entries(jenkins),
+        queue::entries(jenkins),
+        inputs::entries(jenkins),
+        nodes::entries(jenkins),
+        trigger::entries(jenkins),
+        rebuild::entries(jenkins),
+        cancel::entries(jenkins),
+        input::entries(jenkins),
+        delete::entries(jenkins),
+    ]
+    .concat()
+}
+
+/// Declares the arguments of a tool that is about one build: those that name it, and its own.
+macro_rules! build_input {
+    ($(#[$meta:meta])* $name:ident, $default:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        struct $name {
+            /// Full name of the job, such as `folder/name`.
+            #[schemars(length(min = 1, max = 1000))]
+            job: String,
+            /// Number of the build, or last, lastFailed, lastSuccessful, lastCompleted.
+            #[serde(default = "default_build")]
+            build: $crate::platforms::jenkins::names::BuildName,
+            $($(#[$field_meta])* $field: $type,)*
+        }
+
+        const fn default_build() -> $crate::platforms::jenkins::names::BuildName {
+            $crate::platforms::jenkins::names::BuildName::$default
+        }
+
+        impl $name {
+            fn target(&self) -> Result<$crate::platforms::jenkins::tools::Target, crate::tools::ToolError> {
+                let job = $crate::platforms::jenkins::names::JobName::parse(&self.job, "job")?;
+                Ok($crate::platforms::jenkins::tools::Target { job, build: self.build })
+            }
+        }
+    };
+}
+use build_input;
+
+/// The build that a call is about.
+#[derive(Clone)]
+struct Target {
+    job: JobName,
+    build: BuildName,
+}
+
+impl Target {
+    /// The path of something below the build.
+    fn path(&self, below: &[&str]) -> Vec<String> {
+        let below = below.iter().map(|part| (*part).to_owned());
+        self.job.segments().into_iter().chain([self.build.segment()]).chain(below).collect()
+    }
+
+    /// The same with the build's number instead of a word, so that what follows is about the same build.
+    fn numbered(&self, build: &Build) -> Self {
+        Self { job: self.job.clone(), build: BuildName::Number(build.number) }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.build, self.job)
+    }
+}
+
+impl Jenkins {
+    /// Makes a call and gives the object that it answers.
+    async fn object<T: DeserializeOwned>(&self, call: &Call, context: &CallContext) -> Result<T, Error> {
+        self.session.call(call, context.deadline).await?.object()
+    }
+
+    /// The job, as far as [`wire::JOB`] selects it.
+    async fn fetch_job(&self, job: &JobName, context: &CallContext) -> Result<Job, ToolError> {
+        match self.object(&Call::json(job.segments(), wire::JOB), context).await {
+            Ok(job) => Ok(job),
+            Err(Error::NotFound) => Err(self.no_such_job(job, context).await),
+            Err(error) => Err(to_tool_error(error, &format!("read the job {job}"))),
+        }
+    }
+
+    /// A build, as far as `tree` selects it.
+    async fn fetch_build(&self, target: &Target, tree: &str, context: &CallContext) -> Result<Build, ToolError> {
+        match self.object(&Call::json(target.path(&[]), tree), context).await {
+            Ok(build) => Ok(build),
+            Err(Error::NotFound) => Err(self.no_such_build(target, context).await),
+            Err(error) => Err(to_tool_error(error, &format!("read {target}"))),
+        }
+    }
+
+    /// Words that a build is not there: because the job isn't, or the build.
+    async fn no_such_build(&self, target: &Target, context: &CallContext) -> ToolError {
+        let call = Call::json(target.job.segments(), "builds[number]{0,5}");
+        match self.object::<Builds>(&call, context).await {
+            Ok(there) => {
+                let numbers: Vec<String> = there.builds.iter().map(|build| build.number.to_string()).collect();
+                let remedy = if numbers.is_empty() {
+                    "the job has no builds yet".to_owned()
+                } else {
+                    format!("its newest builds are {}; old ones are removed", numbers.join(", "))
+                };
+                ToolError::new(ErrorCode::NotFound, format!("there is no such build: {target}"))
+                    .with_argument("build")
+                    .with_remedy(remedy)
+            }
+            Err(_) => self.no_such_job(&target.job, context).await,
+        }
+    }
+
+    /// Words that a job is not there. Jenkins says so, too, of one that the user may not see; what is in its folder tells
+    /// which is the likelier.
+    async fn no_such_job(&self, job: &JobName, context: &CallContext) -> ToolError {
+        let message = format!("there is no job {job}, or the connector's user may not see it");
+        let error = ToolError::new(ErrorCode::NotFound, message).with_argument("job");
+        let folder = job.parent();
+        let path = folder.as_ref().map(JobName::segments).unwrap_or_default();
+        let Ok(there) = self.object::<Folder>(&Call::json(path, "jobs[name,fullName]{0,500}"), context).await else {
+            return error.with_remedy(LOOK_FOR_JOBS);
+        };
+        let wanted = job.short().to_lowercase();
+        let mut similar: Vec<(f64, &str)> = there
+            .jobs
+            .iter()
+            .map(|entry| (strsim::jaro_winkler(&entry.name.to_lowercase(), &wanted), entry.full_name.as_str()))
+            .filter(|(likeness, _)| *likeness > 0.75)
+            .collect();
+        similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let similar: Vec<&str> = similar.into_iter().take(5).map(|(_, name)| name).collect();
+        if similar.is_empty() {
+            error.with_remedy(LOOK_FOR_JOBS)
+        } else {
+            error.with_remedy(format!("similar names that can be seen: {}", similar.join(", ")))
+        }
+    }
+
+    /// Makes a call to the plugin `pipeline-rest-api`; nothing if it isn't there, or has nothing to say of this build.
+    async fn stage_view<T>(
+        &self,
+        call: &Call,
+        read: impl Fn(&super::client::Answer) -> Result<T, Error> + Send,
+        context: &CallContext,
+    ) -> Result<Option<T>, Error> {
+        let found = match self.session.call(call, context.deadline).await {
+            Ok(answer) => Some(read(&answer)?),
+            Err(Error::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        self.learn(|seen| seen.stage_view = Some(found.is_some()));
+        Ok(found)
+    }
+}
+
+/// What to do about a job that isn't there.
+const LOOK_FOR_JOBS: &str = "search_jenkins_jobs tells which jobs there are; slashes in a branch's name are %2F";
+
+/// What is said where the plugin isn't there.
+const NO_STAGE_VIEW: &str =
+    "Jenkins tells no stages of this build: it is no pipeline, or the plugin pipeline-rest-api is absent";
+
+/// Makes a tool that reads.
+fn read<I, O, R>(
+    jenkins: &Arc<Jenkins>,
+    declaration: ToolDeclaration,
+    run: impl Fn(Arc<Jenkins>, I, CallContext) -> R + Send + Sync + 'static,
+) -> ToolEntry
+where
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    R: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let jenkins = Arc::clone(jenkins);
+    ToolEntry::read(declaration, move |input, context| run(Arc::clone(&jenkins), input, context))
+}
+
+/// Makes a tool that changes something.
+fn mutation<I, O, P, A>(
+    jenkins: &Arc<Jenkins>,
+    declaration: ToolDeclaration,
+    preview: impl Fn(Arc<Jenkins>, I, CallContext) -> P + Send + Sync + 'static,
+    act: impl Fn(Arc<Jenkins>, I, CallContext) -> A + Send + Sync + 'static,
+) -> ToolEntry
+where
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
+    A: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let (for_preview, for_act) = (Arc::clone(jenkins), Arc::clone(jenkins));
+    ToolEntry::mutation(
+        declaration,
+        move |input, context| preview(Arc::clone(&for_preview), input, context),
+        move |input, context| act(Arc::clone(&for_act), input, context),
+    )
+}
+
+/// A number within its bounds.
+///
+/// # Errors
+/// When it is out of them; the text names them.
+fn bounded(argument: &str, given: Option<usize>, default: usize, bounds: (usize, usize)) -> Result<usize, ToolError> {
+    let (min, max) = bounds;
+    let value = given.unwrap_or(default);
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(ToolError::invalid_argument(format!("{argument} must be from {min} to {max}")).with_argument(argument))
+}
+
+/// The number that a cursor holds; 0 without one.
+///
+/// # Errors
+/// When it is not one that this tool gave.
+fn position<T: std::str::FromStr + Default>(cursor: Option<&str>) -> Result<T, ToolError> {
+    let Some(cursor) = cursor else { return Ok(T::default()) };
+    Cursor::decode(cursor)?.0.parse().map_err(|_| foreign_cursor())
+}
+
+fn foreign_cursor() -> ToolError {
+    ToolError::invalid_argument("cursor is not one that this tool gave")
+        .with_argument("cursor")
+        .with_remedy("pass next_cursor of the previous answer unchanged, or leave cursor out to begin anew")
+}
+
+/// When a wait that was asked for ends: never so late that there is no time for an answer.
+fn wait_until(wait: Duration, context: &CallContext) -> Instant {
+    let latest = context.deadline.checked_sub(RESERVE).unwrap_or(context.deadline);
+    Instant::now().checked_add(wait).map_or(latest, |until| latest.min(until))
+}
+
+/// Keeps as many entries as fit into a number of bytes, as JSON. Tells whether some were left out.
+fn fit<T: Serialize>(entries: Vec<T>, bytes: usize) -> (Vec<T>, bool) {
+    let count = entries.len();
+    let mut room = bytes;
+    let kept: Vec<T> = entries
+        .into_iter()
+        .take_while(|entry| {
+            let size = serde_json::to_vec(entry).map_or(usize::MAX, |text| text.len().saturating_add(1));
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
+        })
+        .collect();
+    let cut = kept.len() < count;
+    (kept, cut)
+}
+
+/// Arguments of a tool that is about one job.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct JobInput {
+    /// Full name of the job, such as `folder/name`.
+    #[schemars(length(min = 1, max = 1000))]
+    job: String,
+}

@@ -1,0 +1,377 @@
+//! What Jenkins answers, as far as it is asked for. The constants are the selections (`tree`) that belong to the types;
+//! names are those of the `@Exported` properties of Jenkins' core and of the plugins branch-api, git and junit.
+
+mod pipeline;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+pub(super) use pipeline::{Flow, InputParameter, PendingInput};
+
+/// Who the caller is (`hudson/security/WhoAmI.java`).
+#[derive(Deserialize)]
+pub(super) struct WhoAmI {
+    pub(super) name: Option<String>,
+    pub(super) anonymous: bool,
+}
+
+pub(super) const WHO_AM_I: &str = "name,anonymous";
+
+/// The controller.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Root {
+    #[serde(default)]
+    pub(super) quieting_down: bool,
+    pub(super) mode: Option<String>,
+}
+
+pub(super) const ROOT: &str = "quietingDown,mode";
+
+/// A folder, or the top: what is in it.
+#[derive(Deserialize)]
+pub(super) struct Folder {
+    #[serde(default)]
+    pub(super) jobs: Vec<FolderEntry>,
+}
+
+/// A job or a folder in a folder. A folder has no color.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FolderEntry {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) full_name: String,
+    pub(super) color: Option<String>,
+    pub(super) last_build: Option<BuildSummary>,
+}
+
+/// A job (`hudson/model/Job.java`, `hudson/model/AbstractItem.java`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Job {
+    #[serde(default, rename = "_class")]
+    pub(super) class: String,
+    #[serde(default)]
+    pub(super) full_name: String,
+    pub(super) description: Option<String>,
+    pub(super) color: Option<String>,
+    #[serde(default)]
+    pub(super) buildable: bool,
+    #[serde(default)]
+    pub(super) in_queue: bool,
+    pub(super) next_build_number: Option<u32>,
+    #[serde(default)]
+    pub(super) health_report: Vec<HealthReport>,
+    #[serde(default)]
+    pub(super) property: Vec<Property>,
+    pub(super) last_build: Option<BuildSummary>,
+    pub(super) last_successful_build: Option<BuildSummary>,
+    pub(super) last_failed_build: Option<BuildSummary>,
+    /// Of a folder.
+    pub(super) jobs: Option<Vec<FolderEntry>>,
+}
+
+pub(super) const JOB: &str = "fullName,description,color,buildable,inQueue,nextBuildNumber,healthReport[description,score],\
+     property[parameterDefinitions[name,type,description,defaultParameterValue[value],choices]],\
+     lastBuild[number,result,building,timestamp,duration],lastSuccessfulBuild[number,result,building,timestamp,duration],\
+     lastFailedBuild[number,result,building,timestamp,duration],jobs[name]{0,1}";
+
+impl Job {
+    /// The parameters that it declares; none if it is not parameterized.
+    pub(super) fn parameters(&self) -> Option<&[ParameterDefinition]> {
+        self.property.iter().find_map(|property| property.parameter_definitions.as_deref())
+    }
+
+    /// Whether it is a folder (or a multibranch job, or an organization), and no job that is built itself.
+    pub(super) fn is_folder(&self) -> bool {
+        self.jobs.is_some() || self.class.ends_with("Folder") || self.class.ends_with("MultiBranchProject")
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct HealthReport {
+    #[serde(default)]
+    pub(super) description: String,
+    #[serde(default)]
+    pub(super) score: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Property {
+    pub(super) parameter_definitions: Option<Vec<ParameterDefinition>>,
+}
+
+/// A parameter that a job declares (`hudson/model/ParameterDefinition.java`).
+#[derive(Deserialize, Clone)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ParameterDefinition {
+    #[serde(default)]
+    pub(super) name: String,
+    /// Name of its class, such as `ChoiceParameterDefinition`.
+    #[serde(default, rename = "type")]
+    pub(super) kind: String,
+    pub(super) description: Option<String>,
+    pub(super) default_parameter_value: Option<ParameterValue>,
+    pub(super) choices: Option<Vec<String>>,
+}
+
+#[derive(Deserialize, Clone)]
+pub(super) struct ParameterValue {
+    #[serde(default, rename = "_class")]
+    pub(super) class: String,
+    #[serde(default)]
+    pub(super) name: String,
+    pub(super) value: Option<Value>,
+}
+
+/// A build in short.
+#[derive(Deserialize, Clone)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BuildSummary {
+    pub(super) number: u32,
+    pub(super) result: Option<String>,
+    #[serde(default)]
+    pub(super) building: bool,
+    #[serde(default)]
+    pub(super) timestamp: i64,
+    #[serde(default)]
+    pub(super) duration: i64,
+    pub(super) queue_id: Option<u64>,
+    #[serde(default)]
+    pub(super) actions: Vec<Action>,
+}
+
+pub(super) const SUMMARY: &str = "number,result,building,timestamp,duration";
+
+/// The newest builds of a job. Jenkins gives 100 at most; `allBuilds` would load the rest from its disk.
+#[derive(Deserialize)]
+pub(super) struct Builds {
+    #[serde(default)]
+    pub(super) builds: Vec<BuildSummary>,
+}
+
+/// A build (`hudson/model/Run.java`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Build {
+    pub(super) number: u32,
+    pub(super) result: Option<String>,
+    #[serde(default)]
+    pub(super) building: bool,
+    pub(super) description: Option<String>,
+    #[serde(default)]
+    pub(super) timestamp: i64,
+    #[serde(default)]
+    pub(super) duration: i64,
+    #[serde(default)]
+    pub(super) estimated_duration: i64,
+    pub(super) queue_id: Option<u64>,
+    #[serde(default)]
+    pub(super) actions: Vec<Action>,
+    /// Of a freestyle build.
+    pub(super) change_set: Option<ChangeSet>,
+    /// Of a pipeline.
+    #[serde(default)]
+    pub(super) change_sets: Vec<ChangeSet>,
+    #[serde(default)]
+    pub(super) artifacts: Vec<Artifact>,
+}
+
+pub(super) const BUILD: &str = "number,result,building,description,timestamp,duration,estimatedDuration,queueId,\
+     actions[causes[shortDescription,userId],parameters[name,value]],\
+     changeSet[items[commitId,msg,author[fullName]]{0,20}],changeSets[items[commitId,msg,author[fullName]]{0,20}]";
+
+pub(super) const BUILD_STATE: &str = "number,result,building,timestamp,duration";
+
+impl Build {
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.change_set.iter().chain(&self.change_sets).flat_map(|set| &set.items)
+    }
+}
+
+/// One of the things that are attached to a build; most have nothing that is asked for.
+#[derive(Deserialize, Clone, Default)]
+pub(super) struct Action {
+    #[serde(default)]
+    pub(super) causes: Vec<Cause>,
+    #[serde(default)]
+    pub(super) parameters: Vec<ParameterValue>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Cause {
+    #[serde(default)]
+    pub(super) short_description: String,
+    pub(super) user_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ChangeSet {
+    #[serde(default)]
+    pub(super) items: Vec<Change>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Change {
+    pub(super) commit_id: Option<String>,
+    #[serde(default)]
+    pub(super) msg: String,
+    pub(super) author: Option<Author>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Author {
+    #[serde(default)]
+    pub(super) full_name: String,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Artifact {
+    #[serde(default)]
+    pub(super) relative_path: String,
+}
+
+/// Results of tests (`hudson/tasks/junit/TestResult.java`), or of several runs of them
+/// (`hudson/tasks/test/AggregatedTestResultAction.java`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TestReport {
+    #[serde(default)]
+    pub(super) fail_count: u64,
+    #[serde(default)]
+    pub(super) skip_count: u64,
+    pub(super) pass_count: Option<u64>,
+    pub(super) total_count: Option<u64>,
+    #[serde(default)]
+    pub(super) suites: Vec<Suite>,
+    #[serde(default)]
+    pub(super) child_reports: Vec<ChildReport>,
+}
+
+pub(super) const TESTS: &str = "failCount,skipCount,passCount,totalCount,\
+     suites[name,cases[className,name,status,duration,age,errorDetails,errorStackTrace]],\
+     childReports[result[suites[name,cases[className,name,status,duration,age,errorDetails,errorStackTrace]]]]";
+
+#[derive(Deserialize)]
+pub(super) struct ChildReport {
+    pub(super) result: Option<ChildResult>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ChildResult {
+    #[serde(default)]
+    pub(super) suites: Vec<Suite>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Suite {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Case {
+    #[serde(default)]
+    pub(super) class_name: String,
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) status: String,
+    #[serde(default)]
+    pub(super) duration: f64,
+    #[serde(default)]
+    pub(super) age: u32,
+    pub(super) error_details: Option<String>,
+    pub(super) error_stack_trace: Option<String>,
+}
+
+/// The queue (`hudson/model/Queue.java`).
+#[derive(Deserialize)]
+pub(super) struct Queue {
+    #[serde(default)]
+    pub(super) items: Vec<QueueItem>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QueueItem {
+    pub(super) id: u64,
+    pub(super) why: Option<String>,
+    #[serde(default)]
+    pub(super) blocked: bool,
+    #[serde(default)]
+    pub(super) stuck: bool,
+    #[serde(default)]
+    pub(super) buildable: bool,
+    #[serde(default)]
+    pub(super) cancelled: bool,
+    #[serde(default)]
+    pub(super) in_queue_since: i64,
+    pub(super) task: Option<Task>,
+    pub(super) executable: Option<Executable>,
+}
+
+pub(super) const QUEUE_ITEM: &str =
+    "id,why,blocked,stuck,buildable,cancelled,inQueueSince,task[name,fullName],executable[number]";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Task {
+    pub(super) name: Option<String>,
+    pub(super) full_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Executable {
+    pub(super) number: Option<u32>,
+}
+
+/// The nodes (`hudson/model/ComputerSet.java`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Nodes {
+    #[serde(default)]
+    pub(super) busy_executors: u64,
+    #[serde(default)]
+    pub(super) total_executors: u64,
+    #[serde(default)]
+    pub(super) computer: Vec<Node>,
+}
+
+pub(super) const NODES: &str = "busyExecutors,totalExecutors,\
+     computer[displayName,offline,temporarilyOffline,offlineCauseReason,numExecutors,idle,assignedLabels[name]]";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Node {
+    #[serde(default)]
+    pub(super) display_name: String,
+    #[serde(default)]
+    pub(super) offline: bool,
+    #[serde(default)]
+    pub(super) temporarily_offline: bool,
+    #[serde(default)]
+    pub(super) offline_cause_reason: String,
+    #[serde(default)]
+    pub(super) num_executors: u64,
+    #[serde(default)]
+    pub(super) idle: bool,
+    #[serde(default)]
+    pub(super) assigned_labels: Vec<Label>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Label {
+    #[serde(default)]
+    pub(super) name: String,
+}
