@@ -295,7 +295,8 @@ pub struct LimitsSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformLimitsSpec {
-    /// Requests to the platform at a time. 1 to 1000; by default 10, and 6 to Argo CD, whose lists cost it seconds.
+    /// Requests to the platform at a time. 1 to 1000; by default 10; 6 to Argo CD, whose lists cost it
+    /// seconds; 8 to CloudWatch, and half as many to its logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_requests: Option<i32>,

@@ -11,6 +11,7 @@
 
 mod address;
 mod breaker;
+mod built;
 mod bulkhead;
 mod error;
 mod metrics;
@@ -42,6 +43,7 @@ use self::address::CheckedResolver;
 use self::stack::{Stack, Treatment};
 pub use self::{
     breaker::BreakerLimits,
+    built::BuiltRequest,
     error::{OutboundError, RequestError, TlsFault},
     metrics::OutboundMetrics,
     retry::{Classify, Repeat, Verdict, classify_by_status},
@@ -376,15 +378,25 @@ impl Outbound {
     }
 
     async fn send_once(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
+        self.exchange(request.method.clone(), url, request.headers.clone(), request.body.clone(), deadline).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        url: Url,
+        mut headers: HeaderMap,
+        body: Option<Bytes>,
+        deadline: Instant,
+    ) -> Result<Response, RequestError> {
         let remaining = deadline.saturating_duration_since(Instant::now());
         if remaining.is_zero() {
             return Err(RequestError::Timeout);
         }
-        let mut headers = request.headers.clone();
         propagate(&mut headers);
-        let mut outgoing = self.client.request(request.method.clone(), url).headers(headers).timeout(remaining);
-        if let Some(body) = &request.body {
-            outgoing = outgoing.body(body.clone());
+        let mut outgoing = self.client.request(method, url).headers(headers).timeout(remaining);
+        if let Some(body) = body {
+            outgoing = outgoing.body(body);
         }
         let incoming = outgoing.send().await.map_err(|error| RequestError::classify(&error))?;
         read_capped(incoming).await

@@ -39,7 +39,7 @@ pub(crate) struct Subject {
 
 /// Every platform.
 fn subjects() -> Vec<Subject> {
-    vec![super::argocd::tests::subject(), super::vault::tests::subject()]
+    vec![super::argocd::tests::subject(), super::cloudwatch::tests::subject(), super::vault::tests::subject()]
 }
 
 impl Subject {

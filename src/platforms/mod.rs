@@ -5,6 +5,7 @@
 //! the server runs: tools and a probe. The operator never touches the second.
 
 pub mod argocd;
+pub mod cloudwatch;
 #[cfg(test)]
 mod compliance;
 mod failure;
@@ -23,20 +24,23 @@ use crate::{
         connector::McpConnectorSpec,
         endpoint::{AddressPolicy, Endpoint, EndpointError},
     },
-    credentials::{CredentialsHandle, Requirement},
+    credentials::{CredentialsHandle, Field, Requirement},
     outbound::{OutboundError, OutboundLimits, OutboundMetrics, OutboundState},
     tools::ToolEntry,
 };
 
 /// The platform of a connector; exactly one of the fields.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[x_kube(validation = Rule::new("[has(self.argoCd), has(self.vault)].exists_one(set, set)")
-    .message("exactly one platform must be set: argoCd or vault"))]
+#[x_kube(validation = Rule::new("[has(self.argoCd), has(self.cloudWatch), has(self.vault)].exists_one(set, set)")
+    .message("exactly one platform must be set: argoCd, cloudWatch or vault"))]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformSpec {
     /// Argo CD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argo_cd: Option<argocd::spec::ArgoCdSpec>,
+    /// Amazon CloudWatch: metrics, alarms and logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_watch: Option<cloudwatch::spec::CloudWatchSpec>,
     /// HashiCorp Vault, or OpenBao.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<vault::spec::VaultSpec>,
@@ -46,9 +50,10 @@ impl PlatformSpec {
     /// The one platform that is set, or nothing if none or several are (which the API server refuses).
     #[must_use]
     pub fn declaration(&self) -> Option<&dyn Declaration> {
-        let Self { argo_cd, vault } = self;
-        let set: [Option<&dyn Declaration>; 2] = [
+        let Self { argo_cd, cloud_watch, vault } = self;
+        let set: [Option<&dyn Declaration>; 3] = [
             argo_cd.as_ref().map(|spec| spec as &dyn Declaration),
+            cloud_watch.as_ref().map(|spec| spec as &dyn Declaration),
             vault.as_ref().map(|spec| spec as &dyn Declaration),
         ];
         let mut set = set.into_iter().flatten();
@@ -61,13 +66,17 @@ impl PlatformSpec {
 /// list that the operator accepts from its pods.
 #[must_use]
 pub fn declared_reasons() -> Vec<(&'static str, &'static [DeclaredReason])> {
-    vec![("argoCd", argocd::spec::REASONS), ("vault", vault::spec::REASONS)]
+    vec![("argoCd", argocd::spec::REASONS), ("cloudWatch", cloudwatch::spec::REASONS), ("vault", vault::spec::REASONS)]
 }
 
 /// A sample spec of every platform, from which `config/samples` is generated.
 #[must_use]
 pub fn examples() -> Vec<(&'static str, McpConnectorSpec)> {
-    vec![("argoCd", argocd::spec::example()), ("vault", vault::spec::example())]
+    vec![
+        ("argoCd", argocd::spec::example()),
+        ("cloudWatch", cloudwatch::spec::example()),
+        ("vault", vault::spec::example()),
+    ]
 }
 
 /// What the operator may know of a platform: its part of a manifest, and what follows from that alone.
@@ -84,6 +93,14 @@ pub trait Declaration: Send + Sync {
     /// When the URL can't be a platform's.
     fn endpoint(&self, policy: AddressPolicy) -> Result<Endpoint, EndpointError>;
 
+    /// Further addresses that are called with the same credentials, of a platform that is several services.
+    ///
+    /// # Errors
+    /// When a URL can't be a platform's.
+    fn further_endpoints(&self, _policy: AddressPolicy) -> Result<Vec<Endpoint>, EndpointError> {
+        Ok(Vec::new())
+    }
+
     /// Path in the manifest of the field that [`Declaration::endpoint`] comes from.
     fn endpoint_field(&self) -> &'static str;
 
@@ -92,6 +109,11 @@ pub trait Declaration: Send + Sync {
 
     /// The credential fields that the platform needs.
     fn requirement(&self) -> Requirement;
+
+    /// The credential fields that a sample shows: by default the combination that is preferred.
+    fn sample_fields(&self) -> &'static [Field] {
+        self.requirement().alternatives().first().copied().unwrap_or_default()
+    }
 
     /// Requests that the platform is sent at a time, by one replica, if the manifest doesn't say.
     fn requests_at_a_time(&self) -> usize {
@@ -267,9 +289,12 @@ pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<
     if spec.declaration().is_none() {
         return Err(ConnectError::NoPlatform);
     }
-    let PlatformSpec { argo_cd, vault } = spec;
+    let PlatformSpec { argo_cd, cloud_watch, vault } = spec;
     if let Some(spec) = argo_cd {
         return Ok(Arc::new(argocd::ArgoCd::connect(spec, environment)?));
+    }
+    if let Some(spec) = cloud_watch {
+        return Ok(Arc::new(cloudwatch::CloudWatch::connect(spec, environment)?));
     }
     if let Some(spec) = vault {
         return Ok(Arc::new(vault::Vault::connect(spec, environment)?));

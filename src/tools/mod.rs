@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod page;
+pub mod time;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,6 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 pub use error::{ErrorCode, ToolError};
 pub use page::{Cursor, Page};
+pub use time::TimeInput;
 
 /// Reports of progress that wait to be sent, at most.
 const PROGRESS_REPORTS: usize = 16;
