@@ -100,9 +100,11 @@ where
         SdkError::ServiceError(service) => {
             let code = service.err().code().unwrap_or_default();
             let code = code.rsplit('#').next().unwrap_or_default();
-            by_code(code, service.err().message().unwrap_or_default())
-                .map(|error| if matches!(error, Error::Throttled(_)) { Error::Throttled(retry_after()) } else { error })
-                .unwrap_or_else(|| by_status(status, retry_after()))
+            match by_code(code, service.err().message().unwrap_or_default()) {
+                Some(Error::Throttled(_)) => Error::Throttled(retry_after()),
+                Some(error) => error,
+                None => by_status(status, retry_after()),
+            }
         }
         // An answer with status 200 that can't be read.
         SdkError::ResponseError(_) => by_status(status, retry_after()),

@@ -24,7 +24,7 @@ use super::{
     error::{Error, of_sdk},
     spec::AssumeRole,
 };
-use crate::credentials::{CredentialSet, CredentialsHandle};
+use crate::credentials::CredentialsHandle;
 
 /// Time that a call waits for newer credentials after AWS refused those in use for the first time.
 const REREAD_WAIT: Duration = Duration::from_secs(1);
@@ -56,18 +56,14 @@ impl FileKeys {
         Ok(Credentials::new(id, secret, text("session_token"), None, "files"))
     }
 
-    /// When they end, if the files say so.
-    pub(super) fn expiration(&self) -> Option<Timestamp> {
-        expiration(&*self.0.current()?)
+    /// When they end, if the files say so; an error if what they say is no time.
+    pub(super) fn expiration(&self) -> Option<Result<Timestamp, jiff::Error>> {
+        Some(self.0.current()?.field("expiration")?.expose_secret().parse())
     }
 
     fn generation(&self) -> u64 {
         self.0.current().map_or(0, |set| set.generation)
     }
-}
-
-fn expiration(set: &CredentialSet) -> Option<Timestamp> {
-    set.field("expiration")?.expose_secret().parse().ok()
 }
 
 impl ProvideCredentials for FileKeys {
@@ -85,6 +81,8 @@ struct Role {
     spec: AssumeRole,
     sts: aws_sdk_sts::Client,
     session: Mutex<Option<RoleSession>>,
+    /// Sessions that were made.
+    made: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -96,10 +94,18 @@ struct RoleSession {
 }
 
 impl RoleSession {
-    fn is_good(&self, generation: u64) -> bool {
+    /// Whether it was made with these files and lasts for more than a time.
+    fn lasts(&self, generation: u64, time: Duration) -> bool {
         let left = |ends: std::time::SystemTime| ends.duration_since(std::time::SystemTime::now()).unwrap_or_default();
-        self.generation == generation && self.ends.is_none_or(|ends| left(ends) > RENEW_BEFORE)
+        self.generation == generation && self.ends.is_none_or(|ends| left(ends) > time)
     }
+}
+
+/// Which keys were in use: the generation of the files, and the number of sessions that were made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    files: u64,
+    sessions: u64,
 }
 
 /// What requests are signed with.
@@ -114,7 +120,7 @@ pub(super) struct Keys {
 impl Keys {
     /// `sts` signs with the files' keys, and is asked for sessions of the role.
     pub(super) fn new(files: FileKeys, role: Option<AssumeRole>, sts: aws_sdk_sts::Client) -> Self {
-        let role = role.map(|spec| Role { spec, sts, session: Mutex::new(None) });
+        let role = role.map(|spec| Role { spec, sts, session: Mutex::new(None), made: AtomicU64::new(0) });
         Self { files, role, refused: AtomicU64::new(0) }
     }
 
@@ -124,19 +130,26 @@ impl Keys {
     }
 
     /// What tells one set of keys from the next.
-    pub(super) fn generation(&self) -> u64 {
-        self.files.generation()
+    pub(super) fn mark(&self) -> Mark {
+        let sessions = self.role.as_ref().map_or(0, |role| role.made.load(Ordering::Relaxed));
+        Mark { files: self.files.generation(), sessions }
     }
 
     /// Looks for other keys after AWS refused these: a new session of the role, or newer files, which it waits for a
     /// moment. Tells whether there are any.
-    pub(super) async fn renew(&self, refused: u64, deadline: Instant) -> bool {
-        if let Some(role) = &self.role
-            && role.session.lock().await.take().is_some()
-        {
-            self.files.0.reread();
-            return true;
+    pub(super) async fn renew(&self, refused: Mark, deadline: Instant) -> bool {
+        if let Some(role) = &self.role {
+            let mut session = role.session.lock().await;
+            // Of several calls that were refused together, the first one makes the new session.
+            if role.made.load(Ordering::Relaxed) != refused.sessions {
+                return true;
+            }
+            if session.take().is_some() {
+                self.files.0.reread();
+                return true;
+            }
         }
+        let refused = refused.files;
         let is_newer = |files: &FileKeys| files.generation() != refused;
         if is_newer(&self.files) {
             return true;
@@ -167,7 +180,7 @@ impl Keys {
 impl Role {
     async fn current(&self, generation: u64) -> Result<Credentials, CredentialsError> {
         let mut session = self.session.lock().await;
-        if let Some(good) = session.as_ref().filter(|held| held.is_good(generation)) {
+        if let Some(good) = session.as_ref().filter(|held| held.lasts(generation, RENEW_BEFORE)) {
             return Ok(good.keys.clone());
         }
         let asked = self
@@ -176,10 +189,15 @@ impl Role {
             .role_arn(&self.spec.role_arn)
             .role_session_name(SESSION_NAME)
             .set_external_id(self.spec.external_id.clone());
-        let answer = Box::pin(asked.send()).await.map_err(|error| {
-            let error = of_sdk(&error);
-            no_keys(if error == Error::Denied { Error::RoleRefused } else { error })
-        })?;
+        let answer = match (Box::pin(asked.send()).await, session.as_ref()) {
+            (Ok(answer), _) => answer,
+            // It is renewed early, so that a failure is not felt at once.
+            (Err(_), Some(held)) if held.lasts(generation, Duration::ZERO) => return Ok(held.keys.clone()),
+            (Err(error), _) => {
+                let error = of_sdk(&error);
+                return Err(no_keys(if error == Error::Denied { Error::RoleRefused } else { error }));
+            }
+        };
         let given = answer.credentials.ok_or(no_keys(Error::Unexpected(200)))?;
         let ends = std::time::SystemTime::try_from(given.expiration).ok();
         let keys = Credentials::new(
@@ -190,6 +208,7 @@ impl Role {
             None,
             "role",
         );
+        self.made.fetch_add(1, Ordering::Relaxed);
         *session = Some(RoleSession { keys: keys.clone(), ends, generation });
         Ok(keys)
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::{CloudWatch, error::Error, transport::Manner};
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Time left to a session token from which its end deserves attention. Tokens live from one to twelve hours.
-const EXPIRING: Duration = Duration::from_mins(15);
+const EXPIRING: SignedDuration = SignedDuration::from_mins(15);
 
 /// Something that isn't well.
 struct Finding {
@@ -63,7 +63,8 @@ pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeRe
                 checks.push(timed_check("alarms", HealthStatus::Ok, "alarms can be read", latency));
                 if identity.is_none() {
                     verdict = CredentialVerdict::Accepted;
-                    credentials_message = "CloudWatch accepts the credentials; who they are is not known".to_owned();
+                    "CloudWatch accepts the credentials; who they are is not known"
+                        .clone_into(&mut credentials_message);
                 }
             }
             Err(error) => {
@@ -89,12 +90,20 @@ pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeRe
         }
     }
     let ends = if session.keys.renews() { None } else { session.keys.files.expiration() };
-    if let Some(ends) = ends.filter(|_| findings.is_empty() && is_soon(ends)) {
-        let message = format!("the session token ends at {ends}: put a new one into the connector's credentials");
-        checks.push(check("expiration", HealthStatus::Degraded, &message, Instant::now()));
-        credentials_message.clone_from(&message);
-        let (status, reason) = (HealthStatus::Degraded, "CredentialsExpiring");
-        findings.push(Finding { status, reason, message, passing: false });
+    match ends.filter(|_| findings.is_empty()) {
+        Some(Ok(ends)) if is_soon(ends) => {
+            let message = format!("the session token ends at {ends}: put a new one into the connector's credentials");
+            checks.push(check("expiration", HealthStatus::Degraded, &message, Instant::now()));
+            credentials_message.clone_from(&message);
+            let (status, reason) = (HealthStatus::Degraded, "CredentialsExpiring");
+            findings.push(Finding { status, reason, message, passing: false });
+        }
+        // The end is not known then, and nothing else is wrong.
+        Some(Err(_)) => {
+            let message = "the field expiration of the credentials is no RFC 3339 time, such as 2026-01-31T08:00:00Z";
+            checks.push(check("expiration", HealthStatus::Degraded, message, Instant::now()));
+        }
+        _ => {}
     }
     // The first of the worst: what comes first is nearer to the cause.
     let worst = findings.into_iter().reduce(|worst, other| if other.status > worst.status { other } else { worst });
@@ -118,10 +127,8 @@ pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeRe
     }
 }
 
-fn is_soon(ends: Option<Timestamp>) -> bool {
-    ends.is_some_and(|ends| {
-        ends.duration_since(Timestamp::now()) < jiff::SignedDuration::try_from(EXPIRING).unwrap_or_default()
-    })
+fn is_soon(ends: Timestamp) -> bool {
+    ends.duration_since(Timestamp::now()) < EXPIRING
 }
 
 async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {

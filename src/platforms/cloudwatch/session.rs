@@ -99,10 +99,11 @@ impl Session {
         R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + StdError + 'static,
     {
-        let generation = self.keys.generation();
+        let mark = self.keys.mark();
         match once(manner, &send).await {
-            Err(error) if error.is_of_keys() && self.keys.renew(generation, manner.deadline).await => {
-                once(manner, &send).await
+            Err(error) if error.is_of_keys() => {
+                let renewed = timeout_at(manner.deadline, self.keys.renew(mark, manner.deadline)).await;
+                if renewed == Ok(true) { once(manner, &send).await } else { Err(error) }
             }
             outcome => outcome,
         }

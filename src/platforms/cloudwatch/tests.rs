@@ -1,10 +1,12 @@
 //! CloudWatch's platform against a strict double: every tool, every row of the health table, credentials and errors. Every
 //! failing answer holds a planted secret, which may come out nowhere.
 
+mod alarms;
 mod double;
 mod errors;
 mod health;
 mod identity;
+mod logs;
 mod tools;
 
 use serde_json::{Value, json};
@@ -31,6 +33,19 @@ pub(in crate::platforms) fn subject() -> Subject {
                 ("list_cloudwatch_log_groups", json!({})),
                 ("query_cloudwatch_logs", json!({ "groups": ["/app/web"], "query": "fields @message" })),
                 ("get_cloudwatch_query", json!({ "query_id": "query-0" })),
+                ("stop_cloudwatch_query", json!({ "query_id": "query-0" })),
+                ("analyze_cloudwatch_metric", json!({ "namespace": "AWS/EC2", "metric": "CPUUtilization" })),
+                ("get_cloudwatch_alarm_history", json!({ "name": "cpu" })),
+                ("explain_cloudwatch_alarm", json!({ "name": "cpu" })),
+                ("list_cloudwatch_mute_rules", json!({})),
+                ("mute_cloudwatch_alarms", json!({ "names": ["disk"], "minutes": 5, "reason": "test" })),
+                ("unmute_cloudwatch_alarms", json!({ "rule": "mcp-1" })),
+                ("set_cloudwatch_alarm_actions_enabled", json!({ "names": ["disk"], "enabled": true })),
+                ("set_cloudwatch_alarm_state", json!({ "name": "disk", "state": "OK", "reason": "test" })),
+                ("filter_cloudwatch_log_events", json!({ "group": "/app/web" })),
+                ("tail_cloudwatch_logs", json!({ "group": "/app/web", "seconds": 1 })),
+                ("get_cloudwatch_log_context", json!({ "ptr": "pointer-3" })),
+                ("find_cloudwatch_log_patterns", json!({ "group": "/app/web" })),
             ]
         },
         most_requests: 2,

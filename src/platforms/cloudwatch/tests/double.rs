@@ -51,6 +51,8 @@ pub(super) struct State {
     /// External id that the role asks for.
     pub(super) external_id: Option<String>,
     pub(super) sessions: usize,
+    /// Minutes that a session of the role lasts.
+    pub(super) session_minutes: i64,
     pub(super) metrics: metrics::State,
     pub(super) logs: logs::State,
 }
@@ -85,6 +87,7 @@ impl Double {
             offences: Vec::new(),
             external_id: None,
             sessions: 0,
+            session_minutes: 60,
             metrics: metrics::State::new(),
             logs: logs::State::new(),
         }));
@@ -148,7 +151,7 @@ async fn answer(
     let mut state = state.lock().unwrap();
     match understand(&method, &uri, &headers, &body) {
         Ok((protocol, operation, input)) => {
-            let (status, body) = match take(&mut state, protocol, &operation, input, &headers) {
+            let (status, body) = match take(&mut state, protocol, &operation, &input, &headers) {
                 Ok(output) => (200, output),
                 Err((status, code, message)) => (status, json!({ "__type": code, "message": message })),
             };
@@ -254,7 +257,7 @@ fn take(
     state: &mut State,
     protocol: Protocol,
     operation: &str,
-    input: Value,
+    input: &Value,
     headers: &HeaderMap,
 ) -> Result<Value, Refusal> {
     let known = match protocol {
@@ -290,9 +293,9 @@ fn take(
         return Err(fault.clone());
     }
     match protocol {
-        Protocol::Cbor => metrics::answer(&mut state.metrics, operation, &input),
-        Protocol::Json => logs::answer(&mut state.logs, operation, &input),
-        Protocol::Query => sts(state, operation, &input, of_role),
+        Protocol::Cbor => metrics::answer(&mut state.metrics, operation, input),
+        Protocol::Json => logs::answer(&mut state.logs, operation, input),
+        Protocol::Query => sts(state, operation, input, of_role),
     }
 }
 
@@ -313,7 +316,7 @@ fn sts(state: &mut State, operation: &str, input: &Value, of_role: bool) -> Resu
         return refuse(403, "AccessDenied");
     }
     state.sessions += 1;
-    let ends = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let ends = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(state.session_minutes);
     Ok(json!({ "Credentials": {
         "AccessKeyId": format!("{ROLE_KEY}{}", state.sessions),
         "SecretAccessKey": "planted-role-secret",
@@ -324,7 +327,11 @@ fn sts(state: &mut State, operation: &str, input: &Value, of_role: bool) -> Resu
 
 fn xml(value: &Value) -> String {
     match value {
-        Value::Object(map) => map.iter().map(|(name, value)| format!("<{name}>{}</{name}>", xml(value))).collect(),
+        Value::Object(map) => {
+            let elements: Vec<String> =
+                map.iter().map(|(name, value)| format!("<{name}>{}</{name}>", xml(value))).collect();
+            elements.concat()
+        }
         other => other.as_str().unwrap_or_default().to_owned(),
     }
 }

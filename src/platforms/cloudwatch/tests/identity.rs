@@ -73,6 +73,19 @@ async fn a_role_is_assumed_once_and_anew_when_its_session_is_refused() {
 }
 
 #[tokio::test]
+async fn a_session_that_ends_soon_is_renewed_and_used_until_that_works() {
+    let double = Double::start().await;
+    double.change(|state| state.session_minutes = 4);
+    let connector = connect(&double.url(), CREDENTIALS, &json!({ "assumeRole": { "roleArn": ROLE } }));
+    connector.call("list_cloudwatch_alarms", json!({})).await.unwrap();
+    connector.call("list_cloudwatch_alarms", json!({})).await.unwrap();
+    assert_eq!(double.count("AssumeRole"), 2);
+    double.fail("AssumeRole", 503, "ServiceUnavailable");
+    connector.call("list_cloudwatch_alarms", json!({})).await.unwrap();
+    assert_eq!((double.count("AssumeRole"), double.count("DescribeAlarms")), (3, 3));
+}
+
+#[tokio::test]
 async fn a_role_that_may_not_be_assumed_is_told() {
     let double = Double::start().await;
     double.change(|state| state.external_id = Some("other".to_owned()));

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use aws_sdk_cloudwatch::{
     operation::describe_alarms::DescribeAlarmsOutput,
-    types::{AlarmType, CompositeAlarm, LogAlarm, MetricAlarm, StateValue},
+    types::{AlarmType, CompositeAlarm, LogAlarm, MetricAlarm, MetricStat, StateValue},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Place, bounded, cut, dimensions, hinted, int, not_found, read, rfc3339};
+use super::{Dimensions, Doing, Place, bounded, cut, data::Query, dimensions, hinted, int, not_found, read, rfc3339};
 use crate::{
     platforms::cloudwatch::CloudWatch,
     tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError},
@@ -269,7 +269,7 @@ struct AlarmDefinition {
 
 /// What an alarm on metrics looks at.
 #[derive(Serialize, JsonSchema)]
-struct AlarmMetric {
+pub(super) struct AlarmMetric {
     /// Id, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
@@ -286,7 +286,7 @@ struct AlarmMetric {
     stat: Option<String>,
     /// Seconds that a point stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    period_seconds: Option<i32>,
+    pub(super) period_seconds: Option<i32>,
     /// Expression over other ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     expression: Option<String>,
@@ -405,7 +405,15 @@ fn define(described: &Described) -> AlarmDefinition {
     }
 }
 
-fn looked_at(of: &MetricAlarm) -> Vec<AlarmMetric> {
+impl AlarmMetric {
+    /// The query that reads what the alarm looks at.
+    pub(super) fn into_query(self) -> Query {
+        let Self { id, namespace, metric, dimensions, stat, period_seconds: _, expression } = self;
+        Query { id, namespace, metric, dimensions, stat, expression, label: None, answered: None, account: None }
+    }
+}
+
+pub(super) fn looked_at(of: &MetricAlarm) -> Vec<AlarmMetric> {
     if let Some(metric) = of.metric_name() {
         let stat = of.extended_statistic().or(of.statistic().map(aws_sdk_cloudwatch::types::Statistic::as_str));
         return vec![AlarmMetric {
@@ -427,7 +435,7 @@ fn looked_at(of: &MetricAlarm) -> Vec<AlarmMetric> {
             metric: metric.and_then(|metric| metric.metric_name()).map(str::to_owned),
             dimensions: metric.map(|metric| dimensions(metric.dimensions())).unwrap_or_default(),
             stat: stat.and_then(|stat| stat.stat()).map(str::to_owned),
-            period_seconds: stat.and_then(|stat| stat.period()).or(query.period()),
+            period_seconds: stat.and_then(MetricStat::period).or(query.period()),
             expression: query.expression().map(str::to_owned),
         }
     });

@@ -116,6 +116,23 @@ pub(super) struct Query {
     pub(super) account: Option<String>,
 }
 
+impl Query {
+    /// A single metric.
+    pub(super) fn metric(namespace: String, metric: String, dimensions: Dimensions, stat: Option<String>) -> Self {
+        Self {
+            id: None,
+            namespace: Some(namespace),
+            metric: Some(metric),
+            dimensions,
+            stat,
+            expression: None,
+            label: None,
+            answered: None,
+            account: None,
+        }
+    }
+}
+
 /// Points of several metrics.
 #[derive(Serialize, JsonSchema)]
 struct MetricData {
@@ -197,17 +214,9 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
     let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(3))?;
     let queries = match (input.queries, input.namespace, input.metric) {
         (Some(queries), None, None) if input.dimensions.is_none() && input.stat.is_none() => queries,
-        (None, Some(namespace), Some(metric)) => vec![Query {
-            id: None,
-            namespace: Some(namespace),
-            metric: Some(metric),
-            dimensions: input.dimensions.unwrap_or_default(),
-            stat: input.stat,
-            expression: None,
-            label: None,
-            answered: None,
-            account: None,
-        }],
+        (None, Some(namespace), Some(metric)) => {
+            vec![Query::metric(namespace, metric, input.dimensions.unwrap_or_default(), input.stat)]
+        }
         _ => {
             return Err(invalid("queries", "give either queries, or namespace and metric (with dimensions and stat)"));
         }
@@ -345,7 +354,7 @@ pub(super) async fn fetch(
                 points: Vec::new(),
                 summary: None,
             });
-            one.status = result.status_code().map_or("Complete", StatusCode::as_str).to_owned();
+            result.status_code().map_or("Complete", StatusCode::as_str).clone_into(&mut one.status);
             let points = result.timestamps().iter().zip(result.values());
             one.points.extend(
                 points.filter_map(|(time, value)| {

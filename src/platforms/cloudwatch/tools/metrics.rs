@@ -58,7 +58,7 @@ struct ListInput {
 
 /// A metric.
 #[derive(Serialize, JsonSchema)]
-struct Metric {
+struct ListedMetric {
     /// Namespace.
     namespace: String,
     /// Name.
@@ -70,7 +70,11 @@ struct Metric {
     account: Option<String>,
 }
 
-async fn list(cloudwatch: Arc<CloudWatch>, input: ListInput, context: CallContext) -> Result<Page<Metric>, ToolError> {
+async fn list(
+    cloudwatch: Arc<CloudWatch>,
+    input: ListInput,
+    context: CallContext,
+) -> Result<Page<ListedMetric>, ToolError> {
     const DOING: Doing = Doing::new("list metrics", "cloudwatch:ListMetrics");
     let limit = bounded("limit", input.limit, 100, 500)?;
     let place = Place::of(input.cursor.as_deref())?;
@@ -100,7 +104,7 @@ async fn list(cloudwatch: Arc<CloudWatch>, input: ListInput, context: CallContex
         })
         .await?;
     let accounts = answer.owning_accounts();
-    let found = answer.metrics().iter().enumerate().map(|(index, metric)| Metric {
+    let found = answer.metrics().iter().enumerate().map(|(index, metric)| ListedMetric {
         namespace: metric.namespace().unwrap_or_default().to_owned(),
         metric: metric.metric_name().unwrap_or_default().to_owned(),
         dimensions: dimensions(metric.dimensions()),

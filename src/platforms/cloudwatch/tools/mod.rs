@@ -1,11 +1,19 @@
 //! CloudWatch's tools, one file a group. [`super::error`] words what goes wrong.
 
 mod alarms;
+mod analyze;
+mod around;
 mod data;
+mod events;
 mod groups;
+mod history;
 mod insights;
 mod metrics;
+mod mute;
+mod patterns;
 mod query;
+mod rules;
+mod state;
 
 use std::sync::Arc;
 
@@ -22,7 +30,7 @@ use super::{
 };
 use crate::{
     outbound::Repeat,
-    tools::{CallContext, Cursor, ErrorCode, Page, TimeInput, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, Cursor, ErrorCode, Page, Preview, TimeInput, ToolDeclaration, ToolEntry, ToolError},
 };
 
 /// Every tool of CloudWatch.
@@ -30,9 +38,17 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
     [
         metrics::entries(cloudwatch),
         data::entries(cloudwatch),
+        analyze::entries(cloudwatch),
         alarms::entries(cloudwatch),
+        history::entries(cloudwatch),
+        mute::entries(cloudwatch),
+        rules::entries(cloudwatch),
+        state::entries(cloudwatch),
         groups::entries(cloudwatch),
         query::entries(cloudwatch),
+        events::entries(cloudwatch),
+        around::entries(cloudwatch),
+        patterns::entries(cloudwatch),
     ]
     .concat()
 }
@@ -55,6 +71,16 @@ impl Doing {
 }
 
 impl CloudWatch {
+    /// Changes something: it is sent again only while it is certain that AWS has not taken it.
+    async fn change<T, E, R>(&self, doing: Doing, context: &CallContext, send: impl Fn() -> R) -> Result<T, ToolError>
+    where
+        R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let manner = Manner { deadline: context.deadline, repeat: Repeat::IfNotTaken, is_probe: false };
+        self.session.call(manner, send).await.map_err(|error| doing.failed(error))
+    }
+
     /// Asks for something, which changes nothing.
     async fn ask<T, E, R>(&self, doing: Doing, context: &CallContext, send: impl Fn() -> R) -> Result<T, ToolError>
     where
@@ -79,6 +105,27 @@ where
 {
     let cloudwatch = Arc::clone(cloudwatch);
     ToolEntry::read(declaration, move |input, context| run(Arc::clone(&cloudwatch), input, context))
+}
+
+/// Makes a tool that changes something.
+fn mutation<I, O, P, A>(
+    cloudwatch: &Arc<CloudWatch>,
+    declaration: ToolDeclaration,
+    preview: impl Fn(Arc<CloudWatch>, I, CallContext) -> P + Send + Sync + 'static,
+    act: impl Fn(Arc<CloudWatch>, I, CallContext) -> A + Send + Sync + 'static,
+) -> ToolEntry
+where
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
+    A: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let (for_preview, for_act) = (Arc::clone(cloudwatch), Arc::clone(cloudwatch));
+    ToolEntry::mutation(
+        declaration,
+        move |input, context| preview(Arc::clone(&for_preview), input, context),
+        move |input, context| act(Arc::clone(&for_act), input, context),
+    )
 }
 
 fn invalid(argument: &str, message: impl Into<String>) -> ToolError {
@@ -156,11 +203,19 @@ struct Place {
 impl Place {
     fn of(cursor: Option<&str>) -> Result<Self, ToolError> {
         let Some(cursor) = cursor else { return Ok(Self::default()) };
-        let text = Cursor::decode(cursor)?.0;
-        serde_json::from_str(&text).map_err(|_| {
+        Self::decode(cursor)
+    }
+
+    /// What a cursor holds.
+    fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, ToolError> {
+        serde_json::from_str(&Cursor::decode(cursor)?.0).map_err(|_| {
             invalid("cursor", "cursor is not one that this tool gave")
                 .with_remedy("pass next_cursor of the previous answer unchanged, or leave cursor out to begin anew")
         })
+    }
+
+    fn encode(place: &impl Serialize) -> Option<String> {
+        serde_json::to_string(place).ok().map(|text| Cursor(text).encode())
     }
 
     /// The cursor after so many of the entries that AWS' page still had, with AWS' token for its next page.
@@ -170,7 +225,7 @@ impl Place {
         } else {
             Self { token: Some(next?), skip: 0 }
         };
-        serde_json::to_string(&further).ok().map(|text| Cursor(text).encode())
+        Self::encode(&further)
     }
 
     /// Cuts one page of AWS, which goes on at `next`, to a page of ours.

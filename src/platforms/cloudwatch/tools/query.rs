@@ -9,15 +9,16 @@ use aws_sdk_cloudwatchlogs::{
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{
-    Place, Window, bounded, cut, fit,
-    insights::{Outcome, Question, has_ended},
-    int, invalid, read,
+    Doing, Place, Window, bounded, cut, fit,
+    insights::{Outcome, Question, has_ended, stop},
+    int, invalid, mutation, read,
 };
 use crate::{
     platforms::cloudwatch::CloudWatch,
-    tools::{CallContext, ErrorCode, TimeInput, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ErrorCode, Preview, TimeInput, ToolDeclaration, ToolEntry, ToolError},
 };
 
 /// Rows of one answer.
@@ -44,8 +45,15 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 )
 .polled();
 
+const STOP: ToolDeclaration = ToolDeclaration::mutate(
+    "stop_cloudwatch_query",
+    "Stop a query",
+    "Stops an Insights query that runs, by its query_id. The rows that it has found stay readable for a while.",
+)
+.idempotent();
+
 pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
-    vec![read(cloudwatch, RUN, run), read(cloudwatch, GET, get)]
+    vec![read(cloudwatch, RUN, run), read(cloudwatch, GET, get), mutation(cloudwatch, STOP, preview_stop, stop_query)]
 }
 
 /// Language of a query.
@@ -225,7 +233,7 @@ fn has_limit(query: &str) -> bool {
 
 /// # Errors
 /// When the query ended in another way than by being complete.
-fn ended_well(results: &GetQueryResultsOutput, id: &str) -> Result<(), ToolError> {
+pub(super) fn ended_well(results: &GetQueryResultsOutput, id: &str) -> Result<(), ToolError> {
     let (code, what, remedy) = match results.status() {
         Some(QueryStatus::Complete) => return Ok(()),
         Some(QueryStatus::Timeout) => {
@@ -252,6 +260,48 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
         hints.push(format!("{}: {}", error.message, error.remedy.unwrap_or_default()));
     }
     Ok(answer(input.query_id, &results, &place, size, hints, &context))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct StopInput {
+    /// Id of the query.
+    #[schemars(length(min = 1, max = 256))]
+    query_id: String,
+}
+
+/// What became of a query.
+#[derive(Serialize, JsonSchema)]
+struct Stopped {
+    /// `stopped`, or `already_ended`.
+    outcome: &'static str,
+    /// Its status, as it was before.
+    status_before: String,
+}
+
+/// The status of a query.
+async fn status_of(cloudwatch: &CloudWatch, id: &str, context: &CallContext) -> Result<QueryStatus, ToolError> {
+    let results = cloudwatch.fetch_results(id, None, Some(1), context).await?;
+    Ok(results.status.unwrap_or(QueryStatus::UnknownValue))
+}
+
+async fn preview_stop(
+    cloudwatch: Arc<CloudWatch>,
+    input: StopInput,
+    context: CallContext,
+) -> Result<Preview, ToolError> {
+    let status = status_of(&cloudwatch, &input.query_id, &context).await?;
+    let would = if has_ended(Some(&status)) { "do nothing: the query has ended" } else { "stop the query" };
+    Ok(Preview { would: would.to_owned(), state: json!({ "has_ended": has_ended(Some(&status)) }) })
+}
+
+async fn stop_query(cloudwatch: Arc<CloudWatch>, input: StopInput, context: CallContext) -> Result<Stopped, ToolError> {
+    const DOING: Doing = Doing::new("stop the query", "logs:StopQuery");
+    let before = status_of(&cloudwatch, &input.query_id, &context).await?;
+    let stopped = !has_ended(Some(&before))
+        && stop(&cloudwatch.session, &input.query_id, context.deadline).await.map_err(|error| DOING.failed(error))?;
+    let outcome = if stopped { "stopped" } else { "already_ended" };
+    Ok(Stopped { outcome, status_before: before.as_str().to_owned() })
 }
 
 fn answer(

@@ -28,6 +28,8 @@ pub(in super::super) struct State {
     pub(in super::super) events: Vec<(i64, &'static str, String)>,
     /// Pages of `FilterLogEvents` without events before the first one that has any.
     pub(in super::super) empty_pages: usize,
+    /// Whether a query finds patterns instead of rows.
+    pub(in super::super) patterns: bool,
     pub(in super::super) anomalies: bool,
 }
 
@@ -48,6 +50,7 @@ impl State {
                 event(10, "a", "five oops"),
             ],
             empty_pages: 1,
+            patterns: false,
             anomalies: false,
         }
     }
@@ -238,6 +241,11 @@ fn results(state: &mut State, input: &Value) -> Result<Value, Refusal> {
             ])
         })
         .collect();
+    let pattern = json!([
+        { "field": "@pattern", "value": "oops <*>" }, { "field": "@sampleCount", "value": "7" },
+        { "field": "@ratio", "value": "0.7" }, { "field": "@severityLabel", "value": "ERROR" },
+    ]);
+    let all = if state.patterns { vec![pattern] } else { all };
     let (rows, next) = page(&all, &input["nextToken"])?;
     let statistics = json!({ "recordsMatched": found, "recordsScanned": 10.0, "bytesScanned": 1_000.0 });
     Ok(json!({ "status": status, "results": rows, "nextToken": next, "statistics": statistics }))

@@ -34,7 +34,7 @@ pub(in super::super) fn alarm(name: &str, state: &str) -> Value {
     })
 }
 
-fn with(mut base: Value, more: Value) -> Value {
+fn with(mut base: Value, more: &Value) -> Value {
     base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     base
 }
@@ -64,10 +64,13 @@ impl State {
             value: |minute| Some(f64::from(i32::try_from(minute % 10).unwrap())),
             status: "Complete",
             alarms: vec![
-                ("MetricAlarm", with(alarm("cpu", "ALARM"), cpu)),
+                ("MetricAlarm", with(alarm("cpu", "ALARM"), &cpu)),
                 ("MetricAlarm", alarm("disk", "OK")),
-                ("CompositeAlarm", with(alarm("site", "ALARM"), json!({ "AlarmRule": "ALARM(cpu) OR ALARM(errors)" }))),
-                ("LogAlarm", with(alarm("errors", "OK"), query)),
+                (
+                    "CompositeAlarm",
+                    with(alarm("site", "ALARM"), &json!({ "AlarmRule": "ALARM(cpu) OR ALARM(errors)" })),
+                ),
+                ("LogAlarm", with(alarm("errors", "OK"), &query)),
             ],
             history: vec![
                 json!({
@@ -225,7 +228,7 @@ fn list_metrics(state: &State, input: &Value) -> Result<Value, Refusal> {
 
 /// Every series comes in two halves, the first of which is `PartialData`.
 fn metric_data(state: &State, input: &Value) -> Result<Value, Refusal> {
-    let second = |name: &str| input[name]["$time"].as_f64().map(|at| i64::from(at as u32));
+    let second = |name: &str| input[name]["$time"].as_f64().map(|at| format!("{at:.0}").parse::<i64>().unwrap());
     let (Some(from), Some(to)) = (second("StartTime"), second("EndTime")) else {
         return refuse(400, "InvalidParameterValue");
     };
@@ -250,7 +253,7 @@ fn metric_data(state: &State, input: &Value) -> Result<Value, Refusal> {
                     && one["Dimensions"] == stat["Metric"]["Dimensions"]
             });
         let first = (from + period - 1) / period * period;
-        let times: Vec<i64> = (0..).map(|step| first + step * period).take_while(|at| *at < to).collect();
+        let times: Vec<i64> = (first..to).step_by(usize::try_from(period).unwrap()).collect();
         let middle = times.len() / 2;
         let half = if is_second { &times[middle..] } else { &times[..middle] };
         let points: Vec<(i64, f64)> = half
@@ -313,6 +316,6 @@ fn put_rule(state: &mut State, input: &Value) -> Result<Value, Refusal> {
     let arn = format!("arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm-mute-rule:{}", input["Name"].as_str().unwrap());
     state
         .rules
-        .push(with(input.clone(), json!({ "AlarmMuteRuleArn": arn, "Status": "ACTIVE", "MuteType": "ONE_TIME" })));
+        .push(with(input.clone(), &json!({ "AlarmMuteRuleArn": arn, "Status": "ACTIVE", "MuteType": "ONE_TIME" })));
     Ok(json!({}))
 }
