@@ -57,13 +57,8 @@ pub fn all() -> Result<Vec<(String, String)>, Error> {
 }
 
 fn header(declaration: &dyn Declaration, credentials: &str) -> String {
-    let fields: Vec<String> = declaration
-        .requirement()
-        .alternatives()
-        .iter()
-        .take(1)
-        .flat_map(|fields| fields.iter().map(|field| format!("--from-file={0}=./{0}", field.name)))
-        .collect();
+    let fields: Vec<String> =
+        declaration.sample_fields().iter().map(|field| format!("--from-file={0}=./{0}", field.name)).collect();
     let title = declaration.title();
     let secret = format!(
         "# A connector to {title}, with the credentials that it calls {title} with. The Secret is made apart, and may come \
@@ -78,13 +73,18 @@ fn header(declaration: &dyn Declaration, credentials: &str) -> String {
 }
 
 fn source_for(name: &'static str, declaration: &dyn Declaration, credentials: &str) -> Result<CredentialSource, Error> {
-    let endpoint = declaration.endpoint(AddressPolicy::Cluster).map_err(|error| Error::Endpoint(name, error))?;
-    let fields = declaration.requirement().alternatives().first().copied().unwrap_or_default();
-    let items = fields.iter().map(|field| (field.name.to_owned(), SecretKey(field.name.to_owned()))).collect();
+    let wrong = |error| Error::Endpoint(name, error);
+    let endpoint = declaration.endpoint(AddressPolicy::Cluster).map_err(wrong)?;
+    let further = declaration.further_endpoints(AddressPolicy::Cluster).map_err(wrong)?;
+    let items = declaration
+        .sample_fields()
+        .iter()
+        .map(|field| (field.name.to_owned(), SecretKey(field.name.to_owned())))
+        .collect();
     Ok(CredentialSource {
         metadata: ObjectMeta { name: Some(credentials.to_owned()), ..ObjectMeta::default() },
         spec: CredentialSourceSpec {
-            hosts: vec![Host(endpoint.host)],
+            hosts: std::iter::once(endpoint).chain(further).map(|endpoint| Host(endpoint.host)).collect(),
             secret: Some(SecretSource { name: credentials.to_owned(), items: Some(items) }),
         },
         status: None,

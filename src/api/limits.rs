@@ -131,8 +131,8 @@ pub struct CacheSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformLimitsSpec {
-    /// Requests to the platform at a time. 1 to 1000; by default 10, but 6 to Argo CD, whose lists cost it seconds, and 4 to
-    /// Jenkins, where one controller does everything.
+    /// Requests to the platform at a time. 1 to 1000; by default 10, but 8 to CircleCI and CloudWatch (half as many to its
+    /// logs), 6 to Argo CD, whose lists cost it seconds, and 4 to Jenkins, where one controller does everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_requests: Option<i32>,

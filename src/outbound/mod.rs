@@ -12,6 +12,7 @@
 
 mod address;
 mod breaker;
+mod built;
 mod bulkhead;
 mod error;
 mod form;
@@ -46,6 +47,7 @@ use self::address::CheckedResolver;
 use self::stack::{Stack, Treatment};
 pub use self::{
     breaker::BreakerLimits,
+    built::BuiltRequest,
     error::{OutboundError, RequestError, TlsFault},
     metrics::OutboundMetrics,
     reading::{Download, LeftOut, Reading},
@@ -408,15 +410,25 @@ impl Outbound {
 
     /// Sends a request and gives the answer, of which only the head was read.
     async fn open(&self, request: &Request, url: Url, deadline: Instant) -> Result<reqwest::Response, RequestError> {
+        self.exchange(request.method.clone(), url, request.headers.clone(), request.body.clone(), deadline).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        url: Url,
+        mut headers: HeaderMap,
+        body: Option<Bytes>,
+        deadline: Instant,
+    ) -> Result<reqwest::Response, RequestError> {
         let remaining = deadline.saturating_duration_since(Instant::now());
         if remaining.is_zero() {
             return Err(RequestError::Timeout);
         }
-        let mut headers = request.headers.clone();
         propagate(&mut headers);
-        let mut outgoing = self.client.request(request.method.clone(), url).headers(headers).timeout(remaining);
-        if let Some(body) = &request.body {
-            outgoing = outgoing.body(body.clone());
+        let mut outgoing = self.client.request(method, url).headers(headers).timeout(remaining);
+        if let Some(body) = body {
+            outgoing = outgoing.body(body);
         }
         outgoing.send().await.map_err(|error| RequestError::classify(&error))
     }

@@ -306,3 +306,48 @@ fn a_bundle_without_certificates_is_refused() {
     let broken = OutboundSettings { ca_pem: Some(garbage.into()), ..settings("https://localhost") };
     assert_eq!(Outbound::new(broken).unwrap_err(), OutboundError::CaBundle);
 }
+
+fn built(uri: &str, repeat: Repeat) -> BuiltRequest {
+    let request = http::Request::post(uri).header("authorization", SECRET).body(Bytes::from_static(b"{\"a\":1}"));
+    BuiltRequest::new(request.unwrap(), repeat, false)
+}
+
+#[tokio::test]
+async fn a_built_request_is_sent_as_it_is_and_to_its_own_origin_only() {
+    let (here, there) = (MockServer::start().await, MockServer::start().await);
+    Mock::given(matchers::any()).respond_with(ResponseTemplate::new(200)).expect(0).mount(&there).await;
+    Mock::given(matchers::method("POST"))
+        .and(matchers::path("/a/b"))
+        .and(matchers::header("authorization", SECRET))
+        .and(matchers::body_string("{\"a\":1}"))
+        .respond_with(ResponseTemplate::new(400).set_body_string("no"))
+        .expect(1)
+        .mount(&here)
+        .await;
+    let outbound = outbound(&here.uri());
+    let request = built(&format!("{}/a/b", here.uri()), Repeat::Safe);
+    let answer = outbound.send_built(&request, soon()).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.body().as_ref()), (400, b"no".as_ref()));
+    let elsewhere = built(&format!("{}/a/b", there.uri()), Repeat::Safe);
+    assert_eq!(outbound.send_built(&elsewhere, soon()).await.unwrap_err(), RequestError::Build);
+    assert!(!format!("{request:?}").contains(SECRET));
+}
+
+#[tokio::test]
+async fn a_built_request_follows_no_redirect_and_is_repeated_as_it_says() {
+    let server = MockServer::start().await;
+    let uri = format!("{}/a", server.uri());
+    let redirect = ResponseTemplate::new(307).insert_header("location", uri.as_str());
+    Mock::given(matchers::any()).respond_with(redirect).expect(1).mount(&server).await;
+    let outbound = outbound(&server.uri());
+    let error = outbound.send_built(&built(&uri, Repeat::Safe), soon()).await.unwrap_err();
+    assert_eq!(error, RequestError::Redirected);
+    for (repeat, times) in [(Repeat::Safe, 2), (Repeat::IfNotTaken, 1)] {
+        server.reset().await;
+        let failing = Mock::given(matchers::any()).respond_with(ResponseTemplate::new(503)).up_to_n_times(1);
+        failing.mount(&server).await;
+        Mock::given(matchers::any()).respond_with(ResponseTemplate::new(200)).mount(&server).await;
+        outbound.send_built(&built(&uri, repeat), soon()).await.unwrap();
+        assert_eq!(server.received_requests().await.unwrap().len(), times, "{repeat:?}");
+    }
+}

@@ -42,6 +42,7 @@ fn subjects() -> Vec<Subject> {
     vec![
         super::argocd::tests::subject(),
         super::circleci::tests::subject(),
+        super::cloudwatch::tests::subject(),
         super::jenkins::tests::subject(),
         super::vault::tests::subject(),
     ]
@@ -59,6 +60,7 @@ impl Subject {
 
 /// Words with which a tool's name begins.
 const VERBS: &[&str] = &[
+    "analyze",
     "approve",
     "cancel",
     "check",
@@ -68,6 +70,8 @@ const VERBS: &[&str] = &[
     "disable",
     "discover",
     "enable",
+    "explain",
+    "filter",
     "find",
     "get",
     "list",
@@ -235,8 +239,11 @@ async fn every_tool_fails_well_with_every_fault() {
         let subject = &subject;
         let wrong: Vec<String> = stream::iter(cases)
             .map(|(name, fault, codes, tool, arguments)| async move {
+                // What comes at once comes late on a machine that is busy.
+                let patience = Duration::from_secs(if matches!(fault, Fault::Hangs) { 2 } else { 20 });
                 let faulty = Faulty::start(fault).await;
-                let outcome = subject.connect(&faulty.url()).call(tool, arguments).await;
+                let connected = Connected { patience, ..subject.connect(&faulty.url()) };
+                let outcome = connected.call(tool, arguments).await;
                 let place = format!("{}: {tool} with an upstream that is {name}", subject.name);
                 if faulty.asked() > subject.most_requests {
                     return Some(format!("{place} asks {} times", faulty.asked()));

@@ -6,6 +6,7 @@
 
 pub mod argocd;
 pub mod circleci;
+pub mod cloudwatch;
 #[cfg(test)]
 mod compliance;
 mod failure;
@@ -26,15 +27,16 @@ use crate::{
         connector::McpConnectorSpec,
         endpoint::{AddressPolicy, Endpoint, EndpointError},
     },
-    credentials::{CredentialsHandle, Requirement},
+    credentials::{CredentialsHandle, Field, Requirement},
     outbound::{OutboundError, OutboundLimits, OutboundMetrics, OutboundState},
     tools::ToolEntry,
 };
 
 /// The platform of a connector; exactly one of the fields.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[x_kube(validation = Rule::new("[has(self.argoCd), has(self.circleCi), has(self.jenkins), has(self.vault)].exists_one(set, set)")
-    .message("exactly one platform must be set: argoCd, circleCi, jenkins or vault"))]
+#[x_kube(validation = Rule::new(
+    "[has(self.argoCd), has(self.circleCi), has(self.cloudWatch), has(self.jenkins), has(self.vault)].exists_one(set, set)"
+).message("exactly one platform must be set: argoCd, circleCi, cloudWatch, jenkins or vault"))]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformSpec {
     /// Argo CD.
@@ -43,6 +45,9 @@ pub struct PlatformSpec {
     /// CircleCI: the cloud, or a CircleCI Server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circle_ci: Option<circleci::spec::CircleCiSpec>,
+    /// Amazon CloudWatch: metrics, alarms and logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_watch: Option<cloudwatch::spec::CloudWatchSpec>,
     /// Jenkins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jenkins: Option<jenkins::spec::JenkinsSpec>,
@@ -55,10 +60,11 @@ impl PlatformSpec {
     /// The one platform that is set, or nothing if none or several are (which the API server refuses).
     #[must_use]
     pub fn declaration(&self) -> Option<&dyn Declaration> {
-        let Self { argo_cd, circle_ci, jenkins, vault } = self;
-        let set: [Option<&dyn Declaration>; 4] = [
+        let Self { argo_cd, circle_ci, cloud_watch, jenkins, vault } = self;
+        let set: [Option<&dyn Declaration>; 5] = [
             argo_cd.as_ref().map(|spec| spec as &dyn Declaration),
             circle_ci.as_ref().map(|spec| spec as &dyn Declaration),
+            cloud_watch.as_ref().map(|spec| spec as &dyn Declaration),
             jenkins.as_ref().map(|spec| spec as &dyn Declaration),
             vault.as_ref().map(|spec| spec as &dyn Declaration),
         ];
@@ -75,6 +81,7 @@ pub fn declared_reasons() -> Vec<(&'static str, &'static [DeclaredReason])> {
     vec![
         ("argoCd", argocd::spec::REASONS),
         ("circleCi", circleci::spec::REASONS),
+        ("cloudWatch", cloudwatch::spec::REASONS),
         ("jenkins", jenkins::spec::REASONS),
         ("vault", vault::spec::REASONS),
     ]
@@ -86,6 +93,7 @@ pub fn examples() -> Vec<(&'static str, McpConnectorSpec)> {
     vec![
         ("argoCd", argocd::spec::example()),
         ("circleCi", circleci::spec::example()),
+        ("cloudWatch", cloudwatch::spec::example()),
         ("jenkins", jenkins::spec::example()),
         ("vault", vault::spec::example()),
     ]
@@ -105,6 +113,14 @@ pub trait Declaration: Send + Sync {
     /// When the URL can't be a platform's.
     fn endpoint(&self, policy: AddressPolicy) -> Result<Endpoint, EndpointError>;
 
+    /// Further addresses that are called with the same credentials, of a platform that is several services.
+    ///
+    /// # Errors
+    /// When a URL can't be a platform's.
+    fn further_endpoints(&self, _policy: AddressPolicy) -> Result<Vec<Endpoint>, EndpointError> {
+        Ok(Vec::new())
+    }
+
     /// Path in the manifest of the field that [`Declaration::endpoint`] comes from.
     fn endpoint_field(&self) -> &'static str;
 
@@ -113,6 +129,11 @@ pub trait Declaration: Send + Sync {
 
     /// The credential fields that the platform needs.
     fn requirement(&self) -> Requirement;
+
+    /// The credential fields that a sample shows: by default the combination that is preferred.
+    fn sample_fields(&self) -> &'static [Field] {
+        self.requirement().alternatives().first().copied().unwrap_or_default()
+    }
 
     /// Requests that the platform is sent at a time, by one replica, if the manifest doesn't say.
     fn requests_at_a_time(&self) -> usize {
@@ -288,12 +309,15 @@ pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<
     if spec.declaration().is_none() {
         return Err(ConnectError::NoPlatform);
     }
-    let PlatformSpec { argo_cd, circle_ci, jenkins, vault } = spec;
+    let PlatformSpec { argo_cd, circle_ci, cloud_watch, jenkins, vault } = spec;
     if let Some(spec) = argo_cd {
         return Ok(Arc::new(argocd::ArgoCd::connect(spec, environment)?));
     }
     if let Some(spec) = circle_ci {
         return Ok(Arc::new(circleci::CircleCi::connect(spec, environment)?));
+    }
+    if let Some(spec) = cloud_watch {
+        return Ok(Arc::new(cloudwatch::CloudWatch::connect(spec, environment)?));
     }
     if let Some(spec) = jenkins {
         return Ok(Arc::new(jenkins::Jenkins::connect(spec, environment)?));

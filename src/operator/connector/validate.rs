@@ -156,13 +156,14 @@ pub fn validate(
     let endpoint = platform
         .endpoint(AddressPolicy::Cluster)
         .map_err(|error| invalid(format!("{}: {error}", platform.endpoint_field())))?;
+    let further = platform.further_endpoints(AddressPolicy::Cluster).map_err(|error| invalid(error.to_string()))?;
     let problems: Vec<String> =
         platform.problems().into_iter().map(|(field, problem)| format!("{field}: {problem}")).collect();
     if !problems.is_empty() {
         return Err(invalid(problems.join("; ")));
     }
 
-    let secret = validate_source(connector, platform, &endpoint, found)?;
+    let secret = validate_source(connector, platform, &endpoint, &further, found)?;
     let platform_ca = validate_ca(platform, found.ca_config_map.as_deref())?;
     let token_keys = found.token_keys.clone().ok_or_else(|| {
         Rejection::new(Reason::Starting, "the cluster's token keys were not read yet; this passes by itself")
@@ -170,7 +171,7 @@ pub fn validate(
 
     let workload = spec.workload.clone().unwrap_or_default();
     let (telemetry, collector) = telemetry::resolve(spec.telemetry.as_ref(), settings.otlp_endpoint.as_deref())?;
-    let egress = plan_egress(connector, &endpoint, found.platform_service.as_deref(), collector)?;
+    let egress = plan_egress(connector, &endpoint, &further, found.platform_service.as_deref(), collector)?;
     let access = spec.access.clone().unwrap_or_default();
     let anonymous = access.anonymous.unwrap_or_default();
     let allow = resolve_access(access.allow, anonymous, &namespace);
@@ -242,6 +243,7 @@ fn validate_source(
     connector: &McpConnector,
     platform: &dyn Declaration,
     endpoint: &Endpoint,
+    further: &[Endpoint],
     found: &Dereferenced,
 ) -> Result<SecretMount, Rejection> {
     let source_name = &connector.spec.credentials.name;
@@ -260,7 +262,9 @@ fn validate_source(
             ),
         ));
     };
-    check_hosts(source, platform, endpoint)?;
+    for endpoint in std::iter::once(endpoint).chain(further) {
+        check_hosts(source, platform, endpoint)?;
+    }
     let Some(secret) = &source.spec.secret else {
         return Err(Rejection::new(
             Reason::InvalidSpec,
@@ -361,17 +365,24 @@ fn resolve_access(allow: Option<Vec<AccessRule>>, anonymous: bool, namespace: &s
 fn plan_egress(
     connector: &McpConnector,
     endpoint: &Endpoint,
+    further: &[Endpoint],
     service: Option<&Service>,
     collector: Option<EgressTarget>,
 ) -> Result<EgressPlan, Rejection> {
     let network = connector.spec.network.clone().unwrap_or_default();
-    let mut targets = match network.egress.unwrap_or_default() {
+    let mut targets: Vec<EgressTarget> = match network.egress.unwrap_or_default() {
         Egress::Any => return Ok(EgressPlan::Any),
         Egress::Cidrs => {
-            vec![EgressTarget::Cidrs { cidrs: network.cidrs.unwrap_or_default(), port: endpoint.port }]
+            let cidrs = network.cidrs.unwrap_or_default();
+            let targets = std::iter::once(endpoint).chain(further);
+            targets.map(|endpoint| EgressTarget::Cidrs { cidrs: cidrs.clone(), port: endpoint.port }).collect()
         }
-        Egress::Derived => vec![derive_target(endpoint, service)],
+        // The Service, if there is one, is that of the first address.
+        Egress::Derived => std::iter::once(derive_target(endpoint, service))
+            .chain(further.iter().map(|other| derive_target(other, service.filter(|_| other.host == endpoint.host))))
+            .collect(),
     };
+    targets.dedup();
     if let Some(proxy) = connector.spec.workload.as_ref().and_then(|workload| workload.proxy.as_ref()) {
         let proxy = PlatformUrl(proxy.url.clone())
             .endpoint(true, AddressPolicy::Cluster)

@@ -97,6 +97,30 @@ fn what_a_person_must_mend_is_named() {
 }
 
 #[test]
+fn every_host_of_a_platform_of_several_services_must_be_allowed() {
+    let spec = "platform: {cloudWatch: {region: eu-central-1}}\ncredentials: {name: reader}";
+    let with = |hosts: &str| {
+        let fields = "items: {access_key_id: id, secret_access_key: key}";
+        let text = format!("{{hosts: [{hosts}], secret: {{name: keys, {fields}}}}}");
+        Dereferenced { source: Some(Arc::new(source(&text))), ..found() }
+    };
+    let (reason, message) = rejection(spec, &with("monitoring.eu-central-1.amazonaws.com"));
+    assert_eq!(reason, Reason::HostNotAllowed);
+    assert!(message.contains("logs.eu-central-1.amazonaws.com:443"), "{message}");
+    let hosts =
+        "monitoring.eu-central-1.amazonaws.com, logs.eu-central-1.amazonaws.com, sts.eu-central-1.amazonaws.com";
+    let connector = check(spec, &with(hosts)).unwrap();
+    assert_eq!(connector.egress, EgressPlan::Targets(vec![EgressTarget::Outside { port: 443 }]));
+    let several = spec.replace(
+        "region: eu-central-1",
+        "region: eu-central-1, endpoint: 'https://aws.example.com:8443', endpoints: {sts: 'https://sts.example.com'}",
+    );
+    let connector = check(&several, &with("aws.example.com, sts.example.com")).unwrap();
+    let ports = [8443, 443].map(|port| EgressTarget::Outside { port });
+    assert_eq!(connector.egress, EgressPlan::Targets(ports.to_vec()));
+}
+
+#[test]
 fn the_first_keys_of_the_cluster_are_waited_for() {
     let (reason, _) = rejection(MINIMAL, &Dereferenced { token_keys: None, ..found() });
     assert_eq!(reason, Reason::Starting);

@@ -1,0 +1,239 @@
+//! How CloudWatch does, and what AWS thinks of the credentials: who they are, whether alarms can be read, and whether log
+//! groups can.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::{CloudWatch, error::Error, transport::Manner};
+use crate::{
+    api::Reason,
+    outbound::{Repeat, RequestError},
+    platforms::{Check, CredentialVerdict, HealthStatus, ProbeReport},
+};
+
+/// Time left to a session token from which its end deserves attention. Tokens live from one to twelve hours.
+const EXPIRING: SignedDuration = SignedDuration::from_mins(15);
+
+/// Something that isn't well.
+struct Finding {
+    status: HealthStatus,
+    reason: &'static str,
+    message: String,
+    /// Whether it may pass by itself.
+    passing: bool,
+}
+
+/// Asks AWS how it does.
+pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeReport {
+    let session = &cloudwatch.session;
+    let manner = Manner { deadline, repeat: Repeat::Safe, is_probe: true };
+    let mut checks = Vec::new();
+    let mut findings = Vec::new();
+
+    let begun = Instant::now();
+    let who = session.call(manner, || session.sts.get_caller_identity().send()).await;
+    let (mut verdict, mut credentials_message, identity) = match &who {
+        Ok(who) => {
+            let arn: String = who.arn().unwrap_or_default().chars().filter(|c| !c.is_control()).take(256).collect();
+            let message = format!("AWS takes the connector for {arn}");
+            checks.push(check("identity", HealthStatus::Ok, &message, begun));
+            (CredentialVerdict::Accepted, message, Some(arn))
+        }
+        Err(error) => {
+            let finding = finding(*error, "the Security Token Service", "sts:GetCallerIdentity");
+            checks.push(check("identity", finding.status, &finding.message, begun));
+            let message = finding.message.clone();
+            // Where STS can't be reached, CloudWatch may be, as in a VPC with endpoints for the two alone.
+            if is_about_credentials(*error) {
+                findings.push(finding);
+            }
+            (verdict_of(*error), message, None)
+        }
+    };
+    if findings.is_empty() {
+        let (alarms, logs) = tokio::join!(
+            timed(session.call(manner, || session.metrics.describe_alarms().max_records(1).send())),
+            timed(session.call(manner, || session.logs.describe_log_groups().limit(1).send())),
+        );
+        let (alarms, latency) = alarms;
+        match alarms {
+            Ok(_) => {
+                checks.push(timed_check("alarms", HealthStatus::Ok, "alarms can be read", latency));
+                if identity.is_none() {
+                    verdict = CredentialVerdict::Accepted;
+                    "CloudWatch accepts the credentials; who they are is not known"
+                        .clone_into(&mut credentials_message);
+                }
+            }
+            Err(error) => {
+                let finding = finding(error, "CloudWatch", "cloudwatch:DescribeAlarms");
+                checks.push(timed_check("alarms", finding.status, &finding.message, latency));
+                if error == Error::Denied || is_about_credentials(error) {
+                    (verdict, credentials_message) = (verdict_of(error), finding.message.clone());
+                }
+                findings.push(finding);
+            }
+        }
+        let (logs, latency) = logs;
+        match logs {
+            Ok(_) => checks.push(timed_check("logs", HealthStatus::Ok, "log groups can be read", latency)),
+            Err(error) => {
+                let finding = of_logs(error);
+                checks.push(timed_check("logs", finding.status, &finding.message, latency));
+                if findings.is_empty() && error == Error::Denied {
+                    (verdict, credentials_message) = (CredentialVerdict::PermissionMissing, finding.message.clone());
+                }
+                findings.push(finding);
+            }
+        }
+    }
+    let ends = if session.keys.renews() { None } else { session.keys.files.expiration() };
+    match ends.filter(|_| findings.is_empty()) {
+        Some(Ok(ends)) if is_soon(ends) => {
+            let message = format!("the session token ends at {ends}: put a new one into the connector's credentials");
+            checks.push(check("expiration", HealthStatus::Degraded, &message, Instant::now()));
+            credentials_message.clone_from(&message);
+            let (status, reason) = (HealthStatus::Degraded, "CredentialsExpiring");
+            findings.push(Finding { status, reason, message, passing: false });
+        }
+        // The end is not known then, and nothing else is wrong.
+        Some(Err(_)) => {
+            let message = "the field expiration of the credentials is no RFC 3339 time, such as 2026-01-31T08:00:00Z";
+            checks.push(check("expiration", HealthStatus::Degraded, message, Instant::now()));
+        }
+        _ => {}
+    }
+    // The first of the worst: what comes first is nearer to the cause.
+    let worst = findings.into_iter().reduce(|worst, other| if other.status > worst.status { other } else { worst });
+    let worst = worst.unwrap_or_else(|| Finding {
+        status: HealthStatus::Ok,
+        reason: Reason::Healthy.as_str(),
+        message: format!("CloudWatch and CloudWatch Logs answer in {}", cloudwatch.region),
+        passing: false,
+    });
+    ProbeReport {
+        status: worst.status,
+        reason: worst.reason.to_owned(),
+        message: worst.message,
+        passing: worst.passing,
+        credentials: verdict,
+        credentials_message,
+        version: None,
+        identity,
+        state: None,
+        checks,
+    }
+}
+
+fn is_soon(ends: Timestamp) -> bool {
+    ends.duration_since(Timestamp::now()) < EXPIRING
+}
+
+async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
+    let begun = Instant::now();
+    (call.await, begun.elapsed())
+}
+
+fn check(name: &str, status: HealthStatus, message: &str, begun: Instant) -> Check {
+    timed_check(name, status, message, begun.elapsed())
+}
+
+fn timed_check(name: &str, status: HealthStatus, message: &str, latency: Duration) -> Check {
+    let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+    Check { name: name.to_owned(), status, message: message.to_owned(), latency_ms }
+}
+
+/// Whether nothing else needs to be asked: no request would be answered.
+fn is_about_credentials(error: Error) -> bool {
+    matches!(error, Error::NoCredentials | Error::Expired | Error::Rejected | Error::Clock | Error::RoleRefused)
+}
+
+fn verdict_of(error: Error) -> CredentialVerdict {
+    match error {
+        Error::Expired => CredentialVerdict::Expired,
+        Error::Rejected | Error::RoleRefused => CredentialVerdict::Rejected,
+        Error::Denied => CredentialVerdict::PermissionMissing,
+        _ => CredentialVerdict::Unknown,
+    }
+}
+
+/// What an error says of the whole.
+fn finding(error: Error, service: &str, permission: &str) -> Finding {
+    use HealthStatus::{Degraded, Error as Bad};
+    let (status, reason, passing, message) = match error {
+        Error::NoCredentials => {
+            (Degraded, "NoCredentials", false, "the connector has no credentials for AWS yet".to_owned())
+        }
+        Error::Expired => (
+            Bad,
+            "CredentialsExpired",
+            false,
+            "the credentials have ended: put new ones into the connector's credentials".to_owned(),
+        ),
+        Error::Rejected => (
+            Bad,
+            "CredentialsInvalid",
+            true,
+            "AWS does not know the access key, or its secret or session token does not fit it: correct the connector's \
+             credentials"
+                .to_owned(),
+        ),
+        Error::Clock => {
+            (Bad, "ClockSkew", true, "AWS takes the requests for too old or too new: set the clock of the node".to_owned())
+        }
+        Error::RoleRefused => (
+            Bad,
+            "RoleRefused",
+            false,
+            "the role may not be assumed: check assumeRole against the role's trust policy and its external id, and give the \
+             credentials sts:AssumeRole"
+                .to_owned(),
+        ),
+        Error::Denied => {
+            (Bad, "PermissionDenied", false, format!("the identity lacks {permission}, which the connector needs"))
+        }
+        Error::Throttled(_) | Error::Quota => {
+            (Degraded, Reason::RateLimited.as_str(), true, "AWS limits calls of this account and region".to_owned())
+        }
+        Error::Unavailable(_) => (Bad, Reason::ServerError.as_str(), true, format!("{service} does not answer well: {error}")),
+        Error::Request(RequestError::Timeout) => {
+            (Bad, Reason::Timeout.as_str(), true, format!("{service} did not answer in time"))
+        }
+        Error::Request(RequestError::TlsInvalid(_)) => {
+            (Bad, Reason::TlsInvalid.as_str(), true, format!("{service} can't be asked: {error}"))
+        }
+        Error::Request(
+            RequestError::Html
+            | RequestError::NotJson
+            | RequestError::BodyTooLarge
+            | RequestError::Redirected
+            | RequestError::RedirectedElsewhere,
+        )
+        | Error::Unexpected(_)
+        | Error::NotFound
+        | Error::BadRequest
+        | Error::Cursor
+        | Error::Query(_) => (
+            Bad,
+            "NotCloudWatch",
+            true,
+            format!("the address does not answer as {service} ({error}): check endpoint, endpoints and the proxy"),
+        ),
+        Error::Request(_) => (Bad, Reason::Unreachable.as_str(), true, format!("{service} can't be asked: {error}")),
+    };
+    Finding { status, reason, message, passing }
+}
+
+/// What an error of the logs service says: the tools for metrics and alarms work without it.
+fn of_logs(error: Error) -> Finding {
+    let found = finding(error, "CloudWatch Logs", "logs:DescribeLogGroups");
+    let reason = match error {
+        Error::Denied => "LogsPermissionDenied",
+        _ if is_about_credentials(error) || matches!(error, Error::Throttled(_)) => found.reason,
+        _ => "LogsFailing",
+    };
+    let message = format!("{}; the tools for metrics and alarms work", found.message);
+    Finding { status: HealthStatus::Degraded, reason, message, passing: found.passing }
+}
