@@ -78,7 +78,7 @@ fn the_server_knows_no_platform_by_name() {
         "ArgoCd",
         "platforms::cloudwatch",
         "CloudWatch",
-        "aws_",
+        "aws_sdk",
         "platforms::vault",
         "platforms::{vault",
         "Vault",
