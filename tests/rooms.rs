@@ -82,7 +82,7 @@ fn the_server_knows_no_platform_by_name() {
         "CircleCi",
         "platforms::cloudwatch",
         "CloudWatch",
-        "aws_",
+        "aws_sdk",
         "platforms::jenkins",
         "Jenkins",
         "platforms::vault",
