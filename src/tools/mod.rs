@@ -271,6 +271,44 @@ impl ToolEntry {
     }
 }
 
+/// A tool of a platform's client that reads.
+pub fn read<C, I, O, R>(
+    client: &Arc<C>,
+    declaration: ToolDeclaration,
+    run: impl Fn(Arc<C>, I, CallContext) -> R + Send + Sync + 'static,
+) -> ToolEntry
+where
+    C: Send + Sync + 'static,
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    R: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let client = Arc::clone(client);
+    ToolEntry::read(declaration, move |input, context| run(Arc::clone(&client), input, context))
+}
+
+/// A tool of a platform's client that changes something; see [`ToolEntry::mutation`].
+pub fn mutation<C, I, O, P, A>(
+    client: &Arc<C>,
+    declaration: ToolDeclaration,
+    preview: impl Fn(Arc<C>, I, CallContext) -> P + Send + Sync + 'static,
+    act: impl Fn(Arc<C>, I, CallContext) -> A + Send + Sync + 'static,
+) -> ToolEntry
+where
+    C: Send + Sync + 'static,
+    I: DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + JsonSchema + Send + 'static,
+    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
+    A: Future<Output = Result<O, ToolError>> + Send + 'static,
+{
+    let (for_preview, for_act) = (Arc::clone(client), Arc::clone(client));
+    ToolEntry::mutation(
+        declaration,
+        move |input, context| preview(Arc::clone(&for_preview), input, context),
+        move |input, context| act(Arc::clone(&for_act), input, context),
+    )
+}
+
 fn answering<I, O, F, R>(run: F) -> Handler<Value>
 where
     I: DeserializeOwned + Send + 'static,

@@ -30,7 +30,7 @@ use super::{
     error::to_tool_error,
     wire::{Application, Items},
 };
-use crate::tools::{CallContext, ErrorCode, Page, Preview, ToolDeclaration, ToolEntry, ToolError};
+use crate::tools::{CallContext, ErrorCode, Page, ToolEntry, ToolError, mutation, read};
 
 /// Every tool of Argo CD.
 pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
@@ -199,42 +199,6 @@ impl ArgoCd {
         };
         ToolError::new(ErrorCode::NotFound, message).with_argument("app").with_remedy(remedy)
     }
-}
-
-/// Makes a tool that reads.
-fn read<I, O, R>(
-    argocd: &Arc<ArgoCd>,
-    declaration: ToolDeclaration,
-    run: impl Fn(Arc<ArgoCd>, I, CallContext) -> R + Send + Sync + 'static,
-) -> ToolEntry
-where
-    I: DeserializeOwned + JsonSchema + Send + 'static,
-    O: Serialize + JsonSchema + Send + 'static,
-    R: Future<Output = Result<O, ToolError>> + Send + 'static,
-{
-    let argocd = Arc::clone(argocd);
-    ToolEntry::read(declaration, move |input, context| run(Arc::clone(&argocd), input, context))
-}
-
-/// Makes a tool that changes something.
-fn mutation<I, O, P, A>(
-    argocd: &Arc<ArgoCd>,
-    declaration: ToolDeclaration,
-    preview: impl Fn(Arc<ArgoCd>, I, CallContext) -> P + Send + Sync + 'static,
-    act: impl Fn(Arc<ArgoCd>, I, CallContext) -> A + Send + Sync + 'static,
-) -> ToolEntry
-where
-    I: DeserializeOwned + JsonSchema + Send + 'static,
-    O: Serialize + JsonSchema + Send + 'static,
-    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
-    A: Future<Output = Result<O, ToolError>> + Send + 'static,
-{
-    let (for_preview, for_act) = (Arc::clone(argocd), Arc::clone(argocd));
-    ToolEntry::mutation(
-        declaration,
-        move |input, context| preview(Arc::clone(&for_preview), input, context),
-        move |input, context| act(Arc::clone(&for_act), input, context),
-    )
 }
 
 /// Words an error of a call that is about no application.

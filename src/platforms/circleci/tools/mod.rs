@@ -22,11 +22,8 @@ mod workflow;
 
 use std::sync::Arc;
 
-use schemars::JsonSchema;
-use serde::{Serialize, de::DeserializeOwned};
-
 use super::{CircleCi, text};
-use crate::tools::{CallContext, Page, Preview, ToolDeclaration, ToolEntry, ToolError};
+use crate::tools::{Page, ToolEntry, ToolError, mutation, read};
 
 /// Every tool of CircleCI.
 pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
@@ -121,42 +118,6 @@ macro_rules! job_input {
     };
 }
 use job_input;
-
-/// Makes a tool that reads.
-fn read<I, O, R>(
-    circleci: &Arc<CircleCi>,
-    declaration: ToolDeclaration,
-    run: impl Fn(Arc<CircleCi>, I, CallContext) -> R + Send + Sync + 'static,
-) -> ToolEntry
-where
-    I: DeserializeOwned + JsonSchema + Send + 'static,
-    O: Serialize + JsonSchema + Send + 'static,
-    R: Future<Output = Result<O, ToolError>> + Send + 'static,
-{
-    let circleci = Arc::clone(circleci);
-    ToolEntry::read(declaration, move |input, context| run(Arc::clone(&circleci), input, context))
-}
-
-/// Makes a tool that changes something.
-fn mutation<I, O, P, A>(
-    circleci: &Arc<CircleCi>,
-    declaration: ToolDeclaration,
-    preview: impl Fn(Arc<CircleCi>, I, CallContext) -> P + Send + Sync + 'static,
-    act: impl Fn(Arc<CircleCi>, I, CallContext) -> A + Send + Sync + 'static,
-) -> ToolEntry
-where
-    I: DeserializeOwned + JsonSchema + Send + 'static,
-    O: Serialize + JsonSchema + Send + 'static,
-    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
-    A: Future<Output = Result<O, ToolError>> + Send + 'static,
-{
-    let (for_preview, for_act) = (Arc::clone(circleci), Arc::clone(circleci));
-    ToolEntry::mutation(
-        declaration,
-        move |input, context| preview(Arc::clone(&for_preview), input, context),
-        move |input, context| act(Arc::clone(&for_act), input, context),
-    )
-}
 
 /// A number within its bounds.
 ///

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::{DateTime, error::metadata::ProvideErrorMetadata};
 use jiff::{SignedDuration, Timestamp};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
@@ -30,7 +29,7 @@ use super::{
 };
 use crate::{
     outbound::Repeat,
-    tools::{CallContext, Cursor, ErrorCode, Page, Preview, TimeInput, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, Cursor, ErrorCode, Page, TimeInput, ToolEntry, ToolError, mutation, read},
 };
 
 /// Every tool of CloudWatch.
@@ -90,42 +89,6 @@ impl CloudWatch {
         let manner = Manner { deadline: context.deadline, repeat: Repeat::Safe, is_probe: false };
         self.session.call(manner, send).await.map_err(|error| doing.failed(error))
     }
-}
-
-/// Makes a tool that reads.
-fn read<I, O, R>(
-    cloudwatch: &Arc<CloudWatch>,
-    declaration: ToolDeclaration,
-    run: impl Fn(Arc<CloudWatch>, I, CallContext) -> R + Send + Sync + 'static,
-) -> ToolEntry
-where
-    I: DeserializeOwned + JsonSchema + Send + 'static,
-    O: Serialize + JsonSchema + Send + 'static,
-    R: Future<Output = Result<O, ToolError>> + Send + 'static,
-{
-    let cloudwatch = Arc::clone(cloudwatch);
-    ToolEntry::read(declaration, move |input, context| run(Arc::clone(&cloudwatch), input, context))
-}
-
-/// Makes a tool that changes something.
-fn mutation<I, O, P, A>(
-    cloudwatch: &Arc<CloudWatch>,
-    declaration: ToolDeclaration,
-    preview: impl Fn(Arc<CloudWatch>, I, CallContext) -> P + Send + Sync + 'static,
-    act: impl Fn(Arc<CloudWatch>, I, CallContext) -> A + Send + Sync + 'static,
-) -> ToolEntry
-where
-    I: DeserializeOwned + JsonSchema + Send + 'static,
-    O: Serialize + JsonSchema + Send + 'static,
-    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
-    A: Future<Output = Result<O, ToolError>> + Send + 'static,
-{
-    let (for_preview, for_act) = (Arc::clone(cloudwatch), Arc::clone(cloudwatch));
-    ToolEntry::mutation(
-        declaration,
-        move |input, context| preview(Arc::clone(&for_preview), input, context),
-        move |input, context| act(Arc::clone(&for_act), input, context),
-    )
 }
 
 fn invalid(argument: &str, message: impl Into<String>) -> ToolError {

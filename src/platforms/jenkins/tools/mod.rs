@@ -37,7 +37,7 @@ use super::{
     names::{BuildName, JobName},
     wire::{self, Build, Builds, Folder, Job},
 };
-use crate::tools::{CallContext, Cursor, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
+use crate::tools::{CallContext, Cursor, ErrorCode, ToolEntry, ToolError, mutation, read};
 
 /// Time that is kept for an answer when the call's own time is up.
 const RESERVE: Duration = Duration::from_secs(1);
@@ -216,42 +216,6 @@ const LOOK_FOR_JOBS: &str = "search_jenkins_jobs tells which jobs there are; sla
 /// What is said where the plugin isn't there.
 const NO_STAGE_VIEW: &str =
     "Jenkins tells no stages of this build: it is no pipeline, or the plugin pipeline-rest-api is absent";
-
-/// Makes a tool that reads.
-fn read<I, O, R>(
-    jenkins: &Arc<Jenkins>,
-    declaration: ToolDeclaration,
-    run: impl Fn(Arc<Jenkins>, I, CallContext) -> R + Send + Sync + 'static,
-) -> ToolEntry
-where
-    I: DeserializeOwned + JsonSchema + Send + 'static,
-    O: Serialize + JsonSchema + Send + 'static,
-    R: Future<Output = Result<O, ToolError>> + Send + 'static,
-{
-    let jenkins = Arc::clone(jenkins);
-    ToolEntry::read(declaration, move |input, context| run(Arc::clone(&jenkins), input, context))
-}
-
-/// Makes a tool that changes something.
-fn mutation<I, O, P, A>(
-    jenkins: &Arc<Jenkins>,
-    declaration: ToolDeclaration,
-    preview: impl Fn(Arc<Jenkins>, I, CallContext) -> P + Send + Sync + 'static,
-    act: impl Fn(Arc<Jenkins>, I, CallContext) -> A + Send + Sync + 'static,
-) -> ToolEntry
-where
-    I: DeserializeOwned + JsonSchema + Send + 'static,
-    O: Serialize + JsonSchema + Send + 'static,
-    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
-    A: Future<Output = Result<O, ToolError>> + Send + 'static,
-{
-    let (for_preview, for_act) = (Arc::clone(jenkins), Arc::clone(jenkins));
-    ToolEntry::mutation(
-        declaration,
-        move |input, context| preview(Arc::clone(&for_preview), input, context),
-        move |input, context| act(Arc::clone(&for_act), input, context),
-    )
-}
 
 /// A number within its bounds.
 ///

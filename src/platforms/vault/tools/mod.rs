@@ -13,10 +13,10 @@ mod write;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use super::{Vault, client::Error, error::to_tool_error};
-use crate::tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
+use crate::tools::{ToolEntry, ToolError, mutation, read};
 
 /// Every tool of Vault.
 pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
@@ -37,42 +37,6 @@ pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoArguments {}
-
-/// Makes a tool that reads.
-fn read<I, O, R>(
-    vault: &Arc<Vault>,
-    declaration: ToolDeclaration,
-    run: impl Fn(Arc<Vault>, I, CallContext) -> R + Send + Sync + 'static,
-) -> ToolEntry
-where
-    I: DeserializeOwned + JsonSchema + Send + 'static,
-    O: Serialize + JsonSchema + Send + 'static,
-    R: Future<Output = Result<O, ToolError>> + Send + 'static,
-{
-    let vault = Arc::clone(vault);
-    ToolEntry::read(declaration, move |input, context| run(Arc::clone(&vault), input, context))
-}
-
-/// Makes a tool that changes something.
-fn mutation<I, O, P, A>(
-    vault: &Arc<Vault>,
-    declaration: ToolDeclaration,
-    preview: impl Fn(Arc<Vault>, I, CallContext) -> P + Send + Sync + 'static,
-    act: impl Fn(Arc<Vault>, I, CallContext) -> A + Send + Sync + 'static,
-) -> ToolEntry
-where
-    I: DeserializeOwned + JsonSchema + Send + 'static,
-    O: Serialize + JsonSchema + Send + 'static,
-    P: Future<Output = Result<Preview, ToolError>> + Send + 'static,
-    A: Future<Output = Result<O, ToolError>> + Send + 'static,
-{
-    let (for_preview, for_act) = (Arc::clone(vault), Arc::clone(vault));
-    ToolEntry::mutation(
-        declaration,
-        move |input, context| preview(Arc::clone(&for_preview), input, context),
-        move |input, context| act(Arc::clone(&for_act), input, context),
-    )
-}
 
 /// Words an error of Vault for what was tried: `failed("read", path, "read")`.
 fn failed<'a>(doing: &'a str, path: &'a str, capability: &'a str) -> impl Fn(Error) -> ToolError + 'a {
