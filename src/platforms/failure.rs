@@ -1,37 +1,78 @@
-//! What an agent is told of a request that was not sent, the same for every platform.
+//! What an agent is told of a request that has no usable answer, the same for every platform. What a platform answers in
+//! its own way is worded by the platform.
 
 use crate::{
     outbound::RequestError,
     tools::{ErrorCode, ToolError},
 };
 
-/// Words the refusals of the connector's own bulkhead and circuit breaker; nothing for any other error.
-pub(super) fn not_sent(platform: &str, error: &RequestError) -> Option<ToolError> {
-    match error {
+const CHECK_FIRST: &str = "a read can be tried again; after a change, check first whether it was carried out";
+const OWNER: &str = "whoever owns the McpConnector must check";
+
+/// What differs from platform to platform.
+pub(super) struct Way {
+    /// The platform's name as people write it.
+    pub(super) title: &'static str,
+    /// Path in the manifest of the field that says where it is.
+    pub(super) address: &'static str,
+    /// What to ask for instead of an answer that is too large.
+    pub(super) narrower: &'static str,
+}
+
+/// Words an error of the way to a platform.
+pub(super) fn request_failed(way: &Way, cause: RequestError) -> ToolError {
+    use ErrorCode as Code;
+    let Way { title, address, narrower } = way;
+    match cause {
         RequestError::Busy(wait) => {
-            let message = format!("too many requests of this connector to {platform} are on their way");
-            Some(
-                ToolError::new(ErrorCode::RateLimited, message)
-                    .with_remedy("make fewer calls at a time; spec.limits.platform says how many requests there may be")
-                    .with_retry_after(*wait),
-            )
+            let message = format!("too many requests of this connector to {title} are on their way");
+            ToolError::new(Code::RateLimited, message)
+                .with_remedy("make fewer calls at a time; spec.limits.platform says how many requests there may be")
+                .with_retry_after(wait)
         }
         RequestError::TooFast(wait) => {
-            let message = format!("{platform} is asked as often as it may be");
-            Some(
-                ToolError::new(ErrorCode::RateLimited, message)
-                    .with_remedy("make fewer calls; health_check tells how many requests there may be")
-                    .with_retry_after(*wait),
-            )
+            let message = format!("{title} is asked as often as it may be");
+            ToolError::new(Code::RateLimited, message)
+                .with_remedy("make fewer calls; health_check tells how many requests there may be")
+                .with_retry_after(wait)
         }
         RequestError::CircuitOpen(wait) => {
-            let message = format!("{platform} failed to answer several times, and is left alone for a while");
-            Some(
-                ToolError::new(ErrorCode::PlatformUnavailable, message)
-                    .with_remedy("wait; health_check tells how the platform does")
-                    .with_retry_after(*wait),
-            )
+            let message = format!("{title} failed to answer several times, and is left alone for a while");
+            ToolError::new(Code::PlatformUnavailable, message)
+                .with_remedy("wait; health_check tells how the platform does")
+                .with_retry_after(wait)
         }
-        _ => None,
+        RequestError::Build => {
+            ToolError::invalid_argument(format!("an argument can't be part of a request to {title}"))
+                .with_remedy("names can't be . or ..")
+        }
+        RequestError::CredentialForm => ToolError::new(
+            Code::CredentialsUnavailable,
+            format!("the connector's {title} credentials hold characters that can't be sent"),
+        )
+        .with_remedy("whoever owns the connector must correct its credentials"),
+        RequestError::Unreachable | RequestError::DnsFailed | RequestError::TlsInvalid(_) => {
+            ToolError::new(Code::PlatformUnavailable, format!("{title} can't be reached: {cause}"))
+        }
+        RequestError::AddressRefused(_) | RequestError::RedirectedElsewhere | RequestError::Redirected => {
+            ToolError::new(Code::PlatformError, format!("{title} can't be called: {cause}"))
+                .with_remedy(format!("{OWNER} {address}"))
+        }
+        RequestError::Timeout => {
+            ToolError::new(Code::DeadlineExceeded, format!("{title} did not answer in time")).with_remedy(CHECK_FIRST)
+        }
+        RequestError::Interrupted => {
+            let message = format!("the connection to {title} ended before the answer did");
+            ToolError::new(Code::PlatformUnavailable, message).with_remedy(CHECK_FIRST)
+        }
+        RequestError::BodyTooLarge => {
+            ToolError::new(Code::ResultTooLarge, format!("{title}'s answer is not read: {cause}"))
+                .with_remedy(*narrower)
+        }
+        RequestError::Html | RequestError::NotJson => {
+            let message =
+                format!("the address does not answer as the API of {title} (its path, or a proxy with a login)");
+            ToolError::new(Code::PlatformError, message).with_remedy(format!("{OWNER} {address} and workload.proxy"))
+        }
     }
 }

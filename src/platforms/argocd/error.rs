@@ -2,9 +2,15 @@
 
 use super::client::{Error, LoginFault};
 use crate::{
-    outbound::RequestError,
-    platforms::failure::not_sent,
+    platforms::failure::{Way, request_failed},
     tools::{ErrorCode, ToolError},
+};
+
+/// What is particular about the way to Argo CD, in words.
+const WAY: Way = Way {
+    title: "Argo CD",
+    address: "spec.platform.argoCd.url",
+    narrower: "ask for a narrower part: one project, one kind, one resource",
 };
 
 /// Translates an error that came up while doing something (`read the application web`), for which the account needs a
@@ -87,7 +93,7 @@ pub(super) fn to_tool_error(error: Error, doing: &str, right: &str) -> ToolError
         Error::Status(status) => {
             ToolError::new(Code::PlatformError, format!("Argo CD answered with the unexpected status {status}"))
         }
-        Error::Request(cause) => request_failed(cause),
+        Error::Request(cause) => request_failed(&WAY, cause),
     }
 }
 
@@ -112,44 +118,4 @@ fn login_refused(fault: LoginFault) -> ToolError {
     ToolError::new(ErrorCode::CredentialsUnavailable, message).with_remedy(
         "whoever owns the connector can see the cause in the condition CredentialsAccepted of the McpConnector",
     )
-}
-
-fn request_failed(cause: RequestError) -> ToolError {
-    use ErrorCode as Code;
-    if let Some(error) = not_sent("Argo CD", &cause) {
-        return error;
-    }
-    match cause {
-        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::TooFast(_) | RequestError::Build => {
-            ToolError::invalid_argument("an argument can't be part of a request to Argo CD")
-                .with_remedy("names can't be . or ..")
-        }
-        RequestError::CredentialForm => ToolError::new(
-            Code::CredentialsUnavailable,
-            "the connector's Argo CD token holds characters that a token can't have",
-        )
-        .with_remedy("whoever owns the connector must correct its credentials"),
-        RequestError::Unreachable | RequestError::DnsFailed | RequestError::TlsInvalid(_) => {
-            ToolError::new(Code::PlatformUnavailable, format!("Argo CD can't be reached: {cause}"))
-        }
-        RequestError::AddressRefused(_) | RequestError::RedirectedElsewhere | RequestError::Redirected => {
-            ToolError::new(Code::PlatformError, format!("Argo CD can't be called: {cause}"))
-                .with_remedy("whoever owns the McpConnector must check spec.platform.argoCd.url")
-        }
-        RequestError::Timeout => ToolError::new(Code::DeadlineExceeded, "Argo CD did not answer in time")
-            .with_remedy("a read can be tried again; after a change, check first whether it was carried out"),
-        RequestError::Interrupted => {
-            ToolError::new(Code::PlatformUnavailable, "the connection to Argo CD ended before the answer did")
-                .with_remedy("a read can be tried again; after a change, check first whether it was carried out")
-        }
-        RequestError::BodyTooLarge => {
-            ToolError::new(Code::ResultTooLarge, format!("Argo CD's answer is not read: {cause}"))
-                .with_remedy("ask for a narrower part: one project, one kind, one resource")
-        }
-        RequestError::Html | RequestError::NotJson => ToolError::new(
-            Code::PlatformError,
-            "the address does not answer as the API of Argo CD (its path, or a proxy with a login)",
-        )
-        .with_remedy("whoever owns the McpConnector must check spec.platform.argoCd.url and workload.proxy"),
-    }
 }

@@ -2,9 +2,15 @@
 
 use super::client::Error;
 use crate::{
-    outbound::RequestError,
-    platforms::failure::not_sent,
+    platforms::failure::{Way, request_failed},
     tools::{ErrorCode, ToolError},
+};
+
+/// What is particular about the way to CircleCI, in words.
+const WAY: Way = Way {
+    title: "CircleCI",
+    address: "spec.platform.circleCi.url",
+    narrower: "ask for a narrower part, or open it in CircleCI's web site",
 };
 
 /// What a call was about, which is what 404 means.
@@ -118,7 +124,7 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
             "CircleCI keeps it compressed, which the connector does not read",
             "open it in CircleCI's web site",
         ),
-        Error::Request(cause) => request_failed(*cause),
+        Error::Request(cause) => request_failed(&WAY, *cause),
     }
 }
 
@@ -141,46 +147,4 @@ pub(super) fn undeclared(names: &[String], declared: Option<&[String]>) -> ToolE
 
 fn in_words(names: &[String]) -> String {
     if names.is_empty() { "a parameter".to_owned() } else { names.join(", ") }
-}
-
-fn request_failed(cause: RequestError) -> ToolError {
-    use ErrorCode as Code;
-    if let Some(error) = not_sent("CircleCI", &cause) {
-        return error;
-    }
-    match cause {
-        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::TooFast(_) | RequestError::Build => {
-            ToolError::invalid_argument("an argument can't be part of a request to CircleCI")
-                .with_remedy("names can't be . or ..")
-        }
-        RequestError::CredentialForm => ToolError::new(
-            Code::CredentialsUnavailable,
-            "the connector's CircleCI token holds characters that a token can't have",
-        )
-        .with_remedy("whoever owns the connector must correct its credentials"),
-        RequestError::Unreachable | RequestError::DnsFailed | RequestError::TlsInvalid(_) => {
-            ToolError::new(Code::PlatformUnavailable, format!("CircleCI can't be reached: {cause}"))
-        }
-        RequestError::AddressRefused(_) | RequestError::RedirectedElsewhere | RequestError::Redirected => {
-            ToolError::new(Code::PlatformError, format!("CircleCI can't be called: {cause}"))
-                .with_remedy("whoever owns the McpConnector must check spec.platform.circleCi.url")
-        }
-        RequestError::Timeout => ToolError::new(Code::DeadlineExceeded, "CircleCI did not answer in time")
-            .with_remedy("a read can be tried again; after a change, check first whether it was carried out"),
-        RequestError::Interrupted => {
-            ToolError::new(Code::PlatformUnavailable, "the connection to CircleCI ended before the answer did")
-                .with_remedy("a read can be tried again; after a change, check first whether it was carried out")
-        }
-        RequestError::BodyTooLarge => {
-            ToolError::new(Code::ResultTooLarge, format!("CircleCI's answer is not read: {cause}"))
-                .with_remedy("ask for a narrower part, or open it in CircleCI's web site")
-        }
-        RequestError::Html | RequestError::NotJson => ToolError::new(
-            Code::PlatformError,
-            "the address does not answer as the CircleCI API (its path, its version, or a proxy with a login)",
-        )
-        .with_remedy(
-            "whoever owns the McpConnector must check spec.platform.circleCi.url and apiVersion, and workload.proxy",
-        ),
-    }
 }

@@ -10,8 +10,15 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use super::{keys::NoKeys, transport::is_throttling};
 use crate::{
     outbound::RequestError,
-    platforms::failure::not_sent,
+    platforms::failure::{Way, request_failed},
     tools::{ErrorCode, ToolError},
+};
+
+/// What is particular about the way to CloudWatch, in words.
+const WAY: Way = Way {
+    title: "CloudWatch",
+    address: "spec.platform.cloudWatch",
+    narrower: "ask for a shorter time, or for fewer entries",
 };
 
 /// Why AWS gave nothing.
@@ -257,32 +264,6 @@ pub(super) fn to_tool_error(error: Error, doing: &str, permission: &str) -> Tool
             format!("the address does not answer as CloudWatch does (status {status})"),
             "whoever owns the McpConnector must check spec.platform.cloudWatch and workload.proxy",
         ),
-        Error::Request(cause) => request_failed(cause),
-    }
-}
-
-fn request_failed(cause: RequestError) -> ToolError {
-    use ErrorCode as Code;
-    if let Some(error) = not_sent("CloudWatch", &cause) {
-        return error;
-    }
-    let again = "a read can be tried again; after a change, check first whether it was carried out";
-    match cause {
-        RequestError::Unreachable | RequestError::DnsFailed | RequestError::TlsInvalid(_) => {
-            ToolError::new(Code::PlatformUnavailable, format!("CloudWatch can't be reached: {cause}"))
-        }
-        RequestError::Timeout => {
-            ToolError::new(Code::DeadlineExceeded, "CloudWatch did not answer in time").with_remedy(again)
-        }
-        RequestError::Interrupted => {
-            ToolError::new(Code::PlatformUnavailable, "the connection to CloudWatch ended before the answer did")
-                .with_remedy(again)
-        }
-        RequestError::BodyTooLarge => {
-            ToolError::new(Code::ResultTooLarge, format!("CloudWatch's answer is not read: {cause}"))
-                .with_remedy("ask for a shorter time, or for fewer entries")
-        }
-        other => ToolError::new(Code::PlatformError, format!("CloudWatch can't be called: {other}"))
-            .with_remedy("whoever owns the McpConnector must check spec.platform.cloudWatch and workload.proxy"),
+        Error::Request(cause) => request_failed(&WAY, cause),
     }
 }

@@ -2,9 +2,15 @@
 
 use super::client::Error;
 use crate::{
-    outbound::RequestError,
-    platforms::failure::not_sent,
+    platforms::failure::{Way, request_failed},
     tools::{ErrorCode, ToolError},
+};
+
+/// What is particular about the way to Jenkins, in words.
+const WAY: Way = Way {
+    title: "Jenkins",
+    address: "spec.platform.jenkins.url",
+    narrower: "ask for less: one folder, a smaller limit",
 };
 
 /// What to do after a change whose answer is missing.
@@ -75,49 +81,6 @@ pub(super) fn to_tool_error(error: Error, doing: &str) -> ToolError {
         Error::Status(status) => {
             ToolError::new(Code::PlatformError, format!("Jenkins answered with the unexpected status {status}"))
         }
-        Error::Request(cause) => request_failed(cause),
-    }
-}
-
-fn request_failed(cause: RequestError) -> ToolError {
-    use ErrorCode as Code;
-    if let Some(error) = not_sent("Jenkins", &cause) {
-        return error;
-    }
-    match cause {
-        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::TooFast(_) | RequestError::Build => {
-            ToolError::invalid_argument("an argument can't be part of a request to Jenkins")
-                .with_remedy("names can't be . or ..")
-        }
-        RequestError::CredentialForm => ToolError::new(
-            Code::CredentialsUnavailable,
-            "the connector's Jenkins credentials hold characters that can't be sent",
-        )
-        .with_remedy("whoever owns the connector must correct its credentials"),
-        RequestError::Unreachable | RequestError::DnsFailed | RequestError::TlsInvalid(_) => {
-            ToolError::new(Code::PlatformUnavailable, format!("Jenkins can't be reached: {cause}"))
-        }
-        RequestError::AddressRefused(_) => {
-            ToolError::new(Code::PlatformError, format!("Jenkins can't be called: {cause}"))
-                .with_remedy("whoever owns the McpConnector must check spec.platform.jenkins.url")
-        }
-        RequestError::Timeout => {
-            ToolError::new(Code::DeadlineExceeded, "Jenkins did not answer in time").with_remedy(CHECK_FIRST)
-        }
-        RequestError::Interrupted => {
-            ToolError::new(Code::PlatformUnavailable, "the connection to Jenkins ended before the answer did")
-                .with_remedy(CHECK_FIRST)
-        }
-        RequestError::BodyTooLarge => {
-            ToolError::new(Code::ResultTooLarge, format!("Jenkins' answer is not read: {cause}"))
-                .with_remedy("ask for less: one folder, a smaller limit")
-        }
-        RequestError::RedirectedElsewhere | RequestError::Redirected | RequestError::Html | RequestError::NotJson => {
-            ToolError::new(
-                Code::PlatformError,
-                "the address does not answer as the API of Jenkins (its path, or a proxy with a login)",
-            )
-            .with_remedy("whoever owns the McpConnector must check spec.platform.jenkins.url and workload.proxy")
-        }
+        Error::Request(cause) => request_failed(&WAY, cause),
     }
 }

@@ -2,10 +2,12 @@
 
 use super::client::{Error, Gone};
 use crate::{
-    outbound::RequestError,
-    platforms::failure::not_sent,
+    platforms::failure::{Way, request_failed},
     tools::{ErrorCode, ToolError},
 };
+
+/// What is particular about the way to Vault, in words.
+const WAY: Way = Way { title: "Vault", address: "spec.platform.vault.url", narrower: "ask for a narrower part" };
 
 /// Translates an error that came up while doing something (`read`) with an API path (`secret/data/apps/web`), for which
 /// a policy needs a capability (`read`).
@@ -97,7 +99,7 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: 
         Error::Status(status) => {
             ToolError::new(Code::PlatformError, format!("Vault answered with the unexpected status {status}"))
         }
-        Error::Request(cause) => request_failed(*cause),
+        Error::Request(cause) => request_failed(&WAY, *cause),
     }
 }
 
@@ -116,43 +118,4 @@ fn version_gone(gone: &Gone) -> ToolError {
     let when = gone.deleted_at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
     ToolError::new(ErrorCode::NotFound, format!("version {version} of the secret was deleted{when}"))
         .with_remedy("undelete_vault_secret can restore it; get_vault_secret_metadata tells which versions are left")
-}
-
-fn request_failed(cause: RequestError) -> ToolError {
-    use ErrorCode as Code;
-    if let Some(error) = not_sent("Vault", &cause) {
-        return error;
-    }
-    match cause {
-        RequestError::Busy(_) | RequestError::CircuitOpen(_) | RequestError::TooFast(_) | RequestError::Build => {
-            ToolError::internal("the request to Vault can't be made")
-        }
-        RequestError::CredentialForm => ToolError::new(
-            Code::CredentialsUnavailable,
-            "the connector's Vault token holds characters that a token can't have",
-        )
-        .with_remedy("whoever owns the connector must correct its credentials"),
-        RequestError::Unreachable | RequestError::DnsFailed | RequestError::TlsInvalid(_) => {
-            ToolError::new(Code::PlatformUnavailable, format!("Vault can't be reached: {cause}"))
-        }
-        RequestError::AddressRefused(_) | RequestError::RedirectedElsewhere | RequestError::Redirected => {
-            ToolError::new(Code::PlatformError, format!("Vault can't be called: {cause}"))
-                .with_remedy("whoever owns the McpConnector must check spec.platform.vault.url")
-        }
-        RequestError::Timeout => ToolError::new(Code::DeadlineExceeded, "Vault did not answer in time")
-            .with_remedy("a read can be tried again; after a write, check first whether it was carried out"),
-        RequestError::Interrupted => {
-            ToolError::new(Code::PlatformUnavailable, "the connection to Vault ended before the answer did")
-                .with_remedy("a read can be tried again; after a write, check first whether it was carried out")
-        }
-        RequestError::BodyTooLarge => {
-            ToolError::new(Code::ResultTooLarge, format!("Vault's answer is not read: {cause}"))
-                .with_remedy("ask for a narrower part")
-        }
-        RequestError::Html | RequestError::NotJson => ToolError::new(
-            Code::PlatformError,
-            "the address does not answer as Vault; a proxy may stand in front of it",
-        )
-        .with_remedy("whoever owns the McpConnector must check spec.platform.vault.url and workload.proxy"),
-    }
 }

@@ -105,7 +105,7 @@ async fn a_login_page_is_known_as_one() {
     let double = Double::start().await;
     double.page("v1.1/projects", 200);
     let error = cloud(&double).call("list_circleci_projects", json!({})).await.unwrap_err();
-    assert!(error.message.contains("does not answer as the CircleCI API"), "{}", error.message);
+    assert!(error.message.contains("does not answer as the API of CircleCI"), "{}", error.message);
 }
 
 #[tokio::test]

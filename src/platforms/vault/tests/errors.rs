@@ -49,12 +49,12 @@ async fn every_answer_has_its_words() {
         (503, says("Vault is sealed"), PlatformUnavailable, "Vault is sealed"),
         (503, None, PlatformUnavailable, "maintained"),
         (418, None, PlatformError, "status 418"),
-        (502, Some(json!("<html>planted</html>")), PlatformError, "does not answer as Vault"),
-        (503, Some(json!("<html>planted</html>")), PlatformError, "does not answer as Vault"),
-        (200, Some(json!("planted")), PlatformError, "does not answer as Vault"),
-        (200, Some(json!({ "data": ["planted"] })), PlatformError, "does not answer as Vault"),
-        (200, Some(json!({ "auth": "planted" })), PlatformError, "does not answer as Vault"),
-        (204, None, PlatformError, "does not answer as Vault"),
+        (502, Some(json!("<html>planted</html>")), PlatformError, "does not answer as the API of Vault"),
+        (503, Some(json!("<html>planted</html>")), PlatformError, "does not answer as the API of Vault"),
+        (200, Some(json!("planted")), PlatformError, "does not answer as the API of Vault"),
+        (200, Some(json!({ "data": ["planted"] })), PlatformError, "does not answer as the API of Vault"),
+        (200, Some(json!({ "auth": "planted" })), PlatformError, "does not answer as the API of Vault"),
+        (204, None, PlatformError, "does not answer as the API of Vault"),
     ];
     for (status, body, code, part) in table {
         let double = Double::start().await;
