@@ -44,20 +44,24 @@ pub fn platforms() -> Result<String, Error> {
         let changing = tools.iter().filter(|tool| tool.effect != Effect::Read).count();
         let title = declaration.title();
         let anchor = title.to_ascii_lowercase().replace(' ', "-");
-        let credentials = declaration.requirement().in_words();
+        let credentials = credentials(declaration);
         let _ = writeln!(table, "| [{title}](#{anchor}) | `{name}` | {credentials} | {} | {changing} |", tools.len());
         section(&mut sections, declaration, &tools);
     }
     Ok([HEAD, &table, &sections].concat())
 }
 
+fn credentials(declaration: &dyn Declaration) -> String {
+    let requirement = declaration.requirement();
+    match requirement.optional().as_slice() {
+        [] => requirement.in_words(),
+        optional => format!("{}; optional: {}", requirement.in_words(), optional.join(", ")),
+    }
+}
+
 fn section(text: &mut String, declaration: &dyn Declaration, tools: &[ToolDeclaration]) {
     let (title, name) = (declaration.title(), declaration.name());
-    let _ = writeln!(
-        text,
-        "\n## {title}\n\n`spec.platform.{name}`; credentials: {}.\n",
-        declaration.requirement().in_words()
-    );
+    let _ = writeln!(text, "\n## {title}\n\n`spec.platform.{name}`; credentials: {}.\n", credentials(declaration));
     text.push_str("| Tool | | What for |\n|---|---|---|\n");
     for tool in tools {
         let effect = match (tool.effect, tool.off_by_default) {

@@ -54,11 +54,31 @@ impl Requirement {
         self.alternatives.iter().any(|fields| fields.iter().all(|field| available(field.name)))
     }
 
-    /// The combinations in words: `token`, or `role_id and secret_id, or token`.
+    /// The combinations in words, without those that only add to another one: `token`, or
+    /// `role_id and secret_id, or token`.
     #[must_use]
     pub fn in_words(&self) -> String {
-        let combination = |fields: &&[Field]| fields.iter().map(|field| field.name).collect::<Vec<_>>().join(" and ");
-        self.alternatives.iter().map(combination).collect::<Vec<_>>().join(", or ")
+        let combination = |fields: &[Field]| fields.iter().map(|field| field.name).collect::<Vec<_>>().join(" and ");
+        self.smallest().map(combination).collect::<Vec<_>>().join(", or ")
+    }
+
+    /// Fields that add something to a combination that would do without them.
+    #[must_use]
+    pub fn optional(&self) -> Vec<&'static str> {
+        let needed = |name| self.smallest().any(|fields| fields.iter().any(|field| field.name == name));
+        let mut names: Vec<&str> = self.alternatives.iter().copied().flatten().map(|field| field.name).collect();
+        names.retain(|name| !needed(*name));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn smallest(&self) -> impl Iterator<Item = &'static [Field]> {
+        let within = |small: &[Field], large: &[Field]| {
+            small.len() < large.len() && small.iter().all(|one| large.iter().any(|other| other.name == one.name))
+        };
+        let alternatives = self.alternatives;
+        alternatives.iter().copied().filter(move |fields| !alternatives.iter().any(|other| within(other, fields)))
     }
 }
 
@@ -74,5 +94,18 @@ mod tests {
         assert!(REQUIREMENT.is_met_by(&|name| name == "role" || name == "key"));
         assert!(!REQUIREMENT.is_met_by(&|name| name == "role"));
         assert_eq!(REQUIREMENT.in_words(), "role and key, or token");
+        assert!(REQUIREMENT.optional().is_empty());
+    }
+
+    #[test]
+    fn what_only_adds_to_another_combination_is_optional() {
+        const KEY: Field = Field::line("key");
+        const REQUIREMENT: Requirement = Requirement::any_of(&[
+            &[KEY, Field::line("session"), Field::line("end")],
+            &[KEY, Field::line("session")],
+            &[KEY],
+        ]);
+        assert_eq!(REQUIREMENT.in_words(), "key");
+        assert_eq!(REQUIREMENT.optional(), ["end", "session"]);
     }
 }
