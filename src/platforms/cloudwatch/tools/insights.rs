@@ -41,7 +41,7 @@ pub(super) struct Question {
     pub(super) limit: Option<i32>,
 }
 
-/// A query that runs. Dropped before [`Run::end`], it is stopped.
+/// A query that runs. Dropped before it has ended, and not left by [`Run::leave`], it is stopped.
 pub(super) struct Run {
     session: Arc<Session>,
     pub(super) id: String,
