@@ -178,8 +178,13 @@ def test_application_sets_are_shown(connector: Connector, web: Application) -> N
         both = {f"{name}-live", f"{name}-test"}
         eventually(
             "the set has made its applications",
-            lambda: both
-            <= {item["name"] for item in answer(connector, "list_argocd_apps", name_contains=name, cache=False)["items"]},
+            lambda: (
+                both
+                <= {
+                    item["name"]
+                    for item in answer(connector, "list_argocd_apps", name_contains=name, cache=False)["items"]
+                }
+            ),
             BOUND,
         )
         shown = answer(connector, "get_argocd_appset", name=name)
@@ -187,8 +192,16 @@ def test_application_sets_are_shown(connector: Connector, web: Application) -> N
         assert {made["name"] for made in shown["made"]} == both or shown["hints"]
         assert shown["generators"] == ["list"]
         assert name in [item["name"] for item in answer(connector, "list_argocd_appsets")["items"]]
-        would = answer(connector, "preview_argocd_appset", name=name)
-        assert {planned["name"] for planned in would["applications"]} == both
+        # Argo CD wants the right to make a set of whoever asks what it would make.
+        refused = error_of(agent_of(connector).call("preview_argocd_appset", name=name))
+        assert (refused["code"], "applicationsets, create" in refused["remedy"]) == ("permission_denied", True)
+        with argocd_server.granted("applicationsets, create"):
+            would = eventually(
+                "Argo CD knows the new right",
+                lambda: not (found := agent_of(connector).call("preview_argocd_appset", name=name)).is_error and found,
+                30,
+            )
+        assert {planned["name"] for planned in would.structured_content["applications"]} == both
     finally:
         kube.kubectl("--namespace", argocd.NAMESPACE, "delete", "applicationset", name, timeout=120)
 

@@ -19,7 +19,8 @@
 //!
 //! *Core installations* have no `argocd-server`, and so nothing that could be called.
 //!
-//! *Rights that the account needs* (`argocd-rbac-cm`), the last three only for tools that change something:
+//! *Rights that the account needs* (`argocd-rbac-cm`), the last three only for tools that change something; and
+//! `applicationsets, create` to see what an ApplicationSet would make:
 //!
 //! ```csv
 //! p, role:mcp, applications, get, */*, allow
