@@ -263,9 +263,10 @@ def test_a_bad_deployment_is_explained_and_rolled_back(connector: Connector, web
     answer(connector, "refresh_argocd_app", app=web.name)
     done = do(connector, "sync_argocd_app", app=web.name, wait_seconds=30)
     assert done["finished"] is True
-    waited = answer(connector, "wait_argocd_app", app=web.name, **{"for": "health"}, timeout_seconds=30)
-    assert waited["health"]["status"] == "Degraded"
-    assert "not" in waited["verdict"]
+    # Kubernetes takes its time to say so.
+    web.wait_for("Synced", "Degraded")
+    waited = answer(connector, "wait_argocd_app", app=web.name, **{"for": "health"}, timeout_seconds=5)
+    assert (waited["finished"], waited["health"]["status"]) == (False, "Degraded"), waited
 
     nodes = answer(connector, "get_argocd_resource_tree", app=web.name, unhealthy_only=True)["nodes"]
     assert "Deployment" in {node["kind"] for node in nodes}
