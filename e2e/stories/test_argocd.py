@@ -243,14 +243,14 @@ def test_drift_is_seen_and_synced_once(connector: Connector, web: Application) -
 
     deployments = len(web.history())
     # Without confirm it tells, and does nothing.
-    planned = answer(connector, "sync_argocd_app", app=web.name, wait_seconds=30)
+    planned = answer(connector, "sync_argocd_app", app=web.name, wait_seconds=20)
     assert planned["would"] and planned["plan"]
     tried = do(connector, "sync_argocd_app", app=web.name, dry_run=True)
     assert tried["dry_run"] is True
     assert kube.get(web.namespace, "configmap", "web-settings")["data"]["greeting"] == "changed by hand"
     assert len(web.history()) == deployments
 
-    done = do(connector, "sync_argocd_app", app=web.name, resources=[SETTINGS], wait_seconds=30)
+    done = do(connector, "sync_argocd_app", app=web.name, resources=[SETTINGS], wait_seconds=20)
     assert (done["triggered"], done["finished"]) == (True, True)
     assert [(result["kind"], result["status"]) for result in done["results"]] == [("ConfigMap", "Synced")]
     assert kube.get(web.namespace, "configmap", "web-settings")["data"]["greeting"] == "one"
@@ -261,7 +261,7 @@ def test_a_bad_deployment_is_explained_and_rolled_back(connector: Connector, web
     good = web.history()[-1]
     web.commit(*argocd_server.workload("web", "I can't find my database", fails=True), message="second")
     answer(connector, "refresh_argocd_app", app=web.name)
-    done = do(connector, "sync_argocd_app", app=web.name, wait_seconds=30)
+    done = do(connector, "sync_argocd_app", app=web.name, wait_seconds=20)
     assert done["finished"] is True
     # Kubernetes takes its time to say so.
     web.wait_for("Synced", "Degraded")
@@ -290,14 +290,14 @@ def test_a_bad_deployment_is_explained_and_rolled_back(connector: Connector, web
         app=web.name,
         history_id=good["id"],
         expected_revision=good["revision"],
-        wait_seconds=40,
+        wait_seconds=20,
     )
     assert (back["triggered"], back["finished"]) == (True, True)
     web.wait_for("OutOfSync", "Healthy")
     # Git is mended, too.
     web.commit(*argocd_server.workload("web", "one"), message="third")
     answer(connector, "refresh_argocd_app", app=web.name)
-    do(connector, "sync_argocd_app", app=web.name, wait_seconds=30)
+    do(connector, "sync_argocd_app", app=web.name, wait_seconds=20)
     web.wait_for("Synced", "Healthy")
 
 

@@ -65,7 +65,8 @@ def test_it_is_said_once(namespaces: dict[str, str]) -> None:
 
 def _is_told(vault: Connector, case: str) -> None:
     _, _, reason, words = CASES[case]
-    available = vault.wait_for("Available", "False", reason)
+    # With so little memory, the pod's sandbox may take several tries, too.
+    available = vault.wait_for("Available", "False", reason, timeout=240)
     assert words in available["message"]
     ready = vault.wait_for("Ready", "False", reason)
     assert ready["message"] == available["message"]
