@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ def deploy_in(
 
 def workload(name: str, greeting: str, fails: bool = False) -> list[Manifest]:
     """A Deployment whose pods write a greeting into their log, and a ConfigMap."""
-    script = f"echo '{greeting}'; " + ("exit 1" if fails else "exec sleep 1000000")
+    script = f"echo {shlex.quote(greeting)}; " + ("exit 1" if fails else "exec sleep 1000000")
     container = {
         "name": "main",
         "image": IMAGE,
