@@ -287,6 +287,17 @@ fn validate_source(
             ),
         ));
     }
+    if let Some(items) = &items
+        && let Some((lacking, group)) = requirement.incomplete_addition(&|field| items.contains_key(field))
+    {
+        return Err(Rejection::new(
+            Reason::CredentialFieldMissing,
+            format!(
+                "CredentialSource {source_name:?} must map {group} in spec.secret.items together, or neither; it lacks {}",
+                lacking.join(", "),
+            ),
+        ));
+    }
     Ok(SecretMount { name: secret.name.clone(), items })
 }
 
