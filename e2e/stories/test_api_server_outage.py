@@ -13,6 +13,9 @@ from support import kube, machine
 from support.agent import Endpoint, calling_all_the_time
 from support.waiting import eventually
 
+# The API server is away.
+pytestmark = pytest.mark.alone
+
 OUTAGE_SECONDS = 40
 
 
