@@ -46,7 +46,7 @@ use rmcp::ServerHandler;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::Instant,
 };
@@ -340,11 +340,13 @@ impl Instance {
         let guards = Arc::new(Guards::new(parts.name, catalogue, config.connector.uid.clone(), &config.limits, cache));
         let (serving, draining, abandon) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let asked = Arc::new(Notify::new());
         let prober = Prober {
             platform: parts.platform.clone(),
             name: parts.name,
             config: config.probe,
-            credentials: parts.credentials,
+            credentials: parts.credentials.clone(),
+            asked: asked.clone(),
             findings,
             metrics: metrics.clone(),
         };
@@ -364,6 +366,8 @@ impl Instance {
             guards: guards.clone(),
             authenticator: authenticator.clone(),
             state: state.clone(),
+            credentials: parts.credentials,
+            probe: asked,
             serving: serving.clone(),
             draining: draining.clone(),
         });
