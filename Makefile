@@ -29,19 +29,19 @@ check: check-fmt check-clippy check-unit check-doc check-generated check-deny ch
 
 .PHONY: check-fmt
 check-fmt: ## The code is formatted
-	@$(STEP) "format" cargo fmt --check
+	@$(STEP) "format" cargo fmt --all --check
 
 .PHONY: check-clippy
 check-clippy: ## The linter finds nothing
-	@$(STEP) "clippy" cargo clippy --locked --all-targets -- -D warnings
+	@$(STEP) "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: check-unit
 check-unit: ## Unit tests pass
-	@$(STEP) "unit tests" cargo test --locked
+	@$(STEP) "unit tests" cargo test --locked --workspace
 
 .PHONY: check-doc
 check-doc: ## Documentation builds without a warning
-	@$(STEP) "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	@$(STEP) "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 .PHONY: check-generated
 check-generated: ## Generated files are what `make generate` would write

@@ -1,18 +1,14 @@
 //! CircleCI's platform against a strict double of the cloud and of a Server: every tool, every row of the health table,
 //! and errors. Every failing answer holds a planted secret, which may come out nowhere.
 
-mod answers;
-mod answers_v3;
-mod changes;
-mod double;
 mod errors;
 mod health;
 mod logs;
 mod mutations;
 mod openapi;
 mod reads;
-mod world;
 
+use platform_doubles::circleci::{self as double, world};
 use serde_json::{Value, json};
 
 use self::{
@@ -20,8 +16,6 @@ use self::{
     world::id,
 };
 use crate::platforms::{compliance::Subject, testing::Connected};
-
-pub(super) use crate::platforms::testing::PLANTED;
 
 /// A call of every tool that finds something at the double.
 fn calls() -> Vec<(&'static str, Value)> {

@@ -4,15 +4,12 @@
 mod builds;
 mod changes;
 mod credentials;
-mod double;
-mod double_model;
-mod double_routes;
-mod double_tree;
 mod errors;
 mod health;
 mod logs;
 mod reads;
 
+use platform_doubles::jenkins as double;
 use serde_json::{Value, json};
 
 use self::double::{Double, PASSWORD, TOKEN, USER};

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{double::Double, double_model::Build, good, with_token};
+use super::{
+    double::{Build, Double},
+    good, with_token,
+};
 use crate::tools::ErrorCode;
 
 /// A build that runs: number 3 of a pipeline, and number 4 of a freestyle job.

@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
-use super::{double::Double, double_model::NOTE, good, with_token};
+use super::{
+    double::{Build, Double, NOTE},
+    good, with_token,
+};
 use crate::{platforms::testing::Connected, tools::ErrorCode};
 
 const JOB: &str = "team/web";
@@ -19,7 +22,7 @@ async fn log(connector: &Connected, arguments: Value) -> Value {
 fn running(double: &Double, log: &str) {
     double.change(|state| {
         let web = state.jobs.get_mut(JOB).unwrap();
-        let build = super::double_model::Build::running(40, state.now, Vec::new(), true);
+        let build = Build::running(40, state.now, Vec::new(), true);
         web.builds.insert(3, build);
     });
     double.build(JOB, 3, |build| build.log = log.to_owned());

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
+    Reply,
     answers::definition,
     changes::rerun,
-    double::Reply,
     world::{Job, ORG, PAGE, PROJECT, Run, World, id},
 };
 
@@ -101,7 +101,7 @@ pub(super) fn answer(
                 return Reply::json(201, json!({ "data": { "id": new } }));
             }
             if world.cancels_late == 0 {
-                world.workflow_mut(wanted).unwrap().status = "canceled".to_owned();
+                "canceled".clone_into(&mut world.workflow_mut(wanted).unwrap().status);
             }
             Reply::json(202, json!({ "data": { "id": wanted } }))
         }
@@ -214,7 +214,7 @@ fn search(world: &World, body: &Value, paged: Paged) -> Reply {
     let status = |run: &Run| {
         let workflows: Vec<&str> =
             world.workflows.iter().filter(|one| one.run == run.number).map(|one| one.status.as_str()).collect();
-        super::super::status::of_run(&run.state, &workflows)
+        super::status::of_run(&run.state, &workflows)
     };
     let fits = |run: &&Run| {
         let at: jiff::Timestamp = run.created_at.parse().unwrap();
@@ -225,8 +225,8 @@ fn search(world: &World, body: &Value, paged: Paged) -> Reply {
     };
     let entry = |run: &Run| {
         let status = status(run);
-        let (phase, _) = outcome(&status);
-        let current = if status == "success" { "succeeded" } else { &status };
+        let (phase, _) = outcome(status);
+        let current = if status == "success" { "succeeded" } else { status };
         let commit = json!({ "subject": "Add x", "url": "", "author": { "name": "Jo", "login": "jo" } });
         json!({
             "id": id('a', run.number),

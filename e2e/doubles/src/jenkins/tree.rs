@@ -149,13 +149,17 @@ fn prune(fields: &[Field], bean: &Value) -> Value {
     }
 }
 
-#[test]
-fn a_selection_keeps_what_it_names() {
-    let bean =
-        serde_json::json!({ "_class": "F", "name": "a", "jobs": [{ "name": "b", "color": "red" }, { "name": "c" }] });
-    let kept = select("jobs[name]{1,2}", &bean).unwrap();
-    assert_eq!(kept, serde_json::json!({ "_class": "F", "jobs": [{ "name": "c" }] }));
-    for wrong in ["", "nmae", "jobs[name", "name]", "jobs{0}", "jobs[name],"] {
-        assert_eq!(select(wrong, &bean), None, "{wrong}");
+#[cfg(test)]
+mod tests {
+    use super::select;
+
+    #[test]
+    fn a_selection_keeps_what_it_names() {
+        let bean = serde_json::json!({ "_class": "F", "name": "a", "jobs": [{ "name": "b", "color": "red" }, { "name": "c" }] });
+        let kept = select("jobs[name]{1,2}", &bean).unwrap();
+        assert_eq!(kept, serde_json::json!({ "_class": "F", "jobs": [{ "name": "c" }] }));
+        for wrong in ["", "nmae", "jobs[name", "name]", "jobs{0}", "jobs[name],"] {
+            assert_eq!(select(wrong, &bean), None, "{wrong}");
+        }
     }
 }

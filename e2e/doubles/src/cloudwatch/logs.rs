@@ -10,27 +10,29 @@ use super::{ACCOUNT, REGION, Refusal, refuse};
 const NO_SECONDS: i64 = 100_000_000_000;
 
 /// A query.
-pub(in super::super) struct Query {
+pub struct Query {
     /// What is left of the states that it goes through; the last one stays.
     states: Vec<&'static str>,
 }
 
 /// What there is.
-pub(in super::super) struct State {
+pub struct State {
     /// States that a new query goes through, one a look.
-    pub(in super::super) script: Vec<&'static str>,
-    pub(in super::super) queries: BTreeMap<String, Query>,
+    pub script: Vec<&'static str>,
+    /// Queries by their ids.
+    pub queries: BTreeMap<String, Query>,
     /// Rows that a query has in the end.
-    pub(in super::super) rows: usize,
+    pub rows: usize,
     /// Queries of everybody else, which count against the limit.
-    pub(in super::super) others: usize,
+    pub others: usize,
     /// Time, stream and text of events.
-    pub(in super::super) events: Vec<(i64, &'static str, String)>,
+    pub events: Vec<(i64, &'static str, String)>,
     /// Pages of `FilterLogEvents` without events before the first one that has any.
-    pub(in super::super) empty_pages: usize,
+    pub empty_pages: usize,
     /// Whether a query finds patterns instead of rows.
-    pub(in super::super) patterns: bool,
-    pub(in super::super) anomalies: bool,
+    pub patterns: bool,
+    /// Whether there is a detector of anomalies.
+    pub anomalies: bool,
 }
 
 impl State {

@@ -5,66 +5,95 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 /// An annotation in a raw log, as Jenkins writes it (`hudson/console/ConsoleNote.java`).
-pub(super) const NOTE: &str = "\u{1b}[8mha:////4AnotePLACEHOLDER=\u{1b}[0m";
+pub const NOTE: &str = "\u{1b}[8mha:////4AnotePLACEHOLDER=\u{1b}[0m";
 
+/// What a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum JobKind {
+pub enum JobKind {
+    /// A folder of jobs.
     Folder,
+    /// A folder with a job for each branch.
     MultiBranch,
+    /// A job with steps of its own.
     Freestyle,
+    /// A job with a script.
     Pipeline,
 }
 
+/// A job, or a folder.
 #[derive(Clone)]
-pub(super) struct Job {
-    pub(super) kind: JobKind,
-    pub(super) disabled: bool,
+pub struct Job {
+    /// What it is.
+    pub kind: JobKind,
+    /// Whether it can't be built.
+    pub disabled: bool,
     /// Parameter definitions; none if it is not parameterized.
-    pub(super) parameters: Option<Vec<Value>>,
-    pub(super) builds: BTreeMap<u32, Build>,
+    pub parameters: Option<Vec<Value>>,
+    /// Its builds by number.
+    pub builds: BTreeMap<u32, Build>,
 }
 
+/// A build of a job.
 #[derive(Clone)]
-pub(super) struct Build {
-    pub(super) building: bool,
-    pub(super) result: Option<&'static str>,
-    pub(super) timestamp: i64,
-    pub(super) queue_id: u64,
-    pub(super) pipeline: bool,
-    pub(super) user: &'static str,
-    pub(super) parameters: Vec<Value>,
-    pub(super) artifacts: BTreeMap<String, Vec<u8>>,
+pub struct Build {
+    /// Whether it runs.
+    pub building: bool,
+    /// Its result, when it has ended.
+    pub result: Option<&'static str>,
+    /// When it began, in milliseconds since 1970.
+    pub timestamp: i64,
+    /// The item of the queue that it was.
+    pub queue_id: u64,
+    /// Whether it is of a pipeline.
+    pub pipeline: bool,
+    /// Who started it.
+    pub user: &'static str,
+    /// Values of its parameters, as beans.
+    pub parameters: Vec<Value>,
+    /// Files that it left, by path.
+    pub artifacts: BTreeMap<String, Vec<u8>>,
     /// Where artifacts lie, if not in Jenkins.
-    pub(super) storage: Option<String>,
+    pub storage: Option<String>,
     /// The raw log, with annotations.
-    pub(super) log: String,
+    pub log: String,
     /// Bytes of a log that is made while it is read, after `log`.
-    pub(super) generated: u64,
-    pub(super) stages: Vec<Value>,
+    pub generated: u64,
+    /// Its stages, as the plugin tells them.
+    pub stages: Vec<Value>,
     /// Steps of each stage that is asked for.
-    pub(super) steps: BTreeMap<String, Vec<Value>>,
-    pub(super) inputs: Vec<Value>,
-    pub(super) tests: Option<Value>,
+    pub steps: BTreeMap<String, Vec<Value>>,
+    /// What it waits for a person to say, as the plugin tells it.
+    pub inputs: Vec<Value>,
+    /// The report of its tests.
+    pub tests: Option<Value>,
     /// Whether it ends when it is told to stop.
-    pub(super) stops: bool,
+    pub stops: bool,
 }
 
 /// An item of the queue.
 #[derive(Clone)]
-pub(super) struct Item {
-    pub(super) job: String,
-    pub(super) parameters: Vec<Value>,
-    pub(super) since: i64,
-    pub(super) looks: u32,
-    pub(super) stuck: bool,
-    pub(super) cancelled: bool,
-    pub(super) build: Option<u32>,
+pub struct Item {
+    /// Full name of the job to build.
+    pub job: String,
+    /// Values of parameters, as beans.
+    pub parameters: Vec<Value>,
+    /// When it came, in milliseconds since 1970.
+    pub since: i64,
+    /// How often it was looked at.
+    pub looks: u32,
+    /// Whether Jenkins calls it stuck.
+    pub stuck: bool,
+    /// Whether it was cancelled.
+    pub cancelled: bool,
+    /// Number of the build that it became.
+    pub build: Option<u32>,
     /// When it left the queue.
-    pub(super) left: Option<i64>,
+    pub left: Option<i64>,
 }
 
 impl Build {
-    pub(super) fn running(queue_id: u64, now: i64, parameters: Vec<Value>, pipeline: bool) -> Self {
+    /// A build that has just begun.
+    pub fn running(queue_id: u64, now: i64, parameters: Vec<Value>, pipeline: bool) -> Self {
         Self {
             building: true,
             result: None,
@@ -85,7 +114,8 @@ impl Build {
         }
     }
 
-    pub(super) fn ended(result: &'static str, timestamp: i64) -> Self {
+    /// A build of a pipeline that has ended.
+    pub fn ended(result: &'static str, timestamp: i64) -> Self {
         Self { building: false, result: Some(result), user: "ann", ..Self::running(1, timestamp, Vec::new(), true) }
     }
 

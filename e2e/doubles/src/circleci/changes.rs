@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    double::Reply,
+    Reply,
     world::{Job, Run, Workflow, World, id},
 };
 
@@ -61,7 +61,7 @@ pub(super) fn change(world: &mut World, wanted: &str, rest: &[&str], body: &Valu
     match rest {
         ["cancel"] => {
             if world.cancels_late == 0 {
-                world.workflow_mut(wanted).unwrap().status = "canceled".to_owned();
+                "canceled".clone_into(&mut world.workflow_mut(wanted).unwrap().status);
             }
             Reply::json(202, json!({ "message": "Accepted." }))
         }
@@ -80,7 +80,7 @@ pub(super) fn change(world: &mut World, wanted: &str, rest: &[&str], body: &Valu
                 return fails(400, "not on hold");
             }
             (job.status, job.approved_by) = ("success".to_owned(), Some(id('e', 1)));
-            world.workflow_mut(wanted).unwrap().status = "running".to_owned();
+            "running".clone_into(&mut world.workflow_mut(wanted).unwrap().status);
             Reply::json(202, json!({ "message": "Accepted." }))
         }
         _ => fails(404, "Not found"),

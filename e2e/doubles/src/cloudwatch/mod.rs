@@ -18,49 +18,125 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{Router, body::Bytes, extract::State as Shared, response::IntoResponse};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State as Shared,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, Method, StatusCode, Uri, request::Parts};
 use serde_json::{Value, json};
 
-pub(super) const REGION: &str = "eu-central-1";
-pub(super) const KEY: &str = "AKIAplanted00planted";
-pub(super) const ROLE_KEY: &str = "ASIAROLE";
+use crate::{
+    platform::{Credentials, Platform, Refusal as Fault, field, only},
+    serving::Loopback,
+};
+
+pub use self::{logs::State as Logs, metrics::State as Metrics, metrics::alarm};
+
+/// The region that requests are signed for.
+pub const REGION: &str = "eu-central-1";
+/// The access key that is accepted.
+pub const KEY: &str = "AKIAplanted00planted";
+/// What the access keys of the role's sessions begin with.
+pub const ROLE_KEY: &str = "ASIAROLE";
+/// Where CloudWatch's operations are in CBOR.
+const OPERATIONS: &str = "/service/GraniteServiceVersion20100801/operation/";
 const ACCOUNT: &str = "123456789012";
 
 /// An error of AWS: status, code and message. The message holds what may not come out.
-pub(super) type Refusal = (u16, String, String);
+pub type Refusal = (u16, String, String);
 
 fn refuse<T>(status: u16, code: &str) -> Result<T, Refusal> {
     Err((status, code.to_owned(), "planted".to_owned()))
 }
 
 /// What the double knows.
-pub(super) struct State {
+pub struct State {
     /// Access keys that are good.
-    pub(super) keys: BTreeSet<String>,
+    pub keys: BTreeSet<String>,
     /// Session token that must come with the key; none if there must be none.
-    pub(super) token: Option<String>,
+    pub token: Option<String>,
     /// Faults by operation: they stay until they are taken out.
-    pub(super) faults: BTreeMap<String, Refusal>,
+    pub faults: BTreeMap<String, Refusal>,
     /// Answers with a page instead of the operation.
-    pub(super) pages: BTreeSet<String>,
+    pub pages: BTreeSet<String>,
     /// Requests that were taken: operation and input.
-    pub(super) log: Vec<(String, Value)>,
+    pub log: Vec<(String, Value)>,
     /// What no client of AWS may send.
     offences: Vec<String>,
     /// External id that the role asks for.
-    pub(super) external_id: Option<String>,
-    pub(super) sessions: usize,
+    pub external_id: Option<String>,
+    /// Sessions of the role that there were.
+    pub sessions: usize,
     /// Minutes that a session of the role lasts.
-    pub(super) session_minutes: i64,
-    pub(super) metrics: metrics::State,
-    pub(super) logs: logs::State,
+    pub session_minutes: i64,
+    /// Metrics and alarms.
+    pub metrics: Metrics,
+    /// Log groups and queries.
+    pub logs: Logs,
 }
 
+/// An account with metrics, alarms and logs.
+pub fn world() -> Mutex<State> {
+    Mutex::new(State {
+        keys: [KEY.to_owned()].into(),
+        token: None,
+        faults: BTreeMap::new(),
+        pages: BTreeSet::new(),
+        log: Vec::new(),
+        offences: Vec::new(),
+        external_id: None,
+        sessions: 0,
+        session_minutes: 60,
+        metrics: Metrics::new(),
+        logs: Logs::new(),
+    })
+}
+
+impl Platform for Mutex<State> {
+    fn router(self: Arc<Self>) -> Router {
+        Router::new().fallback(answer).with_state(self)
+    }
+
+    fn default_credentials(&self) -> Credentials {
+        [("access_key_id".to_owned(), KEY.to_owned())].into()
+    }
+
+    fn accept(&self, credentials: Option<&Credentials>) -> Result<(), String> {
+        let (mut keys, mut token) = (BTreeSet::new(), None);
+        if let Some(given) = credentials {
+            only(given, &["access_key_id", "secret_access_key", "session_token"])?;
+            keys.insert(field(given, "access_key_id")?);
+            token = given.get("session_token").cloned();
+        }
+        let mut state = self.lock().unwrap();
+        // Sessions that were made with the keys of before end with them.
+        state.sessions += 1;
+        (state.keys, state.token) = (keys, token);
+        Ok(())
+    }
+
+    fn refuse(&self, refusal: Fault, request: &Parts) -> Response {
+        let protocol = protocol(&request.uri, &request.headers);
+        let (status, code) = match refusal {
+            // AWS tells no time to wait.
+            Fault::RateLimited(_) => (400, "ThrottlingException"),
+            Fault::ServerError => (500, "InternalFailure"),
+        };
+        written(protocol, "", status, &json!({ "__type": code, "message": "planted" }))
+    }
+
+    fn offences(&self) -> Vec<String> {
+        self.lock().unwrap().offences.clone()
+    }
+}
+
+/// An account on loopback, for a unit test.
 #[derive(Clone)]
-pub(super) struct Double {
+pub struct Double {
     state: Arc<Mutex<State>>,
-    url: String,
+    server: Arc<Loopback>,
     /// The last one to go looks whether something was wrong.
     _watch: Arc<Watch>,
 }
@@ -77,57 +153,46 @@ impl Drop for Watch {
 }
 
 impl Double {
-    pub(super) async fn start() -> Self {
-        let state = Arc::new(Mutex::new(State {
-            keys: [KEY.to_owned()].into(),
-            token: None,
-            faults: BTreeMap::new(),
-            pages: BTreeSet::new(),
-            log: Vec::new(),
-            offences: Vec::new(),
-            external_id: None,
-            sessions: 0,
-            session_minutes: 60,
-            metrics: metrics::State::new(),
-            logs: logs::State::new(),
-        }));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&state));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { _watch: Arc::new(Watch(Arc::clone(&state))), state, url }
+    /// An account with metrics, alarms and logs.
+    pub async fn start() -> Self {
+        let state = Arc::new(world());
+        let server = Arc::new(Loopback::serve(Loopback::bind().await, Arc::clone(&state).router()));
+        Self { _watch: Arc::new(Watch(Arc::clone(&state))), state, server }
     }
 
-    pub(super) fn url(&self) -> String {
-        self.url.clone()
+    /// The URL.
+    pub fn url(&self) -> String {
+        self.server.url()
     }
 
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    /// Looks at what there is, and changes it.
+    pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap())
     }
 
     /// Lets an operation fail.
-    pub(super) fn fail(&self, operation: &str, status: u16, code: &str) {
+    pub fn fail(&self, operation: &str, status: u16, code: &str) {
         self.fail_with(operation, status, code, "planted");
     }
 
-    pub(super) fn fail_with(&self, operation: &str, status: u16, code: &str, message: &str) {
+    /// Lets an operation fail with a message.
+    pub fn fail_with(&self, operation: &str, status: u16, code: &str, message: &str) {
         let fault = (status, code.to_owned(), message.to_owned());
         self.change(|state| state.faults.insert(operation.to_owned(), fault));
     }
 
     /// Lets everything work again.
-    pub(super) fn mend(&self) {
+    pub fn mend(&self) {
         self.change(|state| state.faults.clear());
     }
 
     /// Requests of an operation that came; of all, for `""`.
-    pub(super) fn count(&self, operation: &str) -> usize {
+    pub fn count(&self, operation: &str) -> usize {
         self.change(|state| state.log.iter().filter(|(name, _)| operation.is_empty() || name == operation).count())
     }
 
     /// The last input of an operation.
-    pub(super) fn input(&self, operation: &str) -> Value {
+    pub fn input(&self, operation: &str) -> Value {
         let found = self.change(|state| state.log.iter().rev().find(|(name, _)| name == operation).cloned());
         found.unwrap_or_else(|| panic!("{operation} was not called")).1
     }
@@ -147,7 +212,7 @@ async fn answer(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> axum::response::Response {
+) -> Response {
     let mut state = state.lock().unwrap();
     match understand(&method, &uri, &headers, &body) {
         Ok((protocol, operation, input)) => {
@@ -162,8 +227,8 @@ async fn answer(
             written(protocol, &operation, status, &body)
         }
         Err(offence) => {
-            state.offences.push(offence);
-            StatusCode::IM_A_TEAPOT.into_response()
+            state.offences.push(offence.clone());
+            (StatusCode::IM_A_TEAPOT, offence).into_response()
         }
     }
 }
@@ -171,6 +236,17 @@ async fn answer(
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, String> {
     let value = headers.get(name).ok_or(format!("no header {name}"))?;
     value.to_str().map_err(|_| format!("{name} is no text"))
+}
+
+/// How a request is spoken, by what tells protocols apart.
+fn protocol(uri: &Uri, headers: &HeaderMap) -> Protocol {
+    if uri.path().starts_with(OPERATIONS) {
+        Protocol::Cbor
+    } else if headers.contains_key("x-amz-target") {
+        Protocol::Json
+    } else {
+        Protocol::Query
+    }
 }
 
 /// What a request asks for; otherwise what is wrong with it.
@@ -184,7 +260,7 @@ fn understand(
         return Err(format!("{method} {uri}"));
     }
     let content_type = header(headers, "content-type")?;
-    if let Some(operation) = uri.path().strip_prefix("/service/GraniteServiceVersion20100801/operation/") {
+    if let Some(operation) = uri.path().strip_prefix(OPERATIONS) {
         for (name, value) in
             [("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor"), ("accept", "application/cbor")]
         {
@@ -336,7 +412,7 @@ fn xml(value: &Value) -> String {
     }
 }
 
-fn written(protocol: Protocol, operation: &str, status: u16, body: &Value) -> axum::response::Response {
+fn written(protocol: Protocol, operation: &str, status: u16, body: &Value) -> Response {
     let code = StatusCode::from_u16(status).unwrap();
     match protocol {
         Protocol::Cbor => {

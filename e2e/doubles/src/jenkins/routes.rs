@@ -7,9 +7,10 @@ use futures::stream;
 use serde_json::{Value, json};
 
 use super::{
-    double::{Asked, Caller, KEPT, State, USER, bean, page, redirect},
-    double_model::{Build, Item, NOTE, children},
-    double_tree::select,
+    Asked, Caller, KEPT, State, bean,
+    model::{Build, Item, NOTE, children},
+    page, redirect,
+    tree::select,
 };
 
 /// Lines that Jenkins gives at a time of a log that grows.
@@ -28,7 +29,7 @@ pub(super) fn route(state: &mut State, asked: &Asked) -> Response {
     // Everybody may ask who he is.
     if asked.method == "GET" && path == ["whoAmI", "api", "json"] {
         let anonymous = asked.caller == Caller::Anonymous;
-        let name = if anonymous { "anonymous" } else { USER };
+        let name = if anonymous { "anonymous".to_owned() } else { state.user() };
         return tree(
             state,
             asked,
@@ -95,7 +96,7 @@ fn crumb(state: &mut State, asked: &Asked) -> Response {
 
 fn forbidden(state: &State, asked: &Asked, permission: &'static str) -> Response {
     let mut response = page(state, 403, "Access Denied");
-    let user = if asked.caller == Caller::Anonymous { "anonymous" } else { USER };
+    let user = if asked.caller == Caller::Anonymous { "anonymous".to_owned() } else { state.user() };
     response.headers_mut().insert("x-you-are-authenticated-as", user.parse().unwrap());
     response.headers_mut().insert("x-required-permission", permission.parse().unwrap());
     response

@@ -8,73 +8,107 @@ use serde_json::{Value, json};
 /// Entries of a page.
 pub(super) const PAGE: usize = 2;
 
-pub(super) const PROJECT: &str = "11111111-1111-4111-8111-111111111111";
-pub(super) const ORG: &str = "22222222-2222-4222-8222-222222222222";
-pub(super) const DEFINITION: &str = "33333333-3333-4333-8333-333333333333";
+/// Id of the project.
+pub const PROJECT: &str = "11111111-1111-4111-8111-111111111111";
+/// Id of the organization.
+pub const ORG: &str = "22222222-2222-4222-8222-222222222222";
+/// Id of the definition of the pipeline.
+pub const DEFINITION: &str = "33333333-3333-4333-8333-333333333333";
 
 /// An id that says what it is of.
-pub(super) fn id(kind: char, number: u64) -> String {
+pub fn id(kind: char, number: u64) -> String {
     format!("{}0000000-0000-4000-8000-{number:012}", char::to_ascii_lowercase(&kind))
 }
 
 /// A time so many days ago, and some seconds later.
-pub(super) fn ago(days: u64, seconds: u64) -> String {
+pub fn ago(days: u64, seconds: u64) -> String {
     let back = i64::try_from(days * 86_400 - seconds).unwrap();
     (jiff::Timestamp::now() - jiff::SignedDuration::from_secs(back)).to_string()
 }
 
+/// A run of a pipeline.
 #[derive(Clone)]
-pub(super) struct Run {
-    pub(super) number: u64,
-    pub(super) slug: String,
-    pub(super) branch: Option<String>,
-    pub(super) state: String,
-    pub(super) created_at: String,
-    pub(super) parameters: Value,
+pub struct Run {
+    /// Its number.
+    pub number: u64,
+    /// The project's slug.
+    pub slug: String,
+    /// The branch; none for a tag.
+    pub branch: Option<String>,
+    /// Its state, in the words of v2.
+    pub state: String,
+    /// When it began.
+    pub created_at: String,
+    /// Parameters that it was given.
+    pub parameters: Value,
 }
 
+/// A workflow of a run.
 #[derive(Clone)]
-pub(super) struct Workflow {
-    pub(super) number: u64,
-    pub(super) run: u64,
-    pub(super) name: String,
-    pub(super) status: String,
-    pub(super) created_at: String,
+pub struct Workflow {
+    /// Its number.
+    pub number: u64,
+    /// The run's number.
+    pub run: u64,
+    /// Its name.
+    pub name: String,
+    /// Its state, in the words of v2.
+    pub status: String,
+    /// When it began.
+    pub created_at: String,
 }
 
+/// A job of a workflow.
 #[derive(Clone)]
-pub(super) struct Job {
-    pub(super) number: u64,
-    pub(super) workflow: u64,
-    pub(super) name: String,
-    pub(super) status: String,
-    pub(super) is_approval: bool,
-    pub(super) approved_by: Option<String>,
-    pub(super) needs: Vec<u64>,
+pub struct Job {
+    /// Its number.
+    pub number: u64,
+    /// The workflow's number.
+    pub workflow: u64,
+    /// Its name.
+    pub name: String,
+    /// Its state, in the words of v2.
+    pub status: String,
+    /// Whether it waits for a person.
+    pub is_approval: bool,
+    /// Who approved it.
+    pub approved_by: Option<String>,
+    /// Numbers of the jobs that it waits for.
+    pub needs: Vec<u64>,
 }
 
-pub(super) struct World {
-    pub(super) host: String,
-    pub(super) files: String,
-    pub(super) slug: String,
-    pub(super) runs: Vec<Run>,
-    pub(super) workflows: Vec<Workflow>,
-    pub(super) jobs: Vec<Job>,
+/// All that there is.
+pub struct World {
+    /// URL of the double.
+    pub host: String,
+    /// URL of the host of files.
+    pub files: String,
+    /// The project's slug.
+    pub slug: String,
+    /// Runs, newest first.
+    pub runs: Vec<Run>,
+    /// Workflows.
+    pub workflows: Vec<Workflow>,
+    /// Jobs.
+    pub jobs: Vec<Job>,
     /// Standard output of the failed step of each job.
-    pub(super) log: Vec<u8>,
+    pub log: Vec<u8>,
     /// Whether that step still writes.
-    pub(super) log_goes_on: bool,
-    pub(super) tests: Vec<Value>,
-    pub(super) artifacts: BTreeMap<String, Vec<u8>>,
-    pub(super) definitions: usize,
+    pub log_goes_on: bool,
+    /// Results of tests of job 32.
+    pub tests: Vec<Value>,
+    /// Files that jobs left, by path.
+    pub artifacts: BTreeMap<String, Vec<u8>>,
+    /// How many definitions of pipelines there are.
+    pub definitions: usize,
     /// Whether a run is skipped.
-    pub(super) skips: bool,
+    pub skips: bool,
     /// Whether `pipeline/run` is there.
-    pub(super) has_run_endpoint: bool,
+    pub has_run_endpoint: bool,
     /// Whether `pipeline/run` takes a definition only.
-    pub(super) wants_definition: bool,
+    pub wants_definition: bool,
     /// How often a workflow that was cancelled is still seen running.
-    pub(super) cancels_late: u32,
+    pub cancels_late: u32,
 }
 
 pub(super) const CONFIG: &str = "version: 2.1\nparameters:\n  deploy:\n    type: boolean\n    default: false\n  env:\n    \

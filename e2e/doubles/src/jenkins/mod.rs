@@ -18,11 +18,14 @@
 //! - the start page: `hudson/util/HudsonIsLoading/index.jelly`
 //! - slashes in names: the documentation of multibranch jobs, JENKINS-33903; `%2F` in a path is refused by Jetty 10 and later
 //!
-//! It plants a secret in every failing answer. It needs nothing of the crate, so that it can become a program of its own.
+//! It plants a secret in every failing answer.
+
+mod model;
+mod routes;
+mod tree;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -34,153 +37,220 @@ use axum::{
     response::Response,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http::request::Parts;
 use serde_json::{Value, json};
 
-use super::double_model::{Build, Item, Job, JobKind};
-use super::double_routes::route;
+pub use self::model::{Build, Item, Job, JobKind, NOTE};
+use self::routes::route;
+use crate::{
+    platform::{Credentials, Platform, Refusal, field, only, response},
+    serving::Loopback,
+};
 
-pub(super) const USER: &str = "bot";
-pub(super) const TOKEN: &str = "planted-token";
-pub(super) const PASSWORD: &str = "planted-password";
+/// The user that is accepted.
+pub const USER: &str = "bot";
+/// Its API token.
+pub const TOKEN: &str = "planted-token";
+/// Its password.
+pub const PASSWORD: &str = "planted-password";
 /// Part of what failing answers hold.
-pub(super) const PLANTED: &str = "planted";
+pub const PLANTED: &str = "planted";
 
 /// Milliseconds for which items that left the queue are known.
-pub(super) const KEPT: i64 = 300_000;
+pub const KEPT: i64 = 300_000;
 
 /// An answer that a test wants at a path, instead of the double's own.
 #[derive(Clone)]
-pub(super) struct Wanted {
-    pub(super) status: u16,
-    pub(super) kind: &'static str,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: String,
+pub struct Wanted {
+    /// Its status.
+    pub status: u16,
+    /// Its content type.
+    pub kind: &'static str,
+    /// More headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// Its body.
+    pub body: String,
     /// Whether the request takes effect all the same.
-    pub(super) takes_effect: bool,
-    pub(super) delay: Duration,
+    pub takes_effect: bool,
+    /// Time until it comes.
+    pub delay: Duration,
 }
 
-pub(super) struct State {
-    pub(super) permissions: BTreeSet<&'static str>,
+/// What the controller has in it, and how it is.
+pub struct State {
+    /// Who is accepted: user, token and password; nobody, if none.
+    pub(crate) accepted: Option<(String, Option<String>, Option<String>)>,
+    /// Permissions of that user, such as `Job/Build`.
+    pub permissions: BTreeSet<&'static str>,
     /// Whether the crumb issuer is on.
-    pub(super) csrf: bool,
-    pub(super) crumb_field: &'static str,
+    pub csrf: bool,
+    /// Name of the header that a crumb comes in.
+    pub crumb_field: &'static str,
     /// Whether the crumb issuer refuses the user.
-    pub(super) crumb_denied: bool,
+    pub crumb_denied: bool,
     /// Cookies of live sessions.
-    pub(super) sessions: BTreeSet<String>,
-    pub(super) jobs: BTreeMap<String, Job>,
-    pub(super) queue: BTreeMap<u64, Item>,
+    pub sessions: BTreeSet<String>,
+    /// Folders and jobs by their full names.
+    pub jobs: BTreeMap<String, Job>,
+    /// Items of the queue, and those that left it, by their ids.
+    pub queue: BTreeMap<u64, Item>,
     /// Looks at an item until its build begins; never, if none.
-    pub(super) looks_until_start: Option<u32>,
+    pub looks_until_start: Option<u32>,
     /// Milliseconds since 1970: the double's own clock.
-    pub(super) now: i64,
-    pub(super) stage_view: bool,
-    pub(super) version: Option<&'static str>,
-    pub(super) quieting_down: bool,
-    pub(super) starting: bool,
+    pub now: i64,
+    /// Whether the plugin that tells of stages is there.
+    pub stage_view: bool,
+    /// Version that headers tell.
+    pub version: Option<&'static str>,
+    /// Whether it takes no new builds.
+    pub quieting_down: bool,
+    /// Whether it shows its start page.
+    pub starting: bool,
     /// A proxy takes out the credentials.
-    pub(super) drops_credentials: bool,
-    pub(super) nodes: Vec<Value>,
+    pub drops_credentials: bool,
+    /// Nodes as beans.
+    pub nodes: Vec<Value>,
     wanted: BTreeMap<String, Wanted>,
     /// Method, and path with query.
     seen: Vec<(String, String)>,
     /// Bodies of forms that came, by path.
-    pub(super) forms: BTreeMap<String, Vec<(String, String)>>,
-    pub(super) sequence: u64,
+    pub forms: BTreeMap<String, Vec<(String, String)>>,
+    /// The last number that was given out.
+    pub sequence: u64,
     /// Bytes of generated logs that were sent.
-    pub(super) sent: Arc<std::sync::atomic::AtomicU64>,
+    pub sent: Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// What came, taken apart.
-pub(super) struct Asked {
-    pub(super) method: String,
+pub(crate) struct Asked {
+    pub(crate) method: String,
     /// Segments below the context path, as yet encoded.
-    pub(super) segments: Vec<String>,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) form: Vec<(String, String)>,
-    pub(super) crumb: Option<String>,
-    pub(super) cookie: Option<String>,
-    pub(super) caller: Caller,
+    pub(crate) segments: Vec<String>,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) form: Vec<(String, String)>,
+    pub(crate) crumb: Option<String>,
+    pub(crate) cookie: Option<String>,
+    pub(crate) caller: Caller,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(crate) enum Caller {
     Anonymous,
     Token,
     Password,
     Wrong,
 }
 
-pub(super) struct Double {
-    pub(super) address: SocketAddr,
-    pub(super) state: Arc<Mutex<State>>,
-    server: tokio::task::JoinHandle<()>,
+/// A controller with a folder, a few jobs and their builds.
+pub fn world() -> Mutex<State> {
+    Mutex::new(State {
+        accepted: Some((USER.to_owned(), Some(TOKEN.to_owned()), Some(PASSWORD.to_owned()))),
+        permissions: ["Overall/Read", "Job/Read", "Job/Build", "Job/Cancel", "Job/Delete"].into(),
+        csrf: true,
+        crumb_field: "Jenkins-Crumb",
+        crumb_denied: false,
+        sessions: BTreeSet::new(),
+        jobs: Job::samples(),
+        queue: BTreeMap::new(),
+        looks_until_start: Some(0),
+        now: 1_769_846_400_000,
+        stage_view: true,
+        version: Some("2.528.1"),
+        quieting_down: false,
+        starting: false,
+        drops_credentials: false,
+        nodes: vec![
+            json!({ "displayName": "Built-In Node", "offline": false, "numExecutors": 2, "idle": false,
+                        "temporarilyOffline": false, "offlineCauseReason": "", "assignedLabels": [{ "name": "built-in" }] }),
+            json!({ "displayName": "linux-1", "offline": true, "numExecutors": 4, "idle": true,
+                        "temporarilyOffline": true, "offlineCauseReason": "disk is full", "assignedLabels": [] }),
+        ],
+        wanted: BTreeMap::new(),
+        seen: Vec::new(),
+        forms: BTreeMap::new(),
+        sequence: 40,
+        sent: Arc::default(),
+    })
 }
 
-impl Drop for Double {
-    fn drop(&mut self) {
-        self.server.abort();
+impl Platform for Mutex<State> {
+    fn router(self: Arc<Self>) -> Router {
+        Router::new().fallback(answer).with_state(self)
     }
+
+    fn default_credentials(&self) -> Credentials {
+        [("user", USER), ("api_token", TOKEN), ("password", PASSWORD)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    fn accept(&self, credentials: Option<&Credentials>) -> Result<(), String> {
+        let accepted = match credentials {
+            None => None,
+            Some(given) => {
+                only(given, &["user", "api_token", "password"])?;
+                Some((field(given, "user")?, given.get("api_token").cloned(), given.get("password").cloned()))
+            }
+        };
+        self.lock().unwrap().accepted = accepted;
+        Ok(())
+    }
+
+    fn refuse(&self, refusal: Refusal, _request: &Parts) -> Response {
+        let state = self.lock().unwrap();
+        match refusal {
+            // Jenkins itself knows no rates; what stands before it does.
+            Refusal::RateLimited(seconds) => {
+                let mut response = response(429, "text/html", format!("<html>Too Many Requests {PLANTED}"));
+                response.headers_mut().insert("retry-after", seconds.into());
+                response
+            }
+            Refusal::ServerError => page(&state, 500, "java.lang.IllegalStateException: Oops"),
+        }
+    }
+
+    fn offences(&self) -> Vec<String> {
+        // It refuses whatever is wrong.
+        Vec::new()
+    }
+}
+
+/// A controller on loopback, for a unit test.
+pub struct Double {
+    server: Loopback,
+    state: Arc<Mutex<State>>,
 }
 
 impl Double {
     /// A controller with a folder, a few jobs and their builds.
-    pub(super) async fn start() -> Self {
-        let state = Arc::new(Mutex::new(State {
-            permissions: ["Overall/Read", "Job/Read", "Job/Build", "Job/Cancel", "Job/Delete"].into(),
-            csrf: true,
-            crumb_field: "Jenkins-Crumb",
-            crumb_denied: false,
-            sessions: BTreeSet::new(),
-            jobs: Job::samples(),
-            queue: BTreeMap::new(),
-            looks_until_start: Some(0),
-            now: 1_769_846_400_000,
-            stage_view: true,
-            version: Some("2.528.1"),
-            quieting_down: false,
-            starting: false,
-            drops_credentials: false,
-            nodes: vec![
-                json!({ "displayName": "Built-In Node", "offline": false, "numExecutors": 2, "idle": false,
-                        "temporarilyOffline": false, "offlineCauseReason": "", "assignedLabels": [{ "name": "built-in" }] }),
-                json!({ "displayName": "linux-1", "offline": true, "numExecutors": 4, "idle": true,
-                        "temporarilyOffline": true, "offlineCauseReason": "disk is full", "assignedLabels": [] }),
-            ],
-            wanted: BTreeMap::new(),
-            seen: Vec::new(),
-            forms: BTreeMap::new(),
-            sequence: 40,
-            sent: Arc::default(),
-        }));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let app = Router::new().fallback(answer).with_state(Arc::clone(&state));
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { address, state, server }
+    pub async fn start() -> Self {
+        let state = Arc::new(world());
+        let server = Loopback::serve(Loopback::bind().await, Arc::clone(&state).router());
+        Self { server, state }
     }
 
     /// The URL, with a context path.
-    pub(super) fn url(&self) -> String {
-        format!("http://{}/jenkins", self.address)
+    pub fn url(&self) -> String {
+        format!("{}/jenkins", self.server.url())
     }
 
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    /// Looks at what there is, and changes it.
+    pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap())
     }
 
     /// Changes a build.
-    pub(super) fn build(&self, job: &str, number: u32, change: impl FnOnce(&mut Build)) {
+    pub fn build(&self, job: &str, number: u32, change: impl FnOnce(&mut Build)) {
         self.change(|state| change(state.jobs.get_mut(job).unwrap().builds.get_mut(&number).unwrap()));
     }
 
     /// Wants a page with a status at a path below the context path, without its query.
-    pub(super) fn want(&self, path: &str, status: u16, body: &str) {
+    pub fn want(&self, path: &str, status: u16, body: &str) {
         self.want_with(path, |wanted| Wanted { status, body: format!("<!-- {PLANTED} -->{body}"), ..wanted });
     }
 
-    pub(super) fn want_with(&self, path: &str, make: impl FnOnce(Wanted) -> Wanted) {
+    /// Wants an answer at a path; without changes an empty page.
+    pub fn want_with(&self, path: &str, make: impl FnOnce(Wanted) -> Wanted) {
         let wanted = make(Wanted {
             status: 200,
             kind: "text/html;charset=utf-8",
@@ -193,25 +263,26 @@ impl Double {
     }
 
     /// Jenkins restarts: sessions end, and the start page is shown.
-    pub(super) fn restart(&self) {
+    pub fn restart(&self) {
         self.change(|state| {
             state.sessions.clear();
             state.starting = true;
         });
     }
 
-    pub(super) fn total(&self) -> usize {
+    /// Requests that came.
+    pub fn total(&self) -> usize {
         self.change(|state| state.seen.len())
     }
 
     /// Requests with a method whose path ends so.
-    pub(super) fn count(&self, method: &str, end: &str) -> usize {
+    pub fn count(&self, method: &str, end: &str) -> usize {
         let ends = |path: &str| path.split('?').next().is_some_and(|path| path.ends_with(end));
         self.change(|state| state.seen.iter().filter(|(one, path)| one == method && ends(path)).count())
     }
 
     /// The last form that came to a path.
-    pub(super) fn form(&self, path: &str) -> Vec<(String, String)> {
+    pub fn form(&self, path: &str) -> Vec<(String, String)> {
         self.change(|state| state.forms.get(path).cloned().unwrap_or_default())
     }
 }
@@ -276,15 +347,25 @@ async fn answer(Shared(state): Shared<Arc<Mutex<State>>>, request: Request) -> R
 fn caller(state: &State, authorization: Option<&str>) -> Caller {
     let Some(pair) = authorization.filter(|_| !state.drops_credentials) else { return Caller::Anonymous };
     let pair = pair.strip_prefix("Basic ").and_then(|pair| STANDARD.decode(pair).ok());
-    match pair.and_then(|pair| String::from_utf8(pair).ok()).as_deref().and_then(|pair| pair.split_once(':')) {
-        Some((USER, TOKEN)) => Caller::Token,
-        Some((USER, PASSWORD)) => Caller::Password,
-        _ => Caller::Wrong,
+    let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
+    let (Some((user, secret)), Some((known, token, password))) =
+        (pair.as_deref().and_then(|pair| pair.split_once(':')), &state.accepted)
+    else {
+        return Caller::Wrong;
+    };
+    if user != known {
+        Caller::Wrong
+    } else if token.as_deref() == Some(secret) {
+        Caller::Token
+    } else if password.as_deref() == Some(secret) {
+        Caller::Password
+    } else {
+        Caller::Wrong
     }
 }
 
 /// A page, as Jenkins answers errors.
-pub(super) fn page(state: &State, status: u16, text: &str) -> Response {
+fn page(state: &State, status: u16, text: &str) -> Response {
     let mut response = Response::builder().status(status).header("content-type", "text/html;charset=utf-8");
     if let Some(version) = state.version {
         response = response.header("x-jenkins", version);
@@ -294,7 +375,7 @@ pub(super) fn page(state: &State, status: u16, text: &str) -> Response {
 }
 
 /// A bean as JSON.
-pub(super) fn bean(state: &State, value: &Value) -> Response {
+fn bean(state: &State, value: &Value) -> Response {
     let mut response = Response::builder().status(200).header("content-type", "application/json;charset=utf-8");
     if let Some(version) = state.version {
         response = response.header("x-jenkins", version);
@@ -303,19 +384,23 @@ pub(super) fn bean(state: &State, value: &Value) -> Response {
 }
 
 /// A redirect. Its host is that of the configured root URL, which is wrong.
-pub(super) fn redirect(status: u16, path: &str) -> Response {
+fn redirect(status: u16, path: &str) -> Response {
     let location = format!("http://wrong-root-url.example.com/jenkins/{path}");
     Response::builder().status(status).header("location", location).body(Body::empty()).unwrap()
 }
 
 impl State {
-    pub(super) fn next(&mut self) -> u64 {
+    fn user(&self) -> String {
+        self.accepted.as_ref().map_or(USER.to_owned(), |(user, ..)| user.clone())
+    }
+
+    fn next(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
     }
 
     /// Begins the build of an item.
-    pub(super) fn begin(&mut self, id: u64) {
+    pub fn begin(&mut self, id: u64) {
         let now = self.now;
         let item = self.queue.get_mut(&id).unwrap();
         let job = self.jobs.get_mut(&item.job).unwrap();

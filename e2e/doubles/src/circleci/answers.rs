@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    changes,
-    double::Reply,
+    Reply, changes, status,
     world::{CONFIG, DEFINITION, Job, ORG, PAGE, PROJECT, Run, Workflow, World, id},
 };
 
@@ -149,7 +148,7 @@ fn pipeline(run: &Run) -> Value {
 
 fn workflow(world: &World, one: &Workflow) -> Value {
     let run = world.run(one.run).unwrap();
-    let ended = super::super::status::is_final(&one.status).then(|| one.created_at.clone());
+    let ended = status::is_final(&one.status).then(|| one.created_at.clone());
     json!({
         "id": id('b', one.number), "name": one.name, "status": one.status, "pipeline_id": id('a', one.run),
         "pipeline_number": one.run, "project_slug": run.slug, "created_at": one.created_at, "stopped_at": ended,
@@ -235,7 +234,7 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
             }
             let answer = workflow(world, &one);
             if one.status == "running" && world.cancels_late == 1 {
-                world.workflow_mut(wanted).unwrap().status = "canceled".to_owned();
+                "canceled".clone_into(&mut world.workflow_mut(wanted).unwrap().status);
             }
             world.cancels_late = world.cancels_late.saturating_sub(1);
             Reply::json(200, answer)

@@ -5,24 +5,29 @@ use serde_json::{Value, json};
 use super::{ACCOUNT, REGION, Refusal, refuse};
 
 /// What there is.
-pub(in super::super) struct State {
-    pub(in super::super) metrics: Vec<Value>,
+pub struct State {
+    /// Metrics, as `ListMetrics` tells them.
+    pub metrics: Vec<Value>,
     /// Value of the points of every metric; one a minute.
-    pub(in super::super) value: fn(i64) -> Option<f64>,
+    pub value: fn(i64) -> Option<f64>,
     /// What a series says besides its points.
-    pub(in super::super) status: &'static str,
-    pub(in super::super) alarms: Vec<(&'static str, Value)>,
-    pub(in super::super) history: Vec<Value>,
-    pub(in super::super) rules: Vec<Value>,
+    pub status: &'static str,
+    /// Alarms with their type, as `DescribeAlarms` tells them.
+    pub alarms: Vec<(&'static str, Value)>,
+    /// What became of alarms, newest first.
+    pub history: Vec<Value>,
+    /// Mute rules.
+    pub rules: Vec<Value>,
     /// Actions that `SetAlarmState` caused.
-    pub(in super::super) fired: Vec<String>,
+    pub fired: Vec<String>,
 }
 
 fn time(second: i64) -> Value {
     json!({ "$time": second })
 }
 
-pub(in super::super) fn alarm(name: &str, state: &str) -> Value {
+/// An alarm in some state.
+pub fn alarm(name: &str, state: &str) -> Value {
     json!({
         "AlarmName": name,
         "AlarmArn": format!("arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"),
