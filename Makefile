@@ -15,13 +15,17 @@ TOOL := e2e/checks/tool
 demo: ## Show the product on a cluster on this machine; PLATFORM=argocd or vault
 	@e2e/demo/run
 
+.PHONY: try
+try: ## Show a connector on this machine, without a cluster and without root; VAULT_ADDR and VAULT_TOKEN for a Vault
+	@e2e/try/run
+
 ##@ Check it
 
 .PHONY: test
 test: check e2e ## Everything: check, then e2e
 
 .PHONY: check
-check: check-fmt check-clippy check-unit check-doc check-generated check-deny check-manifests check-cluster check-conformance ## Everything that needs no cluster
+check: check-fmt check-clippy check-unit check-doc check-generated check-deny check-manifests check-cluster check-conformance check-local ## Everything that needs no cluster
 
 .PHONY: check-fmt
 check-fmt: ## The code is formatted
@@ -61,6 +65,12 @@ check-cluster: ## The unit tests of the test cluster's program pass
 check-conformance: ## The protocol's conformance suites pass on a server that has every fixture they call
 	@$(STEP) "build the server with the fixtures" cargo build --locked --example conformance-fixtures
 	@$(STEP) "conformance suites" $(TOOL) python -m pytest e2e/conformance
+
+.PHONY: check-local
+check-local: ## The same manifests work without a cluster, with real clients
+	@$(STEP) "build the program and the doubles" cargo build --locked --package mcp-connectors --bin mcp-connectors \
+		--package platform-doubles --bin platform-double
+	@$(STEP) "without a cluster" $(TOOL) python -m pytest e2e/local
 
 .PHONY: e2e
 e2e: ## Stories on a real cluster; e2e/run says what can be set

@@ -1,5 +1,7 @@
 //! The command line: every setting of every room, with its environment variable and its default.
 
+mod local;
+
 use std::{
     error::Error as StdError,
     io::{ErrorKind, Write},
@@ -20,6 +22,7 @@ use crate::{
         duration::ApiDuration,
         endpoint::{AddressPolicy, PlatformUrl},
     },
+    errors::with_causes,
     operator::{self, context::Settings},
     platforms, reference, samples,
     server::{
@@ -37,13 +40,14 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,mcp_connectors=debug`
-    #[arg(long, global = true, env = "MCP_CONNECTORS_LOG_LEVEL", default_value = telemetry::DEFAULT_FILTER)]
-    log_level: String,
+    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,mcp_connectors=debug`; info by
+    /// default, and warn for `local`
+    #[arg(long, global = true, env = "MCP_CONNECTORS_LOG_LEVEL")]
+    log_level: Option<String>,
 
-    /// Form of the log lines
-    #[arg(long, global = true, env = "MCP_CONNECTORS_LOG_FORMAT", default_value = "json")]
-    log_format: LogFormat,
+    /// Form of the log lines; json by default, and text for `local`
+    #[arg(long, global = true, env = "MCP_CONNECTORS_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
 }
 
 /// Form of the log lines.
@@ -61,6 +65,8 @@ enum Command {
     Operator(Box<OperatorArgs>),
     /// Serves one connector, as the operator starts it in a pod
     Serve(ServeArgs),
+    /// Checks or serves the same manifests on this machine, without a cluster
+    Local(Box<local::LocalArgs>),
     /// Prints the CustomResourceDefinitions as YAML
     Crd,
     /// Writes a sample manifest for every platform
@@ -199,19 +205,21 @@ impl From<OperatorArgs> for Settings {
             token_file: args.token_file,
             concurrency: args.concurrency,
             otlp_endpoint: not_empty(args.otlp_endpoint),
+            addresses: AddressPolicy::Cluster,
         }
     }
 }
 
 /// Runs the command to its end.
 pub fn run(cli: Cli) -> ExitCode {
-    match dispatch(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", with_causes(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    let failed = match &cli.command {
+        Command::Local(_) => ExitCode::from(local::COULD_NOT),
+        _ => ExitCode::FAILURE,
+    };
+    dispatch(cli).unwrap_or_else(|error| {
+        eprintln!("error: {}", with_causes(error.as_ref()));
+        failed
+    })
 }
 
 /// Writes to standard output. Whoever reads it may stop before the end, as `head` does.
@@ -222,15 +230,22 @@ fn print(text: &str) -> Result<(), Box<dyn StdError>> {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<(), Box<dyn StdError>> {
-    let logs = LogSettings {
-        filter: cli.log_level,
-        format: match cli.log_format {
-            LogFormat::Json => telemetry::LogFormat::Json,
-            LogFormat::Text => telemetry::LogFormat::Text,
-        },
+fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
+    let format = cli.log_format.map(|format| match format {
+        LogFormat::Json => telemetry::LogFormat::Json,
+        LogFormat::Text => telemetry::LogFormat::Text,
+    });
+    let logs = if matches!(cli.command, Command::Local(_)) {
+        local::log_settings(cli.log_level, format)
+    } else {
+        let defaults = LogSettings::default();
+        LogSettings {
+            filter: cli.log_level.unwrap_or(defaults.filter),
+            format: format.unwrap_or(defaults.format),
+            output: defaults.output,
+        }
     };
-    match cli.command {
+    let done = match cli.command {
         Command::Operator(args) => block_on(async {
             telemetry::init(&logs, None, None)?;
             let shutdown = shutdown_signal()?;
@@ -251,6 +266,7 @@ fn dispatch(cli: Cli) -> Result<(), Box<dyn StdError>> {
                 served.map_err(Into::into)
             })
         }
+        Command::Local(args) => return block_on(local::run(*args, logs)),
         Command::Crd => {
             let mut text = String::new();
             for crd in crd::all()? {
@@ -285,13 +301,18 @@ fn dispatch(cli: Cli) -> Result<(), Box<dyn StdError>> {
             clap_complete::generate(shell, &mut Cli::command(), "mcp-connectors", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn block_on<T>(task: impl Future<Output = Result<T, Box<dyn StdError>>>) -> Result<T, Box<dyn StdError>> {
     // One provider of cryptography in the process; whoever comes second is content with the first.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(task)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(task);
+    // Whatever has to end in order has ended; a read of standard input that nobody answers never would.
+    runtime.shutdown_background();
+    done
 }
 
 /// A token that is cancelled at SIGTERM or SIGINT.
@@ -308,19 +329,4 @@ fn shutdown_signal() -> std::io::Result<CancellationToken> {
         cancel.cancel();
     });
     Ok(token)
-}
-
-/// An error with what caused it, each once.
-fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let words = source.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = source.source();
-    }
-    text
 }

@@ -13,7 +13,9 @@
 pub mod api;
 pub mod cli;
 pub mod credentials;
+pub mod errors;
 pub mod files;
+pub mod local;
 pub mod operator;
 pub mod outbound;
 pub mod platforms;

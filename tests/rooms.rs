@@ -104,6 +104,24 @@ fn telemetry_knows_no_other_room() {
     assert_eq!(offences("src/telemetry", &["crate::"], &["crate::telemetry"]), Vec::<String>::new());
 }
 
+/// It is the operator without a cluster: its pure steps, and nothing that asks or writes.
+#[test]
+fn without_a_cluster_there_is_no_client_of_the_kubernetes_api() {
+    let client = ["kube::Client", "kube::Api", "kube::client", "kube::runtime", "connector::apply", "operator::cache"];
+    assert_eq!(offences("src/local", &client, &[]), Vec::<String>::new());
+    let platforms = ["platforms::argocd", "platforms::circleci", "platforms::cloudwatch", "platforms::jenkins"];
+    assert_eq!(offences("src/local", &platforms, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn nobody_knows_what_runs_without_a_cluster() {
+    for folder in
+        ["src/api", "src/operator", "src/server", "src/tools", "src/platforms", "src/credentials", "src/outbound"]
+    {
+        assert_eq!(offences(folder, &["crate::local"], &[]), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn the_contract_does_no_io() {
     let io = ["std::fs", "tokio::", "reqwest", "kube::Client", "kube::Api", "crate::operator", "crate::server"];

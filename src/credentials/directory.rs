@@ -1,5 +1,5 @@
-//! Reads the credential files of one directory as one set, checks it, and puts it in use; again whenever the files
-//! change. Nothing here ever puts a value into a text.
+//! Reads credential files as one set, checks it, and puts it in use; again whenever the files change. They are those of
+//! one directory, or such as somebody in this process holds. Nothing here ever puts a value into a text.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -32,13 +32,41 @@ const POLL: Duration = Duration::from_secs(10);
 /// platform.
 const ROUNDS: NonZeroU32 = NonZeroU32::new(600_000).unwrap();
 
-/// Reads the directory now, puts its credentials in use if they can be used, and goes on doing so until `shutdown`.
+/// Where credential files are.
+pub enum Source {
+    /// In a directory, which the kubelet or anybody else writes.
+    Directory(PathBuf),
+    /// In this process: the sender changes them.
+    Memory(watch::Receiver<DirectorySnapshot>),
+}
+
+/// A source that is followed.
+enum Followed {
+    Directory(PathBuf, DirectoryEvents),
+    Memory(watch::Receiver<DirectorySnapshot>),
+}
+
+impl Followed {
+    /// Waits until the files may have changed.
+    async fn next(&mut self) {
+        match self {
+            Self::Directory(_, events) => events.next().await,
+            Self::Memory(files) => {
+                if files.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+}
+
+/// Reads the files now, puts their credentials in use if they can be used, and goes on doing so until `shutdown`.
 /// Revisions are salted with `salt` and follow when they are computed: nobody waits for them.
 ///
 /// It has to be called within a Tokio runtime.
 #[must_use]
 pub fn start(
-    directory: PathBuf,
+    source: Source,
     requirement: Requirement,
     salt: String,
     shutdown: CancellationToken,
@@ -52,11 +80,16 @@ pub fn start(
         loaded_revision: None,
     });
     // Watched before it is read, so that no change falls between.
-    let events = DirectoryEvents::watch(&directory, POLL);
+    let followed = match source {
+        Source::Directory(directory) => {
+            let events = DirectoryEvents::watch(&directory, POLL);
+            Followed::Directory(directory, events)
+        }
+        Source::Memory(files) => Followed::Memory(files),
+    };
     let mut names = requirement.names();
     names.truncate(MAX_FILES);
     let mut reader = Reader {
-        directory,
         requirement,
         names,
         salt,
@@ -68,13 +101,16 @@ pub fn start(
         current,
         state,
     };
-    match read_set(&reader.directory, &reader.names, MAX_FILE_BYTES) {
-        Ok(snapshot) => reader.take(&snapshot),
-        Err(error) => tracing::warn!(%error, "credentials could not be read"),
+    match &followed {
+        Followed::Directory(directory, _) => match read_set(directory, &reader.names, MAX_FILE_BYTES) {
+            Ok(snapshot) => reader.take(&snapshot),
+            Err(error) => tracing::warn!(%error, "credentials could not be read"),
+        },
+        Followed::Memory(files) => reader.take(&files.borrow()),
     }
     // What is in use from the start is no change.
     current_receiver.mark_unchanged();
-    tokio::spawn(reader.run(events, reread_receiver, shutdown));
+    tokio::spawn(reader.run(followed, reread_receiver, shutdown));
     (CredentialsHandle::new(current_receiver, reread), state_receiver)
 }
 
@@ -88,7 +124,6 @@ struct Revision {
 }
 
 struct Reader {
-    directory: PathBuf,
     requirement: Requirement,
     names: Vec<&'static str>,
     salt: String,
@@ -103,7 +138,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, mut events: DirectoryEvents, mut reread: watch::Receiver<u64>, shutdown: CancellationToken) {
+    async fn run(mut self, mut followed: Followed, mut reread: watch::Receiver<u64>, shutdown: CancellationToken) {
         let mut computing: Option<JoinHandle<([u8; 32], String)>> = None;
         loop {
             if computing.is_none()
@@ -114,9 +149,9 @@ impl Reader {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = events.next() => self.read().await,
+                () = followed.next() => self.read(&mut followed).await,
                 asked = reread.changed() => match asked {
-                    Ok(()) => self.read().await,
+                    Ok(()) => self.read(&mut followed).await,
                     // Nobody holds a handle any more.
                     Err(_) => return,
                 },
@@ -130,8 +165,11 @@ impl Reader {
         }
     }
 
-    async fn read(&mut self) {
-        let (directory, names) = (self.directory.clone(), self.names.clone());
+    async fn read(&mut self, followed: &mut Followed) {
+        let (directory, names) = match followed {
+            Followed::Directory(directory, _) => (directory.clone(), self.names.clone()),
+            Followed::Memory(files) => return self.take(&files.borrow_and_update()),
+        };
         let read = tokio::task::spawn_blocking(move || read_set(&directory, &names, MAX_FILE_BYTES)).await;
         match read {
             Ok(Ok(snapshot)) => self.take(&snapshot),
@@ -379,7 +417,8 @@ mod tests {
         requirement: Requirement,
     ) -> (CredentialsHandle, watch::Receiver<CredentialsState>, tokio_util::sync::DropGuard) {
         let shutdown = CancellationToken::new();
-        let (handle, state) = start(directory.to_owned(), requirement, "uid".into(), shutdown.clone());
+        let (handle, state) =
+            start(Source::Directory(directory.to_owned()), requirement, "uid".into(), shutdown.clone());
         (handle, state, shutdown.drop_guard())
     }
 
@@ -390,6 +429,29 @@ mod tests {
     async fn until(state: &mut watch::Receiver<CredentialsState>, reason: &str) -> CredentialsState {
         let waited = state.wait_for(|state| state.reason == reason && state.mounted_revision.is_some());
         tokio::time::timeout(Duration::from_mins(1), waited).await.expect(reason).unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn files_of_this_process_are_checked_and_followed_like_those_of_a_directory() {
+        let files = |token: &[u8]| DirectorySnapshot {
+            files: [("token".to_owned(), FileContent::Bytes(Zeroizing::new(token.to_vec())))].into(),
+            any: true,
+        };
+        let (sender, receiver) = watch::channel(DirectorySnapshot::default());
+        let shutdown = CancellationToken::new();
+        let _guard = shutdown.clone().drop_guard();
+        let (mut handle, mut state) = start(Source::Memory(receiver), TOKEN, "uid".into(), shutdown);
+        assert_eq!(state.borrow().reason, "NoFields");
+        for token in ["first", "second"] {
+            sender.send_replace(files(token.as_bytes()));
+            handle.changed().await;
+            let set = handle.current().unwrap();
+            assert_eq!(set.field("token").unwrap().expose_secret(), token);
+        }
+        sender.send_replace(files(b"two\nlines"));
+        let told = state.wait_for(|state| state.reason == "FieldInvalid").await.unwrap().message.clone();
+        assert!(told.contains("stay in use") && !told.contains("two"), "{told}");
+        assert_eq!(handle.current().unwrap().field("token").unwrap().expose_secret(), "second");
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ use super::{
     metrics::Metrics,
 };
 use crate::{
-    api::{CredentialSource, McpConnector},
+    api::{CredentialSource, McpConnector, endpoint::AddressPolicy},
     server::config::TokenKeys,
 };
 
@@ -58,6 +58,8 @@ pub struct Settings {
     pub concurrency: u16,
     /// Collector of the traces of connectors that name none of their own.
     pub otlp_endpoint: Option<String>,
+    /// Which addresses platforms may have.
+    pub addresses: AddressPolicy,
 }
 
 /// Everything that is watched.

@@ -80,6 +80,15 @@ pub struct RequestScope {
     pub rate: OnceLock<RateNote>,
 }
 
+impl RequestScope {
+    /// The scope of a request that doesn't come over HTTP, but from whoever started this process.
+    #[must_use]
+    pub fn direct(caller: Caller, rights: Option<Arc<Rights>>) -> Self {
+        let request_id = new_request_id();
+        Self { request_id, caller, rights, peer: None, traceparent: None, tracestate: None, rate: OnceLock::new() }
+    }
+}
+
 /// Decides about requests to the MCP port.
 pub struct Door<H> {
     /// `namespace/name` of the connector.

@@ -24,14 +24,22 @@ impl LoadedConfig {
     pub fn read(directory: &Path) -> Result<Self, ConfigError> {
         let path = directory.join(CONFIG_FILE);
         let text = config::read_text(&path)?;
-        let config: ServeConfig = serde_json::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.display().to_string(), source })?;
         let platform_ca = match config::read_text(&directory.join(PLATFORM_CA_FILE)) {
             Ok(ca) => Some(ca),
             Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let digest = ServeConfig::digest(&text, platform_ca.as_deref());
+        Self::parse(&path.display().to_string(), &text, platform_ca)
+    }
+
+    /// Reads the text of the operator's file; `path` names it in errors.
+    ///
+    /// # Errors
+    /// When the configuration is wrong.
+    pub fn parse(path: &str, text: &str, platform_ca: Option<String>) -> Result<Self, ConfigError> {
+        let config: ServeConfig =
+            serde_json::from_str(text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
+        let digest = ServeConfig::digest(text, platform_ca.as_deref());
         Ok(Self { config, digest, platform_ca })
     }
 

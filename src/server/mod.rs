@@ -8,6 +8,7 @@
 pub mod access;
 mod active;
 pub mod admin;
+pub mod assembly;
 pub mod audit;
 pub mod auth;
 pub mod catalogue;
@@ -39,14 +40,14 @@ use std::{
     net::{Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use rmcp::ServerHandler;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    sync::watch,
     task::JoinHandle,
     time::Instant,
 };
@@ -56,20 +57,12 @@ use tower::ServiceExt;
 use self::config::PlatformLimitsConfig;
 pub use self::loaded::LoadedConfig;
 use self::{
-    access::Access,
-    admin::Admin,
+    assembly::{Assembly, Running},
     audit::Audit,
-    auth::Authenticator,
-    catalogue::{Catalogue, CatalogueError},
+    catalogue::CatalogueError,
     config::{AUDIT_DIRECTORY, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, ConfigError},
-    guards::{Guards, cache::AnswerCache},
     handler::Handler,
-    http::{Door, DoorParts},
     listener::{Ending, ListenerLimits},
-    metrics::Metrics,
-    mutations::Mutations,
-    prober::Prober,
-    state::ReplicaState,
 };
 use crate::{
     api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy},
@@ -209,33 +202,8 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let stop = Stop::on_signals()?;
     loaded.log();
-    let declaration = loaded.config.platform.declaration().ok_or(ServeError::Connect(ConnectError::NoPlatform))?;
-    let (name, requirement) = (declaration.name(), declaration.requirement());
-    let background = CancellationToken::new();
-    let (credentials, credentials_state) = credentials::directory::start(
-        settings.credentials_directory.clone(),
-        requirement,
-        loaded.config.connector.uid.clone(),
-        background.clone(),
-    );
-    let outbound = Arc::new(OutboundMetrics::default());
-    let environment = PlatformEnvironment {
-        credentials: credentials.clone(),
-        ca_pem: loaded.platform_ca.clone(),
-        addresses: settings.address_policy,
-        proxy: loaded.config.proxy.clone(),
-        limits: outbound_limits(&loaded.config.limits.platform),
-        metrics: outbound.clone(),
-    };
-    let platform = platforms::connect(&loaded.config.platform, environment).map_err(ServeError::Connect)?;
-    let audit = Audit::start(
-        &loaded.config.connector,
-        name,
-        &loaded.config.telemetry.audit,
-        settings.audit_directory.clone(),
-        Box::new(io::stdout()),
-    );
-    let parts = Parts { name, platform, outbound, credentials, credentials_state, audit, exports, background };
+    let source = credentials::directory::Source::Directory(settings.credentials_directory.clone());
+    let parts = Parts::connect(&settings, &loaded, source, Box::new(io::stdout()), exports)?;
     Instance::start(&settings, &loaded, parts).await?.serve(stop).await
 }
 
@@ -273,18 +241,47 @@ pub struct Parts {
     pub background: CancellationToken,
 }
 
+impl Parts {
+    /// Reads the credentials from `source`, makes the platform's client, and starts to write audit records to `records`.
+    ///
+    /// # Errors
+    /// When the platform's client can't be made.
+    pub fn connect(
+        settings: &ServeSettings,
+        loaded: &LoadedConfig,
+        source: credentials::directory::Source,
+        records: Box<dyn io::Write + Send>,
+        exports: Option<Arc<ExportCounts>>,
+    ) -> Result<Self, ServeError> {
+        let config = &loaded.config;
+        let declaration = config.platform.declaration().ok_or(ServeError::Connect(ConnectError::NoPlatform))?;
+        let (name, requirement) = (declaration.name(), declaration.requirement());
+        let background = CancellationToken::new();
+        let (credentials, credentials_state) =
+            credentials::directory::start(source, requirement, config.connector.uid.clone(), background.clone());
+        let outbound = Arc::new(OutboundMetrics::default());
+        let environment = PlatformEnvironment {
+            credentials: credentials.clone(),
+            ca_pem: loaded.platform_ca.clone(),
+            addresses: settings.address_policy,
+            proxy: config.proxy.clone(),
+            limits: outbound_limits(&config.limits.platform),
+            metrics: outbound.clone(),
+        };
+        let platform = platforms::connect(&config.platform, environment).map_err(ServeError::Connect)?;
+        let directory = settings.audit_directory.clone();
+        let audit = Audit::start(&config.connector, name, &config.telemetry.audit, directory, records);
+        Ok(Self { name, platform, outbound, credentials, credentials_state, audit, exports, background })
+    }
+}
+
 /// A running server.
 pub struct Instance {
     mcp_address: SocketAddr,
     admin_address: SocketAddr,
     drain_delay: Duration,
     drain_timeout: Duration,
-    platform: Arc<dyn Platform>,
-    guards: Arc<Guards>,
-    audit: Arc<Audit>,
-    draining: CancellationToken,
-    abandon: CancellationToken,
-    background: CancellationToken,
+    running: Running,
     mcp_ending: Ending,
     admin_ending: Ending,
     mcp: JoinHandle<()>,
@@ -311,66 +308,8 @@ impl Instance {
         parts: Parts,
         extend: impl FnOnce(Handler) -> H,
     ) -> Result<Self, ServeError> {
-        let config = &loaded.config;
-        let metrics =
-            Metrics::new().asking(parts.platform.clone(), &parts.outbound, parts.audit.clone(), parts.exports.clone());
-        let metrics = Arc::new(metrics);
-        let access = Arc::new(Access::new(&config.access));
-        let authenticator = Arc::new(Authenticator::new(
-            settings.config_directory.clone(),
-            config.access.audiences.clone(),
-            &config.operator,
-        ));
-        let cache = Arc::new(AnswerCache::new(config.limits.cache, parts.credentials.clone()));
-        let (findings, findings_receiver) = watch::channel(None);
-        let state = Arc::new(ReplicaState {
-            platform: parts.platform.clone(),
-            credentials: parts.credentials_state.clone(),
-            findings: findings_receiver,
-            metrics: metrics.clone(),
-            audit: parts.audit.clone(),
-            exports: parts.exports,
-            cache: cache.clone(),
-            mutations: Arc::new(Mutations::default()),
-        });
-        let mut tools = parts.platform.clone().tools();
-        tools.push(health_check::build_tool(state.clone()));
-        let catalogue = Catalogue::new(tools, &config.tools, &access, config.limits.cache.enabled)
-            .map_err(ServeError::BuildCatalogue)?;
-        let guards = Arc::new(Guards::new(parts.name, catalogue, config.connector.uid.clone(), &config.limits, cache));
-        let (serving, draining, abandon) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let asked = Arc::new(Notify::new());
-        let prober = Prober {
-            platform: parts.platform.clone(),
-            name: parts.name,
-            config: config.probe,
-            credentials: parts.credentials.clone(),
-            asked: asked.clone(),
-            findings,
-            metrics: metrics.clone(),
-        };
-        tokio::spawn(prober.run(parts.background.clone()));
-        tokio::spawn(authenticator.clone().follow_keys(parts.background.clone()));
-        tokio::spawn(
-            parts
-                .background
-                .clone()
-                .run_until_cancelled_owned(follow_credentials(parts.credentials_state, metrics.clone())),
-        );
-
-        let admin = Arc::new(Admin {
-            connector_uid: config.connector.uid.clone(),
-            config_digest: loaded.digest.clone(),
-            platform: parts.name,
-            guards: guards.clone(),
-            authenticator: authenticator.clone(),
-            state: state.clone(),
-            credentials: parts.credentials,
-            probe: asked,
-            serving: serving.clone(),
-            draining: draining.clone(),
-        });
+        let platform = parts.name;
+        let Assembly { door, handler: _, admin, running } = Assembly::start(settings, loaded, parts, extend)?;
         let (admin_listener, admin_address) = listen(settings.admin_address).await?;
         let admin_ending = Ending::default();
         let router = admin::build_router(admin);
@@ -385,21 +324,6 @@ impl Instance {
             }
         }));
 
-        let handler = extend(Handler::new(guards.clone(), state, parts.platform.instructions()));
-        let door = Arc::new(Door::new(
-            config,
-            DoorParts {
-                origins: settings.allowed_origins.clone(),
-                authenticator,
-                access,
-                metrics,
-                audit: parts.audit.clone(),
-                handler,
-                draining: draining.clone(),
-                abandon: abandon.clone(),
-                body_timeout: settings.body_timeout,
-            },
-        ));
         let (mcp_listener, mcp_address) = listen(settings.mcp_address).await?;
         let mcp_ending = Ending::default();
         let mcp_limits =
@@ -408,10 +332,10 @@ impl Instance {
             let door = door.clone();
             async move { door.answer(request).await }
         }));
-        serving.cancel();
+        running.serving.cancel();
         tracing::info!(
-            platform = parts.name,
-            tools = guards.catalogue.len(),
+            platform,
+            tools = running.guards.catalogue.len(),
             mcp = %mcp_address,
             admin = %admin_address,
             "server_ready"
@@ -421,12 +345,7 @@ impl Instance {
             admin_address,
             drain_delay: settings.drain_delay,
             drain_timeout: settings.drain_timeout,
-            platform: parts.platform,
-            guards,
-            audit: parts.audit,
-            draining,
-            abandon,
-            background: parts.background,
+            running,
             mcp_ending,
             admin_ending,
             mcp,
@@ -457,23 +376,19 @@ impl Instance {
             () = stop.drain.cancelled() => {}
         }
         let began = Instant::now();
-        self.draining.cancel();
+        self.running.draining.cancel();
         tracing::info!("draining");
         let drained = tokio::select! {
             () = stop.force.cancelled() => Err(ServeError::Forced),
             drained = self.drain() => drained,
         };
-        self.abandon.cancel();
+        self.running.abandon();
         self.mcp_ending.abort.cancel();
-        self.background.cancel();
-        if tokio::time::timeout(CLOSE_TIMEOUT, self.platform.close()).await.is_err() {
-            tracing::warn!("the platform's client took too long to close");
-        }
+        self.running.close().await;
         self.admin_ending.close.cancel();
         self.admin_ending.abort.cancel();
         let _panicked = self.admin.await;
-        let audit = self.audit;
-        let _panicked = tokio::task::spawn_blocking(move || audit.finish()).await;
+        self.running.finish().await;
         let seconds = began.elapsed().as_secs_f64();
         match &drained {
             Ok(()) => tracing::info!(seconds, "server_stopped"),
@@ -487,26 +402,11 @@ impl Instance {
         self.mcp_ending.close.cancel();
         let finished = async {
             let _panicked = (&mut self.mcp).await;
-            self.guards.settle().await;
+            self.running.guards.settle().await;
         };
         match tokio::time::timeout(self.drain_timeout, finished).await {
             Ok(()) => Ok(()),
             Err(_) => Err(ServeError::DrainTimeout),
-        }
-    }
-}
-
-/// Keeps the time at which the credentials in use were loaded.
-async fn follow_credentials(mut state: watch::Receiver<CredentialsState>, metrics: Arc<Metrics>) {
-    let mut revision = None;
-    loop {
-        let loaded = state.borrow_and_update().loaded_revision.clone();
-        if loaded != revision && loaded.is_some() {
-            metrics.credentials_loaded(SystemTime::now());
-        }
-        revision = loaded;
-        if state.changed().await.is_err() {
-            return;
         }
     }
 }

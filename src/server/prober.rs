@@ -109,7 +109,7 @@ impl Prober {
 }
 
 /// Probes once. A probe that hangs is cut, one that panics is a finding like any other.
-async fn probe(platform: &dyn Platform, timeout: Duration) -> Finding {
+pub async fn probe(platform: &dyn Platform, timeout: Duration) -> Finding {
     let started = Instant::now();
     // The platform gets a little less, so that its own words for a timeout come before ours.
     let asked = AssertUnwindSafe(platform.probe(timeout.mul_f64(0.95))).catch_unwind();

@@ -14,7 +14,12 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
+    access::Access,
+    admin::Admin,
+    auth::Authenticator,
+    catalogue::Catalogue,
     config::{AccessConfig, CONFIG_FILE, PLATFORM_CA_FILE, ServeConfig},
+    guards::Guards,
     testing::*,
     *,
 };

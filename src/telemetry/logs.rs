@@ -2,6 +2,8 @@
 //! fields of the event and of the spans around it, all on one level so that a line can be searched without knowing how
 //! deep it was written.
 
+use std::io::{self, Write};
+
 use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -27,6 +29,27 @@ pub enum LogFormat {
     Text,
 }
 
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogOutput {
+    /// Standard output, as containers do.
+    #[default]
+    Stdout,
+    /// Standard error, where standard output has another purpose.
+    Stderr,
+}
+
+impl<'a> MakeWriter<'a> for LogOutput {
+    type Writer = Box<dyn Write + 'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        match self {
+            Self::Stdout => Box::new(io::stdout()),
+            Self::Stderr => Box::new(io::stderr()),
+        }
+    }
+}
+
 /// How to log.
 #[derive(Clone, Debug)]
 pub struct LogSettings {
@@ -35,11 +58,13 @@ pub struct LogSettings {
     pub filter: String,
     /// The form of the lines.
     pub format: LogFormat,
+    /// Where the lines go.
+    pub output: LogOutput,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { filter: DEFAULT_FILTER.to_owned(), format: LogFormat::default() }
+        Self { filter: DEFAULT_FILTER.to_owned(), format: LogFormat::default(), output: LogOutput::default() }
     }
 }
 

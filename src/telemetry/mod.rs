@@ -10,7 +10,7 @@ use std::{panic, sync::Arc};
 
 use tracing_subscriber::{Layer, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt};
 
-pub use logs::{DEFAULT_FILTER, LogFormat, LogSettings};
+pub use logs::{DEFAULT_FILTER, LogFormat, LogOutput, LogSettings};
 use traces::Traces;
 pub use traces::{ExportCounts, TraceSettings};
 
@@ -52,7 +52,7 @@ impl Telemetry {
     }
 }
 
-/// Begins to log to standard output and, where `traces` name a collector, to trace. `connector` is
+/// Begins to log and, where `traces` name a collector, to trace. `connector` is
 /// `namespace/name` of the connector that is served, which every line then carries. Panics are logged too, by their
 /// place only: their text may hold anything. Call it in a tokio runtime.
 ///
@@ -66,8 +66,8 @@ pub fn init(
     let traces = traces.map(Traces::start).transpose()?;
     let filter = logs::build_filter(&settings.filter)?;
     let lines = match settings.format {
-        LogFormat::Json => logs::build_json_layer(std::io::stdout, connector).boxed(),
-        LogFormat::Text => tracing_subscriber::fmt::layer().boxed(),
+        LogFormat::Json => logs::build_json_layer(settings.output, connector).boxed(),
+        LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(settings.output).boxed(),
     };
     tracing_subscriber::registry()
         .with(lines.with_filter(logs::without_trace_spans(filter)))

@@ -26,7 +26,7 @@ use super::{
     validate::{Rejection, ValidatedConnector, validate},
 };
 use crate::{
-    api::{CredentialSource, McpConnector},
+    api::{CredentialSource, McpConnector, endpoint::AddressPolicy},
     operator::{
         cache::Cache,
         context::{Caches, Context, Settings},
@@ -54,6 +54,7 @@ pub fn settings() -> Settings {
         token_file: PathBuf::from("token"),
         concurrency: 1,
         otlp_endpoint: None,
+        addresses: AddressPolicy::Cluster,
     }
 }
 

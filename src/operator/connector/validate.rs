@@ -157,9 +157,9 @@ pub fn validate(
         .declaration()
         .ok_or_else(|| invalid("spec.platform names no platform that this operator knows: set exactly one".into()))?;
     let endpoint = platform
-        .endpoint(AddressPolicy::Cluster)
+        .endpoint(settings.addresses)
         .map_err(|error| invalid(format!("{}: {error}", platform.endpoint_field())))?;
-    let further = platform.further_endpoints(AddressPolicy::Cluster).map_err(|error| invalid(error.to_string()))?;
+    let further = platform.further_endpoints(settings.addresses).map_err(|error| invalid(error.to_string()))?;
     let problems: Vec<String> =
         platform.problems().into_iter().map(|(field, problem)| format!("{field}: {problem}")).collect();
     if !problems.is_empty() {
@@ -173,8 +173,9 @@ pub fn validate(
     })?;
 
     let workload = spec.workload.clone().unwrap_or_default();
-    let (telemetry, collector) = telemetry::resolve(spec.telemetry.as_ref(), settings.otlp_endpoint.as_deref())?;
-    let egress = plan_egress(connector, &endpoint, &further, found.platform_service.as_deref(), collector)?;
+    let (telemetry, collector) = telemetry::resolve(spec.telemetry.as_ref(), settings)?;
+    let egress =
+        plan_egress(connector, &endpoint, &further, found.platform_service.as_deref(), collector, settings.addresses)?;
     let access = spec.access.clone().unwrap_or_default();
     let anonymous = access.anonymous.unwrap_or_default();
     let allow = resolve_access(access.allow, anonymous, &namespace);
@@ -383,6 +384,7 @@ fn plan_egress(
     further: &[Endpoint],
     service: Option<&Service>,
     collector: Option<EgressTarget>,
+    addresses: AddressPolicy,
 ) -> Result<EgressPlan, Rejection> {
     let network = connector.spec.network.clone().unwrap_or_default();
     let mut targets: Vec<EgressTarget> = match network.egress.unwrap_or_default() {
@@ -400,7 +402,7 @@ fn plan_egress(
     targets.dedup();
     if let Some(proxy) = connector.spec.workload.as_ref().and_then(|workload| workload.proxy.as_ref()) {
         let proxy = PlatformUrl(proxy.url.clone())
-            .endpoint(true, AddressPolicy::Cluster)
+            .endpoint(true, addresses)
             .map_err(|error| Rejection::new(Reason::InvalidSpec, format!("spec.workload.proxy.url: {error}")))?;
         targets.push(EgressTarget::Outside { port: proxy.port });
     }

@@ -5,9 +5,10 @@ use super::{EgressTarget, Rejection};
 use crate::{
     api::{
         Reason,
-        endpoint::{AddressPolicy, Endpoint, PlatformUrl},
+        endpoint::{Endpoint, PlatformUrl},
         telemetry::{AuditSpec, TelemetrySpec, TracesSpec},
     },
+    operator::context::Settings,
     server::config::{AuditConfig, AuditFileConfig, TelemetryConfig, TracesConfig},
 };
 
@@ -15,17 +16,17 @@ const DEFAULT_SAMPLE_PERCENT: i32 = 100;
 const DEFAULT_AUDIT_BYTES: i64 = 16 * 1024 * 1024;
 const DEFAULT_AUDIT_FILES: i32 = 4;
 
-/// Resolves the telemetry of a connector. `default_endpoint` is the operator's `--otlp-endpoint`.
+/// Resolves the telemetry of a connector. Where it names no collector, it is the one of the operator's settings.
 ///
 /// # Errors
 /// When the collector's URL can't be called.
 pub fn resolve(
     spec: Option<&TelemetrySpec>,
-    default_endpoint: Option<&str>,
+    settings: &Settings,
 ) -> Result<(TelemetryConfig, Option<EgressTarget>), Rejection> {
     let traces = spec.and_then(|spec| spec.traces.clone()).unwrap_or_default();
     let audit = spec.and_then(|spec| spec.audit.clone()).unwrap_or_default();
-    let collector = resolve_collector(&traces, default_endpoint)?;
+    let collector = resolve_collector(&traces, settings)?;
     let percent = traces.sample_percent.unwrap_or(DEFAULT_SAMPLE_PERCENT).clamp(0, 100);
     let collector = collector.filter(|_| percent > 0);
     let config = TelemetryConfig {
@@ -38,15 +39,15 @@ pub fn resolve(
     Ok((config, collector.map(|collector| derive_target(&collector))))
 }
 
-fn resolve_collector(traces: &TracesSpec, default_endpoint: Option<&str>) -> Result<Option<Endpoint>, Rejection> {
-    let (url, field) = match (&traces.endpoint, default_endpoint) {
+fn resolve_collector(traces: &TracesSpec, settings: &Settings) -> Result<Option<Endpoint>, Rejection> {
+    let (url, field) = match (&traces.endpoint, settings.otlp_endpoint.as_deref()) {
         (Some(url), _) => (url.as_str(), "spec.telemetry.traces.endpoint"),
         (None, Some(url)) => (url, "the operator's --otlp-endpoint"),
         (None, None) => return Ok(None),
     };
     // Spans hold no credentials, so nobody has to say that http is meant.
     let endpoint = PlatformUrl(url.to_owned())
-        .endpoint(true, AddressPolicy::Cluster)
+        .endpoint(true, settings.addresses)
         .map_err(|error| Rejection::new(Reason::InvalidSpec, format!("{field}: {error}")))?;
     Ok(Some(endpoint))
 }

@@ -1,0 +1,1 @@
+"""`mcp-connectors local` as people, programs and editors use it. No cluster is needed."""

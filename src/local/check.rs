@@ -1,0 +1,128 @@
+//! `local --check`: everything that can be said of manifests without running them, and with `--probe` what their
+//! platforms say.
+
+use std::{io, path::PathBuf};
+
+use tokio::sync::watch;
+
+use super::{
+    LocalError, NO_KEYS,
+    documents::{Sources, read_objects},
+    finding::{Finding, Level},
+    manifests::{Judged, Manifests, settings},
+    schema::Schemas,
+    serving::{Credentials, Inbound, configure, serve_settings},
+};
+use crate::{
+    api::{Reason, endpoint::AddressPolicy},
+    credentials::directory::Source,
+    operator::connector::validate::ValidatedConnector,
+    platforms::{CredentialVerdict, HealthStatus},
+    server::{Parts, prober},
+};
+
+/// What is checked.
+#[derive(Clone, Debug)]
+pub struct CheckSettings {
+    /// Where the manifests are.
+    pub sources: Sources,
+    /// Where the credentials are, one folder a CredentialSource.
+    pub credentials_directory: Option<PathBuf>,
+    /// Whether each platform is asked once.
+    pub probe: bool,
+}
+
+/// Checks manifests, and returns what was found, by file and line.
+///
+/// # Errors
+/// When they can't be checked: they can't be read, or there is nothing to check.
+pub async fn check(settings: &CheckSettings) -> Result<Vec<Finding>, LocalError> {
+    let schemas = Schemas::new().map_err(LocalError::Schema)?;
+    let texts = settings.sources.read(&mut None).map_err(LocalError::Read)?;
+    let (objects, mut findings) = read_objects(&texts, &schemas, &settings.sources.namespace);
+    drop(texts);
+    if objects.is_empty() && findings.is_empty() {
+        return Err(LocalError::NothingThere);
+    }
+    let (manifests, twice) = Manifests::collect(objects);
+    findings.extend(twice);
+    findings.extend(judge(&manifests, settings).await?);
+    findings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    Ok(findings)
+}
+
+async fn judge(manifests: &Manifests, check: &CheckSettings) -> Result<Vec<Finding>, LocalError> {
+    let mut findings = Vec::new();
+    let (cluster, here) = (settings(AddressPolicy::Cluster), settings(AddressPolicy::Loopback));
+    let in_cluster = manifests.judge(&cluster, &NO_KEYS);
+    for (judged, in_cluster) in manifests.judge(&here, &NO_KEYS).zip(in_cluster) {
+        match (&judged.verdict, &in_cluster.verdict) {
+            (Err(rejection), _) => {
+                // Bundles are often made in the cluster; everything else belongs to the connector.
+                let elsewhere = rejection.reason == Reason::CaBundleInvalid && !manifests.has_bundle(&judged);
+                let level = if elsewhere { Level::Warning } else { Level::Error };
+                findings.push(judged.finding(level, rejection.reason.as_str(), &rejection.message));
+            }
+            (Ok(connector), verdict) => {
+                findings.extend(verdict.as_ref().err().map(|rejection| judged.works_here_only(rejection)));
+                findings.extend(try_out(&judged, connector, manifests, check).await?);
+            }
+        }
+    }
+    Ok(findings)
+}
+
+/// Loads the credentials of a connector, if they are given, and asks its platform, if that is wanted.
+async fn try_out(
+    judged: &Judged<'_>,
+    connector: &ValidatedConnector,
+    manifests: &Manifests,
+    check: &CheckSettings,
+) -> Result<Vec<Finding>, LocalError> {
+    let source = &judged.connector.spec.credentials.name;
+    let directory = check.credentials_directory.as_deref();
+    let credentials = Credentials::find(judged.key, connector, source, manifests, directory);
+    if credentials == Credentials::Missing && !check.probe {
+        // A Secret is rarely kept where manifests are.
+        return Ok(Vec::new());
+    }
+    let loaded =
+        configure(connector, &settings(AddressPolicy::Loopback), &Inbound::Open).map_err(LocalError::Configure)?;
+    let (_files, source) = match &credentials {
+        Credentials::Folder(folder) => (None, Source::Directory(folder.clone())),
+        Credentials::Values(_) | Credentials::Missing => {
+            let (files, receiver) = watch::channel(credentials.snapshot());
+            (Some(files), Source::Memory(receiver))
+        }
+    };
+    let parts = Parts::connect(&serve_settings(&Inbound::Open), &loaded, source, Box::new(io::sink()), None)
+        .map_err(LocalError::Serve)?;
+    let mut findings = Vec::new();
+    let state = parts.credentials_state.borrow().clone();
+    if state.reason != Reason::Loaded.as_str() {
+        let message = format!("spec.credentials: {}", state.message);
+        findings.push(judged.finding(Level::Error, &state.reason, &message));
+    } else if check.probe {
+        let report = prober::probe(parts.platform.as_ref(), loaded.config.probe.timeout.0).await.report;
+        let field =
+            judged.connector.spec.platform.declaration().map_or("spec.platform", |found| found.endpoint_field());
+        let level = match report.status {
+            HealthStatus::Ok => None,
+            HealthStatus::Degraded => Some(Level::Warning),
+            HealthStatus::Error => Some(Level::Error),
+        };
+        findings
+            .extend(level.map(|level| judged.finding(level, &report.reason, &format!("{field}: {}", report.message))));
+        let refused = match report.credentials {
+            CredentialVerdict::Accepted | CredentialVerdict::Unknown => None,
+            CredentialVerdict::Rejected => Some(Reason::Rejected),
+            CredentialVerdict::Expired => Some(Reason::Expired),
+            CredentialVerdict::PermissionMissing => Some(Reason::PermissionMissing),
+        };
+        let words = format!("spec.credentials: {}", report.credentials_message);
+        findings.extend(refused.map(|reason| judged.finding(Level::Error, reason.as_str(), &words)));
+    }
+    parts.background.cancel();
+    parts.platform.close().await;
+    Ok(findings)
+}
