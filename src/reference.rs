@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::{
     api::endpoint::AddressPolicy,
-    credentials::CredentialsHandle,
+    credentials::{CLIENT_CERTIFICATE, CredentialsHandle},
     outbound::OutboundLimits,
     platforms::{self, ConnectError, Declaration, PlatformEnvironment},
     tools::{Effect, ToolDeclaration},
@@ -61,7 +61,11 @@ fn credentials(declaration: &dyn Declaration) -> String {
 
 fn section(text: &mut String, declaration: &dyn Declaration, tools: &[ToolDeclaration]) {
     let (title, name) = (declaration.title(), declaration.name());
-    let _ = writeln!(text, "\n## {title}\n\n`spec.platform.{name}`; credentials: {}.\n", credentials(declaration));
+    let _ = write!(text, "\n## {title}\n\n`spec.platform.{name}`; credentials: {}.", credentials(declaration));
+    if declaration.requirement().additions().contains(&CLIENT_CERTIFICATE) {
+        text.push_str(" A client certificate (mTLS) is taken from `tls_certificate` and `tls_key`, if they are there.");
+    }
+    text.push_str("\n\n");
     text.push_str("| Tool | | What for |\n|---|---|---|\n");
     for tool in tools {
         let effect = match (tool.effect, tool.off_by_default) {

@@ -81,6 +81,7 @@ async fn outbound_metrics() -> Arc<OutboundMetrics> {
         proxy: None,
         name: "fake",
         classify: classify_by_status,
+        client_certificate: None,
         limits: OutboundLimits::default(),
         metrics: Arc::clone(&metrics),
     };

@@ -19,41 +19,52 @@ from support.kube import Manifest
 ARGOCD_HEALTH = machine.ROOT / "config" / "argocd" / "argocd-cm.yaml"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cluster() -> None:
-    """The test cluster; started if it isn't up, and left up."""
-    machine.run(machine.CLUSTER, "up", timeout=1800)
-    given = os.environ.get("KUBECONFIG")
-    environment = machine.cluster_environment()
-    if given and given != environment["KUBECONFIG"]:
-        pytest.exit(
-            f"KUBECONFIG={given} is not the test cluster. The stories seal and stop Vault, reach Services from this "
-            "machine and read the API server's audit log, which they can on the cluster of e2e/cluster only: unset it",
-            returncode=2,
-        )
-    os.environ.update(environment)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Makes ready what all stories share, once: the cluster, the image, the operator, and Vault. What was up stays up."""
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return
+    try:
+        machine.run(machine.CLUSTER, "up", timeout=1800)
+        given = os.environ.get("KUBECONFIG")
+        environment = machine.cluster_environment()
+        if given and given != environment["KUBECONFIG"]:
+            pytest.exit(
+                f"KUBECONFIG={given} is not the test cluster. The stories seal and stop Vault, reach Services from "
+                "this machine and read the API server's audit log, which they can on the cluster of e2e/cluster only: "
+                "unset it",
+                returncode=2,
+            )
+        # Workers inherit it.
+        os.environ.update(environment)
+        image = install.provide_image()
+        os.environ["MCP_CONNECTORS_IMAGE"] = str(image)
+        install.install_charts(image)
+        vault_server.prepare()
+    except machine.ProgramError as failure:
+        pytest.exit(f"the stories can't begin: {failure}", returncode=2)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def image(cluster: None) -> install.Image:
-    """The product's image, in the cluster."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps the stories of a file together, and those that need Argo CD, which is started for them."""
+    for item in items:
+        needs_argocd = "argocd_up" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("argocd" if needs_argocd else item.path.stem))
+
+
+@pytest.fixture(scope="session")
+def image() -> install.Image:
+    """The product's image, which is in the cluster."""
     return install.provide_image()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def operator(image: install.Image) -> None:
-    """The operator, installed by the charts."""
-    install.install_charts(image)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def vault_up(cluster: None) -> None:
+@pytest.fixture(scope="session")
+def vault_up() -> None:
     """Vault, unsealed, with the sample secrets."""
     vault_server.prepare()
 
 
 @pytest.fixture(scope="session")
-def argocd_up(cluster: None) -> Iterator[None]:
+def argocd_up() -> Iterator[None]:
     """Argo CD, taught the health of our kinds as the README says."""
     argocd.up()
     kube.kubectl("-n", argocd.NAMESPACE, "patch", "configmap", "argocd-cm", "--patch-file", str(ARGOCD_HEALTH))
@@ -79,7 +90,7 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def shared_namespace(request: pytest.FixtureRequest, operator: None) -> Iterator[str]:
+def shared_namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace for the stories of one file."""
     name = new_namespace(request.module.__name__)
     print(f"namespace {name}")

@@ -13,6 +13,9 @@ from support import kube, machine
 from support.agent import Endpoint, calling_all_the_time
 from support.waiting import eventually
 
+# The API server is away.
+pytestmark = pytest.mark.alone
+
 OUTAGE_SECONDS = 40
 
 
@@ -42,5 +45,16 @@ def test_agents_are_served_and_the_operator_comes_back(deploy: Deploy) -> None:
 
     machine.run(machine.CLUSTER, "up")
     vault.change({"tools": {"allow": ["get_vault_health"]}})
-    eventually("the operator works again", lambda: vault.status().get("tools", {}).get("count") == 1, timeout=120)
+    generation = vault.object()["metadata"]["generation"]
+    eventually(
+        "the operator works again",
+        lambda: "get_vault_health" in kube.get(vault.namespace, "configmap", vault.owned)["data"]["config.json"],
+        timeout=90,
+    )
+    # A new pod waits for the kubelet, whose own watches come back up to a minute and a half later.
+    eventually("the change is served", lambda: _serves(vault.status(), generation), timeout=300, explain=vault.explain)
     vault.wait_ready()
+
+
+def _serves(status: kube.Manifest, generation: int) -> bool:
+    return status["observedGeneration"] == generation and status.get("tools", {}).get("count") == 1

@@ -9,6 +9,9 @@ from support import kube
 from support.connector import owned_objects
 from support.waiting import eventually
 
+# The operator is away.
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def operator_comes_back() -> Iterator[None]:

@@ -10,6 +10,9 @@ from support.agent import Endpoint, agent_of, calling_all_the_time
 from support.connector import Connector, connector
 from support.install import Image
 
+# The operator is upgraded and uninstalled.
+pytestmark = pytest.mark.alone
+
 CRDS = ("mcpconnectors.mcp-connectors.io", "credentialsources.mcp-connectors.io")
 
 

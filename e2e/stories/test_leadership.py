@@ -15,6 +15,9 @@ from support.audit import AuditLog
 from support.kube import Manifest
 from support.waiting import eventually
 
+# Operators are killed.
+pytestmark = pytest.mark.alone
+
 LEASE = "mcp-connectors-operator"
 LEASE_SECONDS = 12
 # What a busy machine adds.

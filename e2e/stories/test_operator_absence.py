@@ -12,6 +12,9 @@ from support.audit import AuditLog
 from support.connector import Connector, ca_config_map, connector, secret, source
 from support.waiting import eventually
 
+# The operator is killed, and its writes are counted.
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(autouse=True)
 def operator_runs_again() -> Iterator[None]:

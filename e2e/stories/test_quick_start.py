@@ -48,6 +48,15 @@ def _everything_that_kubectl_shows_is_true(vault: Connector) -> None:
     assert header == ["NAME", "READY", "PLATFORM", "HEALTH", "CREDENTIALS", "TOOLS", "URL", "AGE"]
     assert row[:4] == ["vault", "True", "vault", "Healthy"]
     assert row[4:7] == ["Accepted", str(status["tools"]["count"]), url]
+    # The source is judged after its connectors.
+    kube.kubectl(
+        "--namespace",
+        vault.namespace,
+        "wait",
+        "credentialsource/vault-reader",
+        "--for=condition=Ready",
+        "--timeout=60s",
+    )
     header, row = _columns(vault.namespace, "credentialsources")
     assert header == ["NAME", "READY", "REASON", "SECRET", "CONNECTORS", "AGE"]
     assert row[:5] == ["vault-reader", "True", "Ready", "vault-reader", "1"]

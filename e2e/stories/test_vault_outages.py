@@ -11,6 +11,9 @@ from support.agent import agent_of, error_of
 from support.connector import MACHINE_SECONDS, OUTAGE_SECONDS, PROBE, Connector, connector
 from support.waiting import eventually
 
+# Vault is sealed and stopped.
+pytestmark = pytest.mark.alone
+
 BOUND = OUTAGE_SECONDS + MACHINE_SECONDS
 STORY_POLICY = "mcp-connectors-story"
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{Affinity, LocalObjectReference, ResourceRequirements, Toleration, TopologySpreadConstraint},
-    apimachinery::pkg::apis::meta::v1::Condition,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -406,6 +406,10 @@ pub struct McpConnectorStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsStatus>,
 
+    /// What was asked for by annotation, and honoured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RequestsStatus>,
+
     /// Revisions of the Model Context Protocol that are served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -466,4 +470,21 @@ pub struct CredentialsStatus {
     pub loaded_replicas: i32,
     /// Replicas that were asked.
     pub replicas: i32,
+}
+
+/// Which requests were honoured: of each kind the newest, by the time that its annotation names. An annotation with a
+/// later time is a new request.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestsStatus {
+    /// Of `mcp-connectors.io/probe-requested-at`: every ready replica was asked to probe its platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Time>,
+    /// Of `mcp-connectors.io/reload-requested-at`, here or on the CredentialSource: every ready replica was asked to read
+    /// its credentials again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<Time>,
+    /// Of `mcp-connectors.io/restarted-at`: the pods are replaced, one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Time>,
 }

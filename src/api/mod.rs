@@ -43,6 +43,21 @@ pub const LABEL_PLATFORM: &str = "mcp-connectors.io/platform";
 /// On the pod template: digest of the configuration the pod was started with. A change rolls the Deployment.
 pub const ANNOTATION_CONFIG_DIGEST: &str = "mcp-connectors.io/config-digest";
 
+/// On an McpConnector: the time (RFC 3339) at which somebody asked for a probe of the platform at once. Each later time is
+/// one request, and `status.requests.probe` says which was honoured last.
+pub const ANNOTATION_PROBE_REQUESTED_AT: &str = "mcp-connectors.io/probe-requested-at";
+/// On an McpConnector, or on a CredentialSource for all connectors that use it: the time at which somebody asked for the
+/// credentials to be read again and tried. As [`ANNOTATION_PROBE_REQUESTED_AT`].
+pub const ANNOTATION_RELOAD_REQUESTED_AT: &str = "mcp-connectors.io/reload-requested-at";
+/// On an McpConnector: the time at which somebody asked for its pods to be replaced, one by one. Also on the pod template,
+/// which is what replaces them.
+pub const ANNOTATION_RESTARTED_AT: &str = "mcp-connectors.io/restarted-at";
+
+/// On the admin port: `POST` with the operator's token asks for a probe at once.
+pub const PROBE_PATH: &str = "/probe";
+/// On the admin port: `POST` with the operator's token asks for the credential files to be read again.
+pub const RELOAD_PATH: &str = "/reload";
+
 /// Port of the MCP endpoint, in the pod and on the Service.
 pub const MCP_PORT: u16 = 8080;
 /// Port of probes, metrics and `/status`. On the pod only: no Service exposes it.

@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::{CredentialSet, CredentialsHandle, CredentialsState, Field, FieldForm, Requirement};
+use super::{CredentialSet, CredentialsHandle, CredentialsState, Field, FieldForm, Requirement, client_certificate};
 use crate::{
     api::Reason,
     files::{DirectoryEvents, DirectorySnapshot, FileContent, read_set},
@@ -87,10 +87,7 @@ pub fn start(
         }
         Source::Memory(files) => Followed::Memory(files),
     };
-    let mut names: Vec<&'static str> =
-        requirement.alternatives().iter().flat_map(|fields| fields.iter().map(|field| field.name)).collect();
-    names.sort_unstable();
-    names.dedup();
+    let mut names = requirement.names();
     names.truncate(MAX_FILES);
     let mut reader = Reader {
         requirement,
@@ -267,13 +264,17 @@ struct Assessment {
 }
 
 fn assess(snapshot: &DirectorySnapshot, requirement: Requirement) -> Assessment {
-    let present = |field: &&Field| match snapshot.files.get(field.name) {
+    let present = |name: &str| match snapshot.files.get(name) {
         None => false,
         Some(FileContent::Bytes(bytes)) => !trimmed(bytes).is_empty(),
         Some(FileContent::TooLarge | FileContent::Unreadable(_)) => true,
     };
-    let complete = requirement.alternatives().iter().find(|fields| fields.iter().all(|field| present(&field)));
-    let content = match complete {
+    let whole = |fields: &&&[Field]| fields.iter().all(|field| present(field.name));
+    let complete: Option<Vec<Field>> = requirement.alternatives().iter().find(whole).map(|fields| {
+        let added = requirement.additions().iter().filter(whole);
+        fields.iter().chain(added.copied().flatten()).copied().collect()
+    });
+    let content = match &complete {
         Some(fields) => encode(snapshot, &mut fields.iter().map(|field| field.name)),
         None => encode(snapshot, &mut snapshot.files.keys().map(String::as_str)),
     };
@@ -288,35 +289,44 @@ fn assess(snapshot: &DirectorySnapshot, requirement: Requirement) -> Assessment 
         let message = missing(snapshot, requirement, &present);
         return Assessment { reason: Reason::FieldMissing, message, usable: None, content };
     };
+    if let Some((lacking, group)) = requirement.incomplete_addition(&present) {
+        let message = format!("{}; needed together: {group}", faults(snapshot, lacking));
+        return Assessment { reason: Reason::FieldMissing, message, usable: None, content };
+    }
+    let invalid =
+        |message: String, content| Assessment { reason: Reason::FieldInvalid, message, usable: None, content };
     let mut usable = BTreeMap::new();
-    for field in *fields {
+    for field in &fields {
         match check(*field, snapshot.files.get(field.name)) {
             Ok(value) => {
                 usable.insert(field.name.to_owned(), value);
             }
-            Err(fault) => {
-                let message = format!("key `{}` {fault}", field.name);
-                return Assessment { reason: Reason::FieldInvalid, message, usable: None, content };
-            }
+            Err(fault) => return invalid(format!("key `{}` {fault}", field.name), content),
         }
+    }
+    if let Some(fault) = client_certificate::fault(&usable) {
+        return invalid(fault.to_owned(), content);
     }
     let names = fields.iter().map(|field| field.name).collect::<Vec<_>>().join(" and ");
     Assessment { reason: Reason::Loaded, message: format!("{names} loaded"), usable: Some(usable), content }
 }
 
 /// Says what is missing of the combination that lacks least.
-fn missing(snapshot: &DirectorySnapshot, requirement: Requirement, present: &dyn Fn(&&Field) -> bool) -> String {
-    let lacking = |fields: &&'static [Field]| fields.iter().filter(|field| !present(field)).count();
-    let closest = requirement.alternatives().iter().copied().min_by_key(lacking).unwrap_or_default();
-    let faults: Vec<String> = closest
-        .iter()
-        .filter(|field| !present(field))
-        .map(|field| {
-            let what = if snapshot.files.contains_key(field.name) { "is empty" } else { "is missing" };
-            format!("key `{}` {what}", field.name)
-        })
-        .collect();
-    format!("{}; needed: {}", faults.join(", "), requirement.in_words())
+fn missing(snapshot: &DirectorySnapshot, requirement: Requirement, present: &dyn Fn(&str) -> bool) -> String {
+    let lacking = |fields: &[Field]| -> Vec<&str> {
+        fields.iter().map(|field| field.name).filter(|name| !present(name)).collect()
+    };
+    let closest = requirement.alternatives().iter().map(|fields| lacking(fields)).min_by_key(Vec::len);
+    format!("{}; needed: {}", faults(snapshot, closest.unwrap_or_default()), requirement.in_words())
+}
+
+/// Says of fields that aren't there how they aren't.
+fn faults(snapshot: &DirectorySnapshot, lacking: Vec<&str>) -> String {
+    let fault = |name: &str| {
+        let what = if snapshot.files.contains_key(name) { "is empty" } else { "is missing" };
+        format!("key `{name}` {what}")
+    };
+    lacking.into_iter().map(fault).collect::<Vec<_>>().join(", ")
 }
 
 fn check(field: Field, content: Option<&FileContent>) -> Result<SecretString, String> {
@@ -393,7 +403,7 @@ mod tests {
     use proptest::prelude::*;
     use secrecy::ExposeSecret;
 
-    use super::*;
+    use super::{super::CLIENT_CERTIFICATE, *};
     use crate::files::testing::kubelet_swap;
 
     const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]);
@@ -541,8 +551,7 @@ mod tests {
     fn assessed(requirement: Requirement, files: Files<'_>) -> Assessment {
         let directory = tempfile::tempdir().unwrap();
         kubelet_swap(directory.path(), 1, files);
-        let names: Vec<&str> = requirement.alternatives().iter().flat_map(|f| f.iter().map(|f| f.name)).collect();
-        assess(&read_set(directory.path(), &names, MAX_FILE_BYTES).unwrap(), requirement)
+        assess(&read_set(directory.path(), &requirement.names(), MAX_FILE_BYTES).unwrap(), requirement)
     }
 
     #[test]
@@ -573,6 +582,38 @@ mod tests {
         let good = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert_eq!(assessed(PEM, &[("key", good)]).reason, Reason::Loaded);
         assert_eq!(assessed(PEM, &[("key", b"AAAA")]).reason, Reason::FieldInvalid);
+    }
+
+    #[test]
+    fn a_client_certificate_comes_with_its_own_key() {
+        const MTLS: Requirement = Requirement::any_of(&[&[Field::line("token")]]).with_additions(&[CLIENT_CERTIFICATE]);
+        let certificate = include_bytes!("../outbound/fixtures/client.pem").as_slice();
+        let key = include_bytes!("../outbound/fixtures/client.key").as_slice();
+        let other = include_bytes!("../outbound/fixtures/server.key").as_slice();
+        let cases: &[(Files<'_>, Reason, &str)] = &[
+            (&[], Reason::Loaded, "token loaded"),
+            (
+                &[("tls_certificate", certificate), ("tls_key", key)],
+                Reason::Loaded,
+                "token and tls_certificate and tls_key loaded",
+            ),
+            (&[("tls_certificate", certificate)], Reason::FieldMissing, "key `tls_key` is missing; needed together"),
+            (&[("tls_certificate", certificate), ("tls_key", b"\n")], Reason::FieldMissing, "key `tls_key` is empty"),
+            (&[("tls_certificate", key), ("tls_key", key)], Reason::FieldInvalid, "holds no certificate"),
+            (
+                &[("tls_certificate", certificate), ("tls_key", certificate)],
+                Reason::FieldInvalid,
+                "holds no private key",
+            ),
+            (&[("tls_certificate", certificate), ("tls_key", other)], Reason::FieldInvalid, "is not the key of"),
+        ];
+        for (pair, reason, part) in cases {
+            let mut files = vec![("token", b"t".as_slice())];
+            files.extend_from_slice(pair);
+            let assessment = assessed(MTLS, &files);
+            assert_eq!(assessment.reason, *reason, "{}", assessment.message);
+            assert!(assessment.message.contains(part), "{}", assessment.message);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! ```
 //! A set that can't be used never replaces one that can. No credential is ever part of a text.
 
+mod client_certificate;
 pub mod directory;
 mod requirement;
 
@@ -14,7 +15,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use requirement::{Field, FieldForm, Requirement};
+pub use self::{
+    client_certificate::CLIENT_CERTIFICATE,
+    requirement::{Field, FieldForm, Requirement},
+};
 
 /// One usable set of credentials: every field that the platform needs, of one generation.
 pub struct CredentialSet {

@@ -29,23 +29,56 @@ impl Field {
     }
 }
 
-/// Alternative combinations of fields; the first one that is complete is taken.
+/// Alternative combinations of fields, of which the first one that is complete is taken; and groups that may be added to
+/// any of them, each whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requirement {
     alternatives: &'static [&'static [Field]],
+    additions: &'static [&'static [Field]],
 }
 
 impl Requirement {
     /// Any of these combinations will do.
     #[must_use]
     pub const fn any_of(alternatives: &'static [&'static [Field]]) -> Self {
-        Self { alternatives }
+        Self { alternatives, additions: &[] }
+    }
+
+    /// The same, with groups of fields that may be added. A part of a group alone is a fault.
+    #[must_use]
+    pub const fn with_additions(self, additions: &'static [&'static [Field]]) -> Self {
+        Self { additions, ..self }
     }
 
     /// The combinations, in order of preference.
     #[must_use]
     pub const fn alternatives(&self) -> &'static [&'static [Field]] {
         self.alternatives
+    }
+
+    /// The groups that may be added.
+    #[must_use]
+    pub const fn additions(&self) -> &'static [&'static [Field]] {
+        self.additions
+    }
+
+    /// Every field that is looked at, each once, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> =
+            self.alternatives.iter().chain(self.additions).copied().flatten().map(|field| field.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// What is missing of a group of which `available` holds only a part: the fields that it lacks, and the whole group.
+    #[must_use]
+    pub fn incomplete_addition(&self, available: &dyn Fn(&str) -> bool) -> Option<(Vec<&'static str>, String)> {
+        self.additions.iter().find_map(|group| {
+            let lacking: Vec<_> = group.iter().map(|field| field.name).filter(|name| !available(name)).collect();
+            (!lacking.is_empty() && lacking.len() < group.len()).then(|| (lacking, in_words(group)))
+        })
     }
 
     /// Whether `available` holds every field of some combination.
@@ -58,18 +91,16 @@ impl Requirement {
     /// `role_id and secret_id, or token`.
     #[must_use]
     pub fn in_words(&self) -> String {
-        let combination = |fields: &[Field]| fields.iter().map(|field| field.name).collect::<Vec<_>>().join(" and ");
-        self.smallest().map(combination).collect::<Vec<_>>().join(", or ")
+        self.smallest().map(in_words).collect::<Vec<_>>().join(", or ")
     }
 
-    /// Fields that add something to a combination that would do without them.
+    /// Fields of a combination that would do without them. Not those of [`Requirement::additions`].
     #[must_use]
     pub fn optional(&self) -> Vec<&'static str> {
         let needed = |name| self.smallest().any(|fields| fields.iter().any(|field| field.name == name));
-        let mut names: Vec<&str> = self.alternatives.iter().copied().flatten().map(|field| field.name).collect();
-        names.retain(|name| !needed(*name));
-        names.sort_unstable();
-        names.dedup();
+        let added = |name| self.additions.iter().any(|group| group.iter().any(|field| field.name == name));
+        let mut names = self.names();
+        names.retain(|name| !needed(*name) && !added(*name));
         names
     }
 
@@ -80,6 +111,10 @@ impl Requirement {
         let alternatives = self.alternatives;
         alternatives.iter().copied().filter(move |fields| !alternatives.iter().any(|other| within(other, fields)))
     }
+}
+
+fn in_words(fields: &[Field]) -> String {
+    fields.iter().map(|field| field.name).collect::<Vec<_>>().join(" and ")
 }
 
 #[cfg(test)]
@@ -107,5 +142,17 @@ mod tests {
         ]);
         assert_eq!(REQUIREMENT.in_words(), "key");
         assert_eq!(REQUIREMENT.optional(), ["end", "session"]);
+    }
+    #[test]
+    fn additions_are_optional_and_whole() {
+        const PAIR: &[Field] = &[Field::line("certificate"), Field::line("key")];
+        const REQUIREMENT: Requirement = Requirement::any_of(&[&[Field::line("token")]]).with_additions(&[PAIR]);
+        assert_eq!(REQUIREMENT.names(), ["certificate", "key", "token"]);
+        assert_eq!(REQUIREMENT.in_words(), "token");
+        assert!(REQUIREMENT.optional().is_empty());
+        assert_eq!(REQUIREMENT.incomplete_addition(&|name| name == "token"), None);
+        assert_eq!(REQUIREMENT.incomplete_addition(&|_| true), None);
+        let missing = REQUIREMENT.incomplete_addition(&|name| name != "key");
+        assert_eq!(missing, Some((vec!["key"], "certificate and key".to_owned())));
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     cache::Cache,
-    connector::{dereference::ReferenceCache, mutations::Published, observe::Memory},
+    connector::{dereference::ReferenceCache, mutations::Published, observe::Memory, requests::Refused},
     index::Index,
     metrics::Metrics,
 };
@@ -108,6 +108,8 @@ pub struct Context {
     pub memory: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
     /// Which calls that changed something are published already.
     pub mutations: Published,
+    /// Requests that could not be understood, and were told of.
+    pub refused_requests: Refused,
     /// Publishes Kubernetes Events.
     pub recorder: Recorder,
     /// Counts.

@@ -1,4 +1,5 @@
-//! Kubernetes Events: told once for every transition of a condition that a person would want to know of.
+//! Kubernetes Events: told once for every transition of a condition that a person would want to know of, and for what the
+//! operator did on somebody's request.
 
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -34,7 +35,18 @@ pub async fn publish(recorder: &Recorder, condition: &Condition, regarding: &Obj
         action: condition.type_.clone(),
         secondary: None,
     };
-    match tokio::time::timeout(API_TIMEOUT, recorder.publish(&event, regarding)).await {
+    send(recorder, &event, regarding).await;
+}
+
+/// Tells of something that is no condition.
+pub async fn tell(recorder: &Recorder, type_: EventType, reason: &str, note: String, regarding: &ObjectReference) {
+    let event =
+        Event { type_, reason: reason.to_owned(), note: Some(note), action: reason.to_owned(), secondary: None };
+    send(recorder, &event, regarding).await;
+}
+
+async fn send(recorder: &Recorder, event: &Event, regarding: &ObjectReference) {
+    match tokio::time::timeout(API_TIMEOUT, recorder.publish(event, regarding)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(error = %root_cause(&error), reason = event.reason, "publishing an Event failed"),
         Err(_) => warn!(reason = event.reason, "publishing an Event took too long"),

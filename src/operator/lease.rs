@@ -156,8 +156,18 @@ impl Candidate {
     pub async fn acquire(&self) {
         let mut observed = Observed::default();
         let mut told = None;
+        let mut failing = None;
         loop {
-            match self.try_acquire(&mut observed).await {
+            let outcome = self.try_acquire(&mut observed).await;
+            // An API server that is away for an hour is worth a line, not one a second.
+            let cause = outcome.as_ref().err().map(|error| root_cause(error).to_string());
+            if let Some(cause) = &cause
+                && failing.as_ref() != Some(cause)
+            {
+                warn!(%cause, "taking the Lease failed; it is tried again until it succeeds");
+            }
+            failing = cause;
+            match outcome {
                 Ok(None) => {
                     info!(identity = %self.identity, "this replica is the leader");
                     return;
@@ -168,7 +178,7 @@ impl Candidate {
                         told = Some(holder);
                     }
                 }
-                Err(error) => warn!(cause = %root_cause(&error), "taking the Lease failed; it is tried again"),
+                Err(_) => {}
             }
             tokio::time::sleep(RETRY_INTERVAL.mul_f64(rand::random_range(0.8..=1.0))).await;
         }

@@ -161,6 +161,7 @@ async fn lead(
         pods_http,
         memory: Mutex::default(),
         mutations: connector::mutations::Published::default(),
+        refused_requests: connector::requests::Refused::default(),
         metrics,
     });
     tasks.spawn(named("memory", forget_the_dead(Arc::clone(&context))));
@@ -209,5 +210,6 @@ async fn forget_the_dead(context: Arc<Context>) {
             context.caches.connectors.state().iter().filter_map(|connector| connector.uid()).collect();
         connector::observe::forget_others(&context, &|uid| living.contains(uid));
         context.mutations.forget_others(&|uid| living.contains(uid));
+        context.refused_requests.forget_others(&|uid| living.contains(uid));
     }
 }

@@ -23,7 +23,9 @@ use super::{
     index::Index,
     slim,
 };
-use crate::api::{CredentialSource, FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, McpConnector};
+use crate::api::{
+    ANNOTATION_RELOAD_REQUESTED_AT, CredentialSource, FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, McpConnector,
+};
 
 /// Objects that are listed at a time. Before they are made slim they are many times as large as afterwards.
 const PAGE: u32 = 100;
@@ -182,10 +184,10 @@ fn on_connector(
     }
 }
 
-/// The uid and generation of each source as its users last heard of it.
-type Generations = HashMap<SourceRef, (Option<String>, Option<i64>)>;
+/// The uid and generation of each source, and when its credentials were to be read again, as its users last heard of it.
+type Generations = HashMap<SourceRef, (Option<String>, Option<i64>, Option<String>)>;
 
-/// A connector's acceptance follows from its source's spec. The status says nothing that a connector didn't say itself: if
+/// A connector's acceptance follows from its source's spec, and a request for its credentials goes to all who use them. The status says nothing that a connector didn't say itself: if
 /// its changes were passed on, every connector of a source would wake all others.
 fn on_source(
     notice: &Notice<'_, DeserializeGuard<CredentialSource>>,
@@ -195,7 +197,8 @@ fn on_source(
     queues: &Queues,
 ) {
     let known = |source: &DeserializeGuard<CredentialSource>| {
-        (ObjectRef::from_obj(source), (source.uid(), source.meta().generation))
+        let reload = source.annotations().get(ANNOTATION_RELOAD_REQUESTED_AT).cloned();
+        (ObjectRef::from_obj(source), (source.uid(), source.meta().generation, reload))
     };
     let mut generations = generations.lock().unwrap_or_else(PoisonError::into_inner);
     let news: Vec<SourceRef> = match notice {

@@ -2,7 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 use super::address::{Refused, Unresolved};
 
@@ -37,6 +37,8 @@ pub enum TlsFault {
     WrongName,
     /// The certificate is bad in another way.
     BadCertificate,
+    /// The server asks for a client certificate and got none, or none that it takes.
+    ClientCertificate,
     /// The server does not speak TLS that fits ours; a port that speaks plain HTTP is the usual cause.
     Handshake,
 }
@@ -49,6 +51,9 @@ impl TlsFault {
             Self::OutsideValidity => "its certificate has expired or is not valid yet: renew it",
             Self::WrongName => "its certificate is for another host name than the one in the URL",
             Self::BadCertificate => "its certificate can't be used",
+            Self::ClientCertificate => {
+                "it wants a client certificate that it knows: give the credentials the fields tls_certificate and tls_key"
+            }
             Self::Handshake => "the TLS handshake failed: does that port speak https?",
         }
     }
@@ -63,6 +68,9 @@ pub enum RequestError {
     /// The credential can't stand in a header.
     #[error("the credential holds characters that can't stand in a header")]
     CredentialForm,
+    /// The client certificate of the credentials can't be used.
+    #[error("the client certificate of the credentials can't be used")]
+    ClientCertificate,
     /// No connection was made: refused, reset, or not made in time.
     #[error("no connection can be made")]
     Unreachable,
@@ -154,6 +162,17 @@ fn tls_fault(error: &rustls::Error) -> TlsFault {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongName,
             _ => TlsFault::BadCertificate,
         },
+        // What a server says of the client's certificate (RFC 8446, section 6.2).
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied,
+        ) => TlsFault::ClientCertificate,
         _ => TlsFault::Handshake,
     }
 }

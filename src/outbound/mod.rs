@@ -14,6 +14,7 @@ mod address;
 mod breaker;
 mod built;
 mod bulkhead;
+mod client;
 mod error;
 mod form;
 mod metrics;
@@ -43,8 +44,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 use url::Url;
 
-use self::address::CheckedResolver;
-use self::stack::{Stack, Treatment};
 pub use self::{
     breaker::BreakerLimits,
     built::BuiltRequest,
@@ -56,11 +55,16 @@ pub use self::{
     stack::OutboundLimits,
     state::{BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState},
 };
+use self::{
+    client::{ClientRecipe, Identity},
+    stack::{Stack, Treatment},
+};
 use crate::{
     api::{
         connector::ProxySpec,
         endpoint::{AddressPolicy, Endpoint},
     },
+    credentials::CredentialsHandle,
     telemetry::context::propagate,
 };
 
@@ -75,10 +79,6 @@ pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"
 
 /// Seconds until requests are counted anew (draft-ietf-httpapi-ratelimit-headers, up to its version 07).
 const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-
-/// Time after which a connection that nobody uses is closed. Shorter than the idle time of common load balancers (60
-/// s), so that a request seldom meets a connection that the other side has just closed.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Where requests go and what they may meet on the way.
 #[derive(Clone, Debug)]
@@ -97,6 +97,8 @@ pub struct OutboundSettings {
     pub name: &'static str,
     /// What its answers mean for the way to it.
     pub classify: Classify,
+    /// Whose client certificate is shown to a platform that asks for one. Nobody else is ever shown it.
+    pub client_certificate: Option<CredentialsHandle>,
     /// Bounds of the way to it.
     pub limits: OutboundLimits,
     /// Where its requests are counted.
@@ -107,6 +109,8 @@ pub struct OutboundSettings {
 #[derive(Clone)]
 pub struct Outbound {
     client: reqwest::Client,
+    /// For the platform's own origin only.
+    identity: Option<Arc<Identity>>,
     base: Url,
     addresses: AddressPolicy,
     stack: Arc<Stack>,
@@ -312,52 +316,22 @@ impl Outbound {
     /// When an address may not be called, the CA bundle or the proxy can't be used, or no public authorities are found
     /// though they are needed.
     pub fn new(settings: OutboundSettings) -> Result<Self, OutboundError> {
-        let OutboundSettings { endpoint, ca_pem, addresses, proxy, name, classify, limits, metrics } = settings;
-        // A name is checked when it is resolved; an address in a URL is never resolved.
-        if let Some(objection) = address::literal(&endpoint.url).and_then(|address| addresses.objection(address)) {
-            return Err(OutboundError::ForbiddenAddress(objection));
-        }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            // As many as may be used at a time: making connections anew costs more than keeping them.
-            .pool_max_idle_per_host(limits.max_running)
-            .tcp_nodelay(true)
-            .dns_resolver(CheckedResolver { addresses })
-            // Clears what the environment's variables would add.
-            .no_proxy();
-        let mut tls_is_used = endpoint.url.scheme() == "https";
-        if let Some(proxy) = proxy {
-            let url = Url::parse(&proxy.url).map_err(|_| OutboundError::Proxy)?;
-            if let Some(objection) = address::literal(&url).and_then(|address| addresses.objection(address)) {
-                return Err(OutboundError::ForbiddenAddress(objection));
-            }
-            tls_is_used |= url.scheme() == "https";
-            let bypass = proxy.no_proxy.unwrap_or_default().join(",");
-            let proxy = reqwest::Proxy::all(url).map_err(|_| OutboundError::Proxy)?;
-            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(&bypass)));
-        }
-        let own_authorities = ca_pem.is_some();
-        if let Some(pem) = ca_pem {
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| OutboundError::CaBundle)?;
-            if certificates.is_empty() {
-                return Err(OutboundError::CaBundle);
-            }
-            builder = builder.tls_certs_only(certificates);
-        } else if !tls_is_used {
-            // Spares reading the system's authorities, which need not be there.
-            builder = builder.tls_certs_only([]);
-        }
-        let client = builder.build().map_err(|_| match (own_authorities, tls_is_used) {
-            (true, _) => OutboundError::CaBundle,
-            (false, true) => OutboundError::PublicAuthorities,
-            (false, false) => OutboundError::Client,
-        })?;
-        Ok(Self { client, base: endpoint.url, addresses, stack: Arc::new(Stack::new(name, limits, classify, metrics)) })
+        let OutboundSettings {
+            endpoint,
+            ca_pem,
+            addresses,
+            proxy,
+            name,
+            classify,
+            client_certificate,
+            limits,
+            metrics,
+        } = settings;
+        let recipe = ClientRecipe::new(&endpoint.url, ca_pem.as_deref(), addresses, proxy, limits.max_running)?;
+        let client = recipe.build(None)?;
+        let identity = client_certificate.map(|credentials| Arc::new(Identity::new(credentials, recipe)));
+        let stack = Arc::new(Stack::new(name, limits, classify, metrics));
+        Ok(Self { client, identity, base: endpoint.url, addresses, stack })
     }
 
     /// What the way to the platform is doing now.
@@ -426,7 +400,12 @@ impl Outbound {
             return Err(RequestError::Timeout);
         }
         propagate(&mut headers);
-        let mut outgoing = self.client.request(method, url).headers(headers).timeout(remaining);
+        let identified = match &self.identity {
+            Some(identity) if url.origin() == self.base.origin() => identity.client()?,
+            _ => None,
+        };
+        let client = identified.as_ref().unwrap_or(&self.client);
+        let mut outgoing = client.request(method, url).headers(headers).timeout(remaining);
         if let Some(body) = body {
             outgoing = outgoing.body(body);
         }

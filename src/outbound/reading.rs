@@ -146,6 +146,7 @@ mod tests {
             proxy: None,
             name: "test",
             classify: classify_by_status,
+            client_certificate: None,
             limits: OutboundLimits::default(),
             metrics: std::sync::Arc::default(),
         })

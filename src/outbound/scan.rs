@@ -139,6 +139,7 @@ mod tests {
             proxy: None,
             name: "test",
             classify: classify_by_status,
+            client_certificate: None,
             limits: OutboundLimits { max_attempts: 1, ..OutboundLimits::default() },
             metrics: Arc::default(),
         })

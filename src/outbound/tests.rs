@@ -1,5 +1,5 @@
-//! The HTTP stack against servers that misbehave. `fixtures/` holds certificates of a test authority whose key was
-//! thrown away; the server's key protects nothing.
+//! The HTTP stack against servers that misbehave. `fixtures/` holds certificates of test authorities whose keys were
+//! thrown away; the server's and the clients' keys protect nothing.
 
 use std::{
     io::{Read, Write},
@@ -7,15 +7,19 @@ use std::{
     sync::Arc,
 };
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    sync::watch,
 };
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use super::*;
-use crate::api::endpoint::PlatformUrl;
+use crate::{api::endpoint::PlatformUrl, credentials::CredentialSet};
 
 const SECRET: &str = "planted-token";
 const TOKEN: HeaderName = HeaderName::from_static("x-token");
@@ -30,6 +34,7 @@ fn settings(url: &str) -> OutboundSettings {
         proxy: None,
         name: "fake",
         classify: classify_by_status,
+        client_certificate: None,
         limits: OutboundLimits::default(),
         metrics: Arc::default(),
     }
@@ -246,16 +251,22 @@ async fn a_proxy_is_used_but_for_what_bypasses_it() {
     assert_eq!(status(&[], "http://no-such-host.invalid".into()).await, 202);
 }
 
-fn tls_server(certificate: &'static str) -> SocketAddr {
+/// A server whose answer is the certificate that the client showed, or nothing.
+fn tls_server(certificate: &'static str, wants_client_certificate: bool) -> SocketAddr {
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("fixtures/server.key")).unwrap();
     let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = if wants_client_certificate {
+        let mut authorities = rustls::RootCertStore::empty();
+        authorities.add(CertificateDer::from_pem_slice(include_bytes!("fixtures/client-ca.pem")).unwrap()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider).build().unwrap();
+        builder.with_client_cert_verifier(verifier)
+    } else {
+        builder.with_no_client_auth()
+    };
+    let config = builder.with_single_cert(chain, key).unwrap();
     let config = Arc::new(config);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -265,7 +276,13 @@ fn tls_server(certificate: &'static str) -> SocketAddr {
             let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
             let mut buffer = [0; 4096];
             if stream.read(&mut buffer).is_ok() {
-                let _sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
+                let shown = stream.conn.peer_certificates().and_then(|chain| chain.first()).map(AsRef::<[u8]>::as_ref);
+                let body = shown.unwrap_or_default();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let _sent = stream.write_all(&[head.as_bytes(), body].concat());
+            } else {
+                // What the client sent is read, so that closing doesn't take back what it is told.
+                let _read = stream.sock.read(&mut buffer);
             }
         }
     });
@@ -275,8 +292,8 @@ fn tls_server(certificate: &'static str) -> SocketAddr {
 #[tokio::test]
 async fn tls_faults_are_told_apart() {
     let ca = Some(include_str!("fixtures/ca.pem").to_owned());
-    let good = tls_server(include_str!("fixtures/server.pem")).port();
-    let expired = tls_server(include_str!("fixtures/expired.pem")).port();
+    let good = tls_server(include_str!("fixtures/server.pem"), false).port();
+    let expired = tls_server(include_str!("fixtures/expired.pem"), false).port();
     let plain = MockServer::start().await.address().port();
     let outcome = async |url: String, ca_pem: &Option<String>| {
         let settings = OutboundSettings { ca_pem: ca_pem.clone(), ..settings(&url) };
@@ -294,6 +311,48 @@ async fn tls_faults_are_told_apart() {
     assert_eq!(outcome(format!("https://localhost:{expired}"), &ca).await, fault(TlsFault::OutsideValidity));
     assert_eq!(outcome(format!("https://localhost:{plain}"), &ca).await, fault(TlsFault::Handshake));
     assert_eq!(outcome("https://localhost:1".into(), &ca).await, Err(RequestError::Unreachable));
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_the_platform_only_and_follows_the_credentials() {
+    let set = |generation, pair: Option<(&str, &str)>| {
+        let fields = pair.map(|(certificate, key)| {
+            [("tls_certificate".to_owned(), certificate.into()), ("tls_key".to_owned(), key.into())].into()
+        });
+        Some(Arc::new(CredentialSet::new(generation, fields.unwrap_or_default())))
+    };
+    let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec();
+    let (first, next) = (include_str!("fixtures/client.pem"), include_str!("fixtures/client-next.pem"));
+    let (first_key, next_key) = (include_str!("fixtures/client.key"), include_str!("fixtures/client-next.key"));
+    let (current, receiver) = watch::channel(None);
+    let certificate = include_str!("fixtures/server.pem");
+    let platform = tls_server(certificate, true).port();
+    let outbound = Outbound::new(OutboundSettings {
+        ca_pem: Some(include_str!("fixtures/ca.pem").to_owned()),
+        client_certificate: Some(CredentialsHandle::new(receiver, watch::channel(0).0)),
+        limits: OutboundLimits { max_attempts: 1, ..OutboundLimits::default() },
+        ..settings(&format!("https://localhost:{platform}"))
+    })
+    .unwrap();
+    let shown = async || Ok(outbound.send(&with_token(&["x"]), soon()).await?.body().to_vec());
+    let refused = Err(RequestError::TlsInvalid(TlsFault::ClientCertificate));
+    assert_eq!(shown().await, refused, "no credentials");
+    current.send_replace(set(1, None));
+    assert_eq!(shown().await, refused, "credentials without a certificate");
+    current.send_replace(set(2, Some((first, first_key))));
+    assert_eq!(shown().await, Ok(der(first)));
+    current.send_replace(set(3, Some((next, next_key))));
+    assert_eq!(shown().await, Ok(der(next)));
+    current.send_replace(set(4, Some((certificate, include_str!("fixtures/server.key")))));
+    assert_eq!(shown().await, refused, "a certificate that the platform doesn't know");
+    current.send_replace(set(5, Some((first, next_key))));
+    assert_eq!(shown().await, Err(RequestError::ClientCertificate));
+
+    // A link of the platform's that leads elsewhere is followed as somebody unknown.
+    current.send_replace(set(6, Some((first, first_key))));
+    let elsewhere = Url::parse(&format!("https://localhost:{}", tls_server(certificate, true).port())).unwrap();
+    let answer = outbound.download(&Download::new(elsewhere, Reading::Whole), soon()).await;
+    assert_eq!(answer.unwrap_err(), RequestError::TlsInvalid(TlsFault::ClientCertificate));
 }
 
 #[test]

@@ -46,6 +46,11 @@ pub(super) fn request_failed(way: &Way, cause: RequestError) -> ToolError {
             ToolError::invalid_argument(format!("an argument can't be part of a request to {title}"))
                 .with_remedy("names can't be . or ..")
         }
+        RequestError::ClientCertificate => {
+            let message = format!("the connector's client certificate for {title} can't be used");
+            ToolError::new(Code::CredentialsUnavailable, message)
+                .with_remedy("whoever owns the connector must correct tls_certificate and tls_key of its credentials")
+        }
         RequestError::CredentialForm => ToolError::new(
             Code::CredentialsUnavailable,
             format!("the connector's {title} credentials hold characters that can't be sent"),

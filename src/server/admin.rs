@@ -1,11 +1,13 @@
 //! The admin port: probes of the kubelet, metrics, the platform's health, and the replica's state for the operator. It
-//! never asks the platform: it answers from the last probe.
+//! never asks the platform: it answers from the last probe. The operator may ask for another one, and for the credential
+//! files to be read again; both are done in the background.
 
 use std::sync::Arc;
 
-use axum::{Router, body::Body, extract::Path, extract::State, routing::get};
+use axum::{Router, body::Body, extract::Path, extract::State, routing::get, routing::post};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,7 +19,11 @@ use super::{
     state::ReplicaState,
     status::ReplicaStatus,
 };
-use crate::{api::Reason, platforms::HealthStatus};
+use crate::{
+    api::{PROBE_PATH, RELOAD_PATH, Reason},
+    credentials::CredentialsHandle,
+    platforms::HealthStatus,
+};
 
 /// What the admin port shows.
 pub struct Admin {
@@ -33,6 +39,10 @@ pub struct Admin {
     pub authenticator: Arc<Authenticator>,
     /// How the replica does.
     pub state: Arc<ReplicaState>,
+    /// The credentials, to have their files read again.
+    pub credentials: CredentialsHandle,
+    /// Asks the prober for a probe at once.
+    pub probe: Arc<Notify>,
     /// Cancelled as soon as MCP is served.
     pub serving: CancellationToken,
     /// Cancelled when the replica begins to drain.
@@ -103,6 +113,8 @@ pub fn build_router(admin: Arc<Admin>) -> Router {
         .route("/health", get(health))
         .route("/health/{platform}", get(platform_health))
         .route("/status", get(status))
+        .route(PROBE_PATH, post(probe))
+        .route(RELOAD_PATH, post(reload))
         .with_state(admin)
 }
 
@@ -138,24 +150,52 @@ async fn platform_health(State(admin): State<Arc<Admin>>, Path(platform): Path<S
 }
 
 async fn status(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response<Body> {
-    match admin.authenticator.authenticate(&headers).await {
-        Ok(Caller::Operator) => {
-            if let Ok(body) = serde_json::to_value(admin.status()) {
-                json_response(StatusCode::OK, &body)
-            } else {
-                let message = "the status could not be written";
-                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()
-            }
-        }
-        Ok(_) => {
-            let message = "only the operator may read the status of a replica";
-            Refusal::new(StatusCode::FORBIDDEN, "forbidden", message).into_response()
-        }
+    if let Err(refusal) = admit_operator(&admin, &headers, "read the status of a replica").await {
+        return refusal.into_response();
+    }
+    if let Ok(body) = serde_json::to_value(admin.status()) {
+        json_response(StatusCode::OK, &body)
+    } else {
+        let message = "the status could not be written";
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()
+    }
+}
+
+async fn probe(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response<Body> {
+    if let Err(refusal) = admit_operator(&admin, &headers, "ask for a probe").await {
+        return refusal.into_response();
+    }
+    tracing::info!("a probe was asked for");
+    admin.probe.notify_one();
+    accepted()
+}
+
+/// Reads the files again, and has what is mounted tried on the platform even if it is what was in use.
+async fn reload(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response<Body> {
+    if let Err(refusal) = admit_operator(&admin, &headers, "ask for the credentials to be read again").await {
+        return refusal.into_response();
+    }
+    tracing::info!("reading the credentials again was asked for");
+    admin.credentials.reread();
+    admin.probe.notify_one();
+    accepted()
+}
+
+fn accepted() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+/// Lets the operator through, by its token.
+async fn admit_operator(admin: &Admin, headers: &HeaderMap, act: &str) -> Result<(), Refusal> {
+    match admin.authenticator.authenticate(headers).await {
+        Ok(Caller::Operator) => Ok(()),
+        Ok(_) => Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", format!("only the operator may {act}"))),
         Err(failure) => {
             admin.state.metrics.refused_token(failure.reason());
-            Refusal::new(StatusCode::UNAUTHORIZED, failure.reason(), failure.to_string())
-                .with_header(header::WWW_AUTHENTICATE, "Bearer")
-                .into_response()
+            Err(Refusal::new(StatusCode::UNAUTHORIZED, failure.reason(), failure.to_string())
+                .with_header(header::WWW_AUTHENTICATE, "Bearer"))
         }
     }
 }

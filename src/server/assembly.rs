@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use rmcp::ServerHandler;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -91,11 +91,13 @@ impl<H: ServerHandler + Clone> Assembly<H> {
         let guards = Arc::new(Guards::new(parts.name, catalogue, config.connector.uid.clone(), &config.limits, cache));
         let (serving, draining, abandon) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let asked = Arc::new(Notify::new());
         let prober = Prober {
             platform: parts.platform.clone(),
             name: parts.name,
             config: config.probe,
-            credentials: parts.credentials,
+            credentials: parts.credentials.clone(),
+            asked: asked.clone(),
             findings,
             metrics: metrics.clone(),
         };
@@ -115,6 +117,8 @@ impl<H: ServerHandler + Clone> Assembly<H> {
             guards: guards.clone(),
             authenticator: authenticator.clone(),
             state: state.clone(),
+            credentials: parts.credentials,
+            probe: asked,
             serving: serving.clone(),
             draining: draining.clone(),
         });

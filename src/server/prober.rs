@@ -1,10 +1,13 @@
-//! Asks the platform how it does, for ever: at its interval, at once when the credentials change, and whatever happened
-//! before. One lost packet is no outage: a fault that may pass is believed only when it repeats.
+//! Asks the platform how it does, for ever: at its interval, at once when the credentials change or somebody asks for it,
+//! and whatever happened before. One lost packet is no outage: a fault that may pass is believed only when it repeats.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{config::ProbeConfig, metrics::Metrics};
@@ -54,6 +57,8 @@ pub struct Prober {
     pub config: ProbeConfig,
     /// Tells when the credentials change.
     pub credentials: CredentialsHandle,
+    /// Asks for a probe at once. One that is asked for while another runs comes right after it.
+    pub asked: Arc<Notify>,
     /// Where findings go.
     pub findings: watch::Sender<Option<Arc<Finding>>>,
     /// Where every probe is counted.
@@ -79,6 +84,7 @@ impl Prober {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(shortened(self.config.interval.0)) => {}
                 () = self.credentials.changed() => {}
+                () = self.asked.notified() => {}
             }
         }
     }
@@ -193,6 +199,7 @@ mod tests {
         findings: watch::Receiver<Option<Arc<Finding>>>,
         sets: watch::Sender<Option<Arc<CredentialSet>>>,
         platform: Arc<Scripted>,
+        asked: Arc<Notify>,
         _guard: tokio_util::sync::DropGuard,
     }
 
@@ -200,7 +207,7 @@ mod tests {
         let platform = Arc::new(Scripted(Mutex::new(steps.iter().copied().collect()), Mutex::default()));
         let (sets, current) = watch::channel(None);
         let (findings, receiver) = watch::channel(None);
-        let shutdown = CancellationToken::new();
+        let (shutdown, asked) = (CancellationToken::new(), Arc::new(Notify::new()));
         let prober = Prober {
             platform: platform.clone(),
             name: "fake",
@@ -210,11 +217,12 @@ mod tests {
                 failure_threshold: 2,
             },
             credentials: CredentialsHandle::new(current, watch::channel(0).0),
+            asked: asked.clone(),
             findings,
             metrics: Arc::new(Metrics::new()),
         };
         tokio::spawn(prober.run(shutdown.clone()));
-        Running { findings: receiver, sets, platform, _guard: shutdown.drop_guard() }
+        Running { findings: receiver, sets, platform, asked, _guard: shutdown.drop_guard() }
     }
 
     async fn next(running: &mut Running) -> String {
@@ -270,6 +278,18 @@ mod tests {
         running.sets.send_replace(Some(Arc::new(CredentialSet::new(1, BTreeMap::new()))));
         assert_eq!(next(&mut running).await, "Sealed");
         assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_a_probe_gets_one_at_once() {
+        let mut running = start(&[ok, sealed, ok]);
+        next(&mut running).await;
+        let started = Instant::now();
+        running.asked.notify_one();
+        assert_eq!(next(&mut running).await, "Sealed");
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        assert_eq!(next(&mut running).await, "Healthy");
+        assert!(started.elapsed() >= Duration::from_secs(20), "the interval goes on: {:?}", started.elapsed());
     }
 
     #[test]

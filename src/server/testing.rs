@@ -515,6 +515,8 @@ pub struct TestServer {
     pub directory: tempfile::TempDir,
     pub audit: Arc<Audit>,
     pub audit_lines: Lines,
+    /// How often the credential files were to be read again.
+    pub rereads: watch::Receiver<u64>,
     pub stop: Stop,
     pub ended: tokio::task::JoinHandle<Result<(), ServeError>>,
 }
@@ -541,6 +543,7 @@ impl TestServer {
         change(&mut settings);
         let platform = FakePlatform::default();
         let (sets, current) = watch::channel(None);
+        let (reread, rereads) = watch::channel(0);
         let (state, credentials_state) = watch::channel(CredentialsState {
             reason: "Loaded".into(),
             message: String::new(),
@@ -561,7 +564,7 @@ impl TestServer {
             exports: None,
             name: "fake",
             platform: Arc::new(platform.clone()),
-            credentials: CredentialsHandle::new(current, watch::channel(0).0),
+            credentials: CredentialsHandle::new(current, reread),
             credentials_state,
             background: CancellationToken::new(),
         };
@@ -576,7 +579,7 @@ impl TestServer {
                 instance.serve(stop).await
             }
         });
-        Self { mcp, admin, platform, key, directory, audit, audit_lines, stop, ended }
+        Self { mcp, admin, platform, key, directory, audit, audit_lines, rereads, stop, ended }
     }
 
     /// The audit records so far.
@@ -611,7 +614,12 @@ impl TestServer {
 
     /// Gets a path of the admin port.
     pub async fn admin(&self, path: &str, token: Option<&str>) -> Reply {
-        let mut request = request("GET", path, "localhost");
+        self.ask_admin("GET", path, token).await
+    }
+
+    /// Asks something of the admin port.
+    pub async fn ask_admin(&self, method: &str, path: &str, token: Option<&str>) -> Reply {
+        let mut request = request(method, path, "localhost");
         if let Some(token) = token {
             request.headers.push(("Authorization".into(), format!("Bearer {token}")));
         }

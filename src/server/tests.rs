@@ -601,6 +601,34 @@ async fn health_is_what_the_last_probe_found() {
 }
 
 #[tokio::test]
+async fn the_operator_may_ask_for_a_probe_and_for_the_credentials_to_be_read_again() {
+    let mut config = config();
+    // Nobody but who asks.
+    config.probe.interval = ApiDuration::from_secs(3_600);
+    let server = TestServer::start_with(config, |_| {}).await;
+    let turns_to = async |reason: &str| {
+        let there = async {
+            while server.admin("/health", None).await.json()["reason"] != reason {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(ONE_MINUTE, there).await.unwrap();
+    };
+    turns_to("Healthy").await;
+    let operator = server.operator_token();
+    for (path, reason, rereads) in [("/probe", "Standby", 0), ("/reload", "Maintenance", 1)] {
+        server.platform.state.report.lock().unwrap().reason = reason.into();
+        assert_eq!(server.admin(path, Some(&operator)).await.status, 405, "{path}");
+        assert_eq!(server.ask_admin("POST", path, None).await.status, 401, "{path}");
+        assert_eq!(server.ask_admin("POST", path, Some(&server.token())).await.status, 403, "{path}");
+        assert_ne!(server.admin("/health", None).await.json()["reason"], reason, "{path} was not asked for yet");
+        assert_eq!(server.ask_admin("POST", path, Some(&operator)).await.status, 202, "{path}");
+        turns_to(reason).await;
+        assert_eq!(*server.rereads.borrow(), rereads, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn before_the_first_probe_health_says_starting() {
     let access = Access::new(&config().access);
     let catalogue = Catalogue::new(FakePlatform::default().entries(), &config().tools, &access, true).unwrap();
@@ -611,6 +639,8 @@ async fn before_the_first_probe_health_says_starting() {
         guards: Arc::new(Guards::new("fake", catalogue, "uid".into(), &config().limits, no_cache())),
         authenticator: Arc::new(Authenticator::new("/nonexistent".into(), vec![], &config().operator)),
         state: Arc::new(starting()),
+        credentials: CredentialsHandle::new(watch::channel(None).1, watch::channel(0).0),
+        probe: Arc::default(),
         serving: CancellationToken::new(),
         draining: CancellationToken::new(),
     };

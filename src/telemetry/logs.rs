@@ -85,13 +85,18 @@ where
     layer
 }
 
-/// The filter that `directives` stand for, in which rmcp and hyper are quiet unless they are named.
+/// The filter that `directives` stand for, in which rmcp, hyper and the sending part of kube are quiet unless they are named.
 ///
 /// # Errors
 /// When the directives are wrong.
 pub fn build_filter(directives: &str) -> Result<EnvFilter, TelemetryError> {
     let mut text = directives.to_owned();
-    for (target, directive) in [("rmcp", ",rmcp=error"), ("hyper", ",hyper=error")] {
+    for (target, directive) in [
+        ("rmcp", ",rmcp=error"),
+        ("hyper", ",hyper=error"),
+        // Who sent the request says what became of it.
+        ("kube_client", ",kube_client::client::builder=off"),
+    ] {
         let named = |directive: &str| directive.trim().split(['=', '[', ':']).next() == Some(target);
         if !directives.split(',').any(named) {
             text.push_str(directive);

@@ -7,6 +7,7 @@ pub mod dereference;
 mod difference;
 pub mod mutations;
 pub mod observe;
+pub mod requests;
 pub mod status;
 #[cfg(test)]
 pub(super) mod testing;
@@ -24,7 +25,10 @@ use kube::{
 use serde_json::json;
 use tracing::{info, warn};
 
-use self::status::{Computed, NotAccepted, Seen, compute, compute_not_accepted};
+use self::{
+    status::{Computed, NotAccepted, Seen, compute, compute_not_accepted},
+    validate::ValidatedConnector,
+};
 use super::{
     cache::Kind,
     context::{API_TIMEOUT, Context},
@@ -97,7 +101,7 @@ async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<
             return Ok(Action::requeue(LOOK_AGAIN.min(interval)));
         }
         Ok(seen) => {
-            let next_look = next_look(seen.has_ready_pods, seen.computed.is_moving, interval);
+            let next_look = next_look(seen.has_ready_pods, seen.computed.is_moving || seen.has_asked, interval);
             (seen.computed, next_look)
         }
         Err(problem) => {
@@ -128,6 +132,8 @@ struct Converged {
     is_new: bool,
     /// Whether a pod was there to be asked.
     has_ready_pods: bool,
+    /// Whether the pods were asked to do something, of which they may tell in a moment.
+    has_asked: bool,
 }
 
 /// dereference → validate → build → apply → observe.
@@ -137,8 +143,9 @@ async fn converge(
     context: &Context,
 ) -> Result<Result<Converged, NotAccepted>, Error> {
     let found = dereference::dereference(context, connector, namespace).await.map_err(Error::Dereference)?;
+    let requests = requests::read(connector, found.source.as_deref(), Timestamp::now());
     let validated = match validate::validate(connector, &found, &context.settings) {
-        Ok(validated) => validated,
+        Ok(validated) => ValidatedConnector { restarted_at: requests.restarted_at, ..validated },
         Err(rejection) => {
             let lasting = rejection.reason != Reason::Starting;
             return Ok(Err(NotAccepted { reason: rejection.reason, message: rejection.message, lasting }));
@@ -158,16 +165,25 @@ async fn converge(
             }
             Err(error) => return Err(Error::Apply(error)),
         };
-    let observation = observe::observe(context, &validated, &deployment).await;
     let (instance, regarding) = (&context.settings.instance, connector.object_ref(&()));
+    let honoured = connector.status.as_ref().and_then(|status| status.requests.as_ref());
+    // A Deployment that was made just now has nobody who could be asked, and no status yet to remember it in.
+    let asked = if is_new {
+        None
+    } else {
+        requests::honour(context, &validated, &deployment, &requests, honoured, &regarding).await
+    };
+    let observation = observe::observe(context, &validated, &deployment).await;
     mutations::publish(&context.client, instance, &context.mutations, &regarding, &observation).await;
-    let computed = compute(Seen {
+    let mut computed = compute(Seen {
         connector: &validated,
         config_digest: &resources.config_digest,
         deployment: &deployment,
         observation: &observation,
     });
-    Ok(Ok(Converged { computed, is_new, has_ready_pods: observation.has_ready_pods() }))
+    let has_asked = asked.is_some();
+    computed.status.requests = asked.or_else(|| honoured.cloned());
+    Ok(Ok(Converged { computed, is_new, has_ready_pods: observation.has_ready_pods(), has_asked }))
 }
 
 fn is_terminating(error: &kube::Error) -> bool {

@@ -27,9 +27,9 @@ use crate::{
 /// The protocol revision that the handshake is made in.
 const PROTOCOL_VERSION: &str = "2026-07-28";
 /// Time that a pod has for one answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pods of one connector that are asked at a time.
-const AT_A_TIME: usize = 8;
+pub(super) const AT_A_TIME: usize = 8;
 /// Answers in a row that may be missing before what a pod said last no longer counts.
 const TOLERATED_MISSES: u32 = 1;
 
@@ -168,7 +168,7 @@ fn silent(ready: &[Arc<Pod>]) -> Vec<Replica> {
 }
 
 /// The pods that belong to the Deployment by their owners, and not by labels that anybody can write.
-fn pods_of(context: &Context, connector: &ValidatedConnector, deployment: &Deployment) -> Vec<Arc<Pod>> {
+pub(super) fn pods_of(context: &Context, connector: &ValidatedConnector, deployment: &Deployment) -> Vec<Arc<Pod>> {
     let Some(deployment_uid) = deployment.uid() else { return Vec::new() };
     let in_deployment = |set: &PartialObjectMeta<ReplicaSet>| {
         set.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == deployment_uid)
@@ -194,7 +194,7 @@ pub fn is_ready(pod: &Pod) -> bool {
 }
 
 /// The kubelet renews the token, so it is read for every use.
-async fn read_token(context: &Context) -> Option<String> {
+pub(super) async fn read_token(context: &Context) -> Option<String> {
     match tokio::fs::read_to_string(&context.settings.token_file).await {
         Ok(token) => Some(token.trim().to_owned()),
         Err(error) => {
@@ -204,11 +204,15 @@ async fn read_token(context: &Context) -> Option<String> {
     }
 }
 
-async fn fetch_status(context: &Context, pod: &Pod, token: &str) -> Option<ReplicaStatus> {
+/// A path of a pod's admin port; nothing while the pod has no address.
+pub(super) fn admin_url(pod: &Pod, path: &str) -> Option<String> {
     let address = pod.status.as_ref()?.pod_ip.as_deref()?;
     let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    let url = format!("http://{host}:{ADMIN_PORT}/status");
-    let request = context.pods_http.get(url).bearer_auth(token);
+    Some(format!("http://{host}:{ADMIN_PORT}{path}"))
+}
+
+async fn fetch_status(context: &Context, pod: &Pod, token: &str) -> Option<ReplicaStatus> {
+    let request = context.pods_http.get(admin_url(pod, "/status")?).bearer_auth(token);
     let answer = async {
         let response = request.send().await.ok()?;
         if !response.status().is_success() {

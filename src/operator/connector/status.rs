@@ -462,6 +462,8 @@ fn fields(seen: Seen<'_>, reports: &Reports<'_>) -> McpConnectorStatus {
             loaded_replicas: bounded(reports.current_revision().map_or(0, |revision| reports.on(revision))),
             replicas: bounded(reports.count),
         }),
+        // They are no finding: the reconcile puts them in.
+        requests: None,
         protocol_versions: match &seen.observation.handshake {
             Some(Handshake::Succeeded(versions)) => versions.iter().map(|version| foreign(version)).collect(),
             _ => current.map(|status| status.protocol_versions.clone()).unwrap_or_default(),

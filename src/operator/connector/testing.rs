@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use super::{
     dereference::{Dereferenced, ReferenceCache},
     mutations::Published,
+    requests::Refused,
     validate::{Rejection, ValidatedConnector, validate},
 };
 use crate::{
@@ -123,11 +124,12 @@ pub fn caches() -> Caches {
 
 /// An API server that keeps objects and does what the real one does with the two things that are relied on: a version that
 /// isn't the object's is a conflict, and an object that isn't there is made by applying it. It holds the objects by their
-/// paths, and the requests that were made: method, kind of object, and whether only to create.
+/// paths, the requests that were made (method, kind of object, and whether only to create), and reason and note of each
+/// Event.
 #[derive(Clone, Default)]
 pub struct ApiServer(Arc<Mutex<Held>>);
 
-type Held = (HashMap<String, Value>, Vec<String>);
+type Held = (HashMap<String, Value>, Vec<String>, Vec<(String, String)>);
 
 impl ApiServer {
     pub fn client(&self) -> Client {
@@ -147,7 +149,7 @@ impl ApiServer {
     }
 
     fn answer(&self, method: &str, path: &str, mut body: Value) -> (u16, Value) {
-        let (objects, requests) = &mut *self.0.lock().unwrap();
+        let (objects, requests, events) = &mut *self.0.lock().unwrap();
         let (collection, last) = path.rsplit_once('/').unwrap();
         let what = match last {
             "status" => format!("{}/status", collection.rsplit('/').nth(1).unwrap()),
@@ -165,6 +167,11 @@ impl ApiServer {
         }
         let there = objects.get(path).cloned();
         match (method, there) {
+            ("POST", _) if last == "events" => {
+                let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
+                events.push((text("reason"), text("note")));
+                (201, body)
+            }
             ("GET", Some(object)) => (200, object),
             ("GET", None) => failure(404, "NotFound"),
             ("PATCH", Some(object))
@@ -173,8 +180,11 @@ impl ApiServer {
             {
                 failure(409, "Conflict")
             }
-            ("PATCH", _) => {
+            ("PATCH", there) => {
                 body["metadata"]["resourceVersion"] = json!("7");
+                if let Some(uid) = there.and_then(|object| object.pointer("/metadata/uid").cloned()) {
+                    body["metadata"]["uid"] = uid;
+                }
                 objects.insert(path.to_owned(), body.clone());
                 (200, body)
             }
@@ -188,6 +198,11 @@ impl ApiServer {
 
     pub fn object(&self, path: &str) -> Value {
         self.0.lock().unwrap().0[path].clone()
+    }
+
+    /// Reason and note of every Event that was made.
+    pub fn events(&self) -> Vec<(String, String)> {
+        self.0.lock().unwrap().2.clone()
     }
 
     pub fn requests(&self) -> Vec<String> {
@@ -209,6 +224,7 @@ pub fn context(server: &ApiServer, caches: Caches) -> Arc<Context> {
         pods_http: reqwest::Client::builder().no_proxy().build().unwrap(),
         memory: Mutex::default(),
         mutations: Published::default(),
+        refused_requests: Refused::default(),
         metrics: Metrics::default(),
     })
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Service},
     apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
+    jiff::Timestamp,
 };
 use kube::{Resource, ResourceExt};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -63,6 +64,8 @@ pub struct ValidatedConnector {
     pub suspended: bool,
     /// What an outage of the platform means for Ready.
     pub outage: Outage,
+    /// When the pods were last to be replaced; see [`super::requests`].
+    pub restarted_at: Option<Timestamp>,
 }
 
 /// The Secret that is mounted.
@@ -237,6 +240,7 @@ pub fn validate(
         workload,
         suspended: spec.suspend.unwrap_or_default(),
         outage: probe.outage.unwrap_or_default(),
+        restarted_at: None,
     })
 }
 
@@ -285,6 +289,17 @@ fn validate_source(
                 platform.name(),
                 requirement.in_words(),
                 items.keys().cloned().collect::<Vec<_>>().join(", "),
+            ),
+        ));
+    }
+    if let Some(items) = &items
+        && let Some((lacking, group)) = requirement.incomplete_addition(&|field| items.contains_key(field))
+    {
+        return Err(Rejection::new(
+            Reason::CredentialFieldMissing,
+            format!(
+                "CredentialSource {source_name:?} must map {group} in spec.secret.items together, or neither; it lacks {}",
+                lacking.join(", "),
             ),
         ));
     }

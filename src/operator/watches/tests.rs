@@ -129,6 +129,20 @@ fn a_source_wakes_its_users_when_its_spec_changed_and_not_when_its_status_did() 
 }
 
 #[test]
+fn a_request_for_the_credentials_of_a_source_wakes_its_users_once() {
+    let mut world = World::new();
+    world.connector(&Notice::Changed(&connector("a", "x")));
+    world.source(&Notice::Changed(&source("x", 1)));
+    world.told();
+    let mut asked = source("x", 1);
+    asked.annotations_mut().insert(ANNOTATION_RELOAD_REQUESTED_AT.to_owned(), "2026-11-01T12:00:00Z".to_owned());
+    world.source(&Notice::Changed(&asked));
+    assert_eq!(world.told(), (names(&["a"]), names(&["x"])));
+    world.source(&Notice::Changed(&asked));
+    assert_eq!(world.told(), (names(&[]), names(&["x"])));
+}
+
+#[test]
 fn a_list_of_sources_wakes_the_users_of_those_that_are_new_changed_or_gone() {
     let mut world = World::new();
     for (name, of) in [("a", "same"), ("b", "changed"), ("c", "gone"), ("d", "new")] {

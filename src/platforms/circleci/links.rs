@@ -131,6 +131,7 @@ mod tests {
             proxy: None,
             name: "circleCiFiles",
             classify: classify_by_status,
+            client_certificate: None,
             limits: OutboundLimits::default(),
             metrics: Arc::default(),
         };

@@ -10,7 +10,7 @@ use crate::{
         endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
         pattern::{NamePattern, PathPattern},
     },
-    credentials::{Field, Requirement},
+    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
     platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
 };
 
@@ -110,7 +110,7 @@ pub const REASONS: &[DeclaredReason] = &[
     DeclaredReason { name: "NoCredentials", meaning: "The connector has no credentials for CircleCI yet." },
 ];
 
-const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]);
+const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]).with_additions(&[CLIENT_CERTIFICATE]);
 
 impl CircleCiSpec {
     /// Hosts beside CircleCI's own from which logs and artifacts may be read, for a platform on this host.

@@ -51,6 +51,7 @@ impl Session {
                 proxy: proxy.clone(),
                 name,
                 classify,
+                client_certificate: None,
                 limits,
                 metrics: Arc::clone(&metrics),
             };

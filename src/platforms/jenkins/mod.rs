@@ -70,7 +70,18 @@ impl Jenkins {
         let PlatformEnvironment { credentials, ca_pem, addresses, proxy, limits, metrics } = environment;
         let endpoint = spec.endpoint(addresses).map_err(ConnectError::Endpoint)?;
         let (name, classify) = (spec.name(), classify_by_status);
-        let settings = OutboundSettings { endpoint, ca_pem, addresses, proxy, name, classify, limits, metrics };
+        let client_certificate = Some(credentials.clone());
+        let settings = OutboundSettings {
+            endpoint,
+            ca_pem,
+            addresses,
+            proxy,
+            name,
+            classify,
+            client_certificate,
+            limits,
+            metrics,
+        };
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         Ok(Self { session: Session::new(Client::new(outbound), credentials), seen: Mutex::default() })
     }

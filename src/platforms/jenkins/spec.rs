@@ -8,7 +8,7 @@ use crate::{
         connector::{CredentialsReference, McpConnectorSpec},
         endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
     },
-    credentials::{Field, FieldForm, Requirement},
+    credentials::{CLIENT_CERTIFICATE, Field, FieldForm, Requirement},
     platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
 };
 
@@ -85,7 +85,8 @@ pub const REASONS: &[DeclaredReason] = &[
 const CREDENTIALS: Requirement = Requirement::any_of(&[
     &[Field::line("user"), Field::line("api_token")],
     &[Field::line("user"), Field { name: "password", form: FieldForm::Text }],
-]);
+])
+.with_additions(&[CLIENT_CERTIFICATE]);
 
 impl Declaration for JenkinsSpec {
     fn name(&self) -> &'static str {

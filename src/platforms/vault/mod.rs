@@ -89,8 +89,18 @@ impl Vault {
         let PlatformEnvironment { credentials, ca_pem, addresses, proxy, limits, metrics } = environment;
         let endpoint = spec.endpoint(addresses).map_err(ConnectError::Endpoint)?;
         let classify = client::verdict;
-        let settings =
-            OutboundSettings { endpoint, ca_pem, addresses, proxy, name: "vault", classify, limits, metrics };
+        let client_certificate = Some(credentials.clone());
+        let settings = OutboundSettings {
+            endpoint,
+            ca_pem,
+            addresses,
+            proxy,
+            name: "vault",
+            classify,
+            client_certificate,
+            limits,
+            metrics,
+        };
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         let client = Client::new(outbound, spec.namespace.as_deref())
             .map_err(|_| ConnectError::Outbound(OutboundError::Client))?;

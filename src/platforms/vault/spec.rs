@@ -9,7 +9,7 @@ use crate::{
         endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
         pattern::PathPattern,
     },
-    credentials::{Field, Requirement},
+    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
     platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
 };
 
@@ -140,8 +140,9 @@ pub const REASONS: &[DeclaredReason] = &[
     DeclaredReason { name: "NoCredentials", meaning: "Vault is well; the connector has no credentials for it yet." },
 ];
 
-const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]);
-const APP_ROLE: Requirement = Requirement::any_of(&[&[Field::line("role_id"), Field::line("secret_id")]]);
+const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]).with_additions(&[CLIENT_CERTIFICATE]);
+const APP_ROLE: Requirement =
+    Requirement::any_of(&[&[Field::line("role_id"), Field::line("secret_id")]]).with_additions(&[CLIENT_CERTIFICATE]);
 
 impl Declaration for VaultSpec {
     fn name(&self) -> &'static str {

@@ -17,7 +17,7 @@ use k8s_openapi::{
 
 use super::{ValidatedConnector, labels, metadata, selector};
 use crate::{
-    api::{ADMIN_PORT, ANNOTATION_CONFIG_DIGEST, MCP_PORT, owned_name},
+    api::{ADMIN_PORT, ANNOTATION_CONFIG_DIGEST, ANNOTATION_RESTARTED_AT, MCP_PORT, owned_name},
     operator::context::Settings,
     server::config::{AUDIT_DIRECTORY, AuditFileConfig, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY},
 };
@@ -40,6 +40,7 @@ pub fn build_deployment(connector: &ValidatedConnector, settings: &Settings, con
     let mut annotations: BTreeMap<String, String> =
         workload.annotations.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
     annotations.insert(ANNOTATION_CONFIG_DIGEST.to_owned(), config_digest.to_owned());
+    annotations.extend(connector.restarted_at.map(|time| (ANNOTATION_RESTARTED_AT.to_owned(), time.to_string())));
 
     Deployment {
         metadata: metadata(connector),

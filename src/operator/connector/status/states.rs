@@ -1,12 +1,18 @@
 //! Every state of a connector that GitOps tools must judge rightly, as the operator writes it: the test data of
-//! `config/argocd`, and beside each the verdicts of kstatus and Argo CD that it must get. `e2e/checks` has both judge.
+//! `config/argocd`, and beside each the verdicts of kstatus and Argo CD that it must get, and what Argo CD's actions make
+//! of it. `e2e/checks` has both judge.
 //! Run with `MCP_CONNECTORS_WRITE_STATES=1` to write the files anew.
 
 use std::{fmt::Write, fs, path::Path};
 
+use kube::ResourceExt;
+
 use super::{tests::*, *};
 use crate::{
-    api::{McpConnector, condition, crd::NOT_OBSERVED},
+    api::{
+        ANNOTATION_PROBE_REQUESTED_AT, ANNOTATION_RELOAD_REQUESTED_AT, ANNOTATION_RESTARTED_AT, McpConnector,
+        condition, crd::NOT_OBSERVED,
+    },
     operator::connector::testing::{MINIMAL, connector},
 };
 
@@ -219,6 +225,11 @@ fn the_test_data_of_gitops_tools_is_what_the_operator_writes() {
     }
     files.push(("health_test.yaml".to_owned(), tests));
     files.push(("kstatus.yaml".to_owned(), verdicts));
+    check_or_write(&root, files);
+}
+
+/// Writes the files if that was asked for, and checks that they are what is wanted.
+fn check_or_write(root: &Path, files: Vec<(String, String)>) {
     for (name, text) in files {
         let path = root.join(&name);
         if std::env::var_os("MCP_CONNECTORS_WRITE_STATES").is_some() {
@@ -227,4 +238,55 @@ fn the_test_data_of_gitops_tools_is_what_the_operator_writes() {
         let there = fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(there, text, "{name} is not what the operator writes: run make generate");
     }
+}
+
+/// What stands for the time of an action: Argo CD's own tests put it in the place of the real one.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// The actions, whether they are there for a connector that is suspended, and what they make of a connector.
+type Action = (&'static str, bool, fn(&mut McpConnector));
+
+const ACTIONS: [Action; 5] = [
+    ("probe-now", false, |connector| annotate(connector, ANNOTATION_PROBE_REQUESTED_AT)),
+    ("reload-credentials", false, |connector| annotate(connector, ANNOTATION_RELOAD_REQUESTED_AT)),
+    ("restart", false, |connector| annotate(connector, ANNOTATION_RESTARTED_AT)),
+    ("resume", true, |connector| connector.spec.suspend = Some(false)),
+    ("suspend", false, |connector| connector.spec.suspend = Some(true)),
+];
+
+fn annotate(connector: &mut McpConnector, annotation: &str) {
+    connector.annotations_mut().insert(annotation.to_owned(), NO_TIME.to_owned());
+}
+
+#[test]
+fn the_test_data_of_actions_is_what_the_operator_honours() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER).join("actions");
+    let mut discovery = String::from("discoveryTests:\n");
+    let mut tests =
+        String::from("# Written from the operator's own code, as the files in testdata are.\nactionTests:\n");
+    let mut files = Vec::new();
+    for state in states() {
+        writeln!(discovery, "  - inputPath: ../testdata/{}.yaml\n    result:", state.name).unwrap();
+        let suspended = object(&state).spec.suspend == Some(true);
+        for (action, of_suspended, act) in ACTIONS {
+            let disabled = suspended != of_suspended;
+            writeln!(discovery, "      - name: {action}\n        disabled: {disabled}").unwrap();
+            if disabled || !["ready", "suspended"].contains(&state.name) {
+                continue;
+            }
+            let mut connector = object(&state);
+            act(&mut connector);
+            let text = serde_saphyr::to_string(&serde_json::to_value(connector).unwrap()).unwrap();
+            files.push((format!("testdata/{action}.yaml"), text));
+            writeln!(
+                tests,
+                "  - action: {action}\n    inputPath: ../testdata/{}.yaml\n    expectedOutputPath: testdata/{action}.yaml",
+                state.name
+            )
+            .unwrap();
+        }
+    }
+    assert_eq!(files.len(), ACTIONS.len(), "each action is tried once");
+    files.push(("action_test.yaml".to_owned(), tests + &discovery));
+    check_or_write(&root, files);
 }

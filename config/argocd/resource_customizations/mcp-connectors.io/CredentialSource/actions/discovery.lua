@@ -1,0 +1,3 @@
+local actions = {}
+actions["reload-credentials"] = {}
+return actions

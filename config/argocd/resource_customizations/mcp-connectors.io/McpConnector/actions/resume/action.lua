@@ -1,0 +1,3 @@
+-- Starts the pods again.
+obj.spec.suspend = false
+return obj
