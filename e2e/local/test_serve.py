@@ -156,6 +156,7 @@ def test_other_machines_are_not_let_in_without_a_proof(folder: Path) -> None:
     done = run("-f", str(folder), "--listen", "0.0.0.0:0")
     assert done.returncode == COULD_NOT_CHECK
     assert "--token-file" in done.stderr
+    assert run("-f", str(folder), "--credentials-dir", str(folder / "none")).returncode == COULD_NOT_CHECK
     # What a mode can't heed is refused, not passed over.
     for words in (("--check", "--token-file", "x"), ("--stdio", "--listen", "127.0.0.1:1"), ("--connector", "a/b")):
         assert run("-f", str(folder), *words, stdin="").returncode == COULD_NOT_CHECK
@@ -178,6 +179,12 @@ def test_a_signal_drains(folder: Path, how: signal.Signals) -> None:
         url_of(running)
         assert running.end(how) == 0
         assert "draining" in running.told()
+
+
+def test_nothing_to_serve_is_told() -> None:
+    done = run("-f", "-", stdin="apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n")
+    assert done.returncode == COULD_NOT_CHECK
+    assert "there is no McpConnector" in done.stderr
 
 
 def test_a_suspended_connector_does_not_run(folder: Path) -> None:

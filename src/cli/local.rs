@@ -193,6 +193,9 @@ pub fn log_settings(filter: Option<String>, format: Option<LogFormat>) -> LogSet
 /// When nothing could be checked or served.
 pub async fn run(args: LocalArgs, logs: LogSettings) -> Result<ExitCode, Box<dyn StdError>> {
     telemetry::init(&logs, None, None)?;
+    if let Some(directory) = args.credentials_dir.as_ref().filter(|directory| !directory.is_dir()) {
+        return Err(format!("--credentials-dir: {} is no directory", directory.display()).into());
+    }
     let paths = args.filename.clone();
     let sources = Sources { paths, recursive: args.recursive, namespace: args.namespace.clone() };
     if args.check {
