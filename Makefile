@@ -77,9 +77,10 @@ e2e: ## Stories on a real cluster; e2e/run says what can be set
 	@e2e/run
 
 .PHONY: bench
-bench: ## Measure the server beside its peers, and the operator; writes benches/RESULTS.md
+bench: ## Measure the server beside its peers, the operator, and local; writes benches/RESULTS.md
 	@$(STEP) "bench serve" python3 -m benches.serve
 	@$(STEP) "bench operator" python3 -m benches.operator
+	@$(STEP) "bench local" python3 -m benches.local
 
 ##@ Build it
 

@@ -1,5 +1,5 @@
-"""`local`: how long a check takes, how long it takes from the start of the program until every connector answers, and what
-memory that needs. The connectors' platform is an address where nobody listens: their own start is measured.
+"""`local`: how long a check takes, how long it takes from the start of the program until every connector answers, and
+what memory that needs. The connectors' platform is an address where nobody listens: their own start is measured.
 """
 
 import argparse
@@ -112,8 +112,8 @@ def main() -> None:
                 ]
             )
     head = ["connectors", "check ms", "all answer after ms", "resident MB"]
-    lines = [f"- `python3 -m benches.local`, {commit(arguments.binary)}", f"- {machine()}", f"- Noise: {noise}", "", table(head, rows)]
-    text = "\n".join(lines)
+    about = f"- `python3 -m benches.local`, commit {commit(arguments.binary)}\n- {machine()}\n- Noise: {noise}\n\n"
+    text = about + table(head, rows)
     print(text)
     if not arguments.no_results:
         write_results("local", text)

@@ -72,9 +72,9 @@ class Running:
     """A program that goes on, and what it has written so far."""
 
     def __init__(self, *argv: str | Path) -> None:
-        self.process = subprocess.Popen(
-            [str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        words = [str(word) for word in argv]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
         self.lines: list[str] = []
         self.errors: list[str] = []
         assert self.process.stdout is not None

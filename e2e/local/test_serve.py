@@ -1,4 +1,4 @@
-"""`mcp-connectors local` serves connectors as the cluster does, and shows the conditions that their status would hold."""
+"""`mcp-connectors local` serves connectors as the cluster does, and shows the conditions that a status would hold."""
 
 import asyncio
 import json
@@ -156,6 +156,10 @@ def test_other_machines_are_not_let_in_without_a_proof(folder: Path) -> None:
     done = run("-f", str(folder), "--listen", "0.0.0.0:0")
     assert done.returncode == COULD_NOT_CHECK
     assert "--token-file" in done.stderr
+    assert run("-f", str(folder), "--credentials-dir", str(folder / "none")).returncode == COULD_NOT_CHECK
+    # What a mode can't heed is refused, not passed over.
+    for words in (("--check", "--token-file", "x"), ("--stdio", "--listen", "127.0.0.1:1"), ("--connector", "a/b")):
+        assert run("-f", str(folder), *words, stdin="").returncode == COULD_NOT_CHECK
 
 
 def test_manifests_come_from_standard_input(jenkins: str) -> None:
@@ -177,6 +181,12 @@ def test_a_signal_drains(folder: Path, how: signal.Signals) -> None:
         assert "draining" in running.told()
 
 
+def test_nothing_to_serve_is_told() -> None:
+    done = run("-f", "-", stdin="apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n")
+    assert done.returncode == COULD_NOT_CHECK
+    assert "there is no McpConnector" in done.stderr
+
+
 def test_a_suspended_connector_does_not_run(folder: Path) -> None:
     file = folder / "connector.yaml"
     good = file.read_text()
@@ -190,7 +200,7 @@ def test_a_suspended_connector_does_not_run(folder: Path) -> None:
         running.wait_for(r"^ci/jenkins: Ready=True", after=begun)
 
 
-def test_a_service_account_may_what_the_spec_says_when_the_clusters_keys_are_there(folder: Path, tmp_path: Path) -> None:
+def test_a_service_account_may_what_the_spec_says_with_the_clusters_keys(folder: Path, tmp_path: Path) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())) | {"kid": "one", "use": "sig"}
     keys = tmp_path / "keys"
@@ -225,7 +235,9 @@ def test_a_service_account_may_what_the_spec_says_when_the_clusters_keys_are_the
 def test_a_terminal_gets_a_table_that_is_drawn_anew(folder: Path, color: bool) -> None:
     ours, theirs = pty.openpty()
     argv = [program.PROGRAM, "local", "--listen", "127.0.0.1:0", "-f", folder]
-    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"} | ({} if color else {"NO_COLOR": "1"})
+    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    if not color:
+        environment["NO_COLOR"] = "1"
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, env=environment)
     os.close(theirs)
     seen = b""

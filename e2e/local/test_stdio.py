@@ -67,7 +67,8 @@ def test_the_python_client_calls_a_tool(folder: Path, mode: str) -> None:
 
 def test_nothing_but_the_protocol_goes_to_standard_output(folder: Path) -> None:
     argv = [str(PROGRAM), "--log-level", "debug", "local", "--stdio", "--audit", "-f", str(folder)]
-    done = subprocess.run(argv, input=json.dumps(INITIALIZE) + "\n", text=True, capture_output=True, timeout=60, check=True)
+    message = json.dumps(INITIALIZE) + "\n"
+    done = subprocess.run(argv, input=message, text=True, capture_output=True, timeout=60, check=True)
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["result"]["serverInfo"]["name"] == "mcp-connectors"
     assert done.stderr

@@ -78,7 +78,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with sample(folder) as (connector, tools):
-            words = ("--no-color", "-f", folder, "--credentials-dir", folder / "credentials")
+            keys = folder / "credentials"
+            words = ("-f", folder, *(("--credentials-dir", keys) if keys.exists() else ()))
             print(f"$ mcp-connectors local --check -f {folder}")
             checked = subprocess.run([PROGRAM, "local", "--check", "-f", folder], text=True, check=False)
             if checked.returncode != 0:

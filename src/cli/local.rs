@@ -51,7 +51,9 @@ Examples:
 Exit codes of --check: 0 nothing would be refused, 1 something would, 2 it could not be checked.";
 
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES, group(ArgGroup::new("mode").args(["check", "stdio", "print_config"])))]
+#[command(after_help = EXAMPLES,
+          group(ArgGroup::new("mode").args(["check", "stdio", "print_config"])),
+          group(ArgGroup::new("for_a_client").args(["stdio", "print_config"])))]
 pub struct LocalArgs {
     /// File or directory with McpConnectors, CredentialSources, Secrets and ConfigMaps, or `-` for standard input; may be
     /// given more than once
@@ -88,7 +90,7 @@ pub struct LocalArgs {
     stdio: bool,
 
     /// With --stdio or --print-config: which connector; may be left out if there is one
-    #[arg(long, value_name = "NAMESPACE/NAME")]
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "for_a_client")]
     connector: Option<KeyArg>,
 
     /// Prints what a client's configuration has to hold, so that it starts the connectors by itself
@@ -96,24 +98,30 @@ pub struct LocalArgs {
     print_config: Option<ClientArg>,
 
     /// Address to serve all connectors at
-    #[arg(long, env = "MCP_CONNECTORS_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    #[arg(
+        long,
+        env = "MCP_CONNECTORS_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS:PORT",
+        conflicts_with = "mode"
+    )]
     listen: SocketAddr,
 
     /// File with a token that callers have to send as `Authorization: Bearer`
-    #[arg(long, value_name = "FILE", conflicts_with = "token_keys")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["token_keys", "mode"])]
     token_file: Option<PathBuf>,
 
     /// Directory with the `token-keys.json` of a connector's ConfigMap: callers then prove who they are, and are let in, as
     /// in that cluster
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "mode")]
     token_keys: Option<PathBuf>,
 
     /// Writes the audit record of each call to standard error
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["check", "print_config"])]
     audit: bool,
 
     /// Leaves colors out; so does the environment variable NO_COLOR
-    #[arg(long)]
+    #[arg(long, conflicts_with = "mode")]
     no_color: bool,
 }
 
@@ -185,16 +193,19 @@ pub fn log_settings(filter: Option<String>, format: Option<LogFormat>) -> LogSet
 /// When nothing could be checked or served.
 pub async fn run(args: LocalArgs, logs: LogSettings) -> Result<ExitCode, Box<dyn StdError>> {
     telemetry::init(&logs, None, None)?;
+    if let Some(directory) = args.credentials_dir.as_ref().filter(|directory| !directory.is_dir()) {
+        return Err(format!("--credentials-dir: {} is no directory", directory.display()).into());
+    }
     let paths = args.filename.clone();
     let sources = Sources { paths, recursive: args.recursive, namespace: args.namespace.clone() };
     if args.check {
         return check_manifests(&args, sources).await;
     }
     if let Some(client) = args.print_config {
-        return print_config(&args, sources, client.into());
+        return print_config(&args, &sources, client.into());
     }
     if args.stdio {
-        return serve_stdio(&args, sources).await;
+        return Box::pin(serve_stdio(&args, sources)).await;
     }
     let guard =
         Guard::new(args.listen, args.token_file.as_deref(), args.token_keys.as_deref()).map_err(LocalError::Guard)?;
@@ -214,7 +225,10 @@ async fn check_manifests(args: &LocalArgs, sources: Sources) -> Result<ExitCode,
     let credentials_directory = args.credentials_dir.clone();
     let findings = check(&CheckSettings { sources, credentials_directory, probe: args.probe }).await?;
     match args.output {
-        Output::Text => print(&findings.iter().map(|finding| format!("{finding}\n")).collect::<String>())?,
+        Output::Text => {
+            let lines: Vec<String> = findings.iter().map(|finding| format!("{finding}\n")).collect();
+            print(&lines.concat())?;
+        }
         Output::Json => print(&format!("{}\n", serde_json::to_string_pretty(&findings)?))?,
         Output::Sarif => print(&format!("{}\n", serde_json::to_string_pretty(&sarif(&findings))?))?,
     }
@@ -253,7 +267,7 @@ async fn serve_stdio(args: &LocalArgs, sources: Sources) -> Result<ExitCode, Box
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_config(args: &LocalArgs, sources: Sources, client: Client) -> Result<ExitCode, Box<dyn StdError>> {
+fn print_config(args: &LocalArgs, sources: &Sources, client: Client) -> Result<ExitCode, Box<dyn StdError>> {
     if sources.paths.iter().any(|path| path.as_os_str() == STDIN) {
         return Err("a client can't read the manifests from standard input: name a file".into());
     }
@@ -267,7 +281,7 @@ fn print_config(args: &LocalArgs, sources: Sources, client: Client) -> Result<Ex
         namespace: args.namespace.clone(),
         credentials_directory: args.credentials_dir.as_deref().map(absolute).transpose()?,
     };
-    let mut connectors = crate::local::connectors(&sources)?;
+    let mut connectors = crate::local::connectors(sources)?;
     if let Some(KeyArg(wanted)) = &args.connector {
         connectors.retain(|key| key == wanted);
     }

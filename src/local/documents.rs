@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{
     finding::{Finding, Level},
-    schema::Schemas,
+    schema::{Problem, Schemas},
     yaml::{Content, Node, parse},
 };
 
@@ -243,7 +243,7 @@ fn take(
     let mut problems = schemas.problems(&api_version, &kind, &mut value);
     let has_metadata = !problems.iter().any(|problem| problem.field == "metadata");
     if has_metadata && own_name.is_none_or(|name| name.is_empty()) {
-        problems.push(super::schema::Problem {
+        problems.push(Problem {
             rule: "schema/required",
             field: "metadata.name".to_owned(),
             message: "Required value: name or generateName is required".to_owned(),

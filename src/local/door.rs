@@ -115,9 +115,13 @@ impl Guard {
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Nobody => "no authentication: every program on this machine may call every offered tool",
-            Self::Token(_) => "callers need the token of --token-file",
-            Self::Connectors(_) => "callers need a ServiceAccount token, as in the cluster",
+            Self::Nobody => {
+                "no authentication and no spec.access: every program on this machine may call every offered tool"
+            }
+            Self::Token(_) => "callers need the token of --token-file, and may then call every offered tool",
+            Self::Connectors(_) => {
+                "callers need a ServiceAccount token, and spec.access says what they may, as in the cluster"
+            }
         })
     }
 }
@@ -148,12 +152,6 @@ impl Entrance {
             async move { answer(&guard, &routes, request).await }
         }));
         Ok(Self { address, ending, serving })
-    }
-
-    /// The URL of a connector's endpoint.
-    #[must_use]
-    pub fn url(&self, key: &Key) -> String {
-        endpoint_url(self.address, key)
     }
 
     /// Accepts no more connections, and waits for the answers that are under way.

@@ -95,11 +95,12 @@ pub fn sarif(findings: &[Finding]) -> Value {
     rules.sort_unstable();
     rules.dedup();
     let result = |finding: &Finding| {
-        let subject = finding.object.iter().chain(&finding.field).map(|part| format!("{part}: ")).collect::<String>();
+        let subject: Vec<String> =
+            finding.object.iter().chain(&finding.field).map(|part| format!("{part}: ")).collect();
         json!({
             "ruleId": finding.rule,
             "level": finding.level,
-            "message": { "text": format!("{subject}{}", finding.message) },
+            "message": { "text": format!("{}{}", subject.concat(), finding.message) },
             "locations": [{
                 "physicalLocation": {
                     "artifactLocation": { "uri": &*finding.file },

@@ -129,7 +129,7 @@ impl Fleet {
             if let (Ok(_), Err(rejection)) = (&judged.verdict, &in_cluster.verdict) {
                 found.push(judged.works_here_only(rejection));
             }
-            found.extend(self.apply_one(judged, manifests)?);
+            found.extend(self.apply_one(&judged, manifests)?);
         }
         let unreadable = |key: &Key, entry: &Entry| {
             findings.iter().filter(|finding| finding.level == Level::Error).any(|finding| match &finding.object {
@@ -150,7 +150,7 @@ impl Fleet {
         Ok(found)
     }
 
-    fn apply_one(&mut self, judged: Judged<'_>, manifests: &Manifests) -> Result<Option<Finding>, LocalError> {
+    fn apply_one(&mut self, judged: &Judged<'_>, manifests: &Manifests) -> Result<Option<Finding>, LocalError> {
         let key = judged.key.clone();
         let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
             file: judged.file().clone(),
@@ -265,7 +265,7 @@ impl Entry {
         let observation =
             Observation { pods: Vec::new(), replicas: replicas.collect(), handshake: self.handshake.clone() };
         let digest = self.replica.as_ref().map_or("", |replica| replica.digest.as_str());
-        let deployment = deployment(&self.replica, connector);
+        let deployment = deployment(self.replica.is_some(), connector);
         let seen = Seen { connector, config_digest: digest, deployment: &deployment, observation: &observation };
         let mut computed = compute(seen);
         for finding in computed.findings.iter_mut().filter(|finding| finding.status == Some(true)) {
@@ -285,12 +285,12 @@ fn empty() -> Computed {
 }
 
 /// The Deployment that there would be, of the one replica that there is.
-fn deployment(replica: &Option<Replica>, connector: &ValidatedConnector) -> Deployment {
-    let running = i32::from(replica.is_some());
-    let wanted = if connector.suspended || connector.workload.replicas == Some(0) { 0 } else { 1 };
+fn deployment(runs: bool, connector: &ValidatedConnector) -> Deployment {
+    let running = i32::from(runs);
+    let wanted = i32::from(!connector.suspended && connector.workload.replicas != Some(0));
     let available = DeploymentCondition {
         type_: "Available".to_owned(),
-        status: if running > 0 { "True" } else { "False" }.to_owned(),
+        status: if runs { "True" } else { "False" }.to_owned(),
         ..DeploymentCondition::default()
     };
     Deployment {

@@ -130,13 +130,13 @@ impl Manifests {
             }
             seen.insert((object.kind.clone(), key.clone()), (object.file.clone(), place));
             if let Err(problem) = manifests.add(key, object) {
-                findings.push(problem);
+                findings.push(*problem);
             }
         }
         (manifests, findings)
     }
 
-    fn add(&mut self, key: Key, object: Object) -> Result<(), Finding> {
+    fn add(&mut self, key: Key, object: Object) -> Result<(), Box<Finding>> {
         match object.kind.as_str() {
             "McpConnector" => {
                 let mut connector: McpConnector = typed(&object, &key)?;
@@ -210,11 +210,11 @@ impl Manifests {
     }
 }
 
-fn typed<T: DeserializeOwned>(object: &Object, key: &Key) -> Result<T, Finding> {
+fn typed<T: DeserializeOwned>(object: &Object, key: &Key) -> Result<T, Box<Finding>> {
     serde_json::from_value(object.value.clone()).map_err(|error| {
         // The words of serde repeat values, which must not be told of a Secret.
         let why = if object.kind == "Secret" { String::new() } else { format!(": {error}") };
-        Finding {
+        Box::new(Finding {
             object: Some(format!("{} {key}", object.kind)),
             ..Finding::about_file(
                 Level::Error,
@@ -223,7 +223,7 @@ fn typed<T: DeserializeOwned>(object: &Object, key: &Key) -> Result<T, Finding> 
                 object.node.place,
                 format!("this version of the program can't read the object{why}"),
             )
-        }
+        })
     })
 }
 

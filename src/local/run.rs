@@ -64,7 +64,7 @@ impl Following {
     /// Reads the files, and brings the fleet into the form that they ask for; does nothing if they are as they were.
     ///
     /// # Errors
-    /// When the files can't be read, or a connector can't be configured.
+    /// When the files can't be read or hold nothing from the start, or a connector can't be configured.
     pub fn apply(&mut self, fleet: &mut Fleet) -> Result<(), LocalError> {
         let texts = self.sources.read(&mut self.stdin).map_err(LocalError::Read)?;
         let mut context = digest::Context::new(&digest::SHA256);
@@ -79,6 +79,10 @@ impl Following {
             return Ok(());
         }
         let (objects, mut findings) = read_objects(&texts, &self.schemas, &self.sources.namespace);
+        // Later, everything may be gone on purpose.
+        if self.digest.is_none() && objects.is_empty() && findings.is_empty() {
+            return Err(LocalError::NothingThere);
+        }
         let (manifests, twice) = Manifests::collect(objects);
         findings.extend(twice);
         let found = fleet.apply(&manifests, &findings)?;

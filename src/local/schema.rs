@@ -239,14 +239,8 @@ impl KindSchema {
                 let field = if field.is_empty() { property.to_owned() } else { format!("{field}.{property}") };
                 return Problem { rule: "schema/required", field, message: "Required value".to_owned() };
             }
-            ValidationErrorKind::Type { kind } => {
-                let wanted = format!("{kind:?}");
-                let wanted = error
-                    .schema_path()
-                    .as_str()
-                    .is_empty()
-                    .then_some(wanted)
-                    .unwrap_or_else(|| wanted_type(&self.schema, error.schema_path().as_str()));
+            ValidationErrorKind::Type { .. } => {
+                let wanted = wanted_type(&self.schema, error.schema_path().as_str());
                 let actual = type_name(error.instance());
                 (
                     "schema/type",
@@ -325,7 +319,7 @@ fn field_path(root: &Value, pointer: &str) -> String {
         let part = part.replace("~1", "/").replace("~0", "~");
         if let Some(Value::Array(items)) = at {
             at = part.parse::<usize>().ok().and_then(|index| items.get(index));
-            path.push_str(&format!("[{part}]"));
+            path.extend(["[", &part, "]"]);
         } else {
             at = at.and_then(|value| value.get(&part));
             if !path.is_empty() {

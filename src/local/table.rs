@@ -19,8 +19,8 @@ use crate::api::{ConditionType, condition};
 /// Puts the cursor at the top of a terminal and clears it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 /// What a cluster has and this machine hasn't.
-pub const NOT_HERE: &str = "not judged here: NetworkPolicy, replicas and the pods' resources, the image, the callers' rights in spec.access, \
-                            egress, traces and audit files";
+pub const NOT_HERE: &str =
+    "not judged here: NetworkPolicy and egress, replicas and the pods' resources, the image, traces and audit files";
 
 /// Where the state of the connectors is shown.
 pub struct Table {
