@@ -12,7 +12,7 @@ TOOL := e2e/checks/tool
 ##@ See it work
 
 .PHONY: demo
-demo: ## Show the product on a cluster on this machine; PLATFORM=argocd or vault
+demo: ## Show the product on a cluster on this machine; PLATFORM=vault, argocd, jenkins, circleci or cloudwatch
 	@e2e/demo/run
 
 .PHONY: try

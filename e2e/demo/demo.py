@@ -60,9 +60,9 @@ def main() -> None:
 
     step(f"a connector: a Secret with its credentials, a ConfigMap with the CA of {shown.title}, and the sample")
     kube.apply(NAMESPACE, *shown.objects())
-    sample = f"config/samples/{shown.name}.yaml"
-    say(f"$ kubectl apply -n {NAMESPACE} -f {sample}")
-    kube.kubectl("apply", "--namespace", NAMESPACE, "--filename", str(ROOT / sample))
+    changed = "" if shown.elsewhere is None else f"      (with the address and the CA of this {shown.title})"
+    say(f"$ kubectl apply -n {NAMESPACE} -f config/samples/{shown.name}.yaml{changed}")
+    kube.apply(NAMESPACE, *shown.manifests())
     connector = Connector(NAMESPACE, shown.name)
     watch_until_ready(connector)
     say(f"$ kubectl get mcpconnectors -n {NAMESPACE}")

@@ -5,13 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from testcluster import argocd
+import yaml
+from testcluster import argocd, doubles
 
 from support import argocd_server, kube, vault_server
 from support.connector import ca_config_map, secret
 from support.kube import Manifest
+from support.machine import ROOT
 
 Call = tuple[str, dict[str, Any]]
+
+DOUBLES_CA = "doubles-ca"
+HOSTS: dict[str, str] = {name: doubles.host(name) for name in doubles.NAMES}
+BREAK_A_DOUBLE = """Take {title} down and watch what happens; slow, rate-limited, unauthorized and html work, too:
+
+  kubectl get mcpconnectors -n {{namespace}} --watch &
+  e2e/cluster/cluster double fault {name} down
+  e2e/cluster/cluster double fault {name} up"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,21 @@ class Shown:
     # A call that the connector refuses, to show how.
     refused: Call
     afterwards: str
+    # What stands in the sample's `spec.platform` instead of the address of a real one; nothing to leave it as it is. A
+    # field that is None is left out.
+    elsewhere: Manifest | None = None
+
+    def manifests(self) -> list[Manifest]:
+        """The sample: a CredentialSource and a connector."""
+        sample = ROOT / "config" / "samples" / f"{self.name}.yaml"
+        source, connector = (dict(one) for one in yaml.safe_load_all(sample.read_text()))
+        if self.elsewhere is not None:
+            (kind, platform), *_ = connector["spec"]["platform"].items()
+            changed = platform | self.elsewhere | {"caBundle": {"configMap": {"name": DOUBLES_CA, "key": "ca.crt"}}}
+            kept = {name: value for name, value in changed.items() if value is not None}
+            connector["spec"]["platform"] = {kind: kept}
+            source["spec"]["hosts"] = [HOSTS[self.name]]
+        return [source, connector]
 
 
 def prepare_vault(namespace: str) -> None:
@@ -52,6 +77,16 @@ def prepare_argocd(namespace: str) -> None:
 
 def argocd_objects() -> list[Manifest]:
     return [argocd_server.credentials(), argocd_server.ca()]
+
+
+def double_objects(name: str, **fields: str) -> Callable[[], list[Manifest]]:
+    """The Secret with the credentials that a double accepts, and the ConfigMap with its CA."""
+    given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": fields}
+    return lambda: [given, ca_config_map(doubles.ca_file().read_text(), DOUBLES_CA)]
+
+
+def prepare_double(name: doubles.Name) -> Callable[[str], None]:
+    return lambda namespace: doubles.up(name)
 
 
 PLATFORMS = {
@@ -89,5 +124,53 @@ PLATFORMS = {
 
   kubectl patch mcpconnector argocd -n {namespace} --type merge \\
     -p '{{"spec":{{"tools":{{"mutations":"Confirm"}}}}}}'""",
+    ),
+    "jenkins": Shown(
+        title="Jenkins",
+        brings="a strict double of Jenkins, whose build 2 of team/web has failed",
+        prepare=prepare_double("jenkins"),
+        objects=double_objects("jenkins-bot", user="bot", api_token="planted-token"),
+        name="jenkins",
+        calls=(
+            ("search_jenkins_jobs", {"status": "failed"}),
+            ("get_jenkins_failure_report", {"job": "team/web"}),
+            ("search_jenkins_build_log", {"job": "team/web", "build": 2, "pattern": "error"}),
+        ),
+        refused=("trigger_jenkins_build", {"job": "plain"}),
+        afterwards=BREAK_A_DOUBLE.format(title="Jenkins", name="jenkins"),
+        elsewhere={"url": f"https://{HOSTS['jenkins']}/jenkins"},
+    ),
+    "circleci": Shown(
+        title="CircleCI",
+        brings="a strict double of CircleCI, where a run of gh/acme/web has failed",
+        prepare=prepare_double("circleci"),
+        objects=double_objects("circleci-bot", token="planted-token"),
+        name="circleci",
+        calls=(
+            ("list_circleci_runs", {"project_slug": "gh/acme/web", "limit": 2}),
+            ("get_circleci_failure_report", {"project_slug": "gh/acme/web", "branch": "main"}),
+            ("get_circleci_flaky_tests", {"project_slug": "gh/acme/web"}),
+        ),
+        refused=("trigger_circleci_pipeline", {"project_slug": "gh/acme/web"}),
+        afterwards=BREAK_A_DOUBLE.format(title="CircleCI", name="circleci"),
+        elsewhere={"url": f"https://{HOSTS['circleci']}", "downloadHosts": [doubles.FILES_HOST]},
+    ),
+    "cloudwatch": Shown(
+        title="CloudWatch",
+        brings="a strict double of CloudWatch, where the alarms cpu and site fire",
+        prepare=prepare_double("cloudwatch"),
+        objects=double_objects(
+            "cloudwatch-reader", access_key_id="AKIAplanted00planted", secret_access_key="planted-secret-access-key"
+        ),
+        name="cloudwatch",
+        calls=(
+            ("list_cloudwatch_alarms", {"state": "ALARM"}),
+            ("explain_cloudwatch_alarm", {"name": "site"}),
+            ("filter_cloudwatch_log_events", {"group": "/app/web", "pattern": "oops"}),
+        ),
+        refused=("mute_cloudwatch_alarms", {"names": ["disk"], "minutes": 30, "reason": "deployment"}),
+        afterwards=BREAK_A_DOUBLE.format(title="CloudWatch", name="cloudwatch"),
+        # The double's role asks for no external id.
+        elsewhere={"endpoint": f"https://{HOSTS['cloudwatch']}", "assumeRole": None},
     ),
 }

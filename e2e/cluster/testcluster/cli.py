@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import api, argocd, build, containerfile, images, lifecycle, vault
+from . import api, argocd, build, containerfile, doubles, images, lifecycle, vault
 from .errors import ClusterError
 from .layout import Layout
 from .reporter import Reporter
@@ -63,6 +63,16 @@ def _parser() -> argparse.ArgumentParser:
     actions = group.add_subparsers(required=True, metavar="ACTION")
     _add(actions, "up", _argocd_up, "deploy Argo CD, with Redis and a git server")
     _add(actions, "down", _argocd_down, "remove Argo CD, its applications and its repositories")
+    group = commands.add_parser("double", help="strict doubles of platforms in the cluster")
+    actions = group.add_subparsers(required=True, metavar="ACTION")
+    command = _add(actions, "up", _double_up, "deploy a platform's double, a fresh one each time")
+    command.add_argument("name", choices=doubles.NAMES)
+    command = _add(actions, "fault", _double_fault, "change how a double is")
+    command.add_argument("name", choices=doubles.NAMES)
+    command.add_argument("mode", choices=doubles.MODES)
+    command.add_argument("--seconds", type=int, help="needed by slow and rate-limited")
+    command.add_argument("--path", help="only requests with this in their path")
+    _add(actions, "down", _double_down, "remove all doubles")
     _add(commands, "env", _env, "print exports for a shell")
     _add(commands, "audit-log", _audit_log, "print the path of the audit log")
     return parser
@@ -197,6 +207,26 @@ def _argocd_down(_: argparse.Namespace, layout: Layout, reporter: Reporter) -> i
     lifecycle.require_running(layout)
     with reporter.step("removing Argo CD", expected=20):
         argocd.down(layout)
+    return 0
+
+
+def _double_up(arguments: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
+    doubles.up(arguments.name, layout, reporter)
+    print(f"address:    https://{doubles.host(arguments.name)}")
+    print(f"authority:  {doubles.ca_file(layout)}")
+    return 0
+
+
+def _double_fault(arguments: argparse.Namespace, layout: Layout, _: Reporter) -> int:
+    lifecycle.require_running(layout)
+    doubles.fault(arguments.name, arguments.mode, arguments.seconds, arguments.path, layout)
+    return 0
+
+
+def _double_down(_: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
+    lifecycle.require_running(layout)
+    with reporter.step("removing the doubles", expected=10):
+        doubles.down(layout)
     return 0
 
 

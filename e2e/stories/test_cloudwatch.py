@@ -1,0 +1,113 @@
+"""A connector to a strict double of CloudWatch: which alarms fire and since when, what the logs say, muting an alarm, and
+everything that can be wrong with AWS."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from testcluster import doubles
+
+from support import moto_server, platform_story
+from support.agent import agent_of, error_of
+from support.connector import Connector
+from support.platform_story import Subject, answer, call, do, sent
+from support.waiting import eventually
+
+CLOUDWATCH = Subject(
+    double="cloudwatch",
+    kind="cloudWatch",
+    platform={"region": "eu-central-1", "endpoint": f"https://{doubles.host('cloudwatch')}"},
+    credentials={"access_key_id": "AKIAplanted00planted", "secret_access_key": "planted-secret-access-key"},
+    rotated={"access_key_id": "AKIAROTATED000000001", "secret_access_key": "rotated-secret-4711"},
+    refused_reason="CredentialsInvalid",
+    asks=("list_cloudwatch_metrics", {"namespace": "AWS/EC2", "cache": False}),
+    path="operation/ListMetrics",
+    asks_elsewhere=("list_cloudwatch_alarms", {}),
+)
+PUT_RULE = "POST /service/GraniteServiceVersion20100801/operation/PutAlarmMuteRule"
+
+
+@pytest.fixture(scope="module")
+def connector(shared_namespace: str) -> Iterator[Connector]:
+    with platform_story.running(CLOUDWATCH, shared_namespace) as connector:
+        yield connector
+
+
+def test_an_agent_sees_what_fires_and_why(connector: Connector) -> None:
+    assert connector.status()["platform"]["type"] == "cloudWatch"
+    assert "arn:aws:sts::123456789012:user/reader" in connector.condition("CredentialsAccepted")["message"]
+    tools = agent_of(connector).tools()
+    assert {"explain_cloudwatch_alarm", "query_cloudwatch_logs", "mute_cloudwatch_alarms"} <= set(tools)
+
+    firing = answer(connector, "list_cloudwatch_alarms", state="ALARM")["items"]
+    assert {alarm["name"] for alarm in firing} == {"cpu", "site"}
+    cpu = answer(connector, "explain_cloudwatch_alarm", name="cpu")
+    assert (cpu["threshold"], cpu["alarm"]["since"]) == (90.0, "2026-09-21T14:13:20Z")
+    assert cpu["series"][0]["points"]
+    site = answer(connector, "explain_cloudwatch_alarm", name="site")
+    assert [child["name"] for child in site["children"]] == ["cpu", "errors"]
+
+
+def test_an_agent_reads_logs(connector: Connector) -> None:
+    events = answer(connector, "filter_cloudwatch_log_events", group="/app/web", pattern="oops")["items"]
+    assert [event["message"] for event in events] == ["five oops", "three oops", "one oops"]
+    begun = answer(connector, "query_cloudwatch_logs", groups=["/app/web"], query="fields @message", wait_seconds=0)
+    query = {"query_id": begun["query_id"]}
+    ended = eventually(
+        "the query has ended",
+        lambda: (found := answer(connector, "get_cloudwatch_query", **query))["status"] == "Complete" and found,
+    )
+    assert ended["rows"][0]["@message"] == "row 0"
+    wrong = error_of(call(connector, "query_cloudwatch_logs", groups=["/app/web"], query="bad query"))
+    assert (wrong["code"], wrong["argument"]) == ("invalid_argument", "query")
+
+
+def test_an_agent_reads_logs_of_moto(connector: Connector, namespace: str) -> None:
+    # Who wrote the double has not written this one. Metrics and alarms come from the double, as moto has no CBOR.
+    elsewhere = {"endpoints": {"logs": moto_server.URL, "sts": moto_server.URL}}
+    subject = replace(CLOUDWATCH, platform=CLOUDWATCH.platform | elsewhere, hosts=(doubles.NODE_HOST,))
+    with moto_server.running():
+        other = platform_story.deploy(subject, namespace)
+        assert "arn:aws:sts::123456789012:user/moto" in other.condition("CredentialsAccepted")["message"]
+        groups = answer(other, "list_cloudwatch_log_groups")["items"]
+        assert [group["name"] for group in groups] == [moto_server.GROUP]
+        found = answer(other, "filter_cloudwatch_log_events", group=moto_server.GROUP, pattern="oops")["items"]
+        assert [event["message"] for event in found] == [moto_server.MESSAGES[1]]
+        rows = answer(other, "query_cloudwatch_logs", groups=[moto_server.GROUP], query="fields @message")
+        assert rows["status"] == "Complete"
+        assert {row["@message"] for row in rows["rows"]} == set(moto_server.MESSAGES)
+        missing = error_of(call(other, "filter_cloudwatch_log_events", group="/nobody/has/this"))
+        assert missing["code"] == "not_found", missing
+
+
+def test_an_alarm_is_muted_once(connector: Connector) -> None:
+    before = sent(CLOUDWATCH, PUT_RULE)
+    muted = do(connector, "mute_cloudwatch_alarms", names=["disk"], minutes=30, reason="deployment")
+    assert (muted["already"], sent(CLOUDWATCH, PUT_RULE)) == (False, before + 1)
+    # One that fires is muted only if that is said.
+    refused = error_of(call(connector, "mute_cloudwatch_alarms", names=["cpu"], minutes=30, reason="deployment"))
+    assert (refused["code"], refused["argument"]) == ("conflict", "allow_firing")
+    (rule,) = answer(connector, "list_cloudwatch_mute_rules")["items"]
+    do(connector, "unmute_cloudwatch_alarms", rule=rule["name"])
+    assert answer(connector, "list_cloudwatch_mute_rules")["items"] == []
+
+
+def test_one_operation_that_hangs_holds_up_no_other_call(connector: Connector) -> None:
+    platform_story.is_slow_in_one_place(CLOUDWATCH, connector)
+
+
+def test_aws_is_down_and_comes_back(connector: Connector) -> None:
+    platform_story.is_down_and_comes_back(CLOUDWATCH, connector)
+
+
+def test_aws_fails_by_itself(connector: Connector) -> None:
+    platform_story.fails(CLOUDWATCH, connector, "server-error", "ServerError")
+
+
+def test_aws_throttles(connector: Connector) -> None:
+    # AWS says no time.
+    platform_story.limits_the_rate(CLOUDWATCH, connector, tells_time=False)
+
+
+def test_keys_that_are_deactivated_are_replaced_without_a_restart(connector: Connector) -> None:
+    platform_story.is_refused_and_rotated(CLOUDWATCH, connector)
