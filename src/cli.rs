@@ -15,6 +15,7 @@ use strum::IntoEnumIterator;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    agent::{self, AgentSettings, config::IDENTITY_DIRECTORY},
     api::{
         Reason, crd,
         duration::ApiDuration,
@@ -25,7 +26,7 @@ use crate::{
     server::{
         self, LoadedConfig, ServeSettings,
         audit::chain,
-        config::{CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY},
+        config::{CONFIG_DIRECTORY, CONFIG_FILE, CREDENTIALS_DIRECTORY},
     },
     telemetry::{self, LogSettings},
 };
@@ -61,6 +62,8 @@ enum Command {
     Operator(Box<OperatorArgs>),
     /// Serves one connector, as the operator starts it in a pod
     Serve(ServeArgs),
+    /// Fetches the credentials of one connector from Vault, as the operator starts it beside the server
+    Agent(AgentArgs),
     /// Prints the CustomResourceDefinitions as YAML
     Crd,
     /// Writes a sample manifest for every platform
@@ -100,6 +103,21 @@ struct ServeArgs {
     config_directory: PathBuf,
 
     /// Where the credential fields are mounted, one file each
+    #[arg(long, default_value = CREDENTIALS_DIRECTORY)]
+    credentials_directory: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct AgentArgs {
+    /// Where the operator's ConfigMap is mounted
+    #[arg(long, default_value = CONFIG_DIRECTORY)]
+    config_directory: PathBuf,
+
+    /// Where lies what it logs in with
+    #[arg(long, default_value = IDENTITY_DIRECTORY)]
+    identity_directory: PathBuf,
+
+    /// Where it writes the credential fields, one file each
     #[arg(long, default_value = CREDENTIALS_DIRECTORY)]
     credentials_directory: PathBuf,
 }
@@ -251,6 +269,18 @@ fn dispatch(cli: Cli) -> Result<(), Box<dyn StdError>> {
                 served.map_err(Into::into)
             })
         }
+        Command::Agent(args) => {
+            let settings = AgentSettings {
+                config_file: args.config_directory.join(CONFIG_FILE),
+                identity_directory: args.identity_directory,
+                credentials_directory: args.credentials_directory,
+                address_policy: AddressPolicy::Cluster,
+            };
+            block_on_one_thread(async {
+                telemetry::init(&logs, None, None)?;
+                agent::run(settings, shutdown_signal()?).await.map_err(Into::into)
+            })
+        }
         Command::Crd => {
             let mut text = String::new();
             for crd in crd::all()? {
@@ -289,9 +319,19 @@ fn dispatch(cli: Cli) -> Result<(), Box<dyn StdError>> {
 }
 
 fn block_on<T>(task: impl Future<Output = Result<T, Box<dyn StdError>>>) -> Result<T, Box<dyn StdError>> {
-    // One provider of cryptography in the process; whoever comes second is content with the first.
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    install_cryptography();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(task)
+}
+
+/// For a process that waits nearly all of the time, and should be small.
+fn block_on_one_thread<T>(task: impl Future<Output = Result<T, Box<dyn StdError>>>) -> Result<T, Box<dyn StdError>> {
+    install_cryptography();
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?.block_on(task)
+}
+
+/// One provider of cryptography in the process; whoever comes second is content with the first.
+fn install_cryptography() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
 }
 
 /// A token that is cancelled at SIGTERM or SIGINT.

@@ -10,13 +10,14 @@ use std::{
 };
 
 use aws_lc_rs::{hmac, pbkdf2};
+use jiff::Timestamp;
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use secrecy::SecretString;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::{CredentialSet, CredentialsHandle, CredentialsState, Field, FieldForm, Requirement};
+use super::{CredentialSet, CredentialsHandle, CredentialsState, Field, FieldForm, Requirement, Supply, supply};
 use crate::{
     api::Reason,
     files::{DirectoryEvents, DirectorySnapshot, FileContent, read_set},
@@ -43,6 +44,29 @@ pub fn start(
     salt: String,
     shutdown: CancellationToken,
 ) -> (CredentialsHandle, watch::Receiver<CredentialsState>) {
+    start_from(Writer::Kubelet, directory, requirement, salt, shutdown)
+}
+
+/// Who writes the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// The kubelet, from a Secret.
+    Kubelet,
+    /// An agent, which leaves its state beside them ([`super::supply`]).
+    Agent,
+}
+
+/// As [`start`], for files that somebody else than the kubelet may write.
+///
+/// It has to be called within a Tokio runtime.
+#[must_use]
+pub fn start_from(
+    writer: Writer,
+    directory: PathBuf,
+    requirement: Requirement,
+    salt: String,
+    shutdown: CancellationToken,
+) -> (CredentialsHandle, watch::Receiver<CredentialsState>) {
     let (current, mut current_receiver) = watch::channel(None);
     let (reread, reread_receiver) = watch::channel(0);
     let (state, state_receiver) = watch::channel(CredentialsState {
@@ -50,6 +74,7 @@ pub fn start(
         message: String::new(),
         mounted_revision: None,
         loaded_revision: None,
+        supply: None,
     });
     // Watched before it is read, so that no change falls between.
     let events = DirectoryEvents::watch(&directory, POLL);
@@ -59,6 +84,7 @@ pub fn start(
     names.dedup();
     names.truncate(MAX_FILES);
     let mut reader = Reader {
+        writer,
         directory,
         requirement,
         names,
@@ -91,6 +117,7 @@ struct Revision {
 }
 
 struct Reader {
+    writer: Writer,
     directory: PathBuf,
     requirement: Requirement,
     names: Vec<&'static str>,
@@ -176,7 +203,20 @@ impl Reader {
         if assessment.reason != Reason::Loaded && self.generation > 0 {
             message.push_str("; the credentials that were loaded before stay in use");
         }
-        self.publish(assessment.reason.as_str().to_owned(), message);
+        let (reason, supply) = (assessment.reason, self.supply());
+        let (reason, message) = match self.writer {
+            Writer::Kubelet => (reason.as_str().to_owned(), message),
+            Writer::Agent => supply::judge(reason, message, supply.as_ref()),
+        };
+        self.publish(reason, message, supply);
+    }
+
+    /// How the agent does, if one writes the files.
+    fn supply(&self) -> Option<Supply> {
+        match self.writer {
+            Writer::Kubelet => None,
+            Writer::Agent => Supply::read(&self.directory).map(|supply| supply.as_seen(Timestamp::now())),
+        }
     }
 
     fn note(&mut self, fingerprint: [u8; 32], revision: &str) {
@@ -185,19 +225,17 @@ impl Reader {
                 known.revision = Some(revision.to_owned());
             }
         }
-        let (reason, message) = {
-            let state = self.state.borrow();
-            (state.reason.clone(), state.message.clone())
-        };
-        self.publish(reason, message);
+        let CredentialsState { reason, message, supply, .. } = self.state.borrow().clone();
+        self.publish(reason, message, supply);
     }
 
-    fn publish(&self, reason: String, message: String) {
+    fn publish(&self, reason: String, message: String, supply: Option<Supply>) {
         let state = CredentialsState {
             reason,
             message,
             mounted_revision: self.mounted.revision.clone(),
             loaded_revision: self.loaded.revision.clone(),
+            supply,
         };
         self.state.send_if_modified(|old| {
             if old.reason != state.reason {

@@ -24,6 +24,18 @@ pub fn transitions<'a>(before: &'a [Condition], after: &'a [Condition]) -> impl 
     })
 }
 
+/// Publishes that other credentials are in use than before.
+pub async fn publish_rotation(recorder: &Recorder, revision: &str, regarding: &ObjectReference) {
+    let event = Event {
+        type_: EventType::Normal,
+        reason: "CredentialsRotated".to_owned(),
+        note: Some(format!("The credentials were replaced; their revision is {revision}.")),
+        action: "Rotate".to_owned(),
+        secondary: None,
+    };
+    send(recorder, &event, regarding).await;
+}
+
 /// Publishes a transition. An Event that can't be published is logged and nothing else: the status says it anyway.
 pub async fn publish(recorder: &Recorder, condition: &Condition, regarding: &ObjectReference) {
     let good = condition.status == "True";
@@ -34,7 +46,11 @@ pub async fn publish(recorder: &Recorder, condition: &Condition, regarding: &Obj
         action: condition.type_.clone(),
         secondary: None,
     };
-    match tokio::time::timeout(API_TIMEOUT, recorder.publish(&event, regarding)).await {
+    send(recorder, &event, regarding).await;
+}
+
+async fn send(recorder: &Recorder, event: &Event, regarding: &ObjectReference) {
+    match tokio::time::timeout(API_TIMEOUT, recorder.publish(event, regarding)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(error = %root_cause(&error), reason = event.reason, "publishing an Event failed"),
         Err(_) => warn!(reason = event.reason, "publishing an Event took too long"),

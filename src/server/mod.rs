@@ -73,7 +73,7 @@ use self::{
 };
 use crate::{
     api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy},
-    credentials::{self, CredentialsHandle, CredentialsState},
+    credentials::{self, CredentialsHandle, CredentialsState, directory::Writer},
     outbound::{BreakerLimits, OutboundLimits, OutboundMetrics},
     platforms::{self, ConnectError, Platform, PlatformEnvironment},
     telemetry::ExportCounts,
@@ -212,7 +212,9 @@ pub async fn run(
     let declaration = loaded.config.platform.declaration().ok_or(ServeError::Connect(ConnectError::NoPlatform))?;
     let (name, requirement) = (declaration.name(), declaration.requirement());
     let background = CancellationToken::new();
-    let (credentials, credentials_state) = credentials::directory::start(
+    let writer = loaded.config.agent.as_ref().map_or(Writer::Kubelet, |_| Writer::Agent);
+    let (credentials, credentials_state) = credentials::directory::start_from(
+        writer,
         settings.credentials_directory.clone(),
         requirement,
         loaded.config.connector.uid.clone(),
@@ -314,6 +316,7 @@ impl Instance {
         let config = &loaded.config;
         let metrics =
             Metrics::new().asking(parts.platform.clone(), &parts.outbound, parts.audit.clone(), parts.exports.clone());
+        let metrics = metrics.supplied(parts.credentials_state.clone());
         let metrics = Arc::new(metrics);
         let access = Arc::new(Access::new(&config.access));
         let authenticator = Arc::new(Authenticator::new(
