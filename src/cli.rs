@@ -17,6 +17,7 @@ use strum::IntoEnumIterator;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    agent::{self, AgentSettings, config::IDENTITY_DIRECTORY},
     api::{
         Reason, crd,
         duration::ApiDuration,
@@ -28,7 +29,7 @@ use crate::{
     server::{
         self, LoadedConfig, ServeSettings,
         audit::chain,
-        config::{CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY},
+        config::{CONFIG_DIRECTORY, CONFIG_FILE, CREDENTIALS_DIRECTORY},
     },
     telemetry::{self, LogSettings},
 };
@@ -67,6 +68,8 @@ enum Command {
     Serve(ServeArgs),
     /// Checks or serves the same manifests on this machine, without a cluster
     Local(Box<local::LocalArgs>),
+    /// Fetches the credentials of one connector from Vault, as the operator starts it beside the server
+    Agent(AgentArgs),
     /// Prints the CustomResourceDefinitions as YAML
     Crd,
     /// Writes a sample manifest for every platform
@@ -106,6 +109,21 @@ struct ServeArgs {
     config_directory: PathBuf,
 
     /// Where the credential fields are mounted, one file each
+    #[arg(long, default_value = CREDENTIALS_DIRECTORY)]
+    credentials_directory: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct AgentArgs {
+    /// Where the operator's ConfigMap is mounted
+    #[arg(long, default_value = CONFIG_DIRECTORY)]
+    config_directory: PathBuf,
+
+    /// Where lies what it logs in with
+    #[arg(long, default_value = IDENTITY_DIRECTORY)]
+    identity_directory: PathBuf,
+
+    /// Where it writes the credential fields, one file each
     #[arg(long, default_value = CREDENTIALS_DIRECTORY)]
     credentials_directory: PathBuf,
 }
@@ -267,6 +285,18 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
             })
         }
         Command::Local(args) => return block_on(local::run(*args, logs)),
+        Command::Agent(args) => {
+            let settings = AgentSettings {
+                config_file: args.config_directory.join(CONFIG_FILE),
+                identity_directory: args.identity_directory,
+                credentials_directory: args.credentials_directory,
+                address_policy: AddressPolicy::Cluster,
+            };
+            block_on_one_thread(async {
+                telemetry::init(&logs, None, None)?;
+                agent::run(settings, shutdown_signal()?).await.map_err(Into::into)
+            })
+        }
         Command::Crd => {
             let mut text = String::new();
             for crd in crd::all()? {
@@ -306,13 +336,23 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
 }
 
 fn block_on<T>(task: impl Future<Output = Result<T, Box<dyn StdError>>>) -> Result<T, Box<dyn StdError>> {
-    // One provider of cryptography in the process; whoever comes second is content with the first.
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    install_cryptography();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(task);
     // Whatever has to end in order has ended; a read of standard input that nobody answers never would.
     runtime.shutdown_background();
     done
+}
+
+/// For a process that waits nearly all of the time, and should be small.
+fn block_on_one_thread<T>(task: impl Future<Output = Result<T, Box<dyn StdError>>>) -> Result<T, Box<dyn StdError>> {
+    install_cryptography();
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?.block_on(task)
+}
+
+/// One provider of cryptography in the process; whoever comes second is content with the first.
+fn install_cryptography() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
 }
 
 /// A token that is cancelled at SIGTERM or SIGINT.

@@ -7,9 +7,10 @@
 //!                       └── observe: pods' /status ◀── server: probe ◀┤
 //! agent in the cluster ─▶ Service ─▶ server: door ─▶ guards ─▶ platforms: tool ─▶ outbound ─▶ Vault, …
 //!                                                                  ▲
-//!                                        credentials: files ───────┘
+//!                 Vault ─▶ agent ─▶ credentials: files ─────────────┘
 //! ```
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod credentials;
@@ -25,3 +26,4 @@ pub mod schema;
 pub mod server;
 pub mod telemetry;
 pub mod tools;
+mod vault_api;

@@ -86,6 +86,7 @@ fn source_for(name: &'static str, declaration: &dyn Declaration, credentials: &s
         spec: CredentialSourceSpec {
             hosts: std::iter::once(endpoint).chain(further).map(|endpoint| Host(endpoint.host)).collect(),
             secret: Some(SecretSource { name: credentials.to_owned(), items: Some(items) }),
+            vault: None,
         },
         status: None,
     })

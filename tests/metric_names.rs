@@ -15,7 +15,10 @@ use async_trait::async_trait;
 use kube::runtime::reflector;
 use mcp_connectors::{
     api::endpoint::{AddressPolicy, PlatformUrl},
-    credentials::CredentialsState,
+    credentials::{
+        CredentialsState,
+        supply::{Supply, SupplyState},
+    },
     operator::{health::WatchHealth, metrics as operator_metrics},
     outbound::{
         BreakerPosition, BreakerState, BulkheadState, Outbound, OutboundLimits, OutboundMetrics, OutboundSettings,
@@ -31,6 +34,7 @@ use mcp_connectors::{
     tools::ToolEntry,
 };
 use prometheus_client::encoding::text::encode;
+use tokio::sync::watch;
 
 /// What the names of metrics begin with, and nothing else in a query.
 const PREFIXES: [&str; 8] =
@@ -124,7 +128,20 @@ async fn server_text() -> String {
         message: String::new(),
         mounted_revision: None,
         loaded_revision: None,
+        supply: Some(Supply {
+            state: SupplyState::Serving,
+            reason: "Loaded".into(),
+            message: String::new(),
+            since: jiff::Timestamp::UNIX_EPOCH,
+            fetched: Some(jiff::Timestamp::UNIX_EPOCH),
+            expires: Some(jiff::Timestamp::UNIX_EPOCH),
+            rotations: 0,
+            renewals: 0,
+            failures: 0,
+            next_attempt: None,
+        }),
     };
+    let metrics = metrics.supplied(watch::channel(credentials.clone()).1);
     metrics.text(&credentials, 0, true)
 }
 

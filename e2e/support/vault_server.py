@@ -1,9 +1,11 @@
 """The cluster's Vault, filled with what the stories and the demo read."""
 
+import http
 from typing import Any
 
 from testcluster import vault
 from testcluster.errors import ClusterError
+from testcluster.layout import Layout
 
 from .waiting import eventually
 
@@ -92,6 +94,13 @@ def make_secret_id(role: str) -> str:
     return secret_id
 
 
+def wrap_secret_id(role: str) -> str:
+    """A wrapping token with a secret id in it."""
+    path, root = f"auth/approle/role/{role}/secret-id", vault.credentials().root_token
+    token: str = vault.api("POST", path, {}, token=root, wrap_seconds=600)["wrap_info"]["token"]
+    return token
+
+
 def destroy_secret_id(role: str, secret_id: str) -> None:
     """Ends a secret id. Tokens that it was exchanged for live on."""
     api("POST", f"auth/approle/role/{role}/secret-id/destroy", {"secret_id": secret_id})
@@ -100,6 +109,67 @@ def destroy_secret_id(role: str, secret_id: str) -> None:
 def delete_app_role(name: str) -> None:
     """Removes an AppRole."""
     api("DELETE", f"auth/approle/role/{name}")
+
+
+# Where the cluster's own tokens are good for a login.
+CLUSTER_MOUNT = "cluster"
+
+
+def trust_cluster() -> None:
+    """Lets ServiceAccounts of the cluster log in, by the cluster's public keys."""
+    if f"{CLUSTER_MOUNT}/" in api("GET", "sys/auth")["data"]:
+        return
+    api("POST", f"sys/auth/{CLUSTER_MOUNT}", {"type": "jwt"})
+    key = (Layout.from_environment().pki / "service-accounts.pub").read_text()
+    api("POST", f"auth/{CLUSTER_MOUNT}/config", {"jwt_validation_pubkeys": [key]})
+
+
+def make_service_account_role(name: str, namespace: str, account: str, audience: str, ttl: str = "1h") -> None:
+    """Makes or changes a role for one ServiceAccount, with the policy of the same name."""
+    role = {
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_subject": f"system:serviceaccount:{namespace}:{account}",
+        "bound_audiences": [audience],
+        "token_policies": [name],
+        "token_ttl": ttl,
+    }
+    api("POST", f"auth/{CLUSTER_MOUNT}/role/{name}", role)
+
+
+def delete_service_account_role(name: str) -> None:
+    """Removes such a role."""
+    api("DELETE", f"auth/{CLUSTER_MOUNT}/role/{name}")
+
+
+def put_secret(path: str, data: dict[str, str]) -> None:
+    """A new version of a secret in the engine `secret`."""
+    api("POST", f"secret/data/{path}", {"data": data})
+
+
+def delete_secret(path: str) -> None:
+    """Removes a secret with all its versions."""
+    api("DELETE", f"secret/metadata/{path}")
+
+
+def make_issuing_role(name: str, ttl: str) -> None:
+    """A role of the engine `pki`, whose certificates have leases."""
+    if "pki/" not in api("GET", "sys/mounts")["data"]:
+        api("POST", "sys/mounts/pki", {"type": "pki"})
+        api("POST", "pki/root/generate/internal", {"common_name": "stories", "ttl": "24h"})
+    role = {"allow_any_name": True, "ttl": ttl, "max_ttl": ttl, "generate_lease": True}
+    api("POST", f"pki/roles/{name}", role | {"key_type": "ec", "key_bits": 256})
+
+
+def leases(prefix: str) -> list[str]:
+    """The leases that live below a path."""
+    try:
+        keys: list[str] = api("LIST", f"sys/leases/lookup/{prefix}")["data"]["keys"]
+    except vault.VaultError as error:
+        if error.status == http.HTTPStatus.NOT_FOUND:
+            return []
+        raise
+    return keys
 
 
 def revoke_token(token: str) -> None:

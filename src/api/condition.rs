@@ -101,6 +101,24 @@ pub enum Reason {
     FieldMissing,
     /// A field has a value that can't be used.
     FieldInvalid,
+    /// Vault doesn't let the agent in, or the agent has nothing to log in with.
+    VaultLoginFailed,
+    /// The wrapped secret id was unwrapped before, or its time is over. If nobody should have, somebody else has it.
+    WrappedSecretConsumed,
+    /// The wrapped secret id was made at another path than the source says. It was not unwrapped.
+    WrappedSecretMismatch,
+    /// Vault gives no usable answer.
+    VaultUnreachable,
+    /// Vault is sealed.
+    VaultSealed,
+    /// Vault lets the agent in, and its policies don't let it have a secret.
+    VaultPermissionMissing,
+    /// Vault has no secret at a path, or the secret lacks a key.
+    VaultSecretNotFound,
+    /// The agent has the credentials and can't write them into the pod's memory.
+    CredentialsNotWritten,
+    /// The agent has not done what it had announced.
+    AgentSilent,
 
     // CredentialsAccepted
     /// The platform rejects the credentials.
@@ -140,6 +158,22 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What `CredentialsLoaded` can say while there is nothing that can be used, the worst first.
+    pub const CREDENTIALS_FAULTS: [Self; 12] = [
+        Self::NoFields,
+        Self::FieldMissing,
+        Self::FieldInvalid,
+        Self::WrappedSecretConsumed,
+        Self::WrappedSecretMismatch,
+        Self::VaultLoginFailed,
+        Self::VaultPermissionMissing,
+        Self::VaultSecretNotFound,
+        Self::CredentialsNotWritten,
+        Self::VaultSealed,
+        Self::VaultUnreachable,
+        Self::AgentSilent,
+    ];
+
     /// The reason as it stands in a condition.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -6,6 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::vault_source::VaultSource;
+
 /// Where the credentials of one platform identity come from, and to which hosts they may be sent.
 ///
 /// Whoever may create a CredentialSource and an McpConnector in a namespace can use every Secret of that namespace
@@ -31,7 +33,8 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be at most 63 characters: lower-case letters, digits and hyphens")
 )]
-#[x_kube(validation = Rule::new("has(self.secret)").message("exactly one source must be set: secret"))]
+#[x_kube(validation = Rule::new("has(self.secret) != has(self.vault)")
+    .message("exactly one source must be set: secret or vault"))]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialSourceSpec {
     /// Hosts that these credentials may be sent to, as `host` or `host:port`, compared without case. Without a port,
@@ -44,6 +47,10 @@ pub struct CredentialSourceSpec {
     /// The Secret may be made later: until then the connector says that its credentials are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSource>,
+
+    /// Vault or OpenBao. An agent in the connector's pods fetches the credentials from there and keeps them fresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<VaultSource>,
 }
 
 /// A host name or address with an optional port, as in a URL.

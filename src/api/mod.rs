@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod limits;
 pub mod pattern;
 pub mod telemetry;
+pub mod vault_source;
 
 pub use condition::{ConditionType, Reason};
 pub use connector::{McpConnector, McpConnectorSpec, McpConnectorStatus};

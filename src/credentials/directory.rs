@@ -10,13 +10,17 @@ use std::{
 };
 
 use aws_lc_rs::{hmac, pbkdf2};
+use jiff::Timestamp;
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use secrecy::SecretString;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::{CredentialSet, CredentialsHandle, CredentialsState, Field, FieldForm, Requirement, client_certificate};
+use super::{
+    CredentialSet, CredentialsHandle, CredentialsState, Field, FieldForm, Requirement, Supply, client_certificate,
+    supply,
+};
 use crate::{
     api::Reason,
     files::{DirectoryEvents, DirectorySnapshot, FileContent, read_set},
@@ -36,6 +40,8 @@ const ROUNDS: NonZeroU32 = NonZeroU32::new(600_000).unwrap();
 pub enum Source {
     /// In a directory, which the kubelet or anybody else writes.
     Directory(PathBuf),
+    /// In a directory, which an agent writes and leaves its state in ([`super::supply`]).
+    Agent(PathBuf),
     /// In this process: the sender changes them.
     Memory(watch::Receiver<DirectorySnapshot>),
 }
@@ -78,10 +84,12 @@ pub fn start(
         message: String::new(),
         mounted_revision: None,
         loaded_revision: None,
+        supply: None,
     });
     // Watched before it is read, so that no change falls between.
+    let supplied_in = if let Source::Agent(directory) = &source { Some(directory.clone()) } else { None };
     let followed = match source {
-        Source::Directory(directory) => {
+        Source::Directory(directory) | Source::Agent(directory) => {
             let events = DirectoryEvents::watch(&directory, POLL);
             Followed::Directory(directory, events)
         }
@@ -90,6 +98,7 @@ pub fn start(
     let mut names = requirement.names();
     names.truncate(MAX_FILES);
     let mut reader = Reader {
+        supplied_in,
         requirement,
         names,
         salt,
@@ -124,6 +133,8 @@ struct Revision {
 }
 
 struct Reader {
+    /// Where an agent leaves its state, if one writes the files.
+    supplied_in: Option<PathBuf>,
     requirement: Requirement,
     names: Vec<&'static str>,
     salt: String,
@@ -211,7 +222,17 @@ impl Reader {
         if assessment.reason != Reason::Loaded && self.generation > 0 {
             message.push_str("; the credentials that were loaded before stay in use");
         }
-        self.publish(assessment.reason.as_str().to_owned(), message);
+        let (reason, supply) = (assessment.reason, self.supply());
+        let (reason, message) = match self.supplied_in {
+            None => (reason.as_str().to_owned(), message),
+            Some(_) => supply::judge(reason, message, supply.as_ref()),
+        };
+        self.publish(reason, message, supply);
+    }
+
+    /// How the agent does, if one writes the files.
+    fn supply(&self) -> Option<Supply> {
+        Supply::read(self.supplied_in.as_deref()?).map(|supply| supply.as_seen(Timestamp::now()))
     }
 
     fn note(&mut self, fingerprint: [u8; 32], revision: &str) {
@@ -220,19 +241,17 @@ impl Reader {
                 known.revision = Some(revision.to_owned());
             }
         }
-        let (reason, message) = {
-            let state = self.state.borrow();
-            (state.reason.clone(), state.message.clone())
-        };
-        self.publish(reason, message);
+        let CredentialsState { reason, message, supply, .. } = self.state.borrow().clone();
+        self.publish(reason, message, supply);
     }
 
-    fn publish(&self, reason: String, message: String) {
+    fn publish(&self, reason: String, message: String, supply: Option<Supply>) {
         let state = CredentialsState {
             reason,
             message,
             mounted_revision: self.mounted.revision.clone(),
             loaded_revision: self.loaded.revision.clone(),
+            supply,
         };
         self.state.send_if_modified(|old| {
             if old.reason != state.reason {

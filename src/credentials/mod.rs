@@ -8,6 +8,7 @@
 mod client_certificate;
 pub mod directory;
 mod requirement;
+pub mod supply;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 pub use self::{
     client_certificate::CLIENT_CERTIFICATE,
     requirement::{Field, FieldForm, Requirement},
+    supply::Supply,
 };
 
 /// One usable set of credentials: every field that the platform needs, of one generation.
@@ -52,7 +54,7 @@ impl fmt::Debug for CredentialSet {
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsState {
     /// `Loaded`, `NoFields`, `FieldMissing` or `FieldInvalid`: about what is mounted now. With one of the last three, an
-    /// older set may still be in use.
+    /// older set may still be in use. An agent that supplies the files adds its own reasons.
     pub reason: String,
     /// What is, and what to do. Names fields and files, never values.
     pub message: String,
@@ -60,6 +62,9 @@ pub struct CredentialsState {
     pub mounted_revision: Option<String>,
     /// Revision of the set in use; none while there is none, or before it was computed.
     pub loaded_revision: Option<String>,
+    /// How the agent does that supplies the files; none where the kubelet does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supply: Option<Supply>,
 }
 
 /// The credentials as they are now and as they change. Cheap to clone.

@@ -82,6 +82,9 @@ async fn try_out(
     let source = &judged.connector.spec.credentials.name;
     let directory = check.credentials_directory.as_deref();
     let credentials = Credentials::find(judged.key, connector, source, manifests, directory);
+    if let Some(message) = credentials.not_fetched(connector) {
+        return Ok(vec![judged.finding(Level::Warning, Reason::NoFields.as_str(), message)]);
+    }
     if credentials == Credentials::Missing && !check.probe {
         // A Secret is rarely kept where manifests are.
         return Ok(Vec::new());

@@ -23,7 +23,7 @@ use super::{
     serving::{Credentials, Inbound, configure},
 };
 use crate::{
-    api::{ConditionType, McpConnectorSpec, McpConnectorStatus, condition, endpoint::AddressPolicy},
+    api::{ConditionType, McpConnectorSpec, McpConnectorStatus, Reason, condition, endpoint::AddressPolicy},
     errors::with_causes,
     operator::{
         connector::{
@@ -184,12 +184,15 @@ impl Fleet {
         let source = &judged.connector.spec.credentials.name;
         let directory = self.settings.credentials_directory.as_deref();
         let credentials = Credentials::find(&key, connector, source, manifests, directory);
+        let caution = credentials
+            .not_fetched(connector)
+            .map(|message| judged.finding(Level::Warning, Reason::NoFields.as_str(), message));
         let goes_on = entry
             .replica
             .as_mut()
             .is_some_and(|replica| replica.digest == loaded.digest && replica.takes(&credentials));
         if goes_on {
-            return Ok(None);
+            return Ok(caution);
         }
         let records: Box<dyn io::Write + Send> =
             if self.settings.audit { Box::new(io::stderr()) } else { Box::new(io::sink()) };
@@ -202,7 +205,7 @@ impl Fleet {
                 if let Some(old) = entry.replica.replace(replica) {
                     self.draining.spawn(old.drain());
                 }
-                Ok(None)
+                Ok(caution)
             }
             Err(error) => Ok(Some(judged.finding(Level::Error, "serve", &with_causes(&error)))),
         }

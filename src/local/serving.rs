@@ -9,7 +9,10 @@ use crate::{
     credentials::directory::MAX_FILE_BYTES,
     files::{DirectorySnapshot, FileContent},
     operator::{
-        connector::{build, validate::ValidatedConnector},
+        connector::{
+            build,
+            validate::{CredentialMount, ValidatedConnector},
+        },
         context::Settings,
     },
     server::{
@@ -106,10 +109,21 @@ impl Credentials {
         if let Some(folder) = folders.into_iter().find(|folder| folder.is_dir()) {
             return Self::Folder(folder);
         }
-        match manifests.credentials(&key.namespace, &connector.secret) {
+        let CredentialMount::Secret(mount) = &connector.credentials else { return Self::Missing };
+        match manifests.credentials(&key.namespace, mount) {
             Some(values) => Self::Values(values),
             None => Self::Missing,
         }
+    }
+
+    /// What a person must know of credentials that an agent would fetch in a cluster, where nobody gives them here.
+    #[must_use]
+    pub fn not_fetched(&self, connector: &ValidatedConnector) -> Option<&'static str> {
+        let by_an_agent = !matches!(connector.credentials, CredentialMount::Secret(_));
+        (by_an_agent && *self == Self::Missing).then_some(
+            "spec.credentials: nothing is fetched from Vault on this machine; put the fields into a folder of \
+             --credentials-dir",
+        )
     }
 
     /// The values as the kubelet would mount them; none where they are in a folder.

@@ -25,6 +25,18 @@ pub fn transitions<'a>(before: &'a [Condition], after: &'a [Condition]) -> impl 
     })
 }
 
+/// Publishes that other credentials are in use than before.
+pub async fn publish_rotation(recorder: &Recorder, revision: &str, regarding: &ObjectReference) {
+    let event = Event {
+        type_: EventType::Normal,
+        reason: "CredentialsRotated".to_owned(),
+        note: Some(format!("The credentials were replaced; their revision is {revision}.")),
+        action: "Rotate".to_owned(),
+        secondary: None,
+    };
+    send(recorder, &event, regarding).await;
+}
+
 /// Publishes a transition. An Event that can't be published is logged and nothing else: the status says it anyway.
 pub async fn publish(recorder: &Recorder, condition: &Condition, regarding: &ObjectReference) {
     let good = condition.status == "True";

@@ -51,6 +51,7 @@ pub fn pod(pod: &mut Pod) {
     conditions.shrink_to_fit();
     pod.status = Some(k8s_openapi::api::core::v1::PodStatus {
         conditions: Some(conditions),
+        init_container_statuses: status.init_container_statuses,
         container_statuses: status.container_statuses,
         pod_ip: status.pod_ip,
         ..Default::default()

@@ -65,7 +65,7 @@ impl<H: ServerHandler + Clone> Assembly<H> {
         let config = &loaded.config;
         let metrics =
             Metrics::new().asking(parts.platform.clone(), &parts.outbound, parts.audit.clone(), parts.exports.clone());
-        let metrics = Arc::new(metrics);
+        let metrics = Arc::new(metrics.supplied(parts.credentials_state.clone()));
         let access = Arc::new(Access::new(&config.access));
         let authenticator = Arc::new(Authenticator::new(
             settings.config_directory.clone(),

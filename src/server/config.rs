@@ -12,6 +12,7 @@ pub use self::limits::{
 };
 
 use crate::{
+    agent::config::AgentConfig,
     api::{
         connector::{AccessRule, Mutations, ProxySpec},
         duration::ApiDuration,
@@ -63,6 +64,9 @@ pub struct ServeConfig {
     /// What it tells of itself.
     #[serde(default, skip_serializing_if = "TelemetryConfig::is_default")]
     pub telemetry: TelemetryConfig,
+    /// What the agent beside it is told, which supplies its credentials; none where a Secret is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentConfig>,
 }
 
 /// What a connector tells of itself. See [`crate::api::telemetry::TelemetrySpec`].

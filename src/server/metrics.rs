@@ -1,6 +1,8 @@
 //! What can be counted: calls and what stood in their way, probes, credentials, refused tokens, and how telling of all
 //! that goes. No label takes a value from outside.
 
+mod supply;
+
 use std::{
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -20,6 +22,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use tokio::sync::watch;
+
+use self::supply::SupplyFigures;
 use super::audit::Audit;
 use crate::{
     api::Reason,
@@ -290,6 +295,13 @@ impl Metrics {
         self
     }
 
+    /// Also shows how the agent does that supplies the credentials, where one does.
+    #[must_use]
+    pub fn supplied(mut self, credentials: watch::Receiver<CredentialsState>) -> Self {
+        self.registry.register_collector(Box::new(SupplyFigures(credentials)));
+        self
+    }
+
     /// A tool call ended. `tool` is the name of an offered tool, or [`UNKNOWN_TOOL`]; `trace_id` that of a trace that is
     /// exported.
     pub fn called(&self, tool: &str, status: &'static str, duration: Duration, bytes: usize, trace_id: Option<&str>) {
@@ -372,7 +384,7 @@ impl Metrics {
     /// All metrics in the text format, with gauges set to what is now.
     #[must_use]
     pub fn text(&self, credentials: &CredentialsState, in_flight: usize, ready: bool) -> String {
-        for reason in [Reason::Loaded, Reason::NoFields, Reason::FieldMissing, Reason::FieldInvalid] {
+        for reason in [Reason::Loaded, Reason::Starting].into_iter().chain(Reason::CREDENTIALS_FAULTS) {
             let is = i64::from(reason.as_str() == credentials.reason);
             self.credentials.get_or_create(&ReasonLabels { reason: reason.as_str() }).set(is);
         }

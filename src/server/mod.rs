@@ -202,7 +202,11 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let stop = Stop::on_signals()?;
     loaded.log();
-    let source = credentials::directory::Source::Directory(settings.credentials_directory.clone());
+    let directory = settings.credentials_directory.clone();
+    let source = match loaded.config.agent {
+        Some(_) => credentials::directory::Source::Agent(directory),
+        None => credentials::directory::Source::Directory(directory),
+    };
     let parts = Parts::connect(&settings, &loaded, source, Box::new(io::stdout()), exports)?;
     Instance::start(&settings, &loaded, parts).await?.serve(stop).await
 }

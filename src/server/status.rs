@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::guards::cache::CacheState;
+pub use crate::credentials::supply::{Supply, SupplyState};
 use crate::{credentials::CredentialsState, outbound::OutboundState, platforms::ProbeReport};
 
 /// Bytes of a snapshot that the operator reads at most.

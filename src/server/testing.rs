@@ -443,6 +443,7 @@ pub fn config() -> ServeConfig {
         },
         proxy: None,
         telemetry: TelemetryConfig::default(),
+        agent: None,
     }
 }
 
@@ -486,6 +487,7 @@ pub fn starting() -> ReplicaState {
         message: String::new(),
         mounted_revision: None,
         loaded_revision: None,
+        supply: None,
     };
     let config = config();
     ReplicaState {
@@ -549,6 +551,7 @@ impl TestServer {
             message: String::new(),
             mounted_revision: Some("00000001".into()),
             loaded_revision: Some("00000001".into()),
+            supply: None,
         });
         let audit_lines = Lines::default();
         let audit = Audit::start(

@@ -140,8 +140,11 @@ def api(
     body: dict[str, Any] | None = None,
     token: str | None = None,
     layout: Layout | None = None,
+    wrap_seconds: int | None = None,
 ) -> dict[str, Any]:
     """Calls Vault's HTTP API (`path` is what follows /v1/) from the host.
+
+    With `wrap_seconds` the answer holds a wrapping token in place of what was asked for.
 
     The call goes to the Service's address; the certificate is checked for the
     Service's name.
@@ -151,6 +154,8 @@ def api(
     headers = {"X-Vault-Request": "true"}
     if token is not None:
         headers["X-Vault-Token"] = token
+    if wrap_seconds is not None:
+        headers["X-Vault-Wrap-TTL"] = str(wrap_seconds)
     content = None if body is None else json.dumps(body)
     try:
         connection.request(method, f"/v1/{path}", content, headers)

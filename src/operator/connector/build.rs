@@ -1,5 +1,6 @@
 //! The build step: a [`ValidatedConnector`] becomes the objects it owns. Pure; one file a kind.
 
+mod agent;
 mod config_map;
 mod deployment;
 mod network_policy;

@@ -37,6 +37,10 @@ pub struct Dereferenced {
     pub ca_config_map: Option<Arc<ConfigMap>>,
     /// The Service that the platform's host names, if it names one of this cluster.
     pub platform_service: Option<Arc<Service>>,
+    /// The ConfigMap with the CA bundle of the Vault that the credentials come from, if one is asked for and exists.
+    pub vault_ca_config_map: Option<Arc<ConfigMap>>,
+    /// The Service that Vault's host names, if the credentials come from one of this cluster.
+    pub vault_service: Option<Arc<Service>>,
     /// The cluster's token keys.
     pub token_keys: Option<TokenKeys>,
 }
@@ -90,26 +94,40 @@ pub async fn dereference(context: &Context, connector: &McpConnector, namespace:
             Err(invalid) => found.source_problem = Some(invalid.error.clone()),
         }
     }
+    if let Some(vault) = found.source.as_ref().and_then(|source| source.spec.vault.clone()) {
+        if let Some(bundle) = &vault.ca_bundle {
+            found.vault_ca_config_map = fetch_config_map(context, namespace, &bundle.config_map.name).await?;
+        }
+        if let Ok(endpoint) = vault.address.endpoint(true, AddressPolicy::Cluster) {
+            found.vault_service = fetch_service(context, namespace, &endpoint.host).await?;
+        }
+    }
     let Some(platform) = connector.spec.platform.declaration() else { return Ok(found) };
     if let Some(bundle) = platform.ca_bundle() {
-        found.ca_config_map =
-            fetch(&context.client, &context.references.config_maps, "ConfigMap", namespace, &bundle.config_map.name)
-                .await?;
+        found.ca_config_map = fetch_config_map(context, namespace, &bundle.config_map.name).await?;
     }
-    if let Ok(endpoint) = platform.endpoint(AddressPolicy::Cluster)
-        && let Some((service_namespace, name)) =
-            service_of_host(&endpoint.host, namespace, &context.settings.cluster_domain)
-    {
-        let service = fetch(&context.client, &context.references.services, "Service", &service_namespace, &name).await;
-        found.platform_service = match service {
-            // An operator of one namespace may not look into others; the policy is then derived as for a host outside.
-            Err(Error::Fetch { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.is_forbidden()) => {
-                None
-            }
-            other => other?,
-        };
+    if let Ok(endpoint) = platform.endpoint(AddressPolicy::Cluster) {
+        found.platform_service = fetch_service(context, namespace, &endpoint.host).await?;
     }
     Ok(found)
+}
+
+async fn fetch_config_map(context: &Context, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, Error> {
+    fetch(&context.client, &context.references.config_maps, "ConfigMap", namespace, name).await
+}
+
+/// The Service that a host names, if it names one of this cluster.
+async fn fetch_service(context: &Context, own_namespace: &str, host: &str) -> Result<Option<Arc<Service>>, Error> {
+    let Some((namespace, name)) = service_of_host(host, own_namespace, &context.settings.cluster_domain) else {
+        return Ok(None);
+    };
+    match fetch(&context.client, &context.references.services, "Service", &namespace, &name).await {
+        // An operator of one namespace may not look into others; the policy is then derived as for a host outside.
+        Err(Error::Fetch { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.is_forbidden()) => {
+            Ok(None)
+        }
+        other => other,
+    }
 }
 
 /// The Service that a host name means inside the cluster: `name`, `name.namespace.svc` or

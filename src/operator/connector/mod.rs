@@ -217,9 +217,18 @@ async fn write_status(connector: &McpConnector, computed: Computed, context: &Co
             );
             events::publish(&context.recorder, transition, &connector.object_ref(&())).await;
         }
+        if let Some(revision) = rotated(&current, &status) {
+            events::publish_rotation(&context.recorder, revision, &connector.object_ref(&())).await;
+        }
         context.caches.connectors.record(DeserializeGuard(Ok(written)));
     }
     Ok(())
+}
+
+/// The revision of the credentials, if it is another one than before.
+fn rotated<'a>(before: &McpConnectorStatus, after: &'a McpConnectorStatus) -> Option<&'a str> {
+    let earlier = before.credentials.as_ref()?.revision.as_deref()?;
+    after.credentials.as_ref()?.revision.as_deref().filter(|revision| *revision != earlier)
 }
 
 /// An object that the schema let through and that doesn't fit our types, as after a downgrade, gets an answer too.

@@ -171,6 +171,7 @@ mod tests {
                 message: String::new(),
                 mounted_revision: None,
                 loaded_revision: None,
+                supply: None,
             },
             probe: None,
             details: ReplicaDetails { mutations: mutations.to_vec(), ..ReplicaDetails::default() },

@@ -17,13 +17,14 @@ use super::{
     validate::ValidatedConnector,
 };
 use crate::{
+    agent::config::AgentConfig,
     api::{
         self, ConditionType, McpConnectorStatus, Reason,
         condition::Finding,
         connector::{Authentication, CredentialsStatus, Outage, PlatformStatus, ToolsStatus},
     },
     platforms::{self, CredentialVerdict, HealthStatus, ProbeReport},
-    server::status::ReplicaStatus,
+    server::status::{ReplicaStatus, Supply, SupplyState},
 };
 
 /// Characters of a text from a pod that get into the status.
@@ -198,7 +199,8 @@ fn trouble_of(pod: &Pod) -> Option<(Reason, String)> {
         return None;
     }
     let status = pod.status.as_ref()?;
-    for container in status.container_statuses.iter().flatten() {
+    let (sidecars, containers) = (status.init_container_statuses.iter(), status.container_statuses.iter());
+    for container in sidecars.chain(containers).flatten() {
         let state = container.state.as_ref();
         let waiting = state.and_then(|state| state.waiting.as_ref()).and_then(|waiting| waiting.reason.as_deref());
         if let Some("ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName") = waiting {
@@ -232,7 +234,10 @@ fn trouble_of(pod: &Pod) -> Option<(Reason, String)> {
             });
             return Some((
                 Reason::CrashLooping,
-                format!("The server starts and ends again and again.{how} Look at its log: kubectl logs --previous"),
+                format!(
+                    "The {} starts and ends again and again.{how} Look at its log: kubectl logs --previous -c {0}",
+                    foreign(&container.name),
+                ),
             ));
         }
     }
@@ -320,6 +325,8 @@ struct Reports<'a> {
     statuses: Vec<&'a ReplicaStatus>,
     /// Ready replicas, whether or not they answered.
     count: usize,
+    /// Whether each replica has credentials of its own, which Vault makes for it.
+    own: bool,
 }
 
 impl<'a> Reports<'a> {
@@ -328,6 +335,7 @@ impl<'a> Reports<'a> {
         Self {
             statuses: replicas.iter().filter_map(|replica| replica.status.as_ref()).collect(),
             count: replicas.len(),
+            own: seen.connector.config.agent.as_ref().is_some_and(AgentConfig::is_dynamic),
         }
     }
 
@@ -338,6 +346,10 @@ impl<'a> Reports<'a> {
     /// The newest mounted revision: the one that a replica has mounted and that not every replica runs on. Content has
     /// no order, so it is the mounted one which most replicas don't run on yet; in rest there is only one.
     fn current_revision(&self) -> Option<&'a str> {
+        let mounted = || self.statuses.iter().filter_map(|status| status.credentials.mounted_revision.as_deref());
+        if self.own && mounted().any(|revision| Some(revision) != mounted().next()) {
+            return None;
+        }
         let mut runs: BTreeMap<&str, usize> = BTreeMap::new();
         for status in &self.statuses {
             if let Some(mounted) = status.credentials.mounted_revision.as_deref() {
@@ -346,6 +358,19 @@ impl<'a> Reports<'a> {
             }
         }
         runs.into_iter().min_by_key(|(_, count)| *count).map(|(revision, _)| revision)
+    }
+
+    /// Replicas that run on what they should.
+    fn loaded(&self) -> usize {
+        let on_its_own = |status: &&&ReplicaStatus| {
+            let credentials = &status.credentials;
+            credentials.mounted_revision.is_some() && credentials.mounted_revision == credentials.loaded_revision
+        };
+        match self.current_revision() {
+            Some(revision) => self.on(revision),
+            None if self.own => self.statuses.iter().filter(on_its_own).count(),
+            None => 0,
+        }
     }
 
     fn on(&self, revision: &str) -> usize {
@@ -370,7 +395,7 @@ fn credentials_loaded(reports: &Reports<'_>, available: &Finding) -> Finding {
         return Finding::new(type_, None, reason, "No replica has told yet which credentials it runs on.");
     }
     // Worst first.
-    for reason in [Reason::NoFields, Reason::FieldMissing, Reason::FieldInvalid] {
+    for reason in Reason::CREDENTIALS_FAULTS {
         let concerned: Vec<&&ReplicaStatus> =
             reports.statuses.iter().filter(|status| status.credentials.reason == reason.as_str()).collect();
         if let Some(first) = concerned.first() {
@@ -378,9 +403,22 @@ fn credentials_loaded(reports: &Reports<'_>, available: &Finding) -> Finding {
             return Finding::new(type_, Some(false), reason, message);
         }
     }
+    let starting = reports.statuses.iter().find(|status| status.credentials.reason == Reason::Starting.as_str());
+    if let Some(first) = starting {
+        return Finding::new(type_, None, Reason::Starting, foreign(&first.credentials.message));
+    }
+    let is_loaded = reports.loaded() == reports.count;
     match reports.current_revision() {
-        Some(revision) if reports.on(revision) == reports.count => {
-            Finding::new(type_, Some(true), Reason::Loaded, format!("Every replica runs on revision {revision}."))
+        revision if is_loaded => {
+            if let Some((concerned, supply, reason)) = degraded(reports) {
+                let message = reports.counted(concerned, &supply.message);
+                return Finding::new(type_, Some(true), reason, message);
+            }
+            let message = match revision {
+                Some(revision) => format!("Every replica runs on revision {revision}."),
+                None => "Every replica runs on credentials of its own.".to_owned(),
+            };
+            Finding::new(type_, Some(true), Reason::Loaded, message)
         }
         Some(revision) => Finding::new(
             type_,
@@ -390,6 +428,15 @@ fn credentials_loaded(reports: &Reports<'_>, available: &Finding) -> Finding {
         ),
         None => Finding::new(type_, None, Reason::Rotating, "The replicas are loading their credentials."),
     }
+}
+
+/// The agents that can't look after good credentials now, of one reason: how many, what one says, and the reason.
+fn degraded<'a>(reports: &Reports<'a>) -> Option<(usize, &'a Supply, Reason)> {
+    let supplies = || reports.statuses.iter().filter_map(|status| status.credentials.supply.as_ref());
+    Reason::CREDENTIALS_FAULTS.into_iter().find_map(|reason| {
+        let of = |supply: &&Supply| supply.state == SupplyState::Degraded && supply.reason == reason.as_str();
+        Some((supplies().filter(of).count(), supplies().find(of)?, reason))
+    })
 }
 
 fn credentials_accepted(reports: &Reports<'_>) -> Finding {
@@ -459,7 +506,7 @@ fn fields(seen: Seen<'_>, reports: &Reports<'_>) -> McpConnectorStatus {
         }),
         credentials: (reports.count > 0).then(|| CredentialsStatus {
             revision: reports.current_revision().map(foreign),
-            loaded_replicas: bounded(reports.current_revision().map_or(0, |revision| reports.on(revision))),
+            loaded_replicas: bounded(reports.loaded()),
             replicas: bounded(reports.count),
         }),
         // They are no finding: the reconcile puts them in.

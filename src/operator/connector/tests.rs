@@ -48,6 +48,22 @@ async fn the_first_word_is_said_once_there_is_more_to_say_than_that_it_was_made(
 }
 
 #[test]
+fn a_rotation_is_told_once() {
+    let with = |revision: Option<&str>| {
+        let credentials = revision.map(|revision| crate::api::connector::CredentialsStatus {
+            revision: Some(revision.to_owned()),
+            loaded_replicas: 0,
+            replicas: 1,
+        });
+        McpConnectorStatus { credentials, ..McpConnectorStatus::default() }
+    };
+    assert_eq!(rotated(&with(Some("a")), &with(Some("b"))), Some("b"));
+    for (before, after) in [(Some("a"), Some("a")), (None, Some("a")), (Some("a"), None)] {
+        assert_eq!(rotated(&with(before), &with(after)), None, "{before:?} {after:?}");
+    }
+}
+
+#[test]
 fn who_can_be_asked_is_asked_again() {
     let interval = Duration::from_secs(15);
     assert_eq!(next_look(true, true, interval), LOOK_AGAIN);

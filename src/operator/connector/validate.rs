@@ -14,6 +14,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 mod limits;
 mod telemetry;
+mod vault;
 
 use super::dereference::Dereferenced;
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
         pattern::NamePattern,
     },
     operator::context::Settings,
-    platforms::Declaration,
+    platforms::{CaBundle, Declaration},
     server::config::{
         AccessConfig, ConnectorIdentity, OperatorIdentity, ProbeConfig, ServeConfig, TokenKeys, ToolsConfig,
     },
@@ -52,8 +53,8 @@ pub struct ValidatedConnector {
     pub platform_ca: Option<String>,
     /// The cluster's token keys.
     pub token_keys: TokenKeys,
-    /// The Secret that is mounted.
-    pub secret: SecretMount,
+    /// How the credentials get into the pods.
+    pub credentials: CredentialMount,
     /// Where the pods may connect to.
     pub egress: EgressPlan,
     /// Namespaces from which callers may come; everywhere if none.
@@ -68,7 +69,21 @@ pub struct ValidatedConnector {
     pub restarted_at: Option<Timestamp>,
 }
 
-/// The Secret that is mounted.
+/// How the credentials get into the pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialMount {
+    /// The kubelet mounts a Secret.
+    Secret(SecretMount),
+    /// An agent fetches them. It logs in with a token of the connector's ServiceAccount.
+    Token {
+        /// Audience of the token.
+        audience: String,
+    },
+    /// An agent fetches them. It logs in with a secret id, which the kubelet mounts for it.
+    SecretId(SecretMount),
+}
+
+/// A Secret that is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretMount {
     /// Its name.
@@ -166,16 +181,19 @@ pub fn validate(
         return Err(invalid(problems.join("; ")));
     }
 
-    let secret = validate_source(connector, platform, &endpoint, &further, found)?;
-    let platform_ca = validate_ca(platform, found.ca_config_map.as_deref())?;
+    let ValidSource { credentials, vault } = validate_source(connector, platform, &endpoint, &further, found)?;
+    let platform_ca = read_ca(platform.ca_bundle(), found.ca_config_map.as_deref(), "caBundle")?;
     let token_keys = found.token_keys.clone().ok_or_else(|| {
         Rejection::new(Reason::Starting, "the cluster's token keys were not read yet; this passes by itself")
     })?;
 
     let workload = spec.workload.clone().unwrap_or_default();
     let (telemetry, collector) = telemetry::resolve(spec.telemetry.as_ref(), settings)?;
+    let to_vault =
+        vault.as_ref().map(|vault| vault::egress_target(connector, &vault.endpoint, found.vault_service.as_deref()));
+    let others = to_vault.into_iter().chain(collector).collect();
     let egress =
-        plan_egress(connector, &endpoint, &further, found.platform_service.as_deref(), collector, settings.addresses)?;
+        plan_egress(connector, &endpoint, &further, found.platform_service.as_deref(), others, settings.addresses)?;
     let access = spec.access.clone().unwrap_or_default();
     let anonymous = access.anonymous.unwrap_or_default();
     let allow = resolve_access(access.allow, anonymous, &namespace);
@@ -225,6 +243,7 @@ pub fn validate(
         limits: limits::resolve(spec.limits.clone().unwrap_or_default(), platform),
         proxy: workload.proxy.clone(),
         telemetry,
+        agent: vault.map(|vault| vault.config),
     };
     Ok(ValidatedConnector {
         name,
@@ -234,7 +253,7 @@ pub fn validate(
         config,
         platform_ca,
         token_keys,
-        secret,
+        credentials,
         egress,
         caller_namespaces,
         workload,
@@ -244,13 +263,20 @@ pub fn validate(
     })
 }
 
+/// A source that fits the connector.
+struct ValidSource {
+    credentials: CredentialMount,
+    /// Where they come from Vault.
+    vault: Option<vault::ResolvedVault>,
+}
+
 fn validate_source(
     connector: &McpConnector,
     platform: &dyn Declaration,
     endpoint: &Endpoint,
     further: &[Endpoint],
     found: &Dereferenced,
-) -> Result<SecretMount, Rejection> {
+) -> Result<ValidSource, Rejection> {
     let source_name = &connector.spec.credentials.name;
     if let Some(problem) = &found.source_problem {
         return Err(Rejection::new(
@@ -270,11 +296,21 @@ fn validate_source(
     for endpoint in std::iter::once(endpoint).chain(further) {
         check_hosts(source, platform, endpoint)?;
     }
-    let Some(secret) = &source.spec.secret else {
-        return Err(Rejection::new(
-            Reason::InvalidSpec,
-            format!("CredentialSource {source_name:?} names no source that this operator knows: set spec.secret"),
-        ));
+    let secret = match (&source.spec.secret, &source.spec.vault) {
+        (Some(secret), None) => secret,
+        (None, Some(vault)) => {
+            let vault = vault::resolve(vault, source_name, connector, platform, found)?;
+            return Ok(ValidSource { credentials: vault.mount.clone(), vault: Some(vault) });
+        }
+        _ => {
+            return Err(Rejection::new(
+                Reason::InvalidSpec,
+                format!(
+                    "CredentialSource {source_name:?} names no source that this operator knows: set exactly one of \
+                     spec.secret and spec.vault"
+                ),
+            ));
+        }
     };
     let items: Option<BTreeMap<String, String>> =
         secret.items.as_ref().map(|items| items.iter().map(|(field, key)| (field.clone(), key.0.clone())).collect());
@@ -303,7 +339,8 @@ fn validate_source(
             ),
         ));
     }
-    Ok(SecretMount { name: secret.name.clone(), items })
+    let credentials = CredentialMount::Secret(SecretMount { name: secret.name.clone(), items });
+    Ok(ValidSource { credentials, vault: None })
 }
 
 fn check_hosts(source: &CredentialSource, platform: &dyn Declaration, endpoint: &Endpoint) -> Result<(), Rejection> {
@@ -325,10 +362,15 @@ fn check_hosts(source: &CredentialSource, platform: &dyn Declaration, endpoint: 
     ))
 }
 
-fn validate_ca(platform: &dyn Declaration, config_map: Option<&ConfigMap>) -> Result<Option<String>, Rejection> {
-    let Some(bundle) = platform.ca_bundle() else { return Ok(None) };
+/// The certificates of a CA bundle, which `field` asks for.
+fn read_ca(
+    bundle: Option<&CaBundle>,
+    config_map: Option<&ConfigMap>,
+    field: &str,
+) -> Result<Option<String>, Rejection> {
+    let Some(bundle) = bundle else { return Ok(None) };
     let (name, key) = (&bundle.config_map.name, &bundle.config_map.key);
-    let reject = |problem: String| Err(Rejection::new(Reason::CaBundleInvalid, format!("caBundle: {problem}")));
+    let reject = |problem: String| Err(Rejection::new(Reason::CaBundleInvalid, format!("{field}: {problem}")));
     let Some(config_map) = config_map else {
         return reject(format!("there is no ConfigMap {name:?} in this namespace; create it, or correct the name"));
     };
@@ -383,7 +425,7 @@ fn plan_egress(
     endpoint: &Endpoint,
     further: &[Endpoint],
     service: Option<&Service>,
-    collector: Option<EgressTarget>,
+    others: Vec<EgressTarget>,
     addresses: AddressPolicy,
 ) -> Result<EgressPlan, Rejection> {
     let network = connector.spec.network.clone().unwrap_or_default();
@@ -406,7 +448,7 @@ fn plan_egress(
             .map_err(|error| Rejection::new(Reason::InvalidSpec, format!("spec.workload.proxy.url: {error}")))?;
         targets.push(EgressTarget::Outside { port: proxy.port });
     }
-    targets.extend(collector);
+    targets.extend(others);
     Ok(EgressPlan::Targets(targets))
 }
 

@@ -4,8 +4,7 @@
 //! One login or renewal at a time, made when a token is asked for and due (the probe asks at every interval, so an idle
 //! connector keeps its token, too). A token is renewed at two thirds of its time, give or take a tenth so that replicas
 //! don't come at once, and no later than 30 s or a third of its time before it ends; when a renewal brings no more
-//! time, a new login follows. What Vault says when it refuses a login is never kept: it may hold the secret id
-//! (developer.hashicorp.com/vault/api-docs/auth/approle).
+//! time, a new login follows.
 
 use std::time::Duration;
 
@@ -16,12 +15,16 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{
-    client::{Call, Client, Error, LoginFault},
-    session::Token,
-    wire::{Auth, AuthEnvelope},
+use super::{session::Token, wire::Auth};
+use crate::{
+    credentials::CredentialSet,
+    outbound::RequestError,
+    vault_api::{
+        client::{Client, Error, LoginFault},
+        lifetime::Lifetime,
+        token,
+    },
 };
-use crate::{credentials::CredentialSet, outbound::RequestError};
 
 /// Where AppRole is mounted unless somebody says otherwise.
 pub(super) const APP_ROLE_MOUNT: &str = "approle";
@@ -42,7 +45,7 @@ const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A login with AppRole, and the token that it has.
 pub(super) struct Login {
     client: Client,
-    mount: Vec<String>,
+    mount: String,
     state: Mutex<State>,
 }
 
@@ -60,11 +63,7 @@ struct Held {
     token: Token,
     /// Generation of the credentials that it was logged in with.
     source: u64,
-    first_ttl: Duration,
-    renewable: bool,
-    /// When it is to be renewed, or replaced; none for a token that does not end.
-    due: Option<Instant>,
-    ends: Option<Instant>,
+    lifetime: Lifetime,
     /// Nothing is tried for it before this time, because the last try failed.
     retry: Option<Instant>,
 }
@@ -80,8 +79,7 @@ struct Refusal {
 impl Login {
     /// A login with AppRole at a mount, written without `auth/`.
     pub(super) fn app_role(client: Client, mount: &str) -> Self {
-        let mount = mount.split('/').filter(|segment| !segment.is_empty()).map(ToOwned::to_owned).collect();
-        Self { client, mount, state: Mutex::default() }
+        Self { client, mount: mount.to_owned(), state: Mutex::default() }
     }
 
     /// A token that is good as far as is known.
@@ -92,13 +90,13 @@ impl Login {
     pub(super) async fn token(&self, set: &CredentialSet, deadline: Instant) -> Result<Token, Error> {
         let mut state = self.lock(deadline).await?;
         let now = Instant::now();
-        let Some(held) = state.held.as_ref().filter(|held| held.ends.is_none_or(|ends| ends > now)) else {
+        let Some(held) = state.held.as_ref().filter(|held| held.lifetime.lasts()) else {
             return self.log_in(&mut state, set, deadline).await;
         };
-        let (token, renewable) = (held.token.clone(), held.renewable);
+        let (token, renewable) = (held.token.clone(), held.lifetime.renewable);
         let is_current = held.source == set.generation;
         let rests = held.retry.is_some_and(|retry| retry > now);
-        if rests || (is_current && held.due.is_none_or(|due| due > now)) {
+        if rests || (is_current && !held.lifetime.is_due()) {
             return Ok(token);
         }
         // What fails here is no reason not to use a token that has time left, nor to keep a call waiting for long.
@@ -151,10 +149,8 @@ impl Login {
         let deadline = Instant::now() + REVOKE_TIMEOUT;
         let Ok(mut state) = self.lock(deadline).await else { return };
         if let Some(held) = state.held.take() {
-            let call = Call::post(["auth", "token", "revoke-self"], json!({}));
             // It ends by itself, later.
-            let _best_effort =
-                self.client.send::<serde::de::IgnoredAny>(&call, Some(&held.token.secret), deadline).await;
+            let _best_effort = token::revoke(&self.client, &held.token.secret, deadline).await;
         }
     }
 
@@ -180,7 +176,8 @@ impl Login {
                 state.refusal = None;
                 state.count += 1;
                 let token = Token { secret: auth.client_token.clone(), generation: state.count };
-                state.held = Some(Held::new(token.clone(), set.generation, &auth));
+                let lifetime = Lifetime::new(auth.lease_duration, auth.renewable);
+                state.held = Some(Held { token: token.clone(), source: set.generation, lifetime, retry: None });
                 Ok(token)
             }
             Err(Error::LoginRefused(fault)) => {
@@ -195,23 +192,14 @@ impl Login {
     }
 
     async fn ask(&self, role_id: &SecretString, secret_id: &SecretString, deadline: Instant) -> Result<Auth, Error> {
-        let path = std::iter::once("auth").chain(self.mount.iter().map(String::as_str)).chain(["login"]);
-        let body = json!({ "role_id": role_id.expose_secret(), "secret_id": secret_id.expose_secret() });
-        let answer: Option<AuthEnvelope> =
-            self.client.send(&Call::post(path, body), None, deadline).await.map_err(|error| match error {
-                Error::BadRequest | Error::NotFound => Error::LoginRefused(LoginFault::Rejected),
-                Error::Forbidden | Error::Unsupported => Error::LoginRefused(LoginFault::Denied),
-                other => other,
-            })?;
-        answer.and_then(|envelope| envelope.auth).ok_or(Error::Request(RequestError::NotJson))
+        let proof = json!({ "role_id": role_id.expose_secret(), "secret_id": secret_id.expose_secret() });
+        token::log_in(&self.client, &self.mount, proof, deadline).await
     }
 
     async fn renew(&self, state: &mut State, deadline: Instant) -> Result<(), Error> {
         let Some(held) = &mut state.held else { return Err(Error::TokenRejected) };
-        let call = Call::post(["auth", "token", "renew-self"], json!({}));
-        let answer: Option<AuthEnvelope> = self.client.send(&call, Some(&held.token.secret), deadline).await?;
-        let auth = answer.and_then(|envelope| envelope.auth).ok_or(Error::Request(RequestError::NotJson))?;
-        held.extend(&auth);
+        let auth = token::renew(&self.client, &held.token.secret, deadline).await?;
+        held.lifetime.extend(auth.lease_duration, auth.renewable);
         Ok(())
     }
 }
@@ -221,43 +209,5 @@ impl State {
         if let Some(held) = &mut self.held {
             held.retry = failed.then(|| Instant::now() + RETRY_PAUSE);
         }
-    }
-}
-
-impl Held {
-    fn new(token: Token, source: u64, auth: &Auth) -> Self {
-        let first_ttl = Duration::from_secs(auth.lease_duration);
-        let mut held = Self { token, source, first_ttl, renewable: auth.renewable, due: None, ends: None, retry: None };
-        held.extend(auth);
-        held
-    }
-
-    fn extend(&mut self, auth: &Auth) {
-        let ttl = Duration::from_secs(auth.lease_duration);
-        let now = Instant::now();
-        // Vault gives less and less as a token comes near its longest time; then a new login is due next.
-        self.renewable = auth.renewable && ttl * 2 > self.first_ttl;
-        let ends = !ttl.is_zero();
-        self.ends = ends.then(|| now + ttl);
-        self.due = ends.then(|| now + due_after(ttl, rand::random_range(0.9..=1.1)));
-    }
-}
-
-/// When a token that lives so long is to be renewed, with a factor from 0.9 to 1.1.
-fn due_after(ttl: Duration, jitter: f64) -> Duration {
-    let latest = ttl.saturating_sub((ttl / 3).min(Duration::from_secs(30)));
-    (ttl * 2 / 3).mul_f64(jitter).min(latest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_renewed_in_time() {
-        let after = |ttl, jitter| due_after(Duration::from_secs(ttl), jitter).as_secs();
-        assert_eq!((after(3600, 0.9), after(3600, 1.0), after(3600, 1.1)), (2160, 2400, 2640));
-        assert_eq!((after(60, 1.0), after(60, 1.1)), (40, 40));
-        assert_eq!((after(3, 1.1), after(0, 1.0)), (2, 0));
     }
 }

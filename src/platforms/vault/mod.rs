@@ -25,7 +25,6 @@
 //! path "secret/metadata/apps/*" { capabilities = ["read", "list"] }
 //! ```
 
-mod client;
 mod error;
 mod login;
 mod names;
@@ -48,7 +47,6 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use self::{
-    client::{Client, Error},
     login::Login,
     paths::{Location, Mounts, Rules},
     session::{Session, Token},
@@ -58,6 +56,7 @@ use crate::{
     outbound::{Outbound, OutboundError, OutboundSettings, OutboundState},
     platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport},
     tools::{ErrorCode, ToolEntry, ToolError},
+    vault_api::client::{self, Client, Error},
 };
 
 /// Time for which the list of mounts is believed.

@@ -12,13 +12,16 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    client::{Call, Client, Error, HealthAnswer, LoginFault},
     login::Login,
     wire::{self, Envelope, TokenInfo},
 };
 use crate::{
     credentials::{CredentialSet, CredentialsHandle},
     outbound::{OutboundState, RequestError},
+    vault_api::{
+        client::{Call, Client, Error, HealthAnswer, LoginFault},
+        token,
+    },
 };
 
 /// Time that a call waits for newer credentials after Vault refused those in use for the first time.
@@ -149,20 +152,8 @@ impl Session {
     }
 
     /// Whether Vault accepts a token at all.
-    ///
-    /// `lookup-self` is permitted by the policy `default`, which a token need not have; the list of visible mounts is
-    /// answered to every good token, and refused for a bad one.
     pub(super) async fn is_good(&self, token: &Token, deadline: Instant) -> Result<bool, Error> {
-        match self.lookup(token, deadline).await {
-            Ok(_) => return Ok(true),
-            Err(Error::Forbidden) => {}
-            Err(error) => return Err(error),
-        }
-        match self.visible_mounts(token, deadline).await {
-            Ok(_) => Ok(true),
-            Err(Error::Forbidden) => Ok(false),
-            Err(error) => Err(error),
-        }
+        token::is_good(&self.client, &token.secret, deadline).await
     }
 
     /// The mounts that a token has any access to, asked with that token. Nothing else is tried if it is refused.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::credentials::supply::{Supply, SupplyState};
 
 #[test]
 fn the_names_and_buckets_are_those_that_dashboards_use() {
@@ -22,9 +23,33 @@ fn the_names_and_buckets_are_those_that_dashboards_use() {
         message: String::new(),
         mounted_revision: None,
         loaded_revision: None,
+        supply: None,
     };
+    assert!(!metrics.text(&state, 2, true).contains("connector_agent"), "no agent supplies the credentials");
+    let at = |second| Some(jiff::Timestamp::from_second(second).unwrap());
+    let supply = Supply {
+        state: SupplyState::Degraded,
+        reason: "VaultSealed".into(),
+        message: String::new(),
+        since: jiff::Timestamp::UNIX_EPOCH,
+        fetched: at(1_700_000_000),
+        expires: at(4_000_000_000),
+        rotations: 1,
+        renewals: 2,
+        failures: 3,
+        next_attempt: None,
+    };
+    let (_sender, supplied) = watch::channel(CredentialsState { supply: Some(supply), ..state.clone() });
+    let metrics = metrics.supplied(supplied);
     let text = metrics.text(&state, 2, true);
     for line in [
+        r#"connector_agent_state{state="Degraded"} 1"#,
+        r#"connector_agent_state{state="Serving"} 0"#,
+        "connector_agent_fetched_timestamp_seconds 1700000000",
+        "connector_agent_expiry_timestamp_seconds 4000000000",
+        "connector_agent_rotations_total 1",
+        "connector_agent_renewals_total 2",
+        "connector_agent_failures_total 3",
         r#"mcp_tool_calls_total{tool_name="get_fake_thing",status="success"} 1"#,
         r#"mcp_tool_calls_total{tool_name="unknown",status="error"} 1"#,
         r#"mcp_tool_call_duration_seconds_bucket{le="0.05",tool_name="get_fake_thing"} 1"#,

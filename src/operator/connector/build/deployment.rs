@@ -1,5 +1,5 @@
 //! The pods: one container that serves, under the restricted pod security profile, with the credentials as a read-only
-//! directory. What a user may set is the closed list of `spec.workload`.
+//! directory, and where they come from Vault an agent beside it. What a user may set is the closed list of `spec.workload`.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use k8s_openapi::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
             Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
-            KeyToPath, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
-            SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+            TopologySpreadConstraint, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
-use super::{ValidatedConnector, labels, metadata, selector};
+use super::{ValidatedConnector, agent, labels, metadata, selector};
 use crate::{
     api::{ADMIN_PORT, ANNOTATION_CONFIG_DIGEST, ANNOTATION_RESTARTED_AT, MCP_PORT, owned_name},
     operator::context::Settings,
@@ -87,6 +87,7 @@ fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
+        init_containers: connector.config.agent.as_ref().map(|_| vec![agent::build_agent(settings)]),
         containers: vec![container(connector, settings)],
         volumes: Some(volumes(connector)),
         image_pull_secrets: workload.image_pull_secrets.clone(),
@@ -118,14 +119,14 @@ fn container(connector: &ValidatedConnector, settings: &Settings) -> Container {
         image_pull_policy: Some(settings.connector_image_pull_policy.clone()),
         args: Some(vec!["serve".into()]),
         ports: Some(vec![port("mcp", MCP_PORT), port("admin", ADMIN_PORT)]),
-        resources: Some(connector.workload.resources.clone().unwrap_or_else(default_resources)),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            run_as_non_root: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
-            ..SecurityContext::default()
-        }),
+        resources: Some(
+            connector
+                .workload
+                .resources
+                .clone()
+                .unwrap_or_else(|| resources(&[("cpu", "20m"), ("memory", "32Mi")], "128Mi")),
+        ),
+        security_context: Some(container_security()),
         volume_mounts: Some(volume_mounts(connector)),
         startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(60), ..probe("/readyz") }),
         readiness_probe: Some(Probe { period_seconds: Some(5), failure_threshold: Some(2), ..probe("/readyz") }),
@@ -146,24 +147,31 @@ fn probe(path: &str) -> Probe {
     }
 }
 
-fn default_resources() -> ResourceRequirements {
-    let quantities = |pairs: &[(&str, &str)]| {
-        Some(pairs.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect())
-    };
-    ResourceRequirements {
-        requests: quantities(&[("cpu", "20m"), ("memory", "32Mi")]),
-        limits: quantities(&[("memory", "128Mi")]),
-        claims: None,
+/// What every container of the pod may do: nothing.
+pub fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
+        ..SecurityContext::default()
     }
 }
 
-fn volume_mounts(connector: &ValidatedConnector) -> Vec<VolumeMount> {
-    let mount = |name: &str, path: &str| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
+/// Requests, and a limit of memory.
+pub fn resources(requests: &[(&str, &str)], memory: &str) -> ResourceRequirements {
+    let quantities = |pairs: &[(&str, &str)]| {
+        Some(pairs.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect())
     };
+    ResourceRequirements { requests: quantities(requests), limits: quantities(&[("memory", memory)]), claims: None }
+}
+
+/// A volume at a path, to be read.
+pub fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), read_only: Some(true), ..VolumeMount::default() }
+}
+
+fn volume_mounts(connector: &ValidatedConnector) -> Vec<VolumeMount> {
     let mut mounts = vec![mount("config", CONFIG_DIRECTORY), mount("credentials", CREDENTIALS_DIRECTORY)];
     if connector.config.telemetry.audit.file.is_some() {
         mounts.push(VolumeMount { read_only: None, ..mount("audit", AUDIT_DIRECTORY) });
@@ -185,33 +193,16 @@ fn audit_volume(file: AuditFileConfig) -> Volume {
 }
 
 fn volumes(connector: &ValidatedConnector) -> Vec<Volume> {
-    let mut volumes = vec![
-        Volume {
-            name: "config".into(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: owned_name(&connector.name),
-                default_mode: Some(0o444),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        },
-        Volume {
-            name: "credentials".into(),
-            secret: Some(SecretVolumeSource {
-                secret_name: Some(connector.secret.name.clone()),
-                default_mode: Some(0o440),
-                // A missing Secret is a condition, and not a pod that hangs.
-                optional: Some(true),
-                items: connector.secret.items.as_ref().map(|items| {
-                    items
-                        .iter()
-                        .map(|(field, key)| KeyToPath { key: key.clone(), path: field.clone(), mode: None })
-                        .collect()
-                }),
-            }),
-            ..Volume::default()
-        },
-    ];
+    let mut volumes = vec![Volume {
+        name: "config".into(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: owned_name(&connector.name),
+            default_mode: Some(0o444),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    }];
+    volumes.extend(agent::build_credential_volumes(&connector.credentials));
     volumes.extend(connector.config.telemetry.audit.file.map(audit_volume));
     volumes
 }

@@ -1,7 +1,12 @@
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::sync::Arc;
+
+use k8s_openapi::{api::core::v1::Container, apimachinery::pkg::util::intstr::IntOrString};
 
 use super::*;
-use crate::operator::connector::testing::{MINIMAL, settings, validated};
+use crate::operator::connector::{
+    dereference::Dereferenced,
+    testing::{MINIMAL, check, found, settings, source, validated},
+};
 
 /// The whole of what a connector owns, as files that can be read and reviewed.
 #[test]
@@ -88,4 +93,36 @@ fn a_collector_in_the_cluster_may_be_reached_in_its_namespace() {
     let labels = peer.namespace_selector.unwrap().match_labels.unwrap();
     assert_eq!(labels["kubernetes.io/metadata.name"], "seeing");
     assert_eq!(rule.ports.unwrap()[0].port, Some(IntOrString::Int(4_318)));
+}
+
+const IN_VAULT: &str = "{hosts: [vault.example.com], vault: {address: 'https://store.vault.svc:8200', \
+     auth: AUTH, secrets: [{kv: {path: team/ci}, fields: {token: token}}]}}";
+
+fn from_vault(auth: &str) -> Resources {
+    let found = Dereferenced { source: Some(Arc::new(source(&IN_VAULT.replace("AUTH", auth)))), ..found() };
+    build(&check(MINIMAL, &found).unwrap(), &settings()).unwrap()
+}
+
+#[test]
+fn credentials_from_vault_come_by_an_agent() {
+    let resources = from_vault("{kubernetes: {role: ci}}");
+    insta::assert_yaml_snapshot!("agent_deployment", resources.deployment);
+    insta::assert_yaml_snapshot!("agent_network_policy", resources.network_policy.spec.unwrap().egress);
+    insta::assert_yaml_snapshot!("agent_config", resources.config_map.data.unwrap()["config.json"]);
+}
+
+#[test]
+fn a_secret_id_is_mounted_for_the_agent_alone() {
+    let resources = from_vault("{appRole: {roleId: r, secretId: {secret: {name: ids, key: ci}}}}");
+    let pod = resources.deployment.spec.unwrap().template.spec.unwrap();
+    let mounts = |container: &Container| -> Vec<String> {
+        container.volume_mounts.iter().flatten().map(|mount| mount.name.clone()).collect()
+    };
+    assert_eq!(mounts(&pod.containers[0]), ["config", "credentials"]);
+    assert_eq!(mounts(&pod.init_containers.unwrap()[0]), ["config", "credentials", "identity"]);
+    let volumes = pod.volumes.unwrap();
+    let identity = volumes.iter().find(|volume| volume.name == "identity").unwrap().secret.clone().unwrap();
+    assert_eq!((identity.secret_name.as_deref(), identity.optional), (Some("ids"), Some(true)));
+    let item = &identity.items.unwrap()[0];
+    assert_eq!((item.key.as_str(), item.path.as_str()), ("ci", "secret_id"));
 }

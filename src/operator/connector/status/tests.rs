@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     credentials::CredentialsState,
     operator::{
-        connector::testing::{MINIMAL, validated},
+        connector::{
+            dereference::Dereferenced,
+            testing::{MINIMAL, check, found, source, validated},
+        },
         slim,
     },
     platforms::CredentialVerdict,
@@ -68,6 +71,7 @@ pub(super) fn replica() -> ReplicaStatus {
             message: "ok".into(),
             mounted_revision: Some("5f3a91c2".into()),
             loaded_revision: Some("5f3a91c2".into()),
+            supply: None,
         },
         probe: Some(probe()),
     }
@@ -250,6 +254,7 @@ fn credentials_that_are_missing_or_rotating() {
             message: "key `token` is missing".into(),
             mounted_revision: mounted.map(str::to_owned),
             loaded_revision: loaded.map(str::to_owned),
+            supply: None,
         },
         ..replica()
     };
@@ -275,6 +280,74 @@ fn credentials_that_are_missing_or_rotating() {
         finding(&rotating, ConditionType::CredentialsLoaded).message,
         "1 of 3 replicas run on revision new00000."
     );
+}
+
+fn supplied(state: SupplyState, reason: &str, files: &str, revision: Option<&str>) -> ReplicaStatus {
+    let supply = Supply {
+        state,
+        reason: reason.into(),
+        message: format!("about {reason}"),
+        since: jiff::Timestamp::UNIX_EPOCH,
+        fetched: None,
+        expires: None,
+        rotations: 0,
+        renewals: 0,
+        failures: 0,
+        next_attempt: None,
+    };
+    let credentials = CredentialsState {
+        reason: files.into(),
+        message: format!("about {files}"),
+        mounted_revision: revision.map(str::to_owned),
+        loaded_revision: revision.map(str::to_owned),
+        supply: Some(supply),
+    };
+    ReplicaStatus { credentials, ..replica() }
+}
+
+#[test]
+fn what_an_agent_can_not_do_is_said_and_takes_away_only_what_has_ended() {
+    let of = |statuses: Vec<ReplicaStatus>| {
+        let count = i32::try_from(statuses.len()).unwrap();
+        computed("", &running(count), &observed(statuses))
+    };
+    let good = Some("5f3a91c2");
+    let starting = of(vec![supplied(SupplyState::Starting, "Starting", "Starting", None)]);
+    expect(&starting, ConditionType::CredentialsLoaded, None, Reason::Starting);
+    let failing = of(vec![supplied(SupplyState::Failing, "VaultLoginFailed", "VaultLoginFailed", None), replica()]);
+    expect(&failing, ConditionType::CredentialsLoaded, Some(false), Reason::VaultLoginFailed);
+    expect(&failing, ConditionType::Ready, Some(false), Reason::VaultLoginFailed);
+    let degraded = of(vec![supplied(SupplyState::Degraded, "VaultSealed", "Loaded", good), replica()]);
+    expect(&degraded, ConditionType::CredentialsLoaded, Some(true), Reason::VaultSealed);
+    let message = finding(&degraded, ConditionType::CredentialsLoaded).message;
+    assert_eq!(message, "1 of 2 replicas: about VaultSealed");
+    expect(&degraded, ConditionType::Ready, Some(true), Reason::Ready);
+    // What a pod says beyond the closed list is not repeated.
+    let unknown = of(vec![supplied(SupplyState::Degraded, "Pwned", "Loaded", good)]);
+    expect(&unknown, ConditionType::CredentialsLoaded, Some(true), Reason::Loaded);
+}
+
+#[test]
+fn credentials_that_vault_makes_are_each_replicas_own() {
+    let vault = |secret: &str| {
+        let spec = format!(
+            "{{hosts: [vault.example.com], vault: {{address: 'https://store.example.com', auth: {{jwt: {{role: ci}}}}, \
+             secrets: [{{{secret}, fields: {{token: token}}}}]}}}}"
+        );
+        let found = Dereferenced { source: Some(Arc::new(source(&spec))), ..found() };
+        let connector = check(MINIMAL, &found).unwrap();
+        let statuses = ["a", "b"].map(|revision| supplied(SupplyState::Serving, "Loaded", "Loaded", Some(revision)));
+        let (deployment, observation) = (running(2), observed(statuses.to_vec()));
+        let seen =
+            Seen { connector: &connector, config_digest: DIGEST, deployment: &deployment, observation: &observation };
+        compute(seen)
+    };
+    let own = vault("dynamic: {path: database/creds/ci}");
+    expect(&own, ConditionType::CredentialsLoaded, Some(true), Reason::Loaded);
+    let credentials = own.status.credentials.unwrap();
+    assert_eq!((credentials.revision, credentials.loaded_replicas), (None, 2));
+    let kept = vault("kv: {path: team/ci}");
+    expect(&kept, ConditionType::CredentialsLoaded, None, Reason::Rotating);
 }
 
 #[test]

@@ -10,6 +10,11 @@ fn rejection(spec: &str, found: &Dereferenced) -> (Reason, String) {
     (rejection.reason, rejection.message)
 }
 
+fn secret(name: &str, items: &[(&str, &str)]) -> CredentialMount {
+    let items = items.iter().map(|(field, key)| ((*field).to_owned(), (*key).to_owned())).collect();
+    CredentialMount::Secret(SecretMount { name: name.to_owned(), items: Some(items) })
+}
+
 #[test]
 fn a_minimal_connector_gets_every_default() {
     let connector = validated(MINIMAL);
@@ -29,7 +34,7 @@ fn a_minimal_connector_gets_every_default() {
     assert_eq!((rule.namespace.as_str(), rule.service_account.as_str(), rule.mutations), ("team", "*", Some(true)));
     assert_eq!(connector.caller_namespaces, Some(vec!["team".to_owned()]));
     assert_eq!(connector.egress, EgressPlan::Targets(vec![EgressTarget::Outside { port: 8200 }]));
-    assert_eq!(connector.secret.items, Some([("token".to_owned(), "vault".to_owned())].into()));
+    assert_eq!(connector.credentials, secret("keys", &[("token", "vault")]));
 }
 
 #[test]
@@ -222,4 +227,82 @@ fn the_operators_collector_is_for_connectors_that_name_none() {
     let own = "telemetry: {traces: {endpoint: 'https://own.example.com'}}";
     assert_eq!(endpoint(own).as_deref(), Some("https://own.example.com/"));
     assert_eq!(endpoint("telemetry: {traces: {samplePercent: 0}}"), None);
+}
+
+fn in_vault(vault: &str) -> Dereferenced {
+    let spec = format!("{{hosts: [vault.example.com], vault: {vault}}}");
+    Dereferenced { source: Some(Arc::new(source(&spec))), ..found() }
+}
+
+#[test]
+fn a_source_in_vault_gets_every_default() {
+    let found = in_vault(
+        "{address: 'https://store.example.com', auth: {kubernetes: {role: ci}}, \
+         secrets: [{kv: {path: team/ci}, fields: {token: password}}]}",
+    );
+    let connector = check(MINIMAL, &found).unwrap();
+    assert_eq!(connector.credentials, CredentialMount::Token { audience: "vault".into() });
+    let agent = serde_json::to_value(connector.config.agent.unwrap()).unwrap();
+    assert_eq!(
+        agent,
+        serde_json::json!({
+            "address": "https://store.example.com",
+            "insecureHttp": false,
+            "login": {"token": {"mount": "kubernetes", "role": "ci"}},
+            "secrets": [{"origin": {"kv2": {"mount": "secret", "path": "team/ci"}}, "fields": {"token": "password"}}],
+            "refreshInterval": "1m",
+        })
+    );
+    // The agent's way is open, too; the host of Vault need not be among those where the credentials may go.
+    let targets = vec![EgressTarget::Outside { port: 8200 }, EgressTarget::Outside { port: 443 }];
+    assert_eq!(connector.egress, EgressPlan::Targets(targets));
+}
+
+#[test]
+fn what_a_source_in_vault_must_not_say() {
+    let case = |address: &str, auth: &str, secrets: &str| {
+        let vault = format!("{{address: '{address}', auth: {auth}, secrets: [{secrets}]}}");
+        rejection(&format!("{MINIMAL}\nworkload: {{replicas: 2}}"), &in_vault(&vault))
+    };
+    let (good, auth) = ("https://store.example.com", "{kubernetes: {role: ci}}");
+    let kv = "{kv: {path: team/ci}, fields: {token: token}}";
+    let audience = |text: &str| format!("{{jwt: {{role: ci, audience: '{text}'}}}}");
+    let wrapped = "{appRole: {roleId: r, secretId: {secret: {name: s, key: k}}, wrapping: {creationPath: p}}}";
+    for (address, auth, secrets, part) in [
+        ("http://store.example.com", auth.to_owned(), kv, "spec.vault.address: http://"),
+        ("https://169.254.169.254", auth.to_owned(), kv, "link-local"),
+        ("https://127.0.0.1:8200", auth.to_owned(), kv, "loopback"),
+        (good, audience("https://issuer.example.com"), kv, "an audience of the Kubernetes API"),
+        (good, audience("https://kubernetes.default.svc.cluster.local"), kv, "an audience of the Kubernetes API"),
+        (good, audience("mcp-connectors.io/operator"), kv, "an audience of connectors"),
+        (good, audience("http://mcp-other.team.svc:8080/mcp"), kv, "an audience of connectors"),
+        (good, wrapped.to_owned(), kv, "by one replica only"),
+        (good, "{}".to_owned(), kv, "exactly one of kubernetes"),
+        (good, auth.to_owned(), "{kv: {path: ../sys}, fields: {token: token}}", "is not a path"),
+        (good, auth.to_owned(), "{kv: {path: a//b}, fields: {token: token}}", "is not a path"),
+        (good, auth.to_owned(), "{kv: {path: a}, fields: {Token: token}}", "lower-case word"),
+        (good, auth.to_owned(), "{kv: {path: a}, fields: {..data: token}}", "lower-case word"),
+        (good, auth.to_owned(), "{kv: {path: a}, dynamic: {path: b}, fields: {token: token}}", "exactly one of kv"),
+        (good, auth.to_owned(), &format!("{kv}, {kv}"), "mapped twice"),
+    ] {
+        let (reason, message) = case(address, &auth, secrets);
+        assert_eq!(reason, Reason::InvalidSpec, "{message}");
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let (reason, message) = case(good, auth, "{kv: {path: a}, fields: {other: token}}");
+    assert_eq!(reason, Reason::CredentialFieldMissing);
+    assert!(message.contains("maps only other in spec.vault.secrets"), "{message}");
+}
+
+#[test]
+fn the_ca_bundle_of_vault_goes_to_the_agent() {
+    let vault = "{address: 'https://store.example.com', auth: {jwt: {role: ci}}, \
+                 caBundle: {configMap: {name: ca, key: ca.crt}}, \
+                 secrets: [{dynamic: {path: database/creds/ci}, fields: {token: password}}]}";
+    let mut found = in_vault(vault);
+    let (reason, message) = rejection(MINIMAL, &found);
+    assert_eq!(reason, Reason::CaBundleInvalid);
+    assert!(message.starts_with("spec.vault.caBundle: "), "{message}");
+    found.vault_ca_config_map = Some(config_map("ca.crt", CERTIFICATE));
+    assert_eq!(check(MINIMAL, &found).unwrap().config.agent.unwrap().ca_pem.as_deref(), Some(CERTIFICATE));
 }

@@ -1,5 +1,5 @@
-//! HTTP calls to Vault: builds them, and tells by status and known texts what the answer means. It knows no tool and no
-//! credential file; whoever calls gives the token.
+//! HTTP calls to Vault: builds them, and tells by status and known texts what the answer means. Whoever calls gives the
+//! token.
 //!
 //! Status codes: developer.hashicorp.com/vault/api-docs#http-status-codes.
 
@@ -23,7 +23,7 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// Why Vault did not give what was asked for. Holds nothing that Vault wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     /// The connector has no token yet.
     #[error("there are no credentials")]
     NoToken,
@@ -100,7 +100,7 @@ pub(super) enum Error {
 
 /// How Vault refused a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LoginFault {
+pub(crate) enum LoginFault {
     /// 400: it doesn't know the identity or its proof, or there is no such auth method.
     Rejected,
     /// 403: it doesn't let that identity in from here, or the auth method is off.
@@ -109,13 +109,13 @@ pub(super) enum LoginFault {
 
 /// A version of a secret that is no longer readable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Gone {
+pub(crate) struct Gone {
     /// Its number.
-    pub(super) version: u64,
+    pub(crate) version: u64,
     /// When it was deleted (RFC 3339); none if it was destroyed without being deleted before.
-    pub(super) deleted_at: Option<String>,
+    pub(crate) deleted_at: Option<String>,
     /// Whether it can't be restored.
-    pub(super) destroyed: bool,
+    pub(crate) destroyed: bool,
 }
 
 impl From<RequestError> for Error {
@@ -125,7 +125,7 @@ impl From<RequestError> for Error {
 }
 
 /// One call to Vault's API. Its body may hold a secret, so it has no `Debug`.
-pub(super) struct Call {
+pub(crate) struct Call {
     method: Method,
     segments: Vec<String>,
     query: Vec<(&'static str, String)>,
@@ -142,12 +142,12 @@ impl Call {
     }
 
     /// `GET` of the path that these segments make, without `v1`.
-    pub(super) fn get(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub(crate) fn get(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self::new(Method::GET, path)
     }
 
     /// `LIST`, in its form as a `GET` with `list=true`, which proxies let through that don't know Vault's method.
-    pub(super) fn list(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub(crate) fn list(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let mut call = Self::new(Method::GET, path).query("list", &true);
         if call.segments.last().is_some_and(|last| !last.is_empty()) {
             call.segments.push(String::new());
@@ -156,57 +156,58 @@ impl Call {
     }
 
     /// `POST` with a body.
-    pub(super) fn post(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
+    pub(crate) fn post(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
         Self { body: Some(body), ..Self::new(Method::POST, path) }
     }
 
     /// `PATCH` with a JSON merge patch (RFC 7396).
-    pub(super) fn patch(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
+    pub(crate) fn patch(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
         Self { body: Some(body), patch: true, ..Self::new(Method::PATCH, path) }
     }
 
     /// `DELETE`.
-    pub(super) fn delete(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub(crate) fn delete(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self::new(Method::DELETE, path)
     }
 
     /// Adds a query parameter.
-    pub(super) fn query(mut self, name: &'static str, value: &impl ToString) -> Self {
+    pub(crate) fn query(mut self, name: &'static str, value: &impl ToString) -> Self {
         self.query.push((name, value.to_string()));
         self
     }
 
     /// Says that the path exists in the root namespace only, so that no namespace is sent.
-    pub(super) fn root_only(mut self) -> Self {
+    pub(crate) fn root_only(mut self) -> Self {
         self.root_only = true;
         self
     }
 
     /// Says that it asks how Vault does, which is asked at any time.
-    pub(super) fn probe(mut self) -> Self {
+    pub(crate) fn probe(mut self) -> Self {
         self.probe = true;
         self
     }
 
     /// The path as it stands in a policy.
-    pub(super) fn policy_path(&self) -> String {
+    pub(crate) fn policy_path(&self) -> String {
         self.segments.join("/")
     }
 }
 
 /// Vault's HTTP API at one address and in one namespace. Holds no token.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     outbound: Outbound,
     namespace: Option<HeaderValue>,
+    on_schedule: bool,
 }
 
 /// What `sys/health` says: the code carries the state, the body the details.
-pub(super) struct HealthAnswer {
-    pub(super) code: u16,
+pub(crate) struct HealthAnswer {
+    pub(crate) code: u16,
     /// None if the body isn't that of `sys/health`, as with a quota's 429.
-    pub(super) body: Option<wire::Health>,
-    pub(super) retry_after: Option<Duration>,
+    pub(crate) body: Option<wire::Health>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Client {
@@ -214,13 +215,18 @@ impl Client {
     ///
     /// # Errors
     /// [`RequestError::Build`] when the namespace can't stand in a header.
-    pub(super) fn new(outbound: Outbound, namespace: Option<&str>) -> Result<Self, RequestError> {
+    pub(crate) fn new(outbound: Outbound, namespace: Option<&str>) -> Result<Self, RequestError> {
         let namespace = namespace
             .map(|text| text.trim_matches('/'))
             .filter(|text| !text.is_empty())
             .map(|text| HeaderValue::from_str(text).map_err(|_| RequestError::Build))
             .transpose()?;
-        Ok(Self { outbound, namespace })
+        Ok(Self { outbound, namespace, on_schedule: false })
+    }
+
+    /// Sends every call once and at any time, for a caller that decides itself when something is tried again.
+    pub(crate) fn on_schedule(self) -> Self {
+        Self { on_schedule: true, ..self }
     }
 
     /// Makes a call and gives the whole answer's body as JSON; nothing for an answer without a body (204).
@@ -228,7 +234,7 @@ impl Client {
     /// # Errors
     /// Whatever Vault answers other than 200 and 204, and no usable answer. 403 is [`Error::Forbidden`] here, also for
     /// a bad token.
-    pub(super) async fn send<T: DeserializeOwned>(
+    pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         call: &Call,
         token: Option<&SecretString>,
@@ -244,7 +250,7 @@ impl Client {
     }
 
     /// What the way to Vault is doing now.
-    pub(super) fn outbound(&self) -> OutboundState {
+    pub(crate) fn outbound(&self) -> OutboundState {
         self.outbound.state()
     }
 
@@ -252,7 +258,7 @@ impl Client {
     ///
     /// # Errors
     /// No usable answer, or one that isn't Vault's.
-    pub(super) async fn health(&self, deadline: Instant) -> Result<HealthAnswer, Error> {
+    pub(crate) async fn health(&self, deadline: Instant) -> Result<HealthAnswer, Error> {
         let response = self.exchange(&Call::get(["sys", "health"]).root_only().probe(), None, deadline).await?;
         if response.is_html() {
             return Err(RequestError::Html.into());
@@ -288,7 +294,7 @@ impl Client {
         if let Some(token) = token {
             request = request.credential(TOKEN, token)?;
         }
-        if call.probe {
+        if call.probe || self.on_schedule {
             request = request.probe();
         }
         self.outbound.send(&request, deadline).await
@@ -297,7 +303,7 @@ impl Client {
 
 /// What an answer means for the way to Vault. States that Vault itself tells are answers, not outages: asking again
 /// doesn't unseal it.
-pub(super) fn verdict(response: &Response) -> Verdict {
+pub(crate) fn verdict(response: &Response) -> Verdict {
     let says_sealed = || {
         let texts = response.json::<wire::Errors>().unwrap_or_default().errors;
         texts.iter().any(|text| text.contains("sealed")) || response.json::<wire::Health>().is_ok()

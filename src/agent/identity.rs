@@ -1,0 +1,205 @@
+//! What an agent logs in with: a token of the connector's ServiceAccount, or an AppRole's secret id, which may come
+//! wrapped. The files are read anew for each login, because the kubelet replaces them.
+
+use std::path::PathBuf;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    config::{LoginConfig, SECRET_ID_FILE, TOKEN_FILE},
+    trouble::Trouble,
+};
+use crate::{
+    files::{FileContent, read_set},
+    outbound::RequestError,
+    vault_api::{
+        client::{Call, Client, Error},
+        token,
+        wire::{Auth, Envelope, SecretIdInfo, UnwrappedSecretId, Wrapping},
+    },
+};
+
+/// Bytes of a token that are read at most.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Who an agent is to Vault.
+pub(super) struct Identity {
+    client: Client,
+    directory: PathBuf,
+    login: LoginConfig,
+    unwrapped: Option<Unwrapped>,
+    known: Option<Known>,
+}
+
+/// What came of a wrapping token.
+struct Unwrapped {
+    /// Digest of the token, so that it is used once only.
+    source: [u8; 32],
+    /// None if it was worth nothing.
+    secret_id: Option<SecretString>,
+}
+
+/// What Vault told of the secret id after a login with it.
+struct Known {
+    source: [u8; 32],
+    /// Logins that are left; none without a limit.
+    uses_left: Option<u64>,
+    ends: Option<Timestamp>,
+}
+
+impl Identity {
+    pub(super) fn new(client: Client, directory: PathBuf, login: LoginConfig) -> Self {
+        Self { client, directory, login, unwrapped: None, known: None }
+    }
+
+    /// Whether each login, also one that fails, may count against the identity.
+    pub(super) fn is_sparing(&self) -> bool {
+        matches!(self.login, LoginConfig::AppRole { .. })
+    }
+
+    /// Digest of the file that is logged in with; none while there is none.
+    pub(super) fn fingerprint(&self) -> Option<[u8; 32]> {
+        self.read_file().ok().map(|secret| fingerprint(&secret))
+    }
+
+    /// Logs in.
+    pub(super) async fn log_in(&mut self, deadline: Instant) -> Result<Auth, Trouble> {
+        let secret = self.read_file()?;
+        let source = fingerprint(&secret);
+        let (mount, proof) = match &self.login {
+            LoginConfig::Token { mount, role } => {
+                (mount.clone(), json!({ "role": role, "jwt": secret.expose_secret() }))
+            }
+            LoginConfig::AppRole { mount, role_id, creation_path } => {
+                let (mount, role_id) = (mount.clone(), role_id.clone());
+                if let Some(over) = self.over(source) {
+                    return Err(over);
+                }
+                let secret_id = match creation_path.clone() {
+                    Some(path) => self.unwrap(&secret, source, &path, deadline).await?,
+                    None => secret,
+                };
+                (mount, json!({ "role_id": role_id, "secret_id": secret_id.expose_secret() }))
+            }
+        };
+        let auth = token::log_in(&self.client, &mount, proof.clone(), deadline)
+            .await
+            .map_err(|error| Trouble::of_login(error, self.is_sparing()))?;
+        if self.is_sparing() {
+            self.known = self.ask_of_secret_id(&mount, &proof, &auth, source, deadline).await;
+        }
+        Ok(auth)
+    }
+
+    /// What the agent should say ahead of time about the secret id.
+    pub(super) fn warning(&self) -> Option<String> {
+        match self.known.as_ref()? {
+            Known { uses_left: Some(0), .. } => {
+                Some("the secret id is used up: the next login needs a new one".to_owned())
+            }
+            Known { ends: Some(end), .. } if *end <= Timestamp::now() => {
+                Some(format!("the secret id ended at {end}: the next login needs a new one"))
+            }
+            Known { .. } => None,
+        }
+    }
+
+    /// Why a login can't succeed, so that none is tried.
+    fn over(&self, source: [u8; 32]) -> Option<Trouble> {
+        let known = self.known.as_ref().filter(|known| known.source == source)?;
+        self.warning().filter(|_| known.uses_left == Some(0) || known.ends.is_some()).map(Trouble::SecretIdOver)
+    }
+
+    /// The secret id behind a wrapping token, which is used once.
+    async fn unwrap(
+        &mut self,
+        wrapping: &SecretString,
+        source: [u8; 32],
+        creation_path: &str,
+        deadline: Instant,
+    ) -> Result<SecretString, Trouble> {
+        if let Some(unwrapped) = self.unwrapped.as_ref().filter(|unwrapped| unwrapped.source == source) {
+            return unwrapped.secret_id.clone().ok_or(Trouble::WrappingConsumed);
+        }
+        let gone = |error| match error {
+            Error::BadRequest | Error::Forbidden | Error::NotFound => Trouble::WrappingConsumed,
+            Error::Sealed => Trouble::Sealed,
+            other => Trouble::Outage(other),
+        };
+        let lookup = Call::post(["sys", "wrapping", "lookup"], json!({ "token": wrapping.expose_secret() }));
+        let found = self.client.send::<Envelope<Wrapping>>(&lookup, None, deadline).await.map_err(gone)?;
+        let found = found.and_then(|envelope| envelope.data).ok_or(Trouble::Outage(RequestError::NotJson.into()))?;
+        if found.creation_path.trim_matches('/') != creation_path.trim_matches('/') {
+            return Err(Trouble::WrappingMismatch);
+        }
+        let unwrap = Call::post(["sys", "wrapping", "unwrap"], json!({}));
+        let answer = self.client.send::<Envelope<UnwrappedSecretId>>(&unwrap, Some(wrapping), deadline).await;
+        // Used from now on, whatever came of it.
+        let unwrapped = self.unwrapped.insert(Unwrapped { source, secret_id: None });
+        let secret_id = answer.map_err(gone)?.and_then(|envelope| envelope.data).map(|data| data.secret_id);
+        unwrapped.secret_id.clone_from(&secret_id);
+        secret_id.ok_or(Trouble::WrappingConsumed)
+    }
+
+    /// What is left of the secret id, if a policy of the role lets it ask
+    /// (developer.hashicorp.com/vault/api-docs/auth/approle#read-approle-secret-id).
+    async fn ask_of_secret_id(
+        &self,
+        mount: &str,
+        proof: &Value,
+        auth: &Auth,
+        source: [u8; 32],
+        deadline: Instant,
+    ) -> Option<Known> {
+        let role = auth.metadata.as_ref()?.get("role_name")?;
+        let mount = mount.split('/').filter(|segment| !segment.is_empty());
+        let path = std::iter::once("auth").chain(mount).chain(["role", role.as_str(), "secret-id", "lookup"]);
+        let call = Call::post(path, json!({ "secret_id": proof.get("secret_id")? }));
+        match self.client.send::<Envelope<SecretIdInfo>>(&call, Some(&auth.client_token), deadline).await {
+            // 204: it is gone with its last use.
+            Ok(None) => Some(Known { source, uses_left: Some(0), ends: None }),
+            Ok(Some(answer)) => {
+                let info = answer.data?;
+                // Vault writes the year 1 for one that does not end.
+                let ends = info.expiration_time.parse::<Timestamp>().ok().filter(|end| *end > Timestamp::UNIX_EPOCH);
+                Some(Known {
+                    source,
+                    uses_left: (info.secret_id_num_uses > 0).then_some(info.secret_id_num_uses),
+                    ends,
+                })
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn read_file(&self) -> Result<SecretString, Trouble> {
+        let (name, missing): (_, fn(&'static str) -> Trouble) = match self.login {
+            LoginConfig::Token { .. } => (TOKEN_FILE, Trouble::NoToken),
+            LoginConfig::AppRole { .. } => (SECRET_ID_FILE, Trouble::NoSecretId),
+        };
+        let snapshot =
+            read_set(&self.directory, &[name], MAX_BYTES).map_err(|_| missing("its file changes too fast"))?;
+        let bytes = match snapshot.files.get(name) {
+            Some(FileContent::Bytes(bytes)) => bytes,
+            Some(FileContent::TooLarge) => return Err(missing("its file is too large")),
+            Some(FileContent::Unreadable(_)) => return Err(missing("its file can't be read")),
+            None => return Err(missing("its file is missing")),
+        };
+        let text = std::str::from_utf8(bytes).map_err(|_| missing("its file is not text"))?.trim();
+        if text.is_empty() {
+            return Err(missing("its file is empty"));
+        }
+        Ok(SecretString::from(text))
+    }
+}
+
+fn fingerprint(secret: &SecretString) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    let hash = digest(&SHA256, secret.expose_secret().as_bytes());
+    fingerprint.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+    fingerprint
+}

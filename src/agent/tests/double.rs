@@ -1,0 +1,271 @@
+//! A strict double of Vault, with tokens and leases that end. It refuses what a real one refuses, plants a secret in every
+//! failing answer, and has a clock of its own, which the tests move.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers};
+
+pub(super) const PLANTED: &str = "planted-secret";
+pub(super) const JWT: &str = "planted-jwt";
+pub(super) const ROLE_ID: &str = "the-role-id";
+
+pub(super) struct Token {
+    pub(super) ends: u64,
+    longest: u64,
+    /// Paths that the role permitted when it was made.
+    permitted: BTreeSet<String>,
+    pub(super) revoked: bool,
+}
+
+pub(super) struct Lease {
+    token: String,
+    pub(super) ends: u64,
+    longest: u64,
+    pub(super) revoked: bool,
+}
+
+/// What the double is and holds. Times are seconds of its clock.
+pub(super) struct State {
+    pub(super) clock: u64,
+    pub(super) sealed: bool,
+    /// Status with which every login is refused.
+    pub(super) login_refused: Option<u16>,
+    pub(super) token_ttl: u64,
+    pub(super) token_max: u64,
+    pub(super) lease_ttl: u64,
+    pub(super) lease_max: u64,
+    /// Paths that tokens of the role may use from now on.
+    pub(super) permitted: BTreeSet<String>,
+    pub(super) kv: BTreeMap<String, Value>,
+    pub(super) tokens: BTreeMap<String, Token>,
+    pub(super) leases: BTreeMap<String, Lease>,
+    /// Secret ids and the logins that are left.
+    pub(super) secret_ids: BTreeMap<String, u64>,
+    /// Wrapping tokens: where they were made, and what is in them.
+    pub(super) wrapped: BTreeMap<String, (String, String)>,
+    pub(super) seen: Vec<String>,
+}
+
+pub(super) struct Double {
+    server: MockServer,
+    state: Arc<Mutex<State>>,
+}
+
+impl Double {
+    pub(super) async fn start() -> Self {
+        let permitted =
+            ["secret/data/team/jenkins", "old/jenkins", "database/creds/ci", "pki/issue/ci", "sys/leases/revoke"];
+        let state = Arc::new(Mutex::new(State {
+            clock: 0,
+            sealed: false,
+            login_refused: None,
+            token_ttl: 3_600,
+            token_max: 86_400,
+            lease_ttl: 600,
+            lease_max: 1_000,
+            permitted: permitted.into_iter().map(str::to_owned).collect(),
+            kv: BTreeMap::from([
+                (
+                    "secret/data/team/jenkins".to_owned(),
+                    json!({ "username": "ci", "token": "planted-kv2", "list": [1] }),
+                ),
+                ("old/jenkins".to_owned(), json!({ "pin": 1234, "user": "old" })),
+            ]),
+            tokens: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            secret_ids: BTreeMap::new(),
+            wrapped: BTreeMap::new(),
+            seen: Vec::new(),
+        }));
+        let server = MockServer::start().await;
+        Mock::given(matchers::any()).respond_with(Answering(Arc::clone(&state))).mount(&server).await;
+        Self { server, state }
+    }
+
+    pub(super) fn uri(&self) -> String {
+        self.server.uri()
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(super) fn count(&self, path: &str) -> usize {
+        self.state().seen.iter().filter(|seen| *seen == path).count()
+    }
+
+    /// Tokens that live.
+    pub(super) fn tokens(&self) -> Vec<String> {
+        let state = self.state();
+        state.tokens.iter().filter(|(_, token)| state.lives(token)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Leases that live.
+    pub(super) fn leases(&self) -> Vec<String> {
+        let state = self.state();
+        let lives = |lease: &Lease| {
+            !lease.revoked && lease.ends > state.clock && state.tokens.get(&lease.token).is_some_and(|t| state.lives(t))
+        };
+        state.leases.iter().filter(|(_, lease)| lives(lease)).map(|(id, _)| id.clone()).collect()
+    }
+}
+
+struct Answering(Arc<Mutex<State>>);
+
+fn failure(status: u16) -> ResponseTemplate {
+    ResponseTemplate::new(status).set_body_json(json!({ "errors": [format!("invalid: {PLANTED}-in-error")] }))
+}
+
+fn ok(body: &Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+impl State {
+    fn lives(&self, token: &Token) -> bool {
+        !token.revoked && token.ends > self.clock
+    }
+
+    fn grant(&mut self, metadata: &Value) -> ResponseTemplate {
+        let id = format!("planted-token-{}", self.tokens.len() + 1);
+        let ttl = self.token_ttl.min(self.token_max);
+        let token = Token {
+            ends: self.clock + ttl,
+            longest: self.clock + self.token_max,
+            permitted: self.permitted.clone(),
+            revoked: false,
+        };
+        self.tokens.insert(id.clone(), token);
+        ok(&json!({ "auth": { "client_token": id, "accessor": "planted-accessor", "lease_duration": ttl,
+                              "renewable": true, "metadata": metadata } }))
+    }
+
+    fn log_in(&mut self, path: &str, body: &Value) -> ResponseTemplate {
+        if let Some(status) = self.login_refused {
+            return failure(status);
+        }
+        match path {
+            "auth/kubernetes/login" if *body == json!({ "role": "ci", "jwt": JWT }) => {
+                self.grant(&json!({ "role": "ci" }))
+            }
+            "auth/approle/login" if body["role_id"] == ROLE_ID => {
+                let secret_id = body["secret_id"].as_str().unwrap().to_owned();
+                match self.secret_ids.get_mut(&secret_id) {
+                    Some(uses) => {
+                        *uses -= 1;
+                        if *uses == 0 {
+                            self.secret_ids.remove(&secret_id);
+                        }
+                        self.grant(&json!({ "role_name": "ci" }))
+                    }
+                    None => failure(400),
+                }
+            }
+            _ => failure(400),
+        }
+    }
+
+    fn lease(&mut self, token: &str) -> ResponseTemplate {
+        let number = self.leases.len() + 1;
+        let id = format!("database/creds/ci/{number}");
+        let lease = Lease {
+            token: token.to_owned(),
+            ends: self.clock + self.lease_ttl,
+            longest: self.clock + self.lease_max,
+            revoked: false,
+        };
+        self.leases.insert(id.clone(), lease);
+        ok(&json!({ "lease_id": id, "lease_duration": self.lease_ttl, "renewable": true,
+                    "data": { "username": format!("user-{number}"), "password": format!("planted-password-{number}") } }))
+    }
+
+    fn with_token(&mut self, token: &str, method: &str, path: &str, body: &Value) -> ResponseTemplate {
+        let clock = self.clock;
+        if !self.tokens.get(token).is_some_and(|token| self.lives(token)) {
+            return failure(403);
+        }
+        match (method, path) {
+            ("GET", "auth/token/lookup-self") => return ok(&json!({ "data": { "id": token, "ttl": 1 } })),
+            ("POST", "auth/token/renew-self") => {
+                let ttl = self.token_ttl;
+                let held = self.tokens.get_mut(token).unwrap();
+                held.ends = (clock + ttl).min(held.longest);
+                let left = held.ends - clock;
+                return ok(&json!({ "auth": { "client_token": token, "lease_duration": left, "renewable": true } }));
+            }
+            ("POST", "auth/token/revoke-self") => {
+                self.tokens.get_mut(token).unwrap().revoked = true;
+                return ResponseTemplate::new(204);
+            }
+            ("POST", "sys/leases/renew") => {
+                let ttl = self.lease_ttl;
+                let Some(lease) = self.leases.get_mut(body["lease_id"].as_str().unwrap()) else { return failure(400) };
+                if lease.revoked || lease.ends <= clock || lease.token != token {
+                    return failure(400);
+                }
+                lease.ends = (clock + ttl).min(lease.longest);
+                let left = lease.ends - clock;
+                return ok(&json!({ "lease_id": body["lease_id"], "lease_duration": left, "renewable": true }));
+            }
+            ("POST", "auth/approle/role/ci/secret-id/lookup") => {
+                return match self.secret_ids.get(body["secret_id"].as_str().unwrap()) {
+                    Some(uses) => ok(&json!({ "data": { "secret_id_num_uses": uses,
+                                                        "expiration_time": "0001-01-01T00:00:00Z" } })),
+                    None => ResponseTemplate::new(204),
+                };
+            }
+            _ => {}
+        }
+        if !self.tokens[token].permitted.contains(path) || !self.permitted.contains(path) {
+            return failure(403);
+        }
+        match (method, path) {
+            ("POST", "sys/leases/revoke") => {
+                self.leases.get_mut(body["lease_id"].as_str().unwrap()).unwrap().revoked = true;
+                ResponseTemplate::new(204)
+            }
+            ("GET", "database/creds/ci") => self.lease(token),
+            ("POST", "pki/issue/ci") if *body == json!({ "common_name": "ci" }) => self.lease(token),
+            ("GET", path) => match self.kv.get(path) {
+                Some(data) if path.contains("/data/") => ok(&json!({ "data": { "data": data, "metadata": {} } })),
+                Some(data) => {
+                    ok(&json!({ "lease_id": "", "lease_duration": 2_764_800, "renewable": false, "data": data }))
+                }
+                None => failure(404),
+            },
+            _ => failure(404),
+        }
+    }
+}
+
+impl Respond for Answering {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let mut state = self.0.lock().unwrap();
+        let path = request.url.path().strip_prefix("/v1/").unwrap().to_owned();
+        state.seen.push(path.clone());
+        let header = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        if header("x-vault-request").as_deref() != Some("true") || request.url.query().is_some() {
+            return failure(400);
+        }
+        if state.sealed {
+            return ResponseTemplate::new(503).set_body_json(json!({ "errors": ["Vault is sealed"] }));
+        }
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        match (header("x-vault-token"), path.as_str()) {
+            (None, path) if path.ends_with("/login") => state.log_in(path, &body),
+            (None, "sys/wrapping/lookup") => match state.wrapped.get(body["token"].as_str().unwrap()) {
+                Some((creation_path, _)) => ok(&json!({ "data": { "creation_path": creation_path } })),
+                None => failure(400),
+            },
+            (Some(token), "sys/wrapping/unwrap") => match state.wrapped.remove(&token) {
+                Some((_, secret_id)) => ok(&json!({ "data": { "secret_id": secret_id, "secret_id_accessor": "a" } })),
+                None => failure(400),
+            },
+            (Some(token), path) => state.with_token(&token, request.method.as_str(), path, &body),
+            (None, _) => failure(400),
+        }
+    }
+}

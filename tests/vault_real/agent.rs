@@ -1,0 +1,351 @@
+//! The agent that fetches a connector's credentials, against a real Vault: logins, leases, and what Vault really refuses.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
+use mcp_connectors::{
+    agent::{self, AgentError, AgentSettings},
+    api::endpoint::AddressPolicy,
+    credentials::supply::{SUPPLY_FILE, Supply, SupplyState},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{PLANTED, Server};
+
+const AUDIENCE: &str = "vault";
+const SECRET_ID_PATH: &str = "auth/approle/role/ci/secret-id";
+
+/// An agent that runs, and its directories.
+struct Running {
+    identity: TempDir,
+    files: TempDir,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), AgentError>>,
+}
+
+impl Running {
+    fn start(server: &Server, login: &Value, secrets: &Value, identity: &[(&str, &str)]) -> Self {
+        let (directory, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (name, text) in identity {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        let agent = json!({ "address": server.url, "insecureHttp": true, "login": login, "secrets": secrets,
+                            "refreshInterval": "1s" });
+        let config_file = directory.path().join("config.json");
+        fs::write(&config_file, json!({ "agent": agent }).to_string()).unwrap();
+        let settings = AgentSettings {
+            config_file,
+            identity_directory: directory.path().to_owned(),
+            credentials_directory: files.path().to_owned(),
+            address_policy: AddressPolicy::Loopback,
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(agent::run(settings, stop.clone()));
+        Self { identity: directory, files, stop, task }
+    }
+
+    fn file(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.files.path().join(name)).ok()
+    }
+
+    fn supply(&self) -> Option<Supply> {
+        let text = fs::read_to_string(self.files.path().join(SUPPLY_FILE)).unwrap_or_default();
+        assert!(!text.contains(PLANTED) && !text.contains("hvs."), "{text}");
+        Supply::read(self.files.path())
+    }
+
+    /// Waits until the agent says something, with bounds that a slow machine keeps.
+    async fn until(&self, seconds: u64, what: &str, is: impl Fn(&Supply) -> bool) -> Supply {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            let supply = self.supply();
+            if let Some(supply) = supply.clone().filter(|supply| is(supply)) {
+                return supply;
+            }
+            assert!(Instant::now() < deadline, "{what}: {supply:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn serving(&self) -> Supply {
+        self.until(20, "it serves", |supply| supply.state == SupplyState::Serving).await
+    }
+
+    async fn failing(&self, reason: &str) -> Supply {
+        let is = |supply: &Supply| supply.state == SupplyState::Failing && supply.reason == reason;
+        self.until(20, reason, is).await
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(5), self.task).await;
+        ended.expect("it ends in time").unwrap().unwrap();
+    }
+}
+
+/// An issuer of tokens, as a cluster is one.
+struct Issuer(EcdsaKeyPair);
+
+impl Issuer {
+    fn new() -> Self {
+        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    /// The public key as SubjectPublicKeyInfo (RFC 5480) in PEM.
+    fn public_pem(&self) -> String {
+        let mut der = hex::decode("3059301306072a8648ce3d020106082a8648ce3d030107034200").unwrap();
+        der.extend_from_slice(self.0.public_key().as_ref());
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64_STANDARD.encode(der))
+    }
+
+    fn token(&self, subject: &str, audience: &str) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let claims =
+            json!({ "iss": "https://cluster", "sub": subject, "aud": [audience], "iat": now, "exp": now + 600 });
+        let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(&json!({ "alg": "ES256", "typ": "JWT" })), part(&claims));
+        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.as_ref()))
+    }
+}
+
+const SUBJECT: &str = "system:serviceaccount:team:mcp-jenkins";
+
+/// A Vault that lets one ServiceAccount in, with tokens that live so long.
+async fn with_jwt(server: &Server, issuer: &Issuer, ttl: &str, longest: &str) {
+    server.admin("POST", "sys/auth/jwt", json!({ "type": "jwt" })).await;
+    let keys = json!({ "jwt_validation_pubkeys": [issuer.public_pem()], "jwt_supported_algs": ["ES256"] });
+    server.admin("POST", "auth/jwt/config", keys).await;
+    let role = json!({ "role_type": "jwt", "user_claim": "sub", "bound_subject": SUBJECT, "bound_audiences": [AUDIENCE],
+                       "token_policies": ["ci"], "token_ttl": ttl, "token_max_ttl": longest });
+    server.admin("POST", "auth/jwt/role/ci", role).await;
+    server.policy("ci", "path \"secret/data/team/*\" { capabilities = [\"read\"] }").await;
+    server.admin("POST", "secret/data/team/ci", json!({ "data": { "user": "ci", "password": PLANTED } })).await;
+}
+
+fn by_jwt() -> Value {
+    json!({ "token": { "mount": "jwt", "role": "ci" } })
+}
+
+fn kv2() -> Value {
+    json!({ "origin": { "kv2": { "mount": "secret", "path": "team/ci" } },
+            "fields": { "user": "user", "token": "password" } })
+}
+
+async fn accessors(server: &Server) -> usize {
+    let answer = server.admin("LIST", "auth/token/accessors", Value::Null).await;
+    answer["data"]["keys"].as_array().unwrap().len()
+}
+
+async fn revoke_all(server: &Server, method: &str) {
+    server.admin("POST", &format!("sys/leases/revoke-force/auth/{method}/login"), json!({})).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Vault binary in VAULT_BIN; make test runs it"]
+async fn logs_in_with_a_token_of_the_cluster_and_goes_on_doing_so() {
+    let (server, issuer) = (Server::start().await, Issuer::new());
+    with_jwt(&server, &issuer, "3s", "7s").await;
+    server.admin("POST", "sys/mounts/old", json!({ "type": "kv", "options": { "version": "1" } })).await;
+    server.admin("POST", "old/ci", json!({ "pin": 1234 })).await;
+    let rules =
+        "path \"secret/data/team/*\" { capabilities = [\"read\"] } path \"old/*\" { capabilities = [\"read\"] }";
+    server.policy("ci", rules).await;
+    let before = accessors(&server).await;
+    let kv1 = json!({ "origin": { "kv1": { "mount": "old", "path": "ci" } }, "fields": { "pin": "pin" } });
+    let token = issuer.token(SUBJECT, AUDIENCE);
+    let running = Running::start(&server, &by_jwt(), &json!([kv2(), kv1]), &[("token", &token)]);
+    running.serving().await;
+    let read = |name: &str| running.file(name).unwrap();
+    assert_eq!((read("user"), read("token"), read("pin")), ("ci".into(), PLANTED.into(), "1234".into()));
+
+    // A new version, and the end of the token's longest time.
+    server.admin("POST", "secret/data/team/ci", json!({ "data": { "user": "ci", "password": "next" } })).await;
+    running.until(10, "the new version", |supply| supply.rotations == 1).await;
+    assert_eq!(read("token"), "next");
+    let supply = running.until(30, "renewals", |supply| supply.renewals >= 4).await;
+    assert_eq!((supply.state, supply.failures), (SupplyState::Serving, 0), "{supply:?}");
+    // Revoked by hand: found with the next look.
+    revoke_all(&server, "jwt").await;
+    server.admin("POST", "secret/data/team/ci", json!({ "data": { "user": "ci", "password": "third" } })).await;
+    running.until(10, "a new login", |supply| supply.rotations == 2).await;
+    running.end().await;
+    assert_eq!(accessors(&server).await, before, "a token was not given back");
+}
+
+#[tokio::test]
+#[ignore = "needs a Vault binary in VAULT_BIN; make test runs it"]
+async fn says_why_it_is_not_let_in_and_what_a_policy_lacks() {
+    let (server, issuer) = (Server::start().await, Issuer::new());
+    with_jwt(&server, &issuer, "1h", "2h").await;
+    for (subject, audience) in [("system:serviceaccount:other:mcp-jenkins", AUDIENCE), (SUBJECT, "other")] {
+        let token = issuer.token(subject, audience);
+        let running = Running::start(&server, &by_jwt(), &json!([kv2()]), &[("token", &token)]);
+        running.failing("VaultLoginFailed").await;
+        // Another token is tried at once.
+        fs::write(running.identity.path().join("token"), issuer.token(SUBJECT, AUDIENCE)).unwrap();
+        running.serving().await;
+        running.end().await;
+    }
+
+    let token = issuer.token(SUBJECT, AUDIENCE);
+    server.policy("ci", "path \"secret/data/other\" { capabilities = [\"read\"] }").await;
+    let running = Running::start(&server, &by_jwt(), &json!([kv2()]), &[("token", &token)]);
+    let supply = running.failing("VaultPermissionMissing").await;
+    assert!(supply.message.contains("secret/data/team/ci"), "{supply:?}");
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    // The policy is changed, or another one is given to the role.
+    server.policy("more", "path \"secret/data/team/*\" { capabilities = [\"read\"] }").await;
+    let changed = Instant::now();
+    server
+        .admin(
+            "POST",
+            "auth/jwt/role/ci",
+            json!({ "role_type": "jwt", "user_claim": "sub",
+        "bound_subject": SUBJECT, "bound_audiences": [AUDIENCE], "token_policies": ["ci", "more"] }),
+        )
+        .await;
+    running.serving().await;
+    assert!(changed.elapsed() < Duration::from_secs(6), "{:?}", changed.elapsed());
+    server.admin("DELETE", "secret/metadata/team/ci", Value::Null).await;
+    let is = |supply: &Supply| supply.reason == "VaultSecretNotFound" && supply.state == SupplyState::Degraded;
+    running.until(10, "it is gone", is).await;
+    assert_eq!(running.file("token").as_deref(), Some(PLANTED));
+    running.end().await;
+}
+
+async fn app_role(server: &Server, more: Value) -> String {
+    server.admin("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    server.admin("POST", "secret/data/team/ci", json!({ "data": { "user": "ci", "password": PLANTED } })).await;
+    let rules = "path \"secret/data/team/*\" { capabilities = [\"read\"] } \
+                 path \"auth/approle/role/ci/secret-id/lookup\" { capabilities = [\"update\"] }";
+    server.policy("ci", rules).await;
+    let mut role = json!({ "token_policies": ["ci"] });
+    role.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+    server.admin("POST", "auth/approle/role/ci", role).await;
+    let answer = server.admin("GET", "auth/approle/role/ci/role-id", Value::Null).await;
+    answer["data"]["role_id"].as_str().unwrap().to_owned()
+}
+
+async fn secret_id(server: &Server) -> String {
+    let answer = server.admin("POST", SECRET_ID_PATH, json!({})).await;
+    answer["data"]["secret_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+#[ignore = "needs a Vault binary in VAULT_BIN; make test runs it"]
+async fn logs_in_with_app_role_and_says_when_the_secret_id_is_used_up() {
+    let server = Server::start().await;
+    let role_id = app_role(&server, json!({ "secret_id_num_uses": 2 })).await;
+    let login = json!({ "appRole": { "mount": "approle", "roleId": role_id } });
+    let running = Running::start(&server, &login, &json!([kv2()]), &[("secret_id", &secret_id(&server).await)]);
+    running.serving().await;
+    revoke_all(&server, "approle").await;
+    let is = |supply: &Supply| supply.state == SupplyState::Degraded && supply.message.contains("used up");
+    running.until(20, "the last use", is).await;
+    revoke_all(&server, "approle").await;
+    running.until(20, "no login is left", is).await;
+    assert_eq!(running.file("token").as_deref(), Some(PLANTED));
+    fs::write(running.identity.path().join("secret_id"), secret_id(&server).await).unwrap();
+    running.serving().await;
+    running.end().await;
+
+    let running = Running::start(&server, &login, &json!([kv2()]), &[("secret_id", "planted-wrong")]);
+    let supply = running.failing("VaultLoginFailed").await;
+    assert!(supply.message.contains("(400)"), "{supply:?}");
+    running.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Vault binary in VAULT_BIN; make test runs it"]
+async fn unwraps_a_secret_id_once() {
+    let server = Server::start().await;
+    let role_id = app_role(&server, json!({})).await;
+    let login = |path: &str| json!({ "appRole": { "mount": "approle", "roleId": role_id, "creationPath": path } });
+    let wrap = || async {
+        let request = server.http.post(format!("{}/v1/{SECRET_ID_PATH}", server.url));
+        let request = request.header("X-Vault-Token", crate::harness::ROOT).header("X-Vault-Wrap-TTL", "60s");
+        let answer: Value = request.json(&json!({})).send().await.unwrap().json().await.unwrap();
+        answer["wrap_info"]["token"].as_str().unwrap().to_owned()
+    };
+    let start =
+        |path: &str, token: &str| Running::start(&server, &login(path), &json!([kv2()]), &[("secret_id", token)]);
+    let token = wrap().await;
+    let elsewhere = start("auth/approle/role/other/secret-id", &token);
+    elsewhere.failing("WrappedSecretMismatch").await;
+    elsewhere.end().await;
+
+    let first = start(SECRET_ID_PATH, &token);
+    first.serving().await;
+    revoke_all(&server, "approle").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    first.serving().await;
+    // Somebody who comes later finds nothing in it.
+    let second = start(SECRET_ID_PATH, &token);
+    second.failing("WrappedSecretConsumed").await;
+    fs::write(second.identity.path().join("secret_id"), wrap().await).unwrap();
+    second.serving().await;
+    first.end().await;
+    second.end().await;
+}
+
+/// The certificate's serial number is different in each lease.
+fn certificate(path: &Path) -> Option<String> {
+    fs::read_to_string(path.join("certificate")).ok()
+}
+
+#[tokio::test]
+#[ignore = "needs a Vault binary in VAULT_BIN; make test runs it"]
+async fn goes_from_lease_to_lease_before_each_ends() {
+    let (server, issuer) = (Server::start().await, Issuer::new());
+    with_jwt(&server, &issuer, "1h", "2h").await;
+    server.admin("POST", "sys/mounts/pki", json!({ "type": "pki" })).await;
+    server.admin("POST", "pki/root/generate/internal", json!({ "common_name": "ca", "ttl": "1h" })).await;
+    let role = json!({ "allow_any_name": true, "ttl": "8s", "max_ttl": "8s", "generate_lease": true, "key_type": "ec",
+                       "key_bits": 256 });
+    server.admin("POST", "pki/roles/ci", role).await;
+    server.policy("ci", "path \"pki/issue/ci\" { capabilities = [\"update\"] }").await;
+    let leases = || async {
+        let found = server.try_admin("LIST", "sys/leases/lookup/pki/issue/ci", Value::Null).await.unwrap();
+        found.1["data"]["keys"].as_array().map_or(0, Vec::len)
+    };
+    let parameters = json!({ "common_name": "ci.example.com" });
+    let secret = json!({ "origin": { "dynamic": { "path": "pki/issue/ci", "parameters": parameters } },
+                         "fields": { "certificate": "certificate", "key": "private_key" } });
+    let token = issuer.token(SUBJECT, AUDIENCE);
+    let running = Running::start(&server, &by_jwt(), &json!([secret]), &[("token", &token)]);
+    running.serving().await;
+    let mut seen = vec![certificate(running.files.path()).unwrap()];
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while seen.len() < 4 {
+        assert!(Instant::now() < deadline, "{:?}", running.supply());
+        let supply = running.supply().unwrap();
+        assert_eq!(supply.state, SupplyState::Serving, "{supply:?}");
+        assert!(leases().await > 0, "the last lease ended before there was another");
+        let now = certificate(running.files.path()).unwrap();
+        if !seen.contains(&now) {
+            seen.push(now);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    running.end().await;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while leases().await > 0 {
+        assert!(Instant::now() < deadline, "leases were left");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
