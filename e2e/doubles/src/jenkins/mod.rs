@@ -1,5 +1,5 @@
-//! A strict double of a Jenkins controller: a program on loopback with a state of its own, that refuses what the real one
-//! refuses, and what it ignores (unknown query parameters, reads without a selection of fields, cookies beside a token).
+//! A strict double of a Jenkins controller. It refuses what the real one refuses, and what the real one ignores (unknown
+//! query parameters, reads without a selection of fields, cookies beside a token).
 //!
 //! Where its behaviour comes from, in the repositories of jenkinsci:
 //! - who the caller is, 401: `jenkins/security/BasicHeaderProcessor.java`, `hudson/security/WhoAmI.java`
@@ -76,10 +76,17 @@ pub struct Wanted {
     pub delay: Duration,
 }
 
+/// A user, and what it may come with.
+struct Accepted {
+    user: String,
+    token: Option<String>,
+    password: Option<String>,
+}
+
 /// What the controller has in it, and how it is.
 pub struct State {
-    /// Who is accepted: user, token and password; nobody, if none.
-    pub(crate) accepted: Option<(String, Option<String>, Option<String>)>,
+    /// Who is accepted; nobody, if none.
+    accepted: Option<Accepted>,
     /// Permissions of that user, such as `Job/Build`.
     pub permissions: BTreeSet<&'static str>,
     /// Whether the crumb issuer is on.
@@ -144,7 +151,11 @@ pub(crate) enum Caller {
 /// A controller with a folder, a few jobs and their builds.
 pub fn world() -> Mutex<State> {
     Mutex::new(State {
-        accepted: Some((USER.to_owned(), Some(TOKEN.to_owned()), Some(PASSWORD.to_owned()))),
+        accepted: Some(Accepted {
+            user: USER.to_owned(),
+            token: Some(TOKEN.to_owned()),
+            password: Some(PASSWORD.to_owned()),
+        }),
         permissions: ["Overall/Read", "Job/Read", "Job/Build", "Job/Cancel", "Job/Delete"].into(),
         csrf: true,
         crumb_field: "Jenkins-Crumb",
@@ -161,9 +172,9 @@ pub fn world() -> Mutex<State> {
         drops_credentials: false,
         nodes: vec![
             json!({ "displayName": "Built-In Node", "offline": false, "numExecutors": 2, "idle": false,
-                        "temporarilyOffline": false, "offlineCauseReason": "", "assignedLabels": [{ "name": "built-in" }] }),
+                    "temporarilyOffline": false, "offlineCauseReason": "", "assignedLabels": [{ "name": "built-in" }] }),
             json!({ "displayName": "linux-1", "offline": true, "numExecutors": 4, "idle": true,
-                        "temporarilyOffline": true, "offlineCauseReason": "disk is full", "assignedLabels": [] }),
+                    "temporarilyOffline": true, "offlineCauseReason": "disk is full", "assignedLabels": [] }),
         ],
         wanted: BTreeMap::new(),
         seen: Vec::new(),
@@ -189,7 +200,8 @@ impl Platform for Mutex<State> {
             None => None,
             Some(given) => {
                 only(given, &["user", "api_token", "password"])?;
-                Some((field(given, "user")?, given.get("api_token").cloned(), given.get("password").cloned()))
+                let (token, password) = (given.get("api_token").cloned(), given.get("password").cloned());
+                Some(Accepted { user: field(given, "user")?, token, password })
             }
         };
         self.lock().unwrap().accepted = accepted;
@@ -348,16 +360,13 @@ fn caller(state: &State, authorization: Option<&str>) -> Caller {
     let Some(pair) = authorization.filter(|_| !state.drops_credentials) else { return Caller::Anonymous };
     let pair = pair.strip_prefix("Basic ").and_then(|pair| STANDARD.decode(pair).ok());
     let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
-    let (Some((user, secret)), Some((known, token, password))) =
-        (pair.as_deref().and_then(|pair| pair.split_once(':')), &state.accepted)
-    else {
-        return Caller::Wrong;
-    };
-    if user != known {
+    let given = pair.as_deref().and_then(|pair| pair.split_once(':'));
+    let (Some((user, secret)), Some(accepted)) = (given, &state.accepted) else { return Caller::Wrong };
+    if user != accepted.user {
         Caller::Wrong
-    } else if token.as_deref() == Some(secret) {
+    } else if accepted.token.as_deref() == Some(secret) {
         Caller::Token
-    } else if password.as_deref() == Some(secret) {
+    } else if accepted.password.as_deref() == Some(secret) {
         Caller::Password
     } else {
         Caller::Wrong
@@ -391,7 +400,7 @@ fn redirect(status: u16, path: &str) -> Response {
 
 impl State {
     fn user(&self) -> String {
-        self.accepted.as_ref().map_or(USER.to_owned(), |(user, ..)| user.clone())
+        self.accepted.as_ref().map_or(USER.to_owned(), |accepted| accepted.user.clone())
     }
 
     fn next(&mut self) -> u64 {
