@@ -1,7 +1,7 @@
 //! The build step: a [`ValidatedConnector`] becomes the objects it owns. Pure; one file a kind.
 
 mod config_map;
-mod deployment;
+pub(super) mod deployment;
 mod network_policy;
 mod pod_disruption_budget;
 mod service;
