@@ -85,7 +85,7 @@ bench: ## Measure the server beside its peers, the operator, and local; writes b
 ##@ Build it
 
 .PHONY: generate
-generate: ## Write crds/, the chart's copy of them, config/samples, config/argocd, docs/platforms.md and its table in the README
+generate: ## Write crds/, the chart's copy of them, config/samples, config/argocd, docs/api.md, docs/platforms.md and its table in the README
 	@$(STEP) "generate" e2e/checks/generate
 	@$(STEP) "states for Argo CD" env MCP_CONNECTORS_WRITE_STATES=1 cargo test --locked --quiet --lib status::states
 

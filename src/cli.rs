@@ -24,7 +24,11 @@ use crate::{
         endpoint::{AddressPolicy, PlatformUrl},
     },
     errors::with_causes,
-    operator::{self, context::Settings},
+    operator::{
+        self,
+        context::Settings,
+        rollout::{Limits, Share},
+    },
     platforms, reference, samples,
     server::{
         self, LoadedConfig, ServeSettings,
@@ -80,6 +84,8 @@ enum Command {
     },
     /// Prints what each platform's connector can do, as Markdown
     Platforms,
+    /// Prints every field of the custom resources, as Markdown
+    Api,
     /// Prints every reason that a condition can have, and when it is given
     Reasons,
     /// Works on audit records
@@ -184,6 +190,15 @@ struct OperatorArgs {
           value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
 
+    /// Connectors whose pods a change of the operator's own (a new image, new defaults) replaces at a time: a number, or
+    /// a share of all of them
+    #[arg(long, env = "MCP_CONNECTORS_ROLLOUT_MAX_CONCURRENT", default_value = "10%")]
+    rollout_max_concurrent: Share,
+
+    /// Connectors that may fail to become Ready after such a change before no other is changed: a number, or a share
+    #[arg(long, env = "MCP_CONNECTORS_ROLLOUT_MAX_FAILURES", default_value = "5%")]
+    rollout_max_failures: Share,
+
     /// Collector of the traces of connectors that name none in spec.telemetry: OTLP over HTTP, such as
     /// `http://collector.observability.svc:4318`; left out or empty, they are not traced
     #[arg(long, env = "MCP_CONNECTORS_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
@@ -222,6 +237,7 @@ impl From<OperatorArgs> for Settings {
             address: args.address,
             token_file: args.token_file,
             concurrency: args.concurrency,
+            rollout: Limits { max_concurrent: args.rollout_max_concurrent, max_failures: args.rollout_max_failures },
             otlp_endpoint: not_empty(args.otlp_endpoint),
             addresses: AddressPolicy::Cluster,
         }
@@ -313,6 +329,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
             Ok(())
         }
         Command::Platforms => print(&reference::platforms().map_err(|error| with_causes(&error))?),
+        Command::Api => print(&reference::fields()?),
         Command::Reasons => {
             let mut lines: Vec<String> = Reason::iter().map(|reason| format!("core\t{reason}\n")).collect();
             for (platform, reasons) in platforms::declared_reasons() {

@@ -1,4 +1,7 @@
-//! `docs/platforms.md`: what each platform's connector can do, generated from the declarations, so that it can't rot.
+//! `docs/platforms.md`: what each platform's connector can do, generated from the declarations, so that it can't rot. The
+//! custom resources' fields have a reference of their own.
+
+mod fields;
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -11,6 +14,8 @@ use crate::{
     platforms::{self, ConnectError, Declaration, PlatformEnvironment},
     tools::{Effect, ToolDeclaration},
 };
+
+pub use self::fields::fields;
 
 /// Why the reference can't be written.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,11 @@ use mcp_connectors::{
         CredentialsState,
         supply::{Supply, SupplyState},
     },
-    operator::{health::WatchHealth, metrics as operator_metrics},
+    operator::{
+        health::WatchHealth,
+        metrics as operator_metrics,
+        rollout::{Limits, Rollout, Share},
+    },
     outbound::{
         BreakerPosition, BreakerState, BulkheadState, Outbound, OutboundLimits, OutboundMetrics, OutboundSettings,
         OutboundState, PaceState, Request, classify_by_status,
@@ -154,7 +158,8 @@ fn operator_text() -> String {
     metrics.lead();
     let registry = metrics.registry(health);
     let (reader, _writer) = reflector::store();
-    operator_metrics::register_conditions(&registry, reader);
+    let limits = Limits { max_concurrent: Share::Count(1), max_failures: Share::Count(1) };
+    operator_metrics::register_leader(&registry, reader, Rollout::new(limits));
     let mut text = String::new();
     encode(&mut text, &registry.lock().unwrap()).unwrap();
     text

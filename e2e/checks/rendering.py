@@ -45,6 +45,7 @@ VARIANTS: dict[str, Manifest] = {
         "monitoringNamespace": "monitoring",
         "clusterDomain": "corp.example.com",
         "pollInterval": "30s",
+        "rollout": {"maxConcurrent": 3, "maxFailures": "20%"},
         "logLevel": "info,kube=debug",
         "logFormat": "text",
         "fullnameOverride": "connectors",

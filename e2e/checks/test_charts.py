@@ -107,6 +107,8 @@ def holds_null(value: object) -> bool:
         ({"pollInterval": 15}, "pollInterval"),
         ({"pollInterval": "500ms"}, "pollInterval"),
         ({"pollInterval": "301s"}, "pollInterval"),
+        ({"rollout": {"maxConcurrent": 0}}, "rollout/maxConcurrent"),
+        ({"rollout": {"maxFailures": "101%"}}, "rollout/maxFailures"),
         ({"logLevel": "loud"}, "logLevel"),
         ({"logLevel": "info,kube=loud"}, "logLevel"),
         ({"logFormat": "xml"}, "logFormat"),

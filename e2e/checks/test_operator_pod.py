@@ -82,6 +82,8 @@ def test_values_become_settings() -> None:
         "--connector-image-pull-policy=Never",
         "--cluster-domain=corp.example.com",
         "--poll-interval=30s",
+        "--rollout-max-concurrent=3",
+        "--rollout-max-failures=20%",
         "--log-level=info,kube=debug",
         "--log-format=text",
     ]

@@ -155,6 +155,10 @@ pub enum Reason {
     // Operator
     /// The Kubernetes API refused a request of the operator.
     ApplyFailed,
+    /// A new version of the operator is to replace the pods, and the connector waits for its turn.
+    RolloutPending,
+    /// The same, and nobody gets a turn because others did not become Ready.
+    RolloutStopped,
 }
 
 impl Reason {

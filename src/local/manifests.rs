@@ -29,6 +29,7 @@ use crate::{
             validate::{Rejection, SecretMount, ValidatedConnector, validate},
         },
         context::Settings,
+        rollout::{Limits, Share},
     },
     server::config::TokenKeys,
 };
@@ -257,6 +258,8 @@ pub fn settings(addresses: AddressPolicy) -> Settings {
         address: ([127, 0, 0, 1], 0).into(),
         token_file: PathBuf::new(),
         concurrency: 1,
+        // Nothing is rolled out here.
+        rollout: Limits { max_concurrent: Share::Count(1), max_failures: Share::Count(1) },
         otlp_endpoint: None,
         addresses,
     }

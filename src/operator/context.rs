@@ -20,6 +20,7 @@ use super::{
     connector::{dereference::ReferenceCache, mutations::Published, observe::Memory, requests::Refused},
     index::Index,
     metrics::Metrics,
+    rollout::{Limits, Rollout},
 };
 use crate::{
     api::{CredentialSource, McpConnector, endpoint::AddressPolicy},
@@ -56,6 +57,8 @@ pub struct Settings {
     pub token_file: std::path::PathBuf,
     /// Reconciles at a time, of each kind.
     pub concurrency: u16,
+    /// How many connectors a change of the operator's own reaches at a time.
+    pub rollout: Limits,
     /// Collector of the traces of connectors that name none of their own.
     pub otlp_endpoint: Option<String>,
     /// Which addresses platforms may have.
@@ -108,6 +111,8 @@ pub struct Context {
     pub memory: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
     /// Which calls that changed something are published already.
     pub mutations: Published,
+    /// Who waits for a change of the operator's own, and who had it.
+    pub rollout: Rollout,
     /// Requests that could not be understood, and were told of.
     pub refused_requests: Refused,
     /// Publishes Kubernetes Events.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, core::DeserializeGuard, runtime::reflector::Store};
 use prometheus_client::{
     collector::Collector,
@@ -20,7 +21,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::health::WatchHealth;
+use super::{
+    health::WatchHealth,
+    rollout::{Figures, Rollout},
+};
 use crate::{api::McpConnector, telemetry::process::ProcessFigures};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -98,9 +102,35 @@ impl Metrics {
 /// A registry to which the leader adds.
 pub type SharedRegistry = Arc<Mutex<Registry>>;
 
-/// Adds what only the leader knows: the conditions of the connectors it watches.
-pub fn register_conditions(registry: &SharedRegistry, connectors: Store<DeserializeGuard<McpConnector>>) {
-    registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(Conditions(connectors)));
+/// Adds what only the leader knows: the conditions of the connectors it watches, and how far a roll-out is.
+pub fn register_leader(registry: &SharedRegistry, connectors: Store<DeserializeGuard<McpConnector>>, rollout: Rollout) {
+    let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+    registry.register_collector(Box::new(Conditions(connectors)));
+    registry.register_collector(Box::new(RolloutFigures(rollout)));
+}
+
+/// How far a roll-out of a change of the operator's own is.
+#[derive(Debug)]
+struct RolloutFigures(Rollout);
+
+impl Collector for RolloutFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Figures { pending, running, failed, stopped } = self.0.figures(Timestamp::now());
+        for (name, help, value) in [
+            ("mcpconnector_rollout_pending", "Connectors that wait for a change of the operator's own", pending),
+            ("mcpconnector_rollout_running", "Connectors that were changed and have time yet to become Ready", running),
+            ("mcpconnector_rollout_failed", "Connectors that were changed and did not become Ready in time", failed),
+            (
+                "mcpconnector_rollout_stopped",
+                "1 while nobody gets a turn because too many failed",
+                usize::from(stopped),
+            ),
+        ] {
+            let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            value.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        Ok(())
+    }
 }
 
 /// The state of every connector's conditions, taken from the watched objects, so that it can't differ from the status.

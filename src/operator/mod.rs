@@ -17,6 +17,7 @@ mod http;
 pub mod index;
 pub mod lease;
 pub mod metrics;
+pub mod rollout;
 mod slim;
 mod token_keys;
 mod watches;
@@ -44,6 +45,7 @@ use self::{
     health::WatchHealth,
     lease::{Candidate, Fence},
     metrics::Metrics,
+    rollout::Rollout,
     watches::{Queues, start_watches},
 };
 use crate::api::FIELD_MANAGER;
@@ -140,7 +142,8 @@ async fn lead(
     let mut watches = JoinSet::new();
     let caches = start_watches(&mut watches, &client, &settings, &health, &queues);
     let (connectors, sources) = (caches.connectors.store(), caches.sources.store());
-    metrics::register_conditions(registry, connectors.clone());
+    let rollout = Rollout::new(settings.rollout);
+    metrics::register_leader(registry, connectors.clone(), rollout.clone());
     metrics.lead();
 
     let (keys_sender, token_keys) = watch::channel(None);
@@ -161,6 +164,7 @@ async fn lead(
         pods_http,
         memory: Mutex::default(),
         mutations: connector::mutations::Published::default(),
+        rollout,
         refused_requests: connector::requests::Refused::default(),
         metrics,
     });
@@ -210,6 +214,7 @@ async fn forget_the_dead(context: Arc<Context>) {
             context.caches.connectors.state().iter().filter_map(|connector| connector.uid()).collect();
         connector::observe::forget_others(&context, &|uid| living.contains(uid));
         context.mutations.forget_others(&|uid| living.contains(uid));
+        context.rollout.forget_others(&|uid| living.contains(uid));
         context.refused_requests.forget_others(&|uid| living.contains(uid));
     }
 }

@@ -111,7 +111,7 @@ pub struct Applied {
     pub is_new: bool,
 }
 
-/// Makes every owned object what it should be.
+/// Makes every owned object what it should be; the Deployment stays as it is where it is `held`.
 ///
 /// # Errors
 /// With the first object, in the order of [`Resources`], that can't be brought into its form. Others may be applied.
@@ -120,6 +120,7 @@ pub async fn apply(
     caches: &Caches,
     connector: &ValidatedConnector,
     resources: &Resources,
+    held: Option<&Arc<Deployment>>,
 ) -> Result<Applied, Error> {
     // Taken apart without `..`: a new kind can't be built and then forgotten here.
     let Resources {
@@ -151,6 +152,9 @@ pub async fn apply(
     policy?;
     service?;
     budget?;
+    if let Some(deployment) = held {
+        return Ok(Applied { deployment: Arc::clone(deployment), is_new: false });
+    }
     // Last, so that no pod starts on an old configuration or runs without its NetworkPolicy.
     let is_new = caches.deployments.get(&connector.namespace, &deployment.name_any()).is_none();
     Ok(Applied { deployment: step.apply_deployment(&caches.deployments, deployment).await?, is_new })
@@ -336,7 +340,7 @@ impl Step<'_> {
     }
 }
 
-fn is_owned<K: Resource<DynamicType = ()>>(live: &K, connector: &ValidatedConnector) -> bool {
+pub(super) fn is_owned<K: Resource<DynamicType = ()>>(live: &K, connector: &ValidatedConnector) -> bool {
     live.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == connector.owner.uid)
 }
 

@@ -2,7 +2,7 @@
 
 mod agent;
 mod config_map;
-mod deployment;
+pub(super) mod deployment;
 mod network_policy;
 mod pod_disruption_budget;
 mod service;

@@ -8,6 +8,7 @@ mod difference;
 pub mod mutations;
 pub mod observe;
 pub mod requests;
+pub mod rollout;
 pub mod status;
 #[cfg(test)]
 pub(super) mod testing;
@@ -70,6 +71,7 @@ pub enum Error {
 /// When the Kubernetes API fails. It is tried again, ever more slowly.
 pub async fn reconcile(connector: Arc<DeserializeGuard<McpConnector>>, context: Arc<Context>) -> Result<Action, Error> {
     let started = std::time::Instant::now();
+    let uid = connector.uid().unwrap_or_default();
     let outcome = tokio::time::timeout(
         RECONCILE_TIMEOUT,
         Box::pin(async {
@@ -84,6 +86,7 @@ pub async fn reconcile(connector: Arc<DeserializeGuard<McpConnector>>, context: 
     )
     .await
     .unwrap_or(Err(Error::Timeout));
+    context.rollout.seen(&uid);
     context.metrics.observe_reconcile("mcpconnector", started.elapsed(), outcome.is_ok());
     outcome
 }
@@ -101,10 +104,14 @@ async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<
             return Ok(Action::requeue(LOOK_AGAIN.min(interval)));
         }
         Ok(seen) => {
-            let next_look = next_look(seen.has_ready_pods, seen.computed.is_moving || seen.has_asked, interval);
+            let mut next_look = next_look(seen.has_ready_pods, seen.computed.is_moving || seen.has_asked, interval);
+            if seen.is_rolling_out {
+                next_look = next_look.min(interval);
+            }
             (seen.computed, next_look)
         }
         Err(problem) => {
+            context.rollout.leave(&connector.uid().unwrap_or_default());
             let platform = connector.spec.platform.declaration().map(platforms::Declaration::name);
             let current = connector.status.clone().unwrap_or_default();
             let next_look = next_look(true, !problem.lasting, interval);
@@ -134,6 +141,8 @@ struct Converged {
     has_ready_pods: bool,
     /// Whether the pods were asked to do something, of which they may tell in a moment.
     has_asked: bool,
+    /// Whether it waits for its turn in a roll-out, or has to show that it gets through it.
+    is_rolling_out: bool,
 }
 
 /// dereference → validate → build → apply → observe.
@@ -143,7 +152,8 @@ async fn converge(
     context: &Context,
 ) -> Result<Result<Converged, NotAccepted>, Error> {
     let found = dereference::dereference(context, connector, namespace).await.map_err(Error::Dereference)?;
-    let requests = requests::read(connector, found.source.as_deref(), Timestamp::now());
+    let now = Timestamp::now();
+    let requests = requests::read(connector, found.source.as_deref(), now);
     let validated = match validate::validate(connector, &found, &context.settings) {
         Ok(validated) => ValidatedConnector { restarted_at: requests.restarted_at, ..validated },
         Err(rejection) => {
@@ -151,9 +161,11 @@ async fn converge(
             return Ok(Err(NotAccepted { reason: rejection.reason, message: rejection.message, lasting }));
         }
     };
-    let resources = build::build(&validated, &context.settings).map_err(Error::Build)?;
+    let mut resources = build::build(&validated, &context.settings).map_err(Error::Build)?;
+    let plan = rollout::plan(context, connector, &found, &validated, &mut resources, now);
+    let held = plan.held.as_ref().map(|(deployment, _)| deployment);
     let apply::Applied { deployment, is_new } =
-        match Box::pin(apply::apply(&context.client, &context.caches, &validated, &resources)).await {
+        match Box::pin(apply::apply(&context.client, &context.caches, &validated, &resources, held)).await {
             Ok(applied) => applied,
             Err(error @ apply::Error::NameTaken { .. }) => {
                 return Ok(Err(NotAccepted { reason: error.reason(), message: error.to_string(), lasting: true }));
@@ -181,9 +193,10 @@ async fn converge(
         deployment: &deployment,
         observation: &observation,
     });
+    let is_rolling_out = rollout::follow(context, connector, &plan, &mut computed, now).await;
     let has_asked = asked.is_some();
     computed.status.requests = asked.or_else(|| honoured.cloned());
-    Ok(Ok(Converged { computed, is_new, has_ready_pods: observation.has_ready_pods(), has_asked }))
+    Ok(Ok(Converged { computed, is_new, has_ready_pods: observation.has_ready_pods(), has_asked, is_rolling_out }))
 }
 
 fn is_terminating(error: &kube::Error) -> bool {

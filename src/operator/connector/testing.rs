@@ -32,6 +32,7 @@ use crate::{
         context::{Caches, Context, Settings},
         index::Index,
         metrics::Metrics,
+        rollout::{Limits, Rollout, Share},
     },
     server::config::TokenKeys,
 };
@@ -53,6 +54,7 @@ pub fn settings() -> Settings {
         address: ([127, 0, 0, 1], 0).into(),
         token_file: PathBuf::from("token"),
         concurrency: 1,
+        rollout: Limits { max_concurrent: Share::Count(1), max_failures: Share::Count(1) },
         otlp_endpoint: None,
         addresses: AddressPolicy::Cluster,
     }
@@ -224,6 +226,7 @@ pub fn context(server: &ApiServer, caches: Caches) -> Arc<Context> {
         pods_http: reqwest::Client::builder().no_proxy().build().unwrap(),
         memory: Mutex::default(),
         mutations: Published::default(),
+        rollout: Rollout::new(settings().rollout),
         refused_requests: Refused::default(),
         metrics: Metrics::default(),
     })

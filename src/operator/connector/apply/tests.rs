@@ -19,7 +19,7 @@ fn foreign() -> Value {
 async fn apply_all(server: &ApiServer, caches: &Caches, spec: &str) -> Result<Applied, Error> {
     let connector = validated(spec);
     let resources = build(&connector, &settings()).unwrap();
-    Box::pin(apply(&server.client(), caches, &connector, &resources)).await
+    Box::pin(apply(&server.client(), caches, &connector, &resources, None)).await
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ const USER: i64 = 65_532;
 const GRACE_PERIOD_SECONDS: i64 = 45;
 
 /// A rollout that makes no progress for so long is told as a lasting problem.
-const PROGRESS_DEADLINE_SECONDS: i32 = 120;
+pub const PROGRESS_DEADLINE_SECONDS: i32 = 120;
 
 pub fn build_deployment(connector: &ValidatedConnector, settings: &Settings, config_digest: &str) -> Deployment {
     let workload = &connector.workload;

@@ -1,0 +1,79 @@
+"""A change of the operator's own, such as a new image, reaches the connectors one after the other, and not at all once too
+many did not become Ready."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import deploy_in
+
+from support import install, kube
+from support.connector import Connector
+from support.waiting import eventually, throughout
+
+ONE_BY_ONE = {"rollout": {"maxConcurrent": 1, "maxFailures": 1}}
+NAMES = ("first", "second", "third")
+numbers = itertools.count()
+
+
+@pytest.fixture
+def connectors(namespace: str, vault_up: None, image: install.Image) -> Iterator[list[Connector]]:
+    """Three connectors of different ages. The operator is afterwards as it was."""
+    install.install_charts(image, ONE_BY_ONE)
+    yield [deploy_in(namespace, name).connector for name in NAMES]
+    install.install_charts(image)
+
+
+def template(connector: Connector) -> Any:
+    """What the Deployment's pods are made from."""
+    return connector.deployment()["spec"]["template"]
+
+
+def waits(connector: Connector) -> str:
+    """Why the connector waits for its turn; empty if it doesn't."""
+    reason: str = connector.conditions().get("Reconciling", {}).get("reason", "")
+    return reason if reason.startswith("Rollout") else ""
+
+
+def test_a_new_default_reaches_one_after_the_other(connectors: list[Connector], image: install.Image) -> None:
+    before = [template(connector) for connector in connectors]
+    install.install_charts(image, ONE_BY_ONE | {"telemetry": {"otlpEndpoint": f"http://collector.example.com:{4300 + next(numbers)}"}})
+    order: list[str] = []
+
+    def look() -> bool:
+        moving = 0
+        for connector, old in zip(connectors, before, strict=True):
+            if template(connector) == old:
+                continue
+            if connector.name not in order:
+                order.append(connector.name)
+            moving += connector.conditions().get("Ready", {}).get("status") != "True"
+        assert moving <= 1, f"{moving} at a time"
+        return len(order) == len(connectors) and moving == 0
+
+    eventually("all are changed", look, timeout=300, explain=connectors[-1].explain)
+    assert order == list(NAMES), "the oldest first"
+
+
+def test_a_broken_image_stops_at_the_first_and_a_person_is_not_held_up(
+    connectors: list[Connector], image: install.Image
+) -> None:
+    broken = {"connectorImage": {"repository": image.repository, "tag": "missing"}}
+    install.install_charts(image, ONE_BY_ONE | broken)
+    first, second, third = connectors
+
+    def told() -> bool:
+        return any(event["reason"] == "RolloutFailed" for event in kube.events(first.namespace, first.name))
+
+    eventually("the first has failed", told, timeout=240, explain=first.explain)
+    eventually("the others are stopped", lambda: waits(third) == "RolloutStopped", timeout=60, explain=third.explain)
+    assert third.condition("Ready")["status"] == "True"
+    old = template(second)
+    throughout("the second stays as it is", lambda: template(second) == old, seconds=20)
+    third.change({"tools": {"prefix": "my_"}})
+    eventually("the third is changed", lambda: template(third) != old, timeout=30, explain=third.explain)
+    # The way back.
+    install.install_charts(image, ONE_BY_ONE)
+    for connector in connectors:
+        connector.wait_ready(timeout=240)
