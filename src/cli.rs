@@ -122,16 +122,16 @@ struct ServeArgs {
 #[derive(Args, Debug)]
 struct AgentArgs {
     /// Where the operator's ConfigMap is mounted
-    #[arg(long, default_value = CONFIG_DIRECTORY)]
-    config_directory: PathBuf,
+    #[arg(long = "config-directory", default_value = CONFIG_DIRECTORY)]
+    config: PathBuf,
 
     /// Where lies what it logs in with
-    #[arg(long, default_value = IDENTITY_DIRECTORY)]
-    identity_directory: PathBuf,
+    #[arg(long = "identity-directory", default_value = IDENTITY_DIRECTORY)]
+    identity: PathBuf,
 
     /// Where it writes the credential fields, one file each
-    #[arg(long, default_value = CREDENTIALS_DIRECTORY)]
-    credentials_directory: PathBuf,
+    #[arg(long = "credentials-directory", default_value = CREDENTIALS_DIRECTORY)]
+    credentials: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -303,9 +303,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
         Command::Local(args) => return block_on(local::run(*args, logs)),
         Command::Agent(args) => {
             let settings = AgentSettings {
-                config_file: args.config_directory.join(CONFIG_FILE),
-                identity_directory: args.identity_directory,
-                credentials_directory: args.credentials_directory,
+                config_file: args.config.join(CONFIG_FILE),
+                identity_directory: args.identity,
+                credentials_directory: args.credentials,
                 address_policy: AddressPolicy::Cluster,
             };
             block_on_one_thread(async {

@@ -38,6 +38,8 @@ pub(super) struct Held {
     /// The lease; none for a secret that somebody keeps.
     pub(super) lease: Option<Lease>,
     pub(super) fetched: Instant,
+    /// Part of the interval after which it is looked at again, so that replicas don't come at once.
+    pub(super) jitter: f64,
 }
 
 /// How long a dynamic secret lasts.
@@ -109,7 +111,7 @@ pub(super) async fn fetch(
         }
     };
     let values = pick(&config.fields, &fields.unwrap_or_default(), &path)?;
-    Ok(Held { values, token: bearer.number, lease, fetched: Instant::now() })
+    Ok(Held { values, token: bearer.number, lease, fetched: Instant::now(), jitter: rand::random_range(0.8..=1.0) })
 }
 
 /// The call that reads a secret, and the capability that a policy needs for it.

@@ -317,7 +317,7 @@ impl Supplier {
         let now = Instant::now();
         let Some(held) = &slot.held else { return Some(now) };
         match &held.lease {
-            None => Some(held.fetched + self.interval),
+            None => Some(held.fetched + self.interval.mul_f64(held.jitter)),
             // It ends with the token that it was fetched with, which is not looked after any more.
             Some(_) if self.session.as_ref().is_some_and(|session| session.number != held.token) => Some(now),
             Some(lease) => lease.lifetime.due,

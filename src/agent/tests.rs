@@ -101,9 +101,9 @@ impl Agent {
     }
 
     async fn until(&self, at: Instant) {
-        // The double's clock goes in whole seconds; it is never behind.
+        // The double's clock goes in whole seconds.
         let passed = at.saturating_duration_since(Instant::now());
-        self.double.state().clock += passed.as_secs_f64().round() as u64;
+        self.double.state().clock += (passed + Duration::from_millis(500)).as_secs();
         tokio::time::pause();
         tokio::time::advance(passed).await;
         tokio::time::resume();
@@ -156,7 +156,9 @@ async fn a_kept_secret_is_looked_at_again() {
     let mut agent = Agent::new(double().await, &by_token(), &[kv2()]);
     agent.step().await;
     agent.run(200).await;
-    assert_eq!((agent.count(KV2), agent.count(LOGIN), agent.supply().rotations), (4, 1, 0));
+    // Every 48 to 60 seconds.
+    assert!((4..=5).contains(&agent.count(KV2)), "{}", agent.count(KV2));
+    assert_eq!((agent.count(LOGIN), agent.supply().rotations), (1, 0));
     agent.double.state().kv.insert(KV2.to_owned(), json!({ "username": "ci", "token": "planted-next" }));
     let supply = agent.run(61).await;
     assert_eq!((agent.file("api_token").as_deref(), supply.rotations), (Some("planted-next"), 1));

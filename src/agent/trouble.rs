@@ -127,8 +127,8 @@ impl Trouble {
                 Patience::Outage
             }
             Self::SecretIdOver(_) | Self::WrappingConsumed | Self::WrappingMismatch => Patience::Sparing,
-            Self::LoginRefused(_) => Patience::Change,
-            Self::Forbidden { .. }
+            Self::LoginRefused(_)
+            | Self::Forbidden { .. }
             | Self::NotFound { .. }
             | Self::NoKey { .. }
             | Self::TooLarge { .. }
@@ -236,7 +236,7 @@ mod tests {
             tokio::time::sleep_until(rest.until().unwrap()).await;
             tries.push(began.elapsed());
         }
-        let gaps: Vec<Duration> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let gaps: Vec<Duration> = tries.windows(2).map(|pair| pair[1].abs_diff(pair[0])).collect();
         let early = tries.iter().take_while(|at| **at < AT_IT).count();
         assert!(gaps[..early - 1].iter().all(|gap| *gap <= LONGEST_AT_IT), "{gaps:?}");
         assert!(gaps.iter().all(|gap| *gap <= LONGEST_CHANGE));

@@ -80,7 +80,7 @@ impl Supply {
         let silent = self.next_attempt.is_some_and(late);
         if silent {
             let since = self.next_attempt.unwrap_or(now);
-            self.reason = Reason::AgentSilent.as_str().to_owned();
+            Reason::AgentSilent.as_str().clone_into(&mut self.reason);
             self.message = format!(
                 "the agent that fetches the credentials has not worked since {since}; look at the container `agent` of \
                  the pod"
