@@ -1,0 +1,77 @@
+"""The plugin `kubectl mcp`, as a person uses it."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Deployed
+
+from support import kube
+from support.machine import ROOT, cluster_environment, run
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PATH on which kubectl finds the plugin."""
+    run("cargo", "build", "--locked", "--quiet", "--bin", "kubectl-mcp", timeout=1800)
+    folder: Path = tmp_path_factory.mktemp("bin")
+    (folder / "kubectl-mcp").symlink_to(ROOT / "target" / "debug" / "kubectl-mcp")
+    yield f"{folder}:{cluster_environment()['PATH']}"
+
+
+def mcp(path: str, *words: str, status: int = 0) -> str:
+    """Runs `kubectl mcp`, and returns what it prints."""
+    done = subprocess.run(
+        ["kubectl", "mcp", *words], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_status_is_a_table_a_tree_and_a_document(running: Deployed, path: str) -> None:
+    where = ("-n", running.connector.namespace)
+    line = next(line for line in mcp(path, "status", *where).splitlines() if line.startswith("vault"))
+    assert line.split()[:3] == ["vault", "True", "Ready"]
+    tree = mcp(path, "status", "vault", *where)
+    pod = running.connector.pods()[0]["metadata"]["name"]
+    for part in ("McpConnector", "CredentialSource vault-reader", "Deployment mcp-vault", f"Pod {pod}: ready", "Platform vault"):
+        assert part in tree
+    assert "\x1b" not in tree
+    assert "\x1b[" in mcp(path, "status", "vault", "--color", "always", *where)
+    assert json.loads(mcp(path, "status", "-o", "json", *where))[0]["name"] == "vault"
+    assert yaml.safe_load(mcp(path, "status", "vault", "-o", "yaml", *where))["mark"] == "good"
+
+
+def test_tools_are_listed_and_called_as_a_service_account(running: Deployed, path: str) -> None:
+    where = ("-n", running.connector.namespace)
+    assert "get_vault_health" in mcp(path, "tools", "vault", *where)
+    answer = json.loads(mcp(path, "call", "vault", "get_vault_health", "-o", "json", *where))
+    assert answer["structuredContent"]["sealed"] is False
+    mcp(path, "call", "vault", "get_vault_nothing", *where, status=1)
+    refused = mcp(path, "tools", "vault", "--service-account", "kube-system/default", *where, status=1)
+    assert refused == ""
+
+
+def test_logs_and_configuration(running: Deployed, path: str) -> None:
+    where = ("-n", running.connector.namespace)
+    assert "server_ready" in mcp(path, "logs", "vault", "--tail", "1000", *where)
+    pod = yaml.safe_load(mcp(path, "config", "vault", *where))
+    source = pod["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]
+    assert source["audience"] == running.connector.status()["audience"]
+    assert "mcpServers" in mcp(path, "config", "vault", "--client", "cursor", *where)
+
+
+def test_the_doctor_finds_nothing_wrong_and_then_a_missing_leader(running: Deployed, path: str) -> None:
+    findings = json.loads(mcp(path, "doctor", "-o", "json"))
+    ours = [finding for finding in findings if not finding["what"].startswith("connector ")]
+    assert {finding["verdict"] for finding in ours} == {"well"}, ours
+    kube.stop_operator()
+    try:
+        findings = json.loads(mcp(path, "doctor", "-o", "json", status=1))
+        assert any(finding["what"].startswith("operator ") and finding["verdict"] != "well" for finding in findings)
+    finally:
+        kube.start_operator()
