@@ -56,7 +56,8 @@ def test_a_restart_replaces_the_pods_once_and_the_annotation_may_go(deploy: Depl
     eventually("other pods", lambda: before.isdisjoint(vault.pod_identities()), timeout=90, explain=vault.explain)
     vault.wait_ready()
     after = vault.pod_identities()
-    kube.patch(vault.namespace, "mcpconnector", "vault", {"metadata": {"annotations": {"mcp-connectors.io/restarted-at": None}}})
+    gone = {"metadata": {"annotations": {"mcp-connectors.io/restarted-at": None}}}
+    kube.patch(vault.namespace, "mcpconnector", "vault", gone)
     throughout("the pods stay", lambda: vault.pod_identities() == after, seconds=10)
 
 

@@ -25,9 +25,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def mcp(path: str, *words: str, status: int = 0) -> str:
     """Runs `kubectl mcp`, and returns what it prints."""
-    done = subprocess.run(
-        ["kubectl", "mcp", *words], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=120
-    )
+    argv, env = ["kubectl", "mcp", *words], os.environ | {"PATH": path}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 
@@ -38,7 +37,8 @@ def test_status_is_a_table_a_tree_and_a_document(running: Deployed, path: str) -
     assert line.split()[:3] == ["vault", "True", "Ready"]
     tree = mcp(path, "status", "vault", *where)
     pod = running.connector.pods()[0]["metadata"]["name"]
-    for part in ("McpConnector", "CredentialSource vault-reader", "Deployment mcp-vault", f"Pod {pod}: ready", "Platform vault"):
+    parts = ("McpConnector", "CredentialSource vault-reader", "Deployment mcp-vault", f"Pod {pod}: ready", "Platform vault")
+    for part in parts:
         assert part in tree
     assert "\x1b" not in tree
     assert "\x1b[" in mcp(path, "status", "vault", "--color", "always", *where)

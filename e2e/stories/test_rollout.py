@@ -38,7 +38,8 @@ def waits(connector: Connector) -> str:
 
 def test_a_new_default_reaches_one_after_the_other(connectors: list[Connector], image: install.Image) -> None:
     before = [template(connector) for connector in connectors]
-    install.install_charts(image, ONE_BY_ONE | {"telemetry": {"otlpEndpoint": f"http://collector.example.com:{4300 + next(numbers)}"}})
+    collector = f"http://collector.example.com:{4300 + next(numbers)}"
+    install.install_charts(image, ONE_BY_ONE | {"telemetry": {"otlpEndpoint": collector}})
     order: list[str] = []
 
     def look() -> bool:

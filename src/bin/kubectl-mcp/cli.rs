@@ -20,7 +20,7 @@ type Outcome = Result<ExitCode, Box<dyn StdError>>;
 
 /// Looks at MCP connectors and calls them.
 #[derive(Parser, Debug)]
-#[command(name = "kubectl-mcp", bin_name = "kubectl mcp", version, about, propagate_version = true)]
+#[command(name = "kubectl-mcp", bin_name = "kubectl mcp", version, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
