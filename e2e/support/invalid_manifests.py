@@ -95,7 +95,16 @@ REFUSED: dict[str, tuple[Manifest, str]] = {
     "an unknown field": (with_spec(probe={"intervall": "30s"}), 'unknown field "spec.probe.intervall"'),
     "a pod template": (with_spec(workload={"template": {}}), 'unknown field "spec.workload.template"'),
     "no source": (with_source(secret=None), "exactly one source must be set"),
-    "two sources": (with_source(vault={"address": "https://vault.vault.svc"}), 'unknown field "spec.vault"'),
+    "two sources": (
+        with_source(
+            vault={
+                "address": "https://vault.vault.svc:8200",
+                "auth": {"jwt": {"role": "reader"}},
+                "secrets": [{"kv": {"mount": "secret", "path": "a"}, "fields": {"token": "token"}}],
+            }
+        ),
+        "exactly one source must be set",
+    ),
     "no host for credentials": (with_source(hosts=[]), "spec.hosts"),
     "a URL for a host": (with_source(hosts=["https://vault.vault.svc"]), "spec.hosts[0]"),
     "no items": (with_source(secret={"name": "a", "items": {}}), "items must map 1 to 16 fields"),
