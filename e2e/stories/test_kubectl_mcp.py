@@ -65,6 +65,8 @@ def test_logs_and_configuration(running: Deployed, path: str) -> None:
     assert "mcpServers" in mcp(path, "config", "vault", "--client", "cursor", *where)
 
 
+# The operator is away.
+@pytest.mark.alone
 def test_the_doctor_finds_nothing_wrong_and_then_a_missing_leader(running: Deployed, path: str) -> None:
     findings = json.loads(mcp(path, "doctor", "-o", "json"))
     ours = [finding for finding in findings if not finding["what"].startswith("connector ")]

@@ -12,6 +12,9 @@ from support import install, kube
 from support.connector import Connector
 from support.waiting import eventually, throughout
 
+# The operator is upgraded, and changes every connector of the cluster.
+pytestmark = pytest.mark.alone
+
 ONE_BY_ONE = {"rollout": {"maxConcurrent": 1, "maxFailures": 1}}
 NAMES = ("first", "second", "third")
 numbers = itertools.count()

@@ -169,6 +169,7 @@ def test_a_dynamic_credential_goes_through_three_leases(namespace: str, role: st
     eventually("leases and token are given back", lambda: not vault_server.leases(f"pki/issue/{role}"), timeout=60)
 
 
+@pytest.mark.alone
 def test_vault_is_sealed_for_a_while(namespace: str, role: str) -> None:
     subject = deploy(namespace, source(by_role(role), kept(role)), probe={"interval": "5s", "outage": "Report"})
     subject.wait_ready()
