@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from testcluster import argocd
 
@@ -44,11 +45,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         pytest.exit(f"the stories can't begin: {failure}", returncode=2)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the stories of a file together, and those that need Argo CD, which is started for them."""
-    for item in items:
-        needs_argocd = "argocd_up" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("argocd" if needs_argocd else item.path.stem))
+class ByFile(LoadFileScheduling):  # type: ignore[misc]
+    """Gives all stories of a file to one worker, and those of the files that share an Argo CD to the same one."""
+
+    ARGOCD = ("test_argocd.py", "test_gitops.py")
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "argocd" if file.endswith(self.ARGOCD) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Says which worker tells which stories."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -164,7 +164,9 @@ impl Supplier {
             None => moments.push(resting(&self.login, Some(now))),
             Some(session) => {
                 let check = self.checks_token().then(|| session.checked + self.interval);
-                let due = [session.lifetime.due, check].into_iter().flatten().min();
+                // What failed is tried again soon, also if a secret has shown meanwhile that the token is good.
+                let failed = self.login.trouble.is_some().then_some(now);
+                let due = [session.lifetime.due, check, failed].into_iter().flatten().min();
                 moments.push(resting(&self.login, due));
                 moments.push(session.lifetime.ends);
                 moments.extend(self.slots.iter().map(|slot| resting(&slot.rest, self.due(slot))));
