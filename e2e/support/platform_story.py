@@ -206,7 +206,7 @@ def limits_the_rate(subject: Subject, connector: Connector, tells_time: bool = T
     tool, arguments = subject.asks
     with fault(subject, "rate-limited", seconds=LIMITED_SECONDS):
         connector.wait_for("PlatformHealthy", "True", "RateLimited", BOUND)
-        assert connector.condition("Ready")["status"] != "False"
+        assert connector.condition("Ready")["status"] == "True"
         error = error_of(call(connector, tool, **arguments))
         assert error["code"] == "rate_limited", error
         if tells_time:

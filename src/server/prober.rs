@@ -32,9 +32,41 @@ pub struct Finding {
 struct Belief {
     failure_threshold: u32,
     passing_faults: u32,
+    judged: Option<Judged>,
+}
+
+/// What the platform thought last of a set of credentials.
+struct Judged {
+    generation: Option<u64>,
+    credentials: CredentialVerdict,
+    credentials_message: String,
+    identity: Option<String>,
 }
 
 impl Belief {
+    fn new(failure_threshold: u32) -> Self {
+        Self { failure_threshold: failure_threshold.max(1), passing_faults: 0, judged: None }
+    }
+
+    /// Fills in what the platform thought last of these credentials, if it works and just didn't say so again: one that
+    /// limits the rate has not changed its mind.
+    fn complete(&mut self, report: &mut ProbeReport, generation: Option<u64>) {
+        if report.credentials != CredentialVerdict::Unknown {
+            self.judged = Some(Judged {
+                generation,
+                credentials: report.credentials,
+                credentials_message: report.credentials_message.clone(),
+                identity: report.identity.clone(),
+            });
+        } else if report.status == HealthStatus::Degraded
+            && let Some(judged) = self.judged.as_ref().filter(|judged| judged.generation == generation)
+        {
+            report.credentials = judged.credentials;
+            report.credentials_message.clone_from(&judged.credentials_message);
+            report.identity.clone_from(&judged.identity);
+        }
+    }
+
     /// Whether a report is to be believed. Recovery is, and so is a fault that the platform states itself; a fault that
     /// may pass is only when it has repeated.
     fn believes(&mut self, report: &ProbeReport) -> bool {
@@ -68,12 +100,14 @@ pub struct Prober {
 impl Prober {
     /// Goes on until `shutdown`; never gives up before.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut belief = Belief { failure_threshold: self.config.failure_threshold.max(1), passing_faults: 0 };
+        let mut belief = Belief::new(self.config.failure_threshold);
         loop {
-            let finding = tokio::select! {
+            let generation = self.credentials.current().map(|set| set.generation);
+            let mut finding = tokio::select! {
                 () = shutdown.cancelled() => return,
                 finding = probe(self.platform.as_ref(), self.config.timeout.0) => finding,
             };
+            belief.complete(&mut finding.report, generation);
             self.metrics.probed(self.name, &finding.report.reason, finding.latency);
             if belief.believes(&finding.report) {
                 self.publish(finding);
@@ -290,6 +324,29 @@ mod tests {
         assert_eq!(started.elapsed(), Duration::ZERO);
         assert_eq!(next(&mut running).await, "Healthy");
         assert!(started.elapsed() >= Duration::from_secs(20), "the interval goes on: {:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_platform_that_limits_the_rate_still_accepts_the_credentials_that_it_accepted() {
+        let limited: Step = || ProbeReport {
+            status: HealthStatus::Degraded,
+            reason: "RateLimited".into(),
+            passing: false,
+            ..fault(Reason::RateLimited, "")
+        };
+        let accepted: Step = || ProbeReport { credentials: CredentialVerdict::Accepted, ..ok() };
+        let mut running = start(&[accepted, limited, limited, lost, lost]);
+        let mut verdicts = Vec::new();
+        for reason in ["Healthy", "RateLimited", "RateLimited", "Unreachable"] {
+            if verdicts.len() == 2 {
+                // Nobody has judged the new ones.
+                running.sets.send_replace(Some(Arc::new(CredentialSet::new(1, BTreeMap::new()))));
+            }
+            assert_eq!(next(&mut running).await, reason);
+            verdicts.push(running.findings.borrow().as_ref().unwrap().report.credentials);
+        }
+        use CredentialVerdict::{Accepted, Unknown};
+        assert_eq!(verdicts, [Accepted, Accepted, Unknown, Unknown]);
     }
 
     #[test]
