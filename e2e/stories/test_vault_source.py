@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from testcluster import vault
 
 from support import kube, vault_server
-from support.agent import agent_of
+from support.agent import Agent, agent_of
 from support.connector import (
     API_VERSION,
     CREDENTIALS,
@@ -131,7 +132,7 @@ def test_the_agent_says_why_it_is_not_let_in(namespace: str, role: str) -> None:
     # The pod starts all the same.
     subject.wait_for("EndpointReady", "True", timeout=120)
     failed = subject.wait_for("CredentialsLoaded", "False", "VaultLoginFailed", BOUND)
-    assert "ServiceAccount" in failed["message"]
+    assert "audience and subject" in failed["message"]
     vault_server.make_service_account_role(role, namespace, "mcp-vault", AUDIENCE)
     # Somebody who mends it at once is heard at once; later it may take five minutes.
     subject.wait_ready(300 + BOUND)
@@ -229,6 +230,17 @@ def test_the_agent_is_killed(namespace: str, role: str) -> None:
 
     os.kill(agent_process(pod), signal.SIGKILL)
     eventually("the kubelet starts it again", lambda: restarts() == 1, timeout=60, explain=subject.explain)
+    # A pod is not ready while a container of it starts anew; the server has never stopped.
+    kube.kubectl("--namespace", namespace, "wait", f"pod/{pod}", "--for=condition=Ready", "--timeout=60s")
+    subject.wait_ready(BOUND)
+    eventually("the Service leads to it again", lambda: _reached(agent), timeout=BOUND)
     assert agent.answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
     vault_server.put_secret(role, {"token": vault_server.make_token()})
     subject.wait_ready(BOUND)
+
+
+def _reached(agent: Agent) -> bool:
+    try:
+        return bool(agent.tools())
+    except httpx2.ConnectError:
+        return False
