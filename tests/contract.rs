@@ -46,6 +46,7 @@ fn the_reference_explains_every_reason_of_a_platform() {
 fn events_of_the_operator_are_explained() {
     let text = document("troubleshooting.md");
     for reason in [
+        "CredentialsRotated",
         "PlatformChanged",
         "PlatformChangeFailed",
         "ProbeRequested",
