@@ -328,13 +328,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_platform_that_limits_the_rate_still_accepts_the_credentials_that_it_accepted() {
+        use CredentialVerdict::{Accepted, Unknown};
         let limited: Step = || ProbeReport {
             status: HealthStatus::Degraded,
             reason: "RateLimited".into(),
             passing: false,
             ..fault(Reason::RateLimited, "")
         };
-        let accepted: Step = || ProbeReport { credentials: CredentialVerdict::Accepted, ..ok() };
+        let accepted: Step = || ProbeReport { credentials: Accepted, ..ok() };
         let mut running = start(&[accepted, limited, limited, lost, lost]);
         let mut verdicts = Vec::new();
         for reason in ["Healthy", "RateLimited", "RateLimited", "Unreachable"] {
@@ -345,7 +346,6 @@ mod tests {
             assert_eq!(next(&mut running).await, reason);
             verdicts.push(running.findings.borrow().as_ref().unwrap().report.credentials);
         }
-        use CredentialVerdict::{Accepted, Unknown};
         assert_eq!(verdicts, [Accepted, Accepted, Unknown, Unknown]);
     }
 
