@@ -79,14 +79,14 @@ mod tests {
     fn each_client_gets_its_own_form() {
         let start = Start {
             program: "/bin/mcp-connectors".into(),
-            files: vec!["/work/a.yaml".into()],
+            files: vec!["/srv/a.yaml".into()],
             recursive: false,
             namespace: "default".into(),
-            credentials_directory: Some("/work/keys".into()),
+            credentials_directory: Some("/srv/keys".into()),
         };
         let connectors = [Key { namespace: "ci".into(), name: "jenkins".into() }];
-        let words = ["local", "--stdio", "--filename", "/work/a.yaml", "--namespace", "default", "--credentials-dir"];
-        let words: Vec<&str> = words.into_iter().chain(["/work/keys", "--connector", "ci/jenkins"]).collect();
+        let words = ["local", "--stdio", "--filename", "/srv/a.yaml", "--namespace", "default", "--credentials-dir"];
+        let words: Vec<&str> = words.into_iter().chain(["/srv/keys", "--connector", "ci/jenkins"]).collect();
         let plain = json!({ "command": "/bin/mcp-connectors", "args": words });
         let typed = json!({ "type": "stdio", "command": "/bin/mcp-connectors", "args": words });
         for (client, list, server) in [
