@@ -28,7 +28,7 @@ use crate::{
         endpoint::{AddressPolicy, Endpoint, EndpointError},
     },
     credentials::{CredentialsHandle, Field, Requirement},
-    outbound::{OutboundError, OutboundLimits, OutboundMetrics, OutboundState},
+    outbound::{Classify, OutboundError, OutboundLimits, OutboundMetrics, OutboundSettings, OutboundState},
     tools::ToolEntry,
 };
 
@@ -284,6 +284,23 @@ pub struct PlatformEnvironment {
     pub limits: OutboundLimits,
     /// Where requests to the platform are counted.
     pub metrics: Arc<OutboundMetrics>,
+}
+
+impl PlatformEnvironment {
+    /// How requests to an address are sent, with the name that the way there has in states and metrics.
+    fn way_to(&self, endpoint: Endpoint, name: &'static str, classify: Classify) -> OutboundSettings {
+        OutboundSettings {
+            endpoint,
+            ca_pem: self.ca_pem.clone(),
+            addresses: self.addresses,
+            proxy: self.proxy.clone(),
+            name,
+            classify,
+            client_certificate: Some(self.credentials.clone()),
+            limits: self.limits,
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
 }
 
 /// Why a platform's client can't be made.

@@ -60,7 +60,7 @@ use self::{
     spec::{ArgoCdSpec, CriticalApplication},
 };
 use crate::{
-    outbound::{Outbound, OutboundSettings, OutboundState, classify_by_status},
+    outbound::{Outbound, OutboundState, classify_by_status},
     platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport, text},
     tools::ToolEntry,
 };
@@ -82,24 +82,11 @@ impl ArgoCd {
     /// # Errors
     /// When the URL, the CA bundle or the proxy can't be used.
     pub fn connect(spec: &ArgoCdSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
-        let PlatformEnvironment { credentials, ca_pem, addresses, proxy, limits, metrics } = environment;
-        let endpoint = spec.endpoint(addresses).map_err(ConnectError::Endpoint)?;
-        let (name, classify) = (spec.name(), classify_by_status);
-        let client_certificate = Some(credentials.clone());
-        let settings = OutboundSettings {
-            endpoint,
-            ca_pem,
-            addresses,
-            proxy,
-            name,
-            classify,
-            client_certificate,
-            limits,
-            metrics,
-        };
+        let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
+        let settings = environment.way_to(endpoint, spec.name(), classify_by_status);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         Ok(Self {
-            session: Session::new(Client::new(outbound), credentials),
+            session: Session::new(Client::new(outbound), environment.credentials),
             critical: spec.critical_applications.clone().unwrap_or_default(),
             hard_refreshes: Mutex::default(),
         })

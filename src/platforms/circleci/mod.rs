@@ -76,24 +76,11 @@ impl CircleCi {
     /// # Errors
     /// When the URL, the CA bundle or the proxy can't be used.
     pub fn connect(spec: &CircleCiSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
-        let PlatformEnvironment { credentials, ca_pem, addresses, proxy, limits, metrics } = environment;
-        let endpoint = spec.endpoint(addresses).map_err(ConnectError::Endpoint)?;
-        let (name, classify) = (spec.name(), classify_by_status);
-        let client_certificate = Some(credentials.clone());
-        let settings = OutboundSettings {
-            endpoint,
-            ca_pem,
-            addresses,
-            proxy,
-            name,
-            classify,
-            client_certificate,
-            limits,
-            metrics,
-        };
+        let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
+        let settings = environment.way_to(endpoint, spec.name(), classify_by_status);
         let files = OutboundSettings {
             name: "circleCiFiles",
-            limits: OutboundLimits { max_running: DOWNLOADS_AT_A_TIME, ..limits },
+            limits: OutboundLimits { max_running: DOWNLOADS_AT_A_TIME, ..environment.limits },
             ..settings.clone()
         };
         let url = settings.endpoint.url.clone();
@@ -101,7 +88,7 @@ impl CircleCi {
         let hosts = spec.download_hosts(&settings.endpoint.host);
         let client = Client::new(Outbound::new(settings).map_err(ConnectError::Outbound)?);
         Ok(Self {
-            session: Session::new(client, credentials, spec.api_version.unwrap_or_default(), is_cloud),
+            session: Session::new(client, environment.credentials, spec.api_version.unwrap_or_default(), is_cloud),
             links: Links::new(Outbound::new(files).map_err(ConnectError::Outbound)?, url, hosts),
             projects: Projects::new(spec.projects.as_ref()),
         })

@@ -41,7 +41,7 @@ use tokio::time::Instant;
 
 use self::{client::Client, session::Session, spec::JenkinsSpec};
 use crate::{
-    outbound::{Outbound, OutboundSettings, OutboundState, classify_by_status},
+    outbound::{Outbound, OutboundState, classify_by_status},
     platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport},
     tools::ToolEntry,
 };
@@ -67,23 +67,10 @@ impl Jenkins {
     /// # Errors
     /// When the URL, the CA bundle or the proxy can't be used.
     pub fn connect(spec: &JenkinsSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
-        let PlatformEnvironment { credentials, ca_pem, addresses, proxy, limits, metrics } = environment;
-        let endpoint = spec.endpoint(addresses).map_err(ConnectError::Endpoint)?;
-        let (name, classify) = (spec.name(), classify_by_status);
-        let client_certificate = Some(credentials.clone());
-        let settings = OutboundSettings {
-            endpoint,
-            ca_pem,
-            addresses,
-            proxy,
-            name,
-            classify,
-            client_certificate,
-            limits,
-            metrics,
-        };
+        let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
+        let settings = environment.way_to(endpoint, spec.name(), classify_by_status);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
-        Ok(Self { session: Session::new(Client::new(outbound), credentials), seen: Mutex::default() })
+        Ok(Self { session: Session::new(Client::new(outbound), environment.credentials), seen: Mutex::default() })
     }
 
     fn seen(&self) -> Seen {

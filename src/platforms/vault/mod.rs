@@ -53,7 +53,7 @@ use self::{
     spec::VaultSpec,
 };
 use crate::{
-    outbound::{Outbound, OutboundError, OutboundSettings, OutboundState},
+    outbound::{Outbound, OutboundError, OutboundState},
     platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport},
     tools::{ErrorCode, ToolEntry, ToolError},
     vault_api::client::{self, Client, Error},
@@ -85,21 +85,8 @@ impl Vault {
     /// # Errors
     /// When the URL, the namespace, the CA bundle or the proxy can't be used.
     pub fn connect(spec: &VaultSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
-        let PlatformEnvironment { credentials, ca_pem, addresses, proxy, limits, metrics } = environment;
-        let endpoint = spec.endpoint(addresses).map_err(ConnectError::Endpoint)?;
-        let classify = client::verdict;
-        let client_certificate = Some(credentials.clone());
-        let settings = OutboundSettings {
-            endpoint,
-            ca_pem,
-            addresses,
-            proxy,
-            name: "vault",
-            classify,
-            client_certificate,
-            limits,
-            metrics,
-        };
+        let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
+        let settings = environment.way_to(endpoint, "vault", client::verdict);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         let client = Client::new(outbound, spec.namespace.as_deref())
             .map_err(|_| ConnectError::Outbound(OutboundError::Client))?;
@@ -107,7 +94,7 @@ impl Vault {
         let login = app_role
             .map(|role| Login::app_role(client.clone(), role.mount.as_deref().unwrap_or(login::APP_ROLE_MOUNT)));
         Ok(Self {
-            session: Session::new(client, credentials, login),
+            session: Session::new(client, environment.credentials, login),
             rules: Rules::new(spec.paths.as_ref(), spec.release_values.as_ref()),
             mounts: Mutex::new(None),
             ending: Mutex::new(None),
