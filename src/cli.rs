@@ -6,6 +6,7 @@ use std::{
     error::Error as StdError,
     io::{ErrorKind, Write},
     net::SocketAddr,
+    ops::RangeInclusive,
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -199,6 +200,10 @@ struct OperatorArgs {
     #[arg(long, env = "MCP_CONNECTORS_ROLLOUT_MAX_FAILURES", default_value = "5%")]
     rollout_max_failures: Share,
 
+    /// How long a connector may take for each of its replicas to be Ready again after such a change: from 10s to 30m
+    #[arg(long, env = "MCP_CONNECTORS_ROLLOUT_READY_TIMEOUT", default_value = "2m", value_parser = ready_timeout)]
+    rollout_ready_timeout: Duration,
+
     /// Collector of the traces of connectors that name none in spec.telemetry: OTLP over HTTP, such as
     /// `http://collector.observability.svc:4318`; left out or empty, they are not traced
     #[arg(long, env = "MCP_CONNECTORS_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
@@ -206,12 +211,18 @@ struct OperatorArgs {
 }
 
 fn poll_interval(text: &str) -> Result<Duration, String> {
-    let ApiDuration(interval) = text.parse().map_err(|error| format!("{error}"))?;
-    if (Duration::from_secs(1)..=Duration::from_mins(5)).contains(&interval) {
-        Ok(interval)
-    } else {
-        Err("the poll interval must be between 1s and 5m".to_owned())
-    }
+    duration_within(text, Duration::from_secs(1)..=Duration::from_mins(5))
+        .ok_or_else(|| "the poll interval must be between 1s and 5m".to_owned())
+}
+
+fn ready_timeout(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::from_secs(10)..=Duration::from_mins(30))
+        .ok_or_else(|| "the time to become Ready must be between 10s and 30m".to_owned())
+}
+
+fn duration_within(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+    let ApiDuration(duration) = text.parse().ok()?;
+    bounds.contains(&duration).then_some(duration)
 }
 
 fn otlp_endpoint(text: &str) -> Result<String, String> {
@@ -237,7 +248,11 @@ impl From<OperatorArgs> for Settings {
             address: args.address,
             token_file: args.token_file,
             concurrency: args.concurrency,
-            rollout: Limits { max_concurrent: args.rollout_max_concurrent, max_failures: args.rollout_max_failures },
+            rollout: Limits {
+                max_concurrent: args.rollout_max_concurrent,
+                max_failures: args.rollout_max_failures,
+                ready_timeout: args.rollout_ready_timeout,
+            },
             otlp_endpoint: not_empty(args.otlp_endpoint),
             addresses: AddressPolicy::Cluster,
         }

@@ -1,28 +1,33 @@
 """The demo; e2e/demo/run says what it needs."""
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import shorten
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "e2e"), str(ROOT / "e2e" / "cluster"), str(ROOT / "e2e" / "demo")]
 
 import yaml  # noqa: E402
-from platforms import PLATFORMS, Shown  # noqa: E402
+from platforms import PLATFORMS, Shown, in_given_cluster  # noqa: E402
 from testcluster.errors import ClusterError  # noqa: E402
 
 from support import kube  # noqa: E402
 from support.agent import Agent, Endpoint  # noqa: E402
 from support.connector import Connector  # noqa: E402
-from support.install import wait_for_operator  # noqa: E402
+from support.install import Image, wait_for_operator  # noqa: E402
 from support.machine import CLUSTER, ProgramError, cluster_environment  # noqa: E402
 
 NAMESPACE = "mcp-demo"
+OWN_KUBECONFIG = "/run/mcp-connectors/cluster/kubeconfig"
 REPOSITORY = "mcp-connectors.local/mcp-connectors"
 ARCHIVE = ROOT / "build" / "mcp-connectors-quick.tar"
 OVERLAY = ROOT / "build" / "demo"
@@ -34,22 +39,15 @@ def main() -> None:
     """Runs the demo from beginning to end."""
     wanted = os.environ.get("PLATFORM") or "vault"
     if wanted not in PLATFORMS:
-        print(f"error: there is no demo of PLATFORM={wanted}; there is one of {', '.join(PLATFORMS)}", file=sys.stderr)
-        sys.exit(2)
-    shown = PLATFORMS[wanted]
-    if os.environ.get("KUBECONFIG") not in (None, "", "/run/mcp-connectors/cluster/kubeconfig"):
-        print("(KUBECONFIG names another cluster: the demo leaves it alone and uses one of its own)")
-    step("a Kubernetes cluster on this machine")
-    show(CLUSTER, "up")
-    os.environ.update(cluster_environment())
-
-    step("the image of the operator and of the connectors")
-    show(ROOT / "e2e" / "image" / "build", "--profile", "quick", "--output", ARCHIVE)
-    tag = "demo-" + hashlib.sha256(ARCHIVE.read_bytes()).hexdigest()[:12]
-    show(CLUSTER, "load-image", ARCHIVE, f"{REPOSITORY}:{tag}")
+        refuse(f"there is no demo of PLATFORM={wanted}; there is one of {', '.join(PLATFORMS)}")
+    is_given = os.environ.get("KUBECONFIG") not in (None, "", OWN_KUBECONFIG)
+    if is_given:
+        image, shown = given_cluster(wanted)
+    else:
+        image, shown = own_cluster(), PLATFORMS[wanted]
 
     step("the operator")
-    write_overlay(tag)
+    write_overlay(image)
     say("$ kubectl apply --server-side -k config/default      (with the image that was built)")
     kube.kubectl("apply", "--server-side", "--force-conflicts", "--kustomize", str(OVERLAY))
     wait_for_operator()
@@ -69,8 +67,61 @@ def main() -> None:
     print(kube.kubectl("get", "mcpconnectors", "--namespace", NAMESPACE))
 
     step("an agent of the same namespace, with its ServiceAccount's token")
-    call_tools(connector, shown)
-    say_goodbye(shown)
+    with forwarded(connector) if is_given else contextlib.nullcontext(Endpoint.of(connector)) as endpoint:
+        call_tools(connector, endpoint, shown)
+    say_goodbye(shown, is_given)
+
+
+def own_cluster() -> Image:
+    """Starts a cluster on this machine, and builds the image for it."""
+    step("a Kubernetes cluster on this machine")
+    show(CLUSTER, "up")
+    os.environ.update(cluster_environment())
+
+    step("the image of the operator and of the connectors")
+    show(ROOT / "e2e" / "image" / "build", "--profile", "quick", "--output", ARCHIVE)
+    tag = "demo-" + hashlib.sha256(ARCHIVE.read_bytes()).hexdigest()[:12]
+    show(CLUSTER, "load-image", ARCHIVE, f"{REPOSITORY}:{tag}")
+    return Image(REPOSITORY, tag)
+
+
+def given_cluster(wanted: str) -> tuple[Image, Shown]:
+    """Looks at the cluster that KUBECONFIG names, which has to know the image already, or to pull it."""
+    if wanted != "vault":
+        refuse(f"in a cluster that KUBECONFIG names, the demo shows PLATFORM=vault only, not {wanted}")
+    name = os.environ.get("IMAGE", "")
+    if ":" not in name.rpartition("/")[2]:
+        refuse(
+            "KUBECONFIG names a cluster: IMAGE must name an image with a tag that it can pull, or has already, such as\n"
+            "  make image && kind load image-archive build/mcp-connectors-release.tar\n"
+            f"  IMAGE={REPOSITORY}:VERSION make demo\n"
+            "Without KUBECONFIG, the demo starts a cluster of its own on this machine."
+        )
+    step(f"the cluster of KUBECONFIG={os.environ['KUBECONFIG']}")
+    say("context: " + kube.kubectl("config", "current-context").strip())
+    kube.kubectl("version")
+    return Image.named(name), in_given_cluster(NAMESPACE)
+
+
+@contextlib.contextmanager
+def forwarded(connector: Connector) -> Iterator[Endpoint]:
+    """The way to a Service that this machine doesn't reach by itself."""
+    words = ("kubectl", "--namespace", connector.namespace, "port-forward", f"service/{connector.owned}", ":8080")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as forwarding:
+        try:
+            assert forwarding.stdout is not None
+            told = re.search(r"127\.0\.0\.1:(\d+)", forwarding.stdout.readline())
+            if told is None:
+                raise ProgramError(words, forwarding.wait(), "", "it did not say where it listens")
+            yield Endpoint(connector.status()["url"], "127.0.0.1", int(told[1]))
+        finally:
+            forwarding.terminate()
+
+
+def refuse(why: str) -> NoReturn:
+    """Ends a demo that can't begin."""
+    print(f"error: {why}", file=sys.stderr)
+    sys.exit(2)
 
 
 def step(what: str) -> None:
@@ -90,7 +141,7 @@ def show(*words: str | Path) -> None:
         sys.exit(status)
 
 
-def write_overlay(tag: str) -> None:
+def write_overlay(image: Image) -> None:
     """The kustomize manifests with another image, as every installation needs them."""
     container = "spec.template.spec.containers.[name=operator]"
     operator = {"kind": "Deployment", "name": "mcp-connectors"}
@@ -98,7 +149,7 @@ def write_overlay(tag: str) -> None:
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": ["../../config/default"],
-        "images": [{"name": "mcp-connectors", "newName": REPOSITORY, "newTag": tag}],
+        "images": [{"name": "mcp-connectors", "newName": image.repository, "newTag": image.tag}],
         "replacements": [
             {
                 "source": operator | {"fieldPath": f"{container}.image"},
@@ -136,12 +187,12 @@ def watch_until_ready(connector: Connector) -> None:
         time.sleep(0.5)
 
 
-def call_tools(connector: Connector, shown: Shown) -> None:
+def call_tools(connector: Connector, endpoint: Endpoint, shown: Shown) -> None:
     """Lists and calls tools through the Service."""
     url = connector.status()["url"]
     token = connector.token()
     say(f"$ kubectl create token default -n {NAMESPACE} --audience {url}")
-    agent = Agent(Endpoint.of(connector), token)
+    agent = Agent(endpoint, token)
     tools = agent.tools()
     say(f"tools/list at {url}: {len(tools)} tools, {', '.join(tools[:4])}, ...")
     for tool, arguments in shown.calls:
@@ -153,12 +204,15 @@ def call_tools(connector: Connector, shown: Shown) -> None:
     print("    -> " + " ".join(str(getattr(block, "text", "")) for block in result.content))
 
 
-def say_goodbye(shown: Shown) -> None:
+def say_goodbye(shown: Shown, is_given: bool) -> None:
     """Says what to try next."""
+    own = '  eval "$(e2e/cluster/cluster env)"                     # kubectl, helm and vault for this cluster\n'
+    own_end = "make demo runs again in less than a minute; make cluster-down takes everything away."
+    given_end = f"To take it away: kubectl delete namespace {NAMESPACE}; kubectl delete --kustomize build/demo"
     print(f"""
 [{time.monotonic() - BEGUN:5.0f} s] done. To look around:
 
-  eval "$(e2e/cluster/cluster env)"                     # kubectl, helm and vault for this cluster
+{"" if is_given else own}\
   kubectl describe mcpconnector {shown.name} -n {NAMESPACE}     # everything that is known of it
   kubectl get events -n {NAMESPACE}
   kubectl logs -n {NAMESPACE} deployment/mcp-{shown.name}       # what was called, by whom
@@ -166,7 +220,7 @@ def say_goodbye(shown: Shown) -> None:
 
 {shown.afterwards.format(namespace=NAMESPACE)}
 
-make demo runs again in less than a minute; make cluster-down takes everything away.""")
+{given_end if is_given else own_end}""")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 an agent makes, and what to try afterwards."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import dev_vault
 import yaml
 from testcluster import argocd, doubles
 
@@ -15,13 +16,22 @@ from support.machine import ROOT
 
 Call = tuple[str, dict[str, Any]]
 
-DOUBLES_CA = "doubles-ca"
+CA = "demo-ca"
 HOSTS: dict[str, str] = {name: doubles.host(name) for name in doubles.NAMES}
 BREAK_A_DOUBLE = """Take {title} down and watch what happens; slow, rate-limited, unauthorized and html work, too:
 
   kubectl get mcpconnectors -n {{namespace}} --watch &
   e2e/cluster/cluster double fault {name} down
   e2e/cluster/cluster double fault {name} up"""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A platform that is not where its sample says."""
+
+    host: str
+    # What stands in the sample's `spec.platform` instead. A field that is None is left out.
+    fields: Manifest
 
 
 @dataclass(frozen=True)
@@ -40,9 +50,7 @@ class Shown:
     # A call that the connector refuses, to show how.
     refused: Call
     afterwards: str
-    # What stands in the sample's `spec.platform` instead of the address of a real one; nothing to leave it as it is. A
-    # field that is None is left out.
-    elsewhere: Manifest | None = None
+    elsewhere: Elsewhere | None = None
 
     def manifests(self) -> list[Manifest]:
         """The sample: a CredentialSource and a connector."""
@@ -50,10 +58,10 @@ class Shown:
         source, connector = (dict(one) for one in yaml.safe_load_all(sample.read_text()))
         if self.elsewhere is not None:
             (kind, platform), *_ = connector["spec"]["platform"].items()
-            changed = platform | self.elsewhere | {"caBundle": {"configMap": {"name": DOUBLES_CA, "key": "ca.crt"}}}
+            changed = platform | self.elsewhere.fields | {"caBundle": {"configMap": {"name": CA, "key": "ca.crt"}}}
             kept = {name: value for name, value in changed.items() if value is not None}
             connector["spec"]["platform"] = {kind: kept}
-            source["spec"]["hosts"] = [HOSTS[self.name]]
+            source["spec"]["hosts"] = [self.elsewhere.host]
         return [source, connector]
 
 
@@ -82,7 +90,7 @@ def argocd_objects() -> list[Manifest]:
 def double_objects(name: str, **fields: str) -> Callable[[], list[Manifest]]:
     """The Secret with the credentials that a double accepts, and the ConfigMap with its CA."""
     given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": fields}
-    return lambda: [given, ca_config_map(doubles.ca_file().read_text(), DOUBLES_CA)]
+    return lambda: [given, ca_config_map(doubles.ca_file().read_text(), CA)]
 
 
 def prepare_double(name: doubles.Name) -> Callable[[str], None]:
@@ -138,7 +146,7 @@ PLATFORMS = {
         ),
         refused=("trigger_jenkins_build", {"job": "plain"}),
         afterwards=BREAK_A_DOUBLE.format(title="Jenkins", name="jenkins"),
-        elsewhere={"url": f"https://{HOSTS['jenkins']}/jenkins"},
+        elsewhere=Elsewhere(HOSTS["jenkins"], {"url": f"https://{HOSTS['jenkins']}/jenkins"}),
     ),
     "circleci": Shown(
         title="CircleCI",
@@ -153,7 +161,9 @@ PLATFORMS = {
         ),
         refused=("trigger_circleci_pipeline", {"project_slug": "gh/acme/web"}),
         afterwards=BREAK_A_DOUBLE.format(title="CircleCI", name="circleci"),
-        elsewhere={"url": f"https://{HOSTS['circleci']}", "downloadHosts": [doubles.FILES_HOST]},
+        elsewhere=Elsewhere(
+            HOSTS["circleci"], {"url": f"https://{HOSTS['circleci']}", "downloadHosts": [doubles.FILES_HOST]}
+        ),
     ),
     "cloudwatch": Shown(
         title="CloudWatch",
@@ -171,6 +181,27 @@ PLATFORMS = {
         refused=("mute_cloudwatch_alarms", {"names": ["disk"], "minutes": 30, "reason": "deployment"}),
         afterwards=BREAK_A_DOUBLE.format(title="CloudWatch", name="cloudwatch"),
         # The double's role asks for no external id.
-        elsewhere={"endpoint": f"https://{HOSTS['cloudwatch']}", "assumeRole": None},
+        elsewhere=Elsewhere(
+            HOSTS["cloudwatch"], {"endpoint": f"https://{HOSTS['cloudwatch']}", "assumeRole": None}
+        ),
     ),
 }
+
+
+def in_given_cluster(namespace: str) -> Shown:
+    """What is shown in a cluster that was there before."""
+    vault = dev_vault.host(namespace)
+    return replace(
+        PLATFORMS["vault"],
+        brings=f"a Vault of the image {dev_vault.image()}, with a secret in it: secret/apps/web",
+        prepare=dev_vault.prepare,
+        objects=lambda: [
+            secret(dev_vault.make_token(namespace)),
+            ca_config_map(dev_vault.ca_pem(namespace), CA),
+        ],
+        elsewhere=Elsewhere(vault, {"url": f"https://{vault}:8200"}),
+        afterwards="""Take Vault away and watch what happens; KUBECONFIG=... IMAGE=... make demo brings it back:
+
+  kubectl get mcpconnectors -n {namespace} --watch &
+  kubectl scale -n {namespace} deployment/vault --replicas=0""",
+    )

@@ -45,6 +45,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         pytest.exit(f"the stories can't begin: {failure}", returncode=2)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """No story that is told beside others ends the operator, so nothing may have made the kubelet start it anew."""
+    if hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None):
+        return
+    restarted = kube.operator_restarts()
+    if restarted:
+        print(f"\nerror: the operator was restarted: {restarted}\n{kube.operator_log(lines=20)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 class ByFile(LoadFileScheduling):  # type: ignore[misc]
     """Gives all stories of a file to one worker, and those of the files that share an Argo CD to the same one."""
 

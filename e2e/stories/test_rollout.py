@@ -16,6 +16,7 @@ from support.waiting import eventually, throughout
 pytestmark = pytest.mark.alone
 
 ONE_BY_ONE = {"rollout": {"maxConcurrent": 1, "maxFailures": 1}}
+IMPATIENT = {"rollout": ONE_BY_ONE["rollout"] | {"readyTimeout": "20s"}}
 NAMES = ("first", "second", "third")
 numbers = itertools.count()
 
@@ -64,7 +65,7 @@ def test_a_broken_image_stops_at_the_first_and_a_person_is_not_held_up(
     connectors: list[Connector], image: install.Image
 ) -> None:
     broken = {"connectorImage": {"repository": image.repository, "tag": "missing"}}
-    install.install_charts(image, ONE_BY_ONE | broken)
+    install.install_charts(image, IMPATIENT | broken)
     first, second, third = connectors
 
     def told() -> bool:

@@ -23,13 +23,13 @@ Answer = TypeVar("Answer")
 class ServiceTransport(httpx2.AsyncBaseTransport):
     """Sends requests for a Service's name to its address, and leaves the Host header as it is."""
 
-    def __init__(self, address: str, keep_alive: bool = True) -> None:
+    def __init__(self, address: str, port: int | None, keep_alive: bool) -> None:
         limits = httpx2.Limits(max_connections=100, max_keepalive_connections=20 if keep_alive else 0)
         self._inner = httpx2.AsyncHTTPTransport(limits=limits)
-        self._address = address
+        self._address, self._port = address, port
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        request.url = request.url.copy_with(host=self._address)
+        request.url = request.url.copy_with(host=self._address, port=self._port or request.url.port)
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:
@@ -42,6 +42,8 @@ class Endpoint:
 
     url: str
     address: str
+    # Where it is not the URL's.
+    port: int | None = None
 
     @classmethod
     def of(cls, connector: Connector) -> "Endpoint":
@@ -51,7 +53,7 @@ class Endpoint:
     def http(self, token: str | None, keep_alive: bool = True) -> httpx2.AsyncClient:
         """A plain HTTP client."""
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
-        transport = ServiceTransport(self.address, keep_alive)
+        transport = ServiceTransport(self.address, self.port, keep_alive)
         return httpx2.AsyncClient(transport=transport, headers=headers, timeout=30)
 
 

@@ -48,14 +48,7 @@ def provide_image() -> Image:
 
 def install_charts(image: Image, changes: Manifest | None = None) -> None:
     """Installs or upgrades both charts, with other values if there are any, and waits for the operator."""
-    words: tuple[str, ...] = (
-        "upgrade",
-        "--install",
-        "--namespace",
-        kube.OPERATOR_NAMESPACE,
-        "--take-ownership",
-        "--wait",
-    )
+    words: tuple[str, ...] = ("upgrade", "--install", "--namespace", kube.OPERATOR_NAMESPACE, "--wait")
     # An installation of the kustomize manifests, as the demo leaves it, is taken over.
     words += ("--take-ownership", "--server-side=true", "--force-conflicts")
     kube.create_namespace(kube.OPERATOR_NAMESPACE)

@@ -115,6 +115,17 @@ OPERATOR_REPLICAS = 2
 OPERATOR_SELECTOR = "app.kubernetes.io/name=mcp-connectors,app.kubernetes.io/component=operator"
 
 
+def operator_restarts() -> dict[str, str]:
+    """Why the kubelet started containers of the operator anew, by pod."""
+    found = items(OPERATOR_NAMESPACE, "pods", OPERATOR_SELECTOR)
+    return {
+        pod["metadata"]["name"]: f"{status['restartCount']} times, last: {status['lastState']}"
+        for pod in found
+        for status in pod["status"].get("containerStatuses", [])
+        if status["restartCount"] > 0
+    }
+
+
 def operator_log(lines: int = -1) -> str:
     """What the operator wrote, or its last lines."""
     words = ("logs", "--selector", OPERATOR_SELECTOR, f"--tail={lines}")

@@ -259,7 +259,11 @@ pub fn settings(addresses: AddressPolicy) -> Settings {
         token_file: PathBuf::new(),
         concurrency: 1,
         // Nothing is rolled out here.
-        rollout: Limits { max_concurrent: Share::Count(1), max_failures: Share::Count(1) },
+        rollout: Limits {
+            max_concurrent: Share::Count(1),
+            max_failures: Share::Count(1),
+            ready_timeout: Duration::from_mins(2),
+        },
         otlp_endpoint: None,
         addresses,
     }

@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 
 /// kube asks for watches of 290 s and gives up on a silent one after 5 s more; twice that without an answer is a watch
 /// that doesn't come back by itself.
-const WATCH_PATIENCE: Duration = Duration::from_secs(2 * 295);
+pub(super) const WATCH_PATIENCE: Duration = Duration::from_secs(2 * 295);
 
 #[derive(Debug)]
 struct Watch {
@@ -63,7 +63,8 @@ impl WatchHealth {
         self.stuck_at(Instant::now())
     }
 
-    fn stuck_at(&self, now: Instant) -> Vec<&'static str> {
+    /// The same at another time.
+    pub(super) fn stuck_at(&self, now: Instant) -> Vec<&'static str> {
         let is_stuck = |watch: &&Watch| now.saturating_duration_since(watch.answered) > WATCH_PATIENCE;
         self.watches().iter().filter(is_stuck).map(|watch| watch.kind).collect()
     }

@@ -86,12 +86,11 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let mut config = Config::infer().await.map_err(|source| Error::InferConfig(Box::new(source)))?;
     // kube's own retries may hold one call for minutes; every call here has a deadline, and reconciles are tried again.
     config.default_retry = false;
-    let make_client = |source| Error::Client(Box::new(source));
     let (fence, health) = (Fence::default(), WatchHealth::default());
-    let client = ClientBuilder::try_from(config.clone()).map_err(make_client)?.with_layer(&fence).build();
+    let client = leaders_client(config.clone(), &fence, &health)?;
     // The Lease is what opens the fence, so its own requests go around it.
     let candidate = Candidate::new(
-        Client::try_from(config).map_err(make_client)?,
+        Client::try_from(config).map_err(|source| Error::Client(Box::new(source)))?,
         &settings.operator_namespace,
         lease::lease_name(settings.watch_namespace.as_deref()),
         settings.instance.clone(),
@@ -125,6 +124,12 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
             }
         } => Err(ended),
     }
+}
+
+/// The client of the leader: it writes only while the fence is open, and what it is answered keeps its watches alive.
+fn leaders_client(config: Config, fence: &Fence, health: &WatchHealth) -> Result<Client, Error> {
+    let builder = ClientBuilder::try_from(config).map_err(|source| Error::Client(Box::new(source)))?;
+    Ok(builder.with_layer(fence).with_layer(health).build())
 }
 
 /// What the leader does, for as long as it is the leader.
@@ -216,5 +221,47 @@ async fn forget_the_dead(context: Arc<Context>) {
         context.mutations.forget_others(&|uid| living.contains(uid));
         context.rollout.forget_others(&|uid| living.contains(uid));
         context.refused_requests.forget_others(&|uid| living.contains(uid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use k8s_openapi::api::core::v1::{Namespace, Pod};
+    use kube::{
+        Api,
+        api::{ListParams, PostParams},
+    };
+
+    use super::*;
+
+    /// A client of an API server that knows no object, with what is seen of its requests.
+    async fn client() -> (Client, WatchHealth) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        let list = r#"{"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}"#;
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(async move || list)).await });
+        let health = WatchHealth::default();
+        (leaders_client(config, &Fence::default(), &health).unwrap(), health)
+    }
+
+    #[tokio::test]
+    async fn what_the_leader_is_answered_keeps_its_watches_alive() {
+        let (client, health) = client().await;
+        health.register("Pod", "pods".into());
+        health.register("Namespace", "namespaces".into());
+        let then = Instant::now();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Api::<Pod>::all(client).list(&ListParams::default()).await.unwrap();
+        assert_eq!(health.stuck_at(then + health::WATCH_PATIENCE + Duration::from_millis(10)), ["Namespace"]);
+    }
+
+    #[tokio::test]
+    async fn before_it_leads_it_writes_nothing() {
+        let (client, _) = client().await;
+        let refused = Api::<Namespace>::all(client).create(&PostParams::default(), &Namespace::default()).await;
+        let kube::Error::Service(error) = refused.unwrap_err() else { panic!("it was sent") };
+        assert!(error.is::<lease::NotLeader>(), "{error}");
     }
 }

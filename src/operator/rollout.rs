@@ -12,6 +12,7 @@ use std::{
     fmt,
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -77,6 +78,8 @@ pub struct Limits {
     pub max_concurrent: Share,
     /// Connectors that don't become Ready before no other gets its turn.
     pub max_failures: Share,
+    /// Time that a connector has for each of its replicas, which are replaced one after the other.
+    pub ready_timeout: Duration,
 }
 
 /// Where a connector stands in the line: the oldest first.

@@ -187,8 +187,8 @@ def load_image(layout: Layout, reporter: Reporter) -> None:
     program = build.program(layout, build.VAULT)
     image = images.Image(
         IMAGE_NAME,
-        (images.File("/vault", program, 0o755),),
-        ("/vault",),
+        (images.File("/bin/vault", program, 0o755),),
+        ("/bin/vault",),
         user=f"{USER}:{USER}",
         workdir="/home",
     )

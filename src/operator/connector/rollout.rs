@@ -13,11 +13,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::{
-    apply::is_owned,
-    build::{Resources, deployment::PROGRESS_DEADLINE_SECONDS},
-    dereference::Dereferenced,
-    difference,
-    status::Computed,
+    apply::is_owned, build::Resources, dereference::Dereferenced, difference, status::Computed,
     validate::ValidatedConnector,
 };
 use crate::{
@@ -115,9 +111,9 @@ pub fn plan(
     let Some(live) = live else {
         return Plan { held: None, since: None, deadline: SignedDuration::ZERO };
     };
-    let replicas = live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1).max(1);
-    // Replicas are replaced one after the other.
-    let deadline = SignedDuration::from_secs(i64::from(PROGRESS_DEADLINE_SECONDS) * i64::from(replicas));
+    let replicas = live.spec.as_ref().and_then(|spec| spec.replicas).and_then(|count| u32::try_from(count).ok());
+    let deadline = context.settings.rollout.ready_timeout.saturating_mul(replicas.unwrap_or(1).max(1));
+    let deadline = SignedDuration::try_from(deadline).unwrap_or(SignedDuration::MAX);
     let before: Option<Timestamp> = live.annotations().get(ANNOTATION_ROLLED_OUT_AT).and_then(|time| time.parse().ok());
     let since = match change_of(&resources.deployment, &live) {
         Change::None => before,

@@ -54,7 +54,11 @@ pub fn settings() -> Settings {
         address: ([127, 0, 0, 1], 0).into(),
         token_file: PathBuf::from("token"),
         concurrency: 1,
-        rollout: Limits { max_concurrent: Share::Count(1), max_failures: Share::Count(1) },
+        rollout: Limits {
+            max_concurrent: Share::Count(1),
+            max_failures: Share::Count(1),
+            ready_timeout: Duration::from_secs(45),
+        },
         otlp_endpoint: None,
         addresses: AddressPolicy::Cluster,
     }

@@ -9,7 +9,11 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn limits(concurrent: &str, failures: &str) -> Limits {
-    Limits { max_concurrent: concurrent.parse().unwrap(), max_failures: failures.parse().unwrap() }
+    Limits {
+        max_concurrent: concurrent.parse().unwrap(),
+        max_failures: failures.parse().unwrap(),
+        ready_timeout: Duration::from_mins(2),
+    }
 }
 
 /// A cluster of connectors that all need a turn; the first is the oldest.
@@ -193,7 +197,7 @@ proptest! {
     /// Whatever becomes of them, never do more run at a time than may, and all that become Ready get their turn.
     #[test]
     fn the_bound_holds(count in 1_usize..30, max in 1_u32..6, took in proptest::collection::vec(1_i64..100, 30)) {
-        let world = World::new(count, Limits { max_concurrent: Share::Count(max), max_failures: Share::Count(1) });
+        let world = World::new(count, limits(&max.to_string(), "1"));
         let mut running: Vec<(usize, i64)> = Vec::new();
         let mut waiting: Vec<usize> = (0..count).collect();
         for second in 0..(100 * i64::try_from(count).unwrap() + 100) {

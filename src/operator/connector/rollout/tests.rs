@@ -197,6 +197,7 @@ async fn one_that_does_not_get_through_is_told_once_and_stops_the_others() {
         world.server.events().into_iter().filter(|(reason, _)| reason == "RolloutFailed").collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].1.contains("registry.example.com/broken:1"), "{told:?}");
+    assert!(told[0].1.contains("within 45 s"), "{told:?}");
     assert_eq!(world.ask_for_another(), Turn::Stopped);
 }
 
