@@ -175,7 +175,7 @@ struct OperatorArgs {
     poll_interval: Duration,
 
     /// Address of /livez, /readyz and /metrics
-    #[arg(long, env = "MCP_CONNECTORS_ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "MCP_CONNECTORS_ADDRESS", default_value = "[::]:8080")]
     address: SocketAddr,
 
     /// File with the token that proves to connectors who the operator is
@@ -203,6 +203,10 @@ struct OperatorArgs {
     /// How long a connector may take for each of its replicas to be Ready again after such a change: from 10s to 30m
     #[arg(long, env = "MCP_CONNECTORS_ROLLOUT_READY_TIMEOUT", default_value = "2m", value_parser = ready_timeout)]
     rollout_ready_timeout: Duration,
+
+    /// Give connectors' pods no user and group, because the cluster assigns them, as OpenShift does
+    #[arg(long, env = "MCP_CONNECTORS_CLUSTER_ASSIGNS_USER", action = clap::ArgAction::Set, default_value_t = false)]
+    cluster_assigns_user: bool,
 
     /// Collector of the traces of connectors that name none in spec.telemetry: OTLP over HTTP, such as
     /// `http://collector.observability.svc:4318`; left out or empty, they are not traced
@@ -255,6 +259,7 @@ impl From<OperatorArgs> for Settings {
             },
             otlp_endpoint: not_empty(args.otlp_endpoint),
             addresses: AddressPolicy::Cluster,
+            cluster_assigns_user: args.cluster_assigns_user,
         }
     }
 }

@@ -156,9 +156,10 @@ fn operator_text() -> String {
     health.moved("McpConnector", true);
     metrics.observe_reconcile("mcpconnector", Duration::ZERO, false);
     metrics.lead();
-    let registry = metrics.registry(health);
+    let registry = metrics.registry(health, "mcp-connectors-operator");
     let (reader, _writer) = reflector::store();
-    let limits = Limits { max_concurrent: Share::Count(1), max_failures: Share::Count(1) };
+    let one = Share::Count(1);
+    let limits = Limits { max_concurrent: one, max_failures: one, ready_timeout: Duration::from_mins(2) };
     operator_metrics::register_leader(&registry, reader, Rollout::new(limits));
     let mut text = String::new();
     encode(&mut text, &registry.lock().unwrap()).unwrap();
@@ -276,6 +277,8 @@ async fn labels_are_those_that_are_bounded() {
         "le",
         "mcp_method_name",
         "mcp_protocol_version",
+        // The operator's own Lease.
+        "name",
         "network_transport",
         "outcome",
         "platform",

@@ -95,6 +95,8 @@ pub enum AddressPolicy {
     Loopback,
 }
 
+const METADATA_V6: [[u16; 8]; 2] = [[0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]];
+
 impl AddressPolicy {
     /// Says what is wrong with an address, or nothing if it may be called.
     #[must_use]
@@ -117,9 +119,12 @@ impl AddressPolicy {
                 Some("a cloud metadata address")
             }
             IpAddr::V6(v6) if (v6.segments()[0] & 0xffc0) == 0xfe80 => Some("a link-local address"),
-            // AWS's metadata service over IPv6.
-            IpAddr::V6(v6) if v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => {
-                Some("a cloud metadata address")
+            // The metadata services of AWS and Google Cloud over IPv6.
+            IpAddr::V6(v6) if METADATA_V6.contains(&v6.segments()) => Some("a cloud metadata address"),
+            // An address of IPv4 behind a NAT64 gateway (RFC 6052).
+            IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
+                let [.., a, b, c, d] = v6.octets();
+                self.objection(IpAddr::V4([a, b, c, d].into()))
             }
             _ => None,
         }

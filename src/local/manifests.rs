@@ -266,5 +266,6 @@ pub fn settings(addresses: AddressPolicy) -> Settings {
         },
         otlp_endpoint: None,
         addresses,
+        cluster_assigns_user: false,
     }
 }

@@ -54,6 +54,9 @@ impl<K> Kind for K where
 /// Answers to our writes, until the watch has caught up with them.
 type Written<K> = Arc<Mutex<HashMap<ObjectRef<K>, (Instant, Arc<K>)>>>;
 
+/// Versions of objects that came back from an apply otherwise than they were asked for.
+type Otherwise<K> = Arc<Mutex<HashMap<ObjectRef<K>, u64>>>;
+
 /// The newest known state of every object of one kind.
 pub struct Cache<K: Resource + Clone + 'static>
 where
@@ -61,6 +64,7 @@ where
 {
     store: Store<K>,
     written: Written<K>,
+    otherwise: Otherwise<K>,
     slim: fn(&mut K),
 }
 
@@ -70,7 +74,12 @@ where
     K::DynamicType: Eq + Hash + Clone,
 {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), written: Arc::clone(&self.written), slim: self.slim }
+        Self {
+            store: self.store.clone(),
+            written: Arc::clone(&self.written),
+            otherwise: Arc::clone(&self.otherwise),
+            slim: self.slim,
+        }
     }
 }
 
@@ -97,6 +106,22 @@ impl<K: Kind> Cache<K> {
         let (key, object) = (ObjectRef::from_obj(&object), Arc::new(object));
         lock(&self.written).insert(key, (Instant::now(), Arc::clone(&object)));
         object
+    }
+
+    /// Remembers whether an object came back from an apply otherwise than it was asked for; true if that is new.
+    pub fn keep_otherwise(&self, object: &K, is_otherwise: bool) -> bool {
+        let (key, mut otherwise) = (ObjectRef::from_obj(object), lock(&self.otherwise));
+        if !is_otherwise {
+            otherwise.remove(&key);
+            return false;
+        }
+        otherwise.retain(|other, _| self.store.get(other).is_some());
+        otherwise.insert(key, version(object)).is_none()
+    }
+
+    /// Whether this version of an object is what the last apply came to, though it isn't what was asked for.
+    pub fn is_kept_otherwise(&self, object: &K) -> bool {
+        lock(&self.otherwise).get(&ObjectRef::from_obj(object)) == Some(&version(object))
     }
 
     /// An object as it is watched. Writes that the watch hasn't shown yet are not in it.
@@ -132,7 +157,8 @@ impl<K: Kind> Cache<K> {
     /// A cache that no watch fills, but the test.
     pub fn unwatched() -> (Self, Writer<K>) {
         let writer = Writer::new(());
-        (Self { store: writer.as_reader(), written: Arc::default(), slim: |_| {} }, writer)
+        let (written, otherwise) = (Arc::default(), Arc::default());
+        (Self { store: writer.as_reader(), written, otherwise, slim: |_| {} }, writer)
     }
 }
 
@@ -179,7 +205,7 @@ pub fn watch<K: Kind>(
 ) -> Cache<K> {
     let Watched { kind, api, config, slim } = watched;
     let mut writer = Writer::<K>::new(());
-    let cache = Cache { store: writer.as_reader(), written: Arc::default(), slim };
+    let cache = Cache { store: writer.as_reader(), written: Arc::default(), otherwise: Arc::default(), slim };
     let own = cache.clone();
     health.register(kind, K::plural(&()).into_owned());
     let health = health.clone();

@@ -63,6 +63,8 @@ pub struct Settings {
     pub otlp_endpoint: Option<String>,
     /// Which addresses platforms may have.
     pub addresses: AddressPolicy,
+    /// Whether the cluster gives pods their user and group, as OpenShift does.
+    pub cluster_assigns_user: bool,
 }
 
 /// Everything that is watched.

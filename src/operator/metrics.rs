@@ -78,8 +78,9 @@ impl Metrics {
         self.leads.set(1);
     }
 
-    /// A registry with what every replica tells.
-    pub fn registry(&self, health: WatchHealth) -> SharedRegistry {
+    /// A registry with what every replica tells. Operators of all kinds tell whether they lead; the name of the Lease tells
+    /// them apart.
+    pub fn registry(&self, health: WatchHealth, lease: &str) -> SharedRegistry {
         let mut registry = Registry::default();
         registry.register("controller_runtime_reconcile", "Reconciles by their result", self.total.clone());
         registry.register("controller_runtime_reconcile_errors", "Reconciles that failed", self.errors.clone());
@@ -88,7 +89,7 @@ impl Metrics {
             "Time that reconciles took",
             self.seconds.clone(),
         );
-        registry.register(
+        registry.sub_registry_with_label(("name".into(), lease.to_owned().into())).register(
             "leader_election_master_status",
             "1 for the replica that leads, 0 for those that stand by",
             self.leads.clone(),

@@ -88,11 +88,12 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     config.default_retry = false;
     let (fence, health) = (Fence::default(), WatchHealth::default());
     let client = leaders_client(config.clone(), &fence, &health)?;
+    let lease = lease::lease_name(settings.watch_namespace.as_deref());
     // The Lease is what opens the fence, so its own requests go around it.
     let candidate = Candidate::new(
         Client::try_from(config).map_err(|source| Error::Client(Box::new(source)))?,
         &settings.operator_namespace,
-        lease::lease_name(settings.watch_namespace.as_deref()),
+        lease.clone(),
         settings.instance.clone(),
         fence,
     );
@@ -106,7 +107,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         .map_err(Error::PodsClient)?;
 
     let metrics = Metrics::default();
-    let registry = metrics.registry(health.clone());
+    let registry = metrics.registry(health.clone(), &lease);
     let address = settings.address;
     info!(%address, version = env!("CARGO_PKG_VERSION"), "operator started");
     tokio::select! {

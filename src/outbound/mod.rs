@@ -74,6 +74,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// The longest wait that a platform may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+/// Numbers from which on a reset is a time, in seconds since 1970, and not a number of seconds.
+const EPOCH: u64 = 1_000_000_000;
 /// How the product calls itself.
 pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"));
 
@@ -294,16 +296,20 @@ impl Response {
     /// is wrong does no harm, or with ours if it has none.
     pub fn retry_after(&self) -> Option<Duration> {
         let text = |name| self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
+        let now = || text(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
         let Some(asked) = text(RETRY_AFTER) else {
             let reset = text(RATE_LIMIT_RESET).filter(|_| self.status == StatusCode::TOO_MANY_REQUESTS)?;
-            return Some(Duration::from_secs(reset.parse().ok()?).min(LONGEST_RETRY_AFTER));
+            let seconds: u64 = reset.parse().ok()?;
+            // Some give the time in place of the seconds until then.
+            let passed = (seconds >= EPOCH).then(|| now().duration_since(SystemTime::UNIX_EPOCH).ok()).flatten();
+            let wait = Duration::from_secs(seconds).saturating_sub(passed.unwrap_or_default());
+            return Some(wait.min(LONGEST_RETRY_AFTER));
         };
         let wait = if let Ok(seconds) = asked.parse() {
             Duration::from_secs(seconds)
         } else {
             let until = httpdate::parse_http_date(asked).ok()?;
-            let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
-            until.duration_since(now).unwrap_or_default()
+            until.duration_since(now()).unwrap_or_default()
         };
         Some(wait.min(LONGEST_RETRY_AFTER))
     }
@@ -399,6 +405,10 @@ impl Outbound {
         if remaining.is_zero() {
             return Err(RequestError::Timeout);
         }
+        tracing::Span::current()
+            .record("http.request.method", method.as_str())
+            .record("server.address", url.host_str())
+            .record("server.port", url.port_or_known_default());
         propagate(&mut headers);
         let identified = match &self.identity {
             Some(identity) if url.origin() == self.base.origin() => identity.client()?,

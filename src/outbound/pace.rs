@@ -19,6 +19,9 @@ use super::state::PaceState;
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Pause after a refusal that names no time.
 const UNNAMED_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause. What a platform asks for beyond it is asked for again by its next refusal, so that a limit which was
+/// lifted, or belonged to another token, doesn't keep everybody waiting.
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// Share of the rate that is left by a refusal.
 const SHARE_LEFT: f64 = 0.7;
 /// Time between two refusals that lower the rate: those of one burst are one.
@@ -92,7 +95,7 @@ impl Pace {
     pub(super) fn refused(&self, pause: Option<Duration>) {
         let now = Instant::now();
         let mut state = self.lock();
-        let until = now + pause.unwrap_or(UNNAMED_PAUSE);
+        let until = now + pause.unwrap_or(UNNAMED_PAUSE).min(LONGEST_PAUSE);
         state.paused_until = Some(state.paused_until.map_or(until, |before| before.max(until)));
         if state.cut.is_some_and(|cut| now.duration_since(cut.at) < BETWEEN_CUTS) {
             return;

@@ -10,6 +10,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+use tracing::{Instrument, field::Empty};
 
 use super::{
     RequestError, Response,
@@ -20,6 +21,7 @@ use super::{
     retry::{self, Budget, Classify, Repeat, Verdict},
     state::OutboundState,
 };
+use crate::telemetry::traces::TRACE_TARGET;
 
 /// Time that must be left for an attempt to be worth beginning.
 const LEAST_TIME: Duration = Duration::from_millis(50);
@@ -115,7 +117,7 @@ impl Stack {
         R: Future<Output = Result<Response, RequestError>>,
     {
         if treatment.is_probe {
-            let (outcome, lasted) = self.attempt(deadline, &attempt).await;
+            let (outcome, lasted) = self.attempt(deadline, 1, &attempt).await;
             if let Some(sign) = sign(&outcome, lasted) {
                 self.breaker.told(sign);
             }
@@ -136,7 +138,7 @@ impl Stack {
                 self.metrics.rejected(self.name, Rejection::Bulkhead);
                 RequestError::Busy(BUSY_PAUSE)
             })?;
-            let (outcome, lasted) = self.attempt(deadline, &attempt).await;
+            let (outcome, lasted) = self.attempt(deadline, number, &attempt).await;
             drop(place);
             let Some(wait) = self.wait_before_next(&outcome, treatment.repeat, number, deadline) else {
                 break (outcome, lasted);
@@ -153,16 +155,38 @@ impl Stack {
     async fn attempt<R>(
         &self,
         deadline: Instant,
+        number: u32,
         attempt: &impl Fn(Instant) -> R,
     ) -> (Result<(Response, Verdict), RequestError>, Duration)
     where
         R: Future<Output = Result<Response, RequestError>>,
     {
         let began = Instant::now();
-        let outcome = attempt(deadline.min(began + self.limits.attempt_timeout)).await.map(|response| {
+        // Names as in the OpenTelemetry conventions for HTTP clients; the rest is known where the request is sent.
+        let span = tracing::error_span!(
+            target: TRACE_TARGET,
+            "platform request",
+            otel.kind = "client",
+            mcp_connectors.platform = self.name,
+            http.request.resend_count = (number > 1).then(|| number - 1),
+            http.request.method = Empty,
+            server.address = Empty,
+            server.port = Empty,
+            http.response.status_code = Empty,
+            error.type = Empty,
+            otel.status_code = Empty,
+        );
+        let answer = attempt(deadline.min(began + self.limits.attempt_timeout)).instrument(span.clone()).await;
+        let outcome = answer.map(|response| {
             let verdict = (self.classify)(&response);
             (response, verdict)
         });
+        if let Ok((response, _)) = &outcome {
+            span.record("http.response.status_code", response.status.as_u16());
+        }
+        if !matches!(outcome, Ok((_, Verdict::Answered))) {
+            span.record("error.type", word(&outcome)).record("otel.status_code", "ERROR");
+        }
         if let Ok((response, Verdict::Throttled)) = &outcome {
             self.pace.refused(response.retry_after());
         }

@@ -243,8 +243,9 @@ fn build_confirmation() -> Vec<Added> {
         "type": "string",
         "minLength": 1,
         "maxLength": 128,
-        "description": "A name of your own for this one act. Repeat it if you make the call again because you don't know \
-                        what became of it: within ten minutes it is done once.",
+        "description": "A name of your own for this one act. Repeat it, together with the plan, if you make the call again \
+                        because you don't know what became of it: within ten minutes it is done once. Without the plan, \
+                        another replica of this server might do it again.",
     });
     vec![(CONFIRM, confirm), (PLAN, plan), (IDEMPOTENCY_KEY, key)]
 }

@@ -436,6 +436,9 @@ impl Ended {
     fn of(outcome: &Outcome) -> Self {
         let (outcome, status, error_code, error_type, bytes) = match outcome {
             Outcome::Answered(answer) => (CallOutcome::Success, "success", "", "", answer.text.len()),
+            Outcome::Failed(error) if error.code == ErrorCode::OutcomeUnread => {
+                (CallOutcome::Success, "error", error.code.into(), "tool_error", 0)
+            }
             Outcome::Failed(error) | Outcome::Held(_, error) => {
                 (CallOutcome::Error, "error", error.code.into(), "tool_error", 0)
             }

@@ -67,6 +67,7 @@ use self::{
 use crate::{
     api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy},
     credentials::{self, CredentialsHandle, CredentialsState},
+    listening,
     outbound::{BreakerLimits, OutboundLimits, OutboundMetrics},
     platforms::{self, ConnectError, Platform, PlatformEnvironment},
     telemetry::ExportCounts,
@@ -417,14 +418,7 @@ impl Instance {
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let failed = |source| ServeError::Listen { address, source };
-    let listener = match TcpListener::bind(address).await {
-        // A node without IPv6 has no unspecified address of it.
-        Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED => {
-            TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, address.port())).await
-        }
-        other => other,
-    }
-    .map_err(failed)?;
+    let listener = listening::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }

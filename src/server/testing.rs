@@ -27,7 +27,6 @@ use tokio::{
     sync::{Notify, watch},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 use super::{
     Instance, LoadedConfig, Parts, ServeError, ServeSettings, Stop,
@@ -48,7 +47,7 @@ use crate::{
         pattern::NamePattern,
     },
     credentials::{CredentialsHandle, CredentialsState},
-    outbound::OutboundState,
+    outbound::{self, Outbound, OutboundState},
     platforms::{CredentialVerdict, HealthStatus, Platform, PlatformSpec, ProbeReport},
     tools::{CallContext, Effect, Preview, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -122,8 +121,8 @@ pub struct FakeState {
     pub report: Mutex<ProbeReport>,
     /// Times that the client was closed.
     pub closed: AtomicUsize,
-    /// What stood on the last request to the platform about the trace.
-    pub trace_headers: Mutex<http::HeaderMap>,
+    /// The way to a platform that is asked for a thing, if a test has one.
+    pub upstream: Mutex<Option<Arc<Outbound>>>,
     /// The ways out.
     pub outbound: Mutex<Vec<OutboundState>>,
 }
@@ -158,7 +157,7 @@ impl Default for FakePlatform {
             open: watch::Sender::new(true),
             report: Mutex::new(report),
             closed: AtomicUsize::new(0),
-            trace_headers: Mutex::default(),
+            upstream: Mutex::default(),
             outbound: Mutex::default(),
         };
         Self { state: Arc::new(state) }
@@ -185,17 +184,12 @@ fn declaration(name: &'static str, effect: Effect) -> ToolDeclaration {
     declare(name, "A tool", "Does what tests need.")
 }
 
-/// A request as the way out makes it: in a span of its own, with the trace on it.
 async fn ask_platform(state: &FakeState) {
-    let span = tracing::error_span!(target: "mcp_connectors::outbound", "GET", otel.kind = "client");
-    async {
-        tokio::task::yield_now().await;
-        let mut headers = http::HeaderMap::new();
-        crate::telemetry::context::propagate(&mut headers);
-        *state.trace_headers.lock().unwrap() = headers;
+    let upstream = state.upstream.lock().unwrap().clone();
+    if let Some(upstream) = upstream {
+        let request = outbound::Request::new(http::Method::GET, ["thing"]);
+        upstream.send(&request, tokio::time::Instant::now() + Duration::from_secs(5)).await.unwrap();
     }
-    .instrument(span)
-    .await;
 }
 
 impl FakePlatform {

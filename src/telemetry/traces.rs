@@ -32,8 +32,6 @@ use super::TelemetryError;
 
 /// Target of the spans that are made for traces.
 pub const TRACE_TARGET: &str = "mcp_connectors::trace";
-/// Target of the spans of requests to platforms.
-const OUTBOUND_TARGET: &str = "mcp_connectors::outbound";
 
 /// Time that one export may take.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -181,14 +179,13 @@ where
     T: opentelemetry::trace::Tracer + Send + Sync + 'static,
     T::Span: Send + Sync,
 {
-    let wanted = |target: &str| target == TRACE_TARGET || target.starts_with(OUTBOUND_TARGET);
     tracing_opentelemetry::layer()
         .with_tracer(tracer)
         .with_location(false)
         .with_threads(false)
         .with_target(false)
         .with_tracked_inactivity(false)
-        .with_filter(filter_fn(move |metadata| metadata.is_span() && wanted(metadata.target())))
+        .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == TRACE_TARGET))
 }
 
 /// Where a collector takes traces.

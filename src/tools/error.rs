@@ -45,6 +45,8 @@ pub enum ErrorCode {
     DeadlineExceeded,
     /// The answer is larger than the connector may give.
     ResultTooLarge,
+    /// The change was made; what became of it could not be read.
+    OutcomeUnread,
     /// A fault of the connector itself.
     Internal,
 }
@@ -83,6 +85,13 @@ impl ToolError {
     /// [`ErrorCode::Internal`].
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::Internal, message)
+    }
+
+    /// The same, of what was read after a change was made: the call must not look as if it had done nothing.
+    #[must_use]
+    pub fn after_the_change(self) -> Self {
+        let message = format!("the change was made, but what became of it could not be read: {}", self.message);
+        Self::new(ErrorCode::OutcomeUnread, message).with_remedy("don't make the call again: read the state later")
     }
 
     /// Says what to do.

@@ -1,6 +1,7 @@
 //! What is read of the cluster, with the rights of whoever runs this.
 
 use futures::AsyncBufRead;
+use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::{
     api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -52,6 +53,20 @@ pub enum Error {
     },
 }
 
+/// Takes a proxy of the environment back where `NO_PROXY` excepts the cluster, about which kube does not ask it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "kube reads them, too: they belong to the machine and are no option of ours"
+)]
+fn leave_out_excepted_proxy(config: &mut Config) {
+    let of_environment = ["HTTPS_PROXY", "https_proxy"].iter().find_map(|name| std::env::var(name).ok());
+    let of_environment: Option<http::Uri> = of_environment.and_then(|text| text.parse().ok());
+    let is_excepted = || Matcher::from_env().intercept(&config.cluster_url).is_none();
+    if config.proxy_url.is_some() && config.proxy_url == of_environment && is_excepted() {
+        config.proxy_url = None;
+    }
+}
+
 /// Which cluster and namespace.
 #[derive(Debug)]
 pub struct Target {
@@ -101,12 +116,13 @@ impl Cluster {
     /// # Errors
     /// When there is none that works.
     pub async fn connect(target: &Target) -> Result<Self, Error> {
-        let config = if target.context.is_some() {
+        let mut config = if target.context.is_some() {
             let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
             Config::from_kubeconfig(&options).await.map_err(|source| Error::Config(Box::new(source)))?
         } else {
             Config::infer().await.map_err(|source| Error::Infer(Box::new(source)))?
         };
+        leave_out_excepted_proxy(&mut config);
         let namespace = target.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|source| Error::Client(Box::new(source)))?;
         Ok(Self { client, namespace })

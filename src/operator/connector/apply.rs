@@ -10,7 +10,7 @@ use kube::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     build::Resources,
@@ -18,7 +18,7 @@ use super::{
     validate::ValidatedConnector,
 };
 use crate::{
-    api::{FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, Reason, owned_name},
+    api::{FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, McpConnector, Reason, owned_name},
     operator::{
         cache::{Cache, Kind},
         context::{API_TIMEOUT, Caches},
@@ -97,6 +97,13 @@ impl Error {
         }
     }
 
+    /// Whether the API server understood what it was asked, and will not do it: a quota, a policy, a form that it doesn't
+    /// take.
+    pub fn is_refusal(&self) -> bool {
+        const REFUSALS: [u16; 4] = [400, 403, 413, 422];
+        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if REFUSALS.contains(&status.code)))
+    }
+
     fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_conflict()))
     }
@@ -160,6 +167,31 @@ pub async fn apply(
     Ok(Applied { deployment: step.apply_deployment(&caches.deployments, deployment).await?, is_new })
 }
 
+/// Stops the pods of a suspended connector from which no Deployment can be built.
+///
+/// # Errors
+/// When the API server refuses it or doesn't answer.
+pub async fn stop(client: &Client, caches: &Caches, connector: &McpConnector, namespace: &str) -> Result<(), Error> {
+    let name = owned_name(&connector.name_any());
+    let Some(live) = caches.deployments.get(namespace, &name) else { return Ok(()) };
+    let runs = live.spec.as_ref().and_then(|spec| spec.replicas) != Some(0);
+    if !runs || !connector.uid().is_some_and(|uid| is_owned_by(live.as_ref(), &uid)) {
+        return Ok(());
+    }
+    let patch = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace, "annotations": {ANNOTATION_SUSPENDED: "true"}},
+        "spec": {"replicas": 0},
+    });
+    let parameters = PatchParams::apply(REPLICAS_FIELD_MANAGER).force();
+    let api = Api::<Deployment>::namespaced(client.clone(), namespace);
+    let stopped = bounded("apply", "Deployment", &name, api.patch(&name, &parameters, &Patch::Apply(&patch))).await?;
+    caches.deployments.record(stopped);
+    info!(namespace, connector = connector.name_any(), "pods stopped: the connector is suspended");
+    Ok(())
+}
+
 /// What came of creating an object.
 enum Created<K> {
     /// It was not there, and is now.
@@ -207,15 +239,24 @@ impl Step<'_> {
         };
         self.check_owner(kind, live.as_ref())?;
         let found = serde_json::to_value(live.as_ref()).map_err(serialize)?;
-        if difference::applied_digest(live.meta()) == Some(&digest) && difference::is_covered(&wanted, &found) {
+        let is_applied = difference::applied_digest(live.meta()) == Some(&digest);
+        if is_applied && (difference::is_covered(&wanted, &found) || cache.is_kept_otherwise(live.as_ref())) {
             return Ok(live);
         }
+        let desired = wanted.clone();
         annotate(&mut wanted, ANNOTATION_APPLIED_DIGEST, &digest);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let api = self.api::<K>();
         let applied = self.call("apply", kind, &name, api.patch(&name, &parameters, &Patch::Apply(&wanted))).await?;
         self.tell(kind, false);
-        Ok(cache.record(applied))
+        let applied = cache.record(applied);
+        let is_covered = difference::is_covered(&desired, &serde_json::to_value(applied.as_ref()).map_err(serialize)?);
+        // Asking again and again would not change what an admission webhook makes of it.
+        if cache.keep_otherwise(applied.as_ref(), !is_covered) {
+            let (namespace, connector) = (&self.connector.namespace, &self.connector.name);
+            warn!(%namespace, %connector, kind, "somebody, such as an admission webhook, makes something else of an object");
+        }
+        Ok(applied)
     }
 
     /// Applies an object that nobody has: with a version that no object has, the API server refuses to apply it to one
@@ -324,24 +365,37 @@ impl Step<'_> {
         name: &str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Error> {
-        tokio::time::timeout(API_TIMEOUT, request)
-            .await
-            .map_err(|_| Error::Timeout { verb, kind, name: name.to_owned() })?
-            .map_err(|source| Error::Api {
-                verb,
-                kind,
-                name: name.to_owned(),
-                message: match &source {
-                    kube::Error::Api(status) => status.message.clone(),
-                    _ => "the API server could not be asked".to_owned(),
-                },
-                source: Box::new(source),
-            })
+        bounded(verb, kind, name, request).await
     }
 }
 
+async fn bounded<T>(
+    verb: &'static str,
+    kind: &'static str,
+    name: &str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(API_TIMEOUT, request)
+        .await
+        .map_err(|_| Error::Timeout { verb, kind, name: name.to_owned() })?
+        .map_err(|source| Error::Api {
+            verb,
+            kind,
+            name: name.to_owned(),
+            message: match &source {
+                kube::Error::Api(status) => status.message.clone(),
+                _ => "the API server could not be asked".to_owned(),
+            },
+            source: Box::new(source),
+        })
+}
+
 pub(super) fn is_owned<K: Resource<DynamicType = ()>>(live: &K, connector: &ValidatedConnector) -> bool {
-    live.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == connector.owner.uid)
+    is_owned_by(live, &connector.owner.uid)
+}
+
+fn is_owned_by<K: Resource<DynamicType = ()>>(live: &K, uid: &str) -> bool {
+    live.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }
 
 /// An object that carries our labels and no owner, as after a restore from a backup, is taken up again.

@@ -114,7 +114,9 @@ async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<
             context.rollout.leave(&connector.uid().unwrap_or_default());
             let platform = connector.spec.platform.declaration().map(platforms::Declaration::name);
             let current = connector.status.clone().unwrap_or_default();
-            let next_look = next_look(true, !problem.lasting, interval);
+            // Nothing tells when the API server would take what it has refused.
+            let has_somebody_to_ask = problem.reason != Reason::ApplyFailed;
+            let next_look = next_look(has_somebody_to_ask, !problem.lasting, interval);
             (compute_not_accepted(&current, platform, &problem), next_look)
         }
     };
@@ -158,7 +160,13 @@ async fn converge(
         Ok(validated) => ValidatedConnector { restarted_at: requests.restarted_at, ..validated },
         Err(rejection) => {
             let lasting = rejection.reason != Reason::Starting;
-            return Ok(Err(NotAccepted { reason: rejection.reason, message: rejection.message, lasting }));
+            let mut message = rejection.message;
+            // Whoever suspends a connector whose spec is refused may mean to stop it from using its credentials.
+            if connector.spec.suspend == Some(true) {
+                apply::stop(&context.client, &context.caches, connector, namespace).await.map_err(Error::Apply)?;
+                message.push_str(" It is suspended, so its pods are stopped all the same.");
+            }
+            return Ok(Err(NotAccepted { reason: rejection.reason, message, lasting }));
         }
     };
     let mut resources = build::build(&validated, &context.settings).map_err(Error::Build)?;
@@ -174,6 +182,11 @@ async fn converge(
             Err(apply::Error::Api { source, .. }) if is_terminating(&source) => {
                 let message = "The namespace is being deleted.".to_owned();
                 return Ok(Err(NotAccepted { reason: Reason::ApplyFailed, message, lasting: true }));
+            }
+            // It passes only if somebody changes something: a quota, a policy, the spec.
+            Err(error) if error.is_refusal() => {
+                warn!(namespace, connector = connector.name_any(), error = %error, "the API server refused an object");
+                return Ok(Err(NotAccepted { reason: error.reason(), message: error.to_string(), lasting: true }));
             }
             Err(error) => return Err(Error::Apply(error)),
         };

@@ -58,20 +58,28 @@ pub struct Plan {
 /// version of the operator may read in another way.
 fn inputs_digest(connector: &McpConnector, found: &Dereferenced, validated: &ValidatedConnector) -> String {
     let source = found.source.as_deref().map(|source| (source.uid(), source.metadata.generation));
-    difference::digest(&json!({
+    let mut inputs = json!({
         "connector": [connector.uid(), connector.metadata.generation],
         "source": source,
         "ca": validated.platform_ca,
         "restart": validated.restarted_at,
-    }))
+    });
+    // Only where there is one, so that the digests of all others are those of the versions before.
+    if let (Some(inputs), Some(agent)) = (inputs.as_object_mut(), &validated.config.agent) {
+        inputs.extend(agent.ca_pem.as_ref().map(|pem| ("vault_ca".to_owned(), json!(pem))));
+    }
+    difference::digest(&inputs)
 }
 
 fn template_digest(deployment: &Deployment) -> String {
     difference::digest(&json!(deployment.spec.as_ref().map(|spec| &spec.template)))
 }
 
+fn wants_none(deployment: &Deployment) -> bool {
+    deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0)
+}
+
 fn change_of(desired: &Deployment, live: &Deployment) -> Change {
-    let replicas = |deployment: &Deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas);
     let (wanted, found) = (desired.annotations(), live.annotations());
     let rolls = if let Some(digest) = found.get(ANNOTATION_TEMPLATE_DIGEST) {
         Some(digest) != wanted.get(ANNOTATION_TEMPLATE_DIGEST)
@@ -84,7 +92,7 @@ fn change_of(desired: &Deployment, live: &Deployment) -> Change {
     }
     let inputs = found.get(ANNOTATION_INPUTS_DIGEST);
     let is_asked = inputs.is_some_and(|inputs| Some(inputs) != wanted.get(ANNOTATION_INPUTS_DIGEST));
-    if is_asked || replicas(desired) == Some(0) || replicas(live) == Some(0) {
+    if is_asked || wants_none(desired) || wants_none(live) {
         return Change::Asked;
     }
     Change::Own
@@ -116,6 +124,8 @@ pub fn plan(
     let deadline = SignedDuration::try_from(deadline).unwrap_or(SignedDuration::MAX);
     let before: Option<Timestamp> = live.annotations().get(ANNOTATION_ROLLED_OUT_AT).and_then(|time| time.parse().ok());
     let since = match change_of(&resources.deployment, &live) {
+        // Who is to have no pods can't show that it gets through.
+        Change::None if wants_none(&resources.deployment) => None,
         Change::None => before,
         Change::Asked => None,
         Change::Own => {

@@ -61,6 +61,7 @@ pub fn settings() -> Settings {
         },
         otlp_endpoint: None,
         addresses: AddressPolicy::Cluster,
+        cluster_assigns_user: false,
     }
 }
 
@@ -135,7 +136,16 @@ pub fn caches() -> Caches {
 #[derive(Clone, Default)]
 pub struct ApiServer(Arc<Mutex<Held>>);
 
-type Held = (HashMap<String, Value>, Vec<String>, Vec<(String, String)>);
+#[derive(Default)]
+struct Held {
+    objects: HashMap<String, Value>,
+    requests: Vec<String>,
+    events: Vec<(String, String)>,
+    /// Kind of objects that no write is taken of, as a quota or a policy does it.
+    refused: Option<&'static str>,
+    /// Kind of objects in which every write sets something else, as an admission webhook does it: where, and to what.
+    rewritten: Option<(&'static str, &'static str, Value)>,
+}
 
 impl ApiServer {
     pub fn client(&self) -> Client {
@@ -155,7 +165,7 @@ impl ApiServer {
     }
 
     fn answer(&self, method: &str, path: &str, mut body: Value) -> (u16, Value) {
-        let (objects, requests, events) = &mut *self.0.lock().unwrap();
+        let Held { objects, requests, events, refused, rewritten } = &mut *self.0.lock().unwrap();
         let (collection, last) = path.rsplit_once('/').unwrap();
         let what = match last {
             "status" => format!("{}/status", collection.rsplit('/').nth(1).unwrap()),
@@ -170,6 +180,9 @@ impl ApiServer {
             let Some(object) = objects.get_mut(path) else { return failure(404, "NotFound") };
             object["status"] = body["status"].take();
             return (200, object.clone());
+        }
+        if method == "PATCH" && *refused == Some(what.as_str()) {
+            return failure(403, "exceeded quota");
         }
         let there = objects.get(path).cloned();
         match (method, there) {
@@ -191,6 +204,9 @@ impl ApiServer {
                 if let Some(uid) = there.and_then(|object| object.pointer("/metadata/uid").cloned()) {
                     body["metadata"]["uid"] = uid;
                 }
+                if let Some((_, pointer, value)) = rewritten.as_ref().filter(|(plural, ..)| *plural == what) {
+                    *body.pointer_mut(pointer).unwrap() = value.clone();
+                }
                 objects.insert(path.to_owned(), body.clone());
                 (200, body)
             }
@@ -199,20 +215,28 @@ impl ApiServer {
     }
 
     pub fn put(&self, path: &str, object: Value) {
-        self.0.lock().unwrap().0.insert(path.to_owned(), object);
+        self.0.lock().unwrap().objects.insert(path.to_owned(), object);
     }
 
     pub fn object(&self, path: &str) -> Value {
-        self.0.lock().unwrap().0[path].clone()
+        self.0.lock().unwrap().objects[path].clone()
+    }
+
+    pub fn refuse(&self, plural: &'static str) {
+        self.0.lock().unwrap().refused = Some(plural);
+    }
+
+    pub fn rewrite(&self, plural: &'static str, pointer: &'static str, value: Value) {
+        self.0.lock().unwrap().rewritten = Some((plural, pointer, value));
     }
 
     /// Reason and note of every Event that was made.
     pub fn events(&self) -> Vec<(String, String)> {
-        self.0.lock().unwrap().2.clone()
+        self.0.lock().unwrap().events.clone()
     }
 
     pub fn requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap().1)
+        std::mem::take(&mut self.0.lock().unwrap().requests)
     }
 }
 

@@ -47,6 +47,56 @@ async fn the_first_word_is_said_once_there_is_more_to_say_than_that_it_was_made(
     assert_ne!(action, Action::requeue(LOOK_AGAIN), "no pod is there to be asked: a watch will tell");
 }
 
+fn condition<'a>(status: &'a serde_json::Value, type_: &str) -> &'a serde_json::Value {
+    status["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == type_).unwrap()
+}
+
+#[tokio::test]
+async fn what_the_api_server_refuses_is_told_with_its_words() {
+    let (connector, caches, _writer) = world();
+    let server = ApiServer::default();
+    server.put(CONNECTOR, serde_json::to_value(connector.0.as_ref().unwrap()).unwrap());
+    server.refuse("services");
+    let action = reconcile(connector, context(&server, caches)).await.unwrap();
+    let status = server.object(CONNECTOR)["status"].take();
+    for type_ in ["Ready", "Accepted"] {
+        let told = condition(&status, type_);
+        assert_eq!((&told["status"], &told["reason"]), (&json!("False"), &json!("ApplyFailed")), "{told}");
+        assert!(told["message"].as_str().unwrap().contains("Service mcp-tresor: exceeded quota"), "{told}");
+    }
+    assert_eq!(condition(&status, "Stalled")["status"], "True");
+    assert_ne!(action, Action::requeue(LOOK_AGAIN), "what was refused is not tried all the time");
+}
+
+#[tokio::test]
+async fn whoever_suspends_a_connector_stops_it_though_its_spec_is_refused() {
+    let mut suspended = connector(&format!("{MINIMAL}\nsuspend: true"));
+    suspended.metadata.uid = Some("6".into());
+    let (deployments, mut writer) = Cache::unwatched();
+    let caches = Caches { deployments, ..caches() };
+    let server = ApiServer::default();
+    server.put(CONNECTOR, serde_json::to_value(&suspended).unwrap());
+    let owner = suspended.controller_owner_ref(&()).unwrap();
+    let live = json!({
+        "metadata": {"name": "mcp-tresor", "namespace": "team", "resourceVersion": "5", "ownerReferences": [owner]},
+        "spec": {"replicas": 2, "selector": {}, "template": {}},
+    });
+    server.put(DEPLOYMENT, live.clone());
+    writer.apply_watcher_event(&Event::Apply(serde_json::from_value(live).unwrap()));
+    let context = context(&server, caches);
+    for _ in 0..2 {
+        // Its source is not there.
+        reconcile(Arc::new(DeserializeGuard(Ok(suspended.clone()))), Arc::clone(&context)).await.unwrap();
+    }
+    assert_eq!(server.object(DEPLOYMENT)["spec"]["replicas"], 0);
+    let stops = server.requests().iter().filter(|request| *request == "PATCH deployments").count();
+    assert_eq!(stops, 1, "stopped once");
+    let status = server.object(CONNECTOR)["status"].take();
+    let told = condition(&status, "Ready");
+    assert_eq!(told["reason"], "CredentialSourceNotFound");
+    assert!(told["message"].as_str().unwrap().ends_with("so its pods are stopped all the same."), "{told}");
+}
+
 #[test]
 fn a_rotation_is_told_once() {
     let with = |revision: Option<&str>| {

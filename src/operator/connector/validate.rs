@@ -204,7 +204,14 @@ pub fn validate(
         format!("http://{service}.{namespace}.svc.{}:{}/mcp", settings.cluster_domain, api::MCP_PORT),
         format!("http://{service}.{namespace}:{}/mcp", api::MCP_PORT),
     ];
-    audiences.extend(access.audiences.unwrap_or_default());
+    let more = access.audiences.unwrap_or_default();
+    if let Some(audience) = more.iter().find(|audience| vault::is_for_api_server(audience, found)) {
+        return Err(invalid(format!(
+            "spec.access.audiences: {audience:?} is an audience of the Kubernetes API: an agent that sends such a token \
+             gives its own access to the cluster away"
+        )));
+    }
+    audiences.extend(more);
     let caller_namespaces = (!anonymous).then(|| {
         let mut namespaces: Vec<String> = allow.iter().map(|rule| rule.namespace.clone()).collect();
         namespaces.sort();

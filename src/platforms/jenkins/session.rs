@@ -6,10 +6,7 @@
 //! which it was fetched (`hudson/security/csrf/DefaultCrumbIssuer.java`): so its cookie goes with it.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,6 +27,12 @@ use crate::{
 
 /// Time that a call waits for newer credentials after Jenkins refused those in use for the first time.
 const REREAD_WAIT: Duration = Duration::from_secs(1);
+/// Time for which credentials that Jenkins refused are not shown to it again.
+const REFUSED_PAUSE: Duration = Duration::from_mins(1);
+/// The same after many refusals.
+const LONG_REFUSED_PAUSE: Duration = Duration::from_mins(5);
+/// Refusals from which on the pause is the long one.
+const MANY_REFUSALS: u32 = 3;
 /// Age after which a crumb is fetched anew. Jenkins ends idle sessions after half an hour or later.
 const CRUMB_AGE: Duration = Duration::from_mins(10);
 
@@ -99,13 +102,26 @@ pub(super) struct Session {
     client: Client,
     credentials: CredentialsHandle,
     crumb: Mutex<Option<KnownCrumb>>,
-    /// Generation that Jenkins refused last; 0 for none. A second call with it does not wait for newer files.
-    refused: AtomicU64,
+    refusal: std::sync::Mutex<Option<Refusal>>,
+}
+
+/// Credentials that Jenkins refused last. Behind it there is often a directory that locks an account after some refusals,
+/// so they are not shown again for a while.
+struct Refusal {
+    generation: u64,
+    times: u32,
+    at: Instant,
+}
+
+impl Refusal {
+    fn is_fresh(&self) -> bool {
+        self.at.elapsed() < if self.times < MANY_REFUSALS { REFUSED_PAUSE } else { LONG_REFUSED_PAUSE }
+    }
 }
 
 impl Session {
     pub(super) fn new(client: Client, credentials: CredentialsHandle) -> Self {
-        Self { client, credentials, crumb: Mutex::new(None), refused: AtomicU64::new(0) }
+        Self { client, credentials, crumb: Mutex::new(None), refusal: std::sync::Mutex::default() }
     }
 
     /// What the way to Jenkins is doing now.
@@ -128,14 +144,14 @@ impl Session {
 
     /// Makes a call.
     pub(super) async fn call(&self, call: &Call, deadline: Instant) -> Result<Answer, Error> {
-        let identity = self.identity()?;
+        let identity = self.acceptable()?;
         match self.attempt(call, &identity, deadline).await {
             Err(Error::Rejected) => {
                 let newer = self.newer_than(&identity, deadline).await.ok_or(Error::Rejected)?;
                 let outcome = self.attempt(call, &newer, deadline).await;
                 self.note(&newer, outcome)
             }
-            outcome => outcome,
+            outcome => self.note(&identity, outcome),
         }
     }
 
@@ -146,14 +162,14 @@ impl Session {
         begin: Begin<'_, T>,
         deadline: Instant,
     ) -> Result<(Answer, Scanned<T>), Error> {
-        let identity = self.identity()?;
+        let identity = self.acceptable()?;
         match self.client.scan(call, &identity, begin, deadline).await {
             Err(Error::Rejected) => {
                 let newer = self.newer_than(&identity, deadline).await.ok_or(Error::Rejected)?;
                 let outcome = self.client.scan(call, &newer, begin, deadline).await;
                 self.note(&newer, outcome)
             }
-            outcome => outcome,
+            outcome => self.note(&identity, outcome),
         }
     }
 
@@ -208,9 +224,31 @@ impl Session {
         Ok(crumb)
     }
 
+    /// Who the connector is, unless Jenkins has just refused that.
+    fn acceptable(&self) -> Result<Identity, Error> {
+        let identity = self.identity()?;
+        let refusal = self.refusal();
+        let is_refused = |refusal: &Refusal| refusal.generation == identity.generation && refusal.is_fresh();
+        if refusal.as_ref().is_some_and(is_refused) { Err(Error::Rejected) } else { Ok(identity) }
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<Refusal>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that Jenkins refused these credentials. Whether it had not refused them before.
+    fn refused(&self, identity: &Identity) -> bool {
+        let (mut refusal, generation) = (self.refusal(), identity.generation);
+        let times = refusal.as_ref().filter(|last| last.generation == generation).map_or(0, |last| last.times);
+        *refusal = Some(Refusal { generation, times: times.saturating_add(1), at: Instant::now() });
+        times == 0
+    }
+
     fn note<T>(&self, identity: &Identity, outcome: Result<T, Error>) -> Result<T, Error> {
-        if let Err(Error::Rejected) = outcome {
-            self.refused.store(identity.generation, Ordering::Relaxed);
+        match &outcome {
+            Err(Error::Rejected) => drop(self.refused(identity)),
+            Ok(_) => *self.refusal() = None,
+            Err(_) => {}
         }
         outcome
     }
@@ -221,7 +259,7 @@ impl Session {
         if let Some(identity) = self.credentials.current().and_then(other) {
             return Some(identity);
         }
-        if self.refused.swap(refused.generation, Ordering::Relaxed) == refused.generation {
+        if !self.refused(refused) {
             return None;
         }
         let mut credentials = self.credentials.clone();

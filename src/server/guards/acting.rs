@@ -8,7 +8,7 @@ use futures::{FutureExt, future::BoxFuture};
 use opentelemetry::trace::FutureExt as _;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     server::access::Caller,
-    tools::{CallContext, Preview, ToolError},
+    tools::{CallContext, ErrorCode, Preview, ToolError},
 };
 
 type Handler<T> = Arc<dyn Fn(Value, CallContext) -> BoxFuture<'static, Result<T, ToolError>> + Send + Sync>;
@@ -65,7 +65,8 @@ impl Acting {
         Self { ledger: Ledger::default(), cache, running: TaskTracker::new() }
     }
 
-    /// Carries a call out, or answers it from what the same call did before. `enter` takes a place for calls.
+    /// Carries a call out, or answers it from what the same call did before. `enter` takes a place for calls; `gone` says
+    /// that nobody will hear the answer.
     ///
     /// # Errors
     /// When the tool fails, when there is no place, or when the same call was made before and left no answer.
@@ -74,6 +75,7 @@ impl Acting {
         attempt: Attempt,
         act: Act,
         enter: impl FnOnce() -> Result<OwnedSemaphorePermit, Stopped>,
+        gone: &CancellationToken,
         notes: &mut Notes,
     ) -> Result<Bounded, Stopped> {
         let (ending, at) = match self.ledger.enter(attempt) {
@@ -100,7 +102,9 @@ impl Acting {
                 };
                 self.running.spawn(task.in_current_span().with_current_context());
                 let outcome = receiver.await.unwrap_or(Err(Stopped::Panicked));
-                self.ledger.delivered(attempt.key);
+                if !gone.is_cancelled() {
+                    self.ledger.delivered(attempt.key);
+                }
                 return outcome;
             }
             Standing::Runs(mut ending) => {
@@ -110,7 +114,9 @@ impl Acting {
             Standing::Ended(ending, at) => (ending, at),
             Standing::OtherCall => return Err(idempotency::other_call().into()),
         };
-        self.ledger.delivered(attempt.key);
+        if !gone.is_cancelled() {
+            self.ledger.delivered(attempt.key);
+        }
         notes.replayed = matches!(ending, Ending::Done(Some(_)) | Ending::Undone(_));
         match ending {
             Ending::Done(Some(text)) => Ok(replay(&text)?),
@@ -154,6 +160,9 @@ impl Act {
                     (Err(error.with_remedy("read the state to see what it did").into()), Ending::Done(None))
                 }
             },
+            Ok(Err(error)) if error.code == ErrorCode::OutcomeUnread => {
+                (Err(bounds::apply_to_error(error).into()), Ending::Done(None))
+            }
             Ok(Err(error)) => of_failure(Ending::failed(bounds::apply_to_error(error))),
             Err(Stopped::Failed(error)) => of_failure(Ending::failed(error)),
             Err(stopped) => (Err(stopped), Ending::Panicked),

@@ -60,6 +60,7 @@ impl Ending {
             | ErrorCode::Conflict
             | ErrorCode::RateLimited
             | ErrorCode::RepeatedCall => Self::Undone(error.into()),
+            ErrorCode::OutcomeUnread => Self::Done(None),
             ErrorCode::PlatformUnavailable
             | ErrorCode::PlatformError
             | ErrorCode::DeadlineExceeded

@@ -224,8 +224,11 @@ impl Guards {
             }
         }
         // An act ends by itself at the deadline, and has then to be told.
-        let patience = if controls.confirm { ACT_GRACE } else { Duration::ZERO };
+        let acts = controls.confirm && matches!(tool.entry.behavior, Behavior::Mutation { .. });
+        let patience = if acts { ACT_GRACE } else { Duration::ZERO };
         let deadline = context.deadline + patience;
+        // It goes on without its caller, so how it ends is waited for: the audit record tells it.
+        let abandoned = if acts { CancellationToken::new() } else { call.gone.clone() };
         let work = async {
             match (&tool.entry.behavior, tool.kept_for) {
                 (Behavior::Mutation { preview, act }, _) if controls.confirm => {
@@ -242,7 +245,7 @@ impl Guards {
                         preview: preview.clone(),
                         act: act.clone(),
                     };
-                    self.acting.carry_out(attempt, act, || self.enter(), notes).await
+                    self.acting.carry_out(attempt, act, || self.enter(), &call.gone, notes).await
                 }
                 (_, Some(age)) => {
                     let run = self.read(tool, call.caller, arguments, context);
@@ -253,7 +256,7 @@ impl Guards {
                 (_, None) => self.read(tool, call.caller, arguments, context).await,
             }
         };
-        match deadline::within(deadline, &call.gone, AssertUnwindSafe(work).catch_unwind()).await {
+        match deadline::within(deadline, &abandoned, AssertUnwindSafe(work).catch_unwind()).await {
             Ended::Done(Ok(Ok(bounded))) => Outcome::Answered(bounded),
             Ended::Done(Ok(Err(Stopped::Failed(error)))) => Outcome::Failed(error),
             Ended::Done(Ok(Err(Stopped::Held(guard, error)))) => Outcome::Held(guard, error),

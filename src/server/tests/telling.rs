@@ -6,9 +6,15 @@ use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
 use tracing_subscriber::{Layer, layer::SubscriberExt};
 
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
+
 use super::*;
 use crate::{
-    outbound::{BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState},
+    api::endpoint::PlatformUrl,
+    outbound::{
+        BreakerPosition, BreakerState, BulkheadState, Outbound, OutboundLimits, OutboundSettings, OutboundState,
+        PaceState, classify_by_status,
+    },
     server::config::AuditFileConfig,
     telemetry::{logs, traces},
 };
@@ -241,6 +247,39 @@ async fn refused_callers_are_on_record_and_a_flood_of_them_is_bounded() {
 
 // ===== traces =====
 
+fn outbound_to(url: &str) -> Outbound {
+    let addresses = AddressPolicy::Loopback;
+    let settings = OutboundSettings {
+        endpoint: PlatformUrl(url.to_owned()).endpoint(true, addresses).unwrap(),
+        ca_pem: None,
+        addresses,
+        proxy: None,
+        name: "fake",
+        classify: classify_by_status,
+        client_certificate: None,
+        limits: OutboundLimits::default(),
+        metrics: Arc::default(),
+    };
+    Outbound::new(settings).unwrap()
+}
+
+/// A platform that a server asks for its things, and that fails so many times at first.
+async fn platform_of(server: &TestServer, failures: u64) -> MockServer {
+    let platform = MockServer::start().await;
+    if failures > 0 {
+        let unwell = ResponseTemplate::new(503);
+        Mock::given(matchers::any()).respond_with(unwell).up_to_n_times(failures).mount(&platform).await;
+    }
+    Mock::given(matchers::any()).respond_with(ResponseTemplate::new(200)).mount(&platform).await;
+    *server.platform.state.upstream.lock().unwrap() = Some(Arc::new(outbound_to(&platform.uri())));
+    platform
+}
+
+/// The headers of the last request that a platform got.
+async fn last_headers(platform: &MockServer) -> axum::http::HeaderMap {
+    platform.received_requests().await.unwrap().pop().unwrap().headers
+}
+
 fn attribute(span: &SpanData, key: &str) -> Option<String> {
     span.attributes.iter().find(|attribute| attribute.key.as_str() == key).map(|found| found.value.to_string())
 }
@@ -249,6 +288,7 @@ fn attribute(span: &SpanData, key: &str) -> Option<String> {
 async fn one_trace_leads_from_the_caller_to_the_platform() {
     told();
     let server = TestServer::start().await;
+    let platform = platform_of(&server, 1).await;
     let trace = "1af7651916cd43dd8448eb211c80319c";
     let meta = json!({"traceparent": traceparent(trace, "00f067aa0ba902b7"), "tracestate": "vendor=one"});
     let params = json!({"name": "get_fake_thing", "arguments": {"name": "a", "limit": 3}, "_meta": meta});
@@ -258,14 +298,28 @@ async fn one_trace_leads_from_the_caller_to_the_platform() {
     assert_eq!(send(server.mcp, &request).await.status, 200);
     let spans = spans_of(trace);
     let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{spans:?}"));
-    let (call, asked) = (find("tools/call get_fake_thing"), find("GET"));
+    let call = find("tools/call get_fake_thing");
+    let attempts: Vec<&SpanData> = spans.iter().filter(|span| span.name == "platform request").collect();
+    let [failed, asked] = *attempts else { panic!("{spans:?}") };
     assert_eq!((&call.span_kind, &asked.span_kind), (&SpanKind::Server, &SpanKind::Client));
-    for span in [call, asked] {
+    assert_eq!(attribute(failed, "error.type").as_deref(), Some("outage"));
+    for (key, value) in [
+        ("mcp_connectors.platform", "fake"),
+        ("http.request.method", "GET"),
+        ("http.request.resend_count", "1"),
+        ("http.response.status_code", "200"),
+        ("server.address", "127.0.0.1"),
+    ] {
+        assert_eq!(attribute(asked, key).as_deref(), Some(value), "{key}");
+    }
+    for span in [call, failed, asked] {
         assert_eq!(span.span_context.trace_id().to_string(), trace);
         assert_eq!(span.span_context.trace_state().header(), "vendor=one");
     }
     assert_eq!(call.parent_span_id.to_string(), "00f067aa0ba902b7");
-    assert_eq!(asked.parent_span_id, call.span_context.span_id());
+    for attempt in attempts {
+        assert_eq!(attempt.parent_span_id, call.span_context.span_id());
+    }
     for (key, value) in [
         ("mcp.method.name", "tools/call"),
         ("gen_ai.tool.name", "get_fake_thing"),
@@ -278,7 +332,7 @@ async fn one_trace_leads_from_the_caller_to_the_platform() {
         assert_eq!(attribute(call, key).as_deref(), Some(value), "{key}");
     }
     assert_eq!(attribute(call, "error.type"), None);
-    let headers = server.platform.state.trace_headers.lock().unwrap().clone();
+    let headers = last_headers(&platform).await;
     assert_eq!(headers["traceparent"], format!("00-{trace}-{}-01", asked.span_context.span_id()));
     assert_eq!(headers["tracestate"], "vendor=one");
     let exemplar = format!("trace_id=\"{trace}\"");
@@ -324,9 +378,10 @@ async fn without_a_collector_the_callers_trace_is_passed_on_and_one_is_made_for_
     // For this thread, which is where everything of this test runs.
     let _nothing_exported = tracing::subscriber::set_default(tracing_subscriber::registry());
     let server = TestServer::start().await;
+    let platform = platform_of(&server, 0).await;
     let token = server.token();
     send(server.mcp, &traced_call(&token, "get_fake_thing", &json!({"name": "a"}))).await;
-    let told = server.platform.state.trace_headers.lock().unwrap().clone();
+    let told = last_headers(&platform).await;
     assert!(told["traceparent"].to_str().unwrap().starts_with(&format!("00-{TRACE}-")));
     assert_eq!(told["tracestate"], "vendor=one");
 
@@ -340,7 +395,7 @@ async fn without_a_collector_the_callers_trace_is_passed_on_and_one_is_made_for_
     let records = server.records();
     let made = records[5]["data"]["unmapped"]["trace_id"].as_str().unwrap().to_owned();
     assert!(made.len() == 32 && made != TRACE, "{made}");
-    let told = server.platform.state.trace_headers.lock().unwrap().clone();
+    let told = last_headers(&platform).await;
     assert!(told["traceparent"].to_str().unwrap().starts_with(&format!("00-{made}-")), "{told:?}");
 }
 
@@ -349,6 +404,7 @@ async fn without_a_collector_the_callers_trace_is_passed_on_and_one_is_made_for_
 #[tokio::test]
 async fn health_check_says_what_the_replica_knows_without_asking_the_platform() {
     let server = TestServer::start().await;
+    let platform = platform_of(&server, 0).await;
     let way = OutboundState {
         name: "fake".into(),
         bulkhead: BulkheadState { running: 1, queued: 2, max_running: 10, max_queued: 20 },
@@ -378,7 +434,7 @@ async fn health_check_says_what_the_replica_knows_without_asking_the_platform() 
     assert_eq!(health["credentials"], json!({"state": "Loaded", "revision": "00000001", "accepted": "Accepted"}));
     assert_eq!((&health["probe"]["reason"], health["probe"]["age_seconds"].is_u64()), (&json!("Healthy"), true));
     assert_eq!(health["audit"][0], json!({"name": "stdout", "lost": 0, "failing": false}));
-    assert!(server.platform.state.trace_headers.lock().unwrap().is_empty(), "the platform was asked");
+    assert_eq!(platform.received_requests().await.unwrap().len(), 0, "the platform was asked");
 
     let status = server.admin("/status", Some(&server.operator_token())).await.json();
     let details: status::ReplicaDetails = serde_json::from_value(status["details"].clone()).unwrap();

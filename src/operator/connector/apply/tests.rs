@@ -79,3 +79,17 @@ async fn what_differs_from_what_is_wanted_is_applied_and_nothing_else() {
     let writes: Vec<String> = server.requests().into_iter().filter(|request| request.starts_with("PATCH")).collect();
     assert_eq!(writes, ["PATCH deployments"]);
 }
+
+#[tokio::test]
+async fn what_an_admission_webhook_makes_of_it_is_asked_for_once_and_then_left() {
+    let (server, caches) = (ApiServer::default(), caches());
+    server.rewrite("deployments", "/spec/minReadySeconds", json!(30));
+    let mut writes = 0;
+    for _ in 0..4 {
+        apply_all(&server, &caches, MINIMAL).await.unwrap();
+        writes += server.requests().iter().filter(|request| request.starts_with("PATCH deployments")).count();
+    }
+    assert_eq!(writes, 2, "made, and asked for once more");
+    apply_all(&server, &caches, &format!("{MINIMAL}\nworkload: {{priorityClassName: high}}")).await.unwrap();
+    assert!(server.requests().contains(&"PATCH deployments".to_owned()), "what is wanted has changed");
+}

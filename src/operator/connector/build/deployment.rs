@@ -74,6 +74,7 @@ pub fn build_deployment(connector: &ValidatedConnector, settings: &Settings, con
 
 fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
     let workload = &connector.workload;
+    let user = (!settings.cluster_assigns_user).then_some(USER);
     PodSpec {
         service_account_name: Some(owned_name(&connector.name)),
         automount_service_account_token: Some(false),
@@ -81,9 +82,9 @@ fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
         termination_grace_period_seconds: Some(GRACE_PERIOD_SECONDS),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
+            run_as_user: user,
+            run_as_group: user,
+            fs_group: user,
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),

@@ -28,7 +28,7 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Addresses that "any address" leaves out: link-local ones, among them the metadata services of the clouds.
 const NOT_OUTSIDE_V4: &[&str] = &["169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32"];
-const NOT_OUTSIDE_V6: &[&str] = &["fe80::/10", "fd00:ec2::254/128"];
+const NOT_OUTSIDE_V6: &[&str] = &["fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128"];
 
 pub fn build_network_policy(connector: &ValidatedConnector, settings: &Settings) -> NetworkPolicy {
     NetworkPolicy {
@@ -94,8 +94,9 @@ fn egress(connector: &ValidatedConnector) -> Vec<NetworkPolicyEgressRule> {
         EgressPlan::Targets(targets) => targets,
     };
     // A node-local DNS cache has a link-local address, and resolvers have labels of many kinds: the port is what they
-    // have in common.
-    let mut rules = vec![NetworkPolicyEgressRule { to: None, ports: Some(vec![port("UDP", 53), port("TCP", 53)]) }];
+    // have in common. OpenShift's pods listen on 5353 behind it, which is what its network looks at.
+    let dns = [53, 5353].into_iter().flat_map(|number| [port("UDP", number), port("TCP", number)]);
+    let mut rules = vec![NetworkPolicyEgressRule { to: None, ports: Some(dns.collect()) }];
     rules.extend(targets.iter().map(|target| match target {
         EgressTarget::Pods { namespace: name, selector, port } => NetworkPolicyEgressRule {
             to: Some(vec![NetworkPolicyPeer {

@@ -201,6 +201,27 @@ async fn one_that_does_not_get_through_is_told_once_and_stops_the_others() {
     assert_eq!(world.ask_for_another(), Turn::Stopped);
 }
 
+#[tokio::test]
+async fn one_that_is_suspended_stops_nobody() {
+    let mut world = World::new().await;
+    Arc::get_mut(&mut world.context).unwrap().settings.connector_image = "registry.example.com/broken:1".into();
+    world.reconciled(&world.connector()).await;
+    let mut deployment: Deployment = serde_json::from_value(world.server.object(DEPLOYMENT)).unwrap();
+    let long_ago = "2025-11-01T12:00:00Z".to_owned();
+    deployment.annotations_mut().insert(ANNOTATION_ROLLED_OUT_AT.to_owned(), long_ago);
+    world.context.caches.deployments.record(deployment);
+    world.reconciled(&world.connector()).await;
+    assert_eq!(world.ask_for_another(), Turn::Stopped);
+    let mut suspended = world.connector();
+    suspended.metadata.generation = Some(4);
+    suspended.spec.suspend = Some(true);
+    for _ in 0..2 {
+        world.is(&suspended);
+        world.reconciled(&suspended).await;
+    }
+    assert_ne!(world.ask_for_another(), Turn::Stopped);
+}
+
 #[test]
 fn who_waits_says_so_unless_it_is_being_brought_up_anyway() {
     let waiting = |findings: Vec<Finding>, turn| {

@@ -121,15 +121,19 @@ fn resolve_login(
     }
 }
 
-/// Why a token for an audience must not be sent to Vault: who gets it could use it elsewhere.
-fn audience_objection(audience: &str, found: &Dereferenced) -> Option<String> {
+/// Whether tokens for this audience are good for the Kubernetes API, whatever the cluster calls itself.
+pub(super) fn is_for_api_server(audience: &str, found: &Dereferenced) -> bool {
     let issuer = found.token_keys.as_ref().map(|keys| keys.issuer.as_str());
     let host = audience.split_once("://").map_or(audience, |(_, rest)| rest);
-    let for_api_server = issuer == Some(audience)
+    issuer == Some(audience)
         || host == "kubernetes"
         || host.starts_with("kubernetes.default")
-        || host.starts_with("kubernetes.svc");
-    if for_api_server {
+        || host.starts_with("kubernetes.svc")
+}
+
+/// Why a token for an audience must not be sent to Vault: who gets it could use it elsewhere.
+fn audience_objection(audience: &str, found: &Dereferenced) -> Option<String> {
+    if is_for_api_server(audience, found) {
         return Some(format!("{audience:?} is an audience of the Kubernetes API"));
     }
     (audience == OPERATOR_AUDIENCE || audience.ends_with("/mcp"))

@@ -312,7 +312,8 @@ pub(super) async fn finish(
     prune: bool,
     context: &CallContext,
 ) -> Result<Started, ToolError> {
-    let (app, finished) = operation::poll(argocd, target, wait, context, |app| app.running().is_none()).await?;
+    let ended = operation::poll(argocd, target, wait, context, |app| app.running().is_none()).await;
+    let (app, finished) = ended.map_err(|error| if dry_run { error } else { error.after_the_change() })?;
     let operation = Operation::of(&app);
     let phase = operation.as_ref().map_or("Running", |operation| operation.phase.as_str());
     let applied = match (dry_run, finished) {

@@ -246,11 +246,20 @@ async fn preview_unmute(
 
 async fn unmute(cloudwatch: Arc<CloudWatch>, input: UnmuteInput, context: CallContext) -> Result<Unmuted, ToolError> {
     let (doomed, kept) = plan_unmute(&cloudwatch, &input, &context).await?;
+    let mut hints = Vec::new();
+    let mut removed = Vec::new();
     for rule in &doomed {
         let request = || cloudwatch.session.metrics.delete_alarm_mute_rule().alarm_mute_rule_name(&rule.name).send();
-        cloudwatch.change(DELETE_RULE, &context, request).await?;
+        match cloudwatch.change(DELETE_RULE, &context, request).await {
+            Ok(_) => removed.push(rule.name.clone()),
+            Err(error) if removed.is_empty() => return Err(error),
+            Err(error) => {
+                let left = doomed.len() - removed.len();
+                hints.push(format!("{left} more rules should go: {}; call again for them", error.message));
+                break;
+            }
+        }
     }
-    let mut hints = Vec::new();
     if !kept.is_empty() {
         hints.push(
             "a rule that is kept mutes still: delete it by its name, which unmutes its other alarms too".to_owned(),
@@ -261,5 +270,5 @@ async fn unmute(cloudwatch: Arc<CloudWatch>, input: UnmuteInput, context: CallCo
             "no mute rule concerns these alarms; their actions may be off: get_cloudwatch_alarm tells".to_owned(),
         );
     }
-    Ok(Unmuted { removed: names_of(&doomed), kept: names_of(&kept), hints })
+    Ok(Unmuted { removed, kept: names_of(&kept), hints })
 }

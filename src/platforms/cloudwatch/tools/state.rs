@@ -104,7 +104,7 @@ async fn set_actions(
         let request = || metrics.disable_alarm_actions().set_alarm_names(Some(wrong.clone())).send();
         cloudwatch.change(DISABLE, &context, request).await?;
     }
-    let after = alarms(&cloudwatch, &input.names, &context).await?;
+    let after = alarms(&cloudwatch, &input.names, &context).await.map_err(ToolError::after_the_change)?;
     Ok(Switched { before, after })
 }
 
@@ -158,6 +158,6 @@ async fn set_state(
             request.state_value(input.state.sdk()).state_reason(&input.reason).send()
         })
         .await?;
-    let after = cloudwatch.fetch_alarm(&input.name, &context).await?.short(200);
+    let after = cloudwatch.fetch_alarm(&input.name, &context).await.map_err(ToolError::after_the_change)?.short(200);
     Ok(StateSet { before, after })
 }

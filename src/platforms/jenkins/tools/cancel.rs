@@ -138,7 +138,8 @@ async fn cancel_build(jenkins: Arc<Jenkins>, input: BuildInput, context: CallCon
         }
         Err(error) => return Err(to_tool_error(error, &format!("end {target}"))),
     }
-    let after = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
+    let after = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await;
+    let after = after.map_err(ToolError::after_the_change)?;
     let hints = if after.building {
         let next =
             if input.mode == Mode::Kill { "" } else { "; if it doesn't end in 15 seconds, a harder mode may help" };
@@ -186,7 +187,10 @@ async fn cancel_item(
     let call = Call::post(["queue", "cancelItem"], Vec::new()).query("id", &id);
     match jenkins.session.call(&call, context.deadline).await {
         // Older versions redirect, whatever they did; and 404 says that it left the queue meanwhile.
-        Ok(_) | Err(Error::NotFound) => Ok(became(&jenkins.queue_item(id, &context).await?)),
+        Ok(_) | Err(Error::NotFound) => {
+            let after = jenkins.queue_item(id, &context).await.map_err(ToolError::after_the_change)?;
+            Ok(became(&after))
+        }
         Err(error) => Err(to_tool_error(error, "cancel this item")),
     }
 }
