@@ -109,6 +109,7 @@ def holds_null(value: object) -> bool:
         ({"pollInterval": "301s"}, "pollInterval"),
         ({"rollout": {"maxConcurrent": 0}}, "rollout/maxConcurrent"),
         ({"rollout": {"maxFailures": "101%"}}, "rollout/maxFailures"),
+        ({"rollout": {"readyTimeout": "9s"}}, "rollout/readyTimeout"),
         ({"logLevel": "loud"}, "logLevel"),
         ({"logLevel": "info,kube=loud"}, "logLevel"),
         ({"logFormat": "xml"}, "logFormat"),

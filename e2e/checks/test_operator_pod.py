@@ -15,7 +15,8 @@ def test_pod_meets_the_restricted_profile(manifests: list[Manifest]) -> None:
     spec = pod_template(manifests)["spec"]
     pod, own = spec["securityContext"], container(manifests)["securityContext"]
     assert pod["runAsNonRoot"] is True
-    assert (pod["runAsUser"], pod["runAsGroup"]) == (65532, 65532)
+    assigned = "--cluster-assigns-user=true" in container(manifests)["args"]
+    assert (pod.get("runAsUser"), pod.get("runAsGroup")) == ((None, None) if assigned else (65532, 65532))
     assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
     assert own["allowPrivilegeEscalation"] is False
     assert own["privileged"] is False
@@ -84,6 +85,8 @@ def test_values_become_settings() -> None:
         "--poll-interval=30s",
         "--rollout-max-concurrent=3",
         "--rollout-max-failures=20%",
+        "--rollout-ready-timeout=10m",
+        "--cluster-assigns-user=true",
         "--log-level=info,kube=debug",
         "--log-format=text",
     ]
