@@ -1,32 +1,24 @@
 //! Directories that change under a running process, as the kubelet mounts ConfigMaps and Secrets: read as one set of
 //! files of one generation, and watched for the next one.
 
+mod watching;
+
 use std::{
     collections::BTreeMap,
     fs, io,
     io::Read,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
 };
 
-use notify::{
-    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode},
-};
-use tokio::{
-    sync::Notify,
-    time::{Interval, MissedTickBehavior},
-};
 use zeroize::Zeroizing;
+
+pub use self::watching::DirectoryEvents;
 
 /// The link that the kubelet moves to a new directory when the content changes.
 const DATA_LINK: &str = "..data";
 /// Readings after which a directory that changes all the time is left for the next event.
 const MAX_READINGS: usize = 8;
-/// Time to wait after an event, because one swap makes several.
-const SETTLE: Duration = Duration::from_millis(20);
 
 /// What was found of one file.
 #[derive(Debug)]
@@ -113,67 +105,6 @@ fn holds_a_file(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| {
         entries.any(|entry| entry.is_ok_and(|entry| !entry.file_name().to_string_lossy().starts_with("..")))
     })
-}
-
-/// Tells when a directory may have changed: by events of the kernel, and by the clock for those that get lost.
-pub struct DirectoryEvents {
-    directory: PathBuf,
-    changed: Arc<Notify>,
-    watcher: Option<(RecommendedWatcher, u64)>,
-    poll: Interval,
-}
-
-impl DirectoryEvents {
-    /// Watches a directory. A watch on a file would die with the first swap, so it is the directory that is watched.
-    #[must_use]
-    pub fn watch(directory: &Path, poll: Duration) -> Self {
-        let mut poll = tokio::time::interval_at(tokio::time::Instant::now() + poll, poll);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut events =
-            Self { directory: directory.to_owned(), changed: Arc::new(Notify::new()), watcher: None, poll };
-        events.attach();
-        events
-    }
-
-    /// Waits until the directory may have changed. Can be dropped and called again without losing an event.
-    pub async fn next(&mut self) {
-        tokio::select! {
-            () = self.changed.notified() => tokio::time::sleep(SETTLE).await,
-            _ = self.poll.tick() => self.attach(),
-        }
-    }
-
-    /// Puts the watch on the directory as it is now. It may have been made, or made anew, since.
-    fn attach(&mut self) {
-        let Ok(inode) = fs::metadata(&self.directory).map(|metadata| metadata.ino()) else {
-            self.watcher = None;
-            return;
-        };
-        if self.watcher.as_ref().is_some_and(|(_, watched)| *watched == inode) {
-            return;
-        }
-        let changed = self.changed.clone();
-        let on_event = move |event: notify::Result<notify::Event>| {
-            // Reading a file makes events too, and must not make us read again.
-            let only_read = event.as_ref().is_ok_and(
-                |event| matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)),
-            );
-            if !only_read {
-                changed.notify_one();
-            }
-        };
-        let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
-            watcher.watch(&self.directory, RecursiveMode::NonRecursive)?;
-            Ok((watcher, inode))
-        });
-        match watcher {
-            Ok(watcher) => self.watcher = Some(watcher),
-            Err(error) => {
-                tracing::warn!(directory = %self.directory.display(), %error, "changes are found by polling only");
-                self.watcher = None;
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -268,19 +199,5 @@ mod tests {
         }
         writer.join().unwrap();
         assert!(read > 0);
-    }
-
-    #[tokio::test]
-    async fn a_swap_is_told_at_once_and_reading_is_not() {
-        let directory = tempfile::tempdir().unwrap();
-        kubelet_swap(directory.path(), 0, &[("token", b"a")]);
-        let mut events = DirectoryEvents::watch(directory.path(), Duration::from_hours(1));
-        read_set(directory.path(), &["token"], 10).unwrap();
-        let quiet = tokio::time::timeout(Duration::from_millis(200), events.next()).await;
-        assert!(quiet.is_err(), "reading made an event");
-        for generation in 1..4 {
-            kubelet_swap(directory.path(), generation, &[("token", b"b")]);
-            tokio::time::timeout(Duration::from_secs(10), events.next()).await.unwrap();
-        }
     }
 }

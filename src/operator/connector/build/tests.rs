@@ -126,3 +126,12 @@ fn a_secret_id_is_mounted_for_the_agent_alone() {
     let item = &identity.items.unwrap()[0];
     assert_eq!((item.key.as_str(), item.path.as_str()), ("ci", "secret_id"));
 }
+
+#[test]
+fn a_cluster_that_assigns_users_is_left_to_do_so() {
+    let settings = Settings { cluster_assigns_user: true, ..settings() };
+    let deployment = build(&validated(MINIMAL), &settings).unwrap().deployment;
+    let context = deployment.spec.unwrap().template.spec.unwrap().security_context.unwrap();
+    assert_eq!((context.run_as_user, context.run_as_group, context.fs_group), (None, None, None));
+    assert_eq!(context.run_as_non_root, Some(true));
+}
