@@ -170,12 +170,6 @@ impl Authenticator {
         Ok(verified.caller)
     }
 
-    /// Whether the request carries a token that was verified lately and is still good.
-    #[must_use]
-    pub fn remembers(&self, headers: &HeaderMap) -> bool {
-        bearer_token(headers).is_ok_and(|token| self.remembered(&sha256(token.as_bytes()), unix_now()).is_some())
-    }
-
     fn remembered(&self, id: &[u8; 32], now: i64) -> Option<Caller> {
         let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = verified.get(id)?;

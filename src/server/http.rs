@@ -226,23 +226,20 @@ impl<H: ServerHandler + Clone> Door<H> {
     async fn serve(&self, request: Request<Body>, request_id: String) -> Result<Response<Body>, Refusal> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let address = peer.map(|peer| peer.ip());
-        if let Some(note) = self.failures.too_many(address)
-            && !self.authenticator.remembers(request.headers())
-        {
-            self.metrics.rate_limited();
-            self.audit.refused_caller(&request_id, peer, "too_many_requests");
-            return Ok(too_many_requests(&note));
-        }
-        let refused = |refusal: TurnedAway| {
-            self.failures.count(address);
-            self.audit.refused_caller(&request_id, peer, refusal.reason);
-            refusal.refusal
+        let (caller, rights) = match self.admit(request.headers()).await {
+            Ok(admitted) => admitted,
+            // Looked at after the token: behind a gateway or a mesh, those who are refused share an address with all others.
+            Err(turned_away) => {
+                if let Some(note) = self.failures.too_many(address) {
+                    self.metrics.rate_limited();
+                    self.audit.refused_caller(&request_id, peer, "too_many_requests");
+                    return Ok(too_many_requests(&note));
+                }
+                self.failures.count(address);
+                self.audit.refused_caller(&request_id, peer, turned_away.reason);
+                return Err(turned_away.refusal);
+            }
         };
-        let caller = self.identify(request.headers()).await.map_err(refused)?;
-        let rights = self.access.rights(&caller).cloned();
-        if rights.is_none() && caller != Caller::Operator {
-            return Err(refused(self.not_listed(&caller)));
-        }
         let (mut parts, body) = request.into_parts();
         // The token has done its work; nothing behind this line can log it or pass it on.
         parts.headers.remove(header::AUTHORIZATION);
@@ -279,6 +276,15 @@ impl<H: ServerHandler + Clone> Door<H> {
                 }
                 Ok(response)
             }
+        }
+    }
+
+    /// Who calls, and what they may do; the operator may call no tool.
+    async fn admit(&self, headers: &HeaderMap) -> Result<(Caller, Option<Arc<Rights>>), TurnedAway> {
+        let caller = self.identify(headers).await?;
+        match self.access.rights(&caller).cloned() {
+            None if caller != Caller::Operator => Err(self.not_listed(&caller)),
+            rights => Ok((caller, rights)),
         }
     }
 

@@ -30,7 +30,7 @@ use crate::{
 const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
 /// Buckets that are full again and are forgotten with each call, at most.
 const FORGOTTEN_AT_ONCE: usize = 4;
-/// Refused callers of an address in a minute, after which nothing of it is looked at but tokens that are known.
+/// Refused callers of an address in a minute, after which further ones are told to come back later.
 const FAILURES: CallRateConfig = CallRateConfig { per_minute: 100, burst: 100 };
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");

@@ -66,7 +66,7 @@ async fn a_tool_may_have_a_rate_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_address_with_too_many_bad_tokens_is_sent_away_before_they_are_looked_at() {
+async fn bad_tokens_of_an_address_are_too_many_and_good_ones_of_it_pass() {
     let server = TestServer::start().await;
     let known = server.token();
     assert_eq!(server.modern(&known, "tools/list", json!({})).await.status, 200);
@@ -89,17 +89,15 @@ async fn an_address_with_too_many_bad_tokens_is_sent_away_before_they_are_looked
         (Some("100"), Some("0"))
     );
     assert_eq!(refused.json(), json!({"error": "too_many_requests", "retryAfter": wait}));
-    // One comes back every 0.6 s, so a slow machine may let one of them through.
-    let mut statuses = Vec::new();
+    // Behind a gateway, they come from the address that everybody has.
     for number in 0..5 {
         for _ in 0..5 {
             server.modern("not.a.token", "tools/list", json!({})).await;
         }
-        let unknown = server.key.token("agents", &format!("late-{number}"));
-        statuses.push(server.modern(&unknown, "tools/list", json!({})).await.status);
+        let new = server.key.token("agents", &format!("late-{number}"));
+        assert_eq!(server.modern(&new, "tools/list", json!({})).await.status, 200);
     }
-    assert!(statuses.contains(&429), "no signature is verified: {statuses:?}");
-    assert_eq!(server.modern(&known, "tools/list", json!({})).await.status, 200, "a token that is known passes");
+    assert_eq!(server.modern(&known, "tools/list", json!({})).await.status, 200);
     assert_eq!(server.modern(&operator, "server/discover", json!({})).await.status, 200);
     assert_eq!(server.admin("/status", Some(&operator)).await.status, 200);
 }
