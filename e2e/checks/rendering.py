@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "mcp-connectors"
 CRD_CHART = ROOT / "charts" / "mcp-connectors-crds"
 
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 RELEASE = "mcp-connectors"
 NAMESPACE = "mcp-connectors-system"
 IMAGE = {"image": {"repository": "mcp-connectors"}}
@@ -69,6 +71,20 @@ VARIANTS: dict[str, Manifest] = {
         "telemetry": {"otlpEndpoint": "https://otlp.example.com/base"},
     },
 }
+
+
+def released(architecture: str) -> set[str]:
+    """The files that `make release` writes."""
+    return {
+        "SHA256SUMS",
+        "install.yaml",
+        "release.json",
+        f"kubectl-mcp-{VERSION}-linux-{architecture}",
+        f"mcp-connectors-{VERSION}-linux-{architecture}.oci.tar",
+        f"mcp-connectors-{VERSION}.cdx.json",
+        f"mcp-connectors-{VERSION}.tgz",
+        f"mcp-connectors-crds-{VERSION}.tgz",
+    }
 
 
 class RenderError(Exception):
