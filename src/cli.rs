@@ -174,7 +174,7 @@ struct OperatorArgs {
     poll_interval: Duration,
 
     /// Address of /livez, /readyz and /metrics
-    #[arg(long, env = "MCP_CONNECTORS_ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "MCP_CONNECTORS_ADDRESS", default_value = "[::]:8080")]
     address: SocketAddr,
 
     /// File with the token that proves to connectors who the operator is

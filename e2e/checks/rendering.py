@@ -114,14 +114,21 @@ def merged(base: Manifest, over: Manifest) -> Manifest:
     return result
 
 
-def render_text(chart: Path, values: Manifest, *, release: str = RELEASE, arguments: tuple[str, ...] = ()) -> str:
-    options = ("--namespace", NAMESPACE, "--values", "-", *arguments)
+def render_text(
+    chart: Path,
+    values: Manifest,
+    *,
+    release: str = RELEASE,
+    namespace: str = NAMESPACE,
+    arguments: tuple[str, ...] = (),
+) -> str:
+    options = ("--namespace", namespace, "--values", "-", *arguments)
     return tool("helm", "template", release, chart, *options, stdin=json.dumps(values))
 
 
-def render(values: Manifest, *, release: str = RELEASE) -> list[Manifest]:
+def render(values: Manifest, *, release: str = RELEASE, namespace: str = NAMESPACE) -> list[Manifest]:
     """The operator's chart, with an image unless the values name another."""
-    return parse(render_text(CHART, merged(IMAGE, values), release=release))
+    return parse(render_text(CHART, merged(IMAGE, values), release=release, namespace=namespace))
 
 
 def render_crds(values: Manifest | None = None) -> list[Manifest]:
