@@ -19,6 +19,7 @@ FENCE = re.compile(r"^ *```(?P<language>\S*)\n(?P<text>.*?)^ *```$", re.MULTILIN
 SUBSTITUTION = re.compile(r"\$\([^)]*\)")
 # What ends a command, and what leads its output into a file.
 SEPARATORS = {"|", "&&", "||", ";"}
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 ASSIGNMENT = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*)=")
 
 
@@ -46,11 +47,13 @@ class Document:
     """Rows of the tables that `kubectl get mcpconnectors` is shown to print, by the names in its head."""
     connectors: list[dict[str, str]] = field(default_factory=list)
     languages: set[str] = field(default_factory=set)
+    """What it links to in the repository, without what follows `#`."""
+    links: set[str] = field(default_factory=set)
 
 
 def read(path: Path) -> Document:
-    document = Document(str(path.relative_to(ROOT)))
     text = path.read_text()
+    document = Document(str(path.relative_to(ROOT)), links=set(LINK.findall(text)))
     for fence in FENCE.finditer(text):
         take_block(document, fence["language"], fence["text"])
     for span in re.findall(r"`([^`\n]+)`", FENCE.sub("", text)):

@@ -183,6 +183,12 @@ def test_every_block_says_what_it_is(document: Document) -> None:
     assert document.languages <= LANGUAGES
 
 
+@pytest.mark.parametrize("document", ALL, ids=lambda document: document.name)
+def test_links_lead_somewhere(document: Document) -> None:
+    folder = (ROOT / document.name).parent
+    assert [link for link in document.links if not (folder / link).exists()] == []
+
+
 @pytest.mark.parametrize("document", [one for one in ALL if one.manifests], ids=lambda document: document.name)
 def test_manifests_would_be_accepted(document: Document, tmp_path: Path) -> None:
     assert {manifest["apiVersion"] for manifest in document.manifests} == {"mcp-connectors.io/v1alpha1"}
@@ -235,6 +241,9 @@ def test_tables_show_as_many_tools_as_there_are() -> None:
 
 def test_every_platform_has_a_page() -> None:
     samples = {path.stem: list(yaml.safe_load_all(path.read_text())) for path in ROOT.glob("config/samples/*.yaml")}
+    assert {f"platforms/{name}.md" for name in samples} <= next(
+        one.links for one in ALL if one.name == "docs/platforms.md"
+    )
     pages = {Path(document.name).stem: document.manifests for document in PLATFORM_PAGES}
     assert pages.keys() == samples.keys()
     for name, manifests in pages.items():

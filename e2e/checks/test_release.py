@@ -89,6 +89,14 @@ def test_what_is_in_no_commit_is_not_released_by_accident(first: Path) -> None:
     assert "Cargo.toml" in done.stderr
 
 
+def test_a_folder_with_other_things_is_left_alone(first: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("mine")
+    done = build(first, "--allow-dirty", "--output", str(tmp_path))
+    assert done.returncode == 1
+    assert "is no release" in done.stderr
+    assert (tmp_path / "letter").read_text() == "mine"
+
+
 def by_identity(manifests: list[Manifest]) -> dict[tuple[str, str], Manifest]:
     return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
 
