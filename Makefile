@@ -93,6 +93,15 @@ generate: ## Write crds/, the chart's copy of them, config/samples, config/argoc
 image: ## Build the image as an OCI archive in build/; PROFILE=quick for a quicker build
 	@$(STEP) "image" e2e/image/build
 
+.PHONY: release
+release: ## Write a release into build/release; IMAGE=registry/name, ARCH=amd64 or arm64, ALLOW_DIRTY=1
+	@$(STEP) "release" e2e/release/build $(if $(IMAGE),--image "$(IMAGE)") $(if $(ARCH),--architecture "$(ARCH)") \
+		$(if $(ALLOW_DIRTY),--allow-dirty)
+
+.PHONY: release-check
+release-check: ## Build a release twice, in two folders, and compare; takes as long as two full builds
+	@$(STEP) "release is reproducible" e2e/release/check
+
 .PHONY: cluster-up
 cluster-up: ## Start the test cluster
 	@$(STEP) "cluster up" e2e/cluster/cluster up

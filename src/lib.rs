@@ -16,7 +16,7 @@ pub mod cli;
 pub mod credentials;
 pub mod errors;
 pub mod files;
-mod listening;
+mod listener;
 pub mod local;
 pub mod operator;
 pub mod outbound;

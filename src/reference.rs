@@ -70,7 +70,7 @@ fn section(text: &mut String, declaration: &dyn Declaration, tools: &[ToolDeclar
     if declaration.requirement().additions().contains(&CLIENT_CERTIFICATE) {
         text.push_str(" A client certificate (mTLS) is taken from `tls_certificate` and `tls_key`, if they are there.");
     }
-    text.push_str("\n\n");
+    let _ = write!(text, " [In five minutes](platforms/{}.md).\n\n", name.to_lowercase());
     text.push_str("| Tool | | What for |\n|---|---|---|\n");
     for tool in tools {
         let effect = match (tool.effect, tool.off_by_default) {

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "mcp-connectors"
 CRD_CHART = ROOT / "charts" / "mcp-connectors-crds"
 
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 RELEASE = "mcp-connectors"
 NAMESPACE = "mcp-connectors-system"
 IMAGE = {"image": {"repository": "mcp-connectors"}}
@@ -72,6 +74,20 @@ VARIANTS: dict[str, Manifest] = {
 }
 
 
+def released(architecture: str) -> set[str]:
+    """The files that `make release` writes."""
+    return {
+        "SHA256SUMS",
+        "install.yaml",
+        "release.json",
+        f"kubectl-mcp-{VERSION}-linux-{architecture}",
+        f"mcp-connectors-{VERSION}-linux-{architecture}.oci.tar",
+        f"mcp-connectors-{VERSION}.cdx.json",
+        f"mcp-connectors-{VERSION}.tgz",
+        f"mcp-connectors-crds-{VERSION}.tgz",
+    }
+
+
 class RenderError(Exception):
     """Helm or kubectl refused; the text is what it said."""
 
@@ -99,14 +115,21 @@ def merged(base: Manifest, over: Manifest) -> Manifest:
     return result
 
 
-def render_text(chart: Path, values: Manifest, *, release: str = RELEASE, arguments: tuple[str, ...] = ()) -> str:
-    options = ("--namespace", NAMESPACE, "--values", "-", *arguments)
+def render_text(
+    chart: Path,
+    values: Manifest,
+    *,
+    release: str = RELEASE,
+    namespace: str = NAMESPACE,
+    arguments: tuple[str, ...] = (),
+) -> str:
+    options = ("--namespace", namespace, "--values", "-", *arguments)
     return tool("helm", "template", release, chart, *options, stdin=json.dumps(values))
 
 
-def render(values: Manifest, *, release: str = RELEASE) -> list[Manifest]:
+def render(values: Manifest, *, release: str = RELEASE, namespace: str = NAMESPACE) -> list[Manifest]:
     """The operator's chart, with an image unless the values name another."""
-    return parse(render_text(CHART, merged(IMAGE, values), release=release))
+    return parse(render_text(CHART, merged(IMAGE, values), release=release, namespace=namespace))
 
 
 def render_crds(values: Manifest | None = None) -> list[Manifest]:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from rendering import (
@@ -16,6 +18,7 @@ from rendering import (
     merged,
     of_kind,
     only,
+    parse,
     render,
     render_crds,
     tool,
@@ -77,4 +80,14 @@ def test_definitions_and_roles_are_accepted() -> None:
 def test_kustomize_manifests_are_accepted(namespace: str) -> None:
     manifests = kustomize(ROOT / "config/default")
     assert of_kind(manifests, "Namespace")
+    send(DRY_RUN[0], moved(manifests, namespace), *DRY_RUN[1:])
+
+
+def test_released_manifest_is_accepted(namespace: str, tmp_path: Path) -> None:
+    for program in ("mcp-connectors", "kubectl-mcp"):
+        (tmp_path / program).write_text("no program\n")
+    options = ("--programs", tmp_path, "--architecture", "amd64", "--output", tmp_path / "release", "--allow-dirty")
+    subprocess.run([ROOT / "e2e/release/build", *options, "--image", "registry.example.com/mcp"], check=True)
+    manifests = parse((tmp_path / "release/install.yaml").read_text())
+    assert {"CustomResourceDefinition", "Deployment", "Namespace"} < {manifest["kind"] for manifest in manifests}
     send(DRY_RUN[0], moved(manifests, namespace), *DRY_RUN[1:])

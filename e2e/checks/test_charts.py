@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-import tomllib
 
 import pytest
 import yaml
@@ -13,10 +12,13 @@ from rendering import (
     IMAGE,
     ROOT,
     VARIANTS,
+    VERSION,
     Manifest,
     RenderError,
+    environment,
     merged,
     of_kind,
+    only,
     parse,
     render,
     render_crds,
@@ -32,14 +34,13 @@ def test_lint(chart) -> None:
 
 
 def test_versions_are_in_lockstep() -> None:
-    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
     for chart in (CHART, CRD_CHART):
         metadata = yaml.safe_load((chart / "Chart.yaml").read_text())
-        assert (metadata["version"], metadata["appVersion"]) == (version, version), chart.name
+        assert (metadata["version"], metadata["appVersion"]) == (VERSION, VERSION), chart.name
     kustomization = yaml.safe_load((ROOT / "config/default/kustomization.yaml").read_text())
-    assert [image["newTag"] for image in kustomization["images"]] == [version]
-    assert kustomization["labels"][0]["pairs"] == {"app.kubernetes.io/version": version}
-    assert f'org.opencontainers.image.version="{version}"' in (ROOT / "Containerfile").read_text()
+    assert [image["newTag"] for image in kustomization["images"]] == [VERSION]
+    assert kustomization["labels"][0]["pairs"] == {"app.kubernetes.io/version": VERSION}
+    assert f'org.opencontainers.image.version="{VERSION}"' in (ROOT / "Containerfile").read_text()
 
 
 SWITCHES = {
@@ -71,15 +72,39 @@ def test_long_release_names_make_valid_names() -> None:
     assert_sound(render({"podMonitor": {"enabled": True}}, release="r" * 53))
 
 
+@pytest.mark.parametrize(
+    ("release", "namespace"),
+    [("mcp-connectors", "operators-b"), ("other", "operators-a")],
+    ids=["by namespace", "by name"],
+)
+def test_two_releases_of_two_namespaces_stand_side_by_side(release: str, namespace: str) -> None:
+    everything = {
+        "monitoringNamespace": "monitoring",
+        "podMonitor": {"enabled": True},
+        "monitoring": {"rules": {"enabled": True}, "dashboards": {"enabled": True}},
+    }
+    first = render({**everything, "watchNamespace": "team-a"}, release="mcp-connectors", namespace="operators-a")
+    second = render({**everything, "watchNamespace": "team-b"}, release=release, namespace=namespace)
+    assert not identities(first) & identities(second)
+    assert not of_kind(first + second, "ClusterRole", "ClusterRoleBinding")
+    for manifests, own, foreign in ((first, "team-a", "team-b"), (second, "team-b", "team-a")):
+        assert environment(manifests)["WATCH_NAMESPACE"] == own
+        assert foreign not in json.dumps(manifests)
+    selectors = [only(manifests, "Deployment")["spec"]["selector"]["matchLabels"] for manifests in (first, second)]
+    assert selectors[0] != selectors[1] or namespace != "operators-a"
+
+
+def identities(manifests: list[Manifest]) -> set[tuple[str, str | None, str]]:
+    return {(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in manifests}
+
+
 def assert_sound(manifests: list[Manifest]) -> None:
-    identities = set()
     for manifest in manifests:
         metadata = manifest["metadata"]
         assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", metadata["name"]), metadata["name"]
         assert ("namespace" in metadata) != manifest["kind"].startswith("Cluster"), manifest["kind"]
-        identities.add((manifest["kind"], metadata.get("namespace"), metadata["name"]))
         assert not holds_null(manifest), f"{manifest['kind']} has a key without a value"
-    assert len(identities) == len(manifests)
+    assert len(identities(manifests)) == len(manifests)
 
 
 def holds_null(value: object) -> bool:
@@ -183,6 +208,35 @@ def default_leaves(value: Manifest, known: set[tuple[str, ...]], path: tuple[str
     if path in known or not isinstance(value, dict):
         return [path]
     return [leaf for key, entry in value.items() for leaf in default_leaves(entry, known, (*path, key))]
+
+
+# Functions of the rules, and the first minor version whose API server takes them in a new definition: one after that
+# which brought them, so that a way back stays open (k8s.io/apiserver/pkg/cel/environment/base.go).
+FUNCTIONS = {"cidr": 31, "isCIDR": 31, "ip": 31, "isIP": 31, "format.named": 32, "semver": 34, "isSemver": 34}
+# Native sidecars, which bring credentials from Vault.
+LEAST = 29
+
+
+def rules_of(part: object) -> list[str]:
+    match part:
+        case dict():
+            own = [rule["rule"] for rule in part.get("x-kubernetes-validations", [])]
+            return own + [rule for value in part.values() for rule in rules_of(value)]
+        case list():
+            return [rule for value in part for rule in rules_of(value)]
+        case _:
+            return []
+
+
+def test_charts_and_documents_name_the_kubernetes_that_the_rules_need() -> None:
+    definitions = of_kind(render_crds(), "CustomResourceDefinition")
+    rules = "\n".join(rules_of(definitions))
+    assert "isURL(" in rules
+    minor = max([LEAST, *(since for name, since in FUNCTIONS.items() if re.search(rf"(?<![\w.]){name}\(", rules))])
+    for chart in (CHART, CRD_CHART):
+        assert yaml.safe_load((chart / "Chart.yaml").read_text())["kubeVersion"] == f">=1.{minor}.0-0"
+    for document in ("README.md", "docs/install.md"):
+        assert re.findall(r"Kubernetes (1\.\d+)", (ROOT / document).read_text()) == [f"1.{minor}"], document
 
 
 def test_crd_chart_holds_the_definitions_as_they_are() -> None:

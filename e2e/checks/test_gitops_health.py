@@ -48,3 +48,16 @@ def test_kstatus_says(kind: str) -> None:
     lines = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") >= 2]
     said = {Path(file).stem: status for file, status, *_ in lines}
     assert said == yaml.safe_load((FOLDER / kind / "kstatus.yaml").read_text())
+
+
+@pytest.mark.parametrize(("kind", "file", "status", "message"), CASES)
+def test_who_waits_for_ready_waits_for_what_argocd_calls_healthy(
+    kind: str, file: str, status: str, message: str
+) -> None:
+    """`kubectl wait --for=condition=Ready` is met by a condition that is True and of no older generation."""
+    one = yaml.safe_load((FOLDER / kind / file).read_text())
+    conditions = one.get("status", {}).get("conditions", [])
+    ready = [found for found in conditions if found["type"] == "Ready"]
+    newest = one["metadata"]["generation"]
+    is_met = any(found["status"] == "True" and found["observedGeneration"] >= newest for found in ready)
+    assert is_met == (status == "Healthy")

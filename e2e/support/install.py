@@ -46,20 +46,19 @@ def provide_image() -> Image:
     return Image.named(IMAGE)
 
 
-def install_charts(image: Image, changes: Manifest | None = None) -> None:
+def install_charts(image: Image, changes: Manifest | None = None, charts: Path = ROOT / "charts") -> None:
     """Installs or upgrades both charts, with other values if there are any, and waits for the operator."""
     words: tuple[str, ...] = ("upgrade", "--install", "--namespace", kube.OPERATOR_NAMESPACE, "--wait")
     # An installation of the kustomize manifests, as the demo leaves it, is taken over.
     words += ("--take-ownership", "--server-side=true", "--force-conflicts")
     kube.create_namespace(kube.OPERATOR_NAMESPACE)
-    run("helm", *words, f"{RELEASE}-crds", ROOT / "charts" / "mcp-connectors-crds")
+    run("helm", *words, f"{RELEASE}-crds", charts / "mcp-connectors-crds")
     values = {
         "image": {"repository": image.repository, "tag": image.tag, "pullPolicy": "Never"},
         # The image of an earlier run has the same name: the pod is made anew.
         "podAnnotations": {"e2e/installed": f"{time.time():.0f}"},
     }
-    chart: Path = ROOT / "charts" / "mcp-connectors"
-    run("helm", *words, RELEASE, chart, "--values", "-", stdin=yaml.safe_dump(values | (changes or {})))
+    run("helm", *words, RELEASE, charts / "mcp-connectors", "--values", "-", stdin=yaml.safe_dump(values | (changes or {})))
     wait_for_operator()
 
 

@@ -15,7 +15,6 @@ use axum::{
 use prometheus_client::encoding::text::encode;
 
 use super::{health::WatchHealth, metrics::SharedRegistry};
-use crate::listening;
 
 struct Answers {
     health: WatchHealth,
@@ -27,7 +26,7 @@ struct Answers {
 /// # Errors
 /// When the address can't be listened on.
 pub async fn serve(address: SocketAddr, health: WatchHealth, registry: SharedRegistry) -> std::io::Result<()> {
-    let listener = listening::bind(address).await?;
+    let listener = crate::listener::bind(address).await?;
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))

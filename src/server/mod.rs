@@ -67,7 +67,6 @@ use self::{
 use crate::{
     api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy},
     credentials::{self, CredentialsHandle, CredentialsState},
-    listening,
     outbound::{BreakerLimits, OutboundLimits, OutboundMetrics},
     platforms::{self, ConnectError, Platform, PlatformEnvironment},
     telemetry::ExportCounts,
@@ -418,7 +417,7 @@ impl Instance {
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let failed = |source| ServeError::Listen { address, source };
-    let listener = listening::bind(address).await.map_err(failed)?;
+    let listener = crate::listener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }

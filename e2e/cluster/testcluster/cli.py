@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--containerfile", type=Path, required=True)
     command.add_argument("--context", type=Path, required=True)
     command.add_argument("--name", required=True, help="registry/name:tag")
+    command.add_argument("--architecture", help="such as arm64; this machine's if left out")
     command.add_argument("--output", type=Path, required=True, help="the OCI archive to write")
     _add(commands, "vault-image", _vault_image, "make Vault's image and load it")
     _add_vault(commands)
@@ -146,7 +147,11 @@ def _image(arguments: argparse.Namespace, layout: Layout, reporter: Reporter) ->
         layout,
         reporter,
         containerfile.Request(
-            arguments.containerfile, arguments.context, arguments.name, arguments.output
+            arguments.containerfile,
+            arguments.context,
+            arguments.name,
+            arguments.output,
+            arguments.architecture,
         ),
     )
     return 0

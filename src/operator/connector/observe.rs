@@ -276,3 +276,21 @@ async fn shake_hands(context: &Context, connector: &ValidatedConnector, token: &
         .await
         .unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_of_both_ip_families_are_asked_and_those_without_an_address_are_not() {
+        let url = |status: &str| {
+            let pod: Pod = serde_saphyr::from_str(&format!("{{metadata: {{name: p}}, status: {status}}}")).unwrap();
+            admin_url(&pod, "/status")
+        };
+        assert_eq!(url("{podIP: 192.0.2.1}").as_deref(), Some("http://192.0.2.1:8081/status"));
+        let v6 = url("{podIP: '2001:db8::7'}").unwrap();
+        assert_eq!(v6, "http://[2001:db8::7]:8081/status");
+        assert_eq!(url::Url::parse(&v6).unwrap().port(), Some(ADMIN_PORT));
+        assert_eq!(url("{}"), None);
+    }
+}

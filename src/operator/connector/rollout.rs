@@ -221,7 +221,7 @@ pub async fn follow(
 }
 
 /// What doesn't count anybody, so that it is written once.
-fn tell_waiting(computed: &mut Computed, turn: Turn) {
+pub(super) fn tell_waiting(computed: &mut Computed, turn: Turn) {
     if computed.findings.iter().any(|finding| finding.type_ == ConditionType::Reconciling) {
         return;
     }

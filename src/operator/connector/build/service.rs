@@ -13,6 +13,8 @@ pub fn build_service(connector: &ValidatedConnector) -> Service {
         metadata: metadata(connector),
         spec: Some(ServiceSpec {
             selector: Some(selector_labels(&connector.name)),
+            // Callers of both families where the cluster has both; a cluster of one takes it for its own.
+            ip_family_policy: Some("PreferDualStack".into()),
             ports: Some(vec![ServicePort {
                 name: Some("mcp".into()),
                 port: i32::from(MCP_PORT),

@@ -16,11 +16,13 @@ use crate::{
     operator::connector::testing::{MINIMAL, connector},
 };
 
+mod every_reason;
+
 /// Where Argo CD wants test data.
 const FOLDER: &str = "config/argocd/resource_customizations/mcp-connectors.io/McpConnector";
 
 struct State {
-    name: &'static str,
+    name: String,
     /// What is beside the minimal spec.
     extra: &'static str,
     computed: Option<Computed>,
@@ -37,11 +39,11 @@ const BROKEN: (&str, &str) = ("InProgress", "Degraded");
 const AT_AN_END: (&str, &str) = ("Failed", "Degraded");
 const PAUSED: (&str, &str) = ("InProgress", "Suspended");
 
-fn state(name: &'static str, verdicts: (&'static str, &'static str), computed: Computed) -> State {
-    State { name, extra: "", computed: Some(computed), behind: false, verdicts }
+fn state(name: &str, verdicts: (&'static str, &'static str), computed: Computed) -> State {
+    State { name: name.to_owned(), extra: "", computed: Some(computed), behind: false, verdicts }
 }
 
-fn refused(name: &'static str, reason: Reason, message: &str) -> State {
+fn refused(name: &str, reason: Reason, message: &str) -> State {
     let problem = NotAccepted { reason, message: message.to_owned(), lasting: true };
     state(name, AT_AN_END, compute_not_accepted(&McpConnectorStatus::default(), Some("vault"), &problem))
 }
@@ -102,7 +104,7 @@ fn states() -> Vec<State> {
     let failed =
         Observation { handshake: Some(Handshake::Failed("no answer in 5 s".into())), ..observed(vec![replica()]) };
     vec![
-        State { name: "created", extra: "", computed: None, behind: false, verdicts: ("InProgress", "Progressing") },
+        State { name: "created".to_owned(), extra: "", computed: None, behind: false, verdicts: ("InProgress", "Progressing") },
         state("starting", COMING, computed("", &starting(), &Observation::default())),
         state("ready", CURRENT, well("")),
         State { behind: true, ..state("ready-older-generation", COMING, well("")) },
@@ -173,6 +175,9 @@ fn states() -> Vec<State> {
             "The Service mcp-tresor exists and belongs to somebody else: delete or rename it.",
         ),
     ]
+    .into_iter()
+    .chain(every_reason::states())
+    .collect()
 }
 
 fn object(state: &State) -> McpConnector {
@@ -271,7 +276,7 @@ fn the_test_data_of_actions_is_what_the_operator_honours() {
         for (action, of_suspended, act) in ACTIONS {
             let disabled = suspended != of_suspended;
             writeln!(discovery, "      - name: {action}\n        disabled: {disabled}").unwrap();
-            if disabled || !["ready", "suspended"].contains(&state.name) {
+            if disabled || !["ready", "suspended"].contains(&state.name.as_str()) {
                 continue;
             }
             let mut connector = object(&state);
