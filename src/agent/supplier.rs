@@ -13,15 +13,15 @@ use std::{
 };
 
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::{
     config::AgentConfig,
     identity::Identity,
     secrets::{self, Bearer, Held, Slot},
+    store::Store,
     trouble::{Rest, Trouble},
-    writing::Writer,
 };
 use crate::{
     api::Reason,
@@ -55,7 +55,7 @@ pub(super) struct Supplier {
     client: Client,
     identity: Identity,
     fingerprint: Option<[u8; 32]>,
-    writer: Writer,
+    store: Store,
     interval: Duration,
     slots: Vec<Slot>,
     session: Option<Session>,
@@ -94,34 +94,17 @@ enum Loan {
 }
 
 impl Supplier {
-    /// An agent that has done nothing yet. What another one has left beside the files is taken over.
-    pub(super) fn new(
-        client: Client,
-        identity: Identity,
-        writer: Writer,
-        config: &AgentConfig,
-        left: Option<Supply>,
-    ) -> Self {
+    /// An agent that has done nothing yet. What another one has left in the store is taken over.
+    pub(super) fn new(client: Client, identity: Identity, store: Store, config: &AgentConfig) -> Self {
         let now = Timestamp::now();
-        let left = left.unwrap_or_else(|| Supply {
-            state: SupplyState::Starting,
-            reason: Reason::Starting.as_str().to_owned(),
-            message: String::new(),
-            since: now,
-            fetched: None,
-            expires: None,
-            rotations: 0,
-            renewals: 0,
-            failures: 0,
-            next_attempt: None,
-        });
+        let left = store.left().unwrap_or_else(|| Supply::starting(now));
         let message = "the agent logs in to Vault for the first time".to_owned();
         let ends = left.expires.map(|end| Instant::now() + Duration::try_from(end - now).unwrap_or_default());
         Self {
             fingerprint: identity.fingerprint(),
             client,
             identity,
-            writer,
+            store,
             interval: config.refresh_interval.0,
             slots: config.secrets.iter().cloned().map(Slot::new).collect(),
             session: None,
@@ -156,7 +139,9 @@ impl Supplier {
             Some(until) => Some(due.map_or(until, |due| due.max(until))),
             None => due,
         };
-        let mut moments = vec![self.retired.iter().map(|(at, _)| *at).min(), self.ends.filter(|ends| *ends > now)];
+        // Without a token, nothing can be given back.
+        let retired = self.session.as_ref().and_then(|_| self.retired.iter().map(|(at, _)| *at).min());
+        let mut moments = vec![retired, self.ends.filter(|ends| *ends > now)];
         if self.unwritten && self.slots.iter().all(|slot| slot.held.is_some()) {
             moments.push(resting(&self.write, Some(now)));
         }
@@ -193,7 +178,7 @@ impl Supplier {
                 ),
             }
         }
-        match self.writer.write_state(&supply) {
+        match self.store.write_state(&supply) {
             Ok(()) => (self.announced, self.told) = (Some(next), Some(supply.clone())),
             Err(error) => tracing::warn!(%error, "the agent's state could not be written"),
         }
@@ -206,6 +191,12 @@ impl Supplier {
         if fingerprint.is_some() && fingerprint != self.fingerprint {
             self.fingerprint = fingerprint;
             self.login.cut_short();
+            if self.identity.is_owned()
+                && let Some(session) = &mut self.session
+            {
+                // Its owner has another one now.
+                session.lifetime.replace();
+            }
             self.forced = None;
             self.slots.iter_mut().for_each(|slot| slot.rest.cut_short());
         }
@@ -214,6 +205,9 @@ impl Supplier {
     /// Gives back everything that Vault has given, as far as that can be done soon.
     pub(super) async fn close(&mut self) {
         let deadline = Instant::now() + CLOSE_TIMEOUT;
+        if self.identity.is_owned() {
+            return self.return_leases(deadline).await;
+        }
         let retired = std::mem::take(&mut self.retired).into_iter().map(|(_, loan)| loan);
         let mut tokens: Vec<SecretString> = retired
             .chain(std::mem::take(&mut self.superseded))
@@ -227,6 +221,22 @@ impl Supplier {
         for token in tokens.iter().rev() {
             if let Err(error) = token::revoke(&self.client, token, deadline).await {
                 tracing::warn!(%error, "a token could not be given back; it ends by itself");
+            }
+        }
+    }
+
+    /// Gives back each lease, because the token that they were made with stays.
+    async fn return_leases(&mut self, deadline: Instant) {
+        let Some(session) = self.session.take() else { return };
+        let retired = std::mem::take(&mut self.retired).into_iter().map(|(_, loan)| loan);
+        let replaced = retired.chain(std::mem::take(&mut self.superseded)).filter_map(|loan| match loan {
+            Loan::Lease { id } => Some(id),
+            Loan::Token { .. } => None,
+        });
+        let held = self.slots.iter_mut().filter_map(|slot| slot.held.take()?.lease).map(|lease| lease.id);
+        for id in replaced.chain(held).filter(|id| !id.is_empty()).collect::<Vec<_>>() {
+            if let Err(error) = secrets::revoke(&self.client, &id, &session.token, deadline).await {
+                tracing::warn!(%error, "a lease could not be given back; it ends by itself");
             }
         }
     }
@@ -270,7 +280,7 @@ impl Supplier {
                 self.log_in().await;
             }
             Err(Error::Forbidden | Error::BadRequest) => self.log_in().await,
-            Err(error) => self.login_failed(Trouble::of_login(error, self.identity.is_sparing())),
+            Err(error) => self.login_failed(Trouble::of_login(error, self.identity.method())),
         }
     }
 
@@ -278,6 +288,16 @@ impl Supplier {
     async fn log_in(&mut self) {
         match self.identity.log_in(Instant::now() + CALL_TIMEOUT).await {
             Ok(auth) => {
+                if let Some(session) = &mut self.session
+                    && session.token.expose_secret() == auth.client_token.expose_secret()
+                {
+                    // Its owner has no other one: it is used to its end.
+                    session.lifetime = Lifetime::new(auth.lease_duration, auth.renewable);
+                    session.lifetime.use_up();
+                    session.checked = Instant::now();
+                    self.login.end();
+                    return;
+                }
                 let session = self.session_of(&auth);
                 self.adopt(session);
             }
@@ -298,7 +318,9 @@ impl Supplier {
 
     fn adopt(&mut self, session: Session) {
         self.login.end();
-        if let Some(old) = self.session.replace(session) {
+        if let Some(old) = self.session.replace(session)
+            && !self.identity.is_owned()
+        {
             self.superseded.push(Loan::Token { token: old.token, number: old.number });
         }
     }
@@ -380,7 +402,8 @@ impl Supplier {
             Err(error) => return self.secret_failed(index, Trouble::of(error, "auth/token/lookup-self", "read")),
         }
         let pause = if self.identity.is_sparing() { FORCED_PAUSE_SPARING } else { FORCED_PAUSE };
-        if self.forced.is_some_and(|at| at.elapsed() < pause) {
+        // There is no other token to be had where somebody lends one.
+        if self.identity.is_owned() || self.forced.is_some_and(|at| at.elapsed() < pause) {
             return self.secret_failed(index, forbidden);
         }
         self.forced = Some(Instant::now());
@@ -427,7 +450,8 @@ impl Supplier {
         let token = held.token;
         self.unwritten |= slot.held.as_ref().is_none_or(|old| !old.same_values(&held));
         if let Some(Held { lease: Some(lease), token: made_with, .. }) = slot.held.replace(held)
-            && made_with == token
+            // It goes with its token, unless that stays.
+            && (made_with == token || self.identity.is_owned())
             && !lease.id.is_empty()
         {
             self.superseded.push(Loan::Lease { id: lease.id });
@@ -445,7 +469,7 @@ impl Supplier {
             }
             let values = self.slots.iter().filter_map(|slot| slot.held.as_ref()).flat_map(|held| held.values.clone());
             let fields: BTreeMap<String, SecretString> = values.collect();
-            if let Err(error) = self.writer.write(&fields) {
+            if let Err(error) = self.store.write(&fields) {
                 self.supply.failures += 1;
                 self.write.after(Trouble::Write(error.kind()), false);
                 return;
@@ -529,7 +553,7 @@ impl Supplier {
 }
 
 /// A moment as a clock on the wall shows it, in whole seconds.
-fn wall(at: Instant) -> Timestamp {
+pub(super) fn wall(at: Instant) -> Timestamp {
     let time = SystemTime::now() + at.saturating_duration_since(Instant::now());
     let time = Timestamp::try_from(time).unwrap_or_else(|_| Timestamp::now());
     Timestamp::from_second(time.as_second()).unwrap_or(time)

@@ -15,7 +15,7 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use mcp_connectors::{
-    agent::{self, AgentError, AgentSettings},
+    agent::pod::{self, AgentSettings},
     api::endpoint::AddressPolicy,
     credentials::supply::{SUPPLY_FILE, Supply, SupplyState},
 };
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{PLANTED, Server};
 
-const AUDIENCE: &str = "vault";
+pub(crate) const AUDIENCE: &str = "vault";
 const SECRET_ID_PATH: &str = "auth/approle/role/ci/secret-id";
 
 /// An agent that runs, and its directories.
@@ -34,7 +34,7 @@ struct Running {
     identity: TempDir,
     files: TempDir,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), AgentError>>,
+    task: JoinHandle<()>,
 }
 
 impl Running {
@@ -54,7 +54,7 @@ impl Running {
             address_policy: AddressPolicy::Loopback,
         };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(agent::run(settings, stop.clone()));
+        let task = tokio::spawn(pod::run(settings, stop.clone()));
         Self { identity: directory, files, stop, task }
     }
 
@@ -93,15 +93,15 @@ impl Running {
     async fn end(self) {
         self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(5), self.task).await;
-        ended.expect("it ends in time").unwrap().unwrap();
+        ended.expect("it ends in time").unwrap();
     }
 }
 
 /// An issuer of tokens, as a cluster is one.
-struct Issuer(EcdsaKeyPair);
+pub(crate) struct Issuer(EcdsaKeyPair);
 
 impl Issuer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
@@ -112,7 +112,7 @@ impl Issuer {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64_STANDARD.encode(der))
     }
 
-    fn token(&self, subject: &str, audience: &str) -> String {
+    pub(crate) fn token(&self, subject: &str, audience: &str) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let claims =
             json!({ "iss": "https://cluster", "sub": subject, "aud": [audience], "iat": now, "exp": now + 600 });
@@ -123,10 +123,10 @@ impl Issuer {
     }
 }
 
-const SUBJECT: &str = "system:serviceaccount:team:mcp-jenkins";
+pub(crate) const SUBJECT: &str = "system:serviceaccount:team:mcp-jenkins";
 
 /// A Vault that lets one ServiceAccount in, with tokens that live so long.
-async fn with_jwt(server: &Server, issuer: &Issuer, ttl: &str, longest: &str) {
+pub(crate) async fn with_jwt(server: &Server, issuer: &Issuer, ttl: &str, longest: &str) {
     server.admin("POST", "sys/auth/jwt", json!({ "type": "jwt" })).await;
     let keys = json!({ "jwt_validation_pubkeys": [issuer.public_pem()], "jwt_supported_algs": ["ES256"] });
     server.admin("POST", "auth/jwt/config", keys).await;
@@ -146,7 +146,7 @@ fn kv2() -> Value {
             "fields": { "user": "user", "token": "password" } })
 }
 
-async fn accessors(server: &Server) -> usize {
+pub(crate) async fn accessors(server: &Server) -> usize {
     let answer = server.admin("LIST", "auth/token/accessors", Value::Null).await;
     answer["data"]["keys"].as_array().unwrap().len()
 }
@@ -228,7 +228,7 @@ async fn says_why_it_is_not_let_in_and_what_a_policy_lacks() {
     running.end().await;
 }
 
-async fn app_role(server: &Server, more: Value) -> String {
+pub(crate) async fn app_role(server: &Server, more: Value) -> String {
     server.admin("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
     server.admin("POST", "secret/data/team/ci", json!({ "data": { "user": "ci", "password": PLANTED } })).await;
     let rules = "path \"secret/data/team/*\" { capabilities = [\"read\"] } \
@@ -241,7 +241,7 @@ async fn app_role(server: &Server, more: Value) -> String {
     answer["data"]["role_id"].as_str().unwrap().to_owned()
 }
 
-async fn secret_id(server: &Server) -> String {
+pub(crate) async fn secret_id(server: &Server) -> String {
     let answer = server.admin("POST", SECRET_ID_PATH, json!({})).await;
     answer["data"]["secret_id"].as_str().unwrap().to_owned()
 }
