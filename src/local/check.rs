@@ -59,7 +59,7 @@ async fn judge(manifests: &Manifests, check: &CheckSettings) -> Result<Vec<Findi
         match (&judged.verdict, &in_cluster.verdict) {
             (Err(rejection), _) => {
                 // Bundles are often made in the cluster; everything else belongs to the connector.
-                let elsewhere = rejection.reason == Reason::CaBundleInvalid && !manifests.has_bundle(&judged);
+                let elsewhere = rejection.reason == Reason::CaBundleInvalid && !manifests.has_bundles(&judged);
                 let level = if elsewhere { Level::Warning } else { Level::Error };
                 findings.push(judged.finding(level, rejection.reason.as_str(), &rejection.message));
             }

@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    io::Write,
     path::Path,
+    process::Command,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -39,7 +41,11 @@ struct Running {
 
 impl Running {
     fn start(server: &Server, login: &Value, secrets: &Value, identity: &[(&str, &str)]) -> Self {
-        let (directory, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Self::start_in(server, login, secrets, identity, tempfile::tempdir().unwrap())
+    }
+
+    fn start_in(server: &Server, login: &Value, secrets: &Value, identity: &[(&str, &str)], files: TempDir) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         for (name, text) in identity {
             fs::write(directory.path().join(name), text).unwrap();
         }
@@ -348,4 +354,53 @@ async fn goes_from_lease_to_lease_before_each_ends() {
         assert!(Instant::now() < deadline, "leases were left");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Memory of its own for a directory, as small as a volume of the pod; it ends with the test.
+struct Volume(TempDir);
+
+impl Volume {
+    fn mount(size: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = format!("size={size},mode=0700");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(directory.path()).status();
+        assert!(mounted.unwrap().success(), "a tmpfs can't be mounted, which needs root");
+        Self(directory)
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Vault binary in VAULT_BIN, and root; make test runs it"]
+async fn says_that_its_volume_is_full_and_leaves_what_is_there() {
+    let (server, issuer) = (Server::start().await, Issuer::new());
+    with_jwt(&server, &issuer, "1h", "2h").await;
+    let volume = Volume::mount("64k");
+    let files = tempfile::tempdir_in(volume.0.path()).unwrap();
+    let token = issuer.token(SUBJECT, AUDIENCE);
+    let running = Running::start_in(&server, &by_jwt(), &json!([kv2()]), &[("token", &token)], files);
+    running.serving().await;
+    // Somebody else, or a fault, takes what is left; then comes a set that needs more than there is.
+    let filler = volume.0.path().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 1024]).is_ok() {}
+    let large = "x".repeat(24 * 1024);
+    server.admin("POST", "secret/data/team/ci", json!({ "data": { "user": "ci", "password": large } })).await;
+    let is = |supply: &Supply| supply.reason == "CredentialsNotWritten" && supply.state == SupplyState::Degraded;
+    let supply = running.until(20, "it is full", is).await;
+    assert!(supply.message.contains("stays in use"), "{supply:?}");
+    assert_eq!((running.file("user").as_deref(), running.file("token").as_deref()), (Some("ci"), Some(PLANTED)));
+    drop(file);
+    fs::remove_file(filler).unwrap();
+    running
+        .until(40, "there is room again", |supply| supply.state == SupplyState::Serving && supply.rotations == 1)
+        .await;
+    assert_eq!(running.file("token"), Some(large));
+    running.end().await;
 }
