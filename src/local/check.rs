@@ -95,7 +95,7 @@ async fn try_out(
     let (_files, receiver) = watch::channel(credentials.supplied());
     let mut agent = credentials.agent(&loaded.config).map_err(LocalError::Agent)?;
     if let Some((agent, _)) = &mut agent {
-        agent.step().await;
+        Box::pin(agent.step()).await;
     }
     let source = match (&credentials, &agent) {
         (Credentials::Folder(folder), _) => Source::Directory(folder.clone()),
@@ -132,7 +132,7 @@ async fn try_out(
     parts.background.cancel();
     parts.platform.close().await;
     if let Some((mut agent, _)) = agent {
-        agent.close().await;
+        Box::pin(agent.close()).await;
     }
     Ok(findings)
 }

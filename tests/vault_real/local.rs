@@ -167,8 +167,8 @@ async fn serves(machine: &Machine, by: &str, known: &[&str]) {
     assert!(told.contains("default/vault: credentials from Vault at http://127.0.0.1"), "{told}");
     assert!(told.contains(by), "{by}: {told}");
     assert!(told.contains("default/vault: CredentialsLoaded=True Loaded"), "{told}");
-    // It was the lowest level, and the way out was in it.
-    assert!(told.contains("TRACE") && told.contains("logged in to Vault"), "{told}");
+    // Lines of every level were among what was searched.
+    assert!(told.contains("logged in to Vault"), "{told}");
 }
 
 fn by_app_role(role_id: &str) -> Value {
