@@ -77,10 +77,12 @@ e2e: ## Stories on a real cluster; e2e/run says what can be set
 	@e2e/run
 
 .PHONY: bench
-bench: ## Measure the server beside its peers, the operator, and local; writes benches/RESULTS.md
+bench: ## Measure the server beside its peers, the operator, local, and the agent; writes benches/RESULTS.md
 	@$(STEP) "bench serve" python3 -m benches.serve
 	@$(STEP) "bench operator" python3 -m benches.operator
 	@$(STEP) "bench local" python3 -m benches.local
+	@$(STEP) "build vault" e2e/cluster/cluster build --only vault >/dev/null
+	@$(STEP) "bench agent" python3 -m benches.agent
 
 ##@ Build it
 

@@ -18,7 +18,10 @@ use strum::IntoEnumIterator;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agent::{self, AgentSettings, config::IDENTITY_DIRECTORY},
+    agent::{
+        config::IDENTITY_DIRECTORY,
+        pod::{self, AgentSettings},
+    },
     api::{
         Reason, crd,
         duration::ApiDuration,
@@ -330,7 +333,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
             };
             block_on_one_thread(async {
                 telemetry::init(&logs, None, None)?;
-                agent::run(settings, shutdown_signal()?).await.map_err(Into::into)
+                pod::run(settings, shutdown_signal()?).await;
+                Ok(())
             })
         }
         Command::Crd => {

@@ -1,7 +1,8 @@
 //! What an agent logs in with: a token of the connector's ServiceAccount, or an AppRole's secret id, which may come
-//! wrapped. The files are read anew for each login, because the kubelet replaces them.
+//! wrapped. On a laptop it can be a token of Vault that the person has already. Files are read anew for each login, because
+//! the kubelet, or the person, replaces them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     config::{LoginConfig, SECRET_ID_FILE, TOKEN_FILE},
-    trouble::Trouble,
+    trouble::{Method, Trouble},
 };
 use crate::{
     files::{FileContent, read_set},
@@ -26,10 +27,36 @@ use crate::{
 /// Bytes of a token that are read at most.
 const MAX_BYTES: usize = 64 * 1024;
 
+/// Where that lies what an agent logs in with.
+#[derive(Clone, Debug)]
+pub enum Means {
+    /// In a directory, in the file that the kind of login has there: [`TOKEN_FILE`] or [`SECRET_ID_FILE`].
+    Mounted(PathBuf),
+    /// In this file.
+    File(PathBuf),
+    /// In this process.
+    Held(SecretString),
+    /// In this file lies a token of Vault that somebody owns. It is used instead of a login, renewed, and never given back.
+    OwnedFile(PathBuf),
+    /// The same, in this process.
+    Owned(SecretString),
+}
+
+impl Means {
+    /// The directory whose changes may bring another identity.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Mounted(directory) => Some(directory),
+            Self::File(file) | Self::OwnedFile(file) => file.parent(),
+            Self::Held(_) | Self::Owned(_) => None,
+        }
+    }
+}
+
 /// Who an agent is to Vault.
 pub(super) struct Identity {
     client: Client,
-    directory: PathBuf,
+    means: Means,
     login: LoginConfig,
     unwrapped: Option<Unwrapped>,
     known: Option<Known>,
@@ -52,23 +79,40 @@ struct Known {
 }
 
 impl Identity {
-    pub(super) fn new(client: Client, directory: PathBuf, login: LoginConfig) -> Self {
-        Self { client, directory, login, unwrapped: None, known: None }
+    pub(super) fn new(client: Client, means: Means, login: LoginConfig) -> Self {
+        Self { client, means, login, unwrapped: None, known: None }
+    }
+
+    /// How it logs in.
+    pub(super) fn method(&self) -> Method {
+        match (&self.means, &self.login) {
+            (Means::OwnedFile(_) | Means::Owned(_), _) => Method::Owned,
+            (_, LoginConfig::AppRole { .. }) => Method::AppRole,
+            (_, LoginConfig::Token { .. }) => Method::Token,
+        }
     }
 
     /// Whether each login, also one that fails, may count against the identity.
     pub(super) fn is_sparing(&self) -> bool {
-        matches!(self.login, LoginConfig::AppRole { .. })
+        self.method() == Method::AppRole
     }
 
-    /// Digest of the file that is logged in with; none while there is none.
+    /// Whether the token is somebody else's, so that it is never given back.
+    pub(super) fn is_owned(&self) -> bool {
+        self.method() == Method::Owned
+    }
+
+    /// Digest of what is logged in with; none while there is nothing.
     pub(super) fn fingerprint(&self) -> Option<[u8; 32]> {
-        self.read_file().ok().map(|secret| fingerprint(&secret))
+        self.read().ok().map(|secret| fingerprint(&secret))
     }
 
     /// Logs in.
     pub(super) async fn log_in(&mut self, deadline: Instant) -> Result<Auth, Trouble> {
-        let secret = self.read_file()?;
+        let secret = self.read()?;
+        if self.is_owned() {
+            return self.take_up(secret, deadline).await;
+        }
         let source = fingerprint(&secret);
         let (mount, proof) = match &self.login {
             LoginConfig::Token { mount, role } => {
@@ -88,11 +132,25 @@ impl Identity {
         };
         let auth = token::log_in(&self.client, &mount, proof.clone(), deadline)
             .await
-            .map_err(|error| Trouble::of_login(error, self.is_sparing()))?;
+            .map_err(|error| Trouble::of_login(error, self.method()))?;
         if self.is_sparing() {
             self.known = self.ask_of_secret_id(&mount, &proof, &auth, source, deadline).await;
         }
         Ok(auth)
+    }
+
+    /// Asks how long a token lives that somebody owns.
+    async fn take_up(&self, token: SecretString, deadline: Instant) -> Result<Auth, Trouble> {
+        let trouble = |error| Trouble::of_login(error, Method::Owned);
+        let (lease_duration, renewable) = match token::look_up(&self.client, &token, deadline).await {
+            Ok(info) => (info.ttl, info.renewable),
+            // It may not ask about itself, and is good all the same.
+            Err(Error::Forbidden) if token::is_good(&self.client, &token, deadline).await.map_err(trouble)? => {
+                (0, false)
+            }
+            Err(error) => return Err(trouble(error)),
+        };
+        Ok(Auth { client_token: token, lease_duration, renewable, metadata: None })
     }
 
     /// What the agent should say ahead of time about the secret id.
@@ -176,13 +234,20 @@ impl Identity {
         }
     }
 
-    fn read_file(&self) -> Result<SecretString, Trouble> {
-        let (name, missing): (_, fn(&'static str) -> Trouble) = match self.login {
-            LoginConfig::Token { .. } => (TOKEN_FILE, Trouble::NoToken),
-            LoginConfig::AppRole { .. } => (SECRET_ID_FILE, Trouble::NoSecretId),
+    fn read(&self) -> Result<SecretString, Trouble> {
+        let (name, missing): (_, fn(&'static str) -> Trouble) = match self.method() {
+            Method::Token | Method::Owned => (TOKEN_FILE, Trouble::NoToken),
+            Method::AppRole => (SECRET_ID_FILE, Trouble::NoSecretId),
         };
-        let snapshot =
-            read_set(&self.directory, &[name], MAX_BYTES).map_err(|_| missing("its file changes too fast"))?;
+        let (directory, name) = match &self.means {
+            Means::Held(secret) | Means::Owned(secret) => return Ok(secret.clone()),
+            Means::Mounted(directory) => (directory.as_path(), name),
+            Means::File(file) | Means::OwnedFile(file) => {
+                let name = file.file_name().and_then(|name| name.to_str());
+                file.parent().zip(name).ok_or_else(|| missing("its file has no name that is text"))?
+            }
+        };
+        let snapshot = read_set(directory, &[name], MAX_BYTES).map_err(|_| missing("its file changes too fast"))?;
         let bytes = match snapshot.files.get(name) {
             Some(FileContent::Bytes(bytes)) => bytes,
             Some(FileContent::TooLarge) => return Err(missing("its file is too large")),

@@ -7,29 +7,33 @@
 //!                                               Vault ┘
 //! ```
 //! It holds up nothing: the pod starts without it, and what it can't do stands in its state, which `serve` reports.
+//!
+//! [`pod`] is what runs in a pod. On a laptop, `local` runs the same agent in the server's own process.
 
 pub mod config;
-mod identity;
+pub mod identity;
+pub mod pod;
 mod secrets;
+pub mod store;
 mod supplier;
 #[cfg(test)]
 mod tests;
 mod trouble;
 mod writing;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::{
     config::{AgentConfig, ConfigError},
-    identity::Identity,
+    identity::{Identity, Means},
+    store::Store,
     supplier::Supplier,
-    writing::Writer,
 };
 use crate::{
     api::endpoint::{AddressPolicy, EndpointError},
-    credentials::supply::Supply,
     files::DirectoryEvents,
     outbound::{Outbound, OutboundError, OutboundLimits, OutboundSettings, RequestError},
     vault_api::client::{self, Client},
@@ -37,19 +41,6 @@ use crate::{
 
 /// Time between two looks at what it logs in with, for changes of which no event told.
 const POLL: Duration = Duration::from_secs(10);
-
-/// How to run an agent.
-#[derive(Clone, Debug)]
-pub struct AgentSettings {
-    /// The operator's file, of which the agent has a part.
-    pub config_file: PathBuf,
-    /// Where lies what it logs in with.
-    pub identity_directory: PathBuf,
-    /// Where it writes the credentials.
-    pub credentials_directory: PathBuf,
-    /// Which addresses Vault may have.
-    pub address_policy: AddressPolicy,
-}
 
 /// Why an agent can't begin.
 #[derive(Debug, thiserror::Error)]
@@ -68,36 +59,63 @@ pub enum AgentError {
     Namespace(#[source] RequestError),
 }
 
-/// Supplies credentials until `stop`, and then gives back what Vault has given.
-///
-/// # Errors
-/// When it can't begin.
-pub async fn run(settings: AgentSettings, stop: CancellationToken) -> Result<(), AgentError> {
-    let config = AgentConfig::read(&settings.config_file).map_err(AgentError::ReadConfig)?;
-    let client = connect(&config, settings.address_policy)?;
-    let mut events = DirectoryEvents::watch(&settings.identity_directory, POLL);
-    let identity = Identity::new(client.clone(), settings.identity_directory, config.login.clone());
-    let left = Supply::read(&settings.credentials_directory);
-    let mut supplier = Supplier::new(client, identity, Writer::new(settings.credentials_directory), &config, left);
-    tracing::info!(secrets = config.secrets.len(), "the agent begins");
-    supplier.tell(tokio::time::Instant::now());
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            () = supplier.step() => {}
-        }
-        let next = supplier.next();
-        supplier.tell(next);
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep_until(next) => {}
-            () = events.next() => supplier.look_at_identity(),
+/// Fetches credentials from Vault and keeps them fresh. It has to be used within a Tokio runtime.
+pub struct Agent {
+    supplier: Supplier,
+    /// Of what it logs in with.
+    changes: Option<DirectoryEvents>,
+}
+
+impl Agent {
+    /// An agent that has done nothing yet, and says so in its store.
+    ///
+    /// # Errors
+    /// When it could never call Vault.
+    pub fn new(config: &AgentConfig, means: Means, store: Store, addresses: AddressPolicy) -> Result<Self, AgentError> {
+        let client = connect(config, addresses)?;
+        let changes = means.directory().map(|directory| DirectoryEvents::watch(directory, POLL));
+        let identity = Identity::new(client.clone(), means, config.login.clone());
+        let mut supplier = Supplier::new(client, identity, store, config);
+        supplier.tell(Instant::now());
+        Ok(Self { supplier, changes })
+    }
+
+    /// Does what is due, and tells how it went: at first, a login, and fetching every secret.
+    pub async fn step(&mut self) -> Instant {
+        self.supplier.step().await;
+        let next = self.supplier.next();
+        self.supplier.tell(next);
+        next
+    }
+
+    /// Supplies credentials until `stop`.
+    pub async fn run(&mut self, stop: &CancellationToken) {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                next = self.step() => next,
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep_until(next) => {}
+                () = changed(&mut self.changes) => self.supplier.look_at_identity(),
+            }
         }
     }
-    supplier.close().await;
-    tracing::info!("the agent has ended");
-    Ok(())
+
+    /// Gives back what Vault has given, as far as that can be done within seconds. A token that somebody else owns stays.
+    pub async fn close(&mut self) {
+        self.supplier.close().await;
+    }
+}
+
+/// Waits until there may be something else to log in with; for ever where that can't be.
+async fn changed(changes: &mut Option<DirectoryEvents>) {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn connect(config: &AgentConfig, addresses: AddressPolicy) -> Result<Client, AgentError> {

@@ -7,21 +7,24 @@
 //! ```
 //! What Vault refuses or can't do now never takes away what is in the files.
 
+mod loans;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
+use self::loans::Loan;
 use super::{
     config::AgentConfig,
     identity::Identity,
     secrets::{self, Bearer, Held, Slot},
+    store::Store,
     trouble::{Rest, Trouble},
-    writing::Writer,
 };
 use crate::{
     api::Reason,
@@ -55,7 +58,7 @@ pub(super) struct Supplier {
     client: Client,
     identity: Identity,
     fingerprint: Option<[u8; 32]>,
-    writer: Writer,
+    store: Store,
     interval: Duration,
     slots: Vec<Slot>,
     session: Option<Session>,
@@ -87,41 +90,18 @@ struct Session {
     checked: Instant,
 }
 
-/// What Vault wants back.
-enum Loan {
-    Token { token: SecretString, number: u64 },
-    Lease { id: String },
-}
-
 impl Supplier {
-    /// An agent that has done nothing yet. What another one has left beside the files is taken over.
-    pub(super) fn new(
-        client: Client,
-        identity: Identity,
-        writer: Writer,
-        config: &AgentConfig,
-        left: Option<Supply>,
-    ) -> Self {
+    /// An agent that has done nothing yet. What another one has left in the store is taken over.
+    pub(super) fn new(client: Client, identity: Identity, store: Store, config: &AgentConfig) -> Self {
         let now = Timestamp::now();
-        let left = left.unwrap_or_else(|| Supply {
-            state: SupplyState::Starting,
-            reason: Reason::Starting.as_str().to_owned(),
-            message: String::new(),
-            since: now,
-            fetched: None,
-            expires: None,
-            rotations: 0,
-            renewals: 0,
-            failures: 0,
-            next_attempt: None,
-        });
+        let left = store.left().unwrap_or_else(|| Supply::starting(now));
         let message = "the agent logs in to Vault for the first time".to_owned();
         let ends = left.expires.map(|end| Instant::now() + Duration::try_from(end - now).unwrap_or_default());
         Self {
             fingerprint: identity.fingerprint(),
             client,
             identity,
-            writer,
+            store,
             interval: config.refresh_interval.0,
             slots: config.secrets.iter().cloned().map(Slot::new).collect(),
             session: None,
@@ -156,7 +136,9 @@ impl Supplier {
             Some(until) => Some(due.map_or(until, |due| due.max(until))),
             None => due,
         };
-        let mut moments = vec![self.retired.iter().map(|(at, _)| *at).min(), self.ends.filter(|ends| *ends > now)];
+        // Without a token, nothing can be given back.
+        let retired = self.session.as_ref().and_then(|_| self.retired.iter().map(|(at, _)| *at).min());
+        let mut moments = vec![retired, self.ends.filter(|ends| *ends > now)];
         if self.unwritten && self.slots.iter().all(|slot| slot.held.is_some()) {
             moments.push(resting(&self.write, Some(now)));
         }
@@ -193,7 +175,7 @@ impl Supplier {
                 ),
             }
         }
-        match self.writer.write_state(&supply) {
+        match self.store.write_state(&supply) {
             Ok(()) => (self.announced, self.told) = (Some(next), Some(supply.clone())),
             Err(error) => tracing::warn!(%error, "the agent's state could not be written"),
         }
@@ -206,28 +188,14 @@ impl Supplier {
         if fingerprint.is_some() && fingerprint != self.fingerprint {
             self.fingerprint = fingerprint;
             self.login.cut_short();
+            if self.identity.is_owned()
+                && let Some(session) = &mut self.session
+            {
+                // Its owner has another one now.
+                session.lifetime.replace();
+            }
             self.forced = None;
             self.slots.iter_mut().for_each(|slot| slot.rest.cut_short());
-        }
-    }
-
-    /// Gives back everything that Vault has given, as far as that can be done soon.
-    pub(super) async fn close(&mut self) {
-        let deadline = Instant::now() + CLOSE_TIMEOUT;
-        let retired = std::mem::take(&mut self.retired).into_iter().map(|(_, loan)| loan);
-        let mut tokens: Vec<SecretString> = retired
-            .chain(std::mem::take(&mut self.superseded))
-            .filter_map(|loan| match loan {
-                Loan::Token { token, .. } => Some(token),
-                // It goes with its token.
-                Loan::Lease { .. } => None,
-            })
-            .collect();
-        tokens.extend(self.session.take().map(|session| session.token));
-        for token in tokens.iter().rev() {
-            if let Err(error) = token::revoke(&self.client, token, deadline).await {
-                tracing::warn!(%error, "a token could not be given back; it ends by itself");
-            }
         }
     }
 
@@ -270,7 +238,7 @@ impl Supplier {
                 self.log_in().await;
             }
             Err(Error::Forbidden | Error::BadRequest) => self.log_in().await,
-            Err(error) => self.login_failed(Trouble::of_login(error, self.identity.is_sparing())),
+            Err(error) => self.login_failed(Trouble::of_login(error, self.identity.method())),
         }
     }
 
@@ -278,6 +246,16 @@ impl Supplier {
     async fn log_in(&mut self) {
         match self.identity.log_in(Instant::now() + CALL_TIMEOUT).await {
             Ok(auth) => {
+                if let Some(session) = &mut self.session
+                    && session.token.expose_secret() == auth.client_token.expose_secret()
+                {
+                    // Its owner has no other one: it is used to its end.
+                    session.lifetime = Lifetime::new(auth.lease_duration, auth.renewable);
+                    session.lifetime.use_up();
+                    session.checked = Instant::now();
+                    self.login.end();
+                    return;
+                }
                 let session = self.session_of(&auth);
                 self.adopt(session);
             }
@@ -298,7 +276,9 @@ impl Supplier {
 
     fn adopt(&mut self, session: Session) {
         self.login.end();
-        if let Some(old) = self.session.replace(session) {
+        if let Some(old) = self.session.replace(session)
+            && !self.identity.is_owned()
+        {
             self.superseded.push(Loan::Token { token: old.token, number: old.number });
         }
     }
@@ -380,7 +360,8 @@ impl Supplier {
             Err(error) => return self.secret_failed(index, Trouble::of(error, "auth/token/lookup-self", "read")),
         }
         let pause = if self.identity.is_sparing() { FORCED_PAUSE_SPARING } else { FORCED_PAUSE };
-        if self.forced.is_some_and(|at| at.elapsed() < pause) {
+        // There is no other token to be had where somebody lends one.
+        if self.identity.is_owned() || self.forced.is_some_and(|at| at.elapsed() < pause) {
             return self.secret_failed(index, forbidden);
         }
         self.forced = Some(Instant::now());
@@ -427,7 +408,8 @@ impl Supplier {
         let token = held.token;
         self.unwritten |= slot.held.as_ref().is_none_or(|old| !old.same_values(&held));
         if let Some(Held { lease: Some(lease), token: made_with, .. }) = slot.held.replace(held)
-            && made_with == token
+            // It goes with its token, unless that stays.
+            && (made_with == token || self.identity.is_owned())
             && !lease.id.is_empty()
         {
             self.superseded.push(Loan::Lease { id: lease.id });
@@ -445,7 +427,7 @@ impl Supplier {
             }
             let values = self.slots.iter().filter_map(|slot| slot.held.as_ref()).flat_map(|held| held.values.clone());
             let fields: BTreeMap<String, SecretString> = values.collect();
-            if let Err(error) = self.writer.write(&fields) {
+            if let Err(error) = self.store.write(&fields) {
                 self.supply.failures += 1;
                 self.write.after(Trouble::Write(error.kind()), false);
                 return;
@@ -465,40 +447,6 @@ impl Supplier {
             self.ends = ends;
             self.supply.expires = ends.map(wall);
         }
-    }
-
-    /// Gives back what was replaced long enough ago. A token on which a secret still hangs is kept.
-    async fn give_back(&mut self) {
-        let now = Instant::now();
-        let Some(session) = &self.session else { return };
-        let deadline = now + CALL_TIMEOUT;
-        let in_use = |number: u64| {
-            self.slots
-                .iter()
-                .filter_map(|slot| slot.held.as_ref())
-                .any(|held| held.lease.is_some() && held.token == number)
-        };
-        let mut kept = Vec::new();
-        for (at, loan) in std::mem::take(&mut self.retired) {
-            if at > now {
-                kept.push((at, loan));
-                continue;
-            }
-            let given = match &loan {
-                Loan::Token { number, .. } if in_use(*number) => {
-                    kept.push((now + GRACE, loan));
-                    continue;
-                }
-                Loan::Token { token, .. } => token::revoke(&self.client, token, deadline).await,
-                Loan::Lease { id } => secrets::revoke(&self.client, id, &session.token, deadline).await,
-            };
-            match given {
-                Ok(()) => {}
-                Err(Error::Forbidden) => tracing::debug!("an old lease ends by itself: no policy permits to revoke it"),
-                Err(error) => tracing::debug!(%error, "an old lease or token ends by itself"),
-            }
-        }
-        self.retired = kept;
     }
 
     fn judge(&self) -> Supply {
@@ -529,7 +477,7 @@ impl Supplier {
 }
 
 /// A moment as a clock on the wall shows it, in whole seconds.
-fn wall(at: Instant) -> Timestamp {
+pub(super) fn wall(at: Instant) -> Timestamp {
     let time = SystemTime::now() + at.saturating_duration_since(Instant::now());
     let time = Timestamp::try_from(time).unwrap_or_else(|_| Timestamp::now());
     Timestamp::from_second(time.as_second()).unwrap_or(time)

@@ -54,6 +54,24 @@ pub(super) enum Trouble {
     Outage(#[source] Error),
     #[error("the credentials can't be written into the pod's memory: {0}")]
     Write(io::ErrorKind),
+    #[error("the agent can't use its configuration: {0}")]
+    CannotBegin(String),
+    #[error(
+        "the agent met a fault of its own and begins anew; what its log says of it (container `agent`) belongs into a bug \
+         report"
+    )]
+    Panicked,
+}
+
+/// How an agent logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// With a token that Vault verifies (`kubernetes`, `jwt`).
+    Token,
+    /// With a role id and a secret id.
+    AppRole,
+    /// Not at all: somebody lends a token of Vault.
+    Owned,
 }
 
 /// How soon something is worth trying again.
@@ -81,21 +99,24 @@ impl Trouble {
     }
 
     /// What came of a login.
-    pub(super) fn of_login(error: Error, app_role: bool) -> Self {
-        match (error, app_role) {
-            (Error::LoginRefused(LoginFault::Rejected), true) => Self::LoginRefused(
+    pub(super) fn of_login(error: Error, method: Method) -> Self {
+        match (error, method) {
+            (Error::LoginRefused(LoginFault::Rejected), Method::AppRole) => Self::LoginRefused(
                 "Vault doesn't know the role id or the secret id (400): it may be used up, ended, or for another mount",
             ),
-            (Error::LoginRefused(LoginFault::Rejected), false) => Self::LoginRefused(
+            (Error::LoginRefused(LoginFault::Rejected), _) => Self::LoginRefused(
                 "Vault doesn't know the role, or doesn't accept the token for it (400): check role and mount in the \
                  CredentialSource, and audience and subject in the role",
             ),
-            (Error::LoginRefused(LoginFault::Denied), true) => Self::LoginRefused(
+            (Error::LoginRefused(LoginFault::Denied), Method::AppRole) => Self::LoginRefused(
                 "Vault doesn't let the role in (403): not from this address, or the auth method is off",
             ),
-            (Error::LoginRefused(LoginFault::Denied), false) => Self::LoginRefused(
-                "Vault doesn't let the connector's ServiceAccount in (403): the role must be bound to it and to its \
-                 namespace and audience, and the auth method must be on",
+            (Error::LoginRefused(LoginFault::Denied), _) => Self::LoginRefused(
+                "Vault doesn't let the token in (403): the role must be bound to its subject (in a pod, the connector's \
+                 ServiceAccount), namespace and audience, and the auth method must be on",
+            ),
+            (Error::Forbidden, Method::Owned) => Self::LoginRefused(
+                "Vault doesn't accept the token (403): it has ended, was revoked, or is another Vault's; log in anew",
             ),
             (Error::Sealed, _) => Self::Sealed,
             (other, _) => Self::Outage(other),
@@ -117,6 +138,7 @@ impl Trouble {
             Self::Sealed => Reason::VaultSealed,
             Self::Outage(_) => Reason::VaultUnreachable,
             Self::Write(_) => Reason::CredentialsNotWritten,
+            Self::CannotBegin(_) | Self::Panicked => Reason::AgentFailed,
         }
     }
 
@@ -126,13 +148,17 @@ impl Trouble {
             Self::Sealed | Self::Outage(_) | Self::Write(_) | Self::NoSecretId(_) | Self::NoToken(_) => {
                 Patience::Outage
             }
-            Self::SecretIdOver(_) | Self::WrappingConsumed | Self::WrappingMismatch => Patience::Sparing,
+            // A new agent logs in anew.
+            Self::SecretIdOver(_) | Self::WrappingConsumed | Self::WrappingMismatch | Self::Panicked => {
+                Patience::Sparing
+            }
             Self::LoginRefused(_)
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
             | Self::NoKey { .. }
             | Self::TooLarge { .. }
-            | Self::BadRequest { .. } => Patience::Change,
+            | Self::BadRequest { .. }
+            | Self::CannotBegin(_) => Patience::Change,
         }
     }
 

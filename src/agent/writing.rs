@@ -71,6 +71,11 @@ impl Writer {
         written
     }
 
+    /// The state beside the files.
+    pub(super) fn read_state(&self) -> Option<Supply> {
+        Supply::read(&self.directory)
+    }
+
     fn write_set(&self, set: &str, fields: &BTreeMap<String, SecretString>) -> io::Result<()> {
         let directory = self.directory.join(set);
         fs::DirBuilder::new().mode(0o700).create(&directory)?;

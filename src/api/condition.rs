@@ -117,6 +117,8 @@ pub enum Reason {
     VaultSecretNotFound,
     /// The agent has the credentials and can't write them into the pod's memory.
     CredentialsNotWritten,
+    /// The agent can't use its configuration, or met a fault of its own.
+    AgentFailed,
     /// The agent has not done what it had announced.
     AgentSilent,
 
@@ -163,7 +165,7 @@ pub enum Reason {
 
 impl Reason {
     /// What `CredentialsLoaded` can say while there is nothing that can be used, the worst first.
-    pub const CREDENTIALS_FAULTS: [Self; 12] = [
+    pub const CREDENTIALS_FAULTS: [Self; 13] = [
         Self::NoFields,
         Self::FieldMissing,
         Self::FieldInvalid,
@@ -175,6 +177,7 @@ impl Reason {
         Self::CredentialsNotWritten,
         Self::VaultSealed,
         Self::VaultUnreachable,
+        Self::AgentFailed,
         Self::AgentSilent,
     ];
 

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
+    time::Duration,
 };
 
 use clap::{ArgGroup, Args, ValueEnum};
@@ -23,8 +24,9 @@ use crate::{
         fleet::{Fleet, FleetSettings},
         manifests::Key,
         run::{Following, RunSettings, run as serve},
-        serving::Inbound,
+        serving::{Inbound, Keyring},
         stdio,
+        vault::MachineLogins,
     },
     server::Stop,
     telemetry::{self, LogFormat, LogOutput, LogSettings},
@@ -34,6 +36,8 @@ use crate::{
 pub const COULD_NOT: u8 = 2;
 /// Exit code when a manifest would be refused.
 const REFUSED: u8 = 1;
+/// Time for which a client on standard input waits for credentials from Vault before it is answered.
+const FIRST_LOGIN: Duration = Duration::from_secs(5);
 /// What is logged where nobody says it: the table tells the rest.
 const DEFAULT_FILTER: &str = "warn,rmcp=error,hyper=error";
 
@@ -72,6 +76,12 @@ pub struct LocalArgs {
     /// each field. A folder goes before a Secret among the manifests
     #[arg(long, env = "MCP_CONNECTORS_CREDENTIALS_DIR", value_name = "DIR")]
     credentials_dir: Option<PathBuf>,
+
+    /// File with a token to log in to Vault with, for CredentialSources whose method is `kubernetes` or `jwt`. What else
+    /// logs in: the secret id of an AppRole in a Secret among the manifests, VAULT_TOKEN, and ~/.vault-token; the latter
+    /// two are used only for the Vault that VAULT_ADDR names, if it is set
+    #[arg(long, env = "MCP_CONNECTORS_VAULT_JWT_FILE", value_name = "FILE")]
+    vault_jwt_file: Option<PathBuf>,
 
     /// Checks the manifests and ends
     #[arg(long)]
@@ -211,7 +221,7 @@ pub async fn run(args: LocalArgs, logs: LogSettings) -> Result<ExitCode, Box<dyn
         Guard::new(args.listen, args.token_file.as_deref(), args.token_keys.as_deref()).map_err(LocalError::Guard)?;
     let settings = RunSettings {
         sources,
-        credentials_directory: args.credentials_dir,
+        keyring: keyring(&args),
         listen: args.listen,
         guard,
         audit: args.audit,
@@ -221,9 +231,23 @@ pub async fn run(args: LocalArgs, logs: LogSettings) -> Result<ExitCode, Box<dyn
     Ok(ExitCode::SUCCESS)
 }
 
+/// What there is of credentials. The variables are those of Vault's own command line.
+fn keyring(args: &LocalArgs) -> Keyring {
+    let set =
+        |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|text| !text.is_empty());
+    let at_home = |name: &str| std::env::home_dir().map(|home| home.join(name));
+    let vault = MachineLogins {
+        jwt_file: args.vault_jwt_file.clone(),
+        token: set("VAULT_TOKEN").map(|token| token.trim().into()),
+        address: set("VAULT_ADDR"),
+        token_file: at_home(".vault-token"),
+        helper_file: set("VAULT_CONFIG_PATH").map(PathBuf::from).or_else(|| at_home(".vault")),
+    };
+    Keyring { directory: args.credentials_dir.clone(), vault }
+}
+
 async fn check_manifests(args: &LocalArgs, sources: Sources) -> Result<ExitCode, Box<dyn StdError>> {
-    let credentials_directory = args.credentials_dir.clone();
-    let findings = check(&CheckSettings { sources, credentials_directory, probe: args.probe }).await?;
+    let findings = check(&CheckSettings { sources, keyring: keyring(args), probe: args.probe }).await?;
     match args.output {
         Output::Text => {
             let lines: Vec<String> = findings.iter().map(|finding| format!("{finding}\n")).collect();
@@ -237,11 +261,7 @@ async fn check_manifests(args: &LocalArgs, sources: Sources) -> Result<ExitCode,
 
 /// A fleet of the manifests as they are now, with what is wrong with them on standard error.
 fn start_fleet(args: &LocalArgs, sources: Sources) -> Result<Fleet, LocalError> {
-    let mut fleet = Fleet::new(FleetSettings {
-        credentials_directory: args.credentials_dir.clone(),
-        inbound: Inbound::Open,
-        audit: args.audit,
-    });
+    let mut fleet = Fleet::new(FleetSettings { keyring: keyring(args), inbound: Inbound::Open, audit: args.audit });
     let mut following = Following::new(sources)?;
     following.apply(&mut fleet)?;
     for finding in &following.findings {
@@ -261,6 +281,8 @@ async fn serve_stdio(args: &LocalArgs, sources: Sources) -> Result<ExitCode, Box
     let mut fleet = start_fleet(args, sources)?;
     let wanted = args.connector.as_ref().map(|connector| &connector.0);
     let replica = stdio::choose(&mut fleet, wanted).await?;
+    eprintln!("credentials {}", replica.credentials);
+    replica.supplied(FIRST_LOGIN).await;
     let served = stdio::serve(replica, tokio::io::stdin(), tokio::io::stdout(), &stop).await;
     fleet.drain().await;
     served?;
@@ -280,6 +302,7 @@ fn print_config(args: &LocalArgs, sources: &Sources, client: Client) -> Result<E
         recursive: args.recursive,
         namespace: args.namespace.clone(),
         credentials_directory: args.credentials_dir.as_deref().map(absolute).transpose()?,
+        vault_jwt_file: args.vault_jwt_file.as_deref().map(absolute).transpose()?,
     };
     let mut connectors = crate::local::connectors(sources)?;
     if let Some(KeyArg(wanted)) = &args.connector {

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{
     CredentialSet, CredentialsHandle, CredentialsState, Field, FieldForm, Requirement, Supply, client_certificate,
-    supply,
+    supply::{self, Supplied},
 };
 use crate::{
     api::Reason,
@@ -42,14 +42,14 @@ pub enum Source {
     Directory(PathBuf),
     /// In a directory, which an agent writes and leaves its state in ([`super::supply`]).
     Agent(PathBuf),
-    /// In this process: the sender changes them.
-    Memory(watch::Receiver<DirectorySnapshot>),
+    /// In this process: the sender changes them, and tells how their agent does if one fetches them.
+    Memory(watch::Receiver<Supplied>),
 }
 
 /// A source that is followed.
 enum Followed {
     Directory(PathBuf, DirectoryEvents),
-    Memory(watch::Receiver<DirectorySnapshot>),
+    Memory(watch::Receiver<Supplied>),
 }
 
 impl Followed {
@@ -112,10 +112,13 @@ pub fn start(
     };
     match &followed {
         Followed::Directory(directory, _) => match read_set(directory, &reader.names, MAX_FILE_BYTES) {
-            Ok(snapshot) => reader.take(&snapshot),
+            Ok(snapshot) => reader.take(&snapshot, None),
             Err(error) => tracing::warn!(%error, "credentials could not be read"),
         },
-        Followed::Memory(files) => reader.take(&files.borrow()),
+        Followed::Memory(files) => {
+            let supplied = files.borrow();
+            reader.take(&supplied.files, supplied.supply.as_ref());
+        }
     }
     // What is in use from the start is no change.
     current_receiver.mark_unchanged();
@@ -179,18 +182,22 @@ impl Reader {
     async fn read(&mut self, followed: &mut Followed) {
         let (directory, names) = match followed {
             Followed::Directory(directory, _) => (directory.clone(), self.names.clone()),
-            Followed::Memory(files) => return self.take(&files.borrow_and_update()),
+            Followed::Memory(files) => {
+                let supplied = files.borrow_and_update();
+                return self.take(&supplied.files, supplied.supply.as_ref());
+            }
         };
         let read = tokio::task::spawn_blocking(move || read_set(&directory, &names, MAX_FILE_BYTES)).await;
         match read {
-            Ok(Ok(snapshot)) => self.take(&snapshot),
+            Ok(Ok(snapshot)) => self.take(&snapshot, None),
             Ok(Err(error)) => tracing::warn!(%error, "credentials could not be read"),
             Err(_) => tracing::error!("reading the credentials panicked"),
         }
     }
 
-    /// Takes note of what is mounted now, and puts it in use if it can be used and differs from what is.
-    fn take(&mut self, snapshot: &DirectorySnapshot) {
+    /// Takes note of what is mounted now, and puts it in use if it can be used and differs from what is. An agent in this
+    /// process says how it does.
+    fn take(&mut self, snapshot: &DirectorySnapshot, supply: Option<&Supply>) {
         let assessment = assess(snapshot, self.requirement);
         let fingerprint = assessment.content.as_ref().map(|content| {
             let tag = hmac::sign(&self.key, content);
@@ -222,10 +229,11 @@ impl Reader {
         if assessment.reason != Reason::Loaded && self.generation > 0 {
             message.push_str("; the credentials that were loaded before stay in use");
         }
-        let (reason, supply) = (assessment.reason, self.supply());
-        let (reason, message) = match self.supplied_in {
-            None => (reason.as_str().to_owned(), message),
-            Some(_) => supply::judge(reason, message, supply.as_ref()),
+        let (reason, supply) = (assessment.reason, supply.cloned().or_else(|| self.supply()));
+        let (reason, message) = if self.supplied_in.is_some() || supply.is_some() {
+            supply::judge(reason, message, supply.as_ref())
+        } else {
+            (reason.as_str().to_owned(), message)
         };
         self.publish(reason, message, supply);
     }
@@ -452,11 +460,14 @@ mod tests {
 
     #[tokio::test]
     async fn files_of_this_process_are_checked_and_followed_like_those_of_a_directory() {
-        let files = |token: &[u8]| DirectorySnapshot {
-            files: [("token".to_owned(), FileContent::Bytes(Zeroizing::new(token.to_vec())))].into(),
-            any: true,
+        let files = |token: &[u8]| Supplied {
+            files: DirectorySnapshot {
+                files: [("token".to_owned(), FileContent::Bytes(Zeroizing::new(token.to_vec())))].into(),
+                any: true,
+            },
+            supply: None,
         };
-        let (sender, receiver) = watch::channel(DirectorySnapshot::default());
+        let (sender, receiver) = watch::channel(Supplied::default());
         let shutdown = CancellationToken::new();
         let _guard = shutdown.clone().drop_guard();
         let (mut handle, mut state) = start(Source::Memory(receiver), TOKEN, "uid".into(), shutdown);

@@ -6,7 +6,7 @@ use std::{fs, io::Read, path::Path, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::api::Reason;
+use crate::{api::Reason, files::DirectorySnapshot};
 
 /// The file, in the directory of the credentials. Its name begins as those do that are not credentials.
 pub const SUPPLY_FILE: &str = "..supply.json";
@@ -61,7 +61,33 @@ pub struct Supply {
     pub next_attempt: Option<Timestamp>,
 }
 
+/// What somebody in this process supplies.
+#[derive(Debug, Default)]
+pub struct Supplied {
+    /// The credentials, a file a field.
+    pub files: DirectorySnapshot,
+    /// How the agent does that fetches them; none where they are not fetched.
+    pub supply: Option<Supply>,
+}
+
 impl Supply {
+    /// Of an agent that has done nothing yet.
+    #[must_use]
+    pub fn starting(now: Timestamp) -> Self {
+        Self {
+            state: SupplyState::Starting,
+            reason: Reason::Starting.as_str().to_owned(),
+            message: String::new(),
+            since: now,
+            fetched: None,
+            expires: None,
+            rotations: 0,
+            renewals: 0,
+            failures: 0,
+            next_attempt: None,
+        }
+    }
+
     /// Reads the file of a directory; nothing while there is none, or none that can be read.
     #[must_use]
     pub fn read(directory: &Path) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! `local --check`: everything that can be said of manifests without running them, and with `--probe` what their
 //! platforms say.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use tokio::sync::watch;
 
@@ -11,7 +11,7 @@ use super::{
     finding::{Finding, Level},
     manifests::{Judged, Manifests, settings},
     schema::Schemas,
-    serving::{Credentials, Inbound, configure, serve_settings},
+    serving::{Credentials, Inbound, Keyring, configure, serve_settings},
 };
 use crate::{
     api::{Reason, endpoint::AddressPolicy},
@@ -26,8 +26,8 @@ use crate::{
 pub struct CheckSettings {
     /// Where the manifests are.
     pub sources: Sources,
-    /// Where the credentials are, one folder a CredentialSource.
-    pub credentials_directory: Option<PathBuf>,
+    /// Where credentials may be.
+    pub keyring: Keyring,
     /// Whether each platform is asked once.
     pub probe: bool,
 }
@@ -59,7 +59,7 @@ async fn judge(manifests: &Manifests, check: &CheckSettings) -> Result<Vec<Findi
         match (&judged.verdict, &in_cluster.verdict) {
             (Err(rejection), _) => {
                 // Bundles are often made in the cluster; everything else belongs to the connector.
-                let elsewhere = rejection.reason == Reason::CaBundleInvalid && !manifests.has_bundle(&judged);
+                let elsewhere = rejection.reason == Reason::CaBundleInvalid && !manifests.has_bundles(&judged);
                 let level = if elsewhere { Level::Warning } else { Level::Error };
                 findings.push(judged.finding(level, rejection.reason.as_str(), &rejection.message));
             }
@@ -80,23 +80,27 @@ async fn try_out(
     check: &CheckSettings,
 ) -> Result<Vec<Finding>, LocalError> {
     let source = &judged.connector.spec.credentials.name;
-    let directory = check.credentials_directory.as_deref();
-    let credentials = Credentials::find(judged.key, connector, source, manifests, directory);
-    if let Some(message) = credentials.not_fetched(connector) {
-        return Ok(vec![judged.finding(Level::Warning, Reason::NoFields.as_str(), message)]);
-    }
-    if credentials == Credentials::Missing && !check.probe {
-        // A Secret is rarely kept where manifests are.
-        return Ok(Vec::new());
+    let credentials = Credentials::find(judged.key, connector, source, manifests, &check.keyring);
+    match &credentials {
+        Credentials::NoLogin(message) => {
+            let level = if check.probe { Level::Error } else { Level::Warning };
+            return Ok(vec![judged.finding(level, Reason::NoFields.as_str(), message)]);
+        }
+        // A Secret is rarely kept where manifests are, and nobody is asked without --probe.
+        Credentials::Missing | Credentials::Vault { .. } if !check.probe => return Ok(Vec::new()),
+        _ => {}
     }
     let loaded =
         configure(connector, &settings(AddressPolicy::Loopback), &Inbound::Open).map_err(LocalError::Configure)?;
-    let (_files, source) = match &credentials {
-        Credentials::Folder(folder) => (None, Source::Directory(folder.clone())),
-        Credentials::Values(_) | Credentials::Missing => {
-            let (files, receiver) = watch::channel(credentials.snapshot());
-            (Some(files), Source::Memory(receiver))
-        }
+    let (_files, receiver) = watch::channel(credentials.supplied());
+    let mut agent = credentials.agent(&loaded.config).map_err(LocalError::Agent)?;
+    if let Some((agent, _)) = &mut agent {
+        Box::pin(agent.step()).await;
+    }
+    let source = match (&credentials, &agent) {
+        (Credentials::Folder(folder), _) => Source::Directory(folder.clone()),
+        (_, Some((_, supplied))) => Source::Memory(supplied.clone()),
+        (_, None) => Source::Memory(receiver),
     };
     let parts = Parts::connect(&serve_settings(&Inbound::Open), &loaded, source, Box::new(io::sink()), None)
         .map_err(LocalError::Serve)?;
@@ -127,5 +131,8 @@ async fn try_out(
     }
     parts.background.cancel();
     parts.platform.close().await;
+    if let Some((mut agent, _)) = agent {
+        Box::pin(agent.close()).await;
+    }
     Ok(findings)
 }

@@ -32,6 +32,8 @@ pub struct Start {
     pub namespace: String,
     /// Where the credentials are, absolute.
     pub credentials_directory: Option<PathBuf>,
+    /// File with a token for Vault, absolute.
+    pub vault_jwt_file: Option<PathBuf>,
 }
 
 impl Start {
@@ -46,6 +48,9 @@ impl Start {
         arguments.extend(["--namespace".to_owned(), self.namespace.clone()]);
         if let Some(directory) = &self.credentials_directory {
             arguments.extend(["--credentials-dir".to_owned(), directory.display().to_string()]);
+        }
+        if let Some(file) = &self.vault_jwt_file {
+            arguments.extend(["--vault-jwt-file".to_owned(), file.display().to_string()]);
         }
         arguments.extend(["--connector".to_owned(), connector.to_string()]);
         arguments
@@ -83,10 +88,12 @@ mod tests {
             recursive: false,
             namespace: "default".into(),
             credentials_directory: Some("/srv/keys".into()),
+            vault_jwt_file: Some("/srv/jwt".into()),
         };
         let connectors = [Key { namespace: "ci".into(), name: "jenkins".into() }];
         let words = ["local", "--stdio", "--filename", "/srv/a.yaml", "--namespace", "default", "--credentials-dir"];
-        let words: Vec<&str> = words.into_iter().chain(["/srv/keys", "--connector", "ci/jenkins"]).collect();
+        let more = ["/srv/keys", "--vault-jwt-file", "/srv/jwt", "--connector", "ci/jenkins"];
+        let words: Vec<&str> = words.into_iter().chain(more).collect();
         let plain = json!({ "command": "/bin/mcp-connectors", "args": words });
         let typed = json!({ "type": "stdio", "command": "/bin/mcp-connectors", "args": words });
         for (client, list, server) in [

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -20,7 +19,7 @@ use super::{
     finding::{Finding, Level},
     manifests::{Judged, Key, Manifests, settings},
     replica::{Replica, Route},
-    serving::{Credentials, Inbound, configure},
+    serving::{Credentials, Inbound, Keyring, configure},
 };
 use crate::{
     api::{ConditionType, McpConnectorSpec, McpConnectorStatus, Reason, condition, endpoint::AddressPolicy},
@@ -47,8 +46,8 @@ pub type Routes = Arc<RwLock<HashMap<Key, Route>>>;
 /// How connectors are run.
 #[derive(Clone, Debug)]
 pub struct FleetSettings {
-    /// Where credentials are, one folder a CredentialSource.
-    pub credentials_directory: Option<PathBuf>,
+    /// Where credentials may be.
+    pub keyring: Keyring,
     /// Who may call.
     pub inbound: Inbound,
     /// Whether audit records are written, to standard error.
@@ -87,6 +86,8 @@ pub struct View {
     pub status: McpConnectorStatus,
     /// Whether it runs.
     pub running: bool,
+    /// Where its credentials come from, in words; empty while it doesn't run.
+    pub credentials: String,
 }
 
 impl Fleet {
@@ -182,11 +183,11 @@ impl Fleet {
         }
         let loaded = configure(connector, &self.operator, &self.settings.inbound).map_err(LocalError::Configure)?;
         let source = &judged.connector.spec.credentials.name;
-        let directory = self.settings.credentials_directory.as_deref();
-        let credentials = Credentials::find(&key, connector, source, manifests, directory);
-        let caution = credentials
-            .not_fetched(connector)
-            .map(|message| judged.finding(Level::Warning, Reason::NoFields.as_str(), message));
+        let credentials = Credentials::find(&key, connector, source, manifests, &self.settings.keyring);
+        let caution = match &credentials {
+            Credentials::NoLogin(message) => Some(judged.finding(Level::Warning, Reason::NoFields.as_str(), message)),
+            _ => None,
+        };
         let goes_on = entry
             .replica
             .as_mut()
@@ -237,7 +238,13 @@ impl Fleet {
             );
             entry.status =
                 McpConnectorStatus { observed_generation: Some(entry.generation), conditions, ..computed.status };
-            views.push(View { key: key.clone(), status: entry.status.clone(), running: entry.replica.is_some() });
+            let credentials = entry.replica.as_ref().map(|replica| replica.credentials.to_string());
+            views.push(View {
+                key: key.clone(),
+                status: entry.status.clone(),
+                running: entry.replica.is_some(),
+                credentials: credentials.unwrap_or_default(),
+            });
         }
         views
     }

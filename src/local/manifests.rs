@@ -31,6 +31,7 @@ use crate::{
         context::Settings,
         rollout::{Limits, Share},
     },
+    platforms::CaBundle,
     server::config::TokenKeys,
 };
 
@@ -177,22 +178,32 @@ impl Manifests {
         })
     }
 
-    /// Whether the ConfigMap with the CA bundle of a connector is among the documents.
+    /// Whether the ConfigMaps with the CA bundles of a connector and of its source are among the documents.
     #[must_use]
-    pub fn has_bundle(&self, judged: &Judged<'_>) -> bool {
-        self.bundle(judged.key, judged.connector).is_some()
+    pub fn has_bundles(&self, judged: &Judged<'_>) -> bool {
+        let declaration = judged.connector.spec.platform.declaration();
+        let source = self.source(judged.key, judged.connector);
+        let asked = [declaration.and_then(|declaration| declaration.ca_bundle()), source.and_then(|it| bundle_of(it))];
+        asked.into_iter().flatten().all(|bundle| self.bundle(judged.key, Some(bundle)).is_some())
     }
 
-    fn bundle(&self, key: &Key, connector: &McpConnector) -> Option<&Arc<ConfigMap>> {
-        let name = &connector.spec.platform.declaration()?.ca_bundle()?.config_map.name;
-        self.config_maps.get(&Key { namespace: key.namespace.clone(), name: name.clone() })
+    fn bundle(&self, key: &Key, asked: Option<&CaBundle>) -> Option<Arc<ConfigMap>> {
+        let name = asked?.config_map.name.clone();
+        self.config_maps.get(&Key { namespace: key.namespace.clone(), name }).cloned()
+    }
+
+    fn source(&self, key: &Key, connector: &McpConnector) -> Option<&Arc<CredentialSource>> {
+        let name = connector.spec.credentials.name.clone();
+        self.sources.get(&Key { namespace: key.namespace.clone(), name })
     }
 
     fn dereference(&self, key: &Key, connector: &McpConnector, token_keys: &TokenKeys) -> Dereferenced {
-        let source = Key { namespace: key.namespace.clone(), name: connector.spec.credentials.name.clone() };
+        let source = self.source(key, connector);
+        let declaration = connector.spec.platform.declaration();
         Dereferenced {
-            source: self.sources.get(&source).cloned(),
-            ca_config_map: self.bundle(key, connector).cloned(),
+            source: source.cloned(),
+            ca_config_map: self.bundle(key, declaration.and_then(|declaration| declaration.ca_bundle())),
+            vault_ca_config_map: self.bundle(key, source.and_then(|it| bundle_of(it))),
             token_keys: Some(token_keys.clone()),
             ..Dereferenced::default()
         }
@@ -209,6 +220,11 @@ impl Manifests {
             }
         })
     }
+}
+
+/// The bundle that the Vault of a source is verified with.
+fn bundle_of(source: &CredentialSource) -> Option<&CaBundle> {
+    source.spec.vault.as_ref()?.ca_bundle.as_ref()
 }
 
 fn typed<T: DeserializeOwned>(object: &Object, key: &Key) -> Result<T, Box<Finding>> {

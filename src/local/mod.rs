@@ -2,7 +2,7 @@
 //! by the same code.
 //!
 //! ```text
-//! files ─▶ documents (yaml, schema) ─▶ manifests: the operator's validate ─▶ serving: its build ─▶ server
+//! files ─▶ documents (yaml, schema) ─▶ manifests: the operator's validate ─▶ serving: its build ─▶ server ◀─ agent (Vault)
 //!                    └──────── findings ◀──────┘                                                  │
 //!                                 check, table ◀── the operator's status ◀────────────────────────┘
 //! ```
@@ -20,11 +20,15 @@ pub mod schema;
 pub mod serving;
 pub mod stdio;
 pub mod table;
+pub mod vault;
 pub mod yaml;
 
 use std::{io, net::SocketAddr, sync::LazyLock};
 
-use crate::server::{ServeError, config::TokenKeys};
+use crate::{
+    agent::AgentError,
+    server::{ServeError, config::TokenKeys},
+};
 
 /// Keys of no cluster: nobody's token is verified with them.
 static NO_KEYS: LazyLock<TokenKeys> = LazyLock::new(|| TokenKeys { issuer: String::new(), keys: Vec::new() });
@@ -58,6 +62,9 @@ pub enum LocalError {
     /// A connector can't be served.
     #[error("failed to serve a connector")]
     Serve(#[source] ServeError),
+    /// What fetches credentials from Vault can't begin.
+    #[error("failed to fetch credentials from Vault")]
+    Agent(#[source] AgentError),
     /// An address can't be listened on.
     #[error("failed to listen on {address}; --listen names another address")]
     Listen {

@@ -8,16 +8,19 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     LocalError,
     serving::{Credentials, Inbound, serve_settings},
 };
 use crate::{
-    credentials::directory::Source,
-    files::DirectorySnapshot,
+    agent::Agent,
+    credentials::{
+        directory::Source,
+        supply::{Supplied, SupplyState},
+    },
     operator::connector::observe::Handshake,
     server::{
         LoadedConfig, Parts,
@@ -62,17 +65,26 @@ pub struct Replica {
     /// Digest of the configuration that it runs with.
     pub digest: String,
     status: Box<dyn Fn() -> ReplicaStatus + Send + Sync>,
-    credentials: Credentials,
-    files: watch::Sender<DirectorySnapshot>,
+    /// Where its credentials are.
+    pub credentials: Credentials,
+    files: watch::Sender<Supplied>,
+    agent: Option<Supplying>,
     running: Running,
     drain_timeout: Duration,
+}
+
+/// An agent that runs.
+struct Supplying {
+    supplied: watch::Receiver<Supplied>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 impl Replica {
     /// Starts a connector. Audit records go to `records`.
     ///
     /// # Errors
-    /// When its platform's client can't be made, or its tools can't be offered.
+    /// When its platform's client can't be made, its tools can't be offered, or Vault could never be called.
     pub fn start(
         loaded: &LoadedConfig,
         credentials: Credentials,
@@ -80,10 +92,12 @@ impl Replica {
         records: Box<dyn io::Write + Send>,
     ) -> Result<Self, LocalError> {
         let settings = serve_settings(inbound);
-        let (files, receiver) = watch::channel(credentials.snapshot());
-        let source = match &credentials {
-            Credentials::Folder(folder) => Source::Directory(folder.clone()),
-            Credentials::Values(_) | Credentials::Missing => Source::Memory(receiver),
+        let (files, receiver) = watch::channel(credentials.supplied());
+        let agent = credentials.agent(&loaded.config).map_err(LocalError::Agent)?;
+        let source = match (&credentials, &agent) {
+            (Credentials::Folder(folder), _) => Source::Directory(folder.clone()),
+            (_, Some((_, supplied))) => Source::Memory(supplied.clone()),
+            (_, None) => Source::Memory(receiver),
         };
         let parts = Parts::connect(&settings, loaded, source, records, None).map_err(LocalError::Serve)?;
         let Assembly { door, handler, admin, running } =
@@ -92,11 +106,12 @@ impl Replica {
         Ok(Self {
             route: Route { door, requests: TaskTracker::new() },
             handler,
-            rights: Access::new(&loaded.config.access).rights(&Caller::Anonymous).cloned(),
+            rights: Access::new(&loaded.config.access).rights(&Caller::Local).cloned(),
             digest: loaded.digest.clone(),
             status: Box::new(move || admin.status()),
             credentials,
             files,
+            agent: agent.map(|(agent, supplied)| supply(agent, supplied)),
             running,
             drain_timeout: settings.drain_timeout,
         })
@@ -104,13 +119,23 @@ impl Replica {
 
     /// Whether it can go on with these credentials: a folder is followed by itself, and values are handed over.
     pub fn takes(&mut self, credentials: &Credentials) -> bool {
-        let both_values =
-            !matches!(self.credentials, Credentials::Folder(_)) && !matches!(credentials, Credentials::Folder(_));
-        if both_values && self.credentials != *credentials {
-            self.files.send_replace(credentials.snapshot());
+        let handed_over = self.credentials.are_handed_over() && credentials.are_handed_over();
+        if handed_over && self.credentials != *credentials {
+            self.files.send_replace(credentials.supplied());
             self.credentials = credentials.clone();
         }
         self.credentials == *credentials
+    }
+
+    /// Waits until the agent has tried once to fetch the credentials, if one does, and no longer than this.
+    pub async fn supplied(&self, timeout: Duration) {
+        let Some(Supplying { supplied, .. }) = &self.agent else { return };
+        let mut supplied = supplied.clone();
+        let tried =
+            |supplied: &Supplied| supplied.supply.as_ref().is_some_and(|supply| supply.state != SupplyState::Starting);
+        if tokio::time::timeout(timeout, supplied.wait_for(tried)).await.is_err() {
+            tracing::warn!("Vault has not answered yet");
+        }
     }
 
     /// What it says of itself.
@@ -150,7 +175,24 @@ impl Replica {
         }
         self.running.close().await;
         self.running.finish().await;
+        if let Some(Supplying { stop, task, .. }) = self.agent {
+            stop.cancel();
+            if task.await.is_err() {
+                tracing::error!("what fetches credentials from Vault panicked");
+            }
+        }
     }
+}
+
+/// Lets an agent run, which gives everything back at its end.
+fn supply(mut agent: Agent, supplied: watch::Receiver<Supplied>) -> Supplying {
+    let stop = CancellationToken::new();
+    let until = stop.clone();
+    let task = tokio::spawn(async move {
+        agent.run(&until).await;
+        agent.close().await;
+    });
+    Supplying { supplied, stop, task }
 }
 
 fn handshake_request() -> Result<Request<Body>, String> {

@@ -1,7 +1,7 @@
 //! `local`: reads the manifests, runs their connectors, follows the files, and shows how everything does until a signal
 //! ends it.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use tokio::time::MissedTickBehavior;
@@ -14,6 +14,7 @@ use super::{
     fleet::{Fleet, FleetSettings},
     manifests::Manifests,
     schema::Schemas,
+    serving::Keyring,
     table::Table,
     yaml::Place,
 };
@@ -29,8 +30,8 @@ const POLL: Duration = Duration::from_secs(5);
 pub struct RunSettings {
     /// Where the manifests are.
     pub sources: Sources,
-    /// Where credentials are, one folder a CredentialSource.
-    pub credentials_directory: Option<PathBuf>,
+    /// Where credentials may be.
+    pub keyring: Keyring,
     /// Where all connectors are served.
     pub listen: SocketAddr,
     /// Who is let in.
@@ -103,7 +104,7 @@ pub async fn run(settings: RunSettings, stop: Stop) -> Result<(), LocalError> {
         settings.sources.directories().iter().map(|directory| DirectoryEvents::watch(directory, POLL)).collect();
     let mut following = Following::new(settings.sources)?;
     let mut fleet = Fleet::new(FleetSettings {
-        credentials_directory: settings.credentials_directory,
+        keyring: settings.keyring,
         inbound: settings.guard.inbound(),
         audit: settings.audit,
     });

@@ -1,12 +1,18 @@
 //! What a connector runs with on this machine: the very file that the operator would mount, less what a cluster alone
 //! can do, and its credentials from where they are.
 
-use std::path::{Path, PathBuf};
+use std::{fmt, path::PathBuf};
 
-use super::manifests::{Key, Manifests, SecretValues};
+use tokio::sync::watch;
+
+use super::{
+    manifests::{Key, Manifests, SecretValues},
+    vault::{MachineLogins, VaultLogin},
+};
 use crate::{
-    api::endpoint::AddressPolicy,
-    credentials::directory::MAX_FILE_BYTES,
+    agent::{Agent, AgentError, store::Store},
+    api::endpoint::{AddressPolicy, PlatformUrl},
+    credentials::{directory::MAX_FILE_BYTES, supply::Supplied},
     files::{DirectorySnapshot, FileContent},
     operator::{
         connector::{
@@ -17,7 +23,8 @@ use crate::{
     },
     server::{
         LoadedConfig, ServeSettings,
-        config::{AccessConfig, CONFIG_FILE, ConfigError, PLATFORM_CA_FILE},
+        access::Caller,
+        config::{AccessConfig, CONFIG_FILE, ConfigError, PLATFORM_CA_FILE, ServeConfig},
     },
 };
 
@@ -77,8 +84,18 @@ pub fn serve_settings(inbound: &Inbound) -> ServeSettings {
             Inbound::AsInCluster(directory) => directory.clone(),
         },
         address_policy: AddressPolicy::Loopback,
+        unproven: Caller::Local,
         ..ServeSettings::default()
     }
+}
+
+/// Where credentials may be found on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Keyring {
+    /// A directory with one folder a CredentialSource.
+    pub directory: Option<PathBuf>,
+    /// What logs in to Vault.
+    pub vault: MachineLogins,
 }
 
 /// Where the credentials of a connector are.
@@ -87,55 +104,96 @@ pub enum Credentials {
     /// In a folder of `--credentials-dir`, one file a field.
     Folder(PathBuf),
     /// In a Secret of the documents.
-    Values(SecretValues),
+    Values {
+        /// Name of the Secret.
+        secret: String,
+        /// Its fields.
+        values: SecretValues,
+    },
+    /// In Vault, where an agent in this process fetches them.
+    Vault {
+        /// The address of Vault.
+        address: PlatformUrl,
+        /// With what it logs in.
+        login: VaultLogin,
+    },
+    /// In Vault, where nothing on this machine logs in; the text says what would.
+    NoLogin(String),
     /// Nowhere.
     Missing,
 }
 
 impl Credentials {
-    /// Finds the credentials of a connector: `<directory>/<namespace>/<source>`, `<directory>/<source>`, or the Secret
-    /// among the documents.
+    /// Finds the credentials of a connector: `<directory>/<namespace>/<source>`, `<directory>/<source>`, the Secret among
+    /// the documents, or a login to Vault.
     #[must_use]
     pub fn find(
         key: &Key,
         connector: &ValidatedConnector,
         source: &str,
         manifests: &Manifests,
-        directory: Option<&Path>,
+        keyring: &Keyring,
     ) -> Self {
-        let folders = directory
-            .into_iter()
+        let folders = keyring
+            .directory
+            .iter()
             .flat_map(|directory| [directory.join(&key.namespace).join(source), directory.join(source)]);
         if let Some(folder) = folders.into_iter().find(|folder| folder.is_dir()) {
             return Self::Folder(folder);
         }
+        if let Some(agent) = &connector.config.agent {
+            return match keyring.vault.find(key, connector, agent, manifests) {
+                Ok(login) => Self::Vault { address: agent.address.clone(), login },
+                Err(message) => Self::NoLogin(message),
+            };
+        }
         let CredentialMount::Secret(mount) = &connector.credentials else { return Self::Missing };
         match manifests.credentials(&key.namespace, mount) {
-            Some(values) => Self::Values(values),
+            Some(values) => Self::Values { secret: mount.name.clone(), values },
             None => Self::Missing,
         }
     }
 
-    /// What a person must know of credentials that an agent would fetch in a cluster, where nobody gives them here.
+    /// Whether they are known now, and handed over when they change.
     #[must_use]
-    pub fn not_fetched(&self, connector: &ValidatedConnector) -> Option<&'static str> {
-        let by_an_agent = !matches!(connector.credentials, CredentialMount::Secret(_));
-        (by_an_agent && *self == Self::Missing).then_some(
-            "spec.credentials: nothing is fetched from Vault on this machine; put the fields into a folder of \
-             --credentials-dir",
-        )
+    pub fn are_handed_over(&self) -> bool {
+        matches!(self, Self::Values { .. } | Self::NoLogin(_) | Self::Missing)
     }
 
-    /// The values as the kubelet would mount them; none where they are in a folder.
+    /// The values as the kubelet would mount them; none where they are elsewhere.
     #[must_use]
-    pub fn snapshot(&self) -> DirectorySnapshot {
-        let Self::Values(values) = self else { return DirectorySnapshot::default() };
+    pub fn supplied(&self) -> Supplied {
+        let Self::Values { values, .. } = self else { return Supplied::default() };
         let content = |value: &zeroize::Zeroizing<Vec<u8>>| {
             if value.len() > MAX_FILE_BYTES { FileContent::TooLarge } else { FileContent::Bytes(value.clone()) }
         };
-        DirectorySnapshot {
+        let files = DirectorySnapshot {
             any: !values.is_empty(),
             files: values.iter().map(|(field, value)| (field.clone(), content(value))).collect(),
+        };
+        Supplied { files, supply: None }
+    }
+
+    /// The agent that fetches them, and what it will supply; none where they are not in Vault.
+    ///
+    /// # Errors
+    /// When it could never call Vault.
+    pub fn agent(&self, config: &ServeConfig) -> Result<Option<(Agent, watch::Receiver<Supplied>)>, AgentError> {
+        let (Self::Vault { login, .. }, Some(config)) = (self, &config.agent) else { return Ok(None) };
+        let (store, supplied) = Store::memory();
+        let agent = Agent::new(config, login.means(), store, AddressPolicy::Loopback)?;
+        Ok(Some((agent, supplied)))
+    }
+}
+
+impl fmt::Display for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "from the folder {}", folder.display()),
+            Self::Values { secret, .. } => write!(f, "from the Secret {secret}"),
+            Self::Vault { address, login } => write!(f, "from Vault at {}, by {login}", address.0),
+            Self::NoLogin(_) => f.write_str("none: nothing logs in to Vault"),
+            Self::Missing => f.write_str("none"),
         }
     }
 }

@@ -39,7 +39,7 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for Local<T> {
         if let JsonRpcMessage::Request(request) = &mut message {
             // Where the handler finds who calls, as it does behind HTTP.
             let (mut parts, ()) = http::Request::new(()).into_parts();
-            parts.extensions.insert(Arc::new(RequestScope::direct(Caller::Anonymous, self.rights.clone())));
+            parts.extensions.insert(Arc::new(RequestScope::direct(Caller::Local, self.rights.clone())));
             request.request.extensions_mut().insert(parts);
         }
         Some(message)

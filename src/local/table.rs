@@ -79,6 +79,9 @@ impl Table {
             if view.running && !before.is_some_and(|earlier| earlier.running) {
                 let _infallible = writeln!(text, "{}: serving at {}", view.key, endpoint_url(self.address, &view.key));
             }
+            if view.running && !before.is_some_and(|earlier| earlier.credentials == view.credentials) {
+                let _infallible = writeln!(text, "{}: credentials {}", view.key, view.credentials);
+            }
             let conditions = before.map_or(&[][..], |earlier| &earlier.status.conditions);
             for condition in changes(conditions, &view.status.conditions) {
                 let Condition { type_, status, reason, message, .. } = condition;
@@ -112,7 +115,8 @@ impl Table {
         }
         text.push_str(&self.columns(&rows));
         for view in views {
-            let _infallible = writeln!(text, "\n{}", view.key);
+            let credentials = if view.running { format!(": credentials {}", view.credentials) } else { String::new() };
+            let _infallible = writeln!(text, "\n{}{credentials}", view.key);
             let rows: Vec<[String; 4]> = view
                 .status
                 .conditions
@@ -185,6 +189,7 @@ mod tests {
                 ..McpConnectorStatus::default()
             },
             running: true,
+            credentials: "from the Secret bot".to_owned(),
         }
     }
 
@@ -199,6 +204,7 @@ mod tests {
         let first = table.tell(&[view(None, Reason::Starting)], &[]);
         assert!(first.starts_with("the header\n"), "{first}");
         assert!(first.contains("ci/jenkins: serving at http://127.0.0.1:8080/ci/jenkins/mcp\n"), "{first}");
+        assert!(first.contains("ci/jenkins: credentials from the Secret bot\n"), "{first}");
         assert!(first.ends_with("ci/jenkins: Ready=Unknown Starting: words\n"), "{first}");
         table.views = vec![view(None, Reason::Starting)];
         assert_eq!(table.tell(&[view(None, Reason::Starting)], &[]), "");

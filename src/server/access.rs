@@ -28,6 +28,8 @@ impl fmt::Display for ServiceAccount {
 pub enum Caller {
     /// Somebody, where `access.anonymous` lets everyone call.
     Anonymous,
+    /// Whoever calls a connector that runs without a cluster, where nobody is asked for a token of one.
+    Local,
     /// A ServiceAccount that proved itself.
     ServiceAccount(ServiceAccount),
     /// The operator, which may do the handshake and read `/status`.
@@ -38,6 +40,7 @@ impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anonymous => f.write_str("anonymous"),
+            Self::Local => f.write_str("local"),
             Self::ServiceAccount(account) => account.fmt(f),
             Self::Operator => f.write_str("operator"),
         }
@@ -103,7 +106,7 @@ impl Access {
     #[must_use]
     pub fn rights(&self, caller: &Caller) -> Option<&Arc<Rights>> {
         match caller {
-            Caller::Anonymous => self.anonymous.then_some(&self.full),
+            Caller::Anonymous | Caller::Local => self.anonymous.then_some(&self.full),
             Caller::Operator => None,
             Caller::ServiceAccount(account) => {
                 let find = |name: &str| {
@@ -160,7 +163,9 @@ mod tests {
             assert!(closed.rights(&caller).is_none());
         }
         let open = access(true, vec![]);
-        assert!(open.rights(&Caller::Anonymous).unwrap().allow("anything", true));
+        for caller in [Caller::Anonymous, Caller::Local] {
+            assert!(open.rights(&caller).unwrap().allow("anything", true));
+        }
         assert!(open.rights(&Caller::Operator).is_none());
     }
 

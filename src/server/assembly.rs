@@ -127,6 +127,7 @@ impl<H: ServerHandler + Clone> Assembly<H> {
             config,
             DoorParts {
                 origins: settings.allowed_origins.clone(),
+                unproven: settings.unproven.clone(),
                 authenticator,
                 access,
                 metrics,

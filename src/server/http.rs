@@ -95,6 +95,7 @@ pub struct Door<H> {
     own: String,
     hosts: HashSet<String>,
     origins: Vec<String>,
+    unproven: Caller,
     audience: String,
     metadata_url: String,
     authenticator: Arc<Authenticator>,
@@ -111,6 +112,8 @@ pub struct Door<H> {
 pub struct DoorParts<H> {
     /// Origins of browsers that may call, such as `http://localhost:6274`.
     pub origins: Vec<String>,
+    /// Who calls where nobody is asked for a token.
+    pub unproven: Caller,
     /// Verifies tokens.
     pub authenticator: Arc<Authenticator>,
     /// The rules.
@@ -154,6 +157,7 @@ impl<H: ServerHandler + Clone> Door<H> {
             own: format!("{}/{}", config.connector.namespace, config.connector.name),
             hosts: config.hosts.iter().map(|host| plain_host(host)).collect(),
             origins: parts.origins,
+            unproven: parts.unproven,
             audience,
             metadata_url,
             authenticator: parts.authenticator,
@@ -290,7 +294,7 @@ impl<H: ServerHandler + Clone> Door<H> {
 
     async fn identify(&self, headers: &HeaderMap) -> Result<Caller, TurnedAway> {
         if self.access.is_anonymous() {
-            return Ok(Caller::Anonymous);
+            return Ok(self.unproven.clone());
         }
         self.authenticator.authenticate(headers).await.map_err(|failure| self.unauthorized(failure))
     }

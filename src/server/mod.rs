@@ -57,6 +57,7 @@ use tower::ServiceExt;
 use self::config::PlatformLimitsConfig;
 pub use self::loaded::LoadedConfig;
 use self::{
+    access::Caller,
     assembly::{Assembly, Running},
     audit::Audit,
     catalogue::CatalogueError,
@@ -92,6 +93,8 @@ pub struct ServeSettings {
     pub admin_address: SocketAddr,
     /// Which addresses the platform may have.
     pub address_policy: AddressPolicy,
+    /// Who calls where `access.anonymous` asks nobody for a token.
+    pub unproven: Caller,
     /// Origins of web pages that may call, such as `http://localhost:6274`. None in a cluster: agents are no browsers.
     pub allowed_origins: Vec<String>,
     /// Connections to the MCP port at a time.
@@ -116,6 +119,7 @@ impl Default for ServeSettings {
             mcp_address: (Ipv6Addr::UNSPECIFIED, MCP_PORT).into(),
             admin_address: (Ipv6Addr::UNSPECIFIED, ADMIN_PORT).into(),
             address_policy: AddressPolicy::Cluster,
+            unproven: Caller::Anonymous,
             allowed_origins: Vec::new(),
             max_connections: 1_024,
             header_timeout: Duration::from_mins(1),

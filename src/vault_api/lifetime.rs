@@ -35,6 +35,16 @@ impl Lifetime {
         self.due = ends.then(|| now + due_after(ttl, rand::random_range(0.9..=1.1)));
     }
 
+    /// There is something to replace it by: that is due now.
+    pub(crate) fn replace(&mut self) {
+        (self.due, self.renewable) = (Some(Instant::now()), false);
+    }
+
+    /// There is nothing to replace it by, and renewing it brought nothing: it is due when it ends.
+    pub(crate) fn use_up(&mut self) {
+        self.due = self.ends;
+    }
+
     /// Whether there is time left.
     pub(crate) fn lasts(&self) -> bool {
         self.ends.is_none_or(|ends| ends > Instant::now())

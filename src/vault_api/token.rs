@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     client::{Call, Client, Error, LoginFault},
-    wire::{Auth, AuthEnvelope},
+    wire::{Auth, AuthEnvelope, Envelope, TokenInfo},
 };
 use crate::outbound::RequestError;
 
@@ -43,6 +43,16 @@ pub(crate) async fn renew(client: &Client, token: &SecretString, deadline: Insta
 pub(crate) async fn revoke(client: &Client, token: &SecretString, deadline: Instant) -> Result<(), Error> {
     let call = Call::post(["auth", "token", "revoke-self"], json!({}));
     client.send::<IgnoredAny>(&call, Some(token), deadline).await.map(|_| ())
+}
+
+/// What Vault knows of a token.
+///
+/// # Errors
+/// [`Error::Forbidden`] when it is a bad one, or may not ask about itself, and whatever else is in the way.
+pub(crate) async fn look_up(client: &Client, token: &SecretString, deadline: Instant) -> Result<TokenInfo, Error> {
+    let call = Call::get(["auth", "token", "lookup-self"]);
+    let answer = client.send::<Envelope<TokenInfo>>(&call, Some(token), deadline).await?;
+    answer.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))
 }
 
 /// Whether Vault accepts a token at all.

@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    io::Write,
     path::Path,
+    process::Command,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,7 +17,7 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use mcp_connectors::{
-    agent::{self, AgentError, AgentSettings},
+    agent::pod::{self, AgentSettings},
     api::endpoint::AddressPolicy,
     credentials::supply::{SUPPLY_FILE, Supply, SupplyState},
 };
@@ -26,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{PLANTED, Server};
 
-const AUDIENCE: &str = "vault";
+pub(crate) const AUDIENCE: &str = "vault";
 const SECRET_ID_PATH: &str = "auth/approle/role/ci/secret-id";
 
 /// An agent that runs, and its directories.
@@ -34,12 +36,16 @@ struct Running {
     identity: TempDir,
     files: TempDir,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), AgentError>>,
+    task: JoinHandle<()>,
 }
 
 impl Running {
     fn start(server: &Server, login: &Value, secrets: &Value, identity: &[(&str, &str)]) -> Self {
-        let (directory, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Self::start_in(server, login, secrets, identity, tempfile::tempdir().unwrap())
+    }
+
+    fn start_in(server: &Server, login: &Value, secrets: &Value, identity: &[(&str, &str)], files: TempDir) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         for (name, text) in identity {
             fs::write(directory.path().join(name), text).unwrap();
         }
@@ -54,7 +60,7 @@ impl Running {
             address_policy: AddressPolicy::Loopback,
         };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(agent::run(settings, stop.clone()));
+        let task = tokio::spawn(pod::run(settings, stop.clone()));
         Self { identity: directory, files, stop, task }
     }
 
@@ -93,15 +99,15 @@ impl Running {
     async fn end(self) {
         self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(5), self.task).await;
-        ended.expect("it ends in time").unwrap().unwrap();
+        ended.expect("it ends in time").unwrap();
     }
 }
 
 /// An issuer of tokens, as a cluster is one.
-struct Issuer(EcdsaKeyPair);
+pub(crate) struct Issuer(EcdsaKeyPair);
 
 impl Issuer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
@@ -112,7 +118,7 @@ impl Issuer {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64_STANDARD.encode(der))
     }
 
-    fn token(&self, subject: &str, audience: &str) -> String {
+    pub(crate) fn token(&self, subject: &str, audience: &str) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let claims =
             json!({ "iss": "https://cluster", "sub": subject, "aud": [audience], "iat": now, "exp": now + 600 });
@@ -123,10 +129,10 @@ impl Issuer {
     }
 }
 
-const SUBJECT: &str = "system:serviceaccount:team:mcp-jenkins";
+pub(crate) const SUBJECT: &str = "system:serviceaccount:team:mcp-jenkins";
 
 /// A Vault that lets one ServiceAccount in, with tokens that live so long.
-async fn with_jwt(server: &Server, issuer: &Issuer, ttl: &str, longest: &str) {
+pub(crate) async fn with_jwt(server: &Server, issuer: &Issuer, ttl: &str, longest: &str) {
     server.admin("POST", "sys/auth/jwt", json!({ "type": "jwt" })).await;
     let keys = json!({ "jwt_validation_pubkeys": [issuer.public_pem()], "jwt_supported_algs": ["ES256"] });
     server.admin("POST", "auth/jwt/config", keys).await;
@@ -146,7 +152,7 @@ fn kv2() -> Value {
             "fields": { "user": "user", "token": "password" } })
 }
 
-async fn accessors(server: &Server) -> usize {
+pub(crate) async fn accessors(server: &Server) -> usize {
     let answer = server.admin("LIST", "auth/token/accessors", Value::Null).await;
     answer["data"]["keys"].as_array().unwrap().len()
 }
@@ -228,7 +234,7 @@ async fn says_why_it_is_not_let_in_and_what_a_policy_lacks() {
     running.end().await;
 }
 
-async fn app_role(server: &Server, more: Value) -> String {
+pub(crate) async fn app_role(server: &Server, more: Value) -> String {
     server.admin("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
     server.admin("POST", "secret/data/team/ci", json!({ "data": { "user": "ci", "password": PLANTED } })).await;
     let rules = "path \"secret/data/team/*\" { capabilities = [\"read\"] } \
@@ -241,7 +247,7 @@ async fn app_role(server: &Server, more: Value) -> String {
     answer["data"]["role_id"].as_str().unwrap().to_owned()
 }
 
-async fn secret_id(server: &Server) -> String {
+pub(crate) async fn secret_id(server: &Server) -> String {
     let answer = server.admin("POST", SECRET_ID_PATH, json!({})).await;
     answer["data"]["secret_id"].as_str().unwrap().to_owned()
 }
@@ -348,4 +354,53 @@ async fn goes_from_lease_to_lease_before_each_ends() {
         assert!(Instant::now() < deadline, "leases were left");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Memory of its own for a directory, as small as a volume of the pod; it ends with the test.
+struct Volume(TempDir);
+
+impl Volume {
+    fn mount(size: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = format!("size={size},mode=0700");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(directory.path()).status();
+        assert!(mounted.unwrap().success(), "a tmpfs can't be mounted, which needs root");
+        Self(directory)
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Vault binary in VAULT_BIN, and root; make test runs it"]
+async fn says_that_its_volume_is_full_and_leaves_what_is_there() {
+    let (server, issuer) = (Server::start().await, Issuer::new());
+    with_jwt(&server, &issuer, "1h", "2h").await;
+    let volume = Volume::mount("64k");
+    let files = tempfile::tempdir_in(volume.0.path()).unwrap();
+    let token = issuer.token(SUBJECT, AUDIENCE);
+    let running = Running::start_in(&server, &by_jwt(), &json!([kv2()]), &[("token", &token)], files);
+    running.serving().await;
+    // Somebody else, or a fault, takes what is left; then comes a set that needs more than there is.
+    let filler = volume.0.path().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 1024]).is_ok() {}
+    let large = "x".repeat(24 * 1024);
+    server.admin("POST", "secret/data/team/ci", json!({ "data": { "user": "ci", "password": large } })).await;
+    let is = |supply: &Supply| supply.reason == "CredentialsNotWritten" && supply.state == SupplyState::Degraded;
+    let supply = running.until(20, "it is full", is).await;
+    assert!(supply.message.contains("stays in use"), "{supply:?}");
+    assert_eq!((running.file("user").as_deref(), running.file("token").as_deref()), (Some("ci"), Some(PLANTED)));
+    drop(file);
+    fs::remove_file(filler).unwrap();
+    running
+        .until(40, "there is room again", |supply| supply.state == SupplyState::Serving && supply.rotations == 1)
+        .await;
+    assert_eq!(running.file("token"), Some(large));
+    running.end().await;
 }

@@ -8,6 +8,7 @@
 
 mod agent;
 mod harness;
+mod local;
 mod login;
 
 use std::time::Duration;

@@ -17,7 +17,7 @@ pub(super) struct Token {
     pub(super) ends: u64,
     longest: u64,
     /// Paths that the role permitted when it was made.
-    permitted: BTreeSet<String>,
+    pub(super) permitted: BTreeSet<String>,
     pub(super) revoked: bool,
 }
 
@@ -129,6 +129,17 @@ impl State {
         !token.revoked && token.ends > self.clock
     }
 
+    /// Makes a token that a person has, without a login.
+    pub(super) fn own(&mut self, id: &str, ttl: u64, longest: u64) {
+        let token = Token {
+            ends: self.clock + ttl,
+            longest: self.clock + longest,
+            permitted: self.permitted.clone(),
+            revoked: false,
+        };
+        self.tokens.insert(id.to_owned(), token);
+    }
+
     fn grant(&mut self, metadata: &Value) -> ResponseTemplate {
         let id = format!("planted-token-{}", self.tokens.len() + 1);
         let ttl = self.token_ttl.min(self.token_max);
@@ -188,7 +199,11 @@ impl State {
             return failure(403);
         }
         match (method, path) {
-            ("GET", "auth/token/lookup-self") => return ok(&json!({ "data": { "id": token, "ttl": 1 } })),
+            ("GET", "auth/token/lookup-self") => {
+                let held = &self.tokens[token];
+                let (ttl, renewable) = (held.ends - clock, held.longest > held.ends);
+                return ok(&json!({ "data": { "id": token, "ttl": ttl, "renewable": renewable } }));
+            }
             ("POST", "auth/token/renew-self") => {
                 let ttl = self.token_ttl;
                 let held = self.tokens.get_mut(token).unwrap();

@@ -181,7 +181,8 @@ pub fn validate(
         return Err(invalid(problems.join("; ")));
     }
 
-    let ValidSource { credentials, vault } = validate_source(connector, platform, &endpoint, &further, found)?;
+    let ValidSource { credentials, vault } =
+        validate_source(connector, platform, &endpoint, &further, found, settings.addresses)?;
     let platform_ca = read_ca(platform.ca_bundle(), found.ca_config_map.as_deref(), "caBundle")?;
     let token_keys = found.token_keys.clone().ok_or_else(|| {
         Rejection::new(Reason::Starting, "the cluster's token keys were not read yet; this passes by itself")
@@ -283,6 +284,7 @@ fn validate_source(
     endpoint: &Endpoint,
     further: &[Endpoint],
     found: &Dereferenced,
+    addresses: AddressPolicy,
 ) -> Result<ValidSource, Rejection> {
     let source_name = &connector.spec.credentials.name;
     if let Some(problem) = &found.source_problem {
@@ -306,7 +308,7 @@ fn validate_source(
     let secret = match (&source.spec.secret, &source.spec.vault) {
         (Some(secret), None) => secret,
         (None, Some(vault)) => {
-            let vault = vault::resolve(vault, source_name, connector, platform, found)?;
+            let vault = vault::resolve(vault, source_name, connector, platform, found, addresses)?;
             return Ok(ValidSource { credentials: vault.mount.clone(), vault: Some(vault) });
         }
         _ => {

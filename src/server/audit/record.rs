@@ -18,6 +18,8 @@ const CATEGORY_APPLICATION_ACTIVITY: u32 = 6;
 const INFORMATIONAL: u8 = 1;
 /// OCSF's severity Low.
 const LOW: u8 = 2;
+/// OCSF's type of a user that is a person.
+const PERSON: u8 = 1;
 /// OCSF's type of a user that is no person.
 const SYSTEM_USER: u8 = 3;
 
@@ -238,9 +240,11 @@ impl Source {
     }
 }
 
-/// OCSF's type of the user: a ServiceAccount is a system user; of nobody, nothing is known.
+/// OCSF's type of the user: a ServiceAccount is a system user, and whoever runs a connector without a cluster a person; of
+/// nobody, nothing is known.
 fn type_of(caller: Option<&str>) -> u8 {
     match caller {
+        Some(name) if name == Caller::Local.to_string() => PERSON,
         Some(name) if name != Caller::Anonymous.to_string() => SYSTEM_USER,
         _ => 0,
     }

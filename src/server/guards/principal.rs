@@ -15,6 +15,8 @@ const IPV6_NETWORK: u32 = 64;
 pub enum Principal {
     /// A ServiceAccount, however many pods call with it.
     Account(ServiceAccount),
+    /// Whoever uses a connector that runs without a cluster.
+    Local,
     /// Whoever calls without a token from an address, as [`network`] gives it; none where it isn't known.
     Address(Option<IpAddr>),
 }
@@ -25,6 +27,7 @@ impl Principal {
     pub fn of(caller: &Caller, address: Option<IpAddr>) -> Self {
         match caller {
             Caller::ServiceAccount(account) => Self::Account(account.clone()),
+            Caller::Local => Self::Local,
             Caller::Anonymous | Caller::Operator => Self::Address(address.map(network)),
         }
     }
@@ -34,6 +37,7 @@ impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Account(account) => account.fmt(f),
+            Self::Local => f.write_str("local"),
             Self::Address(Some(address)) => write!(f, "anonymous:{address}"),
             Self::Address(None) => f.write_str("anonymous"),
         }

@@ -36,16 +36,15 @@ pub(super) fn resolve(
     connector: &McpConnector,
     platform: &dyn Declaration,
     found: &Dereferenced,
+    addresses: AddressPolicy,
 ) -> Result<ResolvedVault, Rejection> {
     let invalid = |field: &str, problem: String| {
         let message = format!("CredentialSource {source_name:?}: spec.vault.{field}: {problem}");
         Rejection::new(Reason::InvalidSpec, message)
     };
     let insecure_http = vault.insecure_http.unwrap_or_default();
-    let endpoint = vault
-        .address
-        .endpoint(insecure_http, AddressPolicy::Cluster)
-        .map_err(|error| invalid("address", error.to_string()))?;
+    let endpoint =
+        vault.address.endpoint(insecure_http, addresses).map_err(|error| invalid("address", error.to_string()))?;
     let (login, mount) = resolve_login(&vault.auth, connector, found)
         .map_err(|(field, problem)| invalid(&format!("auth.{field}"), problem))?;
     let mut fields = BTreeSet::new();

@@ -1,0 +1,70 @@
+"""`mcp-connectors local` with credentials in Vault, as far as no Vault is needed: what is said where nothing logs in, that a
+check calls nobody, and that an outage is a condition. `tests/vault_real/local.rs` logs in to a real one.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from local import program
+from local.program import CHECK_FAILED, local, run
+
+# Nobody listens there.
+VAULT = """\
+vault:
+    address: http://127.0.0.1:9
+    insecureHttp: true
+    auth: {jwt: {role: ci}}
+    secrets: [{kv: {path: team/ci}, fields: {user: user, api_token: token}}]
+"""
+
+
+@pytest.fixture
+def in_vault(tmp_path: Path, jenkins: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Manifests of a connector whose credentials are in Vault, on a machine that has no token for it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("VAULT_TOKEN", "VAULT_ADDR", "VAULT_CONFIG_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    text = program.manifests(jenkins)
+    secret = "secret: {name: bot, items: {user: user, api_token: token}}\n"
+    assert secret in text
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "connector.yaml").write_text(text.replace(secret, VAULT))
+    return folder
+
+
+def test_what_would_log_in_is_said(in_vault: Path) -> None:
+    done = run("--check", "-f", str(in_vault))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in ("warning", "--vault-jwt-file", "VAULT_TOKEN", "~/.vault-token", "--credentials-dir", "[NoFields]"):
+        assert word in done.stdout
+    assert run("--check", "--probe", "-f", str(in_vault)).returncode == CHECK_FAILED
+
+    (in_vault.parent / "home" / ".vault").write_text('token_helper = "/opt/helper"\n')
+    assert "token helper" in run("--check", "-f", str(in_vault)).stdout
+
+
+def test_a_check_asks_vault_only_with_probe(in_vault: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("planted-jwt")
+    words = ("--vault-jwt-file", str(token), "-f", str(in_vault))
+    done = run("--check", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # All that is said is that a connector in a cluster would not call this machine.
+    assert "[NoFields]" not in done.stdout
+    assert "[Vault" not in done.stdout
+    probed = run("--check", "--probe", *words)
+    assert probed.returncode == CHECK_FAILED
+    assert "[VaultUnreachable]" in probed.stdout, probed.stdout
+    assert "planted" not in probed.stdout + probed.stderr
+
+
+def test_an_outage_is_a_condition(in_vault: Path) -> None:
+    (in_vault.parent / "home" / ".vault-token").write_text("planted-own")
+    with local("-f", in_vault) as running:
+        running.wait_for(r"^ci/jenkins: CredentialsLoaded=False VaultUnreachable")
+        running.wait_for(r"^ci/jenkins: credentials from Vault at http://127.0.0.1:9, by the person's own token in /")
+        assert "planted" not in running.told()
