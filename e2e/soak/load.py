@@ -22,7 +22,7 @@ ERROR = "mcp-connectors.io/error"
 
 CALLS: tuple[tuple[str, dict[str, object]], ...] = (
     ("search_jenkins_jobs", {}),
-    ("search_jenkins_jobs", {"cache": False}),
+    ("get_jenkins_job", {"job": "plain", "cache": False}),
     ("list_jenkins_nodes", {}),
     ("health_check", {}),
     ("no_such_tool", {}),
