@@ -76,6 +76,12 @@ check-local: ## The same manifests work without a cluster, with real clients
 e2e: ## Stories on a real cluster; e2e/run says what can be set
 	@e2e/run
 
+.PHONY: soak
+soak: ## Put a connector under load whose platform fails now and then, and see that nothing grows; DURATION=1h, RATE=200
+	@$(STEP) "build the program and the doubles" cargo build --locked --package mcp-connectors --bin mcp-connectors \
+		--package platform-doubles --bin platform-double
+	@$(STEP) "soak" env PYTHONPATH=e2e $(TOOL) python -m soak --duration $(or $(DURATION),1h) --rate $(or $(RATE),200)
+
 .PHONY: bench
 bench: ## Measure the server beside its peers, the operator, local, and the agent; writes benches/RESULTS.md
 	@$(STEP) "bench serve" python3 -m benches.serve

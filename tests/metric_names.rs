@@ -31,7 +31,8 @@ use mcp_connectors::{
     platforms::{Platform, ProbeReport},
     server::{
         audit::Audit,
-        config::{AuditConfig, ConnectorIdentity},
+        config::{AuditConfig, ConnectorIdentity, SharedRateConfig},
+        guards::shared_rate::SharedRates,
         metrics::{Metrics, OperationLabels},
     },
     telemetry::ExportCounts,
@@ -145,7 +146,9 @@ async fn server_text() -> String {
             next_attempt: None,
         }),
     };
-    let metrics = metrics.supplied(watch::channel(credentials.clone()).1);
+    let shared = SharedRateConfig { host: "x".into(), port: 1, tls: false, ca_pem: None, credentials: false };
+    let rates = SharedRates::new(&identity, &shared, "/nonexistent".into(), AddressPolicy::Loopback).unwrap();
+    let metrics = metrics.supplied(watch::channel(credentials.clone()).1).counting(Some(Arc::new(rates)));
     metrics.text(&credentials, 0, true)
 }
 

@@ -1,10 +1,13 @@
 """The program as `cargo build` makes it, and the double of Jenkins that it calls."""
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +126,24 @@ def local(*words: str | Path) -> Iterator[Running]:
         running.end()
         raise
     assert running.end() == 0, running.told()
+
+def put_fault(url: str, fault: dict[str, object]) -> None:
+    """Has a double fail from now on, or work again: `{"mode": "up"}`."""
+    request = urllib.request.Request(url, json.dumps(fault).encode(), {"Content-Type": "application/json"}, method="PUT")
+    urllib.request.urlopen(request, timeout=10).close()
+
+
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens at a port."""
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
 
 @contextmanager
 def jenkins() -> Iterator[str]:

@@ -56,6 +56,24 @@ REFUSED: dict[str, tuple[Manifest, str]] = {
         with_spec(limits={"tools": [{"name": "get_*", "perMinute": 1}, {"name": "get_*", "perMinute": 2}]}),
         "Duplicate value",
     ),
+    "a Redis without a port": (
+        with_spec(limits={"shared": {"redis": {"address": "redis.limits.svc"}}}),
+        "address must be a host and a port",
+    ),
+    "a CA bundle for clear text": (
+        with_spec(
+            limits={
+                "shared": {
+                    "redis": {
+                        "address": "redis.limits.svc:6379",
+                        "insecurePlaintext": True,
+                        "caBundle": {"configMap": {"name": "corp-ca", "key": "ca.crt"}},
+                    },
+                },
+            },
+        ),
+        "caBundle has no meaning without TLS",
+    ),
     "a small answer": (with_spec(limits={"maxResultBytes": 1}), "maxResultBytes"),
     "a long name": (named("a" * 53), "metadata.name must be at most 52 characters"),
     "a name that begins with a digit": (named("1vault"), "must begin with a lower-case letter"),

@@ -4,7 +4,8 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{duration::ApiDuration, pattern::NamePattern};
+use super::{connector::CredentialsReference, duration::ApiDuration, endpoint::PlatformUrl, pattern::NamePattern};
+use crate::platforms::CaBundle;
 
 /// Bounds of a tool call. The defaults are good.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct LimitsSpec {
     pub max_result_bytes: Option<i32>,
 
     /// Calls that each caller may make: a ServiceAccount, or where `access.anonymous` lets everyone call, an address.
-    /// Each replica counts by itself.
+    /// Each replica counts by itself, unless `shared` says where all of them count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<CallRateSpec>,
 
@@ -37,6 +38,11 @@ pub struct LimitsSpec {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub tools: Option<Vec<ToolRateSpec>>,
+
+    /// Counts `calls` and `tools` for all replicas together. Left out, each replica counts by itself, so that N replicas let
+    /// up to N times as many calls through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedLimitSpec>,
 
     /// When a caller that makes the same call over and over is warned, and refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +56,14 @@ pub struct LimitsSpec {
     /// Bounds of the way to the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformLimitsSpec>,
+}
+
+impl LimitsSpec {
+    /// Name of the CredentialSource of the Redis in which replicas count together, if there is one.
+    #[must_use]
+    pub fn shared_credentials(&self) -> Option<&str> {
+        Some(&self.shared.as_ref()?.redis.credentials.as_ref()?.name)
+    }
 }
 
 /// How often a caller may call.
@@ -83,6 +97,52 @@ pub struct ToolRateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub burst: Option<i32>,
+}
+
+/// Where calls are counted for all replicas together.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SharedLimitSpec {
+    /// Redis or Valkey.
+    pub redis: RedisSpec,
+}
+
+/// A Redis (5 or newer) or Valkey that all replicas reach: a single server, or a Service in front of its primary; no
+/// cluster of shards. It holds a few bytes for each caller of the last minutes, under keys that begin with
+/// `mcp-connectors:<namespace>/<name>:`, and nothing that has to be kept. A call waits at most 50 ms for it. While it can't be
+/// asked, each replica counts by itself, and says so at `/status`, in `mcp_shared_rate_limit_available` and in its log.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("!(has(self.insecurePlaintext) && self.insecurePlaintext && has(self.caBundle))")
+    .message("caBundle has no meaning without TLS: remove it, or insecurePlaintext"))]
+#[serde(rename_all = "camelCase")]
+pub struct RedisSpec {
+    /// Host and port, such as `redis.limits.svc:6379`. With `network.egress` `Derived` and `CIDRs` the pods may connect to
+    /// it as to the platform.
+    #[schemars(length(min = 1, max = 259))]
+    #[x_kube(validation = Rule::new(r"self.matches('^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}$')")
+        .message("address must be a host and a port, such as redis.limits.svc:6379"))]
+    pub address: String,
+
+    /// Certificates that its certificate is verified with, instead of the public authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<CaBundle>,
+
+    /// Connects without TLS. The password then crosses the network in clear text. Defaults to false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub insecure_plaintext: Option<bool>,
+
+    /// The CredentialSource with the field `password`, and with `username` where it is not the default user. Its `hosts` must
+    /// name the host of `address`, and it must be a `secret`. Left out, Redis is not signed in to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsReference>,
+}
+
+impl RedisSpec {
+    /// The address as a URL, so that it is checked like every other. Its scheme says nothing.
+    #[must_use]
+    pub fn as_url(&self) -> PlatformUrl {
+        PlatformUrl(format!("https://{}", self.address))
+    }
 }
 
 /// When a caller that makes the same call over and over is warned, and refused. Tools that are made to be asked again, such

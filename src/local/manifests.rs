@@ -25,7 +25,7 @@ use crate::{
     api::{CredentialSource, McpConnector, Reason, endpoint::AddressPolicy},
     operator::{
         connector::{
-            dereference::Dereferenced,
+            dereference::{Dereferenced, FoundSharedLimit},
             validate::{Rejection, SecretMount, ValidatedConnector, validate},
         },
         context::Settings,
@@ -204,9 +204,22 @@ impl Manifests {
             source: source.cloned(),
             ca_config_map: self.bundle(key, declaration.and_then(|declaration| declaration.ca_bundle())),
             vault_ca_config_map: self.bundle(key, source.and_then(|it| bundle_of(it))),
+            shared_limit: self.dereference_shared_limit(key, connector).unwrap_or_default(),
             token_keys: Some(token_keys.clone()),
             ..Dereferenced::default()
         }
+    }
+
+    fn dereference_shared_limit(&self, key: &Key, connector: &McpConnector) -> Option<FoundSharedLimit> {
+        let redis = &connector.spec.limits.as_ref()?.shared.as_ref()?.redis;
+        let beside = |name: &str| Key { namespace: key.namespace.clone(), name: name.to_owned() };
+        let bundle = redis.ca_bundle.as_ref().map(|bundle| beside(&bundle.config_map.name));
+        let credentials = redis.credentials.as_ref().map(|credentials| beside(&credentials.name));
+        Some(FoundSharedLimit {
+            source: credentials.and_then(|key| self.sources.get(&key).cloned()),
+            ca_config_map: bundle.and_then(|key| self.config_maps.get(&key).cloned()),
+            ..FoundSharedLimit::default()
+        })
     }
 
     /// The credential fields that the kubelet would mount of the documents' Secret; nothing if no document holds it.

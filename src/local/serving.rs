@@ -64,9 +64,10 @@ pub fn configure(
         let audiences = std::mem::take(&mut config.access.audiences);
         config.access = AccessConfig { anonymous: true, allow: Vec::new(), audiences };
     }
-    // Neither the pod's volume for records nor the cluster's collector is here.
+    // Neither the pod's volume for records nor the cluster's collector is here, nor another replica to count with.
     config.telemetry.audit.file = None;
     config.telemetry.traces = None;
+    config.limits.shared = None;
     let resources = build::build(&connector, settings).map_err(ConfigureError::Build)?;
     let mut files = resources.config_map.data.unwrap_or_default();
     let text = files.remove(CONFIG_FILE).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What is watched, and which connectors and sources have to be looked at again when something is told.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::api::{
     ANNOTATION_RELOAD_REQUESTED_AT, CredentialSource, FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, McpConnector,
+    limits::LimitsSpec,
 };
 
 /// Objects that are listed at a time. Before they are made slim they are many times as large as afterwards.
@@ -73,7 +74,7 @@ pub fn start_watches(
 ) -> Caches {
     let all = || watcher::Config::default().page_size(PAGE);
     let ours = all().labels(&format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}"));
-    let users = Index::new(source_of);
+    let users = Index::new(sources_of);
     let connectors = {
         let (users, queues) = (users.clone(), queues.clone());
         let watched = watched("McpConnector", client, settings, all(), slim::any);
@@ -155,9 +156,9 @@ fn on_connector(
     match notice {
         Notice::Changed(connector) | Notice::Echoed(connector) => {
             let namespace = connector.namespace().unwrap_or_default();
-            let (before, now) = (users.insert(connector), source_of(connector));
-            // Also the one that it used before: it has lost a user.
-            for source in before.iter().filter(|before| Some(*before) != now.as_ref()).chain(&now) {
+            let (before, now) = (users.insert(connector), sources_of(connector));
+            // Also those that it used before: they have lost a user.
+            for source in before.union(&now) {
                 queues.send_source(&namespace, source);
             }
             if matches!(notice, Notice::Changed(_)) {
@@ -165,7 +166,7 @@ fn on_connector(
             }
         }
         Notice::Gone(connector) => {
-            if let Some(source) = users.remove(connector) {
+            for source in users.remove(connector) {
                 queues.send_source(&connector.namespace().unwrap_or_default(), &source);
             }
         }
@@ -175,7 +176,7 @@ fn on_connector(
             }
             for connector in *all {
                 let namespace = connector.namespace().unwrap_or_default();
-                if let Some(source) = source_of(connector) {
+                for source in sources_of(connector) {
                     queues.send_source(&namespace, &source);
                 }
                 queues.send_connector(&namespace, &connector.name_any());
@@ -251,12 +252,15 @@ fn on_owned<K: Kind>(notice: &Notice<'_, K>, connectors: &Store<DeserializeGuard
     }
 }
 
-fn source_of(connector: &DeserializeGuard<McpConnector>) -> Option<String> {
-    Some(connector.0.as_ref().ok()?.spec.credentials.name.clone())
+/// The sources that a connector uses: for its platform, and for its shared rate limit.
+fn sources_of(connector: &DeserializeGuard<McpConnector>) -> BTreeSet<String> {
+    let Ok(connector) = &connector.0 else { return BTreeSet::new() };
+    let limit = connector.spec.limits.as_ref().and_then(LimitsSpec::shared_credentials);
+    std::iter::once(connector.spec.credentials.name.as_str()).chain(limit).map(str::to_owned).collect()
 }
 
-fn connector_of<K: Kind>(object: &K) -> Option<String> {
-    object.labels().get(LABEL_CONNECTOR).cloned()
+fn connector_of<K: Kind>(object: &K) -> BTreeSet<String> {
+    object.labels().get(LABEL_CONNECTOR).cloned().into_iter().collect()
 }
 
 #[cfg(test)]

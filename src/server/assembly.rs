@@ -65,7 +65,8 @@ impl<H: ServerHandler + Clone> Assembly<H> {
         let config = &loaded.config;
         let metrics =
             Metrics::new().asking(parts.platform.clone(), &parts.outbound, parts.audit.clone(), parts.exports.clone());
-        let metrics = Arc::new(metrics.supplied(parts.credentials_state.clone()));
+        let metrics = metrics.supplied(parts.credentials_state.clone()).counting(parts.shared_rates.clone());
+        let metrics = Arc::new(metrics);
         let access = Arc::new(Access::new(&config.access));
         let authenticator = Arc::new(Authenticator::new(
             settings.config_directory.clone(),
@@ -83,12 +84,15 @@ impl<H: ServerHandler + Clone> Assembly<H> {
             exports: parts.exports,
             cache: cache.clone(),
             mutations: Arc::new(Mutations::default()),
+            shared_rates: parts.shared_rates.clone(),
         });
         let mut tools = parts.platform.clone().tools();
         tools.push(health_check::build_tool(state.clone()));
         let catalogue = Catalogue::new(tools, &config.tools, &access, config.limits.cache.enabled)
             .map_err(ServeError::BuildCatalogue)?;
-        let guards = Arc::new(Guards::new(parts.name, catalogue, config.connector.uid.clone(), &config.limits, cache));
+        let uid = config.connector.uid.clone();
+        let shared_rates = parts.shared_rates.clone();
+        let guards = Arc::new(Guards::new(parts.name, catalogue, uid, &config.limits, shared_rates, cache));
         let (serving, draining, abandon) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let asked = Arc::new(Notify::new());
@@ -103,6 +107,9 @@ impl<H: ServerHandler + Clone> Assembly<H> {
         };
         tokio::spawn(prober.run(parts.background.clone()));
         tokio::spawn(authenticator.clone().follow_keys(parts.background.clone()));
+        if let Some(rates) = parts.shared_rates {
+            tokio::spawn(rates.keep(parts.background.clone()));
+        }
         tokio::spawn(
             parts
                 .background

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Serialize};
 
 pub use self::limits::{
-    CacheConfig, CallRateConfig, LimitsConfig, PlatformLimitsConfig, RepeatsConfig, ToolRateConfig,
+    CacheConfig, CallRateConfig, LimitsConfig, PlatformLimitsConfig, RepeatsConfig, SharedRateConfig, ToolRateConfig,
 };
 
 use crate::{
@@ -31,6 +31,12 @@ pub const TOKEN_KEYS_FILE: &str = "token-keys.json";
 pub const PLATFORM_CA_FILE: &str = "platform-ca.pem";
 /// Directory in the container where the credential fields are mounted, one file each.
 pub const CREDENTIALS_DIRECTORY: &str = "/var/run/secrets/mcp-connectors.io/credentials";
+/// Directory in the container where the credentials of the shared rate limit's Redis are mounted.
+pub const SHARED_LIMIT_DIRECTORY: &str = "/var/run/secrets/mcp-connectors.io/shared-limit";
+/// The password, in [`SHARED_LIMIT_DIRECTORY`], and the field of a CredentialSource that it comes from.
+pub const SHARED_LIMIT_PASSWORD_FILE: &str = "password";
+/// The user's name, in [`SHARED_LIMIT_DIRECTORY`]; absent for the default user.
+pub const SHARED_LIMIT_USERNAME_FILE: &str = "username";
 /// Directory in the container where audit files are written, if the configuration asks for them.
 pub const AUDIT_DIRECTORY: &str = "/var/log/mcp-connectors";
 

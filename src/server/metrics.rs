@@ -1,6 +1,7 @@
 //! What can be counted: calls and what stood in their way, probes, credentials, refused tokens, and how telling of all
 //! that goes. No label takes a value from outside.
 
+mod sharing;
 mod supply;
 
 use std::{
@@ -24,8 +25,8 @@ use prometheus_client::{
 
 use tokio::sync::watch;
 
-use self::supply::SupplyFigures;
-use super::audit::Audit;
+use self::{sharing::SharingFigures, supply::SupplyFigures};
+use super::{audit::Audit, guards::shared_rate::SharedRates};
 use crate::{
     api::Reason,
     credentials::CredentialsState,
@@ -299,6 +300,15 @@ impl Metrics {
     #[must_use]
     pub fn supplied(mut self, credentials: watch::Receiver<CredentialsState>) -> Self {
         self.registry.register_collector(Box::new(SupplyFigures(credentials)));
+        self
+    }
+
+    /// Also shows how the count of calls does that replicas share, if they do.
+    #[must_use]
+    pub fn counting(mut self, rates: Option<Arc<SharedRates>>) -> Self {
+        if let Some(rates) = rates {
+            self.registry.register_collector(Box::new(SharingFigures(rates)));
+        }
         self
     }
 

@@ -61,7 +61,8 @@ use self::{
     assembly::{Assembly, Running},
     audit::Audit,
     catalogue::CatalogueError,
-    config::{AUDIT_DIRECTORY, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, ConfigError},
+    config::{AUDIT_DIRECTORY, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, ConfigError, SHARED_LIMIT_DIRECTORY},
+    guards::shared_rate::{SharedRateError, SharedRates},
     handler::Handler,
     listener::{Ending, ListenerLimits},
 };
@@ -85,6 +86,8 @@ pub struct ServeSettings {
     pub config_directory: PathBuf,
     /// Where the credential fields are mounted, one file each.
     pub credentials_directory: PathBuf,
+    /// Where the credentials of the shared rate limit's Redis are mounted, if it asks for any.
+    pub shared_limit_directory: PathBuf,
     /// Where audit files are written, if the configuration asks for them.
     pub audit_directory: PathBuf,
     /// Where MCP is served.
@@ -115,6 +118,7 @@ impl Default for ServeSettings {
         Self {
             config_directory: CONFIG_DIRECTORY.into(),
             credentials_directory: CREDENTIALS_DIRECTORY.into(),
+            shared_limit_directory: SHARED_LIMIT_DIRECTORY.into(),
             audit_directory: AUDIT_DIRECTORY.into(),
             mcp_address: (Ipv6Addr::UNSPECIFIED, MCP_PORT).into(),
             admin_address: (Ipv6Addr::UNSPECIFIED, ADMIN_PORT).into(),
@@ -139,6 +143,9 @@ pub enum ServeError {
     /// The platform's client can't be made.
     #[error("failed to connect the platform")]
     Connect(#[source] ConnectError),
+    /// Calls can't be counted for all replicas together.
+    #[error("failed to prepare the shared rate limit")]
+    ShareRates(#[source] SharedRateError),
     /// The tools can't be offered.
     #[error("failed to put the tools together")]
     BuildCatalogue(#[source] CatalogueError),
@@ -245,6 +252,8 @@ pub struct Parts {
     pub audit: Arc<Audit>,
     /// How the export of traces goes, where there is one.
     pub exports: Option<Arc<ExportCounts>>,
+    /// The count of calls that replicas share, if they do.
+    pub shared_rates: Option<Arc<SharedRates>>,
     /// Ends what runs in the background.
     pub background: CancellationToken,
 }
@@ -253,7 +262,7 @@ impl Parts {
     /// Reads the credentials from `source`, makes the platform's client, and starts to write audit records to `records`.
     ///
     /// # Errors
-    /// When the platform's client can't be made.
+    /// When the platform's client can't be made, or no connection to the shared rate limit's Redis ever could.
     pub fn connect(
         settings: &ServeSettings,
         loaded: &LoadedConfig,
@@ -278,8 +287,16 @@ impl Parts {
         };
         let platform = platforms::connect(&config.platform, environment).map_err(ServeError::Connect)?;
         let directory = settings.audit_directory.clone();
+        let shared_rates = match &config.limits.shared {
+            None => None,
+            Some(shared) => {
+                let mounted = settings.shared_limit_directory.clone();
+                let rates = SharedRates::new(&config.connector, shared, mounted, settings.address_policy);
+                Some(Arc::new(rates.map_err(ServeError::ShareRates)?))
+            }
+        };
         let audit = Audit::start(&config.connector, name, &config.telemetry.audit, directory, records);
-        Ok(Self { name, platform, outbound, credentials, credentials_state, audit, exports, background })
+        Ok(Self { name, platform, outbound, credentials, credentials_state, audit, exports, shared_rates, background })
     }
 }
 

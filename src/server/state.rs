@@ -6,7 +6,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{
-    audit::Audit, guards::cache::AnswerCache, metrics::Metrics, mutations::Mutations, prober::Finding,
+    audit::Audit,
+    guards::{cache::AnswerCache, shared_rate::SharedRates},
+    metrics::Metrics,
+    mutations::Mutations,
+    prober::Finding,
     status::ReplicaDetails,
 };
 use crate::{credentials::CredentialsState, outbound::OutboundState, platforms::Platform, telemetry::ExportCounts};
@@ -29,6 +33,8 @@ pub struct ReplicaState {
     pub cache: Arc<AnswerCache>,
     /// The last calls that changed something.
     pub mutations: Arc<Mutations>,
+    /// The count of calls that replicas share, if they do.
+    pub shared_rates: Option<Arc<SharedRates>>,
 }
 
 impl ReplicaState {
@@ -60,6 +66,7 @@ impl ReplicaState {
             probe_age_seconds: self.finding().map(|finding| finding.at.elapsed().as_secs()),
             cache: self.cache.state(),
             mutations: self.mutations.all(),
+            shared_rate_limit: self.shared_rates.as_ref().map(|rates| rates.state()),
         }
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::guards::cache::CacheState;
+use super::guards::{cache::CacheState, shared_rate::SharedRateState};
 pub use crate::credentials::supply::{Supply, SupplyState};
 use crate::{credentials::CredentialsState, outbound::OutboundState, platforms::ProbeReport};
 
@@ -53,6 +53,8 @@ pub struct ReplicaDetails {
     pub cache: CacheState,
     /// The last calls that changed something, the newest last. The operator publishes each as an Event.
     pub mutations: Vec<Mutation>,
+    /// How the count of calls that replicas share does; none where each counts by itself.
+    pub shared_rate_limit: Option<SharedRateState>,
 }
 
 /// How a sink of audit records does.

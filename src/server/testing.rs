@@ -431,6 +431,7 @@ pub fn config() -> ServeConfig {
             max_result_bytes: 4_096,
             calls: CallRateConfig { per_minute: 60_000, burst: 1_000 },
             tools: vec![],
+            shared: None,
             repeats: RepeatsConfig { enabled: false, ..RepeatsConfig::default() },
             cache: CacheConfig::default(),
             platform: PlatformLimitsConfig::default(),
@@ -499,6 +500,7 @@ pub fn starting() -> ReplicaState {
         exports: None,
         cache: no_cache(),
         mutations: Arc::default(),
+        shared_rates: None,
     }
 }
 
@@ -559,6 +561,7 @@ impl TestServer {
             outbound: Arc::default(),
             audit: audit.clone(),
             exports: None,
+            shared_rates: None,
             name: "fake",
             platform: Arc::new(platform.clone()),
             credentials: CredentialsHandle::new(current, reread),

@@ -636,7 +636,7 @@ async fn before_the_first_probe_health_says_starting() {
         connector_uid: "uid".into(),
         config_digest: "digest".into(),
         platform: "fake",
-        guards: Arc::new(Guards::new("fake", catalogue, "uid".into(), &config().limits, no_cache())),
+        guards: Arc::new(Guards::new("fake", catalogue, "uid".into(), &config().limits, None, no_cache())),
         authenticator: Arc::new(Authenticator::new("/nonexistent".into(), vec![], &config().operator)),
         state: Arc::new(starting()),
         credentials: CredentialsHandle::new(watch::channel(None).1, watch::channel(0).0),

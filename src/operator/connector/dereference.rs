@@ -10,10 +10,10 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use kube::{Api, Client};
+use kube::{Api, Client, core::DeserializeGuard};
 
 use crate::{
-    api::{CredentialSource, McpConnector, endpoint::AddressPolicy},
+    api::{CredentialSource, McpConnector, endpoint::AddressPolicy, limits::RedisSpec},
     operator::{
         cache::Kind,
         context::{API_TIMEOUT, Context},
@@ -41,8 +41,23 @@ pub struct Dereferenced {
     pub vault_ca_config_map: Option<Arc<ConfigMap>>,
     /// The Service that Vault's host names, if the credentials come from one of this cluster.
     pub vault_service: Option<Arc<Service>>,
+    /// What `spec.limits.shared` points to.
+    pub shared_limit: FoundSharedLimit,
     /// The cluster's token keys.
     pub token_keys: Option<TokenKeys>,
+}
+
+/// What `spec.limits.shared` points to.
+#[derive(Clone, Debug, Default)]
+pub struct FoundSharedLimit {
+    /// The CredentialSource, if one is named and exists.
+    pub source: Option<Arc<CredentialSource>>,
+    /// Why the CredentialSource can't be read, if it doesn't fit its schema.
+    pub source_problem: Option<String>,
+    /// The ConfigMap with the CA bundle, if one is asked for and exists.
+    pub ca_config_map: Option<Arc<ConfigMap>>,
+    /// The Service that the address names, if it names one of this cluster.
+    pub service: Option<Arc<Service>>,
 }
 
 /// Why a reference can't be followed. A missing object is not an error here.
@@ -88,11 +103,9 @@ pub struct ReferenceCache {
 /// When the API server fails. A missing object is none: it is left out.
 pub async fn dereference(context: &Context, connector: &McpConnector, namespace: &str) -> Result<Dereferenced, Error> {
     let mut found = Dereferenced { token_keys: context.token_keys.borrow().clone(), ..Dereferenced::default() };
-    if let Some(source) = context.caches.sources.get(namespace, &connector.spec.credentials.name) {
-        match &source.0 {
-            Ok(source) => found.source = Some(Arc::new(source.clone())),
-            Err(invalid) => found.source_problem = Some(invalid.error.clone()),
-        }
+    (found.source, found.source_problem) = find_source(context, namespace, &connector.spec.credentials.name);
+    if let Some(shared) = connector.spec.limits.as_ref().and_then(|limits| limits.shared.as_ref()) {
+        found.shared_limit = dereference_shared_limit(context, &shared.redis, namespace).await?;
     }
     if let Some(vault) = found.source.as_ref().and_then(|source| source.spec.vault.clone()) {
         if let Some(bundle) = &vault.ca_bundle {
@@ -110,6 +123,33 @@ pub async fn dereference(context: &Context, connector: &McpConnector, namespace:
         found.platform_service = fetch_service(context, namespace, &endpoint.host).await?;
     }
     Ok(found)
+}
+
+async fn dereference_shared_limit(
+    context: &Context,
+    redis: &RedisSpec,
+    namespace: &str,
+) -> Result<FoundSharedLimit, Error> {
+    let mut found = FoundSharedLimit::default();
+    if let Some(credentials) = &redis.credentials {
+        (found.source, found.source_problem) = find_source(context, namespace, &credentials.name);
+    }
+    if let Some(bundle) = &redis.ca_bundle {
+        found.ca_config_map = fetch_config_map(context, namespace, &bundle.config_map.name).await?;
+    }
+    if let Ok(endpoint) = redis.as_url().endpoint(true, AddressPolicy::Cluster) {
+        found.service = fetch_service(context, namespace, &endpoint.host).await?;
+    }
+    Ok(found)
+}
+
+/// A source that is watched, or why it can't be read; neither if it isn't there.
+fn find_source(context: &Context, namespace: &str, name: &str) -> (Option<Arc<CredentialSource>>, Option<String>) {
+    match context.caches.sources.get(namespace, name).as_deref() {
+        Some(DeserializeGuard(Ok(source))) => (Some(Arc::new(source.clone())), None),
+        Some(DeserializeGuard(Err(invalid))) => (None, Some(invalid.error.clone())),
+        None => (None, None),
+    }
 }
 
 async fn fetch_config_map(context: &Context, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, Error> {

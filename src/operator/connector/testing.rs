@@ -1,7 +1,7 @@
 //! What the tests of the steps share: a connector and what it points to, made from YAML as a person would write it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     convert::Infallible,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -115,7 +115,7 @@ pub fn check(spec: &str, found: &Dereferenced) -> Result<ValidatedConnector, Rej
 pub fn caches() -> Caches {
     Caches {
         connectors: Cache::unwatched().0,
-        users: Index::new(|_| None),
+        users: Index::new(|_| BTreeSet::new()),
         sources: Cache::unwatched().0,
         service_accounts: Cache::unwatched().0,
         config_maps: Cache::unwatched().0,
@@ -125,7 +125,7 @@ pub fn caches() -> Caches {
         deployments: Cache::unwatched().0,
         replica_sets: Cache::unwatched().0,
         pods: Cache::unwatched().0,
-        pods_by_connector: Index::new(|_| None),
+        pods_by_connector: Index::new(|_| BTreeSet::new()),
     }
 }
 

@@ -13,6 +13,7 @@ use kube::{Resource, ResourceExt};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 mod limits;
+mod shared_limit;
 mod telemetry;
 mod vault;
 
@@ -55,6 +56,8 @@ pub struct ValidatedConnector {
     pub token_keys: TokenKeys,
     /// How the credentials get into the pods.
     pub credentials: CredentialMount,
+    /// The Secret with the credentials of the shared rate limit's Redis, if it asks for any.
+    pub shared_limit_credentials: Option<SecretMount>,
     /// Where the pods may connect to.
     pub egress: EgressPlan,
     /// Namespaces from which callers may come; everywhere if none.
@@ -190,9 +193,16 @@ pub fn validate(
 
     let workload = spec.workload.clone().unwrap_or_default();
     let (telemetry, collector) = telemetry::resolve(spec.telemetry.as_ref(), settings)?;
-    let to_vault =
-        vault.as_ref().map(|vault| vault::egress_target(connector, &vault.endpoint, found.vault_service.as_deref()));
-    let others = to_vault.into_iter().chain(collector).collect();
+    let to_vault = vault.as_ref().map(|vault| other_target(connector, &vault.endpoint, found.vault_service.as_deref()));
+    let limit_spec = spec.limits.clone().unwrap_or_default();
+    let shared_limit = match &limit_spec.shared {
+        Some(shared) => Some(shared_limit::resolve(&shared.redis, &found.shared_limit, settings)?),
+        None => None,
+    };
+    let to_redis = shared_limit
+        .as_ref()
+        .map(|limit| other_target(connector, &limit.endpoint, found.shared_limit.service.as_deref()));
+    let others = to_vault.into_iter().chain(to_redis).chain(collector).collect();
     let egress =
         plan_egress(connector, &endpoint, &further, found.platform_service.as_deref(), others, settings.addresses)?;
     let access = spec.access.clone().unwrap_or_default();
@@ -222,6 +232,10 @@ pub fn validate(
 
     let tools = spec.tools.clone().unwrap_or_default();
     let probe = spec.probe.clone().unwrap_or_default();
+    let (shared, shared_limit_credentials) = match shared_limit {
+        Some(limit) => (Some(limit.config), limit.credentials),
+        None => (None, None),
+    };
     let config = ServeConfig {
         connector: ConnectorIdentity { namespace: namespace.clone(), name: name.clone(), uid: owner.uid.clone() },
         platform: spec.platform.clone(),
@@ -248,7 +262,7 @@ pub fn validate(
             failure_threshold: u32::try_from(probe.failure_threshold.unwrap_or(DEFAULT_FAILURE_THRESHOLD).max(1))
                 .unwrap_or(1),
         },
-        limits: limits::resolve(spec.limits.clone().unwrap_or_default(), platform),
+        limits: limits::resolve(limit_spec, shared, platform),
         proxy: workload.proxy.clone(),
         telemetry,
         agent: vault.map(|vault| vault.config),
@@ -262,6 +276,7 @@ pub fn validate(
         platform_ca,
         token_keys,
         credentials,
+        shared_limit_credentials,
         egress,
         caller_namespaces,
         workload,
@@ -459,6 +474,15 @@ fn plan_egress(
     }
     targets.extend(others);
     Ok(EgressPlan::Targets(targets))
+}
+
+/// Where the pods may connect to for something beside the platform.
+fn other_target(connector: &McpConnector, endpoint: &Endpoint, service: Option<&Service>) -> EgressTarget {
+    let network = connector.spec.network.clone().unwrap_or_default();
+    match network.egress.unwrap_or_default() {
+        Egress::Cidrs => EgressTarget::Cidrs { cidrs: network.cidrs.unwrap_or_default(), port: endpoint.port },
+        Egress::Derived | Egress::Any => derive_target(endpoint, service),
+    }
 }
 
 fn derive_target(endpoint: &Endpoint, service: Option<&Service>) -> EgressTarget {

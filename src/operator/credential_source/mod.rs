@@ -72,12 +72,14 @@ async fn reconcile_valid(source: &CredentialSource, context: &Context) -> Result
         .collect();
 
     let current = source.status.clone().unwrap_or_default();
-    let findings = compute(&users);
+    let (callers, counters): (Vec<&McpConnector>, Vec<&McpConnector>) =
+        users.iter().partition(|connector| connector.spec.credentials.name == name);
+    let findings = compute(&callers, counters.len());
     let generation = source.metadata.generation;
     let status = CredentialSourceStatus {
         observed_generation: generation,
         connector_count: Some(i32::try_from(users.len()).unwrap_or(i32::MAX)),
-        connectors: users.iter().take(MAX_NAMED).map(|connector| use_of(connector)).collect(),
+        connectors: users.iter().take(MAX_NAMED).map(|connector| use_of(connector, &name)).collect(),
         conditions: condition::merge(&current.conditions, &findings, generation, Timestamp::now()),
     };
     if status == current {
@@ -108,11 +110,13 @@ fn reason_of(connector: &McpConnector, type_: ConditionType) -> Option<String> {
     condition::find(conditions, type_).map(|condition| condition.reason.clone())
 }
 
-fn use_of(connector: &McpConnector) -> ConnectorUse {
+fn use_of(connector: &McpConnector, source: &str) -> ConnectorUse {
+    // Conditions say nothing of the credentials of a shared rate limit.
+    let reason = |type_| reason_of(connector, type_).filter(|_| connector.spec.credentials.name == source);
     ConnectorUse {
         name: connector.name_any(),
-        loaded: reason_of(connector, ConditionType::CredentialsLoaded),
-        accepted: reason_of(connector, ConditionType::CredentialsAccepted),
+        loaded: reason(ConditionType::CredentialsLoaded),
+        accepted: reason(ConditionType::CredentialsAccepted),
     }
 }
 
@@ -122,8 +126,15 @@ fn is_paused(connector: &McpConnector) -> bool {
     connector.spec.suspend == Some(true) || replicas == Some(0)
 }
 
-fn compute(users: &[&McpConnector]) -> Vec<Finding> {
+/// What there is to say of a source: `users` call their platform with it, and `counters` more sign in to the Redis of their
+/// shared rate limit, of which nothing depends.
+fn compute(users: &[&McpConnector], counters: usize) -> Vec<Finding> {
     let type_ = ConditionType::Ready;
+    if users.is_empty() && counters > 0 {
+        let message =
+            format!("Used for the shared rate limit by {counters} connectors, whose replicas say how that goes.");
+        return vec![Finding::new(type_, Some(true), Reason::Ready, message)];
+    }
     let users: Vec<&McpConnector> = users.iter().copied().filter(|connector| !is_paused(connector)).collect();
     if users.is_empty() {
         // Not a fault: in a sync wave the source comes before the connectors.
@@ -188,14 +199,21 @@ mod tests {
 
     #[test]
     fn a_source_that_nobody_uses_is_ready() {
-        let findings = compute(&[]);
+        let findings = compute(&[], 0);
         assert_eq!((findings.len(), findings[0].status, findings[0].reason.as_str()), (1, Some(true), "NotUsed"));
+    }
+
+    #[test]
+    fn a_source_of_shared_rate_limits_alone_is_ready_and_says_what_it_is_for() {
+        let findings = compute(&[], 2);
+        assert_eq!((findings[0].status, findings[0].reason.as_str()), (Some(true), "Ready"));
+        assert!(findings[0].message.contains("shared rate limit by 2 connectors"), "{}", findings[0].message);
     }
 
     #[test]
     fn one_user_without_credentials_makes_it_unready_and_is_named() {
         let (good, bad) = (connector("good", "True", "True"), connector("bad", "False", "Unknown"));
-        let findings = compute(&[&good, &bad]);
+        let findings = compute(&[&good, &bad], 1);
         assert_eq!(findings[0].status, Some(false));
         assert_eq!(findings[0].message, "McpConnector bad: about CredentialsLoaded");
     }
@@ -204,14 +222,14 @@ mod tests {
     fn a_user_that_is_suspended_is_not_waited_for() {
         let (good, mut paused) = (connector("good", "True", "True"), connector("paused", "Unknown", "Unknown"));
         paused.spec.suspend = Some(true);
-        assert_eq!(compute(&[&good, &paused])[0].status, Some(true));
-        assert_eq!(compute(&[&paused])[0].reason, "NotUsed");
+        assert_eq!(compute(&[&good, &paused], 0)[0].status, Some(true));
+        assert_eq!(compute(&[&paused], 0)[0].reason, "NotUsed");
     }
 
     #[test]
     fn a_user_that_is_coming_up_makes_it_unknown() {
         let (good, new) = (connector("good", "True", "True"), connector("new", "True", "Unknown"));
-        let findings = compute(&[&good, &new]);
+        let findings = compute(&[&good, &new], 0);
         assert_eq!(findings[0].status, None);
         assert_eq!(findings[1].type_, ConditionType::Reconciling);
         assert!(findings[0].message.ends_with("not yet: new"), "{}", findings[0].message);

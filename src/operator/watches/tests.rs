@@ -29,7 +29,7 @@ impl World {
         let (sources, source_requests) = mpsc::unbounded_channel();
         let queues = Queues { connectors, sources };
         let (connectors, writer) = Cache::unwatched();
-        let (users, generations) = (Index::new(source_of), Mutex::default());
+        let (users, generations) = (Index::new(sources_of), Mutex::default());
         Self { users, connectors, writer, generations, queues, connector_requests, source_requests }
     }
 
@@ -65,6 +65,23 @@ fn connector(name: &str, source: &str) -> Connector {
     connector.metadata.name = Some(name.to_owned());
     connector.spec.credentials.name = source.to_owned();
     DeserializeGuard(Ok(connector))
+}
+
+#[test]
+fn the_source_of_a_shared_rate_limit_is_one_that_a_connector_uses() {
+    let mut world = World::new();
+    let mut shared = testing::connector(&format!(
+        "{}\nlimits: {{shared: {{redis: {{address: 'redis:6379', credentials: {{name: counter}}}}}}}}",
+        testing::MINIMAL
+    ));
+    shared.metadata.name = Some("a".to_owned());
+    let shared = DeserializeGuard(Ok(shared));
+    world.connector(&Notice::Changed(&shared));
+    assert_eq!(world.told(), (names(&["a"]), names(&["counter", "reader"])));
+    world.source(&Notice::Changed(&source("counter", 2)));
+    assert_eq!(world.told(), (names(&["a"]), names(&["counter"])));
+    world.connector(&Notice::Changed(&connector("a", "reader")));
+    assert_eq!(world.told(), (names(&["a"]), names(&["counter", "reader"])), "the one that it used before, too");
 }
 
 fn source(name: &str, generation: i64) -> Source {

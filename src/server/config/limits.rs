@@ -22,6 +22,9 @@ pub struct LimitsConfig {
     /// Calls that each caller may make of single tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolRateConfig>,
+    /// Where calls are counted for all replicas together; each counts by itself if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedRateConfig>,
     /// When repeated calls are warned of and refused.
     #[serde(default)]
     pub repeats: RepeatsConfig,
@@ -66,6 +69,23 @@ impl Default for PlatformLimitsConfig {
             breaker_failure_percent: 50,
         }
     }
+}
+
+/// Where calls are counted for all replicas together. See [`crate::api::limits::SharedLimitSpec`].
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SharedRateConfig {
+    /// Host of the Redis; IPv6 addresses in brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether it is spoken to through TLS.
+    pub tls: bool,
+    /// Certificates that its certificate is verified with, in PEM, instead of the system's authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
+    /// Whether it asks for a password, which lies in [`super::SHARED_LIMIT_DIRECTORY`].
+    pub credentials: bool,
 }
 
 /// How often a caller may call. See [`crate::api::limits::CallRateSpec`], whose defaults these are.

@@ -20,6 +20,7 @@ pub mod provenance;
 pub mod rate;
 pub mod redaction;
 pub mod repeats;
+pub mod shared_rate;
 
 use std::{
     net::IpAddr,
@@ -46,6 +47,7 @@ use self::{
     principal::Principal,
     rate::{CallRates, RateNote},
     repeats::Repeats,
+    shared_rate::SharedRates,
 };
 use super::{
     access::{Caller, Rights},
@@ -154,11 +156,12 @@ impl Guards {
         catalogue: Catalogue,
         connector_uid: String,
         limits: &LimitsConfig,
+        shared: Option<Arc<SharedRates>>,
         cache: Arc<AnswerCache>,
     ) -> Self {
         Self {
             platform,
-            rates: CallRates::new(limits, catalogue.names()),
+            rates: CallRates::new(limits, catalogue.names(), shared),
             catalogue,
             connector_uid,
             keys: CallKeys::default(),
@@ -184,7 +187,7 @@ impl Guards {
             ..CallContext::new(Instant::now() + self.call_timeout, self.max_result_bytes)
         };
         let principal = Principal::of(call.caller, call.address);
-        let (rate, verdict) = self.rates.enter(&principal);
+        let (rate, verdict) = self.rates.enter(&principal).await;
         let tell = |rate| {
             let _said_once = call.rate.set(rate);
         };
@@ -203,7 +206,7 @@ impl Guards {
                 return Outcome::Unknown(near);
             }
         };
-        match self.rates.enter_tool(&principal, tool.entry.declaration.name) {
+        match self.rates.enter_tool(&principal, tool.entry.declaration.name).await {
             Some((narrower, Err(error))) => {
                 tell(narrower);
                 return Outcome::Held("rate", error);

@@ -5,14 +5,16 @@
 //! error of the transport, which a model doesn't get to read. Only who fails to prove who it is over and over gets 429,
 //! at the door, where there is no call yet.
 //!
-//! Each replica counts by itself, so N replicas let up to N times as many calls through.
+//! Each replica counts by itself, so N replicas let up to N times as many calls through; unless they share a count
+//! ([`super::shared_rate`]). A replica then keeps what it last heard of each bucket: it refuses by that without asking, and
+//! goes on from there while nobody can be asked.
 
 use std::{
     collections::BTreeMap,
     hash::Hash,
     net::IpAddr,
     num::NonZeroUsize,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -20,7 +22,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::RETRY_AFTER};
 use lru::LruCache;
 use tokio::time::Instant;
 
-use super::principal::{Principal, network};
+use super::{
+    principal::{Principal, network},
+    shared_rate::{SharedQuota, SharedRates},
+};
 use crate::{
     server::config::{CallRateConfig, LimitsConfig},
     tools::{ErrorCode, ToolError},
@@ -91,15 +96,23 @@ impl Quota {
     fn take(&self, full_at: Option<Instant>, now: Instant) -> (Option<Instant>, RateNote) {
         let missing = full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
         let wanted = missing + self.interval;
-        let note = |missing: Duration, retry_after| {
-            let left = self.capacity.saturating_sub(missing).as_nanos() / self.interval.as_nanos().max(1);
-            let remaining = u32::try_from(left).unwrap_or(u32::MAX);
-            RateNote { limit: self.per_minute, remaining, reset: missing, retry_after }
-        };
         match wanted.checked_sub(self.capacity) {
-            Some(over) if !over.is_zero() => (None, note(missing, Some(over))),
-            _ => (Some(now + wanted), note(wanted, None)),
+            Some(over) if !over.is_zero() => (None, self.note(missing, Some(over))),
+            _ => (Some(now + wanted), self.note(wanted, None)),
         }
+    }
+
+    /// What is said of a bucket that is full after `missing`.
+    fn note(&self, missing: Duration, retry_after: Option<Duration>) -> RateNote {
+        let left = self.capacity.saturating_sub(missing).as_nanos() / self.interval.as_nanos().max(1);
+        let remaining = u32::try_from(left).unwrap_or(u32::MAX);
+        RateNote { limit: self.per_minute, remaining, reset: missing, retry_after }
+    }
+
+    /// The same rate, for a bucket that replicas share.
+    fn shared(&self) -> SharedQuota {
+        let burst = self.capacity.as_nanos() / self.interval.as_nanos().max(1);
+        SharedQuota { interval: self.interval, burst: u32::try_from(burst).unwrap_or(u32::MAX) }
     }
 }
 
@@ -127,6 +140,11 @@ impl<K: Hash + Eq> Buckets<K> {
         note
     }
 
+    /// Takes over what was heard of a bucket: it is full after `missing`.
+    fn learn(&self, key: K, missing: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(key, Instant::now() + missing);
+    }
+
     /// What taking one would come to.
     fn look(&self, quota: &Quota, key: &K) -> RateNote {
         let full_at = self.0.lock().unwrap_or_else(PoisonError::into_inner).peek(key).copied();
@@ -141,26 +159,34 @@ pub struct CallRates {
     /// By the tools' names without the prefix.
     tools: BTreeMap<&'static str, Quota>,
     callers_of_tools: Buckets<(Principal, &'static str)>,
+    /// Where the buckets of all replicas are, if they share them.
+    shared: Option<Arc<SharedRates>>,
 }
 
 impl CallRates {
     /// The rates of a configuration, for tools of these names without the prefix.
     #[must_use]
-    pub fn new(limits: &LimitsConfig, tools: impl Iterator<Item = &'static str>) -> Self {
+    pub fn new(
+        limits: &LimitsConfig,
+        tools: impl Iterator<Item = &'static str>,
+        shared: Option<Arc<SharedRates>>,
+    ) -> Self {
         let rate_of = |tool: &&'static str| {
             let matching = limits.tools.iter().filter(|entry| entry.name.matches(tool));
             matching.min_by_key(|entry| (!entry.name.is_exact(), entry.rate.per_minute, entry.rate.burst))
         };
         let tools = tools.filter_map(|tool| Some((tool, Quota::new(rate_of(&tool)?.rate)))).collect();
-        Self { calls: Quota::new(limits.calls), callers: Buckets::new(), tools, callers_of_tools: Buckets::new() }
+        let calls = Quota::new(limits.calls);
+        Self { calls, callers: Buckets::new(), tools, callers_of_tools: Buckets::new(), shared }
     }
 
     /// Counts a call, whatever it is for.
     ///
     /// # Errors
     /// When it is one too many.
-    pub fn enter(&self, principal: &Principal) -> (RateNote, Result<(), ToolError>) {
-        let note = self.callers.take(&self.calls, principal.clone());
+    pub async fn enter(&self, principal: &Principal) -> (RateNote, Result<(), ToolError>) {
+        let bucket = || format!("calls:{principal}");
+        let note = self.take(&self.callers, &self.calls, principal.clone(), bucket).await;
         (note, refusal(&note, "calls"))
     }
 
@@ -168,10 +194,36 @@ impl CallRates {
     ///
     /// # Errors
     /// When it is one too many.
-    pub fn enter_tool(&self, principal: &Principal, tool: &'static str) -> Option<(RateNote, Result<(), ToolError>)> {
+    pub async fn enter_tool(
+        &self,
+        principal: &Principal,
+        tool: &'static str,
+    ) -> Option<(RateNote, Result<(), ToolError>)> {
         let quota = self.tools.get(tool)?;
-        let note = self.callers_of_tools.take(quota, (principal.clone(), tool));
+        let bucket = || format!("tool:{tool}:{principal}");
+        let note = self.take(&self.callers_of_tools, quota, (principal.clone(), tool), bucket).await;
         Some((note, refusal(&note, "calls of this tool")))
+    }
+
+    /// Takes one out of the bucket that replicas share, or if there is none, or nobody to be asked, out of our own.
+    async fn take<K: Hash + Eq>(
+        &self,
+        own: &Buckets<K>,
+        quota: &Quota,
+        key: K,
+        bucket: impl FnOnce() -> String,
+    ) -> RateNote {
+        let Some(shared) = &self.shared else { return own.take(quota, key) };
+        // The shared bucket holds no more than was heard of it, so whoever floods doesn't reach Redis.
+        let heard = own.look(quota, &key);
+        if heard.retry_after.is_some() {
+            return heard;
+        }
+        let Some(counted) = shared.take(quota.shared(), &bucket()).await else { return own.take(quota, key) };
+        own.learn(key, counted.missing);
+        let over = (counted.missing + quota.interval).saturating_sub(quota.capacity);
+        // Redis counts in microseconds, so what is over may be less than one.
+        quota.note(counted.missing, (!counted.taken).then_some(over.max(Duration::from_micros(1))))
     }
 }
 
@@ -234,7 +286,7 @@ mod tests {
             rate: CallRateConfig::new(*per_minute, None),
         };
         let limits = LimitsConfig { calls, tools: tools.iter().map(tool).collect(), ..testing::config().limits };
-        CallRates::new(&limits, ["get_a", "get_b", "list_c"].into_iter())
+        CallRates::new(&limits, ["get_a", "get_b", "list_c"].into_iter(), None)
     }
 
     #[tokio::test(start_paused = true)]
@@ -242,19 +294,19 @@ mod tests {
         let rates = rates(CallRateConfig::default(), &[]);
         let triage = caller("10.0.0.1");
         for remaining in (0..20).rev() {
-            let (note, verdict) = rates.enter(&triage);
+            let (note, verdict) = rates.enter(&triage).await;
             assert_eq!((note.limit, note.remaining, verdict), (60, remaining, Ok(())));
         }
-        let (note, verdict) = rates.enter(&triage);
+        let (note, verdict) = rates.enter(&triage).await;
         let error = verdict.unwrap_err();
         assert_eq!((error.code, error.retry_after_seconds), (ErrorCode::RateLimited, Some(1)));
         assert_eq!((note.remaining, note.reset), (0, Duration::from_secs(20)));
-        assert_eq!(rates.enter(&caller("10.0.0.2")).1, Ok(()), "others are not held up");
+        assert_eq!(rates.enter(&caller("10.0.0.2")).await.1, Ok(()), "others are not held up");
         tokio::time::advance(Duration::from_millis(999)).await;
-        assert!(rates.enter(&triage).1.is_err());
+        assert!(rates.enter(&triage).await.1.is_err());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(rates.enter(&triage).1.is_ok());
-        assert!(rates.enter(&triage).1.is_err());
+        assert!(rates.enter(&triage).await.1.is_ok());
+        assert!(rates.enter(&triage).await.1.is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -263,12 +315,12 @@ mod tests {
         let triage = caller("10.0.0.1");
         for (tool, allowed) in [("get_a", 3), ("get_b", 1)] {
             for _ in 0..allowed {
-                assert_eq!(rates.enter_tool(&triage, tool).unwrap().1, Ok(()));
+                assert_eq!(rates.enter_tool(&triage, tool).await.unwrap().1, Ok(()));
             }
-            let (note, verdict) = rates.enter_tool(&triage, tool).unwrap();
+            let (note, verdict) = rates.enter_tool(&triage, tool).await.unwrap();
             assert_eq!((note.limit, verdict.is_err()), (allowed, true), "{tool}");
         }
-        assert!(rates.enter_tool(&triage, "list_c").is_none());
+        assert!(rates.enter_tool(&triage, "list_c").await.is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -276,12 +328,12 @@ mod tests {
         let rates = rates(CallRateConfig::default(), &[]);
         let kept = || rates.callers.0.lock().unwrap().len();
         for number in 0..u32::try_from(MAX_KEPT.get()).unwrap() + 100 {
-            rates.enter(&Principal::Address(Some(std::net::Ipv4Addr::from(number).into()))).1.unwrap();
+            rates.enter(&Principal::Address(Some(std::net::Ipv4Addr::from(number).into()))).await.1.unwrap();
         }
         assert_eq!(kept(), MAX_KEPT.get());
         tokio::time::advance(Duration::from_mins(1)).await;
         for _ in 0..MAX_KEPT.get() {
-            let _verdict = rates.enter(&caller("10.0.0.1"));
+            let _verdict = rates.enter(&caller("10.0.0.1")).await;
         }
         assert_eq!(kept(), 1);
     }

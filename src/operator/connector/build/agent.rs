@@ -81,7 +81,8 @@ fn token_volume(audience: &str) -> Volume {
     }
 }
 
-fn secret_volume(name: &str, secret: &SecretMount) -> Volume {
+/// A Secret as a volume.
+pub fn secret_volume(name: &str, secret: &SecretMount) -> Volume {
     Volume {
         name: name.to_owned(),
         secret: Some(SecretVolumeSource {

@@ -19,11 +19,16 @@ use super::{ValidatedConnector, agent, labels, metadata, selector};
 use crate::{
     api::{ADMIN_PORT, ANNOTATION_CONFIG_DIGEST, ANNOTATION_RESTARTED_AT, MCP_PORT, owned_name},
     operator::context::Settings,
-    server::config::{AUDIT_DIRECTORY, AuditFileConfig, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY},
+    server::config::{
+        AUDIT_DIRECTORY, AuditFileConfig, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, SHARED_LIMIT_DIRECTORY,
+    },
 };
 
 /// User and group of the container; the image names the same.
 const USER: i64 = 65_532;
+
+/// Name of the volume with the credentials of the shared rate limit's Redis.
+const SHARED_LIMIT: &str = "shared-limit";
 
 /// Longer than the server's whole drain (30 s), so that it ends by itself.
 const GRACE_PERIOD_SECONDS: i64 = 45;
@@ -177,6 +182,9 @@ fn volume_mounts(connector: &ValidatedConnector) -> Vec<VolumeMount> {
     if connector.config.telemetry.audit.file.is_some() {
         mounts.push(VolumeMount { read_only: None, ..mount("audit", AUDIT_DIRECTORY) });
     }
+    if connector.shared_limit_credentials.is_some() {
+        mounts.push(mount(SHARED_LIMIT, SHARED_LIMIT_DIRECTORY));
+    }
     mounts
 }
 
@@ -205,6 +213,7 @@ fn volumes(connector: &ValidatedConnector) -> Vec<Volume> {
     }];
     volumes.extend(agent::build_credential_volumes(&connector.credentials));
     volumes.extend(connector.config.telemetry.audit.file.map(audit_volume));
+    volumes.extend(connector.shared_limit_credentials.iter().map(|secret| agent::secret_volume(SHARED_LIMIT, secret)));
     volumes
 }
 

@@ -4,7 +4,7 @@ use k8s_openapi::{api::core::v1::Container, apimachinery::pkg::util::intstr::Int
 
 use super::*;
 use crate::operator::connector::{
-    dereference::Dereferenced,
+    dereference::{Dereferenced, FoundSharedLimit},
     testing::{MINIMAL, check, found, settings, source, validated},
 };
 
@@ -82,6 +82,24 @@ fn an_audit_file_has_a_volume_with_room_for_it() {
     assert_eq!(volume.size_limit.unwrap().0, "8000000");
     let mount = pod.containers[0].volume_mounts.clone().unwrap().pop().unwrap();
     assert_eq!((mount.mount_path.as_str(), mount.read_only), ("/var/log/mcp-connectors", None));
+}
+
+#[test]
+fn the_password_of_a_shared_limit_is_mounted_for_the_server() {
+    let spec = format!(
+        "{MINIMAL}\nlimits: {{shared: {{redis: {{address: 'redis.limits.svc:6379', credentials: {{name: counter}}}}}}}}"
+    );
+    let counter = source("{hosts: [redis.limits.svc], secret: {name: redis, items: {password: p}}}");
+    let shared_limit = FoundSharedLimit { source: Some(Arc::new(counter)), ..FoundSharedLimit::default() };
+    let connector = check(&spec, &Dereferenced { shared_limit, ..found() }).unwrap();
+    let pod = build(&connector, &settings()).unwrap().deployment.spec.unwrap().template.spec.unwrap();
+    let volume = pod.volumes.unwrap().pop().unwrap();
+    let secret = volume.secret.unwrap();
+    assert_eq!((secret.secret_name.as_deref(), secret.optional), (Some("redis"), Some(true)));
+    assert_eq!(secret.items.unwrap()[0].path, "password");
+    let mount = pod.containers[0].volume_mounts.clone().unwrap().pop().unwrap();
+    assert_eq!((mount.name, mount.read_only), (volume.name, Some(true)));
+    assert_eq!(mount.mount_path, "/var/run/secrets/mcp-connectors.io/shared-limit");
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn world(connector: &McpConnector, server: &ApiServer, pods: &[String]) -> Cache
         "ownerReferences": owner("Deployment", "mcp-tresor", "deployment")}});
     writer.apply_watcher_event(&Event::Apply(serde_json::from_value::<PartialObjectMeta<ReplicaSet>>(set).unwrap()));
     let (pods_cache, mut writer) = Cache::unwatched();
-    let index = Index::new(|pod: &Pod| pod.labels().get(LABEL_CONNECTOR).cloned());
+    let index = Index::new(|pod: &Pod| pod.labels().get(LABEL_CONNECTOR).cloned().into_iter().collect());
     for address in pods {
         let pod = json!({
             "metadata": {"name": address, "namespace": "team", "uid": address, "labels": {LABEL_CONNECTOR: "tresor"},

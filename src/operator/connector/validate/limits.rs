@@ -6,21 +6,25 @@ use crate::{
         limits::{CacheSpec, CallRateSpec, LimitsSpec, PlatformLimitsSpec, RepeatsSpec, ToolRateSpec},
     },
     platforms::Declaration,
-    server::config::{CacheConfig, CallRateConfig, LimitsConfig, PlatformLimitsConfig, RepeatsConfig, ToolRateConfig},
+    server::config::{
+        CacheConfig, CallRateConfig, LimitsConfig, PlatformLimitsConfig, RepeatsConfig, SharedRateConfig,
+        ToolRateConfig,
+    },
 };
 
 const DEFAULT_CALL_TIMEOUT: ApiDuration = ApiDuration::from_secs(30);
 const DEFAULT_MAX_CONCURRENT_CALLS: i32 = 256;
 const DEFAULT_MAX_RESULT_BYTES: i32 = 262_144;
 
-/// Resolves the limits of a connector to a platform.
-pub fn resolve(spec: LimitsSpec, platform: &dyn Declaration) -> LimitsConfig {
+/// Resolves the limits of a connector to a platform. `shared` is what `spec.shared` came to.
+pub fn resolve(spec: LimitsSpec, shared: Option<SharedRateConfig>, platform: &dyn Declaration) -> LimitsConfig {
     LimitsConfig {
         call_timeout: spec.call_timeout.unwrap_or(DEFAULT_CALL_TIMEOUT),
         max_concurrent_calls: at_least_one(spec.max_concurrent_calls.unwrap_or(DEFAULT_MAX_CONCURRENT_CALLS)),
         max_result_bytes: at_least_one(spec.max_result_bytes.unwrap_or(DEFAULT_MAX_RESULT_BYTES)),
         calls: resolve_calls(&spec.calls.unwrap_or_default()),
         tools: spec.tools.unwrap_or_default().into_iter().map(resolve_tool).collect(),
+        shared,
         repeats: resolve_repeats(&spec.repeats.unwrap_or_default()),
         cache: resolve_cache(&spec.cache.unwrap_or_default()),
         platform: resolve_platform(spec.platform.unwrap_or_default(), platform),

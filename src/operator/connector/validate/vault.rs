@@ -2,19 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Service;
-
-use super::{CredentialMount, Rejection, SecretMount, derive_target, read_ca};
+use super::{CredentialMount, Rejection, SecretMount, read_ca};
 use crate::{
     agent::config::{AgentConfig, LoginConfig, Origin, SECRET_ID_FILE, SecretConfig},
     api::{
         McpConnector, Reason,
-        connector::Egress,
         duration::ApiDuration,
         endpoint::{AddressPolicy, Endpoint},
         vault_source::{RoleLogin, VaultLogin, VaultSecret, VaultSource},
     },
-    operator::connector::{dereference::Dereferenced, validate::EgressTarget},
+    operator::connector::dereference::Dereferenced,
     platforms::Declaration,
     server::config::OPERATOR_AUDIENCE,
 };
@@ -174,13 +171,4 @@ fn resolve_secret(secret: &VaultSecret, fields: &mut BTreeSet<String>) -> Result
     };
     let fields = secret.fields.iter().map(|(field, key)| (field.clone(), key.0.clone())).collect();
     Ok(SecretConfig { origin, fields })
-}
-
-/// Where the agent may connect to.
-pub(super) fn egress_target(connector: &McpConnector, endpoint: &Endpoint, service: Option<&Service>) -> EgressTarget {
-    let network = connector.spec.network.clone().unwrap_or_default();
-    match network.egress.unwrap_or_default() {
-        Egress::Cidrs => EgressTarget::Cidrs { cidrs: network.cidrs.unwrap_or_default(), port: endpoint.port },
-        Egress::Derived | Egress::Any => derive_target(endpoint, service),
-    }
 }
