@@ -86,7 +86,11 @@ fn source_for(name: &'static str, declaration: &dyn Declaration, credentials: &s
         spec: CredentialSourceSpec {
             hosts: std::iter::once(endpoint).chain(further).map(|endpoint| Host(endpoint.host)).collect(),
             secret: Some(SecretSource { name: credentials.to_owned(), items: Some(items) }),
+            values: None,
+            secrets: None,
             vault: None,
+            csi: None,
+            workload_identity: None,
         },
         status: None,
     })

@@ -50,6 +50,7 @@ impl Connected {
         let (asked, reread) = watch::channel(0);
         let environment = PlatformEnvironment {
             credentials: CredentialsHandle::new(current, asked),
+            identity: None,
             ca_pem: None,
             addresses: AddressPolicy::Loopback,
             proxy: None,

@@ -8,7 +8,7 @@ use crate::{
         connector::{CredentialsReference, McpConnectorSpec},
         endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
     },
-    credentials::{CLIENT_CERTIFICATE, Field, FieldForm, Requirement},
+    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
     platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
 };
 
@@ -109,7 +109,7 @@ pub const REASONS: &[DeclaredReason] = &[
 
 const CREDENTIALS: Requirement = Requirement::any_of(&[
     &[Field::line("token")],
-    &[Field::line("username"), Field { name: "password", form: FieldForm::Text }],
+    &[Field::line("username").public(), Field::text("password")],
 ])
 .with_additions(&[CLIENT_CERTIFICATE]);
 

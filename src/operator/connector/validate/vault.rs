@@ -1,6 +1,6 @@
 //! A source in Vault: what its agent is told, what is mounted for it, and where it may connect to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Keys};
 
 use k8s_openapi::api::core::v1::Service;
 
@@ -23,19 +23,21 @@ const DEFAULT_REFRESH_INTERVAL: ApiDuration = ApiDuration::from_secs(60);
 const DEFAULT_AUDIENCE: &str = "vault";
 
 /// A source in Vault, found good.
+#[derive(Clone)]
 pub(super) struct ResolvedVault {
     pub(super) config: AgentConfig,
     pub(super) mount: CredentialMount,
     pub(super) endpoint: Endpoint,
 }
 
-/// Checks a source in Vault and fills in its defaults.
+/// Checks a source in Vault and fills in its defaults. `values` are the fields that the source has besides.
 pub(super) fn resolve(
     vault: &VaultSource,
     source_name: &str,
     connector: &McpConnector,
     platform: &dyn Declaration,
     found: &Dereferenced,
+    values: Keys<'_, String, String>,
 ) -> Result<ResolvedVault, Rejection> {
     let invalid = |field: &str, problem: String| {
         let message = format!("CredentialSource {source_name:?}: spec.vault.{field}: {problem}");
@@ -48,7 +50,7 @@ pub(super) fn resolve(
         .map_err(|error| invalid("address", error.to_string()))?;
     let (login, mount) = resolve_login(&vault.auth, connector, found)
         .map_err(|(field, problem)| invalid(&format!("auth.{field}"), problem))?;
-    let mut fields = BTreeSet::new();
+    let mut fields: BTreeSet<String> = values.cloned().collect();
     let mut secrets = Vec::new();
     for (index, secret) in vault.secrets.iter().enumerate() {
         let secret = resolve_secret(secret, &mut fields)
@@ -121,8 +123,8 @@ fn resolve_login(
     }
 }
 
-/// Why a token for an audience must not be sent to Vault: who gets it could use it elsewhere.
-fn audience_objection(audience: &str, found: &Dereferenced) -> Option<String> {
+/// Why a token for an audience must not be sent to Vault or AWS: who gets it could use it elsewhere.
+pub(super) fn audience_objection(audience: &str, found: &Dereferenced) -> Option<String> {
     let issuer = found.token_keys.as_ref().map(|keys| keys.issuer.as_str());
     let host = audience.split_once("://").map_or(audience, |(_, rest)| rest);
     let for_api_server = issuer == Some(audience)
@@ -145,7 +147,7 @@ fn resolve_secret(secret: &VaultSecret, fields: &mut BTreeSet<String>) -> Result
             return Err(("fields", format!("{field:?} is not a lower-case word with underscores, such as api_token")));
         }
         if !fields.insert(field.clone()) {
-            return Err(("fields", format!("{field} is mapped twice; each field comes from one secret")));
+            return Err(("fields", format!("{field} is mapped twice; each field comes from one place")));
         }
     }
     let path = |field: &'static str, text: &str| -> Result<String, Problem> {
