@@ -156,8 +156,6 @@ pub struct SecretPart {
     pub name: String,
 
     /// Maps fields that the platform asks for (such as `token`) to keys of this Secret. A field comes from one Secret only.
-    #[x_kube(validation = Rule::new("self.all(field, field.matches('^[a-z][a-z0-9_]{0,62}$'))")
-        .message("the fields of items are lower-case words with underscores, such as token or role_id"))]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
     pub items: BTreeMap<String, SecretKey>,
 }

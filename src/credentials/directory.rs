@@ -278,7 +278,8 @@ fn read_fields(directory: &Path, layout: &Layout, names: &[&'static str]) -> io:
     let files: Vec<&str> = wanted.iter().map(|(_, file)| *file).collect();
     let mut snapshot = read_set(directory, &files, MAX_FILE_BYTES)?;
     let mut found = std::mem::take(&mut snapshot.files);
-    snapshot.files = wanted.iter().filter_map(|(field, file)| Some(((*field).to_owned(), found.remove(*file)?))).collect();
+    snapshot.files =
+        wanted.iter().filter_map(|(field, file)| Some(((*field).to_owned(), found.remove(*file)?))).collect();
     Ok(snapshot)
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::{CredentialSet, CredentialsHandle, CredentialsState};
-use crate::api::Reason;
+use crate::api::{Reason, endpoint::INSTANCE_METADATA_ADDRESS};
 
 /// Directory in the server's container where the kubelet puts the token that a web identity is proved with.
 pub const WEB_IDENTITY_DIRECTORY: &str = "/var/run/secrets/mcp-connectors.io/identity";
@@ -58,7 +58,10 @@ pub enum Identity {
     /// What the agent on the node gives; none while EKS has told this pod of no agent.
     PodIdentity(Option<PodIdentityAgent>),
     /// What the node's metadata service gives.
-    InstanceProfile,
+    InstanceProfile {
+        /// Its address.
+        url: String,
+    },
 }
 
 impl Identity {
@@ -70,7 +73,9 @@ impl Identity {
                 Self::WebIdentity { role_arn: role_arn.clone(), session_name: session_name.clone(), token_file }
             }
             WorkloadIdentity::AwsPodIdentity => Self::PodIdentity(agent),
-            WorkloadIdentity::AwsInstanceProfile => Self::InstanceProfile,
+            WorkloadIdentity::AwsInstanceProfile => {
+                Self::InstanceProfile { url: format!("http://{INSTANCE_METADATA_ADDRESS}") }
+            }
         }
     }
 
@@ -78,7 +83,7 @@ impl Identity {
         match self {
             Self::WebIdentity { role_arn, .. } => role_arn,
             Self::PodIdentity(_) => "EKS Pod Identity",
-            Self::InstanceProfile => "the node's instance profile",
+            Self::InstanceProfile { .. } => "the node's instance profile",
         }
     }
 
@@ -132,7 +137,8 @@ mod tests {
         assert_eq!((state.reason.as_str(), &state.mounted_revision), ("Loaded", &state.loaded_revision));
         assert_eq!(state.loaded_revision.as_ref().unwrap().len(), 8);
         assert_eq!(web_identity("b").stand_in("uid").1.borrow().loaded_revision, state.loaded_revision);
-        for (other, salt) in [(web_identity("a"), "other"), (Identity::InstanceProfile, "uid")] {
+        let of_node = Identity::new(&WorkloadIdentity::AwsInstanceProfile, "a".into(), None);
+        for (other, salt) in [(web_identity("a"), "other"), (of_node, "uid")] {
             assert_ne!(other.stand_in(salt).1.borrow().loaded_revision, state.loaded_revision);
         }
     }

@@ -373,7 +373,11 @@ mod tests {
                 "Invalid value: 0: spec.hosts in body should have at least 1 items",
             ),
             ("spec: {hosts: [a, a], secret: {name: a}}", "spec.hosts[1]", "Duplicate value: \"a\""),
-            ("spec: {hosts: [a]}", "spec", "exactly one source must be set: secret, secrets, vault, csi or workloadIdentity"),
+            (
+                "spec: {hosts: [a]}",
+                "spec",
+                "exactly one source must be set: secret, secrets, vault, csi or workloadIdentity",
+            ),
             (
                 "metadata: {name: a, lables: {}}, spec: {hosts: [a], secret: {name: a}}",
                 "metadata.lables",

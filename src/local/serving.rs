@@ -60,6 +60,9 @@ pub fn configure(
     // Neither the pod's volume for records nor the cluster's collector is here.
     config.telemetry.audit.file = None;
     config.telemetry.traces = None;
+    // A folder has one file a field, whatever a CSI driver would call it, and there are no pods that have an identity.
+    config.fields.files.clear();
+    config.identity = None;
     let resources = build::build(&connector, settings).map_err(ConfigureError::Build)?;
     let mut files = resources.config_map.data.unwrap_or_default();
     let text = files.remove(CONFIG_FILE).unwrap_or_default();
@@ -109,21 +112,36 @@ impl Credentials {
         if let Some(folder) = folders.into_iter().find(|folder| folder.is_dir()) {
             return Self::Folder(folder);
         }
-        let CredentialMount::Secret(mount) = &connector.credentials else { return Self::Missing };
-        match manifests.credentials(&key.namespace, mount) {
-            Some(values) => Self::Values(values),
-            None => Self::Missing,
-        }
+        let mounts = match &connector.credentials {
+            CredentialMount::Secret(mount) => std::slice::from_ref(mount),
+            CredentialMount::Secrets(mounts) => mounts,
+            _ => return Self::Missing,
+        };
+        let found: Vec<_> = mounts.iter().filter_map(|mount| manifests.credentials(&key.namespace, mount)).collect();
+        if found.is_empty() { Self::Missing } else { Self::Values(found.into_iter().flatten().collect()) }
     }
 
-    /// What a person must know of credentials that an agent would fetch in a cluster, where nobody gives them here.
+    /// What a person must know of credentials that come by themselves in a cluster, where nobody gives them here.
     #[must_use]
     pub fn not_fetched(&self, connector: &ValidatedConnector) -> Option<&'static str> {
-        let by_an_agent = !matches!(connector.credentials, CredentialMount::Secret(_));
-        (by_an_agent && *self == Self::Missing).then_some(
-            "spec.credentials: nothing is fetched from Vault on this machine; put the fields into a folder of \
-             --credentials-dir",
-        )
+        if *self != Self::Missing {
+            return None;
+        }
+        match &connector.credentials {
+            CredentialMount::Secret(_) | CredentialMount::Secrets(_) => None,
+            CredentialMount::Token { .. } | CredentialMount::SecretId(_) => Some(
+                "spec.credentials: nothing is fetched from Vault on this machine; put the fields into a folder of \
+                 --credentials-dir",
+            ),
+            CredentialMount::Csi { .. } => Some(
+                "spec.credentials: no CSI driver mounts anything on this machine; put the fields into a folder of \
+                 --credentials-dir",
+            ),
+            CredentialMount::WebIdentity { .. } | CredentialMount::Nothing => Some(
+                "spec.credentials: there is no workload identity on this machine; put the platform's fields into a folder \
+                 of --credentials-dir",
+            ),
+        }
     }
 
     /// The values as the kubelet would mount them; none where they are in a folder.

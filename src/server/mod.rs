@@ -274,9 +274,10 @@ impl Parts {
         let (name, requirement) = (declaration.name(), declaration.requirement());
         let background = CancellationToken::new();
         let (salt, layout) = (config.connector.uid.clone(), config.fields.clone());
-        let identity = config.identity.as_ref().map(|told| {
-            Identity::new(told, settings.identity_token_file.clone(), settings.pod_identity_agent.clone())
-        });
+        let identity = config
+            .identity
+            .as_ref()
+            .map(|told| Identity::new(told, settings.identity_token_file.clone(), settings.pod_identity_agent.clone()));
         let (credentials, credentials_state) = match &identity {
             Some(identity) => identity.stand_in(&salt),
             None => credentials::directory::start(source, requirement, layout, salt, background.clone()),

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 
 use super::{
     super::{CLIENT_CERTIFICATE, Field},
-    assessment::encode,
+    assessment::{Assessment, encode},
     *,
 };
 use crate::files::{FileContent, testing::kubelet_swap};
@@ -200,9 +200,9 @@ fn pem_must_parse() {
 #[test]
 fn a_client_certificate_comes_with_its_own_key() {
     const MTLS: Requirement = Requirement::any_of(&[&[Field::line("token")]]).with_additions(&[CLIENT_CERTIFICATE]);
-    let certificate = include_bytes!("../outbound/fixtures/client.pem").as_slice();
-    let key = include_bytes!("../outbound/fixtures/client.key").as_slice();
-    let other = include_bytes!("../outbound/fixtures/server.key").as_slice();
+    let certificate = include_bytes!("../../outbound/fixtures/client.pem").as_slice();
+    let key = include_bytes!("../../outbound/fixtures/client.key").as_slice();
+    let other = include_bytes!("../../outbound/fixtures/server.key").as_slice();
     let cases: &[(Files<'_>, Reason, &str)] = &[
         (&[], Reason::Loaded, "token loaded"),
         (
@@ -213,11 +213,7 @@ fn a_client_certificate_comes_with_its_own_key() {
         (&[("tls_certificate", certificate)], Reason::FieldMissing, "key `tls_key` is missing; needed together"),
         (&[("tls_certificate", certificate), ("tls_key", b"\n")], Reason::FieldMissing, "key `tls_key` is empty"),
         (&[("tls_certificate", key), ("tls_key", key)], Reason::FieldInvalid, "holds no certificate"),
-        (
-            &[("tls_certificate", certificate), ("tls_key", certificate)],
-            Reason::FieldInvalid,
-            "holds no private key",
-        ),
+        (&[("tls_certificate", certificate), ("tls_key", certificate)], Reason::FieldInvalid, "holds no private key"),
         (&[("tls_certificate", certificate), ("tls_key", other)], Reason::FieldInvalid, "is not the key of"),
     ];
     for (pair, reason, part) in cases {
@@ -245,7 +241,8 @@ async fn files_with_names_of_their_own_are_read_as_one_set() {
     };
     let directory = tempfile::tempdir().unwrap();
     swap(directory.path(), "..2026_01_01_1", "one", "first");
-    let files = [("user".to_owned(), "ci-user".to_owned()), ("password".to_owned(), "team/ci-password".to_owned())].into();
+    let files =
+        [("user".to_owned(), "ci-user".to_owned()), ("password".to_owned(), "team/ci-password".to_owned())].into();
     let layout = Layout { files, ..Layout::default() };
     let (mut handle, _state, _guard) = started_with(directory.path(), EITHER, layout);
     let pair = |handle: &CredentialsHandle| [field(handle, "user").unwrap(), field(handle, "password").unwrap()];

@@ -44,10 +44,12 @@ pub(super) enum Issuer {
     Role { spec: AssumeRole, sts: aws_sdk_sts::Client },
     /// STS, for a role that is assumed with a token. The client signs nothing.
     WebIdentity { role_arn: String, session_name: String, token_file: PathBuf, sts: aws_sdk_sts::Client },
-    /// The agent of EKS Pod Identity; nobody where EKS has told of none.
-    PodIdentity(Option<(PodIdentityAgent, Outbound)>),
+    /// The agent of EKS Pod Identity.
+    PodIdentity { agent: PodIdentityAgent, way: Outbound },
     /// The metadata service of the instance.
     InstanceProfile(Outbound),
+    /// Nobody: EKS has told the pod of no agent.
+    Nobody,
 }
 
 impl Issuer {
@@ -58,9 +60,9 @@ impl Issuer {
             (Identity::WebIdentity { role_arn, session_name, token_file }, _) => {
                 Self::WebIdentity { role_arn, session_name, token_file, sts }
             }
-            (Identity::InstanceProfile, Some(node)) => Self::InstanceProfile(node),
-            (Identity::PodIdentity(agent), node) => Self::PodIdentity(agent.zip(node)),
-            (Identity::InstanceProfile, None) => Self::PodIdentity(None),
+            (Identity::PodIdentity(Some(agent)), Some(way)) => Self::PodIdentity { agent, way },
+            (Identity::InstanceProfile { .. }, Some(way)) => Self::InstanceProfile(way),
+            (Identity::PodIdentity(None), _) | (_, None) => Self::Nobody,
         }
     }
 
@@ -98,9 +100,9 @@ impl Issuer {
                 })?;
                 of_sts(answer.credentials, "web identity")
             }
-            Self::PodIdentity(Some((agent, way))) => of_agent(agent, way).await,
-            Self::PodIdentity(None) => Err(Error::NoCredentials),
+            Self::PodIdentity { agent, way } => of_agent(agent, way).await,
             Self::InstanceProfile(way) => of_instance(way).await,
+            Self::Nobody => Err(Error::NoCredentials),
         }
     }
 }
@@ -141,7 +143,8 @@ async fn of_agent(agent: &PodIdentityAgent, way: &Outbound) -> Result<Session, E
 
 async fn of_instance(way: &Outbound) -> Result<Session, Error> {
     let life = HeaderValue::from_static("60");
-    let answer = ask(way, Request::new(Method::PUT, ["latest", "api", "token"]).header(METADATA_TOKEN_LIFE, life)).await?;
+    let answer =
+        ask(way, Request::new(Method::PUT, ["latest", "api", "token"]).header(METADATA_TOKEN_LIFE, life)).await?;
     let token = SecretString::from(text(&answer)?);
     let read = async |last: &str| {
         let request = Request::new(Method::GET, METADATA_ROLES.into_iter().chain([last]));

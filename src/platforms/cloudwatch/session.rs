@@ -18,7 +18,7 @@ use super::{
     transport::{Manner, Transport, classify},
 };
 use crate::{
-    api::endpoint::{AddressPolicy, INSTANCE_METADATA_ADDRESS, PlatformUrl},
+    api::endpoint::{AddressPolicy, PlatformUrl},
     credentials::identity::Identity,
     outbound::{Outbound, OutboundLimits, OutboundSettings, OutboundState, RequestError, classify_by_status},
     platforms::{ConnectError, PlatformEnvironment},
@@ -146,9 +146,7 @@ fn node_url(identity: &Identity, addresses: AddressPolicy) -> Option<(String, Ad
         Identity::PodIdentity(Some(agent)) => {
             Some((agent.url.origin().ascii_serialization(), on_node(AddressPolicy::PodIdentityAgent)))
         }
-        Identity::InstanceProfile => {
-            Some((format!("http://{INSTANCE_METADATA_ADDRESS}"), AddressPolicy::InstanceMetadata))
-        }
+        Identity::InstanceProfile { url } => Some((url.clone(), on_node(AddressPolicy::InstanceMetadata))),
     }
 }
 

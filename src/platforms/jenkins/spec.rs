@@ -83,11 +83,9 @@ pub const REASONS: &[DeclaredReason] = &[
 ];
 
 const USER: Field = Field::line("user").public();
-const CREDENTIALS: Requirement = Requirement::any_of(&[
-    &[USER, Field::line("api_token")],
-    &[USER, Field::text("password")],
-])
-.with_additions(&[CLIENT_CERTIFICATE]);
+const CREDENTIALS: Requirement =
+    Requirement::any_of(&[&[USER, Field::line("api_token")], &[USER, Field::text("password")]])
+        .with_additions(&[CLIENT_CERTIFICATE]);
 
 impl Declaration for JenkinsSpec {
     fn name(&self) -> &'static str {

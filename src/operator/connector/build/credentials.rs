@@ -87,9 +87,7 @@ fn csi_volume(secret_provider_class: &str) -> Volume {
         csi: Some(CSIVolumeSource {
             driver: CSI_DRIVER.into(),
             read_only: Some(true),
-            volume_attributes: Some(
-                [("secretProviderClass".to_owned(), secret_provider_class.to_owned())].into(),
-            ),
+            volume_attributes: Some([("secretProviderClass".to_owned(), secret_provider_class.to_owned())].into()),
             ..CSIVolumeSource::default()
         }),
         ..Volume::default()
@@ -112,11 +110,7 @@ fn secret_volume(name: &str, secret: &SecretMount) -> Volume {
 
 fn secret_projection(secret: &SecretMount) -> VolumeProjection {
     VolumeProjection {
-        secret: Some(SecretProjection {
-            name: secret.name.clone(),
-            optional: Some(true),
-            items: key_paths(secret),
-        }),
+        secret: Some(SecretProjection { name: secret.name.clone(), optional: Some(true), items: key_paths(secret) }),
         ..VolumeProjection::default()
     }
 }

@@ -161,12 +161,18 @@ fn check_fields(
         ));
     }
     match requirement.incomplete_addition(&has) {
-        Some((lacking, group)) => Err(scope.lacking(&format!(
-            "must map {group} in {place} together, or neither; it lacks {}",
-            lacking.join(", ")
-        ))),
+        Some((lacking, group)) => Err(scope
+            .lacking(&format!("must map {group} in {place} together, or neither; it lacks {}", lacking.join(", ")))),
         None => Ok(()),
     }
+}
+
+/// Whether something can be a field's name, and so a file's: the rules of the schema can't say it of lists of maps without
+/// costing too much.
+pub(super) fn is_field_name(field: &str) -> bool {
+    field.len() <= 63
+        && field.starts_with(|first: char| first.is_ascii_lowercase())
+        && field.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 fn keys(items: &BTreeMap<String, SecretKey>) -> BTreeMap<String, String> {
@@ -193,8 +199,13 @@ fn of_secrets(
     let mut fields: BTreeMap<&str, &str> = BTreeMap::new();
     for secret in secrets {
         for field in secret.items.keys() {
+            if !is_field_name(field) {
+                let problem = format!("{field:?} is not a lower-case word with underscores, such as api_token");
+                return Err(scope.invalid("spec.secrets", &problem));
+            }
             if let Some(other) = fields.insert(field, &secret.name) {
-                let problem = format!("{field} comes from the Secrets {other:?} and {:?}: take it out of one", secret.name);
+                let problem =
+                    format!("{field} comes from the Secrets {other:?} and {:?}: take it out of one", secret.name);
                 return Err(scope.invalid("spec.secrets", &problem));
             }
         }

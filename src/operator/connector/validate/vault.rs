@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Keys};
 
 use k8s_openapi::api::core::v1::Service;
 
-use super::{CredentialMount, Rejection, SecretMount, derive_target, read_ca};
+use super::{CredentialMount, Rejection, SecretMount, derive_target, read_ca, source::is_field_name};
 use crate::{
     agent::config::{AgentConfig, LoginConfig, Origin, SECRET_ID_FILE, SecretConfig},
     api::{
@@ -140,10 +140,7 @@ pub(super) fn audience_objection(audience: &str, found: &Dereferenced) -> Option
 
 fn resolve_secret(secret: &VaultSecret, fields: &mut BTreeSet<String>) -> Result<SecretConfig, Problem> {
     for field in secret.fields.keys() {
-        let is_word = field.len() <= 63
-            && field.starts_with(|first: char| first.is_ascii_lowercase())
-            && field.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        if !is_word {
+        if !is_field_name(field) {
             return Err(("fields", format!("{field:?} is not a lower-case word with underscores, such as api_token")));
         }
         if !fields.insert(field.clone()) {
