@@ -16,6 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use strum::IntoEnumIterator;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::{
     agent::{
@@ -27,6 +28,7 @@ use crate::{
         duration::ApiDuration,
         endpoint::{AddressPolicy, PlatformUrl},
     },
+    credentials::identity::PodIdentityAgent,
     errors::with_causes,
     operator::{
         self,
@@ -121,6 +123,26 @@ struct ServeArgs {
     /// Where the credential fields are mounted, one file each
     #[arg(long, default_value = CREDENTIALS_DIRECTORY)]
     credentials_directory: PathBuf,
+
+    /// Where the agent of EKS Pod Identity gives credentials, as EKS tells its pods
+    #[arg(long, env = "AWS_CONTAINER_CREDENTIALS_FULL_URI")]
+    pod_identity_url: Option<Url>,
+
+    /// File with the token that it is shown, as EKS tells its pods
+    #[arg(long, env = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")]
+    pod_identity_token_file: Option<PathBuf>,
+}
+
+impl From<ServeArgs> for ServeSettings {
+    fn from(args: ServeArgs) -> Self {
+        let agent = args.pod_identity_url.zip(args.pod_identity_token_file);
+        Self {
+            config_directory: args.config_directory,
+            credentials_directory: args.credentials_directory,
+            pod_identity_agent: agent.map(|(url, token_file)| PodIdentityAgent { url, token_file }),
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -309,11 +331,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
             operator::run((*args).into(), shutdown).await.map_err(Into::into)
         }),
         Command::Serve(args) => {
-            let settings = ServeSettings {
-                config_directory: args.config_directory,
-                credentials_directory: args.credentials_directory,
-                ..ServeSettings::default()
-            };
+            let settings = ServeSettings::from(args);
             block_on(async {
                 let loaded = LoadedConfig::read(&settings.config_directory).map_err(server::ServeError::ReadConfig)?;
                 let traces = loaded.trace_settings();

@@ -102,6 +102,7 @@ fn nowhere() -> PlatformEnvironment {
     let (reread, _asked) = watch::channel(0);
     PlatformEnvironment {
         credentials: CredentialsHandle::new(current, reread),
+        identity: None,
         ca_pem: None,
         addresses: AddressPolicy::Cluster,
         proxy: None,

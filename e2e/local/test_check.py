@@ -9,7 +9,7 @@ import yaml
 
 from local.program import CHECK_FAILED, COULD_NOT_CHECK, run
 from support.connector import ca_config_map, connector, secret, source
-from support.invalid_manifests import REFUSED
+from support.invalid_manifests import REFUSED, with_identity, with_source
 from support.kube import Manifest
 from support.machine import ROOT
 
@@ -61,6 +61,8 @@ def plain(**spec: Any) -> Manifest:
         ("no source", [plain()], "CredentialSourceNotFound", '"vault-reader"'),
         ("another host", [plain(), source(hosts=("example.com",))], "HostNotAllowed", "vault.vault.svc:8200"),
         ("a field less", [plain(), source(items={"password": "password"})], "CredentialFieldMissing", "token"),
+        ("a secret in the manifest", [plain(), with_source(values={"token": "a"})], "InvalidSpec", "it is a secret"),
+        ("an identity", [plain(), with_identity(podIdentity={})], "CredentialFieldMissing", "is for cloudWatch only"),
         ("no PEM", [connector(), source(), ca_config_map("x")], "CaBundleInvalid", "-----BEGIN CERTIFICATE-----"),
         ("an empty Secret", [plain(), source(), secret("")], "FieldMissing", "`token`"),
         ("twice", [plain(), plain(), source()], "duplicate", "declared twice"),
@@ -76,6 +78,20 @@ def test_what_the_operator_refuses_is_refused_here(case: str, manifests: list[Ma
 def test_a_good_connector_has_no_finding_with_or_without_its_secret() -> None:
     assert check(manifests=[plain(), source()], status=0) == []
     assert check(manifests=[plain(), source(), secret("hvs.token")], status=0) == []
+
+
+def test_what_comes_by_itself_in_a_cluster_alone_is_a_warning() -> None:
+    mounted = with_source(secret=None, csi={"secretProviderClass": "a", "items": {"token": "b"}})
+    (finding,) = check(manifests=[plain(), mounted], status=0)
+    assert (finding["level"], finding["rule"]) == ("warning", "NoFields")
+    assert "no CSI driver" in finding["message"]
+
+
+def test_several_secrets_are_one_set() -> None:
+    parts = [{"name": "one", "items": {"token": "token"}}, {"name": "two", "items": {"tls_key": "token"}}]
+    several = with_source(secret=None, secrets=parts, values={"tls_certificate": "x"})
+    (finding,) = check(manifests=[plain(), several, secret("a", "one"), secret("b", "two")], status=CHECK_FAILED)
+    assert finding["rule"] == "FieldInvalid", finding
 
 
 def test_a_bundle_that_is_not_among_the_manifests_may_be_in_the_cluster() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from testcluster import doubles
 
-from support import moto_server, platform_story
+from support import kube, moto_server, platform_story
 from support.agent import agent_of, error_of
 from support.connector import Connector
 from support.platform_story import Subject, answer, call, do, sent
@@ -78,6 +78,26 @@ def test_an_agent_reads_logs_of_moto(connector: Connector, namespace: str) -> No
         assert {row["@message"] for row in rows["rows"]} == set(moto_server.MESSAGES)
         missing = error_of(call(other, "filter_cloudwatch_log_events", group="/nobody/has/this"))
         assert missing["code"] == "not_found", missing
+
+
+def test_a_connector_without_credentials_proves_who_it_is(connector: Connector, namespace: str) -> None:
+    # Who verifies the token's signature at AWS has the cluster's keys; the double looks at what the token says.
+    aws = {"roleArn": "arn:aws:iam::123456789012:role/reader"}
+    _, bundle, source, manifest = platform_story.manifests(CLOUDWATCH)
+    source["spec"] = {"hosts": source["spec"]["hosts"], "workloadIdentity": {"aws": aws | {"audience": "nobody"}}}
+    kube.apply(namespace, bundle, source, manifest)
+    other = Connector(namespace, CLOUDWATCH.double)
+    refused = other.wait_for("CredentialsAccepted", "False", "Rejected")
+    assert "OIDC provider" in refused["message"]
+    assert other.condition("PlatformHealthy")["reason"] == "IdentityRejected"
+    assert other.condition("CredentialsLoaded")["status"] == "True"
+    source["spec"]["workloadIdentity"]["aws"] = aws
+    kube.apply(namespace, source)
+    other.wait_ready()
+    identity = f"assumed-role/reader/mcp-{CLOUDWATCH.double}.{namespace}"[: len("assumed-role/reader/") + 64]
+    assert identity in other.condition("CredentialsAccepted")["message"]
+    firing = answer(other, "list_cloudwatch_alarms", state="ALARM")["items"]
+    assert {alarm["name"] for alarm in firing} == {"cpu", "site"}
 
 
 def test_an_alarm_is_muted_once(connector: Connector) -> None:

@@ -26,6 +26,11 @@ def with_source(**spec: Any) -> Manifest:
     return manifest
 
 
+def with_identity(**aws: Any) -> Manifest:
+    return with_source(secret=None, hosts=None, workloadIdentity={"aws": aws})
+
+
+ROLE = "arn:aws:iam::123456789012:role/mcp-reader"
 RULE = {"namespace": "agents", "serviceAccount": "triage"}
 
 # What is written, and what the API server says to it.
@@ -124,6 +129,39 @@ REFUSED: dict[str, tuple[Manifest, str]] = {
         "exactly one source must be set",
     ),
     "no host for credentials": (with_source(hosts=[]), "spec.hosts"),
+    "no word about hosts": (with_source(hosts=None), "hosts must say where these credentials may be sent"),
+    "a Secret of another namespace": (
+        with_source(secret={"name": "a", "namespace": "b"}),
+        'unknown field "spec.secret.namespace"',
+    ),
+    "a class of another namespace": (
+        with_source(secret=None, csi={"secretProviderClass": "a", "namespace": "b"}),
+        'unknown field "spec.csi.namespace"',
+    ),
+    "a file outside of the volume": (
+        with_source(secret=None, csi={"secretProviderClass": "a", "items": {"token": "../x"}}),
+        "spec.csi.items.token",
+    ),
+    "the same Secret twice": (
+        with_source(secret=None, secrets=[{"name": "a", "items": {"token": "x"}}] * 2),
+        "Duplicate value",
+    ),
+    "one of several Secrets without items": (
+        with_source(secret=None, secrets=[{"name": "a"}]),
+        "spec.secrets[0].items: Required value",
+    ),
+    "a value whose field can't be": (
+        with_source(values={"User": "a"}),
+        "the fields of values are lower-case words with underscores",
+    ),
+    "values of an identity": (
+        with_source(secret=None, values={"user": "a"}, workloadIdentity={"aws": {"podIdentity": {}}}),
+        "values have no meaning beside workloadIdentity",
+    ),
+    "no identity at AWS": (with_identity(), "aws must name exactly one identity"),
+    "two identities at AWS": (with_identity(roleArn=ROLE, podIdentity={}), "aws must name exactly one identity"),
+    "an audience for nobody": (with_identity(podIdentity={}, audience="a"), "audience belongs to roleArn"),
+    "a role that is none": (with_identity(roleArn="administrator-of-all"), "spec.workloadIdentity.aws.roleArn"),
     "a URL for a host": (with_source(hosts=["https://vault.vault.svc"]), "spec.hosts[0]"),
     "no items": (with_source(secret={"name": "a", "items": {}}), "items must map 1 to 16 fields"),
     "a field that can't be": (

@@ -75,6 +75,8 @@ pub enum Reason {
     Unschedulable,
     /// The API server refuses to make pods (quota, admission).
     PodsRefused,
+    /// The Secrets Store CSI driver doesn't mount what the source names, so no container can be made.
+    VolumeNotMounted,
     /// The Deployment made no progress within its deadline, for none of the causes above.
     ProgressDeadlineExceeded,
 

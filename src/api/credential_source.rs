@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::vault_source::VaultSource;
+use super::{vault_source::VaultSource, workload_identity::WorkloadIdentity};
 
 /// Where the credentials of one platform identity come from, and to which hosts they may be sent.
 ///
@@ -33,25 +33,61 @@ use super::vault_source::VaultSource;
     validation = Rule::new("self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be at most 63 characters: lower-case letters, digits and hyphens")
 )]
-#[x_kube(validation = Rule::new("has(self.secret) != has(self.vault)")
-    .message("exactly one source must be set: secret or vault"))]
+#[x_kube(validation = Rule::new(
+    "[has(self.secret), has(self.secrets), has(self.vault), has(self.csi), has(self.workloadIdentity)].exists_one(set, set)"
+).message("exactly one source must be set: secret, secrets, vault, csi or workloadIdentity"))]
+#[x_kube(validation = Rule::new("has(self.hosts) || has(self.workloadIdentity)")
+    .message("hosts must say where these credentials may be sent; with workloadIdentity alone it can be left out"))]
+#[x_kube(validation = Rule::new("!has(self.values) || !has(self.workloadIdentity)")
+    .message("values have no meaning beside workloadIdentity, which has no fields"))]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialSourceSpec {
     /// Hosts that these credentials may be sent to, as `host` or `host:port`, compared without case. Without a port,
-    /// every port of that host is allowed. A connector whose platform is on another host is not accepted.
+    /// every port of that host is allowed. A connector whose platform is on another host is not accepted. With
+    /// `workloadIdentity` it may be left out: then only the provider's own endpoints are called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub hosts: Vec<Host>,
+
+    /// Fields that are no secrets, such as `username` or `role_id`, as they are: they need not be in a Secret. A field that
+    /// the platform keeps secret can't stand here, and none can come from two places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.all(field, field.matches('^[a-z][a-z0-9_]{0,62}$'))")
+        .message("the fields of values are lower-case words with underscores, such as username or role_id"))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
+    pub values: Option<BTreeMap<String, PlainValue>>,
 
     /// A Secret of this namespace. The kubelet mounts it into the connector's pods; the operator never reads it.
     /// The Secret may be made later: until then the connector says that its credentials are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSource>,
 
+    /// Several Secrets of this namespace, whose fields make one set: the kubelet swaps them together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub secrets: Option<Vec<SecretPart>>,
+
     /// Vault or OpenBao. An agent in the connector's pods fetches the credentials from there and keeps them fresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<VaultSource>,
+
+    /// What the Secrets Store CSI driver mounts (secrets-store-csi-driver.sigs.k8s.io), which must be in the cluster. It
+    /// never gets into a Secret, and is followed where the driver's rotation is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csi: Option<CsiSource>,
+
+    /// No credentials at all: the connector's pods prove who they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_identity: Option<WorkloadIdentity>,
 }
+
+/// Value of a field that is no secret.
+#[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct PlainValue(#[schemars(length(min = 1, max = 16_384))] pub String);
 
 /// A host name or address with an optional port, as in a URL.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -110,6 +146,49 @@ pub struct SecretSource {
     #[schemars(extend("maxProperties" = 16))]
     pub items: Option<BTreeMap<String, SecretKey>>,
 }
+
+/// One of several Secrets of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretPart {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Maps fields that the platform asks for (such as `token`) to keys of this Secret. A field comes from one Secret only.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
+    pub items: BTreeMap<String, SecretKey>,
+}
+
+/// What the Secrets Store CSI driver mounts.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CsiSource {
+    /// Name of a SecretProviderClass of this namespace. While the driver, the class, or what it points to is missing, the
+    /// connector's pods can't start.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_provider_class: String,
+
+    /// Maps the fields that the platform asks for (such as `token`) to the files that the class makes: names of objects, or
+    /// their aliases. Left out, every file is taken as the field of its own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.all(field, field.matches('^[a-z][a-z0-9_]{0,62}$'))")
+        .message("the fields of items are lower-case words with underscores, such as token or role_id"))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
+    pub items: Option<BTreeMap<String, MountedFile>>,
+}
+
+/// A file in a mounted directory, such as `jenkins-token` or `team/token`. No part of it begins with a dot.
+#[derive(Serialize, Deserialize, schemars::JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct MountedFile(
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[-_a-zA-Z0-9][-._a-zA-Z0-9]*(/[-_a-zA-Z0-9][-._a-zA-Z0-9]*)*$")
+    )]
+    pub String,
+);
 
 /// A key of a Secret.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! A platform's URL: what may stand in a spec, and which addresses are never called. The operator checks it before
 //! anything is made, and `serve` checks every address again when it connects, because a name may resolve to anything.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -86,22 +89,41 @@ pub enum EndpointError {
 }
 
 /// Which addresses a process may call. `Cluster` is for connectors in a cluster; `Loopback` also allows 127.0.0.0/8
-/// and `::1`, for a connector that runs beside its platform on one machine.
+/// and `::1`, for a connector that runs beside its platform on one machine. The other two are for the one way to where a pod
+/// gets credentials for its own identity, and for nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressPolicy {
     /// Refuses link-local, metadata, loopback, unspecified, multicast and broadcast addresses.
     Cluster,
     /// As `Cluster`, but loopback is allowed.
     Loopback,
+    /// The agent of EKS Pod Identity on the node, and nobody else.
+    PodIdentityAgent,
+    /// The metadata service of an EC2 instance, and nobody else.
+    InstanceMetadata,
 }
 
 const METADATA_V6: [[u16; 8]; 2] = [[0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]];
+/// Addresses of the agent of EKS Pod Identity (docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html).
+pub const POD_IDENTITY_ADDRESSES: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23))];
+/// Address of the metadata service of an EC2 instance.
+pub const INSTANCE_METADATA_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 
 impl AddressPolicy {
     /// Says what is wrong with an address, or nothing if it may be called.
     #[must_use]
     pub fn objection(self, address: IpAddr) -> Option<&'static str> {
         let address = address.to_canonical();
+        match self {
+            Self::PodIdentityAgent => {
+                return (!POD_IDENTITY_ADDRESSES.contains(&address)).then_some("not the agent of EKS Pod Identity");
+            }
+            Self::InstanceMetadata => {
+                return (address != INSTANCE_METADATA_ADDRESS).then_some("not the instance's metadata service");
+            }
+            Self::Cluster | Self::Loopback => {}
+        }
         if address.is_loopback() {
             return (self == Self::Cluster).then_some("a loopback address");
         }
@@ -155,7 +177,7 @@ impl PlatformUrl {
             Some(Host::Domain(name)) => {
                 let name = name.trim_end_matches('.');
                 if name == "localhost" || name.ends_with(".localhost") {
-                    if policy == AddressPolicy::Cluster {
+                    if policy != AddressPolicy::Loopback {
                         return Err(EndpointError::ForbiddenAddress(name.to_owned(), "a loopback name"));
                     }
                 } else if name == "metadata.google.internal" {
@@ -232,6 +254,17 @@ mod tests {
         let url = PlatformUrl("http://127.0.0.1:8200".into());
         assert!(url.endpoint(true, AddressPolicy::Loopback).is_ok());
         assert!(url.endpoint(true, AddressPolicy::Cluster).is_err());
+    }
+
+    #[test]
+    fn where_a_pod_gets_its_identity_nobody_else_is() {
+        let pod_identity = ["169.254.170.23", "fd00:ec2::23", "::ffff:169.254.170.23"];
+        for text in pod_identity.into_iter().chain(["169.254.169.254", "127.0.0.1", "10.0.0.1", "169.254.170.2"]) {
+            let address: IpAddr = text.parse().unwrap();
+            let may = |policy: AddressPolicy| policy.objection(address).is_none();
+            assert_eq!(may(AddressPolicy::PodIdentityAgent), pod_identity.contains(&text), "{text}");
+            assert_eq!(may(AddressPolicy::InstanceMetadata), text == "169.254.169.254", "{text}");
+        }
     }
 
     proptest! {

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod pattern;
 pub mod telemetry;
 pub mod vault_source;
+pub mod workload_identity;
 
 pub use condition::{ConditionType, Reason};
 pub use connector::{McpConnector, McpConnectorSpec, McpConnectorStatus};

@@ -11,12 +11,12 @@ use rustls::{
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::{CredentialSet, Field, FieldForm};
+use super::{CredentialSet, Field};
 
 /// The certificate, PEM, with the intermediate ones after it.
-pub const TLS_CERTIFICATE: Field = Field { name: "tls_certificate", form: FieldForm::Pem };
+pub const TLS_CERTIFICATE: Field = Field::pem("tls_certificate").public();
 /// Its private key, PEM, not encrypted.
-pub const TLS_KEY: Field = Field { name: "tls_key", form: FieldForm::Pem };
+pub const TLS_KEY: Field = Field::pem("tls_key");
 /// What makes a client certificate; none of it, or all.
 pub const CLIENT_CERTIFICATE: &[Field] = &[TLS_CERTIFICATE, TLS_KEY];
 

@@ -3,10 +3,14 @@
 //! ```text
 //! kubelet (or any writer that swaps the directory) ─▶ directory ─▶ read as one set ─▶ check ─▶ CredentialsHandle
 //! ```
+//! Where the pods have an identity of their own instead ([`identity`]), that identity is the set.
+//!
 //! A set that can't be used never replaces one that can. No credential is ever part of a text.
 
 mod client_certificate;
 pub mod directory;
+pub mod identity;
+mod layout;
 mod requirement;
 pub mod supply;
 
@@ -18,6 +22,7 @@ use tokio::sync::watch;
 
 pub use self::{
     client_certificate::CLIENT_CERTIFICATE,
+    layout::Layout,
     requirement::{Field, FieldForm, Requirement},
     supply::Supply,
 };

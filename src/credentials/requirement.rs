@@ -19,13 +19,33 @@ pub struct Field {
     pub name: &'static str,
     /// The form its value must have.
     pub form: FieldForm,
+    /// Whether its value is no secret, and may stand in a manifest.
+    pub is_public: bool,
 }
 
 impl Field {
     /// A field of one line of visible ASCII characters.
     #[must_use]
     pub const fn line(name: &'static str) -> Self {
-        Self { name, form: FieldForm::Line }
+        Self { name, form: FieldForm::Line, is_public: false }
+    }
+
+    /// A field of any text.
+    #[must_use]
+    pub const fn text(name: &'static str) -> Self {
+        Self { name, form: FieldForm::Text, is_public: false }
+    }
+
+    /// A field of PEM blocks.
+    #[must_use]
+    pub const fn pem(name: &'static str) -> Self {
+        Self { name, form: FieldForm::Pem, is_public: false }
+    }
+
+    /// The same, as one whose value is no secret.
+    #[must_use]
+    pub const fn public(self) -> Self {
+        Self { is_public: true, ..self }
     }
 }
 
@@ -65,11 +85,23 @@ impl Requirement {
     /// Every field that is looked at, each once, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<&'static str> {
-        let mut names: Vec<_> =
-            self.alternatives.iter().chain(self.additions).copied().flatten().map(|field| field.name).collect();
+        let mut names: Vec<_> = self.fields().map(|field| field.name).collect();
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The fields whose values are no secrets, each once, sorted.
+    #[must_use]
+    pub fn public_names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.fields().filter(|field| field.is_public).map(|field| field.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn fields(&self) -> impl Iterator<Item = &'static Field> {
+        self.alternatives.iter().chain(self.additions).copied().flatten()
     }
 
     /// What is missing of a group of which `available` holds only a part: the fields that it lacks, and the whole group.
@@ -143,11 +175,13 @@ mod tests {
         assert_eq!(REQUIREMENT.in_words(), "key");
         assert_eq!(REQUIREMENT.optional(), ["end", "session"]);
     }
+
     #[test]
     fn additions_are_optional_and_whole() {
-        const PAIR: &[Field] = &[Field::line("certificate"), Field::line("key")];
+        const PAIR: &[Field] = &[Field::line("certificate").public(), Field::line("key")];
         const REQUIREMENT: Requirement = Requirement::any_of(&[&[Field::line("token")]]).with_additions(&[PAIR]);
         assert_eq!(REQUIREMENT.names(), ["certificate", "key", "token"]);
+        assert_eq!(REQUIREMENT.public_names(), ["certificate"]);
         assert_eq!(REQUIREMENT.in_words(), "token");
         assert!(REQUIREMENT.optional().is_empty());
         assert_eq!(REQUIREMENT.incomplete_addition(&|name| name == "token"), None);

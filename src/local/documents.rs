@@ -289,11 +289,11 @@ mod tests {
     fn a_problem_is_told_with_the_line_of_its_field() {
         let (objects, findings) = read(
             "apiVersion: mcp-connectors.io/v1alpha1\nkind: CredentialSource\nmetadata:\n  name: a\nspec:\n  hosts:\n  \
-             - a.example.com\n  - https://b\n  secrets: {}\n",
+             - a.example.com\n  - https://b\n  sekret: {}\n",
         );
         assert!(objects.is_empty());
         let told: Vec<_> = findings.iter().map(|f| (f.line, f.field.as_deref().unwrap_or_default())).collect();
-        assert_eq!(told, [(9, "spec.secrets"), (8, "spec.hosts[1]")]);
+        assert_eq!(told, [(9, "spec.sekret"), (8, "spec.hosts[1]")]);
         assert_eq!(findings[0].object.as_deref(), Some("CredentialSource team/a"));
     }
 

@@ -355,8 +355,8 @@ mod tests {
     fn a_good_document_has_no_problem_and_null_is_as_left_out() {
         let good = "spec: {hosts: [a.example.com], secret: {name: a, items: null}}, status: {unknown: 1}";
         assert_eq!(problems("CredentialSource", good), []);
-        let gone = problems("CredentialSource", "spec: {hosts: null, secret: {name: a}}");
-        assert_eq!(gone, one("spec.hosts", "Required value"));
+        let gone = problems("CredentialSource", "spec: {hosts: [a], csi: {secretProviderClass: null}}");
+        assert_eq!(gone, one("spec.csi.secretProviderClass", "Required value"));
     }
 
     #[test]
@@ -373,7 +373,11 @@ mod tests {
                 "Invalid value: 0: spec.hosts in body should have at least 1 items",
             ),
             ("spec: {hosts: [a, a], secret: {name: a}}", "spec.hosts[1]", "Duplicate value: \"a\""),
-            ("spec: {hosts: [a]}", "spec", "exactly one source must be set: secret or vault"),
+            (
+                "spec: {hosts: [a]}",
+                "spec",
+                "exactly one source must be set: secret, secrets, vault, csi or workloadIdentity",
+            ),
             (
                 "metadata: {name: a, lables: {}}, spec: {hosts: [a], secret: {name: a}}",
                 "metadata.lables",

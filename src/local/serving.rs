@@ -68,6 +68,9 @@ pub fn configure(
     config.telemetry.audit.file = None;
     config.telemetry.traces = None;
     config.limits.shared = None;
+    // A folder has one file a field, whatever a CSI driver would call it, and there are no pods that have an identity.
+    config.fields.files.clear();
+    config.identity = None;
     let resources = build::build(&connector, settings).map_err(ConfigureError::Build)?;
     let mut files = resources.config_map.data.unwrap_or_default();
     let text = files.remove(CONFIG_FILE).unwrap_or_default();
@@ -148,17 +151,45 @@ impl Credentials {
                 Err(message) => Self::NoLogin(message),
             };
         }
-        let CredentialMount::Secret(mount) = &connector.credentials else { return Self::Missing };
-        match manifests.credentials(&key.namespace, mount) {
-            Some(values) => Self::Values { secret: mount.name.clone(), values },
-            None => Self::Missing,
+        let mounts = match &connector.credentials {
+            CredentialMount::Secret(mount) => std::slice::from_ref(mount),
+            CredentialMount::Secrets(mounts) => mounts,
+            _ => return Self::Missing,
+        };
+        let found = mounts.iter().filter_map(|mount| Some((mount, manifests.credentials(&key.namespace, mount)?)));
+        let (secrets, values): (Vec<_>, Vec<_>) = found.map(|(mount, values)| (mount.name.as_str(), values)).unzip();
+        if secrets.is_empty() {
+            return Self::Missing;
         }
+        Self::Values { secret: secrets.join(", "), values: values.into_iter().flatten().collect() }
     }
 
     /// Whether they are known now, and handed over when they change.
     #[must_use]
     pub fn are_handed_over(&self) -> bool {
         matches!(self, Self::Values { .. } | Self::NoLogin(_) | Self::Missing)
+    }
+
+    /// What a person must know of credentials that come by themselves in a cluster, where nobody gives them here.
+    #[must_use]
+    pub fn not_fetched(&self, connector: &ValidatedConnector) -> Option<&'static str> {
+        if !matches!(self, Self::Missing) {
+            return None;
+        }
+        match &connector.credentials {
+            CredentialMount::Secret(_)
+            | CredentialMount::Secrets(_)
+            | CredentialMount::Token { .. }
+            | CredentialMount::SecretId(_) => None,
+            CredentialMount::Csi { .. } => Some(
+                "spec.credentials: no CSI driver mounts anything on this machine; put the fields into a folder of \
+                 --credentials-dir",
+            ),
+            CredentialMount::WebIdentity { .. } | CredentialMount::Nothing => Some(
+                "spec.credentials: there is no workload identity on this machine; put the platform's fields into a folder \
+                 of --credentials-dir",
+            ),
+        }
     }
 
     /// The values as the kubelet would mount them; none where they are elsewhere.

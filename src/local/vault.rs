@@ -111,7 +111,8 @@ impl MachineLogins {
                 }
                 format!("put the Secret {} with the secret id among the files", mount.name)
             }
-            CredentialMount::Token { .. } | CredentialMount::Secret(_) => {
+            // A projected token; what comes from nowhere else has no agent.
+            _ => {
                 if let Some(file) = &self.jwt_file {
                     return Ok(VaultLogin::JwtFile(file.clone()));
                 }

@@ -9,6 +9,9 @@ use kube::{Resource, ResourceExt, core::PartialObjectMeta};
 
 use crate::api::LABEL_CONNECTOR;
 
+/// A pod's condition that is false until its volumes are mounted and its network is there (KEP-3085; Kubernetes 1.29).
+pub const CONTAINERS_MAY_START: &str = "PodReadyToStartContainers";
+
 /// What `kubectl apply` leaves behind: the whole object once more.
 const ANNOTATION_LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -44,7 +47,7 @@ pub fn pod(pod: &mut Pod) {
     pod.spec = None;
     let Some(status) = pod.status.take() else { return };
     let mut conditions = status.conditions.unwrap_or_default();
-    conditions.retain(|condition| matches!(condition.type_.as_str(), "Ready" | "PodScheduled"));
+    conditions.retain(|condition| matches!(condition.type_.as_str(), "Ready" | "PodScheduled" | CONTAINERS_MAY_START));
     for condition in &mut conditions {
         (condition.message, condition.last_probe_time, condition.last_transition_time) = (None, None, None);
     }
@@ -106,6 +109,7 @@ mod tests {
                 "phase": "Running", "podIP": "192.0.2.1", "hostIP": "192.0.2.9",
                 "conditions": [
                     {"type": "Initialized", "status": "True"},
+                    {"type": "PodReadyToStartContainers", "status": "True"},
                     {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
                 ],
                 "containerStatuses": [{"name": "server", "image": "i", "imageID": "", "ready": true, "restartCount": 3}],
@@ -122,7 +126,9 @@ mod tests {
             },
             "status": {
                 "podIP": "192.0.2.1",
-                "conditions": [{"type": "Ready", "status": "True"}],
+                "conditions": [
+                    {"type": "PodReadyToStartContainers", "status": "True"}, {"type": "Ready", "status": "True"},
+                ],
                 "containerStatuses": [{"name": "server", "image": "i", "imageID": "", "ready": true, "restartCount": 3}],
             },
         });

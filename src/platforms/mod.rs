@@ -27,7 +27,7 @@ use crate::{
         connector::McpConnectorSpec,
         endpoint::{AddressPolicy, Endpoint, EndpointError},
     },
-    credentials::{CredentialsHandle, Field, Requirement},
+    credentials::{CredentialsHandle, Field, Requirement, identity::Identity},
     outbound::{Classify, OutboundError, OutboundLimits, OutboundMetrics, OutboundSettings, OutboundState},
     tools::ToolEntry,
 };
@@ -144,6 +144,12 @@ pub trait Declaration: Send + Sync {
     /// is known.
     fn requests_per_minute(&self) -> Option<u32> {
         None
+    }
+
+    /// Hosts of the provider that knows the identity of pods and gives credentials for it: they may be called without
+    /// being listed in a `CredentialSource`. None where the platform knows no such identity.
+    fn identity_hosts(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// What is wrong with the spec beyond what the schema and its rules can say: `(field, what and what to do)`.
@@ -274,6 +280,8 @@ pub trait Platform: Send + Sync {
 pub struct PlatformEnvironment {
     /// The credentials, as they are mounted now and later.
     pub credentials: CredentialsHandle,
+    /// The pod's own identity, which stands in for them; only where [`Declaration::identity_hosts`] has any.
+    pub identity: Option<Identity>,
     /// PEM certificates of the platform's authorities; the public ones if there are none.
     pub ca_pem: Option<String>,
     /// Which addresses may be called.

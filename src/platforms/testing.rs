@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     api::endpoint::AddressPolicy,
-    credentials::{CredentialSet, CredentialsHandle},
+    credentials::{CredentialSet, CredentialsHandle, identity::Identity},
     outbound::OutboundLimits,
     platforms::{self, Platform, PlatformEnvironment, PlatformSpec, ProbeReport},
     tools::{Behavior, CallContext, Preview, ToolEntry, ToolError},
@@ -45,11 +45,27 @@ pub(crate) struct Connected {
 impl Connected {
     /// Connects `spec.platform`, with `fields` as the first credentials; none if there are none.
     pub(crate) fn new(spec: &Value, fields: &[(&str, &str)]) -> Self {
+        let connected = Self::build(spec, None);
+        if !fields.is_empty() {
+            connected.mount(1, fields);
+        }
+        connected
+    }
+
+    /// Connects `spec.platform` with an identity instead of credentials.
+    pub(crate) fn with_identity(spec: &Value, identity: Identity) -> Self {
+        let connected = Self::build(spec, Some(identity));
+        connected.mount(1, &[]);
+        connected
+    }
+
+    fn build(spec: &Value, identity: Option<Identity>) -> Self {
         let spec: PlatformSpec = serde_json::from_value(spec.clone()).unwrap();
         let (credentials, current) = watch::channel(None);
         let (asked, reread) = watch::channel(0);
         let environment = PlatformEnvironment {
             credentials: CredentialsHandle::new(current, asked),
+            identity,
             ca_pem: None,
             addresses: AddressPolicy::Loopback,
             proxy: None,
@@ -59,11 +75,7 @@ impl Connected {
         };
         let platform = platforms::connect(&spec, environment).unwrap();
         let tools = Arc::clone(&platform).tools().into_iter().map(|tool| (tool.declaration.name, tool)).collect();
-        let connected = Self { platform, tools, credentials, reread, patience: Duration::from_secs(2) };
-        if !fields.is_empty() {
-            connected.mount(1, fields);
-        }
-        connected
+        Self { platform, tools, credentials, reread, patience: Duration::from_secs(2) }
     }
 
     /// Puts a set of credentials into use.

@@ -99,7 +99,7 @@ mod tests {
             "| `spec.access.allow[].namespace` | string, required | Namespace of the ServiceAccount.",
             "| `spec.access.allow` | list of object |",
             "| `spec.workload.labels` | map to string |",
-            "| `spec.hosts` | list of string, required |",
+            "| `spec.hosts` | list of string |",
             "| `status.requests.probe` | string |",
         ] {
             assert!(text.contains(row), "{row}");

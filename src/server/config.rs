@@ -11,6 +11,10 @@ pub use self::limits::{
     CacheConfig, CallRateConfig, LimitsConfig, PlatformLimitsConfig, RepeatsConfig, SharedRateConfig, ToolRateConfig,
 };
 
+pub use crate::credentials::{
+    Layout,
+    identity::{WEB_IDENTITY_DIRECTORY, WEB_IDENTITY_TOKEN_FILE, WorkloadIdentity},
+};
 use crate::{
     agent::config::AgentConfig,
     api::{
@@ -70,9 +74,15 @@ pub struct ServeConfig {
     /// What it tells of itself.
     #[serde(default, skip_serializing_if = "TelemetryConfig::is_default")]
     pub telemetry: TelemetryConfig,
-    /// What the agent beside it is told, which supplies its credentials; none where a Secret is mounted.
+    /// What the agent beside it is told, which supplies its credentials; none where there is no agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentConfig>,
+    /// How the credential fields lie in their directory, and those that are in none.
+    #[serde(default, skip_serializing_if = "Layout::is_default")]
+    pub fields: Layout,
+    /// The pods' own identity, which stands in for credential files; none where there are files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<WorkloadIdentity>,
 }
 
 /// What a connector tells of itself. See [`crate::api::telemetry::TelemetrySpec`].

@@ -38,7 +38,7 @@ mod tests;
 use std::{
     io,
     net::{Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -61,14 +61,20 @@ use self::{
     assembly::{Assembly, Running},
     audit::Audit,
     catalogue::CatalogueError,
-    config::{AUDIT_DIRECTORY, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, ConfigError, SHARED_LIMIT_DIRECTORY},
+    config::{
+        AUDIT_DIRECTORY, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, ConfigError, SHARED_LIMIT_DIRECTORY,
+        WEB_IDENTITY_DIRECTORY, WEB_IDENTITY_TOKEN_FILE,
+    },
     guards::shared_rate::{SharedRateError, SharedRates},
     handler::Handler,
     listener::{Ending, ListenerLimits},
 };
 use crate::{
     api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy},
-    credentials::{self, CredentialsHandle, CredentialsState},
+    credentials::{
+        self, CredentialsHandle, CredentialsState,
+        identity::{Identity, PodIdentityAgent},
+    },
     outbound::{BreakerLimits, OutboundLimits, OutboundMetrics},
     platforms::{self, ConnectError, Platform, PlatformEnvironment},
     telemetry::ExportCounts,
@@ -88,6 +94,10 @@ pub struct ServeSettings {
     pub credentials_directory: PathBuf,
     /// Where the credentials of the shared rate limit's Redis are mounted, if it asks for any.
     pub shared_limit_directory: PathBuf,
+    /// Where the token is that a web identity is proved with.
+    pub identity_token_file: PathBuf,
+    /// What EKS has told this pod of its Pod Identity, if it has.
+    pub pod_identity_agent: Option<PodIdentityAgent>,
     /// Where audit files are written, if the configuration asks for them.
     pub audit_directory: PathBuf,
     /// Where MCP is served.
@@ -119,6 +129,8 @@ impl Default for ServeSettings {
             config_directory: CONFIG_DIRECTORY.into(),
             credentials_directory: CREDENTIALS_DIRECTORY.into(),
             shared_limit_directory: SHARED_LIMIT_DIRECTORY.into(),
+            identity_token_file: Path::new(WEB_IDENTITY_DIRECTORY).join(WEB_IDENTITY_TOKEN_FILE),
+            pod_identity_agent: None,
             audit_directory: AUDIT_DIRECTORY.into(),
             mcp_address: (Ipv6Addr::UNSPECIFIED, MCP_PORT).into(),
             admin_address: (Ipv6Addr::UNSPECIFIED, ADMIN_PORT).into(),
@@ -259,7 +271,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Reads the credentials from `source`, makes the platform's client, and starts to write audit records to `records`.
+    /// Reads the credentials from `source`, unless the pod has an identity of its own, makes the platform's client, and starts to write audit records to `records`.
     ///
     /// # Errors
     /// When the platform's client can't be made, or no connection to the shared rate limit's Redis ever could.
@@ -274,11 +286,19 @@ impl Parts {
         let declaration = config.platform.declaration().ok_or(ServeError::Connect(ConnectError::NoPlatform))?;
         let (name, requirement) = (declaration.name(), declaration.requirement());
         let background = CancellationToken::new();
-        let (credentials, credentials_state) =
-            credentials::directory::start(source, requirement, config.connector.uid.clone(), background.clone());
+        let (salt, layout) = (config.connector.uid.clone(), config.fields.clone());
+        let identity = config
+            .identity
+            .as_ref()
+            .map(|told| Identity::new(told, settings.identity_token_file.clone(), settings.pod_identity_agent.clone()));
+        let (credentials, credentials_state) = match &identity {
+            Some(identity) => identity.stand_in(&salt),
+            None => credentials::directory::start(source, requirement, layout, salt, background.clone()),
+        };
         let outbound = Arc::new(OutboundMetrics::default());
         let environment = PlatformEnvironment {
             credentials: credentials.clone(),
+            identity,
             ca_pem: loaded.platform_ca.clone(),
             addresses: settings.address_policy,
             proxy: config.proxy.clone(),

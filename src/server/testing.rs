@@ -32,7 +32,7 @@ use super::{
     Instance, LoadedConfig, Parts, ServeError, ServeSettings, Stop,
     audit::Audit,
     config::{
-        AccessConfig, CacheConfig, CallRateConfig, ConnectorIdentity, LimitsConfig, OperatorIdentity,
+        AccessConfig, CacheConfig, CallRateConfig, ConnectorIdentity, Layout, LimitsConfig, OperatorIdentity,
         PlatformLimitsConfig, ProbeConfig, RepeatsConfig, ServeConfig, TOKEN_KEYS_FILE, TelemetryConfig, ToolsConfig,
     },
     guards::cache::AnswerCache,
@@ -439,6 +439,8 @@ pub fn config() -> ServeConfig {
         proxy: None,
         telemetry: TelemetryConfig::default(),
         agent: None,
+        fields: Layout::default(),
+        identity: None,
     }
 }
 

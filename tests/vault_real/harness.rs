@@ -115,6 +115,7 @@ impl Connector {
         let (credentials, current) = watch::channel(None);
         let (asked, reread) = watch::channel(0);
         let environment = PlatformEnvironment {
+            identity: None,
             credentials: CredentialsHandle::new(current, asked),
             ca_pem: None,
             addresses: AddressPolicy::Loopback,

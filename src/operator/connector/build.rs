@@ -2,6 +2,7 @@
 
 mod agent;
 mod config_map;
+mod credentials;
 pub(super) mod deployment;
 mod network_policy;
 mod pod_disruption_budget;

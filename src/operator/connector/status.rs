@@ -4,16 +4,16 @@
 //! decides; `Ready` is the first cause in the order in which a call travels; nothing that changes at rest (times,
 //! latencies, restart counts, a kubelet's alternating words) gets into a message.
 
+mod pods;
+
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Pod},
-    apimachinery::pkg::apis::meta::v1::Condition,
-};
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Condition};
 
+use self::pods::{awaited_volume, trouble_of};
 use super::{
     build::selector_labels,
-    observe::{Handshake, Observation, Replica, is_ready},
+    observe::{Handshake, Observation, Replica},
     validate::ValidatedConnector,
 };
 use crate::{
@@ -180,7 +180,11 @@ fn available(seen: Seen<'_>) -> Finding {
     if let Some((reason, message)) = seen.observation.pods.iter().find_map(|pod| trouble_of(pod)) {
         return no(reason, message);
     }
-    if condition("Progressing").is_some_and(|condition| condition.status == "False") {
+    let is_late = condition("Progressing").is_some_and(|condition| condition.status == "False");
+    if let Some(message) = awaited_volume(seen) {
+        return if is_late { no(Reason::VolumeNotMounted, message) } else { starting(message) };
+    }
+    if is_late {
         return no(
             Reason::ProgressDeadlineExceeded,
             format!(
@@ -191,68 +195,6 @@ fn available(seen: Seen<'_>) -> Finding {
         );
     }
     starting(format!("{} of {wanted} replicas are ready.", status.ready_replicas.unwrap_or_default()))
-}
-
-/// Why a pod can't start. In our own words, because the kubelet alternates between several for the same cause.
-fn trouble_of(pod: &Pod) -> Option<(Reason, String)> {
-    if is_ready(pod) {
-        return None;
-    }
-    let status = pod.status.as_ref()?;
-    let (sidecars, containers) = (status.init_container_statuses.iter(), status.container_statuses.iter());
-    for container in sidecars.chain(containers).flatten() {
-        let state = container.state.as_ref();
-        let waiting = state.and_then(|state| state.waiting.as_ref()).and_then(|waiting| waiting.reason.as_deref());
-        if let Some("ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName") = waiting {
-            return Some((
-                Reason::ImagePullFailed,
-                format!(
-                    "The node can't get the image {}; check its name, the registry and spec.workload.imagePullSecrets.",
-                    foreign(&container.image),
-                ),
-            ));
-        }
-        // Between two attempts to start it waits like one that crashed.
-        let ended = [state, container.last_state.as_ref()].into_iter().flatten().find_map(|s| s.terminated.as_ref());
-        let never_ran =
-            matches!(waiting, Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError"))
-                || ended.is_some_and(|ended| ended.reason.as_deref() == Some("StartError"));
-        if never_ran {
-            return Some((
-                Reason::CrashLooping,
-                "The container can't be started; its memory limit may be too small, and the pod's events say more: \
-                 kubectl describe pod"
-                    .to_owned(),
-            ));
-        }
-        // Between two crashes a container is shown as running for a moment; the count of restarts doesn't forget.
-        if waiting == Some("CrashLoopBackOff") || container.restart_count >= 2 {
-            let last = container.last_state.as_ref().or(state).and_then(|state| state.terminated.as_ref());
-            let how = last.map_or_else(String::new, |ended| match ended.reason.as_deref() {
-                Some("OOMKilled") => " It ran out of memory: raise spec.workload.resources.limits.memory.".to_owned(),
-                _ => format!(" It ended with exit code {}.", ended.exit_code),
-            });
-            return Some((
-                Reason::CrashLooping,
-                format!(
-                    "The {} starts and ends again and again.{how} Look at its log: kubectl logs --previous -c {0}",
-                    foreign(&container.name),
-                ),
-            ));
-        }
-    }
-    let unschedulable = status.conditions.iter().flatten().any(|condition| {
-        condition.type_ == "PodScheduled"
-            && condition.status == "False"
-            && condition.reason.as_deref() == Some("Unschedulable")
-    });
-    unschedulable.then(|| {
-        (
-            Reason::Unschedulable,
-            "No node has room for a replica or matches its constraints; look at the pod's events: kubectl describe pod"
-                .to_owned(),
-        )
-    })
 }
 
 fn endpoint_ready(seen: Seen<'_>, available: &Finding) -> Finding {
@@ -308,9 +250,10 @@ fn endpoint_ready(seen: Seen<'_>, available: &Finding) -> Finding {
 fn pending(seen: Seen<'_>, current: usize, count: usize) -> Finding {
     let trouble = seen.observation.pods.iter().find_map(|pod| trouble_of(pod));
     let message = format!("{current} of {count} ready replicas serve this configuration.");
-    let (status, message) = match trouble {
-        Some((_, why)) => (Some(false), format!("{message} The others can't be replaced: {why}")),
-        None => (None, message),
+    let (status, message) = match (trouble, awaited_volume(seen)) {
+        (Some((_, why)), _) => (Some(false), format!("{message} The others can't be replaced: {why}")),
+        (None, Some(why)) => (None, format!("{message} {why}")),
+        (None, None) => (None, message),
     };
     Finding::new(ConditionType::EndpointReady, status, Reason::ConfigurationPending, message)
 }

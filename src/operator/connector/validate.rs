@@ -14,20 +14,22 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 mod limits;
 mod shared_limit;
+mod source;
 mod telemetry;
 mod vault;
 
+use self::source::{ValidSource, validate_source};
 use super::dereference::Dereferenced;
 use crate::{
     api::{
-        self, CredentialSource, McpConnector, Reason,
+        self, McpConnector, Reason,
         connector::{AccessRule, Egress, Mutations, Outage, WorkloadSpec},
         duration::ApiDuration,
         endpoint::{AddressPolicy, Endpoint, PlatformUrl},
         pattern::NamePattern,
     },
     operator::context::Settings,
-    platforms::{CaBundle, Declaration},
+    platforms::CaBundle,
     server::config::{
         AccessConfig, ConnectorIdentity, OperatorIdentity, ProbeConfig, ServeConfig, TokenKeys, ToolsConfig,
     },
@@ -77,6 +79,20 @@ pub struct ValidatedConnector {
 pub enum CredentialMount {
     /// The kubelet mounts a Secret.
     Secret(SecretMount),
+    /// The kubelet mounts several Secrets as one set.
+    Secrets(Vec<SecretMount>),
+    /// The Secrets Store CSI driver mounts what a SecretProviderClass names.
+    Csi {
+        /// Name of the class.
+        secret_provider_class: String,
+    },
+    /// There are none. The server proves who it is with a token of the connector's ServiceAccount.
+    WebIdentity {
+        /// Audience of the token.
+        audience: String,
+    },
+    /// There are none. Something on the node knows who the pod is.
+    Nothing,
     /// An agent fetches them. It logs in with a token of the connector's ServiceAccount.
     Token {
         /// Audience of the token.
@@ -184,8 +200,9 @@ pub fn validate(
         return Err(invalid(problems.join("; ")));
     }
 
-    let ValidSource { credentials, vault } =
-        validate_source(connector, platform, &endpoint, &further, found, settings.addresses)?;
+    let endpoints: Vec<&Endpoint> = std::iter::once(&endpoint).chain(&further).collect();
+    let ValidSource { credentials, fields, vault, identity, egress: to_identity } =
+        validate_source(connector, platform, &endpoints, found, settings.addresses)?;
     let platform_ca = read_ca(platform.ca_bundle(), found.ca_config_map.as_deref(), "caBundle")?;
     let token_keys = found.token_keys.clone().ok_or_else(|| {
         Rejection::new(Reason::Starting, "the cluster's token keys were not read yet; this passes by itself")
@@ -202,7 +219,7 @@ pub fn validate(
     let to_redis = shared_limit
         .as_ref()
         .map(|limit| other_target(connector, &limit.endpoint, found.shared_limit.service.as_deref()));
-    let others = to_vault.into_iter().chain(to_redis).chain(collector).collect();
+    let others = to_vault.into_iter().chain(to_redis).chain(to_identity).chain(collector).collect();
     let egress =
         plan_egress(connector, &endpoint, &further, found.platform_service.as_deref(), others, settings.addresses)?;
     let access = spec.access.clone().unwrap_or_default();
@@ -266,6 +283,8 @@ pub fn validate(
         proxy: workload.proxy.clone(),
         telemetry,
         agent: vault.map(|vault| vault.config),
+        fields,
+        identity,
     };
     Ok(ValidatedConnector {
         name,
@@ -284,106 +303,6 @@ pub fn validate(
         outage: probe.outage.unwrap_or_default(),
         restarted_at: None,
     })
-}
-
-/// A source that fits the connector.
-struct ValidSource {
-    credentials: CredentialMount,
-    /// Where they come from Vault.
-    vault: Option<vault::ResolvedVault>,
-}
-
-fn validate_source(
-    connector: &McpConnector,
-    platform: &dyn Declaration,
-    endpoint: &Endpoint,
-    further: &[Endpoint],
-    found: &Dereferenced,
-    addresses: AddressPolicy,
-) -> Result<ValidSource, Rejection> {
-    let source_name = &connector.spec.credentials.name;
-    if let Some(problem) = &found.source_problem {
-        return Err(Rejection::new(
-            Reason::InvalidSpec,
-            format!("CredentialSource {source_name:?} does not fit its schema: {problem}"),
-        ));
-    }
-    let Some(source) = found.source.as_deref() else {
-        return Err(Rejection::new(
-            Reason::CredentialSourceNotFound,
-            format!(
-                "spec.credentials.name: there is no CredentialSource {source_name:?} in this namespace; create it, or \
-                 correct the name"
-            ),
-        ));
-    };
-    for endpoint in std::iter::once(endpoint).chain(further) {
-        check_hosts(source, platform, endpoint)?;
-    }
-    let secret = match (&source.spec.secret, &source.spec.vault) {
-        (Some(secret), None) => secret,
-        (None, Some(vault)) => {
-            let vault = vault::resolve(vault, source_name, connector, platform, found, addresses)?;
-            return Ok(ValidSource { credentials: vault.mount.clone(), vault: Some(vault) });
-        }
-        _ => {
-            return Err(Rejection::new(
-                Reason::InvalidSpec,
-                format!(
-                    "CredentialSource {source_name:?} names no source that this operator knows: set exactly one of \
-                     spec.secret and spec.vault"
-                ),
-            ));
-        }
-    };
-    let items: Option<BTreeMap<String, String>> =
-        secret.items.as_ref().map(|items| items.iter().map(|(field, key)| (field.clone(), key.0.clone())).collect());
-    let requirement = platform.requirement();
-    if let Some(items) = &items
-        && !requirement.is_met_by(&|field| items.contains_key(field))
-    {
-        return Err(Rejection::new(
-            Reason::CredentialFieldMissing,
-            format!(
-                "{} needs the field {}; CredentialSource {source_name:?} maps only {} in spec.secret.items",
-                platform.name(),
-                requirement.in_words(),
-                items.keys().cloned().collect::<Vec<_>>().join(", "),
-            ),
-        ));
-    }
-    if let Some(items) = &items
-        && let Some((lacking, group)) = requirement.incomplete_addition(&|field| items.contains_key(field))
-    {
-        return Err(Rejection::new(
-            Reason::CredentialFieldMissing,
-            format!(
-                "CredentialSource {source_name:?} must map {group} in spec.secret.items together, or neither; it lacks {}",
-                lacking.join(", "),
-            ),
-        ));
-    }
-    let credentials = CredentialMount::Secret(SecretMount { name: secret.name.clone(), items });
-    Ok(ValidSource { credentials, vault: None })
-}
-
-fn check_hosts(source: &CredentialSource, platform: &dyn Declaration, endpoint: &Endpoint) -> Result<(), Rejection> {
-    if source.spec.hosts.iter().any(|host| host.covers(&endpoint.host, endpoint.port)) {
-        return Ok(());
-    }
-    let allowed: Vec<&str> = source.spec.hosts.iter().map(|host| host.0.as_str()).collect();
-    Err(Rejection::new(
-        Reason::HostNotAllowed,
-        format!(
-            "{} points to {}:{}, but CredentialSource {:?} allows its credentials to be sent to {} only; add the host to \
-             its spec.hosts, if that is meant",
-            platform.endpoint_field(),
-            endpoint.host,
-            endpoint.port,
-            source.name_any(),
-            allowed.join(", "),
-        ),
-    ))
 }
 
 /// The certificates of a CA bundle, which `field` asks for.

@@ -8,7 +8,7 @@ use crate::{
         connector::{CredentialsReference, McpConnectorSpec},
         endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
     },
-    credentials::{CLIENT_CERTIFICATE, Field, FieldForm, Requirement},
+    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
     platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
 };
 
@@ -107,11 +107,9 @@ pub const REASONS: &[DeclaredReason] = &[
     DeclaredReason { name: "NoCredentials", meaning: "Argo CD is well; the connector has no credentials for it yet." },
 ];
 
-const CREDENTIALS: Requirement = Requirement::any_of(&[
-    &[Field::line("token")],
-    &[Field::line("username"), Field { name: "password", form: FieldForm::Text }],
-])
-.with_additions(&[CLIENT_CERTIFICATE]);
+const CREDENTIALS: Requirement =
+    Requirement::any_of(&[&[Field::line("token")], &[Field::line("username").public(), Field::text("password")]])
+        .with_additions(&[CLIENT_CERTIFICATE]);
 
 impl Declaration for ArgoCdSpec {
     fn name(&self) -> &'static str {

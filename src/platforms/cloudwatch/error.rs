@@ -39,6 +39,18 @@ pub(super) enum Error {
     /// The role can't be assumed.
     #[error("the role may not be assumed")]
     RoleRefused,
+    /// The role doesn't trust the ServiceAccount, or there is no such role.
+    #[error("the role does not trust the connector's ServiceAccount")]
+    TrustRefused,
+    /// AWS doesn't accept the token of the ServiceAccount.
+    #[error("AWS does not accept the token of the connector's ServiceAccount")]
+    TokenRefused,
+    /// Nobody gives credentials for the pod's identity.
+    #[error("nobody gives the pod credentials for its identity")]
+    NoIdentity,
+    /// Who gives credentials for the pod's identity gives no usable answer now.
+    #[error("credentials for the pod's identity can't be fetched now")]
+    IdentityUnavailable,
     /// The identity lacks a permission.
     #[error("the identity lacks a permission")]
     Denied,
@@ -204,9 +216,17 @@ pub(super) fn to_tool_error(error: Error, doing: &str, permission: &str) -> Tool
         Error::Rejected => {
             new(Code::CredentialsUnavailable, "AWS does not accept the connector's credentials".to_owned(), owner)
         }
-        Error::RoleRefused => {
+        Error::RoleRefused | Error::TrustRefused => {
             new(Code::CredentialsUnavailable, "the connector may not assume its role in AWS".to_owned(), owner)
         }
+        Error::TokenRefused | Error::NoIdentity => {
+            new(Code::CredentialsUnavailable, "AWS gives the connector's own identity no credentials".to_owned(), owner)
+        }
+        Error::IdentityUnavailable => new(
+            Code::CredentialsUnavailable,
+            "credentials for the connector's own identity can't be fetched now".to_owned(),
+            "try again later; whoever owns the connector can see in its conditions what is in the way",
+        ),
         Error::Clock => new(
             Code::CredentialsUnavailable,
             "AWS takes the connector's requests for too old or too new".to_owned(),

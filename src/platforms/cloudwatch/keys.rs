@@ -1,12 +1,12 @@
-//! What requests are signed with: the keys among the credential files, or those of a role that is assumed with them. The
-//! SDK asks for every request, so keys that rotate are used at once.
+//! What requests are signed with: the keys among the credential files, those of the pod's own identity, or those of a role
+//! that is assumed with either. The SDK asks for every request, so keys that rotate are used at once.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use aws_credential_types::{
@@ -21,17 +21,15 @@ use tokio::{
 };
 
 use super::{
-    error::{Error, of_sdk},
-    spec::AssumeRole,
+    error::Error,
+    issuer::{Issuer, Session},
 };
 use crate::credentials::CredentialsHandle;
 
 /// Time that a call waits for newer credentials after AWS refused those in use for the first time.
 const REREAD_WAIT: Duration = Duration::from_secs(1);
-/// Time before its end at which a role's session is replaced.
+/// Time before its end at which a session is replaced.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
-/// Name of a role's sessions, as CloudTrail shows it.
-const SESSION_NAME: &str = "mcp-connectors";
 
 /// Why there are no keys. The SDK carries it to whoever made the call.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -57,7 +55,7 @@ impl FileKeys {
     }
 
     /// When they end, if the files say so; an error if what they say is no time.
-    pub(super) fn expiration(&self) -> Option<Result<Timestamp, jiff::Error>> {
+    fn expiration(&self) -> Option<Result<Timestamp, jiff::Error>> {
         Some(self.0.current()?.field("expiration")?.expose_secret().parse())
     }
 
@@ -66,102 +64,176 @@ impl FileKeys {
     }
 }
 
-impl ProvideCredentials for FileKeys {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::ready(self.current())
-    }
-}
-
-/// A role and its session.
+/// Sessions that somebody issues: the one that is in use, renewed before it ends.
 #[derive(Debug)]
-struct Role {
-    spec: AssumeRole,
-    sts: aws_sdk_sts::Client,
-    session: Mutex<Option<RoleSession>>,
+pub(super) struct Sessions {
+    issuer: Issuer,
+    held: Mutex<Option<Held>>,
     /// Sessions that were made.
     made: AtomicU64,
 }
 
 #[derive(Debug)]
-struct RoleSession {
-    keys: Credentials,
-    ends: Option<std::time::SystemTime>,
+struct Held {
+    session: Session,
     /// Generation of the files that it was made with.
     generation: u64,
 }
 
-impl RoleSession {
+impl Held {
     /// Whether it was made with these files and lasts for more than a time.
     fn lasts(&self, generation: u64, time: Duration) -> bool {
-        let left = |ends: std::time::SystemTime| ends.duration_since(std::time::SystemTime::now()).unwrap_or_default();
-        self.generation == generation && self.ends.is_none_or(|ends| left(ends) > time)
+        let left = |ends: SystemTime| ends.duration_since(SystemTime::now()).unwrap_or_default();
+        self.generation == generation && self.session.ends.is_none_or(|ends| left(ends) > time)
     }
 }
 
-/// Which keys were in use: the generation of the files, and the number of sessions that were made.
+impl Sessions {
+    pub(super) fn new(issuer: Issuer) -> Self {
+        Self { issuer, held: Mutex::new(None), made: AtomicU64::new(0) }
+    }
+
+    /// The keys of a session that was made with these files; with 0, of one that needs none.
+    async fn current(&self, generation: u64) -> Result<Credentials, CredentialsError> {
+        let mut held = self.held.lock().await;
+        if let Some(good) = held.as_ref().filter(|held| held.lasts(generation, RENEW_BEFORE)) {
+            return Ok(good.session.keys.clone());
+        }
+        let session = match (self.issuer.issue().await, held.as_ref()) {
+            (Ok(session), _) => session,
+            // It is renewed early, so that a failure is not felt at once.
+            (Err(_), Some(held)) if held.lasts(generation, Duration::ZERO) => return Ok(held.session.keys.clone()),
+            (Err(error), _) => return Err(no_keys(error)),
+        };
+        let keys = session.keys.clone();
+        self.made.fetch_add(1, Ordering::Relaxed);
+        *held = Some(Held { session, generation });
+        Ok(keys)
+    }
+
+    fn mark(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Gives up the session that was refused, so that a new one is made. Tells whether there is a newer one, or will be.
+    async fn give_up(&self, refused: u64) -> bool {
+        let mut held = self.held.lock().await;
+        // Of several calls that were refused together, the first one makes the new session.
+        self.mark() != refused || held.take().is_some()
+    }
+}
+
+/// What the connector has from elsewhere.
+#[derive(Debug)]
+pub(super) enum Base {
+    /// Keys among the credential files.
+    Files(FileKeys),
+    /// Sessions of the pod's own identity.
+    Identity(Sessions),
+}
+
+impl Base {
+    fn generation(&self) -> u64 {
+        match self {
+            Self::Files(files) => files.generation(),
+            Self::Identity(_) => 0,
+        }
+    }
+
+    fn mark(&self) -> u64 {
+        match self {
+            Self::Files(files) => files.generation(),
+            Self::Identity(sessions) => sessions.mark(),
+        }
+    }
+
+    async fn current(&self) -> Result<Credentials, CredentialsError> {
+        match self {
+            Self::Files(files) => files.current(),
+            Self::Identity(sessions) => sessions.current(0).await,
+        }
+    }
+}
+
+/// The same as the SDK takes it, to sign requests for sessions of a role with.
+#[derive(Clone, Debug)]
+pub(super) struct SharedBase(pub(super) Arc<Base>);
+
+impl ProvideCredentials for SharedBase {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.0.current())
+    }
+}
+
+/// Which keys were in use: the generation of the files or the number of the identity's sessions that were made, and of the
+/// role's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
-    files: u64,
-    sessions: u64,
+    base: u64,
+    role: u64,
 }
 
 /// What requests are signed with.
 #[derive(Debug)]
 pub(super) struct Keys {
-    pub(super) files: FileKeys,
-    role: Option<Role>,
+    base: Arc<Base>,
+    role: Option<Sessions>,
     /// Generation that AWS refused last; 0 for none. A second call with it does not wait for newer files.
     refused: AtomicU64,
 }
 
 impl Keys {
-    /// `sts` signs with the files' keys, and is asked for sessions of the role.
-    pub(super) fn new(files: FileKeys, role: Option<AssumeRole>, sts: aws_sdk_sts::Client) -> Self {
-        let role = role.map(|spec| Role { spec, sts, session: Mutex::new(None), made: AtomicU64::new(0) });
-        Self { files, role, refused: AtomicU64::new(0) }
+    /// `role` issues sessions that are made with the base's keys.
+    pub(super) fn new(base: Arc<Base>, role: Option<Issuer>) -> Self {
+        Self { base, role: role.map(Sessions::new), refused: AtomicU64::new(0) }
     }
 
-    /// Whether sessions are renewed here.
-    pub(super) fn renews(&self) -> bool {
-        self.role.is_some()
+    /// When the keys end, if the files say so and nothing here renews them; an error if what they say is no time.
+    pub(super) fn expiration(&self) -> Option<Result<Timestamp, jiff::Error>> {
+        match (&*self.base, &self.role) {
+            (Base::Files(files), None) => files.expiration(),
+            _ => None,
+        }
     }
 
     /// What tells one set of keys from the next.
     pub(super) fn mark(&self) -> Mark {
-        let sessions = self.role.as_ref().map_or(0, |role| role.made.load(Ordering::Relaxed));
-        Mark { files: self.files.generation(), sessions }
+        Mark { base: self.base.mark(), role: self.role.as_ref().map_or(0, Sessions::mark) }
     }
 
-    /// Looks for other keys after AWS refused these: a new session of the role, or newer files, which it waits for a
-    /// moment. Tells whether there are any.
+    /// Looks for other keys after AWS refused these: a new session, or newer files, which it waits for a moment. Tells
+    /// whether there are any.
     pub(super) async fn renew(&self, refused: Mark, deadline: Instant) -> bool {
-        if let Some(role) = &self.role {
-            let mut session = role.session.lock().await;
-            // Of several calls that were refused together, the first one makes the new session.
-            if role.made.load(Ordering::Relaxed) != refused.sessions {
-                return true;
+        if let Some(role) = &self.role
+            && role.give_up(refused.role).await
+        {
+            if let Base::Files(files) = &*self.base {
+                files.0.reread();
             }
-            if session.take().is_some() {
-                self.files.0.reread();
-                return true;
-            }
+            return true;
         }
-        let refused = refused.files;
-        let is_newer = |files: &FileKeys| files.generation() != refused;
-        if is_newer(&self.files) {
+        match &*self.base {
+            Base::Identity(sessions) => sessions.give_up(refused.base).await,
+            Base::Files(files) => self.newer_files(files, refused.base, deadline).await,
+        }
+    }
+
+    async fn newer_files(&self, files: &FileKeys, refused: u64, deadline: Instant) -> bool {
+        let is_newer = || files.generation() != refused;
+        if is_newer() {
             return true;
         }
         if self.refused.swap(refused, Ordering::Relaxed) == refused {
             return false;
         }
-        let mut credentials = self.files.0.clone();
+        let mut credentials = files.0.clone();
         credentials.reread();
         let until = deadline.min(Instant::now() + REREAD_WAIT);
         timeout_at(until, async {
-            while !is_newer(&self.files) {
+            while !is_newer() {
                 credentials.changed().await;
             }
         })
@@ -171,46 +243,9 @@ impl Keys {
 
     async fn current(&self) -> Result<Credentials, CredentialsError> {
         match &self.role {
-            None => self.files.current(),
-            Some(role) => role.current(self.files.generation()).await,
+            None => self.base.current().await,
+            Some(role) => role.current(self.base.generation()).await,
         }
-    }
-}
-
-impl Role {
-    async fn current(&self, generation: u64) -> Result<Credentials, CredentialsError> {
-        let mut session = self.session.lock().await;
-        if let Some(good) = session.as_ref().filter(|held| held.lasts(generation, RENEW_BEFORE)) {
-            return Ok(good.keys.clone());
-        }
-        let asked = self
-            .sts
-            .assume_role()
-            .role_arn(&self.spec.role_arn)
-            .role_session_name(SESSION_NAME)
-            .set_external_id(self.spec.external_id.clone());
-        let answer = match (Box::pin(asked.send()).await, session.as_ref()) {
-            (Ok(answer), _) => answer,
-            // It is renewed early, so that a failure is not felt at once.
-            (Err(_), Some(held)) if held.lasts(generation, Duration::ZERO) => return Ok(held.keys.clone()),
-            (Err(error), _) => {
-                let error = of_sdk(&error);
-                return Err(no_keys(if error == Error::Denied { Error::RoleRefused } else { error }));
-            }
-        };
-        let given = answer.credentials.ok_or(no_keys(Error::Unexpected(200)))?;
-        let ends = std::time::SystemTime::try_from(given.expiration).ok();
-        let keys = Credentials::new(
-            given.access_key_id,
-            given.secret_access_key,
-            Some(given.session_token),
-            // Its end is looked at here; the SDK would only warn of it.
-            None,
-            "role",
-        );
-        self.made.fetch_add(1, Ordering::Relaxed);
-        *session = Some(RoleSession { keys: keys.clone(), ends, generation });
-        Ok(keys)
     }
 }
 

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! tools/ ─▶ session (keys, renewed once) ─▶ SDK (builds, signs, reads) ─▶ transport ─▶ outbound
-//! probe ────────▲        ▲── keys             error (an agent's words) ◀──────┘
+//! probe ────────▲        ▲── keys ◀─ issuer   error (an agent's words) ◀──────┘
 //! ```
 //!
 //! *Two services, and a third one.* Metrics and alarms, logs, and STS each have an address, and a way out of their own with
 //! its own breaker: an identity may use the one and not the other. STS is asked who the credentials are, which needs no
 //! permission, and for the sessions of a role.
 //!
-//! *Identity.* Keys from the credential files, or the session of a role that is assumed with them. Signing is the SDK's;
-//! its own retries, timeouts and HTTP client are off, because `outbound` has them.
+//! *Identity.* Keys from the credential files, or sessions of the pod's own identity; or the session of a role that is
+//! assumed with either. Which of them is said in the manifest, and nothing else is tried. Signing is the SDK's; its own
+//! retries, timeouts and HTTP client are off, because `outbound` has them.
 //!
 //! *Units of time.* Insights takes seconds since 1970, the other log operations milliseconds, CloudWatch proper timestamps.
 //! Tools take and answer RFC 3339.
@@ -30,6 +31,7 @@
 //! ```
 
 mod error;
+mod issuer;
 mod keys;
 mod probe;
 mod session;
@@ -91,7 +93,7 @@ impl Platform for CloudWatch {
     }
 
     fn credentials_expiry(&self) -> Option<jiff::Timestamp> {
-        if self.session.keys.renews() { None } else { self.session.keys.files.expiration()?.ok() }
+        self.session.keys.expiration()?.ok()
     }
 
     fn instructions(&self) -> String {

@@ -89,7 +89,7 @@ pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeRe
             }
         }
     }
-    let ends = if session.keys.renews() { None } else { session.keys.files.expiration() };
+    let ends = session.keys.expiration();
     match ends.filter(|_| findings.is_empty()) {
         Some(Ok(ends)) if is_soon(ends) => {
             let message = format!("the session token ends at {ends}: put a new one into the connector's credentials");
@@ -147,13 +147,27 @@ fn timed_check(name: &str, status: HealthStatus, message: &str, latency: Duratio
 
 /// Whether nothing else needs to be asked: no request would be answered.
 fn is_about_credentials(error: Error) -> bool {
-    matches!(error, Error::NoCredentials | Error::Expired | Error::Rejected | Error::Clock | Error::RoleRefused)
+    use Error as E;
+    matches!(
+        error,
+        E::NoCredentials
+            | E::Expired
+            | E::Rejected
+            | E::Clock
+            | E::RoleRefused
+            | E::TrustRefused
+            | E::TokenRefused
+            | E::NoIdentity
+            | E::IdentityUnavailable
+    )
 }
 
 fn verdict_of(error: Error) -> CredentialVerdict {
     match error {
         Error::Expired => CredentialVerdict::Expired,
-        Error::Rejected | Error::RoleRefused => CredentialVerdict::Rejected,
+        Error::Rejected | Error::RoleRefused | Error::TrustRefused | Error::TokenRefused | Error::NoIdentity => {
+            CredentialVerdict::Rejected
+        }
         Error::Denied => CredentialVerdict::PermissionMissing,
         _ => CredentialVerdict::Unknown,
     }
@@ -189,6 +203,39 @@ fn finding(error: Error, service: &str, permission: &str) -> Finding {
             false,
             "the role may not be assumed: check assumeRole against the role's trust policy and its external id, and give the \
              credentials sts:AssumeRole"
+                .to_owned(),
+        ),
+        Error::TrustRefused => (
+            Bad,
+            "RoleRefused",
+            false,
+            "AWS does not let the connector's ServiceAccount assume the role: check that the role exists, and that its trust \
+             policy allows sts:AssumeRoleWithWebIdentity to the cluster's OIDC provider with the ServiceAccount as subject \
+             (system:serviceaccount:<namespace>:mcp-<connector>) and the right audience"
+                .to_owned(),
+        ),
+        Error::TokenRefused => (
+            Bad,
+            "IdentityRejected",
+            false,
+            "AWS does not accept the ServiceAccount's token: make an OIDC provider for the cluster's issuer in the role's \
+             account, with the audience that the CredentialSource names, and check that AWS can read the issuer's public keys"
+                .to_owned(),
+        ),
+        Error::NoIdentity => (
+            Bad,
+            "IdentityRejected",
+            false,
+            "the node gives this pod no credentials: check the Pod Identity association of the connector's ServiceAccount \
+             and its role, or the instance profile of the node"
+                .to_owned(),
+        ),
+        Error::IdentityUnavailable => (
+            Bad,
+            "IdentityUnavailable",
+            true,
+            "whoever gives credentials for the pod's identity can't be asked now: look at the Pod Identity agent of the node, \
+             at the hop limit of its metadata service (2 for pods), or whether AWS reaches the cluster's issuer"
                 .to_owned(),
         ),
         Error::Denied => {

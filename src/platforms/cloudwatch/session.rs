@@ -12,12 +12,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     error::{Error, of_sdk},
-    keys::{FileKeys, Keys, SharedKeys},
+    issuer::Issuer,
+    keys::{Base, FileKeys, Keys, Sessions, SharedBase, SharedKeys},
     spec::{CloudWatchSpec, Service},
     transport::{Manner, Transport, classify},
 };
 use crate::{
-    outbound::{Outbound, OutboundLimits, OutboundSettings, OutboundState, RequestError},
+    api::endpoint::{AddressPolicy, PlatformUrl},
+    credentials::identity::Identity,
+    outbound::{Outbound, OutboundLimits, OutboundSettings, OutboundState, RequestError, classify_by_status},
     platforms::{ConnectError, PlatformEnvironment},
 };
 
@@ -30,7 +33,7 @@ pub(super) struct Session {
     pub(super) logs: aws_sdk_cloudwatchlogs::Client,
     pub(super) sts: aws_sdk_sts::Client,
     pub(super) keys: Arc<Keys>,
-    ways: [Outbound; 3],
+    ways: Vec<Outbound>,
 }
 
 impl Session {
@@ -39,7 +42,7 @@ impl Session {
     /// # Errors
     /// When a URL, the CA bundle or the proxy can't be used.
     pub(super) fn new(spec: &CloudWatchSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
-        let PlatformEnvironment { credentials, ca_pem, addresses, proxy, limits, metrics } = environment;
+        let PlatformEnvironment { credentials, identity, ca_pem, addresses, proxy, limits, metrics } = environment;
         let half = OutboundLimits { max_running: limits.max_running.div_ceil(2), ..limits };
         let way = |service, name, limits| {
             let endpoint = spec.service(service, addresses).map_err(ConnectError::Endpoint)?;
@@ -61,31 +64,54 @@ impl Session {
         let (logs, logs_url) = way(Service::Logs, "cloudWatch-logs", half)?;
         let (sts, sts_url) = way(Service::Sts, "cloudWatch-sts", half)?;
 
-        let config = |way: &Outbound, url: String, keys: SharedCredentialsProvider| {
-            SdkConfig::builder()
+        let to_node = identity.as_ref().and_then(|identity| node_url(identity, addresses)).map(|(url, addresses)| {
+            Outbound::new(OutboundSettings {
+                endpoint: PlatformUrl(url).endpoint(true, addresses).map_err(ConnectError::Endpoint)?,
+                // It is asked on the node, without TLS, and by no proxy.
+                ca_pem: None,
+                addresses,
+                proxy: None,
+                name: "cloudWatch-identity",
+                classify: classify_by_status,
+                client_certificate: None,
+                limits: half,
+                metrics: Arc::clone(&metrics),
+            })
+            .map_err(ConnectError::Outbound)
+        });
+        let to_node = to_node.transpose()?;
+
+        let config = |way: &Outbound, url: String, keys: Option<SharedCredentialsProvider>| {
+            let mut builder = SdkConfig::builder()
                 .behavior_version(BehaviorVersion::latest())
                 .region(Region::new(spec.region.clone()))
                 .endpoint_url(url)
-                .credentials_provider(keys)
                 // Keys rotate, and sessions are kept in `keys`.
                 .identity_cache(IdentityCache::no_cache())
                 .http_client(Transport(way.clone()))
                 // Retries, timeouts and what goes with them are those of `outbound`.
                 .retry_config(RetryConfig::disabled())
-                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-                .build()
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+            builder.set_credentials_provider(keys);
+            builder.build()
         };
-        let files = FileKeys(credentials);
-        let of_files = SharedCredentialsProvider::new(files.clone());
-        let for_roles = aws_sdk_sts::Client::new(&config(&sts, sts_url.clone(), of_files));
-        let keys = Arc::new(Keys::new(files, spec.assume_role.clone(), for_roles));
-        let shared = || SharedCredentialsProvider::new(SharedKeys(Arc::clone(&keys)));
+        let asked_with = |keys| aws_sdk_sts::Client::new(&config(&sts, sts_url.clone(), keys));
+        let base = Arc::new(match identity {
+            None => Base::Files(FileKeys(credentials)),
+            Some(identity) => {
+                Base::Identity(Sessions::new(Issuer::of_identity(identity, asked_with(None), to_node.clone())))
+            }
+        });
+        let of_base = SharedCredentialsProvider::new(SharedBase(Arc::clone(&base)));
+        let role = spec.assume_role.clone().map(|spec| Issuer::Role { spec, sts: asked_with(Some(of_base)) });
+        let keys = Arc::new(Keys::new(base, role));
+        let shared = || Some(SharedCredentialsProvider::new(SharedKeys(Arc::clone(&keys))));
         Ok(Self {
             metrics: aws_sdk_cloudwatch::Client::new(&config(&monitoring, monitoring_url, shared())),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config(&logs, logs_url, shared())),
             sts: aws_sdk_sts::Client::new(&config(&sts, sts_url, shared())),
             keys,
-            ways: [monitoring, logs, sts],
+            ways: [monitoring, logs, sts].into_iter().chain(to_node).collect(),
         })
     }
 
@@ -108,6 +134,19 @@ impl Session {
             }
             outcome => outcome,
         }
+    }
+}
+
+/// Where the node's service for an identity is asked, if one is, and the one address that it may have. On one machine, what
+/// stands in for it is on loopback.
+fn node_url(identity: &Identity, addresses: AddressPolicy) -> Option<(String, AddressPolicy)> {
+    let on_node = |policy| if addresses == AddressPolicy::Loopback { AddressPolicy::Loopback } else { policy };
+    match identity {
+        Identity::WebIdentity { .. } | Identity::PodIdentity(None) => None,
+        Identity::PodIdentity(Some(agent)) => {
+            Some((agent.url.origin().ascii_serialization(), on_node(AddressPolicy::PodIdentityAgent)))
+        }
+        Identity::InstanceProfile { url } => Some((url.clone(), on_node(AddressPolicy::InstanceMetadata))),
     }
 }
 

@@ -169,6 +169,16 @@ pub const REASONS: &[DeclaredReason] = &[
                   sts:AssumeRole of the credentials.",
     },
     DeclaredReason {
+        name: "IdentityRejected",
+        meaning: "Nobody gives the pods' own identity credentials: AWS does not accept the ServiceAccount's token, or the node \
+                  knows no role for the pod. The message says what to check.",
+    },
+    DeclaredReason {
+        name: "IdentityUnavailable",
+        meaning: "Who gives credentials for the pods' own identity can't be asked now: the Pod Identity agent, the metadata \
+                  service of the node, or the cluster's issuer.",
+    },
+    DeclaredReason {
         name: "PermissionDenied",
         meaning: "The identity lacks a permission that every use of CloudWatch needs, which the message names.",
     },
@@ -187,9 +197,9 @@ pub const REASONS: &[DeclaredReason] = &[
     },
 ];
 
-const KEYS: [Field; 2] = [Field::line("access_key_id"), Field::line("secret_access_key")];
+const KEYS: [Field; 2] = [Field::line("access_key_id").public(), Field::line("secret_access_key")];
 const WITH_TOKEN: [Field; 3] = [KEYS[0], KEYS[1], Field::line("session_token")];
-const WITH_EXPIRATION: [Field; 4] = [KEYS[0], KEYS[1], WITH_TOKEN[2], Field::line("expiration")];
+const WITH_EXPIRATION: [Field; 4] = [KEYS[0], KEYS[1], WITH_TOKEN[2], Field::line("expiration").public()];
 /// The first combination that is complete is taken, so the longest stands first.
 const CREDENTIALS: Requirement = Requirement::any_of(&[&WITH_EXPIRATION, &WITH_TOKEN, &KEYS]);
 
@@ -232,6 +242,11 @@ impl Declaration for CloudWatchSpec {
 
     fn requests_at_a_time(&self) -> usize {
         REQUESTS_AT_A_TIME
+    }
+
+    fn identity_hosts(&self) -> Vec<String> {
+        let urls = [Service::Monitoring, Service::Logs, Service::Sts].into_iter().filter_map(|one| self.resolve(one));
+        urls.filter_map(|url| Some(url::Url::parse(&url).ok()?.host_str()?.to_owned())).collect()
     }
 
     fn problems(&self) -> Vec<(String, String)> {

@@ -7,6 +7,7 @@ mod health;
 mod identity;
 mod logs;
 mod tools;
+mod workload;
 
 use platform_doubles::cloudwatch as double;
 use serde_json::{Value, json};

@@ -32,6 +32,11 @@ pub(super) struct Manner {
 }
 
 impl Manner {
+    /// How the requests of the call that runs are to be sent, if one does.
+    pub(super) fn of_running_call() -> Option<Self> {
+        MANNER.try_with(|manner| *manner).ok()
+    }
+
     /// Runs what sends requests.
     pub(super) async fn during<F: Future>(self, call: F) -> F::Output {
         MANNER.scope(self, call).await
@@ -51,9 +56,9 @@ impl HttpClient for Transport {
 impl HttpConnector for Transport {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let outbound = self.0.clone();
-        let manner = MANNER.try_with(|manner| *manner);
+        let manner = Manner::of_running_call();
         HttpConnectorFuture::new(async move {
-            let manner = manner.map_err(|_| failed(RequestError::Build))?;
+            let manner = manner.ok_or_else(|| failed(RequestError::Build))?;
             let request = BuiltRequest::new(outgoing(request).map_err(failed)?, manner.repeat, manner.is_probe);
             let response = outbound.send_built(&request, manner.deadline).await.map_err(failed)?;
             incoming(&response).map_err(failed)

@@ -8,7 +8,7 @@ use crate::{
         connector::{CredentialsReference, McpConnectorSpec},
         endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
     },
-    credentials::{CLIENT_CERTIFICATE, Field, FieldForm, Requirement},
+    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
     platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
 };
 
@@ -82,11 +82,10 @@ pub const REASONS: &[DeclaredReason] = &[
     DeclaredReason { name: "NoCredentials", meaning: "Jenkins is well; the connector has no credentials for it yet." },
 ];
 
-const CREDENTIALS: Requirement = Requirement::any_of(&[
-    &[Field::line("user"), Field::line("api_token")],
-    &[Field::line("user"), Field { name: "password", form: FieldForm::Text }],
-])
-.with_additions(&[CLIENT_CERTIFICATE]);
+const USER: Field = Field::line("user").public();
+const CREDENTIALS: Requirement =
+    Requirement::any_of(&[&[USER, Field::line("api_token")], &[USER, Field::text("password")]])
+        .with_additions(&[CLIENT_CERTIFICATE]);
 
 impl Declaration for JenkinsSpec {
     fn name(&self) -> &'static str {

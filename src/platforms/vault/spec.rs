@@ -141,8 +141,8 @@ pub const REASONS: &[DeclaredReason] = &[
 ];
 
 const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]).with_additions(&[CLIENT_CERTIFICATE]);
-const APP_ROLE: Requirement =
-    Requirement::any_of(&[&[Field::line("role_id"), Field::line("secret_id")]]).with_additions(&[CLIENT_CERTIFICATE]);
+const APP_ROLE: Requirement = Requirement::any_of(&[&[Field::line("role_id").public(), Field::line("secret_id")]])
+    .with_additions(&[CLIENT_CERTIFICATE]);
 
 impl Declaration for VaultSpec {
     fn name(&self) -> &'static str {

@@ -10,6 +10,7 @@
 //! - operations and their members: the API references of CloudWatch, CloudWatch Logs and STS, and the SDK's models.
 
 mod cbor;
+pub mod identity;
 mod logs;
 mod metrics;
 
@@ -42,6 +43,8 @@ pub const KEY: &str = "AKIAplanted00planted";
 pub const ROLE_KEY: &str = "ASIAROLE";
 /// Where CloudWatch's operations are in CBOR.
 const OPERATIONS: &str = "/service/GraniteServiceVersion20100801/operation/";
+/// Its operation that nobody signs.
+const WEB_IDENTITY: &str = "AssumeRoleWithWebIdentity";
 const ACCOUNT: &str = "123456789012";
 
 /// An error of AWS: status, code and message. The message holds what may not come out.
@@ -69,6 +72,8 @@ pub struct State {
     pub external_id: Option<String>,
     /// Sessions of the role that there were.
     pub sessions: usize,
+    /// Name of the last session that was made by a token of a ServiceAccount, or with other keys.
+    session_name: String,
     /// Minutes that a session of the role lasts.
     pub session_minutes: i64,
     /// Metrics and alarms.
@@ -88,6 +93,7 @@ pub fn world() -> Mutex<State> {
         offences: Vec::new(),
         external_id: None,
         sessions: 0,
+        session_name: String::new(),
         session_minutes: 60,
         metrics: Metrics::new(),
         logs: Logs::new(),
@@ -214,6 +220,9 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let mut state = state.lock().unwrap();
+    if let Some(response) = identity::on_node(&mut state, &method, &uri, &headers) {
+        return response;
+    }
     match understand(&method, &uri, &headers, &body) {
         Ok((protocol, operation, input)) => {
             let (status, body) = match take(&mut state, protocol, &operation, &input, &headers) {
@@ -341,6 +350,17 @@ fn take(
         Protocol::Json => logs::members(operation),
         Protocol::Query => sts_members(operation),
     };
+    if operation == WEB_IDENTITY {
+        let members = known.unwrap_or_default();
+        let given = input.as_object().cloned().unwrap_or_default();
+        let unknown = given.keys().filter(|name| !members.contains(&name.as_str()));
+        state.offences.extend(unknown.map(|name| format!("{operation} has no {name}")));
+        state.log.push((operation.to_owned(), input.clone()));
+        return match state.faults.get(operation) {
+            Some(fault) => Err(fault.clone()),
+            None => identity::assume(state, input, headers),
+        };
+    }
     let key = match (signed(protocol, headers), known) {
         (Ok(key), Some(known)) => {
             let given = input.as_object().cloned().unwrap_or_default();
@@ -379,26 +399,34 @@ fn sts_members(operation: &str) -> Option<&'static [&'static str]> {
     match operation {
         "GetCallerIdentity" => Some(&[]),
         "AssumeRole" => Some(&["RoleArn", "RoleSessionName", "ExternalId"]),
+        WEB_IDENTITY => Some(&["RoleArn", "RoleSessionName", "WebIdentityToken"]),
         _ => None,
     }
 }
 
 fn sts(state: &mut State, operation: &str, input: &Value, of_role: bool) -> Result<Value, Refusal> {
     if operation == "GetCallerIdentity" {
-        let who = if of_role { "assumed-role/reader/mcp-connectors" } else { "user/reader" };
+        let session = format!("assumed-role/reader/{}", state.session_name);
+        let who = if of_role { session.as_str() } else { "user/reader" };
         return Ok(json!({ "Arn": format!("arn:aws:sts::{ACCOUNT}:{who}"), "UserId": "U", "Account": ACCOUNT }));
     }
     if input["ExternalId"].as_str() != state.external_id.as_deref() {
         return refuse(403, "AccessDenied");
     }
+    input["RoleSessionName"].as_str().unwrap_or_default().clone_into(&mut state.session_name);
+    Ok(json!({ "Credentials": issue(state) }))
+}
+
+/// The keys of a new session, as STS gives them.
+fn issue(state: &mut State) -> Value {
     state.sessions += 1;
     let ends = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(state.session_minutes);
-    Ok(json!({ "Credentials": {
+    json!({
         "AccessKeyId": format!("{ROLE_KEY}{}", state.sessions),
         "SecretAccessKey": "planted-role-secret",
         "SessionToken": "planted-role-token",
         "Expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    } }))
+    })
 }
 
 fn xml(value: &Value) -> String {

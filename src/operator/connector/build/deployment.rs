@@ -15,13 +15,11 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
-use super::{ValidatedConnector, agent, labels, metadata, selector};
+use super::{ValidatedConnector, agent, credentials, labels, metadata, selector};
 use crate::{
     api::{ADMIN_PORT, ANNOTATION_CONFIG_DIGEST, ANNOTATION_RESTARTED_AT, MCP_PORT, owned_name},
     operator::context::Settings,
-    server::config::{
-        AUDIT_DIRECTORY, AuditFileConfig, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, SHARED_LIMIT_DIRECTORY,
-    },
+    server::config::{AUDIT_DIRECTORY, AuditFileConfig, CONFIG_DIRECTORY, SHARED_LIMIT_DIRECTORY},
 };
 
 /// User and group of the container; the image names the same.
@@ -178,7 +176,8 @@ pub fn mount(name: &str, path: &str) -> VolumeMount {
 }
 
 fn volume_mounts(connector: &ValidatedConnector) -> Vec<VolumeMount> {
-    let mut mounts = vec![mount("config", CONFIG_DIRECTORY), mount("credentials", CREDENTIALS_DIRECTORY)];
+    let mut mounts = vec![mount("config", CONFIG_DIRECTORY)];
+    mounts.extend(credentials::build_credential_mounts(&connector.credentials));
     if connector.config.telemetry.audit.file.is_some() {
         mounts.push(VolumeMount { read_only: None, ..mount("audit", AUDIT_DIRECTORY) });
     }
@@ -211,9 +210,11 @@ fn volumes(connector: &ValidatedConnector) -> Vec<Volume> {
         }),
         ..Volume::default()
     }];
-    volumes.extend(agent::build_credential_volumes(&connector.credentials));
+    volumes.extend(credentials::build_credential_volumes(&connector.credentials));
     volumes.extend(connector.config.telemetry.audit.file.map(audit_volume));
-    volumes.extend(connector.shared_limit_credentials.iter().map(|secret| agent::secret_volume(SHARED_LIMIT, secret)));
+    volumes.extend(
+        connector.shared_limit_credentials.iter().map(|secret| credentials::secret_volume(SHARED_LIMIT, secret)),
+    );
     volumes
 }
 

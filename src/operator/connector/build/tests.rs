@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use k8s_openapi::{api::core::v1::Container, apimachinery::pkg::util::intstr::IntOrString};
+use k8s_openapi::{
+    api::core::v1::{Container, PodSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
 
 use super::*;
 use crate::operator::connector::{
@@ -152,4 +155,50 @@ fn a_cluster_that_assigns_users_is_left_to_do_so() {
     let context = deployment.spec.unwrap().template.spec.unwrap().security_context.unwrap();
     assert_eq!((context.run_as_user, context.run_as_group, context.fs_group), (None, None, None));
     assert_eq!(context.run_as_non_root, Some(true));
+}
+
+fn pod_from(spec: &str, source_spec: &str) -> PodSpec {
+    let found = Dereferenced { source: Some(Arc::new(source(source_spec))), ..found() };
+    let resources = build(&check(spec, &found).unwrap(), &settings()).unwrap();
+    resources.deployment.spec.unwrap().template.spec.unwrap()
+}
+
+#[test]
+fn several_secrets_are_mounted_as_one_set() {
+    let pod = pod_from(
+        MINIMAL,
+        "{hosts: [vault.example.com], secrets: [{name: a, items: {token: key}}, {name: b, items: {tls_key: k, \
+         tls_certificate: c}}]}",
+    );
+    insta::assert_yaml_snapshot!("secrets_volume", pod.volumes.unwrap().pop().unwrap());
+}
+
+#[test]
+fn what_a_csi_driver_mounts_is_read_only() {
+    let pod = pod_from(MINIMAL, "{hosts: [vault.example.com], csi: {secretProviderClass: c, items: {token: f}}}");
+    insta::assert_yaml_snapshot!("csi_volume", pod.volumes.unwrap().pop().unwrap());
+    let mount = pod.containers[0].volume_mounts.clone().unwrap().pop().unwrap();
+    assert_eq!((mount.name.as_str(), mount.read_only), ("credentials", Some(true)));
+}
+
+const METRICS: &str = "platform: {cloudWatch: {region: eu-central-1}}\ncredentials: {name: reader}";
+
+#[test]
+fn a_web_identity_is_a_token_that_the_server_alone_reads() {
+    let aws = "{workloadIdentity: {aws: {roleArn: 'arn:aws:iam::123456789012:role/reader', audience: aws}}}";
+    let pod = pod_from(METRICS, aws);
+    insta::assert_yaml_snapshot!("web_identity_volume", pod.volumes.unwrap().pop().unwrap());
+    let mounts = pod.containers[0].volume_mounts.clone().unwrap();
+    let mounts: Vec<_> = mounts.iter().map(|mount| (mount.name.as_str(), mount.mount_path.as_str())).collect();
+    let (config, identity) = ("/etc/mcp-connectors", "/var/run/secrets/mcp-connectors.io/identity");
+    assert_eq!(mounts, [("config", config), ("identity", identity)]);
+    assert_eq!((pod.init_containers, pod.automount_service_account_token), (None, Some(false)));
+}
+
+#[test]
+fn an_identity_that_the_node_knows_needs_no_volume() {
+    for aws in ["podIdentity: {}", "instanceProfile: {}"] {
+        let pod = pod_from(METRICS, &format!("{{workloadIdentity: {{aws: {{{aws}}}}}}}"));
+        assert_eq!(pod.volumes.unwrap().len(), 1, "{aws}");
+    }
 }

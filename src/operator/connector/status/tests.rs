@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
+
 use super::*;
 use crate::{
     credentials::CredentialsState,
@@ -159,6 +161,27 @@ fn pods_that_can_not_start_say_why() {
         assert!(finding(&computed, ConditionType::Ready).message.contains(part));
         assert!(!computed.is_moving && !has(&computed, ConditionType::Stalled));
     }
+}
+
+#[test]
+fn a_pod_that_waits_for_the_csi_driver_says_so_and_what_to_look_at() {
+    let csi = source("{hosts: [vault.example.com], csi: {secretProviderClass: ci-bot, items: {token: ci-token}}}");
+    let from_csi = check(MINIMAL, &Dereferenced { source: Some(Arc::new(csi)), ..found() }).unwrap();
+    let waiting =
+        "{conditions: [{type: PodScheduled, status: 'True'}, {type: PodReadyToStartContainers, status: 'False'}]}";
+    let observation = Observation { pods: vec![pod(waiting)], ..Observation::default() };
+    let seen = |connector: &ValidatedConnector, deployment: &Deployment| {
+        compute(Seen { connector, config_digest: DIGEST, deployment, observation: &observation })
+    };
+    let early = seen(&from_csi, &starting());
+    expect(&early, ConditionType::Available, None, Reason::Starting);
+    assert!(finding(&early, ConditionType::Ready).message.contains("SecretProviderClass \"ci-bot\""));
+    let mut late = starting();
+    let progressing = serde_saphyr::from_str("{type: Progressing, status: 'False'}").unwrap();
+    late.status.as_mut().unwrap().conditions.get_or_insert_default().push(progressing);
+    expect(&seen(&from_csi, &late), ConditionType::Ready, Some(false), Reason::VolumeNotMounted);
+    // Any other volume is there, whatever is missing.
+    expect(&seen(&validated(MINIMAL), &late), ConditionType::Ready, Some(false), Reason::ProgressDeadlineExceeded);
 }
 
 #[test]

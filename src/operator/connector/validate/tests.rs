@@ -306,3 +306,144 @@ fn the_ca_bundle_of_vault_goes_to_the_agent() {
     found.vault_ca_config_map = Some(config_map("ca.crt", CERTIFICATE));
     assert_eq!(check(MINIMAL, &found).unwrap().config.agent.unwrap().ca_pem.as_deref(), Some(CERTIFICATE));
 }
+
+fn from(spec: &str) -> Dereferenced {
+    Dereferenced { source: Some(Arc::new(source(spec))), ..found() }
+}
+
+const LOGIN: &str = "platform: {argoCd: {url: 'https://cd.example.com'}}\ncredentials: {name: reader}";
+const METRICS: &str = "platform: {cloudWatch: {region: eu-central-1}}\ncredentials: {name: reader}";
+const ROLE: &str = "arn:aws:iam::123456789012:role/reader";
+
+#[test]
+fn several_secrets_and_values_make_one_set() {
+    let found = from(
+        "{hosts: [cd.example.com], values: {username: ci}, secrets: [{name: a, items: {password: key}}, \
+         {name: b, items: {tls_certificate: crt, tls_key: key}}]}",
+    );
+    let connector = check(LOGIN, &found).unwrap();
+    let CredentialMount::Secrets(mounts) = connector.credentials else { panic!("{:?}", connector.credentials) };
+    assert_eq!(mounts.iter().map(|mount| mount.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(connector.config.fields.values["username"], "ci");
+    // With one Secret, in Vault, and in what a CSI driver mounts, values count as well.
+    for place in [
+        "secret: {name: a, items: {password: key}}",
+        "csi: {secretProviderClass: c, items: {password: file}}",
+        "vault: {address: 'https://store.example.com', auth: {jwt: {role: ci}}, secrets: [{kv: {path: a}, fields: {password: p}}]}",
+    ] {
+        let source = format!("{{hosts: [cd.example.com], values: {{username: ci}}, {place}}}");
+        assert_eq!(check(LOGIN, &from(&source)).unwrap().config.fields.values["username"], "ci", "{place}");
+        let without = format!("{{hosts: [cd.example.com], {place}}}");
+        assert_eq!(rejection(LOGIN, &from(&without)).0, Reason::CredentialFieldMissing, "{place}");
+    }
+}
+
+#[test]
+fn what_a_source_of_several_places_must_not_say() {
+    let pair = "secret: {name: a, items: {username: user, password: key}}";
+    for (spec, reason, part) in [
+        (
+            format!("values: {{username: ci}}, {pair}"),
+            Reason::InvalidSpec,
+            "username is mapped in spec.secret.items, too",
+        ),
+        (format!("values: {{password: hunter2}}, {pair}"), Reason::InvalidSpec, "spec.values.password: it is a secret"),
+        (
+            format!("values: {{pasword: hunter2}}, {pair}"),
+            Reason::InvalidSpec,
+            "argoCd has no such field; these may stand here: tls_certificate, username",
+        ),
+        (
+            "secrets: [{name: a, items: {token: a}}, {name: b, items: {token: b}}]".into(),
+            Reason::InvalidSpec,
+            "token comes from the Secrets \"a\" and \"b\"",
+        ),
+        ("secrets: [{name: a, items: {..data: a}}]".into(), Reason::InvalidSpec, "\"..data\" is not a lower-case word"),
+        (
+            "secrets: [{name: a, items: {username: a}}], values: {tls_certificate: x}".into(),
+            Reason::CredentialFieldMissing,
+            "maps only username, tls_certificate in spec.secrets and spec.values",
+        ),
+        (
+            "csi: {secretProviderClass: c, items: {username: file, password: file}}".into(),
+            Reason::InvalidSpec,
+            "can't both be in the file \"file\"",
+        ),
+        (
+            "csi: {secretProviderClass: c, items: {username: file}}".into(),
+            Reason::CredentialFieldMissing,
+            "spec.csi.items",
+        ),
+        (
+            "csi: {secretProviderClass: c, items: {token: file, tls_key: other}}".into(),
+            Reason::CredentialFieldMissing,
+            "it lacks tls_certificate",
+        ),
+    ] {
+        let (told, message) = rejection(LOGIN, &from(&format!("{{hosts: [cd.example.com], {spec}}}")));
+        assert_eq!(told, reason, "{message}");
+        assert!(message.contains(part) && !message.contains("hunter2"), "{part}: {message}");
+    }
+}
+
+#[test]
+fn what_a_csi_driver_mounts_is_read_by_its_own_names() {
+    let found = from("{hosts: [cd.example.com], csi: {secretProviderClass: c, items: {token: team/ci-token}}}");
+    let connector = check(LOGIN, &found).unwrap();
+    assert_eq!(connector.credentials, CredentialMount::Csi { secret_provider_class: "c".into() });
+    assert_eq!(connector.config.fields.files["token"], "team/ci-token");
+    let found = from("{hosts: [cd.example.com], csi: {secretProviderClass: c}}");
+    assert!(check(LOGIN, &found).unwrap().config.fields.is_default());
+}
+
+#[test]
+fn an_identity_at_aws_gets_every_default() {
+    let connector = check(METRICS, &from(&format!("{{workloadIdentity: {{aws: {{roleArn: '{ROLE}'}}}}}}"))).unwrap();
+    assert_eq!(connector.credentials, CredentialMount::WebIdentity { audience: "sts.amazonaws.com".into() });
+    let identity = serde_json::to_value(connector.config.identity).unwrap();
+    let expected = serde_json::json!({"awsWebIdentity": {"roleArn": ROLE, "sessionName": "mcp-tresor.team"}});
+    assert_eq!(identity, expected);
+    let web = EgressPlan::Targets(vec![EgressTarget::Outside { port: 443 }]);
+    assert_eq!(connector.egress, web);
+
+    for (aws, name, cidrs) in [
+        ("podIdentity: {}", "awsPodIdentity", vec!["169.254.170.23/32", "fd00:ec2::23/128"]),
+        ("instanceProfile: {}", "awsInstanceProfile", vec!["169.254.169.254/32"]),
+    ] {
+        let connector = check(METRICS, &from(&format!("{{workloadIdentity: {{aws: {{{aws}}}}}}}"))).unwrap();
+        assert_eq!(connector.credentials, CredentialMount::Nothing);
+        assert_eq!(serde_json::to_value(connector.config.identity).unwrap(), name);
+        let cidrs = cidrs.into_iter().map(str::to_owned).collect();
+        let targets = vec![EgressTarget::Outside { port: 443 }, EgressTarget::Cidrs { cidrs, port: 80 }];
+        assert_eq!(connector.egress, EgressPlan::Targets(targets));
+    }
+}
+
+#[test]
+fn an_identity_is_shown_to_its_provider_only_unless_somebody_says_more() {
+    let identity = format!("workloadIdentity: {{aws: {{roleArn: '{ROLE}'}}}}");
+    let elsewhere = METRICS.replace("eu-central-1", "eu-central-1, endpoint: 'https://aws.example.com'");
+    let (reason, message) = rejection(&elsewhere, &from(&format!("{{{identity}}}")));
+    assert_eq!(reason, Reason::HostNotAllowed);
+    assert!(message.contains("the provider's own endpoints only"), "{message}");
+    check(&elsewhere, &from(&format!("{{hosts: [aws.example.com], {identity}}}"))).unwrap();
+    // A list that is there counts.
+    assert_eq!(
+        rejection(METRICS, &from(&format!("{{hosts: [aws.example.com], {identity}}}"))).0,
+        Reason::HostNotAllowed
+    );
+
+    let (reason, message) = rejection(LOGIN, &from(&format!("{{{identity}}}")));
+    assert_eq!(reason, Reason::CredentialFieldMissing);
+    assert!(message.contains("is for cloudWatch only"), "{message}");
+    for (aws, part) in [
+        (format!("roleArn: '{ROLE}', audience: 'https://kubernetes.default.svc'"), "an audience of the Kubernetes API"),
+        (format!("roleArn: '{ROLE}', audience: 'http://mcp-other.team.svc:8080/mcp'"), "an audience of connectors"),
+        (format!("roleArn: '{ROLE}', podIdentity: {{}}"), "exactly one of roleArn"),
+        ("podIdentity: {}, audience: a".to_owned(), "audience with roleArn only"),
+    ] {
+        let (reason, message) = rejection(METRICS, &from(&format!("{{workloadIdentity: {{aws: {{{aws}}}}}}}")));
+        assert_eq!(reason, Reason::InvalidSpec, "{message}");
+        assert!(message.contains(part), "{part}: {message}");
+    }
+}

@@ -1,8 +1,8 @@
 //! A source in Vault: what its agent is told, what is mounted for it, and where it may connect to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Keys};
 
-use super::{CredentialMount, Rejection, SecretMount, read_ca};
+use super::{CredentialMount, Rejection, SecretMount, read_ca, source::is_field_name};
 use crate::{
     agent::config::{AgentConfig, LoginConfig, Origin, SECRET_ID_FILE, SecretConfig},
     api::{
@@ -20,19 +20,21 @@ const DEFAULT_REFRESH_INTERVAL: ApiDuration = ApiDuration::from_secs(60);
 const DEFAULT_AUDIENCE: &str = "vault";
 
 /// A source in Vault, found good.
+#[derive(Clone)]
 pub(super) struct ResolvedVault {
     pub(super) config: AgentConfig,
     pub(super) mount: CredentialMount,
     pub(super) endpoint: Endpoint,
 }
 
-/// Checks a source in Vault and fills in its defaults.
+/// Checks a source in Vault and fills in its defaults. `values` are the fields that the source has besides.
 pub(super) fn resolve(
     vault: &VaultSource,
     source_name: &str,
     connector: &McpConnector,
     platform: &dyn Declaration,
     found: &Dereferenced,
+    values: Keys<'_, String, String>,
     addresses: AddressPolicy,
 ) -> Result<ResolvedVault, Rejection> {
     let invalid = |field: &str, problem: String| {
@@ -44,7 +46,7 @@ pub(super) fn resolve(
         vault.address.endpoint(insecure_http, addresses).map_err(|error| invalid("address", error.to_string()))?;
     let (login, mount) = resolve_login(&vault.auth, connector, found)
         .map_err(|(field, problem)| invalid(&format!("auth.{field}"), problem))?;
-    let mut fields = BTreeSet::new();
+    let mut fields: BTreeSet<String> = values.cloned().collect();
     let mut secrets = Vec::new();
     for (index, secret) in vault.secrets.iter().enumerate() {
         let secret = resolve_secret(secret, &mut fields)
@@ -127,8 +129,8 @@ pub(super) fn is_for_api_server(audience: &str, found: &Dereferenced) -> bool {
         || host.starts_with("kubernetes.svc")
 }
 
-/// Why a token for an audience must not be sent to Vault: who gets it could use it elsewhere.
-fn audience_objection(audience: &str, found: &Dereferenced) -> Option<String> {
+/// Why a token for an audience must not be sent to Vault or AWS: who gets it could use it elsewhere.
+pub(super) fn audience_objection(audience: &str, found: &Dereferenced) -> Option<String> {
     if is_for_api_server(audience, found) {
         return Some(format!("{audience:?} is an audience of the Kubernetes API"));
     }
@@ -138,14 +140,11 @@ fn audience_objection(audience: &str, found: &Dereferenced) -> Option<String> {
 
 fn resolve_secret(secret: &VaultSecret, fields: &mut BTreeSet<String>) -> Result<SecretConfig, Problem> {
     for field in secret.fields.keys() {
-        let is_word = field.len() <= 63
-            && field.starts_with(|first: char| first.is_ascii_lowercase())
-            && field.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        if !is_word {
+        if !is_field_name(field) {
             return Err(("fields", format!("{field:?} is not a lower-case word with underscores, such as api_token")));
         }
         if !fields.insert(field.clone()) {
-            return Err(("fields", format!("{field} is mapped twice; each field comes from one secret")));
+            return Err(("fields", format!("{field} is mapped twice; each field comes from one place")));
         }
     }
     let path = |field: &'static str, text: &str| -> Result<String, Problem> {
