@@ -116,6 +116,7 @@ impl Connector {
         let (asked, reread) = watch::channel(0);
         let environment = PlatformEnvironment {
             credentials: CredentialsHandle::new(current, asked),
+            identity: None,
             ca_pem: None,
             addresses: AddressPolicy::Loopback,
             proxy: None,
