@@ -117,6 +117,7 @@ impl Connector {
         let environment = PlatformEnvironment {
             identity: None,
             credentials: CredentialsHandle::new(current, asked),
+            identity: None,
             ca_pem: None,
             addresses: AddressPolicy::Loopback,
             proxy: None,

@@ -129,7 +129,7 @@ pub(super) enum Base {
     /// Keys among the credential files.
     Files(FileKeys),
     /// Sessions of the pod's own identity.
-    Identity(Sessions),
+    Identity(Box<Sessions>),
 }
 
 impl Base {

@@ -98,9 +98,11 @@ impl Session {
         let asked_with = |keys| aws_sdk_sts::Client::new(&config(&sts, sts_url.clone(), keys));
         let base = Arc::new(match identity {
             None => Base::Files(FileKeys(credentials)),
-            Some(identity) => {
-                Base::Identity(Sessions::new(Issuer::of_identity(identity, asked_with(None), to_node.clone())))
-            }
+            Some(identity) => Base::Identity(Box::new(Sessions::new(Issuer::of_identity(
+                identity,
+                asked_with(None),
+                to_node.clone(),
+            )))),
         });
         let of_base = SharedCredentialsProvider::new(SharedBase(Arc::clone(&base)));
         let role = spec.assume_role.clone().map(|spec| Issuer::Role { spec, sts: asked_with(Some(of_base)) });

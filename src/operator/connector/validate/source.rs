@@ -98,7 +98,8 @@ pub(super) fn validate_source(
         (None, None, Some(vault), None, None) => {
             let resolved = vault::resolve(vault, name, connector, platform, found, values.keys(), addresses)?;
             let layout = Layout { values, ..Layout::default() };
-            Ok(ValidSource { vault: Some(resolved.clone()), ..ValidSource::mounted(resolved.mount, layout) })
+            let mounted = ValidSource::mounted(resolved.mount.clone(), layout);
+            Ok(ValidSource { vault: Some(resolved), ..mounted })
         }
         (None, None, None, Some(csi), None) => of_csi(&scope, csi, values),
         (None, None, None, None, Some(workload_identity::WorkloadIdentity { aws })) => of_aws(&scope, aws),

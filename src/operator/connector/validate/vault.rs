@@ -20,7 +20,6 @@ const DEFAULT_REFRESH_INTERVAL: ApiDuration = ApiDuration::from_secs(60);
 const DEFAULT_AUDIENCE: &str = "vault";
 
 /// A source in Vault, found good.
-#[derive(Clone)]
 pub(super) struct ResolvedVault {
     pub(super) config: AgentConfig,
     pub(super) mount: CredentialMount,
