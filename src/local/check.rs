@@ -65,7 +65,7 @@ async fn judge(manifests: &Manifests, check: &CheckSettings) -> Result<Vec<Findi
             }
             (Ok(connector), verdict) => {
                 findings.extend(verdict.as_ref().err().map(|rejection| judged.works_here_only(rejection)));
-                findings.extend(try_out(&judged, connector, manifests, check).await?);
+                findings.extend(Box::pin(try_out(&judged, connector, manifests, check)).await?);
             }
         }
     }
@@ -95,7 +95,7 @@ async fn try_out(
     let (_files, receiver) = watch::channel(credentials.supplied());
     let mut agent = credentials.agent(&loaded.config).map_err(LocalError::Agent)?;
     if let Some((agent, _)) = &mut agent {
-        Box::pin(agent.step()).await;
+        agent.step().await;
     }
     let source = match (&credentials, &agent) {
         (Credentials::Folder(folder), _) => Source::Directory(folder.clone()),
@@ -132,7 +132,7 @@ async fn try_out(
     parts.background.cancel();
     parts.platform.close().await;
     if let Some((mut agent, _)) = agent {
-        Box::pin(agent.close()).await;
+        agent.close().await;
     }
     Ok(findings)
 }

@@ -79,7 +79,7 @@ impl Table {
             if view.running && !before.is_some_and(|earlier| earlier.running) {
                 let _infallible = writeln!(text, "{}: serving at {}", view.key, endpoint_url(self.address, &view.key));
             }
-            if view.running && !before.is_some_and(|earlier| earlier.credentials == view.credentials) {
+            if view.running && before.is_none_or(|earlier| earlier.credentials != view.credentials) {
                 let _infallible = writeln!(text, "{}: credentials {}", view.key, view.credentials);
             }
             let conditions = before.map_or(&[][..], |earlier| &earlier.status.conditions);
