@@ -46,7 +46,7 @@ async fn two_replicas_let_as_many_calls_through_as_one() {
     let shared = one.rates.counts().shared;
     let metrics = one.metrics().await;
     assert!(metrics.contains("mcp_shared_rate_limit_available 0"), "{metrics}");
-    assert!(metrics.contains(r#"mcp_shared_rate_limit_lookups_total{counted="shared"} 2"#) && shared == 2, "{metrics}");
+    assert!(metrics.contains(r#"mcp_shared_rate_limit_lookups_total{result="shared"} 2"#) && shared == 2, "{metrics}");
 }
 
 #[tokio::test]

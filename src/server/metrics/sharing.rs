@@ -20,8 +20,8 @@ impl fmt::Debug for SharingFigures {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PlaceLabels {
-    counted: &'static str,
+struct ResultLabels {
+    result: &'static str,
 }
 
 impl Collector for SharingFigures {
@@ -40,8 +40,8 @@ impl Collector for SharingFigures {
             None,
             MetricType::Counter,
         )?;
-        for (counted, count) in [("shared", counts.shared), ("failed", counts.failed), ("local", counts.local)] {
-            ConstCounter::new(count).encode(calls.encode_family(&PlaceLabels { counted })?)?;
+        for (result, count) in [("shared", counts.shared), ("failed", counts.failed), ("local", counts.local)] {
+            ConstCounter::new(count).encode(calls.encode_family(&ResultLabels { result })?)?;
         }
         Ok(())
     }
