@@ -101,23 +101,20 @@ impl MachineLogins {
         config: &AgentConfig,
         manifests: &Manifests,
     ) -> Result<VaultLogin, String> {
-        let wanted = match &connector.credentials {
-            CredentialMount::SecretId(mount) => {
-                let values = manifests.credentials(&key.namespace, mount);
-                let value = values.as_ref().and_then(|values| values.get(SECRET_ID_FILE));
-                if let Some(text) = value.and_then(|value| std::str::from_utf8(value).ok()) {
-                    let value = SecretString::from(text.trim());
-                    return Ok(VaultLogin::SecretId { secret: mount.name.clone(), value });
-                }
-                format!("put the Secret {} with the secret id among the files", mount.name)
+        let wanted = if let CredentialMount::SecretId(mount) = &connector.credentials {
+            let values = manifests.credentials(&key.namespace, mount);
+            let value = values.as_ref().and_then(|values| values.get(SECRET_ID_FILE));
+            if let Some(text) = value.and_then(|value| std::str::from_utf8(value).ok()) {
+                let value = SecretString::from(text.trim());
+                return Ok(VaultLogin::SecretId { secret: mount.name.clone(), value });
             }
-            // A projected token; what comes from nowhere else has no agent.
-            _ => {
-                if let Some(file) = &self.jwt_file {
-                    return Ok(VaultLogin::JwtFile(file.clone()));
-                }
-                "name a file with a token for the role by --vault-jwt-file".to_owned()
+            format!("put the Secret {} with the secret id among the files", mount.name)
+        } else {
+            // All other logins are with a projected token.
+            if let Some(file) = &self.jwt_file {
+                return Ok(VaultLogin::JwtFile(file.clone()));
             }
+            "name a file with a token for the role by --vault-jwt-file".to_owned()
         };
         self.own(config).map_err(|note| {
             format!(

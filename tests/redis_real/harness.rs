@@ -88,9 +88,9 @@ fn config(port: u16, credentials: bool) -> SharedRateConfig {
 }
 
 /// A count alone, and the directory of its credentials.
-pub(crate) fn rates(port: u16, credentials: Option<Value>) -> (Arc<SharedRates>, tempfile::TempDir) {
+pub(crate) fn rates(port: u16, credentials: Option<&Value>) -> (Arc<SharedRates>, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    for (name, value) in credentials.iter().filter_map(Value::as_object).flatten() {
+    for (name, value) in credentials.and_then(Value::as_object).into_iter().flatten() {
         std::fs::write(directory.path().join(name), value.as_str().unwrap()).unwrap();
     }
     let identity = ConnectorIdentity { namespace: "team".into(), name: "shared".into(), uid: "uid-1".into() };

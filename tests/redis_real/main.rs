@@ -105,7 +105,7 @@ async fn who_may_not_is_told_so_and_tries_on_with_what_is_mounted_then() {
         Redis::start(&[&["--requirepass", "another", "--user"], &*rule.split(' ').collect::<Vec<_>>()].concat());
     let (nobody, _directory) = rates(redis.port, None);
     until("AuthenticationFailed", || nobody.state().reason).await;
-    let (counter, directory) = rates(redis.port, Some(json!({ "username": "counter", "password": "wrong" })));
+    let (counter, directory) = rates(redis.port, Some(&json!({ "username": "counter", "password": "wrong" })));
     until("AuthenticationFailed", || counter.state().reason).await;
     std::fs::write(directory.path().join("password"), PASSWORD).unwrap();
     until("Available", || counter.state().reason).await;
@@ -113,6 +113,6 @@ async fn who_may_not_is_told_so_and_tries_on_with_what_is_mounted_then() {
 
     let rule = format!("narrow on >{PASSWORD} ~other:* +eval +time +get +set");
     let redis = Redis::start(&[&["--user"], &*rule.split(' ').collect::<Vec<_>>()].concat());
-    let (narrow, _directory) = rates(redis.port, Some(json!({ "username": "narrow", "password": PASSWORD })));
+    let (narrow, _directory) = rates(redis.port, Some(&json!({ "username": "narrow", "password": PASSWORD })));
     until("PermissionMissing", || narrow.state().reason).await;
 }

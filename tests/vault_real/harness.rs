@@ -115,7 +115,6 @@ impl Connector {
         let (credentials, current) = watch::channel(None);
         let (asked, reread) = watch::channel(0);
         let environment = PlatformEnvironment {
-            identity: None,
             credentials: CredentialsHandle::new(current, asked),
             identity: None,
             ca_pem: None,

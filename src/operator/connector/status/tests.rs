@@ -15,7 +15,7 @@ use crate::{
     platforms::CredentialVerdict,
 };
 
-const DIGEST: &str = "0123456789abcdef";
+pub(super) const DIGEST: &str = "0123456789abcdef";
 
 /// As the cache keeps it: whatever a status is made from has to survive that.
 pub(super) fn deployment(yaml: &str) -> Deployment {

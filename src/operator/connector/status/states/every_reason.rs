@@ -1,13 +1,20 @@
 //! The states beside the usual ones, so that every reason that the operator can give is judged in one of them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use strum::IntoEnumIterator;
 
 use super::*;
 use crate::{
     api::connector::RequestsStatus,
-    operator::{connector::rollout, rollout::Turn},
+    operator::{
+        connector::{
+            dereference::Dereferenced,
+            rollout,
+            testing::{check, found, source},
+        },
+        rollout::Turn,
+    },
     server::status::{Supply, SupplyState},
 };
 
@@ -62,9 +69,26 @@ fn pods() -> Vec<State> {
     vec![
         of_deployment(Reason::PodsRefused, "{type: ReplicaFailure, status: 'True', message: exceeded quota}"),
         of_deployment(Reason::ProgressDeadlineExceeded, "{type: Progressing, status: 'False'}"),
+        not_mounted(),
         state("unschedulable", BROKEN, computed("", &starting(), &homeless)),
         state("replica-unreachable", BROKEN, computed("", &running(2), &silent)),
     ]
+}
+
+/// A CSI driver that is not there, or doesn't get what it is to mount.
+fn not_mounted() -> State {
+    let csi = source("{hosts: [vault.example.com], csi: {secretProviderClass: ci-bot, items: {token: ci-token}}}");
+    let connector = check(MINIMAL, &Dereferenced { source: Some(Arc::new(csi)), ..found() }).unwrap();
+    let waiting =
+        "{conditions: [{type: PodScheduled, status: 'True'}, {type: PodReadyToStartContainers, status: 'False'}]}";
+    let observation = Observation { pods: vec![pod(waiting)], ..Observation::default() };
+    let deployment = deployment(
+        "spec: {replicas: 1, progressDeadlineSeconds: 120, selector: {}, template: {}}, status: {observedGeneration: 2, \
+         conditions: [{type: Progressing, status: 'False'}]}",
+    );
+    let seen =
+        Seen { connector: &connector, config_digest: DIGEST, deployment: &deployment, observation: &observation };
+    state("volume-not-mounted", BROKEN, compute(seen))
 }
 
 fn credentials() -> Vec<State> {
