@@ -196,10 +196,13 @@ impl Identity {
         }
         let unwrap = Call::post(["sys", "wrapping", "unwrap"], json!({}));
         let answer = self.client.send::<Envelope<UnwrappedSecretId>>(&unwrap, Some(wrapping), deadline).await;
-        // Used from now on, whatever came of it.
-        let unwrapped = self.unwrapped.insert(Unwrapped { source, secret_id: None });
-        let secret_id = answer.map_err(gone)?.and_then(|envelope| envelope.data).map(|data| data.secret_id);
-        unwrapped.secret_id.clone_from(&secret_id);
+        let secret_id = match answer.map_err(gone) {
+            Ok(envelope) => envelope.and_then(|envelope| envelope.data).map(|data| data.secret_id),
+            Err(Trouble::WrappingConsumed) => None,
+            // It may not have got there, and be good yet. If it did, the next lookup says so.
+            Err(trouble) => return Err(trouble),
+        };
+        self.unwrapped = Some(Unwrapped { source, secret_id: secret_id.clone() });
         secret_id.ok_or(Trouble::WrappingConsumed)
     }
 

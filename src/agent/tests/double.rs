@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) sealed: bool,
     /// Status with which every login is refused.
     pub(super) login_refused: Option<u16>,
+    /// Status with which the next unwrapping is answered, which uses nothing up.
+    pub(super) unwrap_fails: Option<u16>,
     pub(super) token_ttl: u64,
     pub(super) token_max: u64,
     pub(super) lease_ttl: u64,
@@ -63,6 +65,7 @@ impl Double {
             clock: 0,
             sealed: false,
             login_refused: None,
+            unwrap_fails: None,
             token_ttl: 3_600,
             token_max: 86_400,
             lease_ttl: 600,
@@ -275,6 +278,9 @@ impl Respond for Answering {
                 Some((creation_path, _)) => ok(&json!({ "data": { "creation_path": creation_path } })),
                 None => failure(400),
             },
+            (_, "sys/wrapping/unwrap") if state.unwrap_fails.is_some() => {
+                failure(state.unwrap_fails.take().unwrap_or(500))
+            }
             (Some(token), "sys/wrapping/unwrap") => match state.wrapped.remove(&token) {
                 Some((_, secret_id)) => ok(&json!({ "data": { "secret_id": secret_id, "secret_id_accessor": "a" } })),
                 None => failure(400),
