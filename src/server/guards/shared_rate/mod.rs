@@ -1,5 +1,5 @@
 //! How often callers call all replicas together: their buckets lie in a Redis, or Valkey, that the replicas share. It is
-//! asked within [`ANSWER_TIMEOUT`] or not at all: while it is away each replica counts by itself, says so at `/status`, in
+//! asked within a twentieth of a second or not at all: while it is away each replica counts by itself, says so at `/status`, in
 //! its metrics and once in its log, and tries to come back.
 
 mod connection;
