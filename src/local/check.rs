@@ -82,7 +82,7 @@ async fn try_out(
     let source = &judged.connector.spec.credentials.name;
     let credentials = Credentials::find(judged.key, connector, source, manifests, &check.keyring);
     match &credentials {
-        Credentials::NoLogin(message) => {
+        Credentials::NotHere(message) => {
             let level = if check.probe { Level::Error } else { Level::Warning };
             return Ok(vec![judged.finding(level, Reason::NoFields.as_str(), message)]);
         }

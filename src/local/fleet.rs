@@ -185,7 +185,7 @@ impl Fleet {
         let source = &judged.connector.spec.credentials.name;
         let credentials = Credentials::find(&key, connector, source, manifests, &self.settings.keyring);
         let caution = match &credentials {
-            Credentials::NoLogin(message) => Some(judged.finding(Level::Warning, Reason::NoFields.as_str(), message)),
+            Credentials::NotHere(message) => Some(judged.finding(Level::Warning, Reason::NoFields.as_str(), message)),
             _ => None,
         };
         let goes_on = entry

@@ -121,8 +121,8 @@ pub enum Credentials {
         /// With what it logs in.
         login: VaultLogin,
     },
-    /// In Vault, where nothing on this machine logs in; the text says what would.
-    NoLogin(String),
+    /// Where this machine has no way to them; the text says what would be one.
+    NotHere(String),
     /// Nowhere.
     Missing,
 }
@@ -148,13 +148,18 @@ impl Credentials {
         if let Some(agent) = &connector.config.agent {
             return match keyring.vault.find(key, connector, agent, manifests) {
                 Ok(login) => Self::Vault { address: agent.address.clone(), login },
-                Err(message) => Self::NoLogin(message),
+                Err(message) => Self::NotHere(message),
             };
         }
         let mounts = match &connector.credentials {
             CredentialMount::Secret(mount) => std::slice::from_ref(mount),
             CredentialMount::Secrets(mounts) => mounts,
-            _ => return Self::Missing,
+            CredentialMount::Csi { .. } => return Self::not_here("no CSI driver mounts anything on this machine"),
+            CredentialMount::WebIdentity { .. } | CredentialMount::Nothing => {
+                return Self::not_here("there is no workload identity on this machine");
+            }
+            // With an agent, which was looked for before.
+            CredentialMount::Token { .. } | CredentialMount::SecretId(_) => return Self::Missing,
         };
         let found = mounts.iter().filter_map(|mount| Some((mount, manifests.credentials(&key.namespace, mount)?)));
         let (secrets, values): (Vec<_>, Vec<_>) = found.map(|(mount, values)| (mount.name.as_str(), values)).unzip();
@@ -164,32 +169,14 @@ impl Credentials {
         Self::Values { secret: secrets.join(", "), values: values.into_iter().flatten().collect() }
     }
 
+    fn not_here(why: &str) -> Self {
+        Self::NotHere(format!("spec.credentials: {why}; put the platform's fields into a folder of --credentials-dir"))
+    }
+
     /// Whether they are known now, and handed over when they change.
     #[must_use]
     pub fn are_handed_over(&self) -> bool {
-        matches!(self, Self::Values { .. } | Self::NoLogin(_) | Self::Missing)
-    }
-
-    /// What a person must know of credentials that come by themselves in a cluster, where nobody gives them here.
-    #[must_use]
-    pub fn not_fetched(&self, connector: &ValidatedConnector) -> Option<&'static str> {
-        if !matches!(self, Self::Missing) {
-            return None;
-        }
-        match &connector.credentials {
-            CredentialMount::Secret(_)
-            | CredentialMount::Secrets(_)
-            | CredentialMount::Token { .. }
-            | CredentialMount::SecretId(_) => None,
-            CredentialMount::Csi { .. } => Some(
-                "spec.credentials: no CSI driver mounts anything on this machine; put the fields into a folder of \
-                 --credentials-dir",
-            ),
-            CredentialMount::WebIdentity { .. } | CredentialMount::Nothing => Some(
-                "spec.credentials: there is no workload identity on this machine; put the platform's fields into a folder \
-                 of --credentials-dir",
-            ),
-        }
+        matches!(self, Self::Values { .. } | Self::NotHere(_) | Self::Missing)
     }
 
     /// The values as the kubelet would mount them; none where they are elsewhere.
@@ -224,7 +211,7 @@ impl fmt::Display for Credentials {
             Self::Folder(folder) => write!(f, "from the folder {}", folder.display()),
             Self::Values { secret, .. } => write!(f, "from the Secret {secret}"),
             Self::Vault { address, login } => write!(f, "from Vault at {}, by {login}", address.0),
-            Self::NoLogin(_) => f.write_str("none: nothing logs in to Vault"),
+            Self::NotHere(_) => f.write_str("none: this machine has no way to them"),
             Self::Missing => f.write_str("none"),
         }
     }
