@@ -10,6 +10,7 @@ import yaml
 from . import kube
 from .kube import Manifest
 from .machine import CLUSTER, ROOT, run
+from .waiting import eventually
 
 IMAGE = "mcp-connectors.local/mcp-connectors:e2e"
 RELEASE = "mcp-connectors"
@@ -69,6 +70,15 @@ def uninstall_charts() -> None:
 
 
 def wait_for_operator() -> None:
-    """Waits until every replica of the operator is ready, and is of the newest template."""
+    """Waits until every replica of the operator is ready and of the newest template, and those before are gone.
+
+    One of those is the leader until it ends, and does what it would have done.
+    """
     words = ("rollout", "status", "deployment/mcp-connectors", "--timeout=120s")
     kube.kubectl("--namespace", kube.OPERATOR_NAMESPACE, *words, timeout=150)
+
+    def are_gone() -> bool:
+        pods = kube.items(kube.OPERATOR_NAMESPACE, "pods", kube.OPERATOR_SELECTOR)
+        return not any("deletionTimestamp" in pod["metadata"] for pod in pods)
+
+    eventually("the operator's pods before are gone", are_gone, timeout=60)
