@@ -105,6 +105,9 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     name = new_namespace(request.function.__name__)
     print(f"namespace {name}")
     yield name
+    if request.node.get_closest_marker("alone"):
+        # The next story may be about what becomes of all connectors of the cluster.
+        kube.kubectl("delete", "mcpconnectors", "--namespace", name, "--all")
     kube.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
