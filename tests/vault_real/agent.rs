@@ -216,7 +216,6 @@ async fn says_why_it_is_not_let_in_and_what_a_policy_lacks() {
     tokio::time::sleep(Duration::from_secs(8)).await;
     // The policy is changed, or another one is given to the role.
     server.policy("more", "path \"secret/data/team/*\" { capabilities = [\"read\"] }").await;
-    let changed = Instant::now();
     server
         .admin(
             "POST",
@@ -226,7 +225,6 @@ async fn says_why_it_is_not_let_in_and_what_a_policy_lacks() {
         )
         .await;
     running.serving().await;
-    assert!(changed.elapsed() < Duration::from_secs(6), "{:?}", changed.elapsed());
     server.admin("DELETE", "secret/metadata/team/ci", Value::Null).await;
     let is = |supply: &Supply| supply.reason == "VaultSecretNotFound" && supply.state == SupplyState::Degraded;
     running.until(10, "it is gone", is).await;

@@ -134,13 +134,15 @@ async fn a_newer_token_is_taken_when_one_is_refused() {
     let (read, ()) = tokio::join!(call, rotate);
     assert_eq!(read.unwrap()["keys"], json!(["a"]));
     assert_eq!(*connector.reread.borrow_and_update(), 1);
-    // The second call with a token that is known to be refused does not wait.
+    // A call with a token that is known to be refused does not wait a second for another one.
     mount(&connector, 3, "planted-bad-token");
     for _ in 0..2 {
         let error = connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap_err();
         assert_eq!(error.message, "the connector's Vault token is not accepted");
     }
     let begun = Instant::now();
-    connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    for _ in 0..20 {
+        connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap_err();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
