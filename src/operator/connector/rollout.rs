@@ -64,9 +64,18 @@ fn inputs_digest(connector: &McpConnector, found: &Dereferenced, validated: &Val
         "ca": validated.platform_ca,
         "restart": validated.restarted_at,
     });
-    // Only where there is one, so that the digests of all others are those of the versions before.
-    if let (Some(inputs), Some(agent)) = (inputs.as_object_mut(), &validated.config.agent) {
-        inputs.extend(agent.ca_pem.as_ref().map(|pem| ("vault_ca".to_owned(), json!(pem))));
+    let config = &validated.config;
+    let counter = found.shared_limit.source.as_deref();
+    let further = [
+        ("vault_ca", config.agent.as_ref().and_then(|agent| agent.ca_pem.as_ref()).map(|pem| json!(pem))),
+        ("redis_ca", config.limits.shared.as_ref().and_then(|shared| shared.ca_pem.as_ref()).map(|pem| json!(pem))),
+        ("redis_source", counter.map(|source| json!([source.uid(), source.metadata.generation]))),
+    ];
+    // Only those that there are, so that the digests of all others are those of the versions before.
+    for (name, input) in further {
+        if let (Some(inputs), Some(input)) = (inputs.as_object_mut(), input) {
+            inputs.insert(name.to_owned(), input);
+        }
     }
     difference::digest(&inputs)
 }

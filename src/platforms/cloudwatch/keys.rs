@@ -31,6 +31,10 @@ const REREAD_WAIT: Duration = Duration::from_secs(1);
 /// Time before its end at which a session is replaced.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 
+/// Time for which a session that could not be renewed yet is used without trying again: an issuer that hangs would hold up
+/// every call, though their keys are good.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
+
 /// Why there are no keys. The SDK carries it to whoever made the call.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("there are no keys to sign with")]
@@ -78,6 +82,8 @@ struct Held {
     session: Session,
     /// Generation of the files that it was made with.
     generation: u64,
+    /// Until when its renewal isn't tried again.
+    rests_until: Option<Instant>,
 }
 
 impl Held {
@@ -85,6 +91,12 @@ impl Held {
     fn lasts(&self, generation: u64, time: Duration) -> bool {
         let left = |ends: SystemTime| ends.duration_since(SystemTime::now()).unwrap_or_default();
         self.generation == generation && self.session.ends.is_none_or(|ends| left(ends) > time)
+    }
+
+    /// Whether it is to be used as it is.
+    fn is_good(&self, generation: u64) -> bool {
+        let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
+        self.lasts(generation, if rests { Duration::ZERO } else { RENEW_BEFORE })
     }
 }
 
@@ -96,18 +108,21 @@ impl Sessions {
     /// The keys of a session that was made with these files; with 0, of one that needs none.
     async fn current(&self, generation: u64) -> Result<Credentials, CredentialsError> {
         let mut held = self.held.lock().await;
-        if let Some(good) = held.as_ref().filter(|held| held.lasts(generation, RENEW_BEFORE)) {
+        if let Some(good) = held.as_ref().filter(|held| held.is_good(generation)) {
             return Ok(good.session.keys.clone());
         }
-        let session = match (self.issuer.issue().await, held.as_ref()) {
+        let session = match (self.issuer.issue().await, held.as_mut()) {
             (Ok(session), _) => session,
             // It is renewed early, so that a failure is not felt at once.
-            (Err(_), Some(held)) if held.lasts(generation, Duration::ZERO) => return Ok(held.session.keys.clone()),
+            (Err(_), Some(held)) if held.lasts(generation, Duration::ZERO) => {
+                held.rests_until = Some(Instant::now() + RENEWAL_PAUSE);
+                return Ok(held.session.keys.clone());
+            }
             (Err(error), _) => return Err(no_keys(error)),
         };
         let keys = session.keys.clone();
         self.made.fetch_add(1, Ordering::Relaxed);
-        *held = Some(Held { session, generation });
+        *held = Some(Held { session, generation, rests_until: None });
         Ok(keys)
     }
 

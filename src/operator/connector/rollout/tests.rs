@@ -9,7 +9,7 @@ use crate::{
         cache::Cache,
         connector::{
             reconcile,
-            testing::{ApiServer, MINIMAL, caches, connector, context, found},
+            testing::{ApiServer, MINIMAL, caches, connector, context, found, source, validated},
         },
         context::Caches,
     },
@@ -177,6 +177,40 @@ async fn a_person_never_waits() {
         assert!(writes.contains(&"PATCH deployments".to_owned()), "{change}: {writes:?}");
         assert_eq!(world.image(), "registry.example.com/mcp-connectors:10", "{change}");
     }
+}
+
+#[test]
+fn whatever_a_person_changes_is_told_from_the_operators_own_changes() {
+    let plain = (found(), validated(MINIMAL));
+    let digest =
+        |(found, validated): &(Dereferenced, ValidatedConnector)| inputs_digest(&connector(MINIMAL), found, validated);
+    let with_redis = format!("{MINIMAL}\nlimits: {{shared: {{redis: {{address: 'redis.limits.svc:6380'}}}}}}");
+    let shared = || (found(), validated(&with_redis));
+    let mut digests = vec![digest(&plain), digest(&shared())];
+    // Nothing of the connector has changed but what stands in a ConfigMap or a source.
+    assert_eq!(digests[0], digests[1]);
+    digests.pop();
+    let mut changed = shared();
+    changed.1.config.limits.shared.as_mut().unwrap().ca_pem = Some("pem".into());
+    digests.push(digest(&changed));
+    for generation in [1, 2] {
+        let mut changed = shared();
+        let mut counter = source("{hosts: [redis.limits.svc], secret: {name: counter}}");
+        counter.metadata.generation = Some(generation);
+        changed.0.shared_limit.source = Some(Arc::new(counter));
+        digests.push(digest(&changed));
+    }
+    for pem in ["one", "two"] {
+        let mut changed = (found(), validated(MINIMAL));
+        let agent = json!({
+            "address": "https://vault.example.com", "caPem": pem, "login": {"token": {"mount": "jwt", "role": "ci"}},
+            "secrets": [], "refreshInterval": "60s",
+        });
+        changed.1.config.agent = Some(serde_json::from_value(agent).unwrap());
+        digests.push(digest(&changed));
+    }
+    let different: std::collections::BTreeSet<_> = digests.iter().collect();
+    assert_eq!(different.len(), digests.len());
 }
 
 #[tokio::test]

@@ -83,6 +83,9 @@ async fn a_session_that_ends_soon_is_renewed_and_used_until_that_works() {
     double.fail("AssumeRole", 503, "ServiceUnavailable");
     connector.call("list_cloudwatch_alarms", json!({})).await.unwrap();
     assert_eq!((double.count("AssumeRole"), double.count("DescribeAlarms")), (3, 3));
+    // It is not tried again by every call: one that hangs would hold up all of them.
+    connector.call("list_cloudwatch_alarms", json!({})).await.unwrap();
+    assert_eq!((double.count("AssumeRole"), double.count("DescribeAlarms")), (3, 4));
 }
 
 #[tokio::test]
