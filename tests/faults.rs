@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, reason = "answers of a test")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+mod common;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -13,16 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mcp_connectors::{
-    api::endpoint::AddressPolicy,
-    credentials::directory::Source,
-    server::{Instance, LoadedConfig, Parts, ServeSettings, Stop},
-};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+
+use self::common::{Served, serve};
 
 /// Calls that are made of a platform that fails.
 const CALLS: u32 = 60;
@@ -130,83 +129,34 @@ impl Upstream {
 }
 
 /// A connector to a Jenkins at a URL. A request may take two seconds, a call six.
-struct Connector {
-    mcp: u16,
-    admin: u16,
-    client: reqwest::Client,
-    _directory: tempfile::TempDir,
-}
+struct Connector(Served);
 
 impl Connector {
     async fn start(url: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        for (name, value) in [("user", "bot"), ("api_token", "canary-token")] {
-            std::fs::write(directory.path().join(name), value).unwrap();
-        }
-        let text = json!({
-            "connector": { "namespace": "team", "name": "faulty", "uid": "uid-1" },
-            "platform": { "jenkins": { "url": url, "insecureHttp": true } },
-            "tools": { "mutations": "ReadOnly", "allow": ["*"], "deny": [], "prefix": "" },
-            "access": { "anonymous": true, "allow": [], "audiences": [] },
-            "hosts": [],
-            "operator": { "namespace": "system", "serviceAccount": "operator" },
-            "probe": { "interval": "1s", "timeout": "1s", "failureThreshold": 1 },
-            "limits": {
-                "callTimeout": "6s",
-                "maxConcurrentCalls": 64,
-                "maxResultBytes": 65536,
-                "calls": { "perMinute": 60000, "burst": 10000 },
-                "repeats": { "enabled": false, "window": "1m", "warnAfter": 2, "refuseAfter": 5 },
-                "cache": { "enabled": false, "maxBytes": 65536 },
-                "platform": {
-                    "maxConcurrentRequests": 4, "maxQueuedRequests": 20, "requestTimeout": "2s", "maxAttempts": 4,
-                    "breakerConsecutiveFailures": 7, "breakerFailurePercent": 50,
-                },
+        let limits = json!({
+            "callTimeout": "6s",
+            "maxConcurrentCalls": 64,
+            "maxResultBytes": 65536,
+            "calls": { "perMinute": 60000, "burst": 10000 },
+            "repeats": { "enabled": false, "window": "1m", "warnAfter": 2, "refuseAfter": 5 },
+            "cache": { "enabled": false, "maxBytes": 65536 },
+            "platform": {
+                "maxConcurrentRequests": 4, "maxQueuedRequests": 20, "requestTimeout": "2s", "maxAttempts": 4,
+                "breakerConsecutiveFailures": 7, "breakerFailurePercent": 50,
             },
         });
-        let loaded = LoadedConfig::parse("config.json", &text.to_string(), None).unwrap();
-        let loopback = ([127, 0, 0, 1], 0).into();
-        let settings = ServeSettings {
-            config_directory: directory.path().to_owned(),
-            mcp_address: loopback,
-            admin_address: loopback,
-            address_policy: AddressPolicy::Loopback,
-            ..ServeSettings::default()
-        };
-        let source = Source::Directory(directory.path().to_owned());
-        let parts = Parts::connect(&settings, &loaded, source, Box::new(std::io::sink()), None).unwrap();
-        let instance = Instance::start(&settings, &loaded, parts).await.unwrap();
-        let (mcp, admin) = (instance.mcp_address().port(), instance.admin_address().port());
-        tokio::spawn(instance.serve(Stop::default()));
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { mcp, admin, client, _directory: directory }
+        let platform = json!({ "jenkins": { "url": url, "insecureHttp": true } });
+        Self(serve(&platform, &limits, &[("user", "bot"), ("api_token", "canary-token")], "1s").await)
     }
 
     /// Calls a tool. The error's code, or nothing; and the time until a call is worth while again.
     async fn call(&self) -> (Option<String>, Option<u64>) {
-        let body = json!({
-            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-            "params": { "name": "list_jenkins_nodes", "arguments": {} },
-        });
-        let response = self
-            .client
-            .post(format!("http://127.0.0.1:{}/mcp", self.mcp))
-            .header("Accept", "application/json, text/event-stream")
-            .header("MCP-Protocol-Version", "2025-11-25")
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(response.status(), 200);
-        let text = response.text().await.unwrap();
-        assert!(!text.contains("canary"), "{text}");
-        let answer: Value = serde_json::from_str(&text).unwrap();
-        let error = &answer["result"]["_meta"]["mcp-connectors.io/error"];
-        (error["code"].as_str().map(str::to_owned), error["retry_after_seconds"].as_u64())
+        let (code, retry_after, _) = self.0.call("list_jenkins_nodes").await;
+        (code, retry_after)
     }
 
     async fn shown(&self, path: &str) -> String {
-        self.client.get(format!("http://127.0.0.1:{}{path}", self.admin)).send().await.unwrap().text().await.unwrap()
+        self.0.shown(path).await
     }
 
     /// Waits until a call succeeds.

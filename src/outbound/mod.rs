@@ -25,6 +25,8 @@ mod scan;
 mod stack;
 mod state;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::{

@@ -132,26 +132,7 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
     use super::*;
-    use crate::{
-        api::endpoint::{AddressPolicy, PlatformUrl},
-        outbound::{OutboundLimits, OutboundSettings, classify_by_status},
-    };
-
-    fn outbound(url: &str, addresses: AddressPolicy) -> Outbound {
-        let endpoint = PlatformUrl(url.into()).endpoint(true, addresses).unwrap();
-        Outbound::new(OutboundSettings {
-            endpoint,
-            ca_pem: None,
-            addresses,
-            proxy: None,
-            name: "test",
-            classify: classify_by_status,
-            client_certificate: None,
-            limits: OutboundLimits::default(),
-            metrics: std::sync::Arc::default(),
-        })
-        .unwrap()
-    }
+    use crate::outbound::testing::outbound;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(5)
@@ -162,7 +143,7 @@ mod tests {
         let server = MockServer::start().await;
         let body: Vec<u8> = (0..20_000_000_u32).map(|n| b'0' + u8::try_from(n % 10).unwrap()).collect();
         Mock::given(matchers::any()).respond_with(ResponseTemplate::new(200).set_body_bytes(body)).mount(&server).await;
-        let out = outbound(&server.uri(), AddressPolicy::Loopback);
+        let out = outbound(&server.uri());
         let whole = Request::new(Method::GET, ["log"]);
         assert_eq!(out.send(&whole, soon()).await.unwrap_err(), RequestError::BodyTooLarge);
         let first = out.send(&whole.clone().reading(Reading::First(12)), soon()).await.unwrap();
@@ -178,7 +159,7 @@ mod tests {
         let (platform, elsewhere) = (MockServer::start().await, MockServer::start().await);
         let found = ResponseTemplate::new(302).insert_header("location", platform.uri());
         Mock::given(matchers::path("/file")).respond_with(found).mount(&elsewhere).await;
-        let out = outbound(&platform.uri(), AddressPolicy::Loopback);
+        let out = outbound(&platform.uri());
         let link: Url = format!("{}/file?signature=secret", elsewhere.uri()).parse().unwrap();
         let download = Download::new(link, Reading::Whole);
         assert!(!format!("{download:?}").contains("secret"));

@@ -18,31 +18,14 @@ use tokio::{
 };
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
-use super::*;
-use crate::{api::endpoint::PlatformUrl, credentials::CredentialSet};
+use super::{
+    testing::{outbound, settings},
+    *,
+};
+use crate::credentials::CredentialSet;
 
 const SECRET: &str = "planted-token";
 const TOKEN: HeaderName = HeaderName::from_static("x-token");
-
-fn settings(url: &str) -> OutboundSettings {
-    let addresses = AddressPolicy::Loopback;
-    let endpoint = PlatformUrl(url.to_owned()).endpoint(true, addresses).unwrap();
-    OutboundSettings {
-        endpoint,
-        ca_pem: None,
-        addresses,
-        proxy: None,
-        name: "fake",
-        classify: classify_by_status,
-        client_certificate: None,
-        limits: OutboundLimits::default(),
-        metrics: Arc::default(),
-    }
-}
-
-fn outbound(url: &str) -> Outbound {
-    Outbound::new(settings(url)).unwrap()
-}
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)

@@ -1,7 +1,6 @@
 //! A Redis, and servers that count in it as replicas would.
 
 use std::{
-    io::sink,
     net::TcpListener,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -10,9 +9,7 @@ use std::{
 
 use mcp_connectors::{
     api::endpoint::AddressPolicy,
-    credentials::directory::Source,
     server::{
-        Instance, LoadedConfig, Parts, ServeSettings, Stop,
         config::{ConnectorIdentity, SharedRateConfig},
         guards::shared_rate::SharedRates,
     },
@@ -23,6 +20,8 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::common::{Served, serve};
 
 /// A server of its own, which ends with the test.
 pub(crate) struct Redis {
@@ -104,9 +103,7 @@ pub(crate) fn rates(port: u16, credentials: Option<&Value>) -> (Arc<SharedRates>
 /// A whole server, as one of several replicas.
 pub(crate) struct Replica {
     pub(crate) rates: Arc<SharedRates>,
-    mcp: u16,
-    admin: u16,
-    _directory: tempfile::TempDir,
+    served: Served,
 }
 
 /// What a caller sees of a call.
@@ -120,68 +117,27 @@ pub(crate) struct Reply {
 impl Replica {
     /// A replica whose callers may make `burst` calls, and one a minute after that. Its platform is nowhere.
     pub(crate) async fn start(redis: &Redis, burst: u32) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let text = json!({
-            "connector": { "namespace": "team", "name": "shared", "uid": "uid-1" },
-            "platform": { "vault": { "url": "http://127.0.0.1:1", "insecureHttp": true } },
-            "tools": { "mutations": "ReadOnly", "allow": ["*"], "deny": [], "prefix": "" },
-            "access": { "anonymous": true, "allow": [], "audiences": [] },
-            "hosts": [],
-            "operator": { "namespace": "system", "serviceAccount": "operator" },
-            "probe": { "interval": "1h", "timeout": "1s", "failureThreshold": 1 },
-            "limits": {
-                "callTimeout": "30s",
-                "maxConcurrentCalls": 8,
-                "maxResultBytes": 65536,
-                "calls": { "perMinute": 1, "burst": burst },
-                "shared": config(redis.port, false),
-            },
+        let limits = json!({
+            "callTimeout": "30s",
+            "maxConcurrentCalls": 8,
+            "maxResultBytes": 65536,
+            "calls": { "perMinute": 1, "burst": burst },
+            "shared": config(redis.port, false),
         });
-        let loaded = LoadedConfig::parse("config.json", &text.to_string(), None).unwrap();
-        let loopback = ([127, 0, 0, 1], 0).into();
-        let settings = ServeSettings {
-            config_directory: directory.path().to_owned(),
-            mcp_address: loopback,
-            admin_address: loopback,
-            address_policy: AddressPolicy::Loopback,
-            ..ServeSettings::default()
-        };
-        let source = Source::Directory(directory.path().to_owned());
-        let parts = Parts::connect(&settings, &loaded, source, Box::new(sink()), None).unwrap();
-        let rates = parts.shared_rates.clone().unwrap();
-        let instance = Instance::start(&settings, &loaded, parts).await.unwrap();
-        let (mcp, admin) = (instance.mcp_address().port(), instance.admin_address().port());
-        tokio::spawn(instance.serve(Stop::default()));
-        Self { rates, mcp, admin, _directory: directory }
+        let platform = json!({ "vault": { "url": "http://127.0.0.1:1", "insecureHttp": true } });
+        let served = serve(&platform, &limits, &[], "1h").await;
+        Self { rates: served.rates.clone().unwrap(), served }
     }
 
     /// Calls a tool.
     pub(crate) async fn call(&self) -> Reply {
-        let body = json!({
-            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-            "params": { "name": "health_check", "arguments": {} },
-        });
-        let response = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .unwrap()
-            .post(format!("http://127.0.0.1:{}/mcp", self.mcp))
-            .header("Accept", "application/json, text/event-stream")
-            .header("MCP-Protocol-Version", "2025-11-25")
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
-        let number = |name: &str| response.headers().get(name)?.to_str().ok()?.parse().ok();
-        let (remaining, retry_after) = (number("x-ratelimit-remaining"), number("retry-after"));
-        let answer: Value = response.json().await.unwrap();
-        let error = answer["result"]["_meta"]["mcp-connectors.io/error"]["code"].as_str().map(str::to_owned);
-        Reply { error, remaining, retry_after }
+        let (error, _, headers) = self.served.call("health_check").await;
+        let number = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
+        Reply { error, remaining: number("x-ratelimit-remaining"), retry_after: number("retry-after") }
     }
 
     /// What it shows at `/metrics`.
     pub(crate) async fn metrics(&self) -> String {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        client.get(format!("http://127.0.0.1:{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap()
+        self.served.shown("/metrics").await
     }
 }

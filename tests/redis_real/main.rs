@@ -6,6 +6,8 @@
 #![allow(clippy::disallowed_methods, reason = "settings and answers of a test")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod harness;
 
 use std::time::Duration;

@@ -5,16 +5,11 @@ use std::sync::OnceLock;
 use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
 use tracing_subscriber::{Layer, layer::SubscriberExt};
-
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use super::*;
 use crate::{
-    api::endpoint::PlatformUrl,
-    outbound::{
-        BreakerPosition, BreakerState, BulkheadState, Outbound, OutboundLimits, OutboundSettings, OutboundState,
-        PaceState, classify_by_status,
-    },
+    outbound::{BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState, testing::outbound},
     server::config::AuditFileConfig,
     telemetry::{logs, traces},
 };
@@ -247,22 +242,6 @@ async fn refused_callers_are_on_record_and_a_flood_of_them_is_bounded() {
 
 // ===== traces =====
 
-fn outbound_to(url: &str) -> Outbound {
-    let addresses = AddressPolicy::Loopback;
-    let settings = OutboundSettings {
-        endpoint: PlatformUrl(url.to_owned()).endpoint(true, addresses).unwrap(),
-        ca_pem: None,
-        addresses,
-        proxy: None,
-        name: "fake",
-        classify: classify_by_status,
-        client_certificate: None,
-        limits: OutboundLimits::default(),
-        metrics: Arc::default(),
-    };
-    Outbound::new(settings).unwrap()
-}
-
 /// A platform that a server asks for its things, and that fails so many times at first.
 async fn platform_of(server: &TestServer, failures: u64) -> MockServer {
     let platform = MockServer::start().await;
@@ -271,7 +250,7 @@ async fn platform_of(server: &TestServer, failures: u64) -> MockServer {
         Mock::given(matchers::any()).respond_with(unwell).up_to_n_times(failures).mount(&platform).await;
     }
     Mock::given(matchers::any()).respond_with(ResponseTemplate::new(200)).mount(&platform).await;
-    *server.platform.state.upstream.lock().unwrap() = Some(Arc::new(outbound_to(&platform.uri())));
+    *server.platform.state.upstream.lock().unwrap() = Some(Arc::new(outbound(&platform.uri())));
     platform
 }
 
