@@ -14,12 +14,11 @@ from testcluster import argocd
 from support import argocd_server, kube
 from support.agent import agent_of, error_of, text_of
 from support.argocd_server import Application
-from support.connector import LIMITS, MACHINE_SECONDS, OUTAGE_SECONDS, Connector
+from support.connector import LIMITS, OUTAGE_SECONDS, Connector
 from support.machine import ROOT
 from support.waiting import eventually
 
 SAMPLE = ROOT / "config" / "samples" / "argocd.yaml"
-BOUND = OUTAGE_SECONDS + MACHINE_SECONDS
 # What deletes or changes an application's policy must also be allowed by name.
 EVERYTHING = {"mutations": "Confirm", "allow": ["*", "set_argocd_auto_sync", "delete_argocd_app"]}
 SETTINGS = {"kind": "ConfigMap", "name": "web-settings"}
@@ -185,7 +184,7 @@ def test_application_sets_are_shown(connector: Connector, web: Application) -> N
                     for item in answer(connector, "list_argocd_apps", name_contains=name, cache=False)["items"]
                 }
             ),
-            BOUND,
+            OUTAGE_SECONDS,
         )
         shown = answer(connector, "get_argocd_appset", name=name)
         # Argo CD names them in the set's status minutes later.
@@ -360,7 +359,7 @@ def test_a_token_that_is_revoked_is_replaced_without_a_restart(namespace: str, w
     secret = argocd_server.credentials()
     subject = argocd_server.deploy_in(namespace, secret=secret)
     argocd_server.revoke(secret["stringData"]["token"])
-    subject.wait_for("CredentialsAccepted", "False", "Rejected", BOUND)
+    subject.wait_for("CredentialsAccepted", "False", "Rejected", OUTAGE_SECONDS)
     assert subject.condition("PlatformHealthy")["reason"] == "TokenRejected"
     error = error_of(agent_of(subject).call("list_argocd_apps"))
     assert error["code"] == "credentials_unavailable"
@@ -378,7 +377,7 @@ def test_user_and_password_log_in(namespace: str, web: Application, password: st
     assert web.name in text_of(agent_of(subject).call("list_argocd_apps"))
     kube.apply(namespace, argocd_server.credentials(username=argocd.ACCOUNT, password="not-the-password"))
     # The session of the right password goes on working; that the new one is wrong is told at once.
-    told = subject.wait_for("CredentialsAccepted", "False", "Rejected", BOUND + 60)
+    told = subject.wait_for("CredentialsAccepted", "False", "Rejected", OUTAGE_SECONDS + 60)
     assert "not-the-password" not in str(told)
     assert subject.condition("PlatformHealthy")["reason"] in ("LoginRejected", "LoginLockedOut")
     assert web.name in text_of(agent_of(subject).call("list_argocd_apps"))
@@ -388,7 +387,7 @@ def test_argocd_is_down_and_comes_back(connector: Connector, web: Application) -
     scale = ("--namespace", argocd.NAMESPACE, "scale", "deployment/argocd-server")
     kube.kubectl(*scale, "--replicas=0")
     try:
-        connector.wait_for("PlatformHealthy", "False", timeout=BOUND)
+        connector.wait_for("PlatformHealthy", "False", timeout=OUTAGE_SECONDS)
         assert connector.condition("PlatformHealthy")["reason"] in ("Unreachable", "Timeout")
         error = error_of(agent_of(connector).call("get_argocd_app_status", app=web.name))
         assert error["code"] in ("platform_unavailable", "deadline_exceeded")

@@ -6,7 +6,7 @@ from conftest import Deploy
 
 from support import kube, vault_server
 from support.agent import agent_of
-from support.connector import MACHINE_SECONDS, OUTAGE_SECONDS
+from support.connector import OUTAGE_SECONDS
 
 WRITTEN = "planted-write-5d1c77aa"
 GENERATED_KEY = "made_up_on_the_way"
@@ -29,7 +29,7 @@ def test_planted_secrets_occur_nowhere(deploy: Deploy) -> None:
     # A token that ends badly is told about, too.
     second = "hvs.planted-bad-token-9c1e"
     kube.patch(vault.namespace, "secret", "vault-reader", {"stringData": {"token": second}})
-    vault.wait_for("CredentialsAccepted", "False", "Rejected", OUTAGE_SECONDS + MACHINE_SECONDS)
+    vault.wait_for("CredentialsAccepted", "False", "Rejected", OUTAGE_SECONDS)
     agent.call("list_vault_secrets", path="secret/apps")
 
     planted = {first, second, caller, vault_server.SECRET_VALUE}

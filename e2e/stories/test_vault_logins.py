@@ -8,9 +8,8 @@ from conftest import deploy_in
 
 from support import kube, vault_server
 from support.agent import agent_of, error_of
-from support.connector import MACHINE_SECONDS, OUTAGE_SECONDS, Connector, ca_config_map, connector, source
+from support.connector import OUTAGE_SECONDS, Connector, ca_config_map, connector, source
 
-BOUND = OUTAGE_SECONDS + MACHINE_SECONDS
 # Long enough to become ready: for its last 30 seconds a token that can't be renewed is a finding of its own.
 TOKEN_SECONDS = 75
 # A token of the role is renewed until it is this old, and then logged in for again.
@@ -26,15 +25,15 @@ def test_a_token_ends(namespace: str, vault_up: None) -> None:
     # It works to the end.
     assert agent.answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
 
-    expired = subject.wait_for("CredentialsAccepted", "False", "Expired", BOUND + 30)
+    expired = subject.wait_for("CredentialsAccepted", "False", "Expired", OUTAGE_SECONDS + 30)
     assert "token" in expired["message"]
-    assert subject.wait_for("Ready", "False", "Expired", BOUND)["message"] == expired["message"]
+    assert subject.wait_for("Ready", "False", "Expired", OUTAGE_SECONDS)["message"] == expired["message"]
     error = error_of(agent.call("list_vault_secrets", path="secret/apps"))
     assert error["code"] == "credentials_unavailable"
     assert "token" in error["remedy"]
 
     kube.patch(namespace, "secret", "vault-reader", {"stringData": {"token": vault_server.make_token()}})
-    subject.wait_ready(BOUND)
+    subject.wait_ready(OUTAGE_SECONDS)
     assert agent.answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
     assert subject.pod_identities() == pods
 
@@ -62,9 +61,9 @@ def test_an_app_role_logs_in_until_its_secret_id_is_revoked(namespace: str, vaul
 
     vault_server.destroy_secret_id(role, secret_id)
     # The token that was logged in for is good until it ends; then there is no other.
-    rejected = subject.wait_for("CredentialsAccepted", "False", "Rejected", LOGIN_SECONDS + BOUND)
+    rejected = subject.wait_for("CredentialsAccepted", "False", "Rejected", LOGIN_SECONDS + OUTAGE_SECONDS)
     assert "secret id" in rejected["message"]
-    subject.wait_for("Ready", "False", "Rejected", BOUND)
+    subject.wait_for("Ready", "False", "Rejected", OUTAGE_SECONDS)
     assert subject.condition("PlatformHealthy")["reason"] == "LoginRejected"
     error = error_of(agent.call("list_vault_secrets", path="secret/apps"))
     assert error["code"] == "credentials_unavailable"
@@ -72,6 +71,6 @@ def test_an_app_role_logs_in_until_its_secret_id_is_revoked(namespace: str, vaul
 
     new = {"stringData": {"secret_id": vault_server.make_secret_id(role)}}
     kube.patch(namespace, "secret", "vault-reader", new)
-    subject.wait_ready(BOUND)
+    subject.wait_ready(OUTAGE_SECONDS)
     assert agent.answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
     assert subject.pod_identities() == pods

@@ -8,13 +8,12 @@ from testcluster import vault
 
 from support import kube, vault_server
 from support.agent import agent_of, error_of
-from support.connector import MACHINE_SECONDS, OUTAGE_SECONDS, PROBE, Connector, connector
+from support.connector import OUTAGE_SECONDS, PROBE, Connector, connector
 from support.waiting import eventually
 
 # Vault is sealed and stopped.
 pytestmark = pytest.mark.alone
 
-BOUND = OUTAGE_SECONDS + MACHINE_SECONDS
 STORY_POLICY = "mcp-connectors-story"
 
 
@@ -29,14 +28,14 @@ def vault_is_well_again() -> Iterator[None]:
 @pytest.fixture
 def connected(running: Deployed) -> Connector:
     """The connector, as well as Vault."""
-    running.connector.wait_ready(BOUND)
+    running.connector.wait_ready(OUTAGE_SECONDS)
     return running.connector
 
 
 def is_down(subject: Connector, reason: str) -> None:
     """Checks what is seen of an outage, and that it takes away neither the endpoint nor the pods."""
     pods = subject.pod_identities()
-    healthy = subject.wait_for("PlatformHealthy", "False", reason, BOUND)
+    healthy = subject.wait_for("PlatformHealthy", "False", reason, OUTAGE_SECONDS)
     assert healthy["message"]
     ready = subject.condition("Ready")
     assert (ready["status"], ready["reason"], ready["message"]) == ("False", reason, healthy["message"])
@@ -61,7 +60,7 @@ def test_vault_is_sealed(connected: Connector) -> None:
     vault.seal()
     is_down(connected, "Sealed")
     # Where the manifest asks for it, an outage is only reported.
-    reporting.wait_for("PlatformHealthy", "False", "Sealed", BOUND)
+    reporting.wait_for("PlatformHealthy", "False", "Sealed", OUTAGE_SECONDS)
     ready = reporting.condition("Ready")
     assert ready["status"] == "True"
     assert "The platform is down" in ready["message"]
@@ -71,8 +70,8 @@ def test_vault_is_sealed(connected: Connector) -> None:
     assert error["code"] == "platform_unavailable"
     assert "sealed" in str(error)
     vault.unseal()
-    connected.wait_ready(BOUND)
-    reporting.wait_for("PlatformHealthy", "True", "Healthy", BOUND)
+    connected.wait_ready(OUTAGE_SECONDS)
+    reporting.wait_for("PlatformHealthy", "True", "Healthy", OUTAGE_SECONDS)
 
 
 def test_vault_is_stopped(connected: Connector) -> None:
@@ -83,9 +82,9 @@ def test_vault_is_stopped(connected: Connector) -> None:
     assert error["code"] == "platform_unavailable"
     # Back, it is sealed first.
     vault.start()
-    connected.wait_for("PlatformHealthy", "False", "Sealed", BOUND)
+    connected.wait_for("PlatformHealthy", "False", "Sealed", OUTAGE_SECONDS)
     vault.unseal()
-    connected.wait_ready(BOUND)
+    connected.wait_ready(OUTAGE_SECONDS)
     assert agent.answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
 
 
@@ -93,7 +92,7 @@ def test_the_token_is_revoked(namespace: str, vault_up: None) -> None:
     deployed = deploy_in(namespace)
     subject = deployed.connector
     vault_server.revoke_token(deployed.token)
-    rejected = subject.wait_for("CredentialsAccepted", "False", "Rejected", BOUND)
+    rejected = subject.wait_for("CredentialsAccepted", "False", "Rejected", OUTAGE_SECONDS)
     assert "revoked" in rejected["message"]
     assert subject.condition("Ready")["reason"] == "Rejected"
     assert subject.condition("PlatformHealthy")["reason"] == "TokenInvalid"
@@ -108,7 +107,7 @@ def test_the_token_is_revoked(namespace: str, vault_up: None) -> None:
     # A new one mends it, without a restart.
     pods = subject.pod_identities()
     kube.patch(namespace, "secret", "vault-reader", {"stringData": {"token": vault_server.make_token()}})
-    subject.wait_ready(BOUND)
+    subject.wait_ready(OUTAGE_SECONDS)
     assert subject.pod_identities() == pods
 
 
@@ -117,7 +116,7 @@ def test_the_tokens_policy_is_removed(namespace: str, vault_up: None) -> None:
     subject = deploy_in(namespace, token=vault_server.make_token(STORY_POLICY)).connector
     vault_server.delete_policy(STORY_POLICY)
     try:
-        missing = subject.wait_for("CredentialsAccepted", "False", "PermissionMissing", BOUND)
+        missing = subject.wait_for("CredentialsAccepted", "False", "PermissionMissing", OUTAGE_SECONDS)
         assert "policy" in missing["message"]
         assert subject.condition("Ready")["reason"] == "PermissionMissing"
         # Vault itself is well.
@@ -129,5 +128,5 @@ def test_the_tokens_policy_is_removed(namespace: str, vault_up: None) -> None:
         assert "capability list" in error["remedy"], error
     finally:
         vault_server.write_policy(STORY_POLICY, vault_server.READER)
-    subject.wait_ready(BOUND)
+    subject.wait_ready(OUTAGE_SECONDS)
     vault_server.delete_policy(STORY_POLICY)

@@ -17,7 +17,6 @@ from support.agent import Agent, agent_of
 from support.connector import (
     API_VERSION,
     CREDENTIALS,
-    MACHINE_SECONDS,
     OUTAGE_SECONDS,
     VAULT_HOST,
     VAULT_URL,
@@ -28,7 +27,6 @@ from support.connector import (
 from support.kube import Manifest
 from support.waiting import eventually
 
-BOUND = OUTAGE_SECONDS + MACHINE_SECONDS
 CA = {"configMap": {"name": "vault-ca", "key": "ca.crt"}}
 AUDIENCE = "vault"
 
@@ -116,10 +114,10 @@ def test_a_kept_token_is_fetched_and_its_successor_too(namespace: str, role: str
     eventually(
         "the next revision is in use",
         lambda: subject.status()["credentials"]["revision"] != before,
-        timeout=10 + BOUND,
+        timeout=10 + OUTAGE_SECONDS,
         explain=subject.explain,
     )
-    subject.wait_ready(BOUND)
+    subject.wait_ready(OUTAGE_SECONDS)
     assert subject.pod_identities() == pods
     events = {event["reason"] for event in kube.events(subject.namespace, subject.name)}
     assert "CredentialsRotated" in events
@@ -131,11 +129,11 @@ def test_the_agent_says_why_it_is_not_let_in(namespace: str, role: str) -> None:
     subject = deploy(namespace, source(by_role(role), kept(role)))
     # The pod starts all the same.
     subject.wait_for("EndpointReady", "True", timeout=120)
-    failed = subject.wait_for("CredentialsLoaded", "False", "VaultLoginFailed", BOUND)
+    failed = subject.wait_for("CredentialsLoaded", "False", "VaultLoginFailed", OUTAGE_SECONDS)
     assert "audience and subject" in failed["message"]
     vault_server.make_service_account_role(role, namespace, "mcp-vault", AUDIENCE)
     # Somebody who mends it at once is heard at once; later it may take five minutes.
-    subject.wait_ready(300 + BOUND)
+    subject.wait_ready(300 + OUTAGE_SECONDS)
 
 
 def test_a_policy_is_added_after_a_refusal(namespace: str, role: str) -> None:
@@ -144,7 +142,7 @@ def test_a_policy_is_added_after_a_refusal(namespace: str, role: str) -> None:
     refused = subject.wait_for("CredentialsLoaded", "False", "VaultPermissionMissing", 120)
     assert f"secret/data/{role}" in refused["message"]
     vault_server.write_policy(role, reading(f"secret/data/{role}"))
-    subject.wait_ready(300 + BOUND)
+    subject.wait_ready(300 + OUTAGE_SECONDS)
 
 
 def test_a_dynamic_credential_goes_through_three_leases(namespace: str, role: str) -> None:
@@ -164,7 +162,7 @@ def test_a_dynamic_credential_goes_through_three_leases(namespace: str, role: st
         seen.update(now)
         return len(seen) > 2
 
-    eventually("three leases", three, timeout=30 * 4 + MACHINE_SECONDS, explain=subject.explain)
+    eventually("three leases", three, timeout=30 * 4, explain=subject.explain)
     assert subject.condition("Ready")["status"] == "True"
     kube.delete(namespace, "mcpconnector", subject.name)
     eventually("leases and token are given back", lambda: not vault_server.leases(f"pki/issue/{role}"), timeout=60)
@@ -177,11 +175,11 @@ def test_vault_is_sealed_for_a_while(namespace: str, role: str) -> None:
     pods = subject.pod_identities()
     vault.seal()
     # What was fetched stays good: it is said, and nothing is taken away.
-    warned = subject.wait_for("CredentialsLoaded", "True", "VaultSealed", 30 + BOUND)
+    warned = subject.wait_for("CredentialsLoaded", "True", "VaultSealed", 30 + OUTAGE_SECONDS)
     assert "stays in use" in warned["message"]
     vault.unseal()
-    subject.wait_for("CredentialsLoaded", "True", "Loaded", 30 + BOUND)
-    subject.wait_ready(BOUND)
+    subject.wait_for("CredentialsLoaded", "True", "Loaded", 30 + OUTAGE_SECONDS)
+    subject.wait_ready(OUTAGE_SECONDS)
     assert subject.pod_identities() == pods
 
 
@@ -207,11 +205,11 @@ def test_a_wrapped_secret_id_is_used_twice(namespace: str, vault_up: None) -> No
         second = Connector(namespace, "second")
         alarm = second.wait_for("CredentialsLoaded", "False", "WrappedSecretConsumed", 120)
         assert "somebody else" in alarm["message"]
-        subject.wait_ready(BOUND)
+        subject.wait_ready(OUTAGE_SECONDS)
         new = {"stringData": {"wrapped": vault_server.wrap_secret_id(name)}}
         kube.patch(namespace, "secret", "login", new)
         # Both see the new one; whoever comes first unwraps it, and the first doesn't need it.
-        second.wait_ready(300 + BOUND)
+        second.wait_ready(300 + OUTAGE_SECONDS)
     finally:
         vault_server.delete_app_role(name)
         vault_server.delete_policy(name)
@@ -232,11 +230,11 @@ def test_the_agent_is_killed(namespace: str, role: str) -> None:
     eventually("the kubelet starts it again", lambda: restarts() == 1, timeout=60, explain=subject.explain)
     # A pod is not ready while a container of it starts anew; the server has never stopped.
     kube.kubectl("--namespace", namespace, "wait", f"pod/{pod}", "--for=condition=Ready", "--timeout=60s")
-    subject.wait_ready(BOUND)
-    eventually("the Service leads to it again", lambda: _reached(agent), timeout=BOUND)
+    subject.wait_ready(OUTAGE_SECONDS)
+    eventually("the Service leads to it again", lambda: _reached(agent), timeout=OUTAGE_SECONDS)
     assert agent.answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
     vault_server.put_secret(role, {"token": vault_server.make_token()})
-    subject.wait_ready(BOUND)
+    subject.wait_ready(OUTAGE_SECONDS)
 
 
 def _reached(agent: Agent) -> bool:

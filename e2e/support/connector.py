@@ -15,10 +15,9 @@ CA_CONFIG_MAP = "vault-ca"
 CREDENTIALS = "vault-reader"
 
 # The design's promise of how late a problem is told: failureThreshold x interval + timeout + one poll of the operator,
-# with the probe below; and what a busy machine adds to it.
+# with the probe below.
 PROBE = {"interval": "5s", "timeout": "2s"}
 OUTAGE_SECONDS = 2 * 5 + 2 + 15
-MACHINE_SECONDS = 25
 
 # Stories call faster than an agent may by default, and the same over and over.
 LIMITS = {"calls": {"perMinute": 60000, "burst": 1000}, "repeats": {"enabled": False}}

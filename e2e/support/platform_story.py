@@ -13,12 +13,11 @@ from testcluster import doubles
 
 from . import kube
 from .agent import agent_of, error_of, text_of
-from .connector import API_VERSION, LIMITS, MACHINE_SECONDS, OUTAGE_SECONDS, PROBE, Connector, ca_config_map
+from .connector import API_VERSION, LIMITS, OUTAGE_SECONDS, PROBE, Connector, ca_config_map
 from .kube import Manifest
-from .waiting import eventually
+from .waiting import BUSY_SECONDS, eventually
 
 CA_CONFIG_MAP = "doubles-ca"
-BOUND = OUTAGE_SECONDS + MACHINE_SECONDS
 # How long a call may take here, and what a busy machine adds to it.
 CALL_SECONDS = 5
 # A double says that it is limited for so long: longer than a call may wait for it.
@@ -178,14 +177,14 @@ def is_down_and_comes_back(subject: Subject, connector: Connector) -> None:
     tool, arguments = subject.asks
     pods = connector.pod_identities()
     with fault(subject, "down"):
-        told = connector.wait_for("PlatformHealthy", "False", "Unreachable", BOUND)
+        told = connector.wait_for("PlatformHealthy", "False", "Unreachable", OUTAGE_SECONDS)
         assert told["message"]
         assert connector.condition("Ready")["reason"] == "Unreachable"
         # What is known of the credentials does not change with an outage.
         assert connector.condition("CredentialsAccepted")["status"] != "False"
         error = error_of(call(connector, tool, **arguments))
         assert error["code"] == "platform_unavailable", error
-    connector.wait_ready(BOUND)
+    connector.wait_ready(OUTAGE_SECONDS)
     answers_again(connector, subject)
     assert connector.pod_identities() == pods
     _shows_no_secret(connector)
@@ -195,23 +194,23 @@ def fails(subject: Subject, connector: Connector, mode: doubles.Mode, reason: st
     """The platform, or what stands before it, answers with something else: that is told from an outage, in our words."""
     tool, arguments = subject.asks
     with fault(subject, mode):
-        connector.wait_for("PlatformHealthy", "False", reason, BOUND)
+        connector.wait_for("PlatformHealthy", "False", reason, OUTAGE_SECONDS)
         error = error_of(call(connector, tool, **arguments))
         assert error["code"] in ("platform_error", "platform_unavailable"), error
-    connector.wait_ready(BOUND)
+    connector.wait_ready(OUTAGE_SECONDS)
 
 
 def limits_the_rate(subject: Subject, connector: Connector, tells_time: bool = True) -> None:
     """The platform wants fewer requests: that is no outage, and says when to come back."""
     tool, arguments = subject.asks
     with fault(subject, "rate-limited", seconds=LIMITED_SECONDS):
-        connector.wait_for("PlatformHealthy", "True", "RateLimited", BOUND)
+        connector.wait_for("PlatformHealthy", "True", "RateLimited", OUTAGE_SECONDS)
         assert connector.condition("Ready")["status"] == "True"
         error = error_of(call(connector, tool, **arguments))
         assert error["code"] == "rate_limited", error
         if tells_time:
             assert 1 <= error["retry_after_seconds"] <= LIMITED_SECONDS, error
-    connector.wait_for("PlatformHealthy", "True", "Healthy", LIMITED_SECONDS + BOUND)
+    connector.wait_for("PlatformHealthy", "True", "Healthy", LIMITED_SECONDS + OUTAGE_SECONDS)
     answers_again(connector, subject)
 
 
@@ -226,13 +225,13 @@ def is_slow_in_one_place(subject: Subject, connector: Connector) -> None:
         other, words = subject.asks_elsewhere
         answer(connector, other, **words)
         assert hanging.is_alive(), f"{subject.path} did not hang: {outcome}"
-        hanging.join(CALL_SECONDS + MACHINE_SECONDS)
+        hanging.join(CALL_SECONDS + BUSY_SECONDS)
         took = time.monotonic() - begun
         assert outcome, f"the call has not ended after {took:.1f} s"
         assert took >= CALL_SECONDS - 1, f"the call ended after {took:.1f} s"
         error = error_of(outcome[0])
         assert error["code"] == "deadline_exceeded", error
-    connector.wait_ready(BOUND)
+    connector.wait_ready(OUTAGE_SECONDS)
 
 
 def is_refused_and_rotated(subject: Subject, connector: Connector) -> None:
@@ -240,13 +239,13 @@ def is_refused_and_rotated(subject: Subject, connector: Connector) -> None:
     tool, arguments = subject.asks
     pods = connector.pod_identities()
     doubles.rotate(subject.double, subject.rotated)
-    rejected = connector.wait_for("CredentialsAccepted", "False", "Rejected", BOUND)
+    rejected = connector.wait_for("CredentialsAccepted", "False", "Rejected", OUTAGE_SECONDS)
     assert rejected["message"]
     assert connector.condition("PlatformHealthy")["reason"] == subject.refused_reason
     error = error_of(call(connector, tool, **arguments))
     assert error["code"] == "credentials_unavailable", error
     kube.apply(connector.namespace, credentials(subject, subject.rotated))
-    connector.wait_ready(BOUND)
+    connector.wait_ready(OUTAGE_SECONDS)
     answers_again(connector, subject)
     assert connector.pod_identities() == pods
     _shows_no_secret(connector)
@@ -255,4 +254,4 @@ def is_refused_and_rotated(subject: Subject, connector: Connector) -> None:
 def answers_again(connector: Connector, subject: Subject) -> None:
     """Waits until a call finds something again: the way to the platform is opened step by step."""
     tool, arguments = subject.asks
-    eventually("calls are answered again", lambda: not call(connector, tool, **arguments).is_error, BOUND)
+    eventually("calls are answered again", lambda: not call(connector, tool, **arguments).is_error, OUTAGE_SECONDS)
