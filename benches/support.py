@@ -48,13 +48,18 @@ def system_call(outcome: int, name: str) -> None:
 
 def product(given: Path | None) -> Path:
     """The product's release binary, built as for the image, or the one that is given."""
+    return release_of("mcp-connectors", "mcp-connectors", given)
+
+
+def release_of(package: str, name: str, given: Path | None) -> Path:
+    """A program of a package, built as for the image, or the one that is given."""
     if given:
         return given.resolve()
-    say("building the release binary, about 10 minutes when nothing is built yet")
-    words = ["e2e/image/compile", "mcp-connectors", "mcp-connectors", "release"]
+    say(f"building {name} for release, about 10 minutes when nothing is built yet")
+    words = ["e2e/image/compile", package, name, "release"]
     built = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     # A copy, because somebody may build while it is measured.
-    copy = CACHE / "bench" / "mcp-connectors"
+    copy = CACHE / "bench" / name
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.unlink(missing_ok=True)
     return Path(shutil.copy2(built, copy))

@@ -6,7 +6,6 @@ hits all of them. Namespaces have no names: they are gone when the last process 
 """
 
 import argparse
-import base64
 import hashlib
 import http.client
 import json
@@ -22,12 +21,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benches.serving import (
+    HEADERS,
+    LOAD_CORE,
+    PLATFORM_PORT,
+    SERVER_CORE,
+    Keys,
+    add_network,
+    bare_rmcp,
+    configure,
+    leave_network,
+    vault,
+)
 from benches.support import (
     CACHE,
-    CLONE_NEWNET,
-    LIBC,
     ROOT,
-    TARGET,
     child_setup,
     commit,
     cpu_seconds,
@@ -40,16 +48,15 @@ from benches.support import (
     say,
     spread,
     stop,
-    system_call,
     table,
     wait_until_quiet,
     write_results,
 )
 
 PEERS = ROOT / "benches" / "peers"
-SERVER_CORE, LOAD_CORE = 0, 1
+# Of the first network that is added.
 LOAD_ADDRESS, SERVER_ADDRESS = "198.18.64.1", "198.18.64.2"
-UPSTREAM = f"http://{LOAD_ADDRESS}:8200"
+UPSTREAM = f"http://{LOAD_ADDRESS}:{PLATFORM_PORT}"
 CONNECTIONS = (1, 32, 128)
 COLD_STARTS = 20
 # Cores that others may use in a round; the cluster of the tests, idle, uses 0.15. A worse round is repeated.
@@ -57,13 +64,6 @@ DISTURBED = 0.25
 ATTEMPTS = 3
 # Sockets of closed connections that may be left from the run before; they go after a minute.
 WAITING_SOCKETS = 1_000
-AUDIENCE = "http://mcp-bench.bench.svc:8080/mcp"
-ISSUER = "https://kubernetes.default.svc"
-HEADERS = {
-    "Content-Type": "application/json",
-    "Accept": "application/json, text/event-stream",
-    "MCP-Protocol-Version": "2025-06-18",
-}
 CASES: dict[str, dict[str, Any]] = {
     "tools/list": {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}},
     "tools/call": {
@@ -171,74 +171,8 @@ def ask(server: Server, case: str) -> tuple[dict[str, Any], int]:
     return result, len(body)
 
 
-def encoded(data: bytes) -> str:
-    """Base64 as tokens have it."""
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def configure(folder: Path) -> str:
-    """Writes what the operator and the kubelet would mount, and gives a ServiceAccount's token for it."""
-    (folder / "config").mkdir()
-    (folder / "credentials").mkdir()
-    config = {
-        "connector": {"namespace": "bench", "name": "bench", "uid": "11111111-2222-3333-4444-555555555555"},
-        "platform": {"vault": {"url": UPSTREAM, "insecureHttp": True}},
-        "tools": {"mutations": "ReadOnly", "allow": ["list_vault_secrets"], "deny": [], "prefix": ""},
-        "access": {
-            "anonymous": False,
-            "allow": [{"namespace": "bench", "serviceAccount": "*", "tools": ["*"], "mutations": True}],
-            "audiences": [AUDIENCE],
-        },
-        "hosts": ["mcp-bench"],
-        "operator": {"namespace": "system", "serviceAccount": "operator"},
-        "probe": {"interval": "30s", "timeout": "10s", "failureThreshold": 2},
-        "limits": {
-            "callTimeout": "30s",
-            "maxConcurrentCalls": 256,
-            "maxResultBytes": 262144,
-            # What is measured is what a call costs with its guards, so none of them may refuse it.
-            "calls": {"perMinute": 60_000_000, "burst": 1_000_000},
-            "repeats": {"enabled": False, "window": "1m", "warnAfter": 2, "refuseAfter": 5},
-        },
-    }
-    key = folder / "key.pem"
-    run(["openssl", "genrsa", "-out", key, "2048"])
-    modulus = run(["openssl", "rsa", "-in", key, "-noout", "-modulus"]).strip().partition("=")[2]
-    jwk = {
-        "kty": "RSA",
-        "use": "sig",
-        "alg": "RS256",
-        "kid": "bench",
-        "e": "AQAB",
-        "n": encoded(bytes.fromhex(modulus)),
-    }
-    (folder / "config" / "config.json").write_text(json.dumps(config, indent=2))
-    (folder / "config" / "token-keys.json").write_text(json.dumps({"issuer": ISSUER, "keys": [jwk]}))
-    (folder / "credentials" / "token").write_text("bench")
-    now = int(time.time())
-    claims = {
-        "iss": ISSUER,
-        "aud": [AUDIENCE],
-        "sub": "system:serviceaccount:bench:agent",
-        "iat": now - 10,
-        "nbf": now - 10,
-        "exp": now + 4 * 3600,
-        "kubernetes.io": {"namespace": "bench", "serviceaccount": {"name": "agent", "uid": "1"}},
-    }
-    header = {"alg": "RS256", "kid": "bench"}
-    message = ".".join(encoded(json.dumps(part).encode()) for part in (header, claims))
-    signing = ["openssl", "dgst", "-sha256", "-sign", str(key)]
-    signature = subprocess.run(signing, input=message.encode(), capture_output=True, check=True).stdout
-    return f"{message}.{encoded(signature)}"
-
-
-def build_peers() -> tuple[Path, Path]:
-    """Builds bare rmcp and the platform, and installs the TypeScript SDK; gives their folders."""
-    say("building bare rmcp, about 2 minutes when nothing is built yet")
-    target = CACHE / "bench-target"
-    words = ["cargo", "build", "--locked", "--quiet", "--release", "--target", TARGET, "--target-dir", str(target)]
-    flags = {"RUSTFLAGS": "-C target-feature=+crt-static"}
-    subprocess.run(words, cwd=PEERS / "rmcp", env={**os.environ, **flags}, check=True)
+def install_typescript() -> Path:
+    """Installs the TypeScript SDK; gives its folder."""
     source = PEERS / "typescript"
     digest = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()
     modules = CACHE / f"npm-{digest[:12]}"
@@ -250,25 +184,7 @@ def build_peers() -> tuple[Path, Path]:
         run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=made)
         made.rename(modules)
     shutil.copy(source / "server.mjs", modules)
-    return target / TARGET / "release", modules
-
-
-def networks(stack: ExitStack) -> int:
-    """Moves this process to a network of its own, beside which it makes one for the servers, and gives that."""
-    system_call(LIBC.unshare(CLONE_NEWNET), "unshare")
-    holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"], preexec_fn=child_setup())
-    stack.callback(stop, holder)
-    own = os.readlink("/proc/self/ns/net")
-    while os.readlink(f"/proc/{holder.pid}/ns/net") == own:
-        time.sleep(0.01)
-    net = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY)
-    run(["ip", "link", "add", "load", "type", "veth", "peer", "name", "serve", "netns", str(holder.pid)])
-    inside = ["nsenter", "--net", "--target", str(holder.pid)]
-    for prefix, link, address in (([], "load", LOAD_ADDRESS), (inside, "serve", SERVER_ADDRESS)):
-        run([*prefix, "ip", "address", "add", f"{address}/24", "dev", link])
-        run([*prefix, "ip", "link", "set", link, "up"])
-        run([*prefix, "ip", "link", "set", "lo", "up"])
-    return net
+    return modules
 
 
 def load(server: Server, case: str, connections: int, seconds: int, folder: Path, upstream: int) -> Round:
@@ -401,13 +317,16 @@ def main() -> None:
         raise SystemExit("network namespaces need root, and the measurement two cores")
     if not shutil.which("wrk"):
         raise SystemExit("wrk is not installed (Debian package wrk)")
-    binary, (rust, node) = product(arguments.binary), build_peers()
+    binary, rust, node = product(arguments.binary), bare_rmcp(), install_typescript()
     quiet = wait_until_quiet(arguments.wait)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcp-bench-")))
-        token = configure(folder)
-        net = networks(stack)
-        words = [str(rust / "upstream"), f"{LOAD_ADDRESS}:8200"]
+        keys = Keys(folder)
+        configure(folder, vault(LOAD_ADDRESS), {"token": "bench"}, keys)
+        token = keys.token()
+        leave_network()
+        net = add_network(stack).descriptor
+        words = [str(rust / "upstream"), f"{LOAD_ADDRESS}:{PLATFORM_PORT}"]
         upstream = subprocess.Popen(words, preexec_fn=child_setup(LOAD_CORE))
         stack.callback(stop, upstream)
         os.sched_setaffinity(0, {LOAD_CORE})

@@ -1,0 +1,95 @@
+"""What becomes of a connector to which more calls come than its platform takes. The bounds are the defaults: ten
+requests at a time and twenty that wait; only how often one caller may call is not bounded. Calls come whether or not
+answers do.
+"""
+
+import statistics
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benches.resilience.setting import Setting
+from benches.serving import LIMITS, PLATFORM_LIMITS, configure, folder_call, vault
+from benches.support import memory, say, table
+
+DELAY = 0.02
+CAPACITY = PLATFORM_LIMITS["maxConcurrentRequests"] / DELAY
+FACTORS = (0.5, 0.9, 2.0, 5.0, 10.0)
+# More than are ever waiting for an answer.
+CALLERS = 512
+REFUSED = "rate_limited"
+
+
+@dataclass
+class Round:
+    """What one round saw."""
+
+    goodput: float
+    p99: float
+    refused: float
+    refusal_p50: float
+    refusal_p99: float
+    cpu: float
+    highest: float
+
+
+def measure(setting: Setting) -> str:
+    """A table, and what it comes to."""
+    rounds: dict[float, list[Round]] = {factor: [] for factor in FACTORS}
+    with ExitStack() as stack:
+        folder, network = setting.new_folder(), setting.network(stack)
+        limits = {**LIMITS, "platform": PLATFORM_LIMITS}
+        configure(folder, vault(network.load), {"token": "bench"}, setting.keys, limits=limits)
+        server = setting.serve(stack, "serve", folder, network, setting.keys.token())
+        idle = memory(server.process.pid)
+        for number in range(setting.rounds):
+            for factor in FACTORS:
+                # The highest so far is forgotten (proc(5)).
+                Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
+                call = folder_call(f"after-{DELAY * 1e3:.0f}")
+                with setting.watched(server) as used:
+                    report = setting.load.calls(server, call, setting.seconds, CALLERS, CAPACITY * factor)
+                outcomes, seconds = report["outcomes"], report["seconds"]
+                if strange := set(outcomes) - {"answered", REFUSED}:
+                    raise SystemExit(f"calls ended as {strange}: {outcomes}")
+                answered = outcomes["answered"]
+                refused = outcomes.get(REFUSED, {"count": 0, "p50_ms": 0.0, "p99_ms": 0.0})
+                one = Round(
+                    answered["count"] / seconds,
+                    answered["p99_ms"],
+                    refused["count"] / seconds,
+                    refused["p50_ms"],
+                    refused["p99_ms"],
+                    used.cpu / seconds,
+                    memory(server.process.pid, "VmHWM"),
+                )
+                rounds[factor].append(one)
+                say(
+                    f"round {number + 1}, {factor} × capacity: {one.goodput:,.0f} answered/s, "
+                    f"{one.refused:,.0f} refused/s, p99 {one.refusal_p99:.2f} ms"
+                )
+
+    def median(factor: float, figure: str) -> float:
+        return statistics.median(getattr(one, figure) for one in rounds[factor])
+
+    def row(factor: float) -> list[str]:
+        figures = [f"{factor:g} ({CAPACITY * factor:,.0f})", f"{median(factor, 'goodput'):,.0f}"]
+        figures.append(f"{median(factor, 'p99'):.1f}")
+        refusals = any(one.refused for one in rounds[factor])
+        figures.append(f"{median(factor, 'refused'):,.0f}")
+        figures += [f"{median(factor, name):.2f}" if refusals else "" for name in ("refusal_p50", "refusal_p99")]
+        return [*figures, f"{median(factor, 'cpu'):.2f}", f"{max(one.highest for one in rounds[factor]):.1f}"]
+
+    head = ["offered × capacity (calls/s)", "answered/s", "p99 of answers ms", "refused/s", "p50 of refusals ms"]
+    head += ["p99 of refusals ms", "cores used", "highest resident MB"]
+    peak = max(median(factor, "goodput") for factor in FACTORS)
+    most = FACTORS[-1]
+    return "\n".join(
+        [
+            f"The platform answers after {DELAY * 1e3:.0f} ms, so that it takes {CAPACITY:,.0f} calls a second. At "
+            f"{most:g} × capacity {median(most, 'goodput') / peak:.0%} of the best goodput is left. "
+            f"Resident before: {idle:.1f} MB.",
+            "",
+            table(head, [row(factor) for factor in FACTORS]),
+        ]
+    )
