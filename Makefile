@@ -83,8 +83,10 @@ soak: ## Put a connector under load whose platform fails now and then, and see t
 	@$(STEP) "soak" env PYTHONPATH=e2e $(TOOL) python -m soak --duration $(or $(DURATION),1h) --rate $(or $(RATE),200)
 
 .PHONY: bench
-bench: ## Measure the server beside its peers, the operator, local, and the agent; writes benches/RESULTS.md
+bench: ## Measure the server beside its peers, guards under stress, platforms, the operator, local, and the agent; writes benches/RESULTS.md
 	@$(STEP) "bench serve" python3 -m benches.serve
+	@$(STEP) "bench resilience" python3 -m benches.resilience
+	@$(STEP) "bench platforms" python3 -m benches.platforms
 	@$(STEP) "bench operator" python3 -m benches.operator
 	@$(STEP) "bench local" python3 -m benches.local
 	@$(STEP) "build vault" e2e/cluster/cluster build --only vault >/dev/null

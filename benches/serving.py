@@ -315,6 +315,7 @@ class Load:
 
     program: Path
     platform: subprocess.Popen[bytes]
+    port: int
 
     def calls(
         self,
@@ -363,20 +364,20 @@ class Load:
 
     def seen(self) -> dict[str, Any]:
         """What came to the platform."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{PLATFORM_PORT}/bench/state", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/bench/state", timeout=10) as answer:
             return dict(json.load(answer))
 
     def accept(self, token: str) -> None:
         """Has the platform refuse every other token from now on; none, if it is empty."""
-        url = f"http://127.0.0.1:{PLATFORM_PORT}/bench/token"
+        url = f"http://127.0.0.1:{self.port}/bench/token"
         urllib.request.urlopen(urllib.request.Request(url, token.encode(), method="PUT"), timeout=10).close()
 
 
-def start_load(stack: ExitStack, program: Path) -> Load:
+def start_load(stack: ExitStack, program: Path, port: int = PLATFORM_PORT) -> Load:
     """Starts the platform of the load program, in the network of this process."""
-    words = [program, "platform", f"0.0.0.0:{PLATFORM_PORT}"]
+    words = [program, "platform", f"0.0.0.0:{port}"]
     platform = subprocess.Popen(words, preexec_fn=child_setup(LOAD_CORE))
     stack.callback(stop, platform)
-    load = Load(program, platform)
+    load = Load(program, platform, port)
     until("the platform answers", lambda: "requests" in load.seen())
     return load
