@@ -344,7 +344,7 @@ class Load:
 
     def told(self, part: str, plan: dict[str, Any]) -> Any:
         """Runs a part of the program to its end."""
-        return self.outcome(self.begun(part, plan))
+        return self.outcome(self.begun(plan, part))
 
     @staticmethod
     def outcome(process: subprocess.Popen[bytes]) -> Any:
@@ -354,9 +354,9 @@ class Load:
             raise SystemExit(f"{process.args} failed")
         return json.loads(output)
 
-    def begun(self, part: str, plan: dict[str, Any], core: int = LOAD_CORE) -> subprocess.Popen[bytes]:
+    def begun(self, plan: dict[str, Any], *part: str, core: int = LOAD_CORE) -> subprocess.Popen[bytes]:
         """Starts a part of the program."""
-        words = [self.program, *part.split()]
+        words = [self.program, *part]
         with tempfile.TemporaryFile() as file:
             file.write(json.dumps(plan).encode())
             file.seek(0)

@@ -192,8 +192,8 @@ def main() -> None:
             f"- {machine()}",
             f"- Noise: {quiet}.",
             f"- Connectors on one core; {CALLERS} callers (closed loop) and the platforms on the other, which answer "
-            "at once: where less than the whole core is used, the platform's double is the limit, and not the connector. "
-            "Vault and Argo CD are answers without work, the others are the strict doubles of the tests.",
+            "at once: where less than the whole core is used, the double is the limit, and not the connector. Vault "
+            "and Argo CD are answers without work, the others are the strict doubles of the tests.",
             "",
             table(head, rows),
             "",

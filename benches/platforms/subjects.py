@@ -8,10 +8,11 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benches.serving import LOAD_CORE, start_load, until
+from benches.serving import LOAD_CORE, Load, start_load, until
 from benches.support import child_setup, stop
 
 
@@ -92,20 +93,30 @@ def run_platforms(stack: ExitStack, double: Path, program: Path) -> list[Running
     for subject in SUBJECTS:
         if subject.name in ("Vault", "Argo CD"):
             load = start_load(stack, program, subject.port)
-            running.append(Running(subject, lambda load=load: int(load.seen()["requests"])))  # type: ignore[misc]
+            running.append(Running(subject, partial(came, load)))
             continue
         admin = subject.port + 100
         words: list[str | Path] = [double, subject.name.lower(), "--listen", f"0.0.0.0:{subject.port}"]
         words += ["--url", f"http://127.0.0.1:{subject.port}", "--admin", f"127.0.0.1:{admin}"]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, preexec_fn=child_setup(LOAD_CORE))
         stack.callback(stop, process)
-        one = Running(subject, lambda admin=admin: told(admin))  # type: ignore[misc]
-        until(f"the double of {subject.name} answers", lambda one=one: one.requests() >= 0)  # type: ignore[misc]
-        running.append(one)
+        running.append(Running(subject, partial(came_to_double, admin)))
+    for one in running:
+        until(f"{one.subject.name} answers", partial(answers, one))
     return running
 
 
-def told(admin: int) -> int:
+def answers(one: Running) -> bool:
+    """Whether a platform tells how many requests came. An OSError if it does not run yet."""
+    return one.requests() >= 0
+
+
+def came(load: Load) -> int:
+    """How many requests came to a platform of the load program."""
+    return int(load.seen()["requests"])
+
+
+def came_to_double(admin: int) -> int:
     """How many requests came to a double."""
     with urllib.request.urlopen(f"http://127.0.0.1:{admin}/requests", timeout=10) as answer:
         return int(json.load(answer)["total"])

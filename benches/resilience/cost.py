@@ -119,7 +119,7 @@ def requests(setting: Setting) -> str:
 def request_for_a_while(setting: Setting, stack: str, at_once: int) -> Round:
     """One round, of a process of its own."""
     plan = {"url": f"http://127.0.0.1:{PLATFORM_PORT}", "at_once": at_once, "seconds": setting.seconds}
-    process = setting.load.begun(f"outbound {stack}", plan, SERVER_CORE)
+    process = setting.load.begun(plan, "outbound", stack, core=SERVER_CORE)
     assert process.stdout
     output = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)

@@ -26,7 +26,7 @@ from benches.support import say, stop, table
 
 HELD = 500
 # Of the connector that is well: far from what a core can do, so that what is measured is not a queue of its own.
-RATE = 200.0
+RATE = 400.0
 CALLERS = 32
 LOCAL_PORT = 8300
 MANIFESTS = """\
@@ -125,9 +125,8 @@ def one_process(setting: Setting, stack: ExitStack) -> tuple[Server, Server]:
 def one_round(setting: Setting, hanging: Server, steady: Server) -> Round:
     """Calls to one connector without and with calls that hang at the other."""
     before = times(setting, steady)
-    hold = setting.load.begun(
-        "calls", setting.load.plan(hanging, folder_call("hang"), 600, HELD, addresses=is_local(hanging))
-    )
+    plan = setting.load.plan(hanging, folder_call("hang"), 600, HELD, addresses=is_local(hanging))
+    hold = setting.load.begun(plan, "calls")
     try:
         until(f"{HELD} calls hang", lambda: setting.load.seen()["hanging"] == HELD)
         during = times(setting, steady)

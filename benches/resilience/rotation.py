@@ -27,7 +27,7 @@ def measure(setting: Setting) -> str:
             seconds = PAUSE * (swaps + 2)
             plan = setting.load.plan(server, folder_call("after-5"), seconds, CALLERS, RATE)
             with setting.watched(server):
-                load = setting.load.begun("calls", plan)
+                load = setting.load.begun(plan, "calls")
                 stack.callback(load.kill)
                 swapped = []
                 for number, token in enumerate(tokens[1:], 1):

@@ -135,3 +135,17 @@ impl Load {
         Ok(outcome)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Times;
+
+    #[test]
+    fn a_percentile_is_a_value_that_was_seen() {
+        let times = Times::of((1_u8..=200).rev().map(|value| f32::from(value) / 1e3).collect());
+        let near = |seen: f64, value: f64| (seen - value).abs() < 1e-3;
+        assert_eq!(times.count, 200);
+        assert!(near(times.p50_ms, 101.0) && near(times.p99_ms, 199.0) && near(times.max_ms, 200.0));
+        assert!(near(Times::of(vec![0.004]).p99_ms, 4.0));
+    }
+}
