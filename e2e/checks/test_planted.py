@@ -1,4 +1,4 @@
-"""The search for credentials at the end of the stories finds one wherever and however it is written, and nothing else."""
+"""The search for credentials at the end of the stories finds one wherever and however it is written, and no others."""
 
 import base64
 import json

@@ -81,9 +81,7 @@ def leaks(recording: Recording) -> list[str]:
     credentials, told = planted.remembered(TOLD), planted.told(TOLD)
     if not (credentials and any(recording.logs.iterdir()) and any(told.iterdir())):
         return [f"nothing was planted or nothing was kept in {recording.logs} and {told}: no leak could be found"]
-    audit_logs = [*Layout.from_environment().logs.glob("audit*.log")]
-    found = [*planted.search(credentials, told, recording.logs, *audit_logs)]
-    found += planted.search_tokens(told, recording.logs, *audit_logs)
+    found = [*planted.search(credentials, told, recording.logs), *planted.search_tokens(told, recording.logs)]
     # What a story plants by name stands in its own text.
     files = machine.run("git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     paths = [path for file in files if (path := machine.ROOT / file).is_file()]

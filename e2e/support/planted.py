@@ -1,7 +1,7 @@
 """Credentials that stories plant, and the search for them in everything that a run tells.
 
-What is remembered lies in a file, because stories are told by several processes. Outside a run nothing is: the demo uses
-the same functions, with credentials that are somebody's own.
+What is remembered lies in a file, because stories are told by several processes. Outside a run nothing is: the demo
+uses the same functions, with credentials that are somebody's own.
 """
 
 import base64

@@ -1,7 +1,8 @@
 """Keeps what a run tells in places that forget: logs of pods that go, and every state of objects.
 
-Logs are kept by hard links to the kubelet's files, which stay when it removes its own. Objects are followed as a watch tells
-them, so that an annotation or an Event that is there for a moment is kept, too.
+Logs are kept by hard links to the kubelet's files, which stay when it removes its own. Objects are followed as a watch
+tells them, so that an annotation or an Event that is there for a moment is kept, too. Of the API server's audit log it
+is what was written meanwhile.
 """
 
 import contextlib
@@ -39,9 +40,10 @@ LEFT_OUT = {vault.NAMESPACE, doubles.NAMESPACE, argocd.NAMESPACE}
 class Recording:
     """What is kept while a run goes on."""
 
-    def __init__(self, layout: Layout, objects: Path) -> None:
+    def __init__(self, layout: Layout, told: Path) -> None:
         self.logs = layout.data / "kept-logs"
-        self._layout, self._objects = layout, objects
+        self._layout, self._told = layout, told
+        self._audited = 0
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._keep_logs, daemon=True)]
         self._threads += [threading.Thread(target=self._follow, args=kind, daemon=True) for kind in OBJECTS.items()]
@@ -50,6 +52,7 @@ class Recording:
         """Begins, with nothing kept."""
         shutil.rmtree(self.logs, ignore_errors=True)
         self.logs.mkdir()
+        self._audited = self._layout.audit_log.stat().st_size
         for thread in self._threads:
             thread.start()
 
@@ -58,6 +61,9 @@ class Recording:
         self._ended.set()
         # The others wait for objects that may never come; what they have is in their files.
         self._threads[0].join()
+        with self._layout.audit_log.open("rb") as log, (self._told / "audit-log").open("wb") as kept:
+            log.seek(self._audited)
+            shutil.copyfileobj(log, kept)
 
     def _keep_logs(self) -> None:
         written = Path(f"{self._layout.node_files}/var/log/pods")
@@ -69,7 +75,7 @@ class Recording:
                 return
 
     def _follow(self, kind: str, path: str) -> None:
-        with (self._objects / kind).open("ab", buffering=0) as file:
+        with (self._told / kind).open("ab", buffering=0) as file:
             while not self._ended.is_set():
                 # Broken off when the API server stops, which stories have it do. It tells all objects anew then.
                 with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
