@@ -75,9 +75,15 @@ def test_secrets_are_remembered_but_for_what_everybody_may_see(run: Path) -> Non
 
 def test_an_answer_may_hold_a_secret_only_where_it_was_asked_for(run: Path) -> None:
     planted.remember("the value", CREDENTIAL)
-    planted.tell_answer("read_vault_secret", CREDENTIAL, failed=False)
+    planted.tell_answer("read_vault_secret", {"path": "a", "key": "b"}, CREDENTIAL, failed=False)
     assert not any(planted.told(run).iterdir())
-    planted.tell_answer("read_vault_secret", CREDENTIAL, failed=True)
+    for tool, arguments, failed in (
+        ("read_vault_secret", {"path": "a", "key": "b"}, True),
+        ("read_vault_secret", {"path": "a"}, False),
+        ("list_vault_secrets", {"path": "a", "key": "b"}, False),
+    ):
+        planted.tell_answer(tool, arguments, CREDENTIAL, failed)
+    assert len(next(planted.told(run).iterdir()).read_text().splitlines()) == 3
     assert found(run) == ["the value"]
 
 

@@ -95,7 +95,7 @@ class Agent:
     def call(self, tool: str, **arguments: Any) -> CallToolResult:
         """Calls a tool."""
         result = self.use(lambda client: client.call_tool(tool, arguments))
-        planted.tell_answer(tool, result.model_dump_json(), bool(result.is_error))
+        planted.tell_answer(tool, arguments, result.model_dump_json(), bool(result.is_error))
         return result
 
     def answer(self, tool: str, **arguments: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ TOKENS = {
     "a token of Vault": r"hvs\.[A-Za-z0-9_-]{20,}",
     "a signed token": r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
 }
-# The one tool whose answer may hold a secret, if the manifest allows its key.
+# The one tool whose answer may hold a secret: the value of a key that the manifest allows.
 READS_SECRETS = "read_vault_secret"
 
 
@@ -92,9 +92,9 @@ def tell(place: str, text: str) -> None:
             file.write(text.rstrip("\n") + "\n")
 
 
-def tell_answer(tool: str, answer: str, failed: bool) -> None:
+def tell_answer(tool: str, arguments: dict[str, Any], answer: str, failed: bool) -> None:
     """Keeps a tool's answer, unless it may hold a secret."""
-    if failed or tool != READS_SECRETS:
+    if failed or tool != READS_SECRETS or "key" not in arguments:
         tell("answers", f"{tool}: {answer}")
 
 
