@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,16 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from testcluster import argocd
+from testcluster.layout import Layout
 
-from support import install, kube, machine, vault_server
+from support import install, kube, machine, planted, vault_server
 from support.connector import Connector, ca_config_map, connector, secret, source
 from support.kube import Manifest
+from support.recording import Recording
+
+# What a run tells, and the credentials that it may not tell.
+TOLD = machine.ROOT / "build" / "told"
+RECORDING = pytest.StashKey[Recording]()
 
 # What teaches Argo CD the health of our kinds.
 ARGOCD_HEALTH = machine.ROOT / "config" / "argocd" / "argocd-cm.yaml"
@@ -37,6 +44,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             )
         # Workers inherit it.
         os.environ.update(environment)
+        shutil.rmtree(TOLD, ignore_errors=True)
+        planted.begin(TOLD)
+        recording = session.config.stash[RECORDING] = Recording(Layout.from_environment(), planted.told(TOLD))
+        recording.begin()
         image = install.provide_image()
         os.environ["MCP_CONNECTORS_IMAGE"] = str(image)
         install.install_charts(image)
@@ -46,13 +57,38 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """No story that is told beside others ends the operator, so nothing may have made the kubelet start it anew."""
-    if hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None):
+    """What holds for a run as a whole."""
+    recording = session.config.stash.get(RECORDING, None)
+    if recording is None:
         return
-    restarted = kube.operator_restarts()
-    if restarted:
-        print(f"\nerror: the operator was restarted: {restarted}\n{kube.operator_log(lines=20)}")
+    try:
+        problems = leaks(recording)
+    except (machine.ProgramError, OSError) as failure:
+        problems = [f"what the run told can't be searched for credentials: {failure}"]
+    # No story that is told beside others ends the operator, so nothing may have made the kubelet start it anew.
+    if session.config.getoption("numprocesses", None) and (restarted := kube.operator_restarts()):
+        problems.append(f"the operator was restarted: {restarted}\n{kube.operator_log(lines=20)}")
+    for problem in problems:
+        print(f"\nerror: {problem}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def leaks(recording: Recording) -> list[str]:
+    """Where the credentials that stories planted are, and may not be."""
+    for pod, text in kube.operator_metrics().items():
+        planted.tell(f"metrics-of-{pod}", text)
+    recording.end()
+    credentials, told = planted.remembered(TOLD), planted.told(TOLD)
+    if not (credentials and any(recording.logs.iterdir()) and any(told.iterdir())):
+        return [f"nothing was planted or nothing was kept in {recording.logs} and {told}: no leak could be found"]
+    found = [*planted.search(credentials, told, recording.logs), *planted.search_tokens(told, recording.logs)]
+    # What a story plants by name stands in its own text.
+    files = machine.run("git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    paths = [path for file in files if (path := machine.ROOT / file).is_file()]
+    stories = "".join(path.read_text() for path in paths if path.suffix == ".py")
+    made = {value: name for value, name in credentials.items() if value not in stories}
+    found += planted.search(made, *paths)
+    return [f"a credential came out: {one}" for one in found]
 
 
 class ByFile(LoadFileScheduling):  # type: ignore[misc]

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from conftest import new_namespace
 from testcluster import vault
 
 from support import kube, vault_server
@@ -134,6 +135,32 @@ def test_the_agent_says_why_it_is_not_let_in(namespace: str, role: str) -> None:
     vault_server.make_service_account_role(role, namespace, "mcp-vault", AUDIENCE)
     # Somebody who mends it at once is heard at once; later it may take five minutes.
     subject.wait_ready(300 + OUTAGE_SECONDS)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    """Another namespace."""
+    name = new_namespace("elsewhere")
+    yield name
+    kube.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+def test_vault_asks_the_api_server_who_logs_in(namespace: str, elsewhere: str, role: str) -> None:
+    vault_server.review_tokens()
+    vault_server.make_reviewed_role(role, [namespace], "mcp-vault", AUDIENCE)
+    login = {"kubernetes": {"role": role, "audience": AUDIENCE}}
+    try:
+        subject = deploy(namespace, source(login, kept(role)))
+        # The same ServiceAccount's name in a namespace that the role is not bound to.
+        stranger = deploy(elsewhere, source(login, kept(role)))
+        subject.wait_ready()
+        assert agent_of(subject).answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
+        refused = stranger.wait_for("CredentialsLoaded", "False", "VaultLoginFailed", 120)
+        assert "(403)" in refused["message"] and "namespace" in refused["message"], refused
+        vault_server.make_reviewed_role(role, [namespace, elsewhere], "mcp-vault", AUDIENCE)
+        stranger.wait_ready(300 + OUTAGE_SECONDS)
+    finally:
+        vault_server.delete_reviewed_role(role)
 
 
 def test_a_policy_is_added_after_a_refusal(namespace: str, role: str) -> None:

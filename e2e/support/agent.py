@@ -14,6 +14,7 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
+from . import planted
 from .connector import Connector
 
 PROTOCOL = "2026-07-28"
@@ -93,7 +94,9 @@ class Agent:
 
     def call(self, tool: str, **arguments: Any) -> CallToolResult:
         """Calls a tool."""
-        return self.use(lambda client: client.call_tool(tool, arguments))
+        result = self.use(lambda client: client.call_tool(tool, arguments))
+        planted.tell_answer(tool, arguments, result.model_dump_json(), bool(result.is_error))
+        return result
 
     def answer(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """Calls a tool that must succeed, and returns its structured answer."""

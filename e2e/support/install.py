@@ -58,6 +58,8 @@ def install_charts(image: Image, changes: Manifest | None = None, charts: Path =
         "image": {"repository": image.repository, "tag": image.tag, "pullPolicy": "Never"},
         # The image of an earlier run has the same name: the pod is made anew.
         "podAnnotations": {"e2e/installed": f"{time.time():.0f}"},
+        # At the end of a run all that was written is searched for credentials.
+        "logLevel": "trace",
     }
     run("helm", *words, RELEASE, charts / "mcp-connectors", "--values", "-", stdin=yaml.safe_dump(values | (changes or {})))
     wait_for_operator()

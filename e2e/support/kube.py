@@ -1,11 +1,12 @@
 """The Kubernetes API as a person uses it: through kubectl."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
+from . import planted
 from .machine import ProgramError, run
 
 Manifest = dict[str, Any]
@@ -36,7 +37,8 @@ def create(namespace: str, *manifests: Manifest) -> None:
     _send(namespace, "create", manifests)
 
 
-def _send(namespace: str, verb: str, manifests: Iterable[Manifest]) -> None:
+def _send(namespace: str, verb: str, manifests: Sequence[Manifest]) -> None:
+    planted.remember_secrets(manifests)
     try:
         kubectl("--namespace", namespace, verb, "--filename", "-", stdin=yaml.safe_dump_all(manifests))
     except ProgramError as failure:
@@ -65,6 +67,8 @@ def items(namespace: str, kinds: str, selector: str = "") -> list[Manifest]:
 
 def patch(namespace: str, kind: str, name: str, change: Manifest) -> None:
     """Merges a change into an object. Raises RefusedError like `apply`."""
+    if kind == "secret":
+        planted.remember_secrets([{"kind": "Secret", "metadata": {"name": name}} | change])
     try:
         kubectl("--namespace", namespace, "patch", kind, name, "--type", "merge", "--patch", json.dumps(change))
     except ProgramError as failure:
@@ -89,7 +93,9 @@ def create_namespace(name: str) -> None:
 def token(namespace: str, service_account: str, audience: str) -> str:
     """A ServiceAccount's token, from the API server's TokenRequest."""
     words = ("create", "token", service_account, "--audience", audience, "--duration", "20m")
-    return kubectl("--namespace", namespace, *words).strip()
+    made = kubectl("--namespace", namespace, *words).strip()
+    planted.remember(f"a token of {namespace}/{service_account}", made)
+    return made
 
 
 def events(namespace: str, name: str) -> list[Manifest]:
@@ -126,7 +132,19 @@ def operator_restarts() -> dict[str, str]:
     }
 
 
-def operator_log(lines: int = -1) -> str:
-    """What the operator wrote, or its last lines."""
-    words = ("logs", "--selector", OPERATOR_SELECTOR, f"--tail={lines}")
-    return kubectl("--namespace", OPERATOR_NAMESPACE, *words)
+# It logs everything there is, which is for a search at the end and too much for a person.
+FINE_LEVELS = ('"level":"TRACE"', '"level":"DEBUG"')
+
+
+def operator_log(lines: int = 0) -> str:
+    """What the operator wrote, without its finest levels; or its last lines."""
+    words = ("logs", "--selector", OPERATOR_SELECTOR, "--tail=-1")
+    written = kubectl("--namespace", OPERATOR_NAMESPACE, *words).splitlines()
+    return "\n".join([line for line in written if not any(level in line for level in FINE_LEVELS)][-lines:])
+
+
+def operator_metrics() -> dict[str, str]:
+    """The metrics of the operator's pods."""
+    names = [pod["metadata"]["name"] for pod in items(OPERATOR_NAMESPACE, "pods", OPERATOR_SELECTOR)]
+    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods"
+    return {name: kubectl("get", "--raw", f"{path}/{name}:8080/proxy/metrics") for name in names}

@@ -7,6 +7,7 @@ from testcluster import vault
 from testcluster.errors import ClusterError
 from testcluster.layout import Layout
 
+from . import planted
 from .waiting import eventually
 
 POLICY = "mcp-connectors-reader"
@@ -31,6 +32,9 @@ def prepare() -> None:
     if not _is_well():
         vault.up()
         vault.init()
+    known = vault.credentials()
+    planted.remember("Vault's root token and unseal key", known.root_token, known.unseal_key)
+    planted.remember("the value in Vault", SECRET_VALUE)
     mounts = api("GET", "sys/mounts")["data"]
     if "secret/" not in mounts:
         api("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
@@ -76,6 +80,7 @@ def make_token(*policies: str, ttl: str = "2h", renewable: bool = True) -> str:
     policies = policies or (POLICY,)
     request = {"policies": list(policies), "ttl": ttl, "renewable": renewable, "display_name": "mcp-connectors"}
     token: str = api("POST", "auth/token/create-orphan", request)["auth"]["client_token"]
+    planted.remember("a token of Vault", token)
     return token
 
 
@@ -91,6 +96,7 @@ def make_app_role(name: str, **settings: Any) -> str:
 def make_secret_id(role: str) -> str:
     """A secret id with which a role logs in."""
     secret_id: str = api("POST", f"auth/approle/role/{role}/secret-id", {})["data"]["secret_id"]
+    planted.remember(f"a secret id of the AppRole {role}", secret_id)
     return secret_id
 
 
@@ -98,6 +104,7 @@ def wrap_secret_id(role: str) -> str:
     """A wrapping token with a secret id in it."""
     path, root = f"auth/approle/role/{role}/secret-id", vault.credentials().root_token
     token: str = vault.api("POST", path, {}, token=root, wrap_seconds=600)["wrap_info"]["token"]
+    planted.remember(f"a wrapped secret id of the AppRole {role}", token)
     return token
 
 
@@ -142,8 +149,39 @@ def delete_service_account_role(name: str) -> None:
     api("DELETE", f"auth/{CLUSTER_MOUNT}/role/{name}")
 
 
+# Where Vault asks the API server about each token that it is shown.
+REVIEWING_MOUNT = "kubernetes"
+
+
+def review_tokens() -> None:
+    """Turns on Vault's Kubernetes auth method, which reviews tokens as Vault's own ServiceAccount."""
+    if f"{REVIEWING_MOUNT}/" in api("GET", "sys/auth")["data"]:
+        return
+    vault.register_kubernetes()
+    api("POST", f"sys/auth/{REVIEWING_MOUNT}", {"type": "kubernetes"})
+    api("POST", f"auth/{REVIEWING_MOUNT}/config", {"kubernetes_host": "https://kubernetes.default.svc"})
+
+
+def make_reviewed_role(name: str, namespaces: list[str], account: str, audience: str) -> None:
+    """Makes or changes a role of that method for the ServiceAccounts of a name, with the policy of the role's name."""
+    role = {
+        "bound_service_account_names": [account],
+        "bound_service_account_namespaces": namespaces,
+        "audience": audience,
+        "token_policies": [name],
+        "token_ttl": "1h",
+    }
+    api("POST", f"auth/{REVIEWING_MOUNT}/role/{name}", role)
+
+
+def delete_reviewed_role(name: str) -> None:
+    """Removes such a role."""
+    api("DELETE", f"auth/{REVIEWING_MOUNT}/role/{name}")
+
+
 def put_secret(path: str, data: dict[str, str]) -> None:
     """A new version of a secret in the engine `secret`."""
+    planted.remember(f"secret/{path} in Vault", *data.values())
     api("POST", f"secret/data/{path}", {"data": data})
 
 

@@ -113,7 +113,8 @@ impl Trouble {
             ),
             (Error::LoginRefused(LoginFault::Denied), _) => Self::LoginRefused(
                 "Vault doesn't let the token in (403): the role must be bound to its subject (in a pod, the connector's \
-                 ServiceAccount), namespace and audience, and the auth method must be on",
+                 ServiceAccount), namespace and audience, the auth method must be on, and the method kubernetes must be \
+                 able to review tokens at the cluster's API server",
             ),
             (Error::Forbidden, Method::Owned) => Self::LoginRefused(
                 "Vault doesn't accept the token (403): it has ended, was revoked, or is another Vault's; log in anew",

@@ -85,7 +85,8 @@ where
     layer
 }
 
-/// The filter that `directives` stand for, in which rmcp, hyper and the sending part of kube are quiet unless they are named.
+/// The filter that `directives` stand for, in which rmcp, hyper, AWS' SDK and the sending part of kube are quiet unless they are
+/// named.
 ///
 /// # Errors
 /// When the directives are wrong.
@@ -94,6 +95,8 @@ pub fn build_filter(directives: &str) -> Result<EnvFilter, TelemetryError> {
     for (target, directive) in [
         ("rmcp", ",rmcp=error"),
         ("hyper", ",hyper=error"),
+        // Finer, AWS' SDK writes out whole answers: what is in the logs that agents read, and what a proxy shows of a request.
+        ("aws", ",aws=warn"),
         // Who sent the request says what became of it.
         ("kube_client", ",kube_client::client::builder=off"),
     ] {

@@ -19,7 +19,7 @@ pub struct Served {
     /// The count that it shares with others, if it does.
     #[allow(dead_code, reason = "not every test has others")]
     pub rates: Option<Arc<SharedRates>>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// Serves a connector that everyone may call: to this platform, with these limits and files of credentials, probed at this
@@ -55,13 +55,23 @@ pub async fn serve(platform: &Value, limits: &Value, files: &[(&str, &str)], int
     let (mcp, admin) = (instance.mcp_address().port(), instance.admin_address().port());
     tokio::spawn(instance.serve(Stop::default()));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    Served { mcp, admin, client, rates, _directory: directory }
+    Served { mcp, admin, client, rates, directory }
 }
 
 impl Served {
     /// Calls a tool without arguments. The error's code and when to come back, as the answer holds them, and the answer's
     /// headers.
+    #[allow(dead_code, reason = "not every test looks at one tool only")]
     pub async fn call(&self, tool: &str) -> (Option<String>, Option<u64>, HeaderMap) {
+        let (headers, text) = self.answer(tool).await;
+        assert!(!text.contains("canary"), "{text}");
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let error = &answer["result"]["_meta"]["mcp-connectors.io/error"];
+        (error["code"].as_str().map(str::to_owned), error["retry_after_seconds"].as_u64(), headers)
+    }
+
+    /// Calls a tool without arguments. The answer as it came.
+    pub async fn answer(&self, tool: &str) -> (HeaderMap, String) {
         let params = json!({ "name": tool, "arguments": {} });
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
         let response = self
@@ -75,11 +85,15 @@ impl Served {
             .unwrap();
         assert_eq!(response.status(), 200);
         let headers = response.headers().clone();
-        let text = response.text().await.unwrap();
-        assert!(!text.contains("canary"), "{text}");
-        let answer: Value = serde_json::from_str(&text).unwrap();
-        let error = &answer["result"]["_meta"]["mcp-connectors.io/error"];
-        (error["code"].as_str().map(str::to_owned), error["retry_after_seconds"].as_u64(), headers)
+        (headers, response.text().await.unwrap())
+    }
+
+    /// Replaces files of credentials.
+    #[allow(dead_code, reason = "not every test rotates")]
+    pub fn write(&self, files: &[(&str, &str)]) {
+        for (name, value) in files {
+            std::fs::write(self.directory.path().join(name), value).unwrap();
+        }
     }
 
     /// What it shows of itself at a path of the admin port.

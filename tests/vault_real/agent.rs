@@ -1,21 +1,7 @@
 //! The agent that fetches a connector's credentials, against a real Vault: logins, leases, and what Vault really refuses.
 
-use std::{
-    fs,
-    io::Write,
-    path::Path,
-    process::Command,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fs, io::Write, path::Path, process::Command, time::Duration};
 
-use aws_lc_rs::{
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
-};
-use base64::{
-    Engine,
-    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
-};
 use mcp_connectors::{
     agent::pod::{self, AgentSettings},
     api::endpoint::AddressPolicy,
@@ -26,21 +12,23 @@ use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{PLANTED, Server};
+use crate::{
+    harness::{PLANTED, Server},
+    issuer::{AUDIENCE, Issuer, SUBJECT},
+};
 
-pub(crate) const AUDIENCE: &str = "vault";
 const SECRET_ID_PATH: &str = "auth/approle/role/ci/secret-id";
 
 /// An agent that runs, and its directories.
-struct Running {
-    identity: TempDir,
+pub(crate) struct Running {
+    pub(crate) identity: TempDir,
     files: TempDir,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    fn start(server: &Server, login: &Value, secrets: &Value, identity: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(server: &Server, login: &Value, secrets: &Value, identity: &[(&str, &str)]) -> Self {
         Self::start_in(server, login, secrets, identity, tempfile::tempdir().unwrap())
     }
 
@@ -64,7 +52,7 @@ impl Running {
         Self { identity: directory, files, stop, task }
     }
 
-    fn file(&self, name: &str) -> Option<String> {
+    pub(crate) fn file(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.files.path().join(name)).ok()
     }
 
@@ -75,7 +63,7 @@ impl Running {
     }
 
     /// Waits until the agent says something, with bounds that a slow machine keeps.
-    async fn until(&self, seconds: u64, what: &str, is: impl Fn(&Supply) -> bool) -> Supply {
+    pub(crate) async fn until(&self, seconds: u64, what: &str, is: impl Fn(&Supply) -> bool) -> Supply {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         loop {
             let supply = self.supply();
@@ -87,49 +75,21 @@ impl Running {
         }
     }
 
-    async fn serving(&self) -> Supply {
+    pub(crate) async fn serving(&self) -> Supply {
         self.until(20, "it serves", |supply| supply.state == SupplyState::Serving).await
     }
 
-    async fn failing(&self, reason: &str) -> Supply {
+    pub(crate) async fn failing(&self, reason: &str) -> Supply {
         let is = |supply: &Supply| supply.state == SupplyState::Failing && supply.reason == reason;
         self.until(20, reason, is).await
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(5), self.task).await;
         ended.expect("it ends in time").unwrap();
     }
 }
-
-/// An issuer of tokens, as a cluster is one.
-pub(crate) struct Issuer(EcdsaKeyPair);
-
-impl Issuer {
-    pub(crate) fn new() -> Self {
-        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
-    }
-
-    /// The public key as SubjectPublicKeyInfo (RFC 5480) in PEM.
-    fn public_pem(&self) -> String {
-        let mut der = hex::decode("3059301306072a8648ce3d020106082a8648ce3d030107034200").unwrap();
-        der.extend_from_slice(self.0.public_key().as_ref());
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64_STANDARD.encode(der))
-    }
-
-    pub(crate) fn token(&self, subject: &str, audience: &str) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let claims =
-            json!({ "iss": "https://cluster", "sub": subject, "aud": [audience], "iat": now, "exp": now + 600 });
-        let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&json!({ "alg": "ES256", "typ": "JWT" })), part(&claims));
-        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
-        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.as_ref()))
-    }
-}
-
-pub(crate) const SUBJECT: &str = "system:serviceaccount:team:mcp-jenkins";
 
 /// A Vault that lets one ServiceAccount in, with tokens that live so long.
 pub(crate) async fn with_jwt(server: &Server, issuer: &Issuer, ttl: &str, longest: &str) {
@@ -147,7 +107,7 @@ fn by_jwt() -> Value {
     json!({ "token": { "mount": "jwt", "role": "ci" } })
 }
 
-fn kv2() -> Value {
+pub(crate) fn kv2() -> Value {
     json!({ "origin": { "kv2": { "mount": "secret", "path": "team/ci" } },
             "fields": { "user": "user", "token": "password" } })
 }

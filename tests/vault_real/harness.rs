@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::TcpListener,
+    os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -31,13 +32,30 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ended = self.child.kill();
+        // Its plugins are of its group, and would outlive it.
+        let group = format!("-{}", self.child.id());
+        let _ended = Command::new("kill").args(["-KILL", "--", &group]).status();
         let _reaped = self.child.wait();
     }
 }
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With the programs in the folder that `VAULT_PLUGINS` names as plugins.
+    pub(crate) async fn start_with_plugins() -> Self {
+        let folder = std::env::var("VAULT_PLUGINS").unwrap_or_else(|_| {
+            panic!(
+                "VAULT_PLUGINS is not set. Set it to the folder that `e2e/cluster/cluster build --only \
+                 vault-plugin-auth-kubernetes` prints, or let `make test` do it"
+            )
+        });
+        Self::start_with(&[format!("-dev-plugin-dir={folder}")]).await
+    }
+
+    async fn start_with(arguments: &[String]) -> Self {
         let binary = std::env::var("VAULT_BIN").unwrap_or_else(|_| {
             panic!(
                 "VAULT_BIN is not set. Get Vault 1.21 from https://releases.hashicorp.com/vault/ (or let `make test` \
@@ -48,6 +66,8 @@ impl Server {
         let child = Command::new(&binary)
             .args(["server", "-dev", "-dev-no-store-token", &format!("-dev-root-token-id={ROOT}")])
             .arg(format!("-dev-listen-address={address}"))
+            .args(arguments)
+            .process_group(0)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -159,7 +159,6 @@ def _image(arguments: argparse.Namespace, layout: Layout, reporter: Reporter) ->
 
 def _vault_image(_: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
     lifecycle.require_running(layout)
-    build.ensure(layout, [build.VAULT], reporter)
     vault.load_image(layout, reporter)
     print(vault.IMAGE_NAME)
     return 0

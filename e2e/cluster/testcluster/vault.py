@@ -1,9 +1,11 @@
 """A Vault server in the cluster.
 
 Tests import this module: `up()`, `down()`, `init()`, `seal()`, `unseal()`, `stop()`,
-`start()`, `api()` and `credentials()` work on the cluster of the environment.
+`start()`, `api()`, `credentials()` and `register_kubernetes()` work on the cluster of the
+environment.
 """
 
+import hashlib
 import http.client
 import json
 import os
@@ -27,6 +29,7 @@ PORT = 8200
 USER = 65532
 IMAGE_NAME = f"{IMAGE_PREFIX}/vault:{build.VAULT.version.removeprefix('v')}"
 NAMES = ("vault.vault.svc", "vault.vault.svc.cluster.local", "vault", "localhost")
+PLUGINS = "/plugins"
 TIMEOUT_SECONDS = 10.0
 START_SECONDS = 60
 
@@ -56,7 +59,6 @@ def up(layout: Layout | None = None, reporter: Reporter | None = None) -> None:
     """Deploys Vault and waits until it listens; does nothing to one that does already."""
     layout, reporter = layout or Layout.from_environment(), reporter or Reporter()
     lifecycle.require_running(layout)
-    build.ensure(layout, [build.VAULT], reporter)
     load_image(layout, reporter)
     with reporter.step("deploying Vault", expected=10):
         _make_certificates(layout)
@@ -69,7 +71,11 @@ def up(layout: Layout | None = None, reporter: Reporter | None = None) -> None:
 def down(layout: Layout | None = None) -> None:
     """Removes Vault with its data, keys and certificates."""
     layout = layout or Layout.from_environment()
-    for kind in (f"namespace/{NAMESPACE}", "persistentvolume/vault-data"):
+    for kind in (
+        f"namespace/{NAMESPACE}",
+        "persistentvolume/vault-data",
+        "clusterrolebinding/vault-reviews-tokens",
+    ):
         kubernetes.kubectl(layout, "delete", kind, "--ignore-not-found", "--wait")
     for folder in (layout.vault_data, layout.vault_state):
         shutil.rmtree(folder, ignore_errors=True)
@@ -169,6 +175,18 @@ def api(
     return decoded
 
 
+def register_kubernetes(layout: Layout | None = None) -> None:
+    """Makes the auth method `kubernetes` known, which this Vault has as a plugin only."""
+    layout = layout or Layout.from_environment()
+    program = build.program(layout, build.VAULT_KUBERNETES)
+    plugin = {
+        "command": program.name,
+        "sha256": hashlib.sha256(program.read_bytes()).hexdigest(),
+    }
+    token = credentials(layout).root_token
+    api("PUT", "sys/plugins/catalog/auth/kubernetes", plugin, token, layout)
+
+
 def service_address(layout: Layout | None = None) -> str:
     """The Service's cluster address, which the host reaches too."""
     layout = layout or Layout.from_environment()
@@ -184,10 +202,15 @@ def ca_file(layout: Layout | None = None) -> Path:
 
 def load_image(layout: Layout, reporter: Reporter) -> None:
     """Makes Vault's image and brings it into the cluster."""
+    build.ensure(layout, [build.VAULT, build.VAULT_KUBERNETES], reporter)
     program = build.program(layout, build.VAULT)
+    plugin = build.program(layout, build.VAULT_KUBERNETES)
     image = images.Image(
         IMAGE_NAME,
-        (images.File("/bin/vault", program, 0o755),),
+        (
+            images.File("/bin/vault", program, 0o755),
+            images.File(f"{PLUGINS}/{plugin.name}", plugin, 0o755),
+        ),
         ("/bin/vault",),
         user=f"{USER}:{USER}",
         workdir="/home",
@@ -247,6 +270,7 @@ def _manifest(layout: Layout) -> str:
         SOURCE / "vault.yaml",
         vault_data=layout.vault_data,
         vault_image=IMAGE_NAME,
+        vault_plugins=PLUGINS,
         vault_user=USER,
     )
     return f"{manifest}---\n{json.dumps(certificate)}\n"

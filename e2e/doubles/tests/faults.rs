@@ -229,3 +229,15 @@ fn credentials_that_the_platform_does_not_have_are_refused_at_once() {
     let Err(error) = Control::new(Arc::new(jenkins::world()), wrong) else { panic!("they were taken") };
     assert!(error.contains("user, api_token, password"), "{error}");
 }
+
+#[test]
+fn a_user_of_aws_has_one_key_or_two() {
+    let world = cloudwatch::world();
+    let accepted = |given: &[(&str, &str)]| {
+        let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        world.accept(Some(&given)).unwrap();
+        world.lock().unwrap().keys.iter().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(accepted(&[("access_key_id", "a"), ("second_access_key_id", "b")]), ["a", "b"]);
+    assert_eq!(accepted(&[("access_key_id", "b")]), ["b"]);
+}

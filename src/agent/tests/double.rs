@@ -162,7 +162,10 @@ impl State {
             return failure(status);
         }
         match path {
-            "auth/kubernetes/login" if *body == json!({ "role": "ci", "jwt": JWT }) => {
+            "auth/kubernetes/login" if body["role"] == "ci" => {
+                if *body != json!({ "role": "ci", "jwt": JWT }) {
+                    return failure(403);
+                }
                 self.grant(&json!({ "role": "ci" }))
             }
             "auth/approle/login" if body["role_id"] == ROLE_ID => {

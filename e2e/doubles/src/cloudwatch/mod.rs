@@ -112,8 +112,10 @@ impl Platform for Mutex<State> {
     fn accept(&self, credentials: Option<&Credentials>) -> Result<(), String> {
         let (mut keys, mut token) = (BTreeSet::new(), None);
         if let Some(given) = credentials {
-            only(given, &["access_key_id", "secret_access_key", "session_token"])?;
+            only(given, &["access_key_id", "second_access_key_id", "secret_access_key", "session_token"])?;
             keys.insert(field(given, "access_key_id")?);
+            // A user may have two keys, so that one can be replaced while it is used.
+            keys.extend(given.get("second_access_key_id").cloned());
             token = given.get("session_token").cloned();
         }
         let mut state = self.lock().unwrap();
