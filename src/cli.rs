@@ -326,7 +326,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
     };
     let done = match cli.command {
         Command::Operator(args) => block_on(async {
-            telemetry::init(&logs, None, None)?;
+            let _telemetry = telemetry::init(&logs, None, None)?;
             let shutdown = shutdown_signal()?;
             operator::run((*args).into(), shutdown).await.map_err(Into::into)
         }),
@@ -350,7 +350,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
                 address_policy: AddressPolicy::Cluster,
             };
             block_on_one_thread(async {
-                telemetry::init(&logs, None, None)?;
+                let _telemetry = telemetry::init(&logs, None, None)?;
                 pod::run(settings, shutdown_signal()?).await;
                 Ok(())
             })

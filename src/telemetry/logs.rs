@@ -39,10 +39,10 @@ pub enum LogOutput {
     Stderr,
 }
 
-impl<'a> MakeWriter<'a> for LogOutput {
-    type Writer = Box<dyn Write + 'a>;
-
-    fn make_writer(&'a self) -> Self::Writer {
+impl LogOutput {
+    /// What writes there, and waits until it is written.
+    #[must_use]
+    pub fn open(self) -> Box<dyn Write + Send> {
         match self {
             Self::Stdout => Box::new(io::stdout()),
             Self::Stderr => Box::new(io::stderr()),
