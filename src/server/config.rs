@@ -31,6 +31,9 @@ pub const CONFIG_DIRECTORY: &str = "/etc/mcp-connectors";
 pub const CONFIG_FILE: &str = "config.json";
 /// The cluster's token issuer and public keys, in [`CONFIG_DIRECTORY`]: [`TokenKeys`]. Read again whenever it changes.
 pub const TOKEN_KEYS_FILE: &str = "token-keys.json";
+/// What the pods log, in [`CONFIG_DIRECTORY`]: a [`crate::api::telemetry::LogLevel`]; absent where the connector names none.
+/// Read again whenever it changes, by the server and by the agent.
+pub const LOG_LEVEL_FILE: &str = "log-level";
 /// The platform's CA bundle in PEM, in [`CONFIG_DIRECTORY`]; absent where there is none.
 pub const PLATFORM_CA_FILE: &str = "platform-ca.pem";
 /// Directory in the container where the credential fields are mounted, one file each.

@@ -12,7 +12,7 @@ use std::{panic, sync::Arc};
 use tracing_subscriber::{Layer, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt};
 
 use lines::Lines;
-pub use logs::{DEFAULT_FILTER, LogFormat, LogOutput, LogSettings};
+pub use logs::{DEFAULT_FILTER, FilterControl, LogFormat, LogOutput, LogSettings};
 use traces::Traces;
 pub use traces::{ExportCounts, TraceSettings};
 
@@ -25,6 +25,9 @@ pub enum TelemetryError {
     /// The filter is wrong.
     #[error("failed to read the log filter {0:?}")]
     ParseFilter(String, #[source] ParseError),
+    /// The filter can't be changed any more.
+    #[error("failed to change what is logged")]
+    ChangeFilter(#[source] tracing_subscriber::reload::Error),
     /// Somebody else logs already.
     #[error("failed to install the logger")]
     Install(#[source] tracing_subscriber::util::TryInitError),
@@ -37,6 +40,7 @@ pub enum TelemetryError {
 #[must_use = "lines are written for as long as it is kept"]
 pub struct Telemetry {
     traces: Option<Traces>,
+    filter: FilterControl,
     _lines: Lines,
 }
 
@@ -45,6 +49,12 @@ impl Telemetry {
     #[must_use]
     pub fn exports(&self) -> Option<Arc<ExportCounts>> {
         self.traces.as_ref().map(Traces::counts)
+    }
+
+    /// Changes what is logged.
+    #[must_use]
+    pub fn filter(&self) -> FilterControl {
+        self.filter.clone()
     }
 
     /// Sends and writes what is left, for a few seconds at most.
@@ -67,7 +77,7 @@ pub fn init(
     traces: Option<&TraceSettings>,
 ) -> Result<Telemetry, TelemetryError> {
     let traces = traces.map(Traces::start).transpose()?;
-    let filter = logs::build_filter(&settings.filter)?;
+    let (filter, control) = FilterControl::new(logs::build_filter(&settings.filter)?);
     let (queue, lines) = Lines::start(settings.output.open());
     let layer = match settings.format {
         LogFormat::Json => logs::build_json_layer(queue, connector).boxed(),
@@ -84,5 +94,5 @@ pub fn init(
     }));
     lines.be_counted();
     tokio::spawn(lines.tell_losses());
-    Ok(Telemetry { traces, _lines: lines })
+    Ok(Telemetry { traces, filter: control, _lines: lines })
 }

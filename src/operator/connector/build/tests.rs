@@ -49,6 +49,16 @@ fn one_replica_has_no_disruption_budget() {
 }
 
 #[test]
+fn a_log_level_is_a_file_that_pods_follow_and_rolls_none() {
+    let build = |extra: &str| build(&validated(&format!("{MINIMAL}\n{extra}")), &settings()).unwrap();
+    let (plain, loud) = (build(""), build("telemetry: {logLevel: debug}"));
+    let level = |resources: &Resources| resources.config_map.data.as_ref().unwrap().get("log-level").cloned();
+    assert_eq!((level(&plain), level(&loud).as_deref()), (None, Some("debug")));
+    assert_eq!(plain.deployment, loud.deployment);
+    assert_eq!(plain.config_digest, loud.config_digest);
+}
+
+#[test]
 fn only_what_the_server_reads_rolls_the_pods() {
     let digest = |extra: &str| build(&validated(&format!("{MINIMAL}\n{extra}")), &settings()).unwrap().config_digest;
     let plain = digest("");
