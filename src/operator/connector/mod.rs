@@ -241,10 +241,10 @@ async fn write_status(connector: &McpConnector, computed: Computed, context: &Co
                 message = %transition.message,
                 "condition changed"
             );
-            events::publish(&context.recorder, transition, &connector.object_ref(&())).await;
+            events::publish(&context.events, transition, &connector.object_ref(&())).await;
         }
         if let Some(revision) = rotated(&current, &status) {
-            events::publish_rotation(&context.recorder, revision, &connector.object_ref(&())).await;
+            events::publish_rotation(&context.events, revision, &connector.object_ref(&())).await;
         }
         context.caches.connectors.record(DeserializeGuard(Ok(written)));
     }

@@ -131,14 +131,14 @@ pub async fn honour(
     regarding: &ObjectReference,
 ) -> Option<RequestsStatus> {
     for why in context.refused_requests.take_fresh(&connector.owner.uid, &requests.refused) {
-        events::tell(&context.recorder, EventType::Warning, "RequestRefused", why, regarding).await;
+        events::tell(&context.events, EventType::Warning, "RequestRefused", why, regarding).await;
     }
     requests.probe.or(requests.reload).or(requests.restart)?;
     let mut status = honoured.cloned().unwrap_or_default();
     if let Some(time) = requests.restart {
         status.restart = Some(Time(time));
         let note = format!("The pods are replaced one by one, as was asked for at {time}.");
-        events::tell(&context.recorder, EventType::Normal, "RestartRequested", note, regarding).await;
+        events::tell(&context.events, EventType::Normal, "RestartRequested", note, regarding).await;
     }
     // Reading again has what was read tried on the platform, too.
     if let Some(time) = requests.reload
@@ -176,7 +176,7 @@ async fn tell(context: &Context, told: &Told, reason: &str, what: &str, regardin
             format!("{took} of {of} replicas were asked {what}. The others did not answer: ask again once they do."),
         ),
     };
-    events::tell(&context.recorder, type_, reason, note, regarding).await;
+    events::tell(&context.events, type_, reason, note, regarding).await;
 }
 
 /// Asks every ready replica; nothing if the operator can't prove who it is just now.
