@@ -292,9 +292,13 @@ async fn reconcile_malformed(invalid: &InvalidObject, context: &Context) -> Resu
     let conditions = condition::merge(&current, &computed.findings, generation, Timestamp::now());
     if conditions != current {
         let status = McpConnectorStatus { observed_generation: generation, conditions, ..computed.status };
-        let patch = json!({
+        let mut patch = json!({
             "apiVersion": McpConnector::api_version(&()), "kind": McpConnector::kind(&()), "status": status,
         });
+        // Without it, every annotation would ask once more for what was done.
+        if let (Some(requests), Some(status)) = (live.data.pointer("/status/requests"), patch.get_mut("status")) {
+            status["requests"] = requests.clone();
+        }
         patch_status::<PartialObjectMeta<McpConnector>>(context, &namespace, &name, &patch).await?;
     }
     // Nothing but a new object can change what was found out.
