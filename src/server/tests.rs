@@ -11,7 +11,10 @@ use std::{
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{
     access::Access,
@@ -652,6 +655,29 @@ async fn before_the_first_probe_health_says_starting() {
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
         assert!(String::from_utf8_lossy(&body).contains(part));
     }
+}
+
+#[tokio::test]
+async fn who_holds_connections_does_not_keep_the_kubelet_out() {
+    let server = TestServer::start().await;
+    let mut held = Vec::new();
+    // Some say nothing, some half a request, and some ask for much and read none of it.
+    let metrics = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    for text in ["", "GET /livez HTTP/1.1\r\n", &metrics].into_iter().cycle().take(2 * ADMIN_CONNECTIONS) {
+        let mut stream = TcpStream::connect(server.admin).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    for path in ["/livez", "/readyz"] {
+        // Far below the time after which silent connections are closed.
+        let asked = tokio::time::timeout(ONE_MINUTE / 4, server.admin(path, None)).await;
+        assert_eq!(asked.unwrap().status, 200, "{path}");
+    }
+    // The oldest is closed, the newest is not.
+    let mut answer = Vec::new();
+    held[0].read_to_end(&mut answer).await.unwrap();
+    assert!(answer.is_empty());
+    held.last_mut().unwrap().write_all(b"x").await.unwrap();
 }
 
 // ===== the end =====
