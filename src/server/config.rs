@@ -5,6 +5,7 @@ mod limits;
 
 use std::{collections::BTreeMap, path::Path};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::limits::{
@@ -205,8 +206,21 @@ pub struct ProbeConfig {
 pub struct TokenKeys {
     /// The `iss` that tokens must carry.
     pub issuer: String,
+    /// The one before, while tokens of it may still be on their way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousIssuer>,
     /// The keys, as the API server's `/openid/v1/jwks` gives them, in the order of their key ids.
     pub keys: Vec<BTreeMap<String, serde_json::Value>>,
+}
+
+/// An issuer that the cluster had until lately. Its tokens are good if one of the cluster's keys of now has signed them.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PreviousIssuer {
+    /// The `iss` of those tokens.
+    pub issuer: String,
+    /// When the last of them has ended, and none is taken any more.
+    pub until: Timestamp,
 }
 
 /// Why a configuration file can't be used.

@@ -271,6 +271,32 @@ async fn a_new_key_of_the_cluster_is_found_and_an_old_one_forgotten() {
 }
 
 #[tokio::test]
+async fn tokens_of_the_issuer_before_are_taken_until_the_last_of_them_has_ended() {
+    let server = TestServer::start().await;
+    let token = server.token();
+    let reason =
+        async || server.modern(&token, "tools/list", json!({})).await.json()["error"]["data"]["reason"].clone();
+    let changed_to = async |keys: Value, expected: Value| {
+        std::fs::write(server.directory.path().join(config::TOKEN_KEYS_FILE), keys.to_string()).unwrap();
+        let followed = async {
+            while reason().await != expected {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(ONE_MINUTE, followed).await.unwrap();
+    };
+    let keys = |until: i64, key: &TestKey| {
+        let until = jiff::Timestamp::from_second(until).unwrap();
+        json!({"issuer": "https://new", "keys": [key.jwk()], "previous": {"issuer": ISSUER, "until": until}})
+    };
+    changed_to(json!({"issuer": "https://new", "keys": [server.key.jwk()]}), json!("issuer")).await;
+    changed_to(keys(now() + 600, &server.key), Value::Null).await;
+    changed_to(keys(now() - 1, &server.key), json!("issuer")).await;
+    // A key that the cluster has withdrawn is withdrawn.
+    changed_to(keys(now() + 600, &TestKey::ec("second")), json!("unknown_key")).await;
+}
+
+#[tokio::test]
 async fn rules_decide_who_sees_and_calls_what() {
     let server = TestServer::start().await;
     let outsider = server.modern(&server.key.token("elsewhere", "triage"), "tools/list", json!({})).await;

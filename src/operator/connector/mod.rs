@@ -7,6 +7,7 @@ pub mod dereference;
 mod difference;
 pub mod mutations;
 pub mod observe;
+mod previous_issuer;
 pub mod requests;
 pub mod rollout;
 pub mod status;
@@ -36,7 +37,7 @@ use super::{
     events,
 };
 use crate::{
-    api::{McpConnector, McpConnectorStatus, Reason, STATUS_FIELD_MANAGER, condition},
+    api::{McpConnector, McpConnectorStatus, Reason, STATUS_FIELD_MANAGER, condition, owned_name},
     platforms,
 };
 
@@ -157,7 +158,11 @@ async fn converge(
     let now = Timestamp::now();
     let requests = requests::read(connector, found.source.as_deref(), now);
     let validated = match validate::validate(connector, &found, &context.settings) {
-        Ok(validated) => ValidatedConnector { restarted_at: requests.restarted_at, ..validated },
+        Ok(validated) => {
+            let live = context.caches.config_maps.get(namespace, &owned_name(&validated.name));
+            let token_keys = previous_issuer::keep(validated.token_keys.clone(), live.as_deref(), now);
+            ValidatedConnector { restarted_at: requests.restarted_at, token_keys, ..validated }
+        }
         Err(rejection) => {
             let lasting = rejection.reason != Reason::Starting;
             let mut message = rejection.message;

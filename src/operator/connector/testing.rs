@@ -87,7 +87,7 @@ pub fn source(spec: &str) -> CredentialSource {
 pub fn found() -> Dereferenced {
     Dereferenced {
         source: Some(Arc::new(source("{hosts: [vault.example.com], secret: {name: keys, items: {token: vault}}}"))),
-        token_keys: Some(TokenKeys { issuer: "https://issuer.example.com".into(), keys: Vec::new() }),
+        token_keys: Some(TokenKeys { issuer: "https://issuer.example.com".into(), previous: None, keys: Vec::new() }),
         ..Dereferenced::default()
     }
 }
