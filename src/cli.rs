@@ -1,6 +1,7 @@
 //! The command line: every setting of every room, with its environment variable and its default.
 
 mod local;
+mod log_level;
 
 use std::{
     error::Error as StdError,
@@ -326,7 +327,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
     };
     let done = match cli.command {
         Command::Operator(args) => block_on(async {
-            telemetry::init(&logs, None, None)?;
+            let _telemetry = telemetry::init(&logs, None, None)?;
             let shutdown = shutdown_signal()?;
             operator::run((*args).into(), shutdown).await.map_err(Into::into)
         }),
@@ -336,6 +337,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
                 let loaded = LoadedConfig::read(&settings.config_directory).map_err(server::ServeError::ReadConfig)?;
                 let traces = loaded.trace_settings();
                 let telemetry = telemetry::init(&logs, Some(&loaded.connector()), traces.as_ref())?;
+                tokio::spawn(log_level::follow(settings.config_directory.clone(), telemetry.filter(), logs.filter));
                 let served = server::run(settings, loaded, telemetry.exports()).await;
                 telemetry.finish().await;
                 served.map_err(Into::into)
@@ -343,14 +345,16 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
         }
         Command::Local(args) => return block_on(local::run(*args, logs)),
         Command::Agent(args) => {
+            let directory = args.config;
             let settings = AgentSettings {
-                config_file: args.config.join(CONFIG_FILE),
+                config_file: directory.join(CONFIG_FILE),
                 identity_directory: args.identity,
                 credentials_directory: args.credentials,
                 address_policy: AddressPolicy::Cluster,
             };
             block_on_one_thread(async {
-                telemetry::init(&logs, None, None)?;
+                let telemetry = telemetry::init(&logs, None, None)?;
+                tokio::spawn(log_level::follow(directory, telemetry.filter(), logs.filter));
                 pod::run(settings, shutdown_signal()?).await;
                 Ok(())
             })

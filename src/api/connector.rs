@@ -280,6 +280,11 @@ pub struct WorkloadSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 
+    /// Resources of the agent's container, which there is where the credentials come from Vault. Defaults to requests of 5m CPU
+    /// and 16Mi memory, and a memory limit of 32Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_resources: Option<ResourceRequirements>,
+
     /// Labels added to the pods. Those of the operator can't be replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 32))]

@@ -1,13 +1,21 @@
-//! `spec.telemetry` of a McpConnector: where traces go and how audit records are kept. Logs, metrics and audit records on
-//! standard output need no setting.
+//! `spec.telemetry` of a McpConnector: what is logged, where traces go and how audit records are kept. Metrics and audit
+//! records on standard output need no setting.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString};
 
 /// What the connector tells of itself, besides its logs, metrics and audit records on standard output.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TelemetrySpec {
+    /// What the connector's pods log, the Vault agent beside the server included: `error`, `warn`, `info`, `debug` or `trace`.
+    /// Each includes those before it; libraries stay at `info`. The pods follow a change within two minutes or so, and are not
+    /// replaced for it. Defaults to `info`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<LogLevel>,
+
     /// Traces over OpenTelemetry. Left out, they go where the operator's `--otlp-endpoint` says; without that, nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traces: Option<TracesSpec>,
@@ -16,6 +24,24 @@ pub struct TelemetrySpec {
     /// standard output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditSpec>,
+}
+
+/// Which log lines are written: those of this level, and those before it.
+#[derive(Serialize, Deserialize, JsonSchema, Display, EnumString, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+#[schemars(inline, transform = super::crd::plain_enum)]
+pub enum LogLevel {
+    /// What did not work and should have.
+    Error,
+    /// What may become a fault.
+    Warn,
+    /// What happens seldom and matters.
+    Info,
+    /// How each call and each request to the platform ended.
+    Debug,
+    /// Everything.
+    Trace,
 }
 
 /// Traces over OpenTelemetry.

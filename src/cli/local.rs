@@ -202,7 +202,7 @@ pub fn log_settings(filter: Option<String>, format: Option<LogFormat>) -> LogSet
 /// # Errors
 /// When nothing could be checked or served.
 pub async fn run(args: LocalArgs, logs: LogSettings) -> Result<ExitCode, Box<dyn StdError>> {
-    telemetry::init(&logs, None, None)?;
+    let _telemetry = telemetry::init(&logs, None, None)?;
     if let Some(directory) = args.credentials_dir.as_ref().filter(|directory| !directory.is_dir()) {
         return Err(format!("--credentials-dir: {} is no directory", directory.display()).into());
     }

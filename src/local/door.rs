@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use super::{LocalError, fleet::Routes, manifests::Key, serving::Inbound};
 use crate::server::{
     ServeSettings,
-    listener::{self, Ending, ListenerLimits},
+    listener::{self, Ending, ListenerLimits, WhenFull},
 };
 
 /// Where RFC 9728 puts the metadata of a resource.
@@ -144,7 +144,11 @@ impl Entrance {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let defaults = ServeSettings::default();
-        let limits = ListenerLimits { connections: defaults.max_connections, header_timeout: defaults.header_timeout };
+        let limits = ListenerLimits {
+            connections: defaults.max_connections,
+            when_full: WhenFull::Wait,
+            header_timeout: defaults.header_timeout,
+        };
         let ending = Ending::default();
         let guard = Arc::new(guard);
         let serving = tokio::spawn(listener::serve(listener, limits, ending.clone(), move |request| {

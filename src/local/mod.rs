@@ -31,7 +31,8 @@ use crate::{
 };
 
 /// Keys of no cluster: nobody's token is verified with them.
-static NO_KEYS: LazyLock<TokenKeys> = LazyLock::new(|| TokenKeys { issuer: String::new(), keys: Vec::new() });
+static NO_KEYS: LazyLock<TokenKeys> =
+    LazyLock::new(|| TokenKeys { issuer: String::new(), previous: None, keys: Vec::new() });
 
 /// The connectors of these files that fit their schema.
 ///

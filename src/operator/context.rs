@@ -12,12 +12,13 @@ use k8s_openapi::api::{
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
-use kube::{Client, core::DeserializeGuard, core::PartialObjectMeta, runtime::events::Recorder};
+use kube::{Client, core::DeserializeGuard, core::PartialObjectMeta};
 use tokio::sync::watch;
 
 use super::{
     cache::Cache,
     connector::{dereference::ReferenceCache, mutations::Published, observe::Memory, requests::Refused},
+    events::Publisher,
     index::Index,
     metrics::Metrics,
     rollout::{Limits, Rollout},
@@ -118,7 +119,7 @@ pub struct Context {
     /// Requests that could not be understood, and were told of.
     pub refused_requests: Refused,
     /// Publishes Kubernetes Events.
-    pub recorder: Recorder,
+    pub events: Publisher,
     /// Counts.
     pub metrics: Metrics,
 }

@@ -27,11 +27,7 @@ use std::{
     time::Duration,
 };
 
-use kube::{
-    Client, Config, ResourceExt,
-    client::ClientBuilder,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::{Client, Config, ResourceExt, client::ClientBuilder, runtime::events::Reporter};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -42,6 +38,7 @@ use tracing::info;
 use self::{
     context::{Context, Settings},
     controller::{Work, run_controller},
+    events::Publisher,
     health::WatchHealth,
     lease::{Candidate, Fence},
     metrics::Metrics,
@@ -161,7 +158,7 @@ async fn lead(
     let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: Some(settings.instance.clone()) };
     let concurrency = settings.concurrency;
     let context = Arc::new(Context {
-        recorder: Recorder::new(client.clone(), reporter),
+        events: Publisher::new(client.clone(), reporter),
         client,
         settings,
         caches,

@@ -70,5 +70,5 @@ async fn fetch(client: &Client) -> Result<TokenKeys, Error> {
     let mut set: KeySet = client.request(get("/openid/v1/jwks")?).await.map_err(Error::Fetch)?;
     // One order, so that equal keys give equal files.
     set.keys.sort_by(|a, b| a.get("kid").and_then(Value::as_str).cmp(&b.get("kid").and_then(Value::as_str)));
-    Ok(TokenKeys { issuer: discovery.issuer, keys: set.keys })
+    Ok(TokenKeys { issuer: discovery.issuer, previous: None, keys: set.keys })
 }

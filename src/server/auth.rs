@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access::{Caller, ServiceAccount},
-    config::{OPERATOR_AUDIENCE, OperatorIdentity, TOKEN_KEYS_FILE, TokenKeys},
+    config::{OPERATOR_AUDIENCE, OperatorIdentity, PreviousIssuer, TOKEN_KEYS_FILE, TokenKeys},
 };
 use crate::files::{DirectoryEvents, FileContent, read_set};
 
@@ -251,13 +251,13 @@ impl Authenticator {
                 _ => AuthFailure::Malformed,
             })?
             .claims;
-        let caller = self.check(&claims, &keys.issuer, now)?;
+        let caller = self.check(&claims, keys, now)?;
         let expires = claims.exp.unwrap_or_default();
         Ok(Verified { caller, expires, until: Instant::now() + CACHE_TIME, keys: keys.digest })
     }
 
-    fn check(&self, claims: &Claims, issuer: &str, now: i64) -> Result<Caller, AuthFailure> {
-        if claims.iss.as_deref() != Some(issuer) {
+    fn check(&self, claims: &Claims, keys: &KeySet, now: i64) -> Result<Caller, AuthFailure> {
+        if !claims.iss.as_deref().is_some_and(|issuer| keys.is_issuer(issuer, now)) {
             return Err(AuthFailure::Issuer);
         }
         let (Some(begins), Some(expires)) = (claims.iat, claims.exp) else {
@@ -350,6 +350,7 @@ struct KeySet {
     /// Of the file they come from.
     digest: [u8; 32],
     issuer: String,
+    previous: Option<PreviousIssuer>,
     keys: HashMap<Option<String>, VerifyingKey>,
 }
 
@@ -360,7 +361,7 @@ struct VerifyingKey {
 
 impl KeySet {
     fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let TokenKeys { issuer, keys } = serde_json::from_slice(bytes)?;
+        let TokenKeys { issuer, previous, keys } = serde_json::from_slice(bytes)?;
         let keys = keys
             .iter()
             .filter_map(|jwk| {
@@ -368,7 +369,13 @@ impl KeySet {
                 Some((text("kid").map(str::to_owned), VerifyingKey::from_jwk(&text)?))
             })
             .collect();
-        Ok(Self { digest: sha256(bytes), issuer, keys })
+        Ok(Self { digest: sha256(bytes), issuer, previous, keys })
+    }
+
+    /// Whether the cluster issues tokens as this one, or did until lately.
+    fn is_issuer(&self, issuer: &str, now: i64) -> bool {
+        let was = |previous: &PreviousIssuer| previous.issuer == issuer && now < previous.until.as_second();
+        self.issuer == issuer || self.previous.as_ref().is_some_and(was)
     }
 
     /// The key with the id that the token names; one without an id is for tokens that name none.

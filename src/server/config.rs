@@ -5,6 +5,7 @@ mod limits;
 
 use std::{collections::BTreeMap, path::Path};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::limits::{
@@ -31,6 +32,9 @@ pub const CONFIG_DIRECTORY: &str = "/etc/mcp-connectors";
 pub const CONFIG_FILE: &str = "config.json";
 /// The cluster's token issuer and public keys, in [`CONFIG_DIRECTORY`]: [`TokenKeys`]. Read again whenever it changes.
 pub const TOKEN_KEYS_FILE: &str = "token-keys.json";
+/// What the pods log, in [`CONFIG_DIRECTORY`]: a [`crate::api::telemetry::LogLevel`]; absent where the connector names none.
+/// Read again whenever it changes, by the server and by the agent.
+pub const LOG_LEVEL_FILE: &str = "log-level";
 /// The platform's CA bundle in PEM, in [`CONFIG_DIRECTORY`]; absent where there is none.
 pub const PLATFORM_CA_FILE: &str = "platform-ca.pem";
 /// Directory in the container where the credential fields are mounted, one file each.
@@ -202,8 +206,21 @@ pub struct ProbeConfig {
 pub struct TokenKeys {
     /// The `iss` that tokens must carry.
     pub issuer: String,
+    /// The one before, while tokens of it may still be on their way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousIssuer>,
     /// The keys, as the API server's `/openid/v1/jwks` gives them, in the order of their key ids.
     pub keys: Vec<BTreeMap<String, serde_json::Value>>,
+}
+
+/// An issuer that the cluster had until lately. Its tokens are good if one of the cluster's keys of now has signed them.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PreviousIssuer {
+    /// The `iss` of those tokens.
+    pub issuer: String,
+    /// When the last of them has ended, and none is taken any more.
+    pub until: Timestamp,
 }
 
 /// Why a configuration file can't be used.

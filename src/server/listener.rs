@@ -1,7 +1,7 @@
 //! Connections: a bounded number of them, none of which can be held open by somebody who sends slowly, and all of which
 //! are told to close before the process goes.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, Response};
@@ -21,10 +21,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerLimits {
-    /// Connections at a time. Further ones wait to be accepted.
+    /// Connections at a time.
     pub connections: usize,
+    /// What happens when there are as many.
+    pub when_full: WhenFull,
     /// Time that a request's headers may take to arrive; also the time that an idle connection is kept.
     pub header_timeout: Duration,
+}
+
+/// What happens to a further connection when there is no place for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits to be accepted until another one ends.
+    Wait,
+    /// The oldest one is closed, whatever it does: for a port whose answers take milliseconds, so that who holds connections
+    /// can't keep others out.
+    CloseOldest,
 }
 
 /// Where a connection comes from, as an extension of its requests.
@@ -48,19 +60,28 @@ where
 {
     let places = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
     let connections = TaskTracker::new();
+    let mut open = OpenConnections::default();
     loop {
         let accepted = tokio::select! {
             () = ending.close.cancelled() => break,
             accepted = async {
-                let place = places.clone().acquire_owned().await.ok();
-                (place, listener.accept().await)
+                match limits.when_full {
+                    WhenFull::Wait => (places.clone().acquire_owned().await.ok(), listener.accept().await),
+                    WhenFull::CloseOldest => (None, listener.accept().await),
+                }
             } => accepted,
         };
         match accepted {
             (place, Ok((stream, peer))) => {
-                let (ending, answer) = (ending.clone(), answer.clone());
+                let Ending { close, mut abort } = ending.clone();
+                let mut over = None;
+                if limits.when_full == WhenFull::CloseOldest {
+                    abort = open.admit(limits.connections, &abort);
+                    over = Some(abort.clone().drop_guard());
+                }
+                let (ending, answer) = (Ending { close, abort }, answer.clone());
                 connections.spawn(async move {
-                    let _place = place;
+                    let (_place, _over) = (place, over);
                     converse(stream, Peer(peer), limits, ending, answer).await;
                 });
             }
@@ -73,6 +94,26 @@ where
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// Connections that may be closed for others, the oldest first: each by a token that closes it, and is cancelled when it has
+/// ended.
+#[derive(Default)]
+struct OpenConnections(VecDeque<CancellationToken>);
+
+impl OpenConnections {
+    /// Makes room for one more, by closing the oldest if there are as many as there may be. `abort` closes it, too.
+    fn admit(&mut self, most: usize, abort: &CancellationToken) -> CancellationToken {
+        self.0.retain(|connection| !connection.is_cancelled());
+        if self.0.len() >= most
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.cancel();
+        }
+        let admitted = abort.child_token();
+        self.0.push_back(admitted.clone());
+        admitted
+    }
 }
 
 async fn converse<F, R>(stream: TcpStream, peer: Peer, limits: ListenerLimits, ending: Ending, answer: F)

@@ -67,7 +67,7 @@ use self::{
     },
     guards::shared_rate::{SharedRateError, SharedRates},
     handler::Handler,
-    listener::{Ending, ListenerLimits},
+    listener::{Ending, ListenerLimits, WhenFull},
 };
 use crate::{
     api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy},
@@ -82,7 +82,8 @@ use crate::{
 
 /// Time that giving back what the platform's client holds may take, at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections to the admin port at a time.
+/// Connections to the admin port at a time. When there are as many, the oldest makes room: the kubelet must get through to
+/// the probes whoever else holds connections.
 const ADMIN_CONNECTIONS: usize = 64;
 
 /// How to serve. The defaults are those of the container that the operator makes.
@@ -358,7 +359,11 @@ impl Instance {
         let (admin_listener, admin_address) = listen(settings.admin_address).await?;
         let admin_ending = Ending::default();
         let router = admin::build_router(admin);
-        let admin_limits = ListenerLimits { connections: ADMIN_CONNECTIONS, header_timeout: settings.header_timeout };
+        let admin_limits = ListenerLimits {
+            connections: ADMIN_CONNECTIONS,
+            when_full: WhenFull::CloseOldest,
+            header_timeout: settings.header_timeout,
+        };
         let admin = tokio::spawn(listener::serve(admin_listener, admin_limits, admin_ending.clone(), move |request| {
             let answer = router.clone().oneshot(request);
             async move {
@@ -371,8 +376,11 @@ impl Instance {
 
         let (mcp_listener, mcp_address) = listen(settings.mcp_address).await?;
         let mcp_ending = Ending::default();
-        let mcp_limits =
-            ListenerLimits { connections: settings.max_connections, header_timeout: settings.header_timeout };
+        let mcp_limits = ListenerLimits {
+            connections: settings.max_connections,
+            when_full: WhenFull::Wait,
+            header_timeout: settings.header_timeout,
+        };
         let mcp = tokio::spawn(listener::serve(mcp_listener, mcp_limits, mcp_ending.clone(), move |request| {
             let door = door.clone();
             async move { door.answer(request).await }

@@ -11,7 +11,10 @@ use std::{
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{
     access::Access,
@@ -265,6 +268,32 @@ async fn a_new_key_of_the_cluster_is_found_and_an_old_one_forgotten() {
     std::fs::write(server.directory.path().join(config::TOKEN_KEYS_FILE), "{ broken").unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(server.modern(&token, "tools/list", json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn tokens_of_the_issuer_before_are_taken_until_the_last_of_them_has_ended() {
+    let server = TestServer::start().await;
+    let token = server.token();
+    let reason =
+        async || server.modern(&token, "tools/list", json!({})).await.json()["error"]["data"]["reason"].clone();
+    let changed_to = async |keys: Value, expected: Value| {
+        std::fs::write(server.directory.path().join(config::TOKEN_KEYS_FILE), keys.to_string()).unwrap();
+        let followed = async {
+            while reason().await != expected {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(ONE_MINUTE, followed).await.unwrap();
+    };
+    let keys = |until: i64, key: &TestKey| {
+        let until = jiff::Timestamp::from_second(until).unwrap();
+        json!({"issuer": "https://new", "keys": [key.jwk()], "previous": {"issuer": ISSUER, "until": until}})
+    };
+    changed_to(json!({"issuer": "https://new", "keys": [server.key.jwk()]}), json!("issuer")).await;
+    changed_to(keys(now() + 600, &server.key), Value::Null).await;
+    changed_to(keys(now() - 1, &server.key), json!("issuer")).await;
+    // A key that the cluster has withdrawn is withdrawn.
+    changed_to(keys(now() + 600, &TestKey::ec("second")), json!("unknown_key")).await;
 }
 
 #[tokio::test]
@@ -652,6 +681,29 @@ async fn before_the_first_probe_health_says_starting() {
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
         assert!(String::from_utf8_lossy(&body).contains(part));
     }
+}
+
+#[tokio::test]
+async fn who_holds_connections_does_not_keep_the_kubelet_out() {
+    let server = TestServer::start().await;
+    let mut held = Vec::new();
+    // Some say nothing, some half a request, and some ask for much and read none of it.
+    let metrics = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    for text in ["", "GET /livez HTTP/1.1\r\n", &metrics].into_iter().cycle().take(2 * ADMIN_CONNECTIONS) {
+        let mut stream = TcpStream::connect(server.admin).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    for path in ["/livez", "/readyz"] {
+        // Far below the time after which silent connections are closed.
+        let asked = tokio::time::timeout(ONE_MINUTE / 4, server.admin(path, None)).await;
+        assert_eq!(asked.unwrap().status, 200, "{path}");
+    }
+    // The oldest is closed, the newest is not.
+    let mut answer = Vec::new();
+    held[0].read_to_end(&mut answer).await.unwrap();
+    assert!(answer.is_empty());
+    held.last_mut().unwrap().write_all(b"x").await.unwrap();
 }
 
 // ===== the end =====

@@ -6,11 +6,12 @@ use std::io::{self, Write};
 
 use tracing::Subscriber;
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    EnvFilter, Layer, Registry,
     filter::{FilterExt, filter_fn},
     fmt::{MakeWriter, time::SystemTime},
     layer::Filter,
     registry::LookupSpan,
+    reload,
 };
 
 use super::{SERVICE, TelemetryError, traces::TRACE_TARGET};
@@ -39,10 +40,10 @@ pub enum LogOutput {
     Stderr,
 }
 
-impl<'a> MakeWriter<'a> for LogOutput {
-    type Writer = Box<dyn Write + 'a>;
-
-    fn make_writer(&'a self) -> Self::Writer {
+impl LogOutput {
+    /// What writes there, and waits until it is written.
+    #[must_use]
+    pub fn open(self) -> Box<dyn Write + Send> {
         match self {
             Self::Stdout => Box::new(io::stdout()),
             Self::Stderr => Box::new(io::stderr()),
@@ -108,10 +109,38 @@ pub fn build_filter(directives: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::try_new(&text).map_err(|error| TelemetryError::ParseFilter(directives.to_owned(), error))
 }
 
+/// What of the process is logged: it can be changed while it runs.
+#[derive(Clone, Debug)]
+pub struct FilterControl(reload::Handle<EnvFilter, Registry>);
+
+impl FilterControl {
+    /// A filter for [`tracing_subscriber::registry`], and the control of it.
+    #[must_use]
+    pub fn new(filter: EnvFilter) -> (reload::Layer<EnvFilter, Registry>, Self) {
+        let (filter, handle) = reload::Layer::new(filter);
+        (filter, Self(handle))
+    }
+
+    /// Logs from now on what the directives say; see [`build_filter`].
+    ///
+    /// # Errors
+    /// When the directives are wrong, or the logger is gone.
+    pub fn set(&self, directives: &str) -> Result<(), TelemetryError> {
+        self.0.reload(build_filter(directives)?).map_err(TelemetryError::ChangeFilter)
+    }
+
+    /// What is logged now; nothing if the logger is gone.
+    #[must_use]
+    pub fn directives(&self) -> Option<String> {
+        self.0.with_current(ToString::to_string).ok()
+    }
+}
+
 /// What `filter` lets through, without the spans that are made for traces only: lines have spans of their own.
-pub fn without_trace_spans<S>(filter: EnvFilter) -> impl Filter<S> + Send + Sync + use<S>
+pub fn without_trace_spans<S, F>(filter: F) -> impl Filter<S> + Send + Sync + use<S, F>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + 'static,
+    F: Filter<S> + Send + Sync,
 {
     filter.and(filter_fn(|metadata| metadata.target() != TRACE_TARGET))
 }
@@ -162,6 +191,27 @@ mod tests {
         assert_eq!(line["version"], env!("CARGO_PKG_VERSION"));
         assert_eq!((&line["request_id"], line.get("otel.name")), (&"r-1".into(), None));
         line["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    }
+
+    #[test]
+    fn what_is_logged_can_be_changed_on_the_way() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let (filter, control) = FilterControl::new(build_filter("info").unwrap());
+        let subscriber = tracing_subscriber::registry()
+            .with(build_json_layer(move || writer.clone(), None).with_filter(without_trace_spans(filter)));
+        let say = |message: &'static str| tracing::debug!(message);
+        tracing::subscriber::with_default(subscriber, || {
+            say("before");
+            control.set("info,mcp_connectors=debug").unwrap();
+            say("while");
+            assert!(control.set("mcp_connectors=noise").is_err());
+            control.set("info").unwrap();
+            say("after");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let said = ["before", "while", "after"].map(|word| text.contains(word));
+        assert_eq!(said, [false, true, false], "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! caller sends can forge a line; spans go to a collector over OTLP where one is named, and nowhere otherwise.
 
 pub mod context;
+mod lines;
 pub mod logs;
 pub mod process;
 pub mod traces;
@@ -10,7 +11,8 @@ use std::{panic, sync::Arc};
 
 use tracing_subscriber::{Layer, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt};
 
-pub use logs::{DEFAULT_FILTER, LogFormat, LogOutput, LogSettings};
+use lines::Lines;
+pub use logs::{DEFAULT_FILTER, FilterControl, LogFormat, LogOutput, LogSettings};
 use traces::Traces;
 pub use traces::{ExportCounts, TraceSettings};
 
@@ -23,6 +25,9 @@ pub enum TelemetryError {
     /// The filter is wrong.
     #[error("failed to read the log filter {0:?}")]
     ParseFilter(String, #[source] ParseError),
+    /// The filter can't be changed any more.
+    #[error("failed to change what is logged")]
+    ChangeFilter(#[source] tracing_subscriber::reload::Error),
     /// Somebody else logs already.
     #[error("failed to install the logger")]
     Install(#[source] tracing_subscriber::util::TryInitError),
@@ -31,10 +36,12 @@ pub enum TelemetryError {
     CollectorClient(#[source] reqwest::Error),
 }
 
-/// What was begun.
-#[derive(Default)]
+/// What was begun. Dropped, it writes the log lines that are left, however the process ends.
+#[must_use = "lines are written for as long as it is kept"]
 pub struct Telemetry {
     traces: Option<Traces>,
+    filter: FilterControl,
+    _lines: Lines,
 }
 
 impl Telemetry {
@@ -44,7 +51,13 @@ impl Telemetry {
         self.traces.as_ref().map(Traces::counts)
     }
 
-    /// Sends what is left, for a few seconds at most.
+    /// Changes what is logged.
+    #[must_use]
+    pub fn filter(&self) -> FilterControl {
+        self.filter.clone()
+    }
+
+    /// Sends and writes what is left, for a few seconds at most.
     pub async fn finish(self) {
         if let Some(traces) = self.traces {
             traces.finish().await;
@@ -64,13 +77,14 @@ pub fn init(
     traces: Option<&TraceSettings>,
 ) -> Result<Telemetry, TelemetryError> {
     let traces = traces.map(Traces::start).transpose()?;
-    let filter = logs::build_filter(&settings.filter)?;
-    let lines = match settings.format {
-        LogFormat::Json => logs::build_json_layer(settings.output, connector).boxed(),
-        LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(settings.output).boxed(),
+    let (filter, control) = FilterControl::new(logs::build_filter(&settings.filter)?);
+    let (queue, lines) = Lines::start(settings.output.open());
+    let layer = match settings.format {
+        LogFormat::Json => logs::build_json_layer(queue, connector).boxed(),
+        LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(queue).boxed(),
     };
     tracing_subscriber::registry()
-        .with(lines.with_filter(logs::without_trace_spans(filter)))
+        .with(layer.with_filter(logs::without_trace_spans(filter)))
         .with(traces.as_ref().map(|traces| traces::build_layer(traces.tracer())))
         .try_init()
         .map_err(TelemetryError::Install)?;
@@ -78,5 +92,7 @@ pub fn init(
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a panic was caught");
     }));
-    Ok(Telemetry { traces })
+    lines.be_counted();
+    tokio::spawn(lines.tell_losses());
+    Ok(Telemetry { traces, filter: control, _lines: lines })
 }

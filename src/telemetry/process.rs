@@ -6,12 +6,22 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-/// CPU, memory and files of this process, read from `/proc` at each scrape. Where there is none, there are no figures.
+use super::lines;
+
+/// Log lines that were lost, and CPU, memory and files of this process, read from `/proc` at each scrape. Where there is none,
+/// there are no such figures.
 #[derive(Debug)]
 pub struct ProcessFigures;
 
 impl Collector for ProcessFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let lost = encoder.encode_descriptor(
+            "process_log_lines_dropped",
+            "Log lines that were lost because they were not read as fast as they were written",
+            None,
+            MetricType::Counter,
+        )?;
+        ConstCounter::new(lines::dropped()).encode(lost)?;
         let Ok(process) = procfs::process::Process::myself() else { return Ok(()) };
         let Ok(stat) = process.stat() else { return Ok(()) };
         #[allow(clippy::cast_precision_loss, reason = "a figure for people")]

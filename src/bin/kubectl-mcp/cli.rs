@@ -1,15 +1,15 @@
 //! The command line, and what each command does.
 
-use std::{error::Error as StdError, process::ExitCode};
+use std::{error::Error as StdError, io, process::ExitCode};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use futures::{AsyncBufReadExt, TryStreamExt};
+use futures::{AsyncBufRead, AsyncBufReadExt, TryStreamExt};
 use serde_json::{Map, Value, json};
 
 use crate::{
     client_config::{self, McpClient},
-    cluster::{Cluster, Target},
+    cluster::{Cluster, LogLines, Target},
     doctor,
     endpoint::{Account, Endpoint},
     output::{self, Format, print},
@@ -90,11 +90,11 @@ enum Command {
         #[command(flatten)]
         caller: Caller,
     },
-    /// Prints the logs of a connector's pods, each line with its pod
+    /// Prints the logs of a connector's pods, each line with its pod; ends with 1 if one of them can't be read
     Logs {
         /// The connector
         name: String,
-        /// Goes on as lines come
+        /// Goes on as lines come, of the pods that are there now: start it anew for pods that came since
         #[arg(short, long)]
         follow: bool,
         /// The last lines of each pod
@@ -204,7 +204,12 @@ async fn dispatch(cli: Cli) -> Outcome {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Logs { name, follow, tail, previous } => logs(&cluster, &name, follow, tail, previous).await?,
+        Command::Logs { name, follow, tail, previous } => {
+            let lines = LogLines { follow, tail, previous };
+            if print_logs(&cluster, &name, lines, &print).await? > 0 {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Command::Config { name, client } => {
             let connector = cluster.connector(&name).await?;
             print(&client_config::build(&connector, client)?)?;
@@ -226,22 +231,87 @@ async fn open(cluster: &Cluster, name: &str, caller: &Caller) -> Result<Endpoint
     Ok(Endpoint::open(cluster, &connector, &caller.account(&cluster.namespace)).await?)
 }
 
-async fn logs(cluster: &Cluster, name: &str, follow: bool, tail: u32, previous: bool) -> Result<(), Box<dyn StdError>> {
-    let streams = cluster.logs(name, follow, tail, previous).await?;
-    let printed = streams.into_iter().map(|(pod, stream)| async move {
-        let mut lines = stream.lines();
-        while let Some(line) = lines.try_next().await? {
-            print(&format!("{pod} {line}\n"))?;
+/// Prints the log of each pod of a connector. Says of those that can't be read to their end why, at once, because others may
+/// be followed for ever; and returns how many these were.
+async fn print_logs(
+    cluster: &Cluster,
+    name: &str,
+    lines: LogLines,
+    print: &impl Fn(&str) -> io::Result<()>,
+) -> Result<usize, Box<dyn StdError>> {
+    let pods = cluster.pod_names(name).await?;
+    let printed = pods.iter().map(|pod| async move {
+        let outcome = match cluster.log(pod, lines).await {
+            Ok(log) => print_lines(pod, log, print).await,
+            Err(error) => Err(output::with_causes(&error)),
+        };
+        if let Err(failure) = &outcome {
+            anstream::eprintln!("error: {failure}");
         }
-        Ok::<(), std::io::Error>(())
+        outcome.is_err()
     });
-    futures::future::try_join_all(printed).await?;
-    Ok(())
+    Ok(futures::future::join_all(printed).await.into_iter().filter(|failed| *failed).count())
+}
+
+async fn print_lines(
+    pod: &str,
+    log: impl AsyncBufRead + Unpin,
+    print: &impl Fn(&str) -> io::Result<()>,
+) -> Result<(), String> {
+    let failed = |what: &str, error: &io::Error| format!("{what}: {}", output::with_causes(error));
+    let mut lines = log.lines();
+    loop {
+        match lines.try_next().await {
+            Ok(Some(line)) => print(&format!("{pod} {line}\n")).map_err(|error| failed("failed to print", &error))?,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(failed(&format!("failed to read the log of {pod} to its end"), &error)),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::RefCell, convert::Infallible};
+
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use kube::{Client, client::Body};
+
     use super::*;
+
+    /// A cluster with a connector of three pods, of which one's log can't be read.
+    fn cluster() -> Cluster {
+        let answer = |request: Request<Body>| async move {
+            let pod = |name: &str| json!({"metadata": {"name": name, "namespace": "team"}});
+            let spec =
+                json!({"platform": {"vault": {"url": "https://vault.example.com"}}, "credentials": {"name": "keys"}});
+            let (status, text) = match request.uri().path().trim_start_matches("/api/v1/namespaces/team/pods") {
+                "" => (200, json!({"metadata": {}, "items": [pod("a"), pod("b"), pod("c")]}).to_string()),
+                "/a/log" => (200, "one\ntwo\n".to_owned()),
+                "/b/log" => {
+                    (400, json!({"status": "Failure", "message": "b is waiting to start", "code": 400}).to_string())
+                }
+                "/c/log" => (200, "three\n".to_owned()),
+                _ => (200, json!({"metadata": {"name": "tresor", "namespace": "team"}, "spec": spec}).to_string()),
+            };
+            Ok::<_, Infallible>(Response::builder().status(status).body(Full::new(bytes::Bytes::from(text))).unwrap())
+        };
+        Cluster { client: Client::new(tower::service_fn(answer), "team"), namespace: "team".into() }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_read_keeps_no_other_back() {
+        let printed = RefCell::new(Vec::new());
+        let print = |text: &str| {
+            printed.borrow_mut().push(text.to_owned());
+            Ok(())
+        };
+        let lines = LogLines { follow: false, tail: 100, previous: false };
+        assert_eq!(print_logs(&cluster(), "tresor", lines, &print).await.unwrap(), 1);
+        let mut printed = printed.into_inner();
+        printed.sort();
+        assert_eq!(printed, ["a one\n", "a two\n", "c three\n"]);
+    }
 
     #[test]
     fn the_command_line_is_sound() {

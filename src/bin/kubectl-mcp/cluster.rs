@@ -84,6 +84,17 @@ pub struct Cluster {
     pub namespace: String,
 }
 
+/// Which lines of a log.
+#[derive(Clone, Copy, Debug)]
+pub struct LogLines {
+    /// Also those that come from now on.
+    pub follow: bool,
+    /// How many of those that are there, the last ones.
+    pub tail: u32,
+    /// Of the container that ran before.
+    pub previous: bool,
+}
+
 /// A connector with what is around it.
 pub struct Surroundings {
     /// The connector.
@@ -183,36 +194,33 @@ impl Cluster {
         Ok(api.list(&selector).await.map_err(read("pods"))?.items)
     }
 
-    /// The log of each pod of a connector, with the pod's name.
+    /// Names of a connector's pods.
     ///
     /// # Errors
-    /// When there is no pod, or a log can't be read.
-    pub async fn logs(
-        &self,
-        name: &str,
-        follow: bool,
-        tail: u32,
-        previous: bool,
-    ) -> Result<Vec<(String, impl AsyncBufRead + Unpin)>, Error> {
+    /// When there is no such connector, it has no pod, or they can't be read.
+    pub async fn pod_names(&self, name: &str) -> Result<Vec<String>, Error> {
         self.connector(name).await?;
+        let names: Vec<String> = self.pods(name).await?.iter().map(ResourceExt::name_any).collect();
+        if names.is_empty() {
+            return Err(Error::NoPod { name: name.to_owned() });
+        }
+        Ok(names)
+    }
+
+    /// The log of a connector's pod.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub async fn log(&self, pod: &str, lines: LogLines) -> Result<impl AsyncBufRead + Unpin + use<>, Error> {
         let api = Api::<Pod>::namespaced(self.client.clone(), &self.namespace);
         let parameters = LogParams {
             container: Some("server".into()),
-            follow,
-            previous,
-            tail_lines: Some(i64::from(tail)),
+            follow: lines.follow,
+            previous: lines.previous,
+            tail_lines: Some(i64::from(lines.tail)),
             ..LogParams::default()
         };
-        let mut streams = Vec::new();
-        for pod in self.pods(name).await? {
-            let pod = pod.name_any();
-            let stream = api.log_stream(&pod, &parameters).await.map_err(read(&format!("the log of {pod}")))?;
-            streams.push((pod, Box::pin(stream)));
-        }
-        if streams.is_empty() {
-            return Err(Error::NoPod { name: name.to_owned() });
-        }
-        Ok(streams)
+        api.log_stream(pod, &parameters).await.map(Box::pin).map_err(read(&format!("the log of {pod}")))
     }
 
     /// What an installation is judged by.

@@ -7,6 +7,7 @@ pub mod dereference;
 mod difference;
 pub mod mutations;
 pub mod observe;
+mod previous_issuer;
 pub mod requests;
 pub mod rollout;
 pub mod status;
@@ -36,7 +37,7 @@ use super::{
     events,
 };
 use crate::{
-    api::{McpConnector, McpConnectorStatus, Reason, STATUS_FIELD_MANAGER, condition},
+    api::{McpConnector, McpConnectorStatus, Reason, STATUS_FIELD_MANAGER, condition, owned_name},
     platforms,
 };
 
@@ -157,7 +158,11 @@ async fn converge(
     let now = Timestamp::now();
     let requests = requests::read(connector, found.source.as_deref(), now);
     let validated = match validate::validate(connector, &found, &context.settings) {
-        Ok(validated) => ValidatedConnector { restarted_at: requests.restarted_at, ..validated },
+        Ok(validated) => {
+            let live = context.caches.config_maps.get(namespace, &owned_name(&validated.name));
+            let token_keys = previous_issuer::keep(validated.token_keys.clone(), live.as_deref(), now);
+            ValidatedConnector { restarted_at: requests.restarted_at, token_keys, ..validated }
+        }
         Err(rejection) => {
             let lasting = rejection.reason != Reason::Starting;
             let mut message = rejection.message;
@@ -241,10 +246,10 @@ async fn write_status(connector: &McpConnector, computed: Computed, context: &Co
                 message = %transition.message,
                 "condition changed"
             );
-            events::publish(&context.recorder, transition, &connector.object_ref(&())).await;
+            events::publish(&context.events, transition, &connector.object_ref(&())).await;
         }
         if let Some(revision) = rotated(&current, &status) {
-            events::publish_rotation(&context.recorder, revision, &connector.object_ref(&())).await;
+            events::publish_rotation(&context.events, revision, &connector.object_ref(&())).await;
         }
         context.caches.connectors.record(DeserializeGuard(Ok(written)));
     }
@@ -292,9 +297,13 @@ async fn reconcile_malformed(invalid: &InvalidObject, context: &Context) -> Resu
     let conditions = condition::merge(&current, &computed.findings, generation, Timestamp::now());
     if conditions != current {
         let status = McpConnectorStatus { observed_generation: generation, conditions, ..computed.status };
-        let patch = json!({
+        let mut patch = json!({
             "apiVersion": McpConnector::api_version(&()), "kind": McpConnector::kind(&()), "status": status,
         });
+        // Without it, every annotation would ask once more for what was done.
+        if let (Some(requests), Some(status)) = (live.data.pointer("/status/requests"), patch.get_mut("status")) {
+            status["requests"] = requests.clone();
+        }
         patch_status::<PartialObjectMeta<McpConnector>>(context, &namespace, &name, &patch).await?;
     }
     // Nothing but a new object can change what was found out.

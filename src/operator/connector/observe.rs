@@ -29,7 +29,7 @@ const PROTOCOL_VERSION: &str = "2026-07-28";
 /// Time that a pod has for one answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pods of one connector that are asked at a time.
-pub(super) const AT_A_TIME: usize = 8;
+pub(super) const AT_A_TIME: usize = 24;
 /// Answers in a row that may be missing before what a pod said last no longer counts.
 const TOLERATED_MISSES: u32 = 1;
 

@@ -18,6 +18,7 @@ use k8s_openapi::{
     jiff::{SignedDuration, Timestamp},
 };
 use kube::{ResourceExt, runtime::events::EventType};
+use tokio::time::Instant;
 
 use super::{
     observe::{ANSWER_TIMEOUT, AT_A_TIME, admin_url, is_ready, pods_of, read_token},
@@ -35,6 +36,8 @@ use crate::{
 const ATTEMPTS: u32 = 3;
 /// Time between two of them.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Time that asking all pods may take, however many there are: a reconcile has more to do.
+const ASKING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How far another machine's clock may be ahead of ours. A time further off would keep later requests from being seen.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 /// Characters of a value that somebody wrote, where it is repeated.
@@ -131,14 +134,14 @@ pub async fn honour(
     regarding: &ObjectReference,
 ) -> Option<RequestsStatus> {
     for why in context.refused_requests.take_fresh(&connector.owner.uid, &requests.refused) {
-        events::tell(&context.recorder, EventType::Warning, "RequestRefused", why, regarding).await;
+        events::tell(&context.events, EventType::Warning, "RequestRefused", why, regarding).await;
     }
     requests.probe.or(requests.reload).or(requests.restart)?;
     let mut status = honoured.cloned().unwrap_or_default();
     if let Some(time) = requests.restart {
         status.restart = Some(Time(time));
         let note = format!("The pods are replaced one by one, as was asked for at {time}.");
-        events::tell(&context.recorder, EventType::Normal, "RestartRequested", note, regarding).await;
+        events::tell(&context.events, EventType::Normal, "RestartRequested", note, regarding).await;
     }
     // Reading again has what was read tried on the platform, too.
     if let Some(time) = requests.reload
@@ -176,7 +179,7 @@ async fn tell(context: &Context, told: &Told, reason: &str, what: &str, regardin
             format!("{took} of {of} replicas were asked {what}. The others did not answer: ask again once they do."),
         ),
     };
-    events::tell(&context.recorder, type_, reason, note, regarding).await;
+    events::tell(&context.events, type_, reason, note, regarding).await;
 }
 
 /// Asks every ready replica; nothing if the operator can't prove who it is just now.
@@ -187,31 +190,32 @@ async fn ask_replicas(
     path: &str,
 ) -> Option<Told> {
     let token = read_token(context).await?;
-    let ready: Vec<Arc<Pod>> =
+    let mut left: Vec<Arc<Pod>> =
         pods_of(context, connector, deployment).into_iter().filter(|pod| is_ready(pod)).collect();
-    let of = ready.len();
-    let took = stream::iter(ready)
-        .map(|pod| {
-            let token = &token;
-            async move { ask_patiently(context, &pod, path, token).await }
-        })
-        .buffer_unordered(AT_A_TIME)
-        .filter(|took| std::future::ready(*took))
-        .count()
-        .await;
-    Some(Told { took, of })
-}
-
-async fn ask_patiently(context: &Context, pod: &Pod, path: &str, token: &str) -> bool {
+    let of = left.len();
+    let deadline = Instant::now() + ASKING_TIMEOUT;
+    // In rounds, so that those that answer are not kept waiting by others that are asked again.
     for attempt in 1..=ATTEMPTS {
-        if ask(context, pod, path, token).await {
-            return true;
+        if left.is_empty() || Instant::now() >= deadline {
+            break;
         }
-        if attempt < ATTEMPTS {
+        if attempt > 1 {
             tokio::time::sleep(PAUSE).await;
         }
+        left = stream::iter(left)
+            .map(|pod| {
+                let token = &token;
+                async move {
+                    let asked = tokio::time::timeout_at(deadline, ask(context, &pod, path, token)).await;
+                    (!asked.unwrap_or(false)).then_some(pod)
+                }
+            })
+            .buffer_unordered(AT_A_TIME)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
     }
-    false
+    Some(Told { took: of - left.len(), of })
 }
 
 async fn ask(context: &Context, pod: &Pod, path: &str, token: &str) -> bool {

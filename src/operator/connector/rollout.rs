@@ -224,7 +224,7 @@ pub async fn follow(
             context.settings.rollout.max_failures
         );
         let regarding = kube::Resource::object_ref(connector, &());
-        events::tell(&context.recorder, EventType::Warning, "RolloutFailed", note, &regarding).await;
+        events::tell(&context.events, EventType::Warning, "RolloutFailed", note, &regarding).await;
     }
     progress == Progress::Running
 }

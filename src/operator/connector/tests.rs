@@ -97,6 +97,21 @@ async fn whoever_suspends_a_connector_stops_it_though_its_spec_is_refused() {
     assert!(told["message"].as_str().unwrap().ends_with("so its pods are stopped all the same."), "{told}");
 }
 
+#[tokio::test]
+async fn an_object_that_cannot_be_read_keeps_what_was_honoured() {
+    let server = ApiServer::default();
+    let mut malformed = serde_json::to_value(connector(MINIMAL)).unwrap();
+    malformed["spec"]["suspend"] = json!("perhaps");
+    malformed["status"] = json!({"requests": {"restart": "2025-11-21T11:00:00Z"}, "conditions": []});
+    server.put(CONNECTOR, malformed.clone());
+    let guard: DeserializeGuard<McpConnector> = serde_json::from_value(malformed).unwrap();
+    assert!(guard.0.is_err());
+    reconcile(Arc::new(guard), context(&server, caches())).await.unwrap();
+    let status = server.object(CONNECTOR)["status"].take();
+    assert_eq!(condition(&status, "Accepted")["reason"], "InvalidSpec");
+    assert_eq!(status["requests"], json!({"restart": "2025-11-21T11:00:00Z"}));
+}
+
 #[test]
 fn a_rotation_is_told_once() {
     let with = |revision: Option<&str>| {

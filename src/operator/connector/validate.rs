@@ -27,6 +27,7 @@ use crate::{
         duration::ApiDuration,
         endpoint::{AddressPolicy, Endpoint, PlatformUrl},
         pattern::NamePattern,
+        telemetry::LogLevel,
     },
     operator::context::Settings,
     platforms::CaBundle,
@@ -56,6 +57,8 @@ pub struct ValidatedConnector {
     pub platform_ca: Option<String>,
     /// The cluster's token keys.
     pub token_keys: TokenKeys,
+    /// What the pods log, if the spec says so.
+    pub log_level: Option<LogLevel>,
     /// How the credentials get into the pods.
     pub credentials: CredentialMount,
     /// The Secret with the credentials of the shared rate limit's Redis, if it asks for any.
@@ -294,6 +297,7 @@ pub fn validate(
         config,
         platform_ca,
         token_keys,
+        log_level: spec.telemetry.as_ref().and_then(|telemetry| telemetry.log_level),
         credentials,
         shared_limit_credentials,
         egress,

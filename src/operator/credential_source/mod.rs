@@ -95,7 +95,7 @@ async fn reconcile_valid(source: &CredentialSource, context: &Context) -> Result
     match tokio::time::timeout(API_TIMEOUT, request).await.map_err(|_| Error::Timeout)? {
         Ok(written) => {
             for transition in events::transitions(&current.conditions, &status.conditions) {
-                events::publish(&context.recorder, transition, &source.object_ref(&())).await;
+                events::publish(&context.events, transition, &source.object_ref(&())).await;
             }
             context.caches.sources.record(DeserializeGuard(Ok(written)));
             Ok(())

@@ -3,7 +3,10 @@
 
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
-use super::deployment::{container_security, mount, resources};
+use super::{
+    ValidatedConnector,
+    deployment::{container_security, mount, resources},
+};
 use crate::{
     agent::config::IDENTITY_DIRECTORY,
     operator::context::Settings,
@@ -11,14 +14,20 @@ use crate::{
 };
 
 /// The sidecar.
-pub fn build_agent(settings: &Settings) -> Container {
+pub fn build_agent(connector: &ValidatedConnector, settings: &Settings) -> Container {
     Container {
         name: "agent".into(),
         image: Some(settings.connector_image.clone()),
         image_pull_policy: Some(settings.connector_image_pull_policy.clone()),
         args: Some(vec!["agent".into()]),
         restart_policy: Some("Always".into()),
-        resources: Some(resources(&[("cpu", "5m"), ("memory", "16Mi")], "32Mi")),
+        resources: Some(
+            connector
+                .workload
+                .agent_resources
+                .clone()
+                .unwrap_or_else(|| resources(&[("cpu", "5m"), ("memory", "16Mi")], "32Mi")),
+        ),
         security_context: Some(container_security()),
         volume_mounts: Some(vec![
             mount("config", CONFIG_DIRECTORY),

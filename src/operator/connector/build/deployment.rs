@@ -91,7 +91,7 @@ fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
-        init_containers: connector.config.agent.as_ref().map(|_| vec![agent::build_agent(settings)]),
+        init_containers: connector.config.agent.as_ref().map(|_| vec![agent::build_agent(connector, settings)]),
         containers: vec![container(connector, settings)],
         volumes: Some(volumes(connector)),
         image_pull_secrets: workload.image_pull_secrets.clone(),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::{
-    api::core::v1::{Container, PodSpec},
+    api::core::v1::{Container, PodSpec, ResourceRequirements},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
@@ -46,6 +46,16 @@ fn one_replica_has_no_disruption_budget() {
     assert!(!budget("workload: {replicas: 1}"));
     assert!(budget("workload: {replicas: 2}"));
     assert!(!budget("workload: {replicas: 2}\nsuspend: true"));
+}
+
+#[test]
+fn a_log_level_is_a_file_that_pods_follow_and_rolls_none() {
+    let build = |extra: &str| build(&validated(&format!("{MINIMAL}\n{extra}")), &settings()).unwrap();
+    let (plain, loud) = (build(""), build("telemetry: {logLevel: debug}"));
+    let level = |resources: &Resources| resources.config_map.data.as_ref().unwrap().get("log-level").cloned();
+    assert_eq!((level(&plain), level(&loud).as_deref()), (None, Some("debug")));
+    assert_eq!(plain.deployment, loud.deployment);
+    assert_eq!(plain.config_digest, loud.config_digest);
 }
 
 #[test]
@@ -120,8 +130,12 @@ const IN_VAULT: &str = "{hosts: [vault.example.com], vault: {address: 'https://s
      auth: AUTH, secrets: [{kv: {path: team/ci}, fields: {token: token}}]}}";
 
 fn from_vault(auth: &str) -> Resources {
+    from_vault_with(auth, "")
+}
+
+fn from_vault_with(auth: &str, extra: &str) -> Resources {
     let found = Dereferenced { source: Some(Arc::new(source(&IN_VAULT.replace("AUTH", auth)))), ..found() };
-    build(&check(MINIMAL, &found).unwrap(), &settings()).unwrap()
+    build(&check(&format!("{MINIMAL}\n{extra}"), &found).unwrap(), &settings()).unwrap()
 }
 
 #[test]
@@ -130,6 +144,24 @@ fn credentials_from_vault_come_by_an_agent() {
     insta::assert_yaml_snapshot!("agent_deployment", resources.deployment);
     insta::assert_yaml_snapshot!("agent_network_policy", resources.network_policy.spec.unwrap().egress);
     insta::assert_yaml_snapshot!("agent_config", resources.config_map.data.unwrap()["config.json"]);
+}
+
+#[test]
+fn server_and_agent_have_resources_of_their_own() {
+    let resources = |workload: &str| {
+        let deployment = from_vault_with("{kubernetes: {role: ci}}", workload).deployment;
+        let pod = deployment.spec.unwrap().template.spec.unwrap();
+        [pod.init_containers.unwrap().remove(0), pod.containers[0].clone()].map(|container| {
+            let ResourceRequirements { limits, requests, .. } = container.resources.unwrap();
+            (limits.unwrap()["memory"].0.clone(), requests.is_some())
+        })
+    };
+    let of = |memory: &str, requests: bool| (memory.to_owned(), requests);
+    assert_eq!(resources(""), [of("32Mi", true), of("128Mi", true)]);
+    let agents = resources("workload: {agentResources: {limits: {memory: 64Mi}}}");
+    assert_eq!(agents, [of("64Mi", false), of("128Mi", true)]);
+    let servers = resources("workload: {resources: {limits: {memory: 256Mi}}}");
+    assert_eq!(servers, [of("32Mi", true), of("256Mi", false)]);
 }
 
 #[test]

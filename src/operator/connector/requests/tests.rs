@@ -214,6 +214,22 @@ async fn one_that_never_answers_is_told_of_and_not_asked_for_ever() {
     assert!(told.1.starts_with("1 of 2 replicas were asked"), "{told:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn many_that_never_answer_leave_time_for_the_rest_of_the_reconcile() {
+    let mut silent = Vec::new();
+    while silent.len() < 100 {
+        let address =
+            Ipv4Addr::new(127, rand::random_range(1..250), rand::random_range(0..250), rand::random_range(1..250));
+        // The kernel takes the connections, and nobody ever answers.
+        silent.extend(tokio::net::TcpListener::bind((address, ADMIN_PORT)).await);
+    }
+    let pods: Vec<String> = silent.iter().map(|pod| pod.local_addr().unwrap().ip().to_string()).collect();
+    let (requests, events) = reconciled(asking(&[(ANNOTATION_PROBE_REQUESTED_AT, EARLIER)]), &pods).await;
+    assert_eq!(requests, json!({"probe": EARLIER}));
+    let told = events.iter().find(|(reason, _)| reason == "ProbeRequested").unwrap();
+    assert!(told.1.starts_with("0 of 100 replicas were asked"), "{told:?}");
+}
+
 #[tokio::test]
 async fn what_was_honoured_is_neither_asked_nor_written_again() {
     let (address, taken) = replica(0).await;
