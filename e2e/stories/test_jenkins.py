@@ -41,11 +41,17 @@ def test_an_agent_finds_out_why_a_build_failed(connector: Connector) -> None:
     assert "delete_jenkins_job" not in tools
 
     found = answer(connector, "search_jenkins_jobs", status="failed")["items"]
-    assert [job["name"] for job in found] == ["team/web"]
+    assert [job["name"] for job in found] == ["team/matrix", "team/web"]
     report = answer(connector, "get_jenkins_failure_report", job="team/web")
     assert (report["build"], report["failed_step"]["stage"]) == (2, "Test")
     assert report["failed_tests"][0]["name"] == "web.Login.refuses"
     assert report["log_tail"].endswith("error: 2 tests failed\nFinished: FAILURE")
+    # Of a matrix build, the configurations that failed are looked at, which are jobs of their own.
+    report = answer(connector, "get_jenkins_failure_report", job="team/matrix")
+    failed = [one["job"] for one in report["failed_configurations"]]
+    assert failed == ["team/matrix/jdk=21,os=linux", "team/matrix/jdk=21,os=Windows Server"]
+    log = answer(connector, "get_jenkins_build_log", job=failed[0], build=5)
+    assert "Finished: FAILURE of 5" in log["text"]
     matches = answer(connector, "search_jenkins_build_log", job="team/web", build=2, pattern="error")
     assert "2 tests failed" in str(matches)
     text = answer(connector, "get_jenkins_artifact", job="team/web", build=2, path="target/report.txt")

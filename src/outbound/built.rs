@@ -29,7 +29,7 @@ impl BuiltRequest {
     /// [`super::Request::probe`] does.
     #[must_use]
     pub fn new(request: http::Request<Bytes>, repeat: Repeat, is_probe: bool) -> Self {
-        Self { request, treatment: Treatment { repeat, is_probe } }
+        Self { request, treatment: Treatment { repeat, is_probe, account: None } }
     }
 }
 

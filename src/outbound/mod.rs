@@ -11,6 +11,7 @@
 //! wrote nor a credential is ever part of one.
 
 mod address;
+mod allowance;
 mod breaker;
 mod built;
 mod bulkhead;
@@ -29,17 +30,12 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    borrow::Cow,
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
+    header::{CONTENT_TYPE, LOCATION},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
@@ -55,7 +51,7 @@ pub use self::{
     retry::{Classify, Repeat, Verdict, classify_by_status},
     scan::{Scan, ScanEnd, Scanned},
     stack::OutboundLimits,
-    state::{BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState},
+    state::{AllowanceState, BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState},
 };
 use self::{
     client::{ClientRecipe, Identity},
@@ -74,15 +70,8 @@ use crate::{
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of an answer that are read at most.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
-/// The longest wait that a platform may ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
-/// Numbers from which on a reset is a time, in seconds since 1970, and not a number of seconds.
-const EPOCH: u64 = 1_000_000_000;
 /// How the product calls itself.
 pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"));
-
-/// Seconds until requests are counted anew (draft-ietf-httpapi-ratelimit-headers, up to its version 07).
-const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Where requests go and what they may meet on the way.
 #[derive(Clone, Debug)]
@@ -168,7 +157,7 @@ impl Request {
     /// slash of its own; `.` and `..` are refused when the request is sent. An empty last segment makes a trailing
     /// slash.
     pub fn new<S: Into<String>>(method: Method, segments: impl IntoIterator<Item = S>) -> Self {
-        let treatment = Treatment { repeat: Repeat::of(&method), is_probe: false };
+        let treatment = Treatment { repeat: Repeat::of(&method), is_probe: false, account: None };
         Self {
             method,
             segments: segments.into_iter().map(Into::into).collect(),
@@ -194,6 +183,15 @@ impl Request {
     #[must_use]
     pub fn probe(mut self) -> Self {
         self.treatment.is_probe = true;
+        self
+    }
+
+    /// Says for which account the platform counts it, in a number of the caller's own, such as the generation of a token.
+    /// What the answer then says of the requests that are left (`RateLimit-*`, `X-RateLimit-*`) is kept to by all further
+    /// requests of the account, and forgotten when an answer to another account comes.
+    #[must_use]
+    pub fn account(mut self, account: u64) -> Self {
+        self.treatment.account = Some(account);
         self
     }
 
@@ -291,29 +289,6 @@ impl Response {
     /// Bytes of the body.
     pub fn body(&self) -> &Bytes {
         &self.body
-    }
-
-    /// The wait that `Retry-After` asks for, in seconds or by a date (RFC 9110, section 10.2.3), at most an hour; without
-    /// it, for a 429, what `RateLimit-Reset` says. A date is compared with the answer's own `Date`, so that a clock that
-    /// is wrong does no harm, or with ours if it has none.
-    pub fn retry_after(&self) -> Option<Duration> {
-        let text = |name| self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
-        let now = || text(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
-        let Some(asked) = text(RETRY_AFTER) else {
-            let reset = text(RATE_LIMIT_RESET).filter(|_| self.status == StatusCode::TOO_MANY_REQUESTS)?;
-            let seconds: u64 = reset.parse().ok()?;
-            // Some give the time in place of the seconds until then.
-            let passed = (seconds >= EPOCH).then(|| now().duration_since(SystemTime::UNIX_EPOCH).ok()).flatten();
-            let wait = Duration::from_secs(seconds).saturating_sub(passed.unwrap_or_default());
-            return Some(wait.min(LONGEST_RETRY_AFTER));
-        };
-        let wait = if let Ok(seconds) = asked.parse() {
-            Duration::from_secs(seconds)
-        } else {
-            let until = httpdate::parse_http_date(asked).ok()?;
-            until.duration_since(now()).unwrap_or_default()
-        };
-        Some(wait.min(LONGEST_RETRY_AFTER))
     }
 }
 

@@ -5,6 +5,10 @@
 //! Each refusal lowers the rate to seven tenths of what it was, at most once a second, and all requests wait for the time
 //! that it names. Afterwards the rate grows by a thirtieth of that each second: what was too fast is reached again after
 //! nine seconds, and tried again slowly, as TCP does it.
+//!
+//! A platform that says how many requests an account has left ([`Allowance`]) need not refuse: once less than a tenth is
+//! left, requests are spread over the time until it is counted anew, and when nothing is left, none is sent until then.
+//! They wait for that as long as their deadline lets them, and are refused at once if it doesn't.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,7 +17,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::state::PaceState;
+use super::{
+    allowance::Allowance,
+    state::{AllowanceState, PaceState},
+};
 
 /// Time that a request waits for its turn at most, as in the bulkhead.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -32,6 +39,10 @@ const GROWTH_SECONDS: f64 = 30.0;
 const FORGIVEN: f64 = 2.0;
 /// The slowest rate: one request in five seconds.
 const SLOWEST: f64 = 0.2;
+/// Share of an allowance below which it is spread: one request in so many is left.
+const LOW: u32 = 10;
+/// Time that is kept for a request itself when it waits for its part of an allowance.
+const KEPT: Duration = Duration::from_secs(1);
 /// Time over which requests are counted to learn the rate.
 const WINDOW: Duration = Duration::from_secs(5);
 
@@ -49,7 +60,19 @@ struct State {
     /// The last cut, if its effect lasts.
     cut: Option<Cut>,
     paused_until: Option<Instant>,
+    last_refused: Option<Instant>,
+    account: Option<Account>,
     window: Window,
+}
+
+/// What the platform said last of an account's requests.
+#[derive(Clone, Copy)]
+struct Account {
+    id: u64,
+    allowance: Allowance,
+    told: Instant,
+    /// When the next request is due while the allowance is spread.
+    next: Instant,
 }
 
 /// A rate that was refused.
@@ -72,23 +95,39 @@ impl Pace {
         let most = requests_per_minute.map(|count| f64::from(count.max(1)) / 60.0);
         let now = Instant::now();
         let window = Window { begun: now, now: 0, before: 0 };
-        let state = State { tokens: burst(most), counted: now, cut: None, paused_until: None, window };
+        let state = State {
+            tokens: burst(most),
+            counted: now,
+            cut: None,
+            paused_until: None,
+            last_refused: None,
+            account: None,
+            window,
+        };
         Self { most, state: Mutex::new(state) }
     }
 
-    /// Waits for a request's turn, no longer than until the deadline; a request that was not sent before is refused if it
-    /// had to wait longer than a second.
+    /// Waits for the turn of a request that counts for this account, no longer than until the deadline; a request that was
+    /// not sent before is refused if it had to wait longer than a second for anything but its part of an allowance.
     ///
     /// # Errors
     /// When its turn comes later, with the time until then.
-    pub(super) async fn turn(&self, deadline: Instant, was_sent: bool) -> Result<(), Duration> {
-        let now = Instant::now();
-        let until = if was_sent { deadline } else { deadline.min(now + LONGEST_WAIT) };
-        let wait = self.lock().take(self.most, now, until)?;
+    pub(super) async fn turn(&self, account: Option<u64>, deadline: Instant, was_sent: bool) -> Result<(), Duration> {
+        let wait = self.lock().take(self.most, account, was_sent, deadline)?;
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
         Ok(())
+    }
+
+    /// The platform answered a request of this account, and said how many it has left, if anything.
+    pub(super) fn told(&self, account: u64, allowance: Option<Allowance>) {
+        let mut state = self.lock();
+        // What is known of one account says nothing about another.
+        let before = state.account.filter(|known| known.id == account);
+        let now = Instant::now();
+        let next = before.map_or(now, |known| known.next);
+        state.account = allowance.map(|allowance| Account { id: account, allowance, told: now, next }).or(before);
     }
 
     /// The platform refused a request because there were too many; `pause` is the time that it names.
@@ -96,6 +135,7 @@ impl Pace {
         let now = Instant::now();
         let mut state = self.lock();
         let until = now + pause.unwrap_or(UNNAMED_PAUSE).min(LONGEST_PAUSE);
+        state.last_refused = Some(now);
         state.paused_until = Some(state.paused_until.map_or(until, |before| before.max(until)));
         if state.cut.is_some_and(|cut| now.duration_since(cut.at) < BETWEEN_CUTS) {
             return;
@@ -110,11 +150,20 @@ impl Pace {
     pub(super) fn state(&self) -> PaceState {
         let now = Instant::now();
         let state = self.lock();
-        let paused =
-            state.paused_until.map(|until| until.saturating_duration_since(now)).filter(|left| !left.is_zero());
+        let account = state.account.filter(|account| !account.left(now).is_zero());
+        let paused = state.pause(account, now);
+        let spread = account.and_then(|account| account.spacing(now)).map(|spacing| spacing.as_secs_f64().recip());
+        let rate = state.rate(self.most, now).into_iter().chain(spread).reduce(f64::min);
         PaceState {
-            requests_per_minute: state.rate(self.most, now).map(|rate| (rate * 60.0 * 10.0).round() / 10.0),
-            paused_seconds: paused.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
+            requests_per_minute: rate.map(|rate| (rate * 60.0 * 10.0).round() / 10.0),
+            paused_seconds: (!paused.is_zero()).then(|| whole_seconds(paused)),
+            refused_seconds_ago: state.last_refused.map(|at| now.duration_since(at).as_secs()),
+            allowance: account.map(|account| AllowanceState {
+                limit: account.allowance.limit,
+                remaining: account.allowance.remaining,
+                resets_in_seconds: whole_seconds(account.until_reset(now)),
+                low: account.is_low(),
+            }),
         }
     }
 
@@ -128,7 +177,40 @@ fn burst(rate: Option<f64>) -> f64 {
     rate.map_or(f64::INFINITY, |rate| (rate * 2.0).max(1.0))
 }
 
+/// Rounded up.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+impl Account {
+    /// Time for which it is still known.
+    fn left(&self, now: Instant) -> Duration {
+        (self.told + self.allowance.resets_in.min(LONGEST_PAUSE)).saturating_duration_since(now)
+    }
+
+    fn until_reset(&self, now: Instant) -> Duration {
+        (self.told + self.allowance.resets_in).saturating_duration_since(now)
+    }
+
+    fn is_low(&self) -> bool {
+        self.allowance.remaining < self.allowance.limit.div_ceil(LOW)
+    }
+
+    /// Time between two requests that spreads what is left from an instant on until it is counted anew; nothing while
+    /// there is enough, or none.
+    fn spacing(&self, from: Instant) -> Option<Duration> {
+        self.until_reset(from).checked_div(self.allowance.remaining).filter(|_| self.is_low())
+    }
+}
+
 impl State {
+    /// The time for which nothing is sent.
+    fn pause(&self, account: Option<Account>, now: Instant) -> Duration {
+        let asked = self.paused_until.map_or(Duration::ZERO, |paused| paused.saturating_duration_since(now));
+        let spent = account.filter(|account| account.allowance.remaining == 0).map(|account| account.left(now));
+        asked.max(spent.unwrap_or_default())
+    }
+
     /// Requests a second that are permitted now; nothing for any number.
     fn rate(&self, most: Option<f64>, now: Instant) -> Option<f64> {
         let Some(cut) = self.cut else { return most };
@@ -141,8 +223,16 @@ impl State {
     }
 
     /// Takes a turn: the wait until it.
-    fn take(&mut self, most: Option<f64>, now: Instant, until: Instant) -> Result<Duration, Duration> {
-        let pause = self.paused_until.map_or(Duration::ZERO, |paused| paused.saturating_duration_since(now));
+    fn take(
+        &mut self,
+        most: Option<f64>,
+        account: Option<u64>,
+        was_sent: bool,
+        deadline: Instant,
+    ) -> Result<Duration, Duration> {
+        let now = Instant::now();
+        let account = self.account.filter(|known| Some(known.id) == account);
+        let pause = self.pause(account, now);
         let wait = match self.rate(most, now) {
             None => {
                 (self.cut, self.tokens) = (None, f64::INFINITY);
@@ -156,8 +246,21 @@ impl State {
                 pause + Duration::try_from_secs_f64(missing / rate).unwrap_or(LONGEST_WAIT)
             }
         };
+        let low = account.filter(|account| account.is_low() && !account.left(now).is_zero());
+        let due = low.map_or(now, |account| account.next.max(now));
+        let wait = wait.max(due.saturating_duration_since(now));
+        let until = match (low.is_some(), was_sent) {
+            (true, _) => deadline.checked_sub(KEPT).unwrap_or(now),
+            (false, true) => deadline,
+            (false, false) => deadline.min(now + LONGEST_WAIT),
+        };
         if !wait.is_zero() && now + wait > until {
             return Err(wait);
+        }
+        if let Some(account) = self.account.as_mut().filter(|_| account.is_some()) {
+            account.next = due + account.spacing(due).unwrap_or_default();
+            // Until the answer tells it.
+            account.allowance.remaining = account.allowance.remaining.saturating_sub(1);
         }
         self.tokens -= 1.0;
         self.window.count(now);
@@ -188,130 +291,4 @@ impl Window {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn far() -> Instant {
-        Instant::now() + Duration::from_secs(60)
-    }
-
-    /// Requests that are let through in a time, asked for without a pause.
-    async fn sent_in(pace: &Pace, time: Duration) -> u32 {
-        let end = Instant::now() + time;
-        let mut sent = 0;
-        while Instant::now() < end {
-            match pace.turn(far(), false).await {
-                Ok(()) => sent += 1,
-                Err(wait) => tokio::time::sleep(wait.min(Duration::from_millis(100))).await,
-            }
-        }
-        sent
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_a_bound_nothing_waits() {
-        let pace = Pace::new(None);
-        for _ in 0..10_000 {
-            pace.turn(Instant::now(), false).await.unwrap();
-        }
-        assert_eq!(pace.state(), PaceState::default());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_bound_is_kept_from_the_start() {
-        let pace = Pace::new(Some(600));
-        let sent = sent_in(&pace, Duration::from_secs(60)).await;
-        assert!((600..=621).contains(&sent), "{sent}");
-        assert_eq!(pace.state().requests_per_minute, Some(600.0));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_time_that_the_platform_names_is_waited_for() {
-        let pace = Pace::new(None);
-        pace.turn(far(), false).await.unwrap();
-        pace.refused(Some(Duration::from_secs(30)));
-        assert_eq!(pace.state().paused_seconds, Some(30));
-        let wait = pace.turn(far(), false).await.unwrap_err();
-        assert!(wait >= Duration::from_secs(30), "{wait:?}");
-        tokio::time::advance(wait).await;
-        pace.turn(far(), false).await.unwrap();
-        assert_eq!(pace.state().paused_seconds, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_platform_that_takes_ten_a_second_is_found_out_and_hardly_refuses() {
-        let pace = Pace::new(None);
-        let (mut sent, mut refused, mut second, mut in_second) = (0, 0, Instant::now(), 0);
-        let end = Instant::now() + Duration::from_secs(120);
-        while Instant::now() < end {
-            // Forty calls a second come.
-            tokio::time::advance(Duration::from_millis(25)).await;
-            if second.elapsed() >= Duration::from_secs(1) {
-                (second, in_second) = (Instant::now(), 0);
-            }
-            if pace.turn(Instant::now(), false).await.is_ok() {
-                in_second += 1;
-                if in_second > 10 {
-                    refused += 1;
-                    pace.refused(None);
-                } else {
-                    sent += 1;
-                }
-            }
-        }
-        assert!(sent > 120 * 5, "only {sent} were taken");
-        assert!(refused * 20 < sent, "{refused} were refused, {sent} taken");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_was_refused_once_is_sent_again_after_the_pause() {
-        let (pace, begun) = (Pace::new(None), Instant::now());
-        pace.turn(far(), false).await.unwrap();
-        pace.refused(None);
-        pace.turn(far(), true).await.unwrap();
-        assert_eq!(begun.elapsed(), UNNAMED_PAUSE);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn it_is_forgotten_when_nothing_is_refused_any_more() {
-        let pace = Pace::new(None);
-        for _ in 0..50 {
-            pace.turn(far(), false).await.unwrap();
-        }
-        pace.refused(None);
-        assert!(pace.state().requests_per_minute.is_some());
-        tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(pace.state(), PaceState::default());
-        for _ in 0..1_000 {
-            pace.turn(Instant::now(), false).await.unwrap();
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn refusals_of_one_burst_count_once() {
-        let pace = Pace::new(Some(6_000));
-        for _ in 0..20 {
-            pace.refused(None);
-        }
-        assert_eq!(pace.state().requests_per_minute, Some(4_200.0));
-    }
-
-    proptest! {
-        #[test]
-        fn no_more_is_sent_than_the_bound_and_a_burst(per_minute in 1_u32..3_000, pauses in prop::collection::vec(0_u64..500, 1..200)) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-            let (sent, passed) = runtime.block_on(async {
-                let (pace, begun, mut sent) = (Pace::new(Some(per_minute)), Instant::now(), 0_u32);
-                for pause in pauses {
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
-                    sent += u32::from(pace.turn(far(), false).await.is_ok());
-                }
-                (sent, begun.elapsed())
-            });
-            let rate = f64::from(per_minute) / 60.0;
-            prop_assert!(f64::from(sent) <= burst(Some(rate)) + passed.as_secs_f64() * rate + 1.0);
-        }
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, field::Empty};
 
 use super::{
-    RequestError, Response,
+    RequestError, Response, allowance,
     breaker::{Breaker, BreakerLimits, Sign},
     bulkhead::{Bulkhead, Full},
     metrics::{OutboundMetrics, Rejection},
@@ -65,6 +65,8 @@ impl Default for OutboundLimits {
 pub(super) struct Treatment {
     pub(super) repeat: Repeat,
     pub(super) is_probe: bool,
+    /// Whose requests the platform counts, and tells of in its answers; nothing if it doesn't.
+    pub(super) account: Option<u64>,
 }
 
 pub(super) struct Stack {
@@ -117,7 +119,7 @@ impl Stack {
         R: Future<Output = Result<Response, RequestError>>,
     {
         if treatment.is_probe {
-            let (outcome, lasted) = self.attempt(deadline, 1, &attempt).await;
+            let (outcome, lasted) = self.attempt(treatment.account, deadline, 1, &attempt).await;
             if let Some(sign) = sign(&outcome, lasted) {
                 self.breaker.told(sign);
             }
@@ -130,7 +132,7 @@ impl Stack {
         self.budget.deposit();
         let mut number = 1;
         let (outcome, lasted) = loop {
-            self.pace.turn(deadline, number > 1).await.map_err(|wait| {
+            self.pace.turn(treatment.account, deadline, number > 1).await.map_err(|wait| {
                 self.metrics.rejected(self.name, Rejection::Pace);
                 RequestError::TooFast(wait)
             })?;
@@ -138,7 +140,7 @@ impl Stack {
                 self.metrics.rejected(self.name, Rejection::Bulkhead);
                 RequestError::Busy(BUSY_PAUSE)
             })?;
-            let (outcome, lasted) = self.attempt(deadline, number, &attempt).await;
+            let (outcome, lasted) = self.attempt(treatment.account, deadline, number, &attempt).await;
             drop(place);
             let Some(wait) = self.wait_before_next(&outcome, treatment.repeat, number, deadline) else {
                 break (outcome, lasted);
@@ -154,6 +156,7 @@ impl Stack {
 
     async fn attempt<R>(
         &self,
+        account: Option<u64>,
         deadline: Instant,
         number: u32,
         attempt: &impl Fn(Instant) -> R,
@@ -186,6 +189,9 @@ impl Stack {
         }
         if !matches!(outcome, Ok((_, Verdict::Answered))) {
             span.record("error.type", word(&outcome)).record("otel.status_code", "ERROR");
+        }
+        if let (Some(account), Ok((response, _))) = (account, &outcome) {
+            self.pace.told(account, allowance::read(&response.headers));
         }
         if let Ok((response, Verdict::Throttled)) = &outcome {
             self.pace.refused(response.retry_after());

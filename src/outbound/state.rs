@@ -22,9 +22,29 @@ pub struct PaceState {
     /// Requests a minute that are sent at most; absent while nothing bounds them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<f64>,
-    /// Seconds until the next request is sent, rounded up; absent unless the platform asked for a pause.
+    /// Seconds until the next request is sent, rounded up; absent unless the platform asked for a pause, or has no
+    /// request left for the connector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_seconds: Option<u64>,
+    /// Seconds since the platform last refused a request for their number; absent if it never has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_seconds_ago: Option<u64>,
+    /// What the platform said last of the requests that are left; absent while it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<AllowanceState>,
+}
+
+/// What the platform says of the requests that are left.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowanceState {
+    /// Requests that may be made in all.
+    pub limit: u32,
+    /// Requests that are left.
+    pub remaining: u32,
+    /// Seconds until they are counted anew, rounded up.
+    pub resets_in_seconds: u64,
+    /// Whether less than a tenth is left, so that requests are spread over the time until then.
+    pub low: bool,
 }
 
 /// Requests that run and wait.

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::join_all;
-use http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
 
 use super::*;
 use crate::outbound::{BreakerPosition, LeftOut, classify_by_status};
@@ -19,6 +19,8 @@ enum Act {
     Answer(u16),
     /// 429, with the seconds of `Retry-After`.
     Refuse(Option<u32>),
+    /// 200, with so many requests of a thousand left for the next minute.
+    Leave(u32),
     Fail(RequestError),
     /// It takes the request and never answers.
     Hang,
@@ -60,6 +62,12 @@ impl Upstream {
                 }
                 Ok(429)
             }
+            Act::Leave(remaining) => {
+                for (name, value) in [("limit", 1_000), ("remaining", remaining), ("reset", 60)] {
+                    headers.insert(HeaderName::try_from(format!("ratelimit-{name}")).unwrap(), value.into());
+                }
+                Ok(200)
+            }
             Act::Fail(error) => Err(error),
             Act::Hang => {
                 tokio::time::sleep_until(until).await;
@@ -82,7 +90,7 @@ async fn call(
     repeat: Repeat,
     patience: Duration,
 ) -> (Result<u16, RequestError>, Duration) {
-    let (begun, treatment) = (Instant::now(), Treatment { repeat, is_probe: false });
+    let (begun, treatment) = (Instant::now(), Treatment { repeat, is_probe: false, account: None });
     let outcome = stack.run(treatment, begun + patience, |until| upstream.ask(until)).await;
     (outcome.map(|response| response.status.as_u16()), begun.elapsed())
 }
@@ -161,6 +169,29 @@ async fn the_pause_that_the_platform_asks_for_is_made_if_there_is_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_platform_says_is_left_slows_the_account_down_before_it_refuses() {
+    let (stack, upstream) = (stack(), Upstream::new([Act::Leave(20), Act::Leave(19), Act::Leave(500)]));
+    let of = |account: Option<u64>, patience: Duration| {
+        let treatment = Treatment { repeat: Repeat::Safe, is_probe: false, account };
+        let upstream = &upstream;
+        stack.run(treatment, Instant::now() + patience, move |until| upstream.ask(until))
+    };
+    let begun = Instant::now();
+    of(Some(1), PATIENCE).await.unwrap();
+    // One in three seconds, of which the first is due.
+    of(Some(1), PATIENCE).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let refused = of(Some(1), Duration::from_secs(2)).await.unwrap_err();
+    assert!(matches!(refused, RequestError::TooFast(wait) if wait > Duration::from_secs(2)), "{refused:?}");
+    // Requests that count for nobody are not slowed, nor does what they are told count.
+    of(None, Duration::from_secs(2)).await.unwrap();
+    assert_eq!((upstream.asked.get(), stack.state().pace.allowance.map(|one| one.remaining)), (3, Some(19)));
+    of(Some(1), PATIENCE).await.unwrap();
+    assert!((3..=4).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert_eq!(stack.state().pace.allowance.map(|one| (one.remaining, one.low)), Some((500, false)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn refusals_alone_never_open_the_breaker() {
     let (stack, upstream) = (stack(), Upstream::new([Act::Refuse(None)]));
     for _ in 0..500 {
@@ -218,7 +249,7 @@ async fn a_probe_that_succeeds_ends_the_pause_at_once() {
     storm(&stack, &upstream, 100).await;
     assert_ne!(stack.state().breaker.state, BreakerPosition::Closed);
     upstream.now_does(Act::Answer(200));
-    let probe = Treatment { repeat: Repeat::Safe, is_probe: true };
+    let probe = Treatment { repeat: Repeat::Safe, is_probe: true, account: None };
     stack.run(probe, Instant::now() + PATIENCE, |until| upstream.ask(until)).await.unwrap();
     assert_eq!(call(&stack, &upstream, Repeat::Safe, PATIENCE).await.0, Ok(200));
 }

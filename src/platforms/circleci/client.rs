@@ -18,6 +18,14 @@ use crate::outbound::{Outbound, OutboundState, Reading, Repeat, Request, Request
 /// The header for tokens of v2 and v1.1.
 pub(super) const CIRCLE_TOKEN: HeaderName = HeaderName::from_static("circle-token");
 
+/// A token with the generation of the credentials that it comes from.
+#[derive(Clone)]
+pub(super) struct Token {
+    pub(super) secret: SecretString,
+    /// Counts tokens: equal numbers mean the same token. CircleCI counts the calls of each.
+    pub(super) generation: u64,
+}
+
 /// Why CircleCI did not give what was asked for. Holds nothing that CircleCI wrote but the id that it gives a failure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
@@ -54,7 +62,7 @@ pub(super) enum Error {
     /// 422.
     #[error("CircleCI can't work with the request")]
     Unprocessable,
-    /// 429, or known by an earlier one, with the wait if it is known.
+    /// 429, with the wait if it is known.
     #[error("CircleCI limits calls")]
     RateLimited(Option<Duration>),
     /// 500 and above: the status, and the id that CircleCI gives the failure.
@@ -196,10 +204,6 @@ impl Call {
         self.is_probe = true;
         self
     }
-
-    pub(super) const fn is_probe(&self) -> bool {
-        self.is_probe
-    }
 }
 
 /// CircleCI's HTTP API at one address. Holds no token.
@@ -222,14 +226,14 @@ impl Client {
     ///
     /// # Errors
     /// When there is no usable answer.
-    pub(super) async fn send(&self, call: &Call, token: &SecretString, deadline: Instant) -> Result<Response, Error> {
+    pub(super) async fn send(&self, call: &Call, token: &Token, deadline: Instant) -> Result<Response, Error> {
         let front = match call.api {
             Api::V3 => "v3",
             Api::V2 => "v2",
             Api::V11 => "v1.1",
         };
         let path = ["api", front].into_iter().chain(call.segments.iter().map(String::as_str));
-        let mut request = Request::new(call.method.clone(), path).reading(call.reading);
+        let mut request = Request::new(call.method.clone(), path).reading(call.reading).account(token.generation);
         if !call.is_text {
             // v1.1 would otherwise answer EDN.
             request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
@@ -252,10 +256,10 @@ impl Client {
         }
         request = match call.api {
             Api::V3 => {
-                let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
+                let bearer = SecretString::from(format!("Bearer {}", token.secret.expose_secret()));
                 request.credential(AUTHORIZATION, &bearer)?
             }
-            Api::V2 | Api::V11 => request.credential(CIRCLE_TOKEN, token)?,
+            Api::V2 | Api::V11 => request.credential(CIRCLE_TOKEN, &token.secret)?,
         };
         Ok(self.outbound.send(&request, deadline).await?)
     }

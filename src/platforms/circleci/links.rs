@@ -7,8 +7,7 @@ use tokio::time::Instant;
 use url::{Origin, Url};
 
 use super::{
-    client::{CIRCLE_TOKEN, Error},
-    session::Token,
+    client::{CIRCLE_TOKEN, Error, Token},
     spec::CLOUD_HOST,
 };
 use crate::{

@@ -1,7 +1,7 @@
 //! CircleCI: the cloud, over API v3 and, where v3 has nothing, v2; and CircleCI Server, over v2 and v1.1.
 //!
 //! ```text
-//! tools/ ─▶ locate (which run, workflow, job? is its project allowed?) ─▶ session (token, quiet times) ─▶ client ─▶ outbound
+//! tools/ ─▶ locate (which run, workflow, job? is its project allowed?) ─▶ session (token) ─▶ client ─▶ outbound
 //!      └──▶ links (artifacts, output of steps: the token to CircleCI's hosts only) ─▶ outbound     error ◀──┘
 //! ```
 //!
@@ -19,8 +19,10 @@
 //! *What is answered.* Links to artifacts are left out unless they are asked for: they may give access. Links to the
 //! output of steps are never answered. Errors are worded here.
 //!
-//! *Limits.* CircleCI publishes no figure. 429 with `Retry-After` or `RateLimit-Reset` keeps the connector quiet for as
-//! long; the probe goes on, and calls it degraded. A probe makes one request, and one more where `projects` names one.
+//! *Limits.* CircleCI publishes no figure; its documents name headers `RateLimit-*` or `X-RateLimit-*`, of which the lower
+//! one counts. `outbound` keeps to them, one account a token: when less than a tenth is left, requests are spread, and 429
+//! with `Retry-After` or a reset keeps the connector quiet for as long; the probe goes on, and calls it degraded. A probe
+//! makes one request, and one more where `projects` names one.
 //!
 //! *Rights that the token's user needs*: to see the projects; to start runs and change them, write access to them.
 
@@ -31,7 +33,6 @@ mod links;
 mod locate;
 mod names;
 mod probe;
-mod rate;
 mod session;
 pub mod spec;
 mod status;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::Reason,
-    outbound::RequestError,
+    outbound::{AllowanceState, RequestError},
     platforms::{Check, CredentialVerdict, HealthStatus, ProbeReport},
 };
 
@@ -54,7 +54,7 @@ pub(super) async fn probe(circleci: &CircleCi, deadline: Instant) -> ProbeReport
             checks.push(check("version", HealthStatus::Ok, words, begun));
         }
         let (rate, words) = rate(circleci);
-        checks.push(check("rate", rate.as_ref().map_or(HealthStatus::Ok, |finding| finding.status), words, begun));
+        checks.push(check("rate", rate.as_ref().map_or(HealthStatus::Ok, |finding| finding.status), &words, begun));
         findings.extend(rate);
         let begun = Instant::now();
         if let Some(finding) = project(circleci, deadline).await {
@@ -175,15 +175,25 @@ fn unanswered(error: &Error) -> (Finding, CredentialVerdict) {
     }
 }
 
-/// How much of the rate limit is left, by what the answers of the last time said.
-fn rate(circleci: &CircleCi) -> (Option<Finding>, &'static str) {
-    if !circleci.session.is_rate_low() {
-        return (None, "CircleCI states no shortage of requests");
-    }
-    let message = "less than a tenth of the requests that CircleCI allows is left: call less often";
-    let finding =
-        Finding { status: HealthStatus::Degraded, reason: "RateLow", message: message.to_owned(), passing: false };
-    (Some(finding), message)
+/// How much of the rate limit is left, by what the last answers said: what there is to find, and the numbers. They stand in
+/// the check alone, because a condition whose message changes is written each time.
+fn rate(circleci: &CircleCi) -> (Option<Finding>, String) {
+    let Some(allowance) = circleci.session.outbound().pace.allowance else {
+        return (None, "CircleCI says nothing of the requests that are left".to_owned());
+    };
+    let AllowanceState { limit, remaining, resets_in_seconds, low } = allowance;
+    let numbers = format!("{remaining} of {limit} requests are left, which are counted anew in {resets_in_seconds} s");
+    let finding = low.then(|| Finding {
+        status: HealthStatus::Degraded,
+        reason: "RateLow",
+        message:
+            "less than a tenth of the requests that CircleCI allows is left, and what is left is spread over the time \
+                  until they are counted anew: call less often"
+                .to_owned(),
+        passing: false,
+    });
+    let words = if low { format!("{numbers}: requests are spread over that time") } else { numbers };
+    (finding, words)
 }
 
 /// Whether the project that the manifest names can be read; nothing if it names none.

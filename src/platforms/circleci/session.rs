@@ -1,5 +1,5 @@
-//! Calls in the connector's own name: puts the token on them, keeps quiet for as long as CircleCI asks for, tries once
-//! more with a newer token when CircleCI refuses the one in use, and knows which versions of the API there are.
+//! Calls in the connector's own name: puts the token on them, tries once more with a newer token when CircleCI refuses the
+//! one in use, and knows which versions of the API there are.
 
 use std::{
     sync::{
@@ -10,13 +10,11 @@ use std::{
 };
 
 use http::StatusCode;
-use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    client::{self, Api, Call, Client, Error},
-    rate::Rate,
+    client::{self, Api, Call, Client, Error, Token},
     spec::ApiVersion,
     v3,
 };
@@ -28,19 +26,10 @@ use crate::{
 /// Time that a call waits for a newer token after CircleCI refused the one in use for the first time.
 const REREAD_WAIT: Duration = Duration::from_secs(1);
 
-/// A token with the generation of the credentials that it comes from.
-#[derive(Clone)]
-pub(super) struct Token {
-    pub(super) secret: SecretString,
-    /// Counts tokens: equal numbers mean the same token.
-    pub(super) generation: u64,
-}
-
 /// CircleCI, as the connector's identity may use it.
 pub(super) struct Session {
     client: Client,
     credentials: CredentialsHandle,
-    rate: Rate,
     /// Which API is used where there is a choice; none while that is not known.
     chosen: Mutex<Option<Api>>,
     /// Whether v3 was looked for and not found.
@@ -60,7 +49,6 @@ impl Session {
         Self {
             client,
             credentials,
-            rate: Rate::default(),
             looked_for: chosen.is_none(),
             chosen: Mutex::new(chosen),
             refused: AtomicU64::new(0),
@@ -72,9 +60,9 @@ impl Session {
         self.client.outbound()
     }
 
-    /// Whether few requests are left.
+    /// Whether CircleCI said last that less than a tenth of the requests is left.
     pub(super) fn is_rate_low(&self) -> bool {
-        self.rate.is_low()
+        self.outbound().pace.allowance.is_some_and(|allowance| allowance.low)
     }
 
     /// Whether v3 was looked for, so that v2 is a finding and not the manifest's choice.
@@ -143,25 +131,15 @@ impl Session {
 
     async fn exchange(&self, call: &Call, deadline: Instant) -> Result<Response, Error> {
         let token = self.token()?;
-        let response = self.send(call, &token, deadline).await?;
+        let response = self.client.send(call, &token, deadline).await?;
         if response.status != StatusCode::UNAUTHORIZED || response.is_html() {
             return Ok(response);
         }
         let newer = self.newer_than(&token, deadline).await.ok_or(Error::TokenRejected)?;
-        let response = self.send(call, &newer, deadline).await?;
+        let response = self.client.send(call, &newer, deadline).await?;
         if response.status == StatusCode::UNAUTHORIZED {
             self.refused.store(newer.generation, Ordering::Relaxed);
         }
-        Ok(response)
-    }
-
-    async fn send(&self, call: &Call, token: &Token, deadline: Instant) -> Result<Response, Error> {
-        // The probe asks at any time: it is what finds out that calls are welcome again.
-        if let Some(wait) = self.rate.quiet(token.generation).filter(|_| !call.is_probe()) {
-            return Err(Error::RateLimited(Some(wait)));
-        }
-        let response = self.client.send(call, &token.secret, deadline).await?;
-        self.rate.note(token.generation, &response);
         Ok(response)
     }
 

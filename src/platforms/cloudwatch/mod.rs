@@ -30,6 +30,7 @@
 //! cloudwatch:DisableAlarmActions  cloudwatch:SetAlarmState
 //! ```
 
+mod clock;
 mod error;
 mod issuer;
 mod keys;
@@ -61,6 +62,8 @@ const QUERIES_AT_A_TIME: usize = 5;
 pub struct CloudWatch {
     session: Arc<Session>,
     region: String,
+    /// Log group on which the probe tries a query.
+    health_log_group: Option<String>,
     queries: Arc<Semaphore>,
 }
 
@@ -73,6 +76,7 @@ impl CloudWatch {
         Ok(Self {
             session: Arc::new(Session::new(spec, environment)?),
             region: spec.region.clone(),
+            health_log_group: spec.health_log_group.clone(),
             queries: Arc::new(Semaphore::new(QUERIES_AT_A_TIME)),
         })
     }

@@ -1,5 +1,7 @@
 //! How CloudWatch does, and what AWS thinks of the credentials: who they are, whether alarms can be read, and whether log
-//! groups can.
+//! groups can, or a query be run; when the credentials end, whether AWS has refused calls of late, and what its clock says.
+
+mod logs;
 
 use std::time::Duration;
 
@@ -9,12 +11,17 @@ use tokio::time::Instant;
 use super::{CloudWatch, error::Error, transport::Manner};
 use crate::{
     api::Reason,
-    outbound::{Repeat, RequestError},
+    outbound::{OutboundState, Repeat, RequestError},
     platforms::{Check, CredentialVerdict, HealthStatus, ProbeReport},
 };
 
 /// Time left to a session token from which its end deserves attention. Tokens live from one to twelve hours.
 const EXPIRING: SignedDuration = SignedDuration::from_mins(15);
+
+/// Time for which calls that AWS refused for their number are told.
+const LATELY: u64 = 300;
+/// Difference of the clocks from which it deserves attention: AWS refuses requests from some minutes on.
+const SKEW: SignedDuration = SignedDuration::from_mins(2);
 
 /// Something that isn't well.
 struct Finding {
@@ -55,7 +62,7 @@ pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeRe
     if findings.is_empty() {
         let (alarms, logs) = tokio::join!(
             timed(session.call(manner, || session.metrics.describe_alarms().max_records(1).send())),
-            timed(session.call(manner, || session.logs.describe_log_groups().limit(1).send())),
+            timed(logs::look(cloudwatch, manner)),
         );
         let (alarms, latency) = alarms;
         match alarms {
@@ -78,32 +85,31 @@ pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeRe
         }
         let (logs, latency) = logs;
         match logs {
-            Ok(_) => checks.push(timed_check("logs", HealthStatus::Ok, "log groups can be read", latency)),
-            Err(error) => {
-                let finding = of_logs(error);
+            Ok(words) => checks.push(timed_check("logs", HealthStatus::Ok, words, latency)),
+            Err(fault) => {
+                let finding = fault.finding(cloudwatch);
                 checks.push(timed_check("logs", finding.status, &finding.message, latency));
-                if findings.is_empty() && error == Error::Denied {
+                if findings.is_empty() && fault.error == Error::Denied {
                     (verdict, credentials_message) = (CredentialVerdict::PermissionMissing, finding.message.clone());
                 }
                 findings.push(finding);
             }
         }
     }
-    let ends = session.keys.expiration();
-    match ends.filter(|_| findings.is_empty()) {
-        Some(Ok(ends)) if is_soon(ends) => {
-            let message = format!("the session token ends at {ends}: put a new one into the connector's credentials");
-            checks.push(check("expiration", HealthStatus::Degraded, &message, Instant::now()));
-            credentials_message.clone_from(&message);
-            let (status, reason) = (HealthStatus::Degraded, "CredentialsExpiring");
-            findings.push(Finding { status, reason, message, passing: false });
+    if findings.is_empty() {
+        let (check, finding) = lifetime(session.keys.expiration());
+        checks.push(check);
+        if let Some(finding) = finding {
+            credentials_message.clone_from(&finding.message);
+            findings.push(finding);
         }
-        // The end is not known then, and nothing else is wrong.
-        Some(Err(_)) => {
-            let message = "the field expiration of the credentials is no RFC 3339 time, such as 2026-01-31T08:00:00Z";
-            checks.push(check("expiration", HealthStatus::Degraded, message, Instant::now()));
-        }
-        _ => {}
+    }
+    if identity.is_some() || verdict == CredentialVerdict::Accepted {
+        checks.push(throttle(&session.outbound()));
+    }
+    if let Some((check, finding)) = session.clock.ahead().map(clock) {
+        checks.push(check);
+        findings.extend(finding);
     }
     // The first of the worst: what comes first is nearer to the cause.
     let worst = findings.into_iter().reduce(|worst, other| if other.status > worst.status { other } else { worst });
@@ -127,8 +133,60 @@ pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeRe
     }
 }
 
-fn is_soon(ends: Timestamp) -> bool {
-    ends.duration_since(Timestamp::now()) < EXPIRING
+/// How long the credentials last.
+fn lifetime(ends: Option<Result<Timestamp, jiff::Error>>) -> (Check, Option<Finding>) {
+    let (status, words) = match ends {
+        None => (HealthStatus::Ok, "the keys have no end that is known, or are renewed here".to_owned()),
+        Some(Ok(ends)) => {
+            let left = ends.duration_since(Timestamp::now());
+            let is_soon = left < EXPIRING;
+            let status = if is_soon { HealthStatus::Degraded } else { HealthStatus::Ok };
+            let words = format!("the session token ends at {ends}, in {} s", left.as_secs().max(0));
+            if is_soon {
+                let message =
+                    format!("the session token ends at {ends}: put a new one into the connector's credentials");
+                let finding = Finding { status, reason: "CredentialsExpiring", message, passing: false };
+                return (check("credentials", status, &words, Instant::now()), Some(finding));
+            }
+            (status, words)
+        }
+        // The end is not known then, and nothing else is wrong.
+        Some(Err(_)) => (
+            HealthStatus::Degraded,
+            "the field expiration of the credentials is no RFC 3339 time, such as 2026-01-31T08:00:00Z".to_owned(),
+        ),
+    };
+    (check("credentials", status, &words, Instant::now()), None)
+}
+
+/// Whether AWS has refused calls to the two services of late, which the tools say to whoever calls and is no finding.
+fn throttle(ways: &[OutboundState]) -> Check {
+    let refused = ways.iter().take(2).filter_map(|way| way.pace.refused_seconds_ago);
+    match refused.min().filter(|ago| *ago < LATELY) {
+        None => check("throttle", HealthStatus::Ok, "AWS has refused no call of late for their number", Instant::now()),
+        Some(ago) => {
+            let words = format!("AWS refused a call for their number {ago} s ago: call less often");
+            check("throttle", HealthStatus::Degraded, &words, Instant::now())
+        }
+    }
+}
+
+/// What the clocks say. The difference stands in the check alone, because a condition whose message changes is written each
+/// time.
+fn clock(ahead: SignedDuration) -> (Check, Option<Finding>) {
+    let is_off = ahead.abs() > SKEW;
+    let status = if is_off { HealthStatus::Degraded } else { HealthStatus::Ok };
+    let direction = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let words = format!("the clock here is {} s {direction} that of AWS", ahead.abs().as_secs());
+    let finding = is_off.then(|| Finding {
+        status,
+        reason: "ClockSkew",
+        message: "the clock of the node differs from that of AWS by more than two minutes, and AWS refuses what is signed too \
+                  far from its own time: set the clock of the node"
+            .to_owned(),
+        passing: true,
+    });
+    (check("clock", status, &words, Instant::now()), finding)
 }
 
 async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
@@ -271,16 +329,4 @@ fn finding(error: Error, service: &str, permission: &str) -> Finding {
         Error::Request(_) => (Bad, Reason::Unreachable.as_str(), true, format!("{service} can't be asked: {error}")),
     };
     Finding { status, reason, message, passing }
-}
-
-/// What an error of the logs service says: the tools for metrics and alarms work without it.
-fn of_logs(error: Error) -> Finding {
-    let found = finding(error, "CloudWatch Logs", "logs:DescribeLogGroups");
-    let reason = match error {
-        Error::Denied => "LogsPermissionDenied",
-        _ if is_about_credentials(error) || matches!(error, Error::Throttled(_)) => found.reason,
-        _ => "LogsFailing",
-    };
-    let message = format!("{}; the tools for metrics and alarms work", found.message);
-    Finding { status: HealthStatus::Degraded, reason, message, passing: found.passing }
 }

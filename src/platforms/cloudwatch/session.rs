@@ -11,6 +11,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
+    clock::Clock,
     error::{Error, of_sdk},
     issuer::Issuer,
     keys::{Base, FileKeys, Keys, Sessions, SharedBase, SharedKeys},
@@ -33,6 +34,7 @@ pub(super) struct Session {
     pub(super) logs: aws_sdk_cloudwatchlogs::Client,
     pub(super) sts: aws_sdk_sts::Client,
     pub(super) keys: Arc<Keys>,
+    pub(super) clock: Arc<Clock>,
     ways: Vec<Outbound>,
 }
 
@@ -81,6 +83,7 @@ impl Session {
         });
         let to_node = to_node.transpose()?;
 
+        let clock = Arc::new(Clock::default());
         let config = |way: &Outbound, url: String, keys: Option<SharedCredentialsProvider>| {
             let mut builder = SdkConfig::builder()
                 .behavior_version(BehaviorVersion::latest())
@@ -88,7 +91,7 @@ impl Session {
                 .endpoint_url(url)
                 // Keys rotate, and sessions are kept in `keys`.
                 .identity_cache(IdentityCache::no_cache())
-                .http_client(Transport(way.clone()))
+                .http_client(Transport { way: way.clone(), clock: Arc::clone(&clock) })
                 // Retries, timeouts and what goes with them are those of `outbound`.
                 .retry_config(RetryConfig::disabled())
                 .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -113,11 +116,21 @@ impl Session {
             logs: aws_sdk_cloudwatchlogs::Client::new(&config(&logs, logs_url, shared())),
             sts: aws_sdk_sts::Client::new(&config(&sts, sts_url, shared())),
             keys,
+            clock,
             ways: [monitoring, logs, sts].into_iter().chain(to_node).collect(),
         })
     }
 
-    /// State of the ways to the services.
+    /// Stops an Insights query. Tells whether it ran: AWS refuses to stop one that has ended.
+    pub(super) async fn stop_query(&self, id: &str, manner: Manner) -> Result<bool, Error> {
+        match self.call(manner, || self.logs.stop_query().query_id(id).send()).await {
+            Ok(stopped) => Ok(stopped.success()),
+            Err(Error::BadRequest) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// State of the ways to the services: CloudWatch, CloudWatch Logs, STS, and the node's own, where one is asked.
     pub(super) fn outbound(&self) -> Vec<OutboundState> {
         self.ways.iter().map(Outbound::state).collect()
     }

@@ -59,6 +59,14 @@ pub struct CloudWatchSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume_role: Option<AssumeRole>,
 
+    /// Name of a quiet log group on which the probe starts an Insights query and stops it at once, instead of reading one name
+    /// of a log group: this shows that queries can be run. It is a query over one second for each probe of each replica,
+    /// which costs by the bytes that lie in that second, and one of the account's queries for a moment. The identity
+    /// needs `logs:StartQuery` and `logs:StopQuery` for it. Left out, no query is run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9_./#-]+$"))]
+    pub health_log_group: Option<String>,
+
     /// Certificates that the services' certificates are verified with, instead of the public authorities: of a gateway or a
     /// proxy that opens TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,7 +169,8 @@ pub const REASONS: &[DeclaredReason] = &[
     },
     DeclaredReason {
         name: "ClockSkew",
-        meaning: "AWS takes the requests for too old or too new: set the clock of the node.",
+        meaning: "AWS takes the requests for too old or too new, or will soon, because the clock of the node differs from its \
+                  own by more than two minutes: set the clock of the node.",
     },
     DeclaredReason {
         name: "RoleRefused",
@@ -189,6 +198,16 @@ pub const REASONS: &[DeclaredReason] = &[
     DeclaredReason {
         name: "LogsFailing",
         meaning: "CloudWatch answers, and CloudWatch Logs does not; the tools for metrics and alarms work.",
+    },
+    DeclaredReason {
+        name: "LogGroupNotFound",
+        meaning: "The account and region have no log group of the name in spec.platform.cloudWatch.healthLogGroup: correct it; \
+                  the tools work.",
+    },
+    DeclaredReason {
+        name: "QueryQuotaExhausted",
+        meaning: "As many Insights queries run in the account as may, so the probe could start none: wait, or run fewer. It \
+                  passes by itself.",
     },
     DeclaredReason { name: "NoCredentials", meaning: "The connector has no credentials for AWS yet." },
     DeclaredReason {
@@ -277,6 +296,7 @@ pub fn example() -> McpConnectorSpec {
                     role_arn: "arn:aws:iam::123456789012:role/mcp-cloudwatch-reader".into(),
                     external_id: Some("mcp-connectors".into()),
                 }),
+                health_log_group: None,
                 ca_bundle: None,
                 insecure_http: None,
             }),

@@ -1,6 +1,8 @@
 //! How the SDK's requests leave: through the stack of `outbound`, with the deadline and the care of the call that they are
 //! part of. The SDK builds and signs; it has no HTTP client, no retries and no timeouts of its own.
 
+use std::sync::Arc;
+
 use aws_sdk_cloudwatch::config::{HttpClient, RuntimeComponents};
 use aws_smithy_runtime_api::{
     client::{
@@ -15,6 +17,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use tokio::time::Instant;
 
+use super::clock::Clock;
 use crate::outbound::{BuiltRequest, Outbound, Repeat, RequestError, Response, Verdict, classify_by_status};
 
 tokio::task_local! {
@@ -45,7 +48,11 @@ impl Manner {
 
 /// The SDK's HTTP client for one service.
 #[derive(Clone, Debug)]
-pub(super) struct Transport(pub(super) Outbound);
+pub(super) struct Transport {
+    pub(super) way: Outbound,
+    /// What the services' answers say of the time.
+    pub(super) clock: Arc<Clock>,
+}
 
 impl HttpClient for Transport {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
@@ -55,12 +62,13 @@ impl HttpClient for Transport {
 
 impl HttpConnector for Transport {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let outbound = self.0.clone();
+        let Self { way, clock } = self.clone();
         let manner = Manner::of_running_call();
         HttpConnectorFuture::new(async move {
             let manner = manner.ok_or_else(|| failed(RequestError::Build))?;
             let request = BuiltRequest::new(outgoing(request).map_err(failed)?, manner.repeat, manner.is_probe);
-            let response = outbound.send_built(&request, manner.deadline).await.map_err(failed)?;
+            let response = way.send_built(&request, manner.deadline).await.map_err(failed)?;
+            clock.note(&response.headers);
             incoming(&response).map_err(failed)
         })
     }

@@ -11,9 +11,14 @@ use crate::tools::ToolError;
 const MAX_DEPTH: usize = 12;
 
 /// Full name of a job or folder: `folder/name`. A branch of a multibranch job whose name holds a slash has it as `%2F`,
-/// as Jenkins itself writes it: `team/web/feature%2Flogin`.
+/// as Jenkins itself writes it: `team/web/feature%2Flogin`. A configuration of a matrix project is the last part:
+/// `team/matrix/jdk=17,os=linux`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct JobName(String);
+pub(super) struct JobName {
+    name: String,
+    /// Whether the last part is a configuration of the matrix project before it, and no job in a folder.
+    is_configuration: bool,
+}
 
 impl JobName {
     /// Reads a full name.
@@ -39,33 +44,61 @@ impl JobName {
         if name.split('/').count() > MAX_DEPTH || name.chars().any(char::is_control) {
             return refuse("it is too deep, or holds control characters");
         }
-        Ok(Self(name.to_owned()))
+        Ok(Self::of(name))
+    }
+
+    fn of(name: &str) -> Self {
+        Self { name: name.to_owned(), is_configuration: false }
     }
 
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
 
     /// The path below the base URL, each segment as yet unencoded: `%2F` in a name becomes `%252F` on the way, as Jenkins
-    /// wants it.
+    /// wants it. A configuration has no `job` before it (`hudson/matrix/MatrixProject.java`, `getUrlChildPrefix`).
     pub(super) fn segments(&self) -> Vec<String> {
-        self.0.split('/').flat_map(|part| ["job".to_owned(), part.to_owned()]).collect()
+        if let (true, Some(project)) = (self.is_configuration, self.parent()) {
+            return project.segments().into_iter().chain([self.short().to_owned()]).collect();
+        }
+        self.name.split('/').flat_map(|part| ["job".to_owned(), part.to_owned()]).collect()
     }
 
-    /// The folder that it is in; none at the top.
+    /// The folder, or matrix project, that it is in; none at the top.
     pub(super) fn parent(&self) -> Option<Self> {
-        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.to_owned()))
+        self.name.rsplit_once('/').map(|(parent, _)| Self::of(parent))
     }
 
     /// The last part.
     pub(super) fn short(&self) -> &str {
-        self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, name)| name)
+        self.name.rsplit_once('/').map_or(self.name.as_str(), |(_, name)| name)
+    }
+
+    /// A configuration of this matrix project.
+    pub(super) fn configuration(&self, combination: &str) -> Self {
+        Self { name: format!("{}/{combination}", self.name), is_configuration: true }
+    }
+
+    /// Whether it is a configuration of a matrix project.
+    pub(super) const fn is_configuration(&self) -> bool {
+        self.is_configuration
+    }
+
+    /// The matrix project, and the configuration of it, that this name may mean; nothing if it can only be a job in a
+    /// folder. Jobs may be called `a=b` too, so what it means is for Jenkins to say.
+    pub(super) fn as_configuration(&self) -> Option<(Self, Self)> {
+        let is_pair = |pair: &str| pair.split_once('=').is_some_and(|(axis, _)| !axis.is_empty());
+        // A matrix without axes has one configuration of this name (`hudson/matrix/Combination.java`).
+        let may_be = self.short() == "default" || self.short().split(',').all(is_pair);
+        let project = self.parent().filter(|_| may_be)?;
+        let configuration = project.configuration(self.short());
+        Some((project, configuration))
     }
 }
 
 impl std::fmt::Display for JobName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -169,6 +202,26 @@ mod tests {
         for text in ["", "/", "a//b", "a/../b", "https://jenkins/job/web", "a\nb"] {
             let error = JobName::parse(text, "job").unwrap_err();
             assert_eq!(error.argument.as_deref(), Some("job"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_has_no_job_before_it() {
+        let name = JobName::parse("team/matrix/jdk=17,os=linux", "job").unwrap();
+        assert_eq!(name.segments(), ["job", "team", "job", "matrix", "job", "jdk=17,os=linux"]);
+        let (project, configuration) = name.as_configuration().unwrap();
+        assert_eq!((project.as_str(), project.is_configuration()), ("team/matrix", false));
+        assert_eq!(configuration.segments(), ["job", "team", "job", "matrix", "jdk=17,os=linux"]);
+        assert_eq!((configuration.as_str(), configuration.parent()), (name.as_str(), Some(project)));
+        for (text, may_be) in [
+            ("matrix/default", true),
+            ("matrix/os=", true),
+            ("jdk=17", false),
+            ("matrix/=17", false),
+            ("matrix/jdk=17,linux", false),
+            ("team/web", false),
+        ] {
+            assert_eq!(JobName::parse(text, "job").unwrap().as_configuration().is_some(), may_be, "{text}");
         }
     }
 

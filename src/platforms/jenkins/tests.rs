@@ -7,6 +7,7 @@ mod credentials;
 mod errors;
 mod health;
 mod logs;
+mod matrix;
 mod reads;
 
 use platform_doubles::jenkins as double;

@@ -1,11 +1,13 @@
 //! What Jenkins answers, as far as it is asked for. The constants are the selections (`tree`) that belong to the types;
 //! names are those of the `@Exported` properties of Jenkins' core and of the plugins branch-api, git and junit.
 
+mod matrix;
 mod pipeline;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+pub(super) use matrix::{Configuration, ConfigurationRun, Project};
 pub(super) use pipeline::{Flow, InputParameter, PendingInput};
 
 /// Who the caller is (`hudson/security/WhoAmI.java`).
@@ -30,9 +32,13 @@ pub(super) const ROOT: &str = "quietingDown,mode";
 
 /// A folder, or the top: what is in it.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Folder {
     #[serde(default)]
     pub(super) jobs: Vec<FolderEntry>,
+    /// Of a matrix project, which is a folder of its configurations.
+    #[serde(default)]
+    pub(super) active_configurations: Vec<Configuration>,
 }
 
 /// A job or a folder in a folder. A folder has no color.
@@ -71,12 +77,15 @@ pub(super) struct Job {
     pub(super) last_failed_build: Option<BuildSummary>,
     /// Of a folder.
     pub(super) jobs: Option<Vec<FolderEntry>>,
+    /// Of a matrix project.
+    #[serde(default)]
+    pub(super) active_configurations: Vec<Configuration>,
 }
 
 pub(super) const JOB: &str = "fullName,description,color,buildable,inQueue,nextBuildNumber,healthReport[description,score],\
      property[parameterDefinitions[name,type,description,defaultParameterValue[value],choices]],\
      lastBuild[number,result,building,timestamp,duration],lastSuccessfulBuild[number,result,building,timestamp,duration],\
-     lastFailedBuild[number,result,building,timestamp,duration],jobs[name]{0,1}";
+     lastFailedBuild[number,result,building,timestamp,duration],jobs[name]{0,1},activeConfigurations[name,color]{0,200}";
 
 impl Job {
     /// The parameters that it declares; none if it is not parameterized.
@@ -178,11 +187,15 @@ pub(super) struct Build {
     pub(super) change_sets: Vec<ChangeSet>,
     #[serde(default)]
     pub(super) artifacts: Vec<Artifact>,
+    /// Of a matrix build.
+    #[serde(default)]
+    pub(super) runs: Vec<ConfigurationRun>,
 }
 
 pub(super) const BUILD: &str = "number,result,building,description,timestamp,duration,estimatedDuration,queueId,\
      actions[causes[shortDescription,userId],parameters[name,value]],\
-     changeSet[items[commitId,msg,author[fullName]]{0,20}],changeSets[items[commitId,msg,author[fullName]]{0,20}]";
+     changeSet[items[commitId,msg,author[fullName]]{0,20}],changeSets[items[commitId,msg,author[fullName]]{0,20}],\
+     runs[number,url,result,building]{0,1000}";
 
 pub(super) const BUILD_STATE: &str = "number,result,building,timestamp,duration";
 

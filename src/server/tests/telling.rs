@@ -388,7 +388,7 @@ async fn health_check_says_what_the_replica_knows_without_asking_the_platform() 
         name: "fake".into(),
         bulkhead: BulkheadState { running: 1, queued: 2, max_running: 10, max_queued: 20 },
         breaker: BreakerState { state: BreakerPosition::Open, consecutive_failures: 5, retry_after_seconds: Some(7) },
-        pace: PaceState { requests_per_minute: Some(600.0), paused_seconds: None },
+        pace: PaceState { requests_per_minute: Some(600.0), ..PaceState::default() },
     };
     server.platform.state.outbound.lock().unwrap().push(way.clone());
     // The first probe takes a moment.

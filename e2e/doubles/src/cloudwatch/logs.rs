@@ -200,7 +200,8 @@ fn start_query(state: &mut State, input: &Value) -> Result<Value, Refusal> {
         ["logGroupName", "logGroupNames", "logGroupIdentifiers"].iter().filter(|name| !input[**name].is_null()).count();
     let in_seconds =
         ["startTime", "endTime"].iter().all(|name| input[*name].as_i64().is_some_and(|at| at < NO_SECONDS));
-    if !in_seconds || given != usize::from(!text.starts_with("SOURCE")) {
+    let is_reversed = input["startTime"].as_i64() > input["endTime"].as_i64();
+    if !in_seconds || is_reversed || given != usize::from(!text.starts_with("SOURCE")) {
         return refuse(400, "InvalidParameterException");
     }
     for name in input["logGroupNames"].as_array().into_iter().flatten() {

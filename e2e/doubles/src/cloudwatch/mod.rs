@@ -76,6 +76,8 @@ pub struct State {
     session_name: String,
     /// Minutes that a session of the role lasts.
     pub session_minutes: i64,
+    /// Seconds by which its clock is ahead of that of the machine.
+    pub clock: i64,
     /// Metrics and alarms.
     pub metrics: Metrics,
     /// Log groups and queries.
@@ -95,6 +97,7 @@ pub fn world() -> Mutex<State> {
         sessions: 0,
         session_name: String::new(),
         session_minutes: 60,
+        clock: 0,
         metrics: Metrics::new(),
         logs: Logs::new(),
     })
@@ -225,9 +228,17 @@ async fn answer(
     if let Some(response) = identity::on_node(&mut state, &method, &uri, &headers) {
         return response;
     }
-    match understand(&method, &uri, &headers, &body) {
+    let clock = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(state.clock);
+    let mut response = respond(&mut state, &method, &uri, &headers, &body);
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&clock).unwrap();
+    response.headers_mut().insert("date", date.parse().unwrap());
+    response
+}
+
+fn respond(state: &mut State, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response {
+    match understand(method, uri, headers, body) {
         Ok((protocol, operation, input)) => {
-            let (status, body) = match take(&mut state, protocol, &operation, &input, &headers) {
+            let (status, body) = match take(state, protocol, &operation, &input, headers) {
                 Ok(output) => (200, output),
                 Err((status, code, message)) => (status, json!({ "__type": code, "message": message })),
             };

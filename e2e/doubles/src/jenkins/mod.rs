@@ -15,6 +15,10 @@
 //! - builds: `hudson/model/AbstractBuild.java` (`stop` always redirects), `workflow-job-plugin` (`term`, `kill`)
 //! - stages and inputs: `pipeline-stage-view-plugin`, `rest-api` (`RunAPI`, `FlowNodeAPI`, `PendingInputActionsExt`);
 //!   `pipeline-input-step-plugin`, `InputStepExecution.java` (settled once; an unknown parameter is an exception)
+//! - matrix projects: `matrix-project-plugin`, `hudson/matrix/MatrixProject.java` (`activeConfigurations`; a configuration has no
+//!   `job` before it, and its axes may stand in any order: `Combination.java`), `MatrixBuild.java` (`runs`, also of configurations
+//!   that are not built any more, of which it tells the last run; a run has the number of the whole), `MatrixConfiguration.java`
+//!   (the name is the combination; it can't be deleted while it is active)
 //! - the start page: `hudson/util/HudsonIsLoading/index.jelly`
 //! - slashes in names: the documentation of multibranch jobs, JENKINS-33903; `%2F` in a path is refused by Jetty 10 and later
 //!

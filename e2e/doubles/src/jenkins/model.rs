@@ -18,6 +18,10 @@ pub enum JobKind {
     Freestyle,
     /// A job with a script.
     Pipeline,
+    /// A job that is built for each combination of values.
+    Matrix,
+    /// One such combination of the matrix project that its name begins with.
+    Configuration,
 }
 
 /// A job, or a folder.
@@ -182,6 +186,17 @@ impl Job {
         matches!(self.kind, JobKind::Folder | JobKind::MultiBranch)
     }
 
+    pub(super) fn class(&self) -> &'static str {
+        match self.kind {
+            JobKind::Folder => "com.cloudbees.hudson.plugins.folder.Folder",
+            JobKind::MultiBranch => "org.jenkinsci.plugins.workflow.multibranch.WorkflowMultiBranchProject",
+            JobKind::Freestyle => "hudson.model.FreeStyleProject",
+            JobKind::Pipeline => "org.jenkinsci.plugins.workflow.job.WorkflowJob",
+            JobKind::Matrix => "hudson.matrix.MatrixProject",
+            JobKind::Configuration => "hudson.matrix.MatrixConfiguration",
+        }
+    }
+
     pub(super) fn next_number(&self) -> u32 {
         self.builds.keys().next_back().map_or(1, |last| last + 1)
     }
@@ -215,12 +230,7 @@ impl Job {
     /// The job as a bean; a folder with what is in it.
     pub(super) fn bean(&self, full_name: &str, inside: &BTreeMap<String, Self>, in_queue: bool) -> Value {
         let name = full_name.rsplit('/').next().unwrap();
-        let class = match self.kind {
-            JobKind::Folder => "com.cloudbees.hudson.plugins.folder.Folder",
-            JobKind::MultiBranch => "org.jenkinsci.plugins.workflow.multibranch.WorkflowMultiBranchProject",
-            JobKind::Freestyle => "hudson.model.FreeStyleProject",
-            JobKind::Pipeline => "org.jenkinsci.plugins.workflow.job.WorkflowJob",
-        };
+        let class = self.class();
         let health = json!([{ "description": "Build stability: 1 of 2 failed.", "score": 50 }]);
         let mut bean = json!({ "_class": class, "name": name, "fullName": full_name, "description": null,
                                "healthReport": health, "property": [{}] });
@@ -235,6 +245,13 @@ impl Job {
         if let Some(parameters) = &self.parameters {
             bean["property"] = json!([{}, { "_class": "hudson.model.ParametersDefinitionProperty",
                                             "parameterDefinitions": parameters }]);
+        }
+        if self.kind == JobKind::Matrix {
+            let active = configurations(full_name, inside).filter(|(_, job)| !job.disabled);
+            let short = |name: &str| name.rsplit('/').next().unwrap().to_owned();
+            bean["activeConfigurations"] = active
+                .map(|(name, job)| json!({ "_class": job.class(), "name": short(name), "color": job.color() }))
+                .collect();
         }
         // Jenkins tells of the newest hundred.
         bean["builds"] = self.builds.iter().rev().take(100).map(|(number, build)| build.bean(*number)).collect();
@@ -292,6 +309,23 @@ impl Job {
         web.builds.insert(2, failed);
         let mut branch = Self::new(JobKind::Pipeline);
         branch.builds.insert(7, Build::ended("UNSTABLE", 1_769_200_000_000));
+        let mut matrix = Self::new(JobKind::Matrix);
+        let ended = |result| Build { pipeline: false, ..Build::ended(result, 1_769_400_000_000) };
+        matrix.builds.insert(4, ended("SUCCESS"));
+        matrix.builds.insert(
+            5,
+            Build {
+                log: "jdk=21,os=linux completed with result FAILURE\nFinished: FAILURE\n".to_owned(),
+                ..ended("FAILURE")
+            },
+        );
+        let configuration = |builds: &[(u32, &'static str)]| {
+            let run = |&(number, result): &(u32, &'static str)| {
+                let log = format!("Building remotely\n+ make test\nFinished: {result} of {number}\n");
+                (number, Build { log, ..ended(result) })
+            };
+            Self { builds: builds.iter().map(run).collect(), ..Self::new(JobKind::Configuration) }
+        };
         let mut plain = Self::new(JobKind::Freestyle);
         plain.builds.insert(3, Build { pipeline: false, ..Build::ended("SUCCESS", 1_769_300_000_000) });
         [
@@ -300,6 +334,12 @@ impl Job {
             ("team/shop", Self::new(JobKind::MultiBranch)),
             ("team/shop/feature%2Flogin", branch),
             ("team/off", Self { disabled: true, ..Self::new(JobKind::Freestyle) }),
+            ("team/matrix", matrix),
+            ("team/matrix/jdk=17,os=linux", configuration(&[(4, "SUCCESS"), (5, "SUCCESS")])),
+            ("team/matrix/jdk=21,os=linux", configuration(&[(4, "SUCCESS"), (5, "FAILURE")])),
+            ("team/matrix/jdk=21,os=Windows Server", configuration(&[(5, "UNSTABLE")])),
+            // No value of the axis any more: it is not built, and its last run is kept. (Such a one is not active.)
+            ("team/matrix/jdk=8,os=linux", Self { disabled: true, ..configuration(&[(4, "FAILURE")]) }),
             ("plain", plain),
         ]
         .map(|(name, job)| (name.to_owned(), job))
@@ -310,8 +350,39 @@ impl Job {
 /// What is in a folder; of the top if its name is empty.
 pub(super) fn children(folder: &str, jobs: &BTreeMap<String, Job>) -> Value {
     let parent = |name: &str| name.rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned());
-    let inside = jobs.iter().filter(|(name, _)| parent(name) == folder);
+    let inside = jobs.iter().filter(|(name, job)| parent(name) == folder && job.kind != JobKind::Configuration);
     inside.map(|(name, job)| job.bean(name, &BTreeMap::new(), false)).collect()
+}
+
+/// The configurations of a matrix project, those too that are not built any more.
+pub(super) fn configurations<'a>(
+    project: &str,
+    jobs: &'a BTreeMap<String, Job>,
+) -> impl Iterator<Item = (&'a String, &'a Job)> {
+    let front = format!("{project}/");
+    jobs.iter().filter(move |(name, job)| job.kind == JobKind::Configuration && name.starts_with(&front))
+}
+
+/// A combination of values as Jenkins writes it, whose axes may be given in any order.
+pub(super) fn combination(text: &str) -> String {
+    let mut pairs: Vec<&str> = text.split(',').collect();
+    pairs.sort_unstable();
+    pairs.join(",")
+}
+
+/// The runs of a matrix build: of each configuration the one with its number, or else the last one before.
+pub(super) fn runs(project: &str, number: u32, jobs: &BTreeMap<String, Job>) -> Value {
+    let run = |(name, job): (&String, &Job)| {
+        let (at, build) = job.builds.range(..=number).next_back()?;
+        let mut bean = build.bean(*at);
+        let path = name.strip_prefix(project)?.replace(' ', "%20");
+        let project: String = project.split('/').map(|part| format!("job/{part}/")).collect();
+        bean["_class"] = json!("hudson.matrix.MatrixRun");
+        bean["url"] =
+            json!(format!("http://wrong-root-url.example.com/jenkins/{}{path}/{at}/", project.trim_end_matches('/')));
+        Some(bean)
+    };
+    configurations(project, jobs).filter_map(run).collect()
 }
 
 impl Item {

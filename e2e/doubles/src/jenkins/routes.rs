@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Asked, Caller, KEPT, State, bean,
-    model::{Build, Item, NOTE, children},
+    model::{Build, Item, JobKind, NOTE, children, combination, runs},
     page, redirect,
     tree::select,
 };
@@ -156,9 +156,19 @@ fn job(state: &mut State, asked: &Asked, path: &[&str]) -> Response {
         if encoded.to_ascii_uppercase().contains("%2F") {
             return page(state, 400, "Ambiguous URI path separator");
         }
+        // A matrix project has configurations, and no jobs.
+        if state.jobs.get(&name).is_some_and(|job| job.kind == JobKind::Matrix) {
+            return page(state, 404, "Not Found");
+        }
         let decoded = percent_decode(encoded);
         name = if name.is_empty() { decoded } else { format!("{name}/{decoded}") };
         rest = following;
+    }
+    if let [part, following @ ..] = rest {
+        let configuration = format!("{name}/{}", combination(&percent_decode(part)));
+        if state.jobs.get(&configuration).is_some_and(|job| job.kind == JobKind::Configuration) {
+            (name, rest) = (configuration, following);
+        }
     }
     if !state.permissions.contains("Job/Read") || !state.jobs.contains_key(&name) {
         return page(state, 404, "Not Found");
@@ -170,7 +180,9 @@ fn job(state: &mut State, asked: &Asked, path: &[&str]) -> Response {
             let whole = found.bean(&name, &state.jobs, in_queue);
             tree(state, asked, &whole)
         }
-        ("POST", [action @ ("build" | "buildWithParameters")]) if !found.is_folder() => {
+        ("POST", [action @ ("build" | "buildWithParameters")])
+            if !found.is_folder() && found.kind != JobKind::Configuration =>
+        {
             let action = (*action).to_owned();
             trigger(state, asked, &name, &action)
         }
@@ -239,7 +251,11 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
     let pipeline = state.stage_view && found.pipeline;
     match (asked.method.as_str(), rest) {
         ("GET", ["api", "json"]) => {
-            let whole = found.bean(number);
+            let mut whole = found.bean(number);
+            if state.jobs[name].kind == JobKind::Matrix {
+                whole["_class"] = json!("hudson.matrix.MatrixBuild");
+                whole["runs"] = runs(name, number, &state.jobs);
+            }
             tree(state, asked, &whole)
         }
         ("GET", ["consoleText"]) if asked.query.is_empty() => console(state, found),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 /// Names that beans of Jenkins' core and of the plugins that the connector knows export.
 const KNOWN: &[&str] = &[
     "actions",
+    "activeConfigurations",
     "age",
     "anonymous",
     "artifacts",
@@ -64,6 +65,7 @@ const KNOWN: &[&str] = &[
     "quietingDown",
     "relativePath",
     "result",
+    "runs",
     "score",
     "shortDescription",
     "skipCount",
@@ -76,6 +78,7 @@ const KNOWN: &[&str] = &[
     "totalCount",
     "totalExecutors",
     "type",
+    "url",
     "userId",
     "value",
     "why",

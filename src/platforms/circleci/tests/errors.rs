@@ -101,6 +101,32 @@ async fn an_account_that_is_spent_is_left_alone_before_it_says_429() {
 }
 
 #[tokio::test]
+async fn calls_are_spread_when_little_is_left_and_one_that_has_no_time_for_that_is_refused() {
+    let double = Double::start().await;
+    let left = |remaining: u32| {
+        vec![
+            ("x-ratelimit-limit", "100".to_owned()),
+            ("x-ratelimit-remaining", remaining.to_string()),
+            ("x-ratelimit-reset", "60".to_owned()),
+        ]
+    };
+    double.change(|state| state.headers = left(9));
+    let connector = cloud(&double);
+    let call = || connector.call("list_circleci_projects", json!({}));
+    assert!(call().await.is_ok() && call().await.is_ok());
+    // The next is due in some seconds, for which this call has no time.
+    let error = call().await.unwrap_err();
+    assert_eq!((error.code, double.total()), (RateLimited, 2), "{error:?}");
+    assert!((4..=8).contains(&error.retry_after_seconds.unwrap()), "{error:?}");
+    let pace = connector.platform.outbound()[0].pace;
+    assert!(pace.requests_per_minute.is_some_and(|rate| (8.0..12.0).contains(&rate)), "{pace:?}");
+    // The probe goes on, and finds out that there is enough again.
+    double.change(|state| state.headers = left(90));
+    assert_eq!(connector.probe().await.reason, "Healthy");
+    call().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_login_page_is_known_as_one() {
     let double = Double::start().await;
     double.page("v1.1/projects", 200);

@@ -73,9 +73,19 @@ async fn a_limit_is_no_outage_and_few_requests_deserve_a_note() {
     let connector = cloud(&double);
     let report = connector.probe().await;
     assert_eq!(told(&report), (Degraded, "RateLow", false, Accepted), "{report:?}");
+    let rate = |report: &ProbeReport| report.checks.iter().find(|check| check.name == "rate").unwrap().clone();
+    assert_eq!(rate(&report).status, Degraded);
+    assert!(
+        rate(&report).message.starts_with("50 of 1000 requests are left, which are counted anew in "),
+        "{report:?}"
+    );
+    // A condition whose message changes with each answer would be written each time.
+    assert!(!report.message.contains("50"), "{report:?}");
     double
         .change(|state| state.headers = vec![("ratelimit-limit", "100".into()), ("ratelimit-remaining", "90".into())]);
-    assert_eq!(connector.probe().await.reason, "Healthy");
+    let report = connector.probe().await;
+    assert_eq!((report.reason.as_str(), rate(&report).status), ("Healthy", Ok));
+    assert!(rate(&report).message.contains("90 of 100"), "{report:?}");
 }
 
 #[tokio::test]

@@ -57,19 +57,14 @@ impl Drop for Run {
         let (session, id) = (Arc::clone(&self.session), std::mem::take(&mut self.id));
         // Outside of a runtime nothing can be sent; that is so only while the process ends.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { stop(&session, &id, Instant::now() + STOP_TIMEOUT).await });
+            runtime.spawn(async move { session.stop_query(&id, stopping(Instant::now() + STOP_TIMEOUT)).await });
         }
     }
 }
 
-/// Stops a query. Tells whether it ran: AWS refuses to stop one that has ended.
-pub(super) async fn stop(session: &Session, id: &str, deadline: Instant) -> Result<bool, Error> {
-    let manner = Manner { deadline, repeat: Repeat::Safe, is_probe: false };
-    match session.call(manner, || session.logs.stop_query().query_id(id).send()).await {
-        Ok(stopped) => Ok(stopped.success()),
-        Err(Error::BadRequest) => Ok(false),
-        Err(error) => Err(error),
-    }
+/// How a query is stopped: a second time does no harm.
+pub(super) const fn stopping(deadline: Instant) -> Manner {
+    Manner { deadline, repeat: Repeat::Safe, is_probe: false }
 }
 
 /// Whether a query has come to its end, whatever it is.
@@ -168,7 +163,8 @@ impl Run {
 
     /// Stops the query now, and tells whether that is certain.
     pub(super) async fn stop(mut self) -> bool {
-        let stopped = timeout(RESERVE, stop(&self.session, &self.id, Instant::now() + RESERVE)).await;
+        let stopped = self.session.stop_query(&self.id, stopping(Instant::now() + RESERVE));
+        let stopped = timeout(RESERVE, stopped).await;
         self.has_ended = matches!(stopped, Ok(Ok(_)));
         self.has_ended
     }

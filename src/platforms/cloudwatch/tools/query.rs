@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{
     Doing, Place, Window, bounded, cut, fit,
-    insights::{Outcome, Question, has_ended, stop},
+    insights::{Outcome, Question, has_ended, stopping},
     int, invalid, mutation, read,
 };
 use crate::{
@@ -299,7 +299,11 @@ async fn stop_query(cloudwatch: Arc<CloudWatch>, input: StopInput, context: Call
     const DOING: Doing = Doing::new("stop the query", "logs:StopQuery");
     let before = status_of(&cloudwatch, &input.query_id, &context).await?;
     let stopped = !has_ended(Some(&before))
-        && stop(&cloudwatch.session, &input.query_id, context.deadline).await.map_err(|error| DOING.failed(error))?;
+        && cloudwatch
+            .session
+            .stop_query(&input.query_id, stopping(context.deadline))
+            .await
+            .map_err(|error| DOING.failed(error))?;
     let outcome = if stopped { "stopped" } else { "already_ended" };
     Ok(Stopped { outcome, status_before: before.as_str().to_owned() })
 }

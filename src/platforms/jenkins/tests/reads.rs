@@ -41,10 +41,10 @@ async fn jobs_are_found_in_folders() {
     let double = Double::start().await;
     let connector = with_token(&double);
     for (arguments, expected) in [
-        (json!({}), vec!["plain", "team", "team/off", "team/shop", "team/web"]),
+        (json!({}), vec!["plain", "team", "team/matrix", "team/off", "team/shop", "team/web"]),
         (json!({ "depth": 1 }), vec!["plain", "team"]),
         (json!({ "depth": 5, "pattern": "SHOP*login" }), vec!["team/shop/feature%2Flogin"]),
-        (json!({ "folder": "team", "depth": 1, "status": "failed" }), vec!["team/web"]),
+        (json!({ "folder": "team", "depth": 1, "status": "failed" }), vec!["team/matrix", "team/web"]),
         (json!({ "status": "disabled" }), vec!["team/off"]),
         (json!({ "pattern": "nowhere" }), vec![]),
     ] {
@@ -54,7 +54,7 @@ async fn jobs_are_found_in_folders() {
     }
     let page = good(&connector, "search_jenkins_jobs", json!({ "limit": 2 })).await;
     let rest = good(&connector, "search_jenkins_jobs", json!({ "cursor": page["next_cursor"] })).await;
-    assert_eq!(names(&rest, "items", "name"), ["team/off", "team/shop", "team/web"]);
+    assert_eq!(names(&rest, "items", "name"), ["team/matrix", "team/off", "team/shop", "team/web"]);
     let error = connector.call("search_jenkins_jobs", json!({ "folder": "tema" })).await.unwrap_err();
     assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::NotFound, Some("folder")));
 }

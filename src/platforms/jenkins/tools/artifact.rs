@@ -70,7 +70,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 
 async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Result<Content, ToolError> {
     let max_bytes = bounded("max_bytes", input.max_bytes, 32_768, (1_024, 262_144))?.min(context.max_result_bytes / 2);
-    let target = input.target()?;
+    let target = input.target(&jenkins, &context).await?;
     // The path must be one that Jenkins lists, so that nothing else is ever asked for.
     let tree = format!("number,artifacts[relativePath]{{0,{MAX_LOOKED_AT}}}");
     let build = jenkins.fetch_build(&target, &tree, &context).await?;

@@ -46,7 +46,7 @@ async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> 
     let limit = bounded("limit", input.limit, 100, (1, 200))?;
     let from: usize = position(input.cursor.as_deref())?;
     let tree = format!("number,building,artifacts[relativePath]{{{from},{}}}", from.saturating_add(limit + 1));
-    let build = jenkins.fetch_build(&input.target()?, &tree, &context).await?;
+    let build = jenkins.fetch_build(&input.target(&jenkins, &context).await?, &tree, &context).await?;
     let paths = build.artifacts.iter().take(limit).map(|one| ArtifactView { path: one.relative_path.clone() });
     let items: Vec<ArtifactView> = paths.collect();
     let truncated = build.artifacts.len() > limit;

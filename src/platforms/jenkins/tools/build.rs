@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     build_input,
     builds::BuildStatus,
+    matrix::{self, ConfigurationRunView},
     parameters::{MASKED, shown},
     read,
 };
@@ -71,6 +72,9 @@ struct BuildDetails {
     /// Parameters that it was started with: 50 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parameters: Vec<UsedParameter>,
+    /// Of a matrix build: how each configuration did, 200 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    configurations: Vec<ConfigurationRunView>,
 }
 
 /// A commit.
@@ -116,7 +120,8 @@ pub(super) fn causes(build: &Build) -> Vec<String> {
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Result<BuildDetails, ToolError> {
-    let build = jenkins.fetch_build(&input.target()?, wire::BUILD, &context).await?;
+    let target = input.target(&jenkins, &context).await?;
+    let build = jenkins.fetch_build(&target, wire::BUILD, &context).await?;
     let parameters = build.actions.iter().flat_map(|action| &action.parameters).take(MAX_LISTED);
     Ok(BuildDetails {
         number: build.number,
@@ -138,5 +143,6 @@ async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Re
                 },
             })
             .collect(),
+        configurations: matrix::views(&matrix::runs(&target.job, &build)),
     })
 }

@@ -13,7 +13,6 @@ use crate::{
             Jenkins,
             client::{Call, Error},
             error::to_tool_error,
-            names::JobName,
             wire::{self, BuildSummary, Builds},
         },
         text,
@@ -34,7 +33,8 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListInput {
-    /// Full name of the job, such as `folder/name`.
+    /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
+    /// project.
     #[schemars(length(min = 1, max = 1000))]
     job: String,
     /// Only builds in this state.
@@ -120,7 +120,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 
 async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> Result<Page<BuildView>, ToolError> {
     let limit = bounded("limit", input.limit, 20, (1, NEWEST))?;
-    let job = JobName::parse(&input.job, "job")?;
+    let job = jenkins.fetch_name(&input.job, &context).await?;
     let since = input.since.as_ref().map(|since| since.resolve("since", Timestamp::now())).transpose()?;
     let before: u32 = position(input.cursor.as_deref())?;
     let call = Call::json(job.segments(), &format!("builds[{}]{{0,{NEWEST}}}", wire::SUMMARY));

@@ -108,7 +108,7 @@ fn status(build: &Build) -> BuildStatus {
 }
 
 async fn preview_build(jenkins: Arc<Jenkins>, input: BuildInput, context: CallContext) -> Result<Preview, ToolError> {
-    let target = input.target()?;
+    let target = input.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     let target = target.numbered(&build);
     let would = if build.building {
@@ -121,7 +121,7 @@ async fn preview_build(jenkins: Arc<Jenkins>, input: BuildInput, context: CallCo
 }
 
 async fn cancel_build(jenkins: Arc<Jenkins>, input: BuildInput, context: CallContext) -> Result<Cancelled, ToolError> {
-    let target = input.target()?;
+    let target = input.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     if !build.building {
         return Ok(Cancelled { build: build.number, status: status(&build), already: true, hints: Vec::new() });

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::mutation;
+use super::{mutation, not_a_configuration};
 use crate::{
     platforms::jenkins::{
         Jenkins,
@@ -57,7 +57,8 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 
 impl DeleteInput {
     async fn look(&self, jenkins: &Jenkins, context: &CallContext) -> Result<(JobName, Job), ToolError> {
-        let name = JobName::parse(&self.job, "job")?;
+        let name = jenkins.fetch_name(&self.job, context).await?;
+        not_a_configuration(&name, "deleted")?;
         let job = jenkins.fetch_job(&name, context).await?;
         if job.is_folder() {
             return Err(ToolError::new(ErrorCode::PermissionDenied, "this is a folder: the connector deletes none")

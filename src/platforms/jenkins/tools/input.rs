@@ -82,7 +82,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 
 impl SubmitInput {
     async fn look(&self, jenkins: &Jenkins, context: &CallContext) -> Result<Looked, ToolError> {
-        let target = self.target()?;
+        let target = self.target(jenkins, context).await?;
         let build = jenkins.fetch_build(&target, wire::BUILD_STATE, context).await?;
         let target = target.numbered(&build);
         let pending = jenkins.fetch_inputs(&target, context).await;

@@ -78,7 +78,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn list(jenkins: Arc<Jenkins>, input: InputsInput, context: CallContext) -> Result<Pending, ToolError> {
-    let target = input.target()?;
+    let target = input.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     let target = target.numbered(&build);
     let pending = jenkins.fetch_inputs(&target, &context).await;

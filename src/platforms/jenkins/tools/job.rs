@@ -5,12 +5,9 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{JobInput, builds::BuildView, jobs::JobStatus, parameters::ParameterView, read};
+use super::{JobInput, builds::BuildView, jobs::JobStatus, matrix::ConfigurationView, parameters::ParameterView, read};
 use crate::{
-    platforms::{
-        jenkins::{Jenkins, names::JobName},
-        text,
-    },
+    platforms::{jenkins::Jenkins, text},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
 };
 
@@ -56,6 +53,9 @@ struct JobView {
     /// The last build that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_failed_build: Option<BuildView>,
+    /// Of a matrix project: its configurations, each of which is a job with builds of its own. 200 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    configurations: Vec<ConfigurationView>,
     /// What to know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hints: Vec<String>,
@@ -75,9 +75,12 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: JobInput, context: CallContext) -> Result<JobView, ToolError> {
-    let name = JobName::parse(&input.job, "job")?;
+    let name = jenkins.fetch_name(&input.job, &context).await?;
     let job = jenkins.fetch_job(&name, &context).await?;
     let mut hints = Vec::new();
+    if name.is_configuration() {
+        hints.push("this is a configuration of a matrix project, which is built with its project".to_owned());
+    }
     if job.is_folder() {
         hints.push("this is a folder, which is not built itself: search_jenkins_jobs tells what is in it".to_owned());
     } else if !job.buildable {
@@ -97,6 +100,7 @@ async fn get(jenkins: Arc<Jenkins>, input: JobInput, context: CallContext) -> Re
         last_build: job.last_build.as_ref().map(BuildView::of),
         last_successful_build: job.last_successful_build.as_ref().map(BuildView::of),
         last_failed_build: job.last_failed_build.as_ref().map(BuildView::of),
+        configurations: job.active_configurations.iter().map(|one| ConfigurationView::of(&name, one)).collect(),
         hints,
     })
 }

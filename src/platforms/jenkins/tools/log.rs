@@ -141,7 +141,7 @@ async fn get(jenkins: Arc<Jenkins>, input: LogInput, context: CallContext) -> Re
     let max_bytes = bounded("max_bytes", input.max_bytes, 32_768, (1_024, 262_144))?;
     // Quotes and ends of lines take two bytes each in the answer.
     let max_bytes = max_bytes.min(context.max_result_bytes / 2);
-    let mut target = input.target()?;
+    let mut target = input.target(&jenkins, &context).await?;
     let mut place = None;
     if let Some(cursor) = &input.cursor {
         let (build, at) = Place::read(cursor)?;

@@ -104,7 +104,7 @@ async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext)
             .with_argument("pattern")
             .with_remedy("leave regex out to look for the text as it is; there are no look-arounds or back-references")
     })?;
-    let target = input.target()?;
+    let target = input.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     let target = target.numbered(&build);
     let call = Call::get(target.path(&["consoleText"]));

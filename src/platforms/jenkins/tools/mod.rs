@@ -13,6 +13,7 @@ mod job;
 mod jobs;
 mod log;
 mod log_search;
+mod matrix;
 mod nodes;
 mod parameters;
 mod queue;
@@ -75,7 +76,8 @@ macro_rules! build_input {
         #[derive(serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
         struct $name {
-            /// Full name of the job, such as `folder/name`.
+            /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of
+            /// a matrix project.
             #[schemars(length(min = 1, max = 1000))]
             job: String,
             /// Number of the build, or last, lastFailed, lastSuccessful, lastCompleted.
@@ -89,8 +91,12 @@ macro_rules! build_input {
         }
 
         impl $name {
-            fn target(&self) -> Result<$crate::platforms::jenkins::tools::Target, crate::tools::ToolError> {
-                let job = $crate::platforms::jenkins::names::JobName::parse(&self.job, "job")?;
+            async fn target(
+                &self,
+                jenkins: &$crate::platforms::jenkins::Jenkins,
+                context: &$crate::tools::CallContext,
+            ) -> Result<$crate::platforms::jenkins::tools::Target, $crate::tools::ToolError> {
+                let job = jenkins.fetch_name(&self.job, context).await?;
                 Ok($crate::platforms::jenkins::tools::Target { job, build: self.build })
             }
         }
@@ -128,6 +134,19 @@ impl Jenkins {
     /// Makes a call and gives the object that it answers.
     async fn object<T: DeserializeOwned>(&self, call: &Call, context: &CallContext) -> Result<T, Error> {
         self.session.call(call, context.deadline).await?.object()
+    }
+
+    /// The name of a job as an agent writes it. Jenkins is asked only where the last part may be a configuration of a
+    /// matrix project, or a job in a folder that is called like one: their paths differ.
+    async fn fetch_name(&self, text: &str, context: &CallContext) -> Result<JobName, ToolError> {
+        let name = JobName::parse(text, "job")?;
+        let Some((project, configuration)) = name.as_configuration() else { return Ok(name) };
+        match self.object::<wire::Project>(&Call::json(project.segments(), "name"), context).await {
+            Ok(project) if project.is_matrix() => Ok(configuration),
+            // What isn't there is told by whoever asks for it.
+            Ok(_) | Err(Error::NotFound) => Ok(name),
+            Err(error) => Err(to_tool_error(error, &format!("read {project}"))),
+        }
     }
 
     /// The job, as far as [`wire::JOB`] selects it.
@@ -174,18 +193,23 @@ impl Jenkins {
         let error = ToolError::new(ErrorCode::NotFound, message).with_argument("job");
         let folder = job.parent();
         let path = folder.as_ref().map(JobName::segments).unwrap_or_default();
-        let Ok(there) = self.object::<Folder>(&Call::json(path, "jobs[name,fullName]{0,500}"), context).await else {
+        let call = Call::json(path, "jobs[name,fullName]{0,500},activeConfigurations[name]{0,500}");
+        let Ok(there) = self.object::<Folder>(&call, context).await else {
             return error.with_remedy(LOOK_FOR_JOBS);
         };
         let wanted = job.short().to_lowercase();
-        let mut similar: Vec<(f64, &str)> = there
-            .jobs
-            .iter()
-            .map(|entry| (strsim::jaro_winkler(&entry.name.to_lowercase(), &wanted), entry.full_name.as_str()))
+        let jobs = there.jobs.into_iter().map(|entry| (entry.name, entry.full_name));
+        let configurations = there.active_configurations.into_iter().filter_map(|one| {
+            let full_name = folder.as_ref()?.configuration(&one.name).to_string();
+            Some((one.name, full_name))
+        });
+        let mut similar: Vec<(f64, String)> = jobs
+            .chain(configurations)
+            .map(|(name, full_name)| (strsim::jaro_winkler(&name.to_lowercase(), &wanted), full_name))
             .filter(|(likeness, _)| *likeness > 0.75)
             .collect();
         similar.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let similar: Vec<&str> = similar.into_iter().take(5).map(|(_, name)| name).collect();
+        let similar: Vec<String> = similar.into_iter().take(5).map(|(_, name)| name).collect();
         if similar.is_empty() {
             error.with_remedy(LOOK_FOR_JOBS)
         } else {
@@ -212,6 +236,17 @@ impl Jenkins {
 
 /// What to do about a job that isn't there.
 const LOOK_FOR_JOBS: &str = "search_jenkins_jobs tells which jobs there are; slashes in a branch's name are %2F";
+
+/// What is said to whoever would act on one configuration of a matrix project.
+fn not_a_configuration(job: &JobName, would: &str) -> Result<(), ToolError> {
+    if !job.is_configuration() {
+        return Ok(());
+    }
+    let message = format!("{job} is a configuration of a matrix project, and can't be {would} by itself");
+    Err(ToolError::invalid_argument(message)
+        .with_argument("job")
+        .with_remedy("name the project: its configurations go with it"))
+}
 
 /// What is said where the plugin isn't there.
 const NO_STAGE_VIEW: &str =
@@ -272,7 +307,8 @@ fn fit<T: Serialize>(entries: Vec<T>, bytes: usize) -> (Vec<T>, bool) {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct JobInput {
-    /// Full name of the job, such as `folder/name`.
+    /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
+    /// project.
     #[schemars(length(min = 1, max = 1000))]
     job: String,
 }

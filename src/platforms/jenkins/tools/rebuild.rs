@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    build_input, mutation,
+    build_input, mutation, not_a_configuration,
     parameters::{GivenValue, check},
     start::{Started, check_buildable, start},
     trigger,
@@ -49,7 +49,8 @@ impl RebuildInput {
         jenkins: &Jenkins,
         context: &CallContext,
     ) -> Result<(JobName, Job, Vec<(String, String)>), ToolError> {
-        let target = self.target()?;
+        let target = self.target(jenkins, context).await?;
+        not_a_configuration(&target.job, "built")?;
         let build = jenkins.fetch_build(&target, wire::BUILD, context).await?;
         let job = jenkins.fetch_job(&target.job, context).await?;
         check_buildable(&job)?;

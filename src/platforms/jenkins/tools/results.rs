@@ -180,7 +180,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 async fn get(jenkins: Arc<Jenkins>, input: TestsInput, context: CallContext) -> Result<Results, ToolError> {
     let limit = bounded("limit", input.limit, 50, (1, 200))?;
     let from: usize = position(input.cursor.as_deref())?;
-    let target = input.target()?;
+    let target = input.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     let target = target.numbered(&build);
     let report = jenkins.fetch_tests(&target, &context).await;

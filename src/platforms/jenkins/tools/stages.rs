@@ -142,7 +142,7 @@ impl Jenkins {
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: StagesInput, context: CallContext) -> Result<Pipeline, ToolError> {
-    let target = input.target()?;
+    let target = input.target(&jenkins, &context).await?;
     // Without it, a 404 could mean anything.
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     let target = target.numbered(&build);

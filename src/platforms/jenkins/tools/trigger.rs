@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    bounded, mutation,
+    bounded, mutation, not_a_configuration,
     parameters::{GivenValue, check, shown},
     start::{DEFAULT_WAIT, MAX_WAIT, Started, check_buildable, start},
 };
@@ -61,7 +61,8 @@ impl TriggerInput {
         if self.parameters.len() > 100 {
             return Err(ToolError::invalid_argument("these are more than 100 parameters").with_argument("parameters"));
         }
-        let name = JobName::parse(&self.job, "job")?;
+        let name = jenkins.fetch_name(&self.job, context).await?;
+        not_a_configuration(&name, "built")?;
         let job = jenkins.fetch_job(&name, context).await?;
         check_buildable(&job)?;
         let fields = check(&self.parameters, job.parameters().unwrap_or_default(), false)?;
