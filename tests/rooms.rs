@@ -14,7 +14,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(root).unwrap().display().to_string();
             if path.is_dir() {
-                if !name.ends_with("/tests") {
+                if !name.ends_with("/tests") && !name.ends_with("/testing") {
                     folders.push(path);
                 }
             } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && !name.ends_with("testing.rs") {

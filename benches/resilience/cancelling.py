@@ -1,5 +1,6 @@
 """How long after a caller has gone the platform's request is given up, whose answer would never have come."""
 
+import json
 from contextlib import ExitStack
 
 from benches.resilience.setting import Setting
@@ -7,7 +8,7 @@ from benches.serving import LIMITS, PLATFORM_LIMITS, configure, folder_call, unt
 from benches.support import percentile, say, table
 
 CALLS = 200
-AT_ONCE = (1, 100)
+# Calls at a time, and the milliseconds after which their callers go away: time enough to come to the platform.
 PATIENCE = {1: 30, 100: 1000}
 
 
@@ -19,9 +20,9 @@ def measure(setting: Setting) -> str:
         limits = {**LIMITS, "platform": {**PLATFORM_LIMITS, "maxConcurrentRequests": 256}}
         configure(folder, vault(network.load), {"token": "bench"}, setting.keys, limits=limits)
         server = setting.serve(stack, "serve", folder, network, setting.keys.token())
-        for index, at_once in enumerate(AT_ONCE):
-            plan = setting.load.plan(server, folder_call("hang-NUMBER"), 0, 0)
-            plan |= {"first": index * CALLS, "calls": CALLS, "at_once": at_once, "patience_ms": PATIENCE[at_once]}
+        for index, (at_once, patience) in enumerate(PATIENCE.items()):
+            plan = {"endpoint": server.endpoint(), "body": json.dumps(folder_call("hang-NUMBER"))}
+            plan |= {"first": index * CALLS, "calls": CALLS, "at_once": at_once, "patience_ms": patience}
             with setting.watched(server):
                 left = setting.load.told("cancel", plan)
                 until("all requests are given up", lambda: setting.load.seen()["hanging"] == 0)

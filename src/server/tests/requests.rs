@@ -1,0 +1,97 @@
+//! What a request may be.
+
+use super::*;
+
+#[tokio::test]
+async fn foreign_hosts_and_origins_are_refused() {
+    let server = TestServer::start_with(config(), |settings| {
+        settings.allowed_origins = vec!["http://localhost:6274".into()];
+    })
+    .await;
+    let request = modern_request(&server.token(), "tools/list", json!({}));
+    for (host, status) in [
+        ("mcp-fake", 200),
+        ("mcp-fake:8080", 200),
+        ("MCP-Fake.agents.svc.:80", 200),
+        ("10.1.2.3:8080", 200),
+        ("[fd00::1]:8080", 200),
+        ("localhost:1234", 200),
+        ("evil.example.com", 403),
+        ("mcp-fake.evil.example.com", 403),
+        ("user@mcp-fake", 403),
+        ("127.0.0.1.evil.example.com", 403),
+        ("", 400),
+        ("a b", 400),
+    ] {
+        assert_eq!(send(server.mcp, &request.clone().with("Host", host)).await.status, status, "{host}");
+    }
+    for (origin, status) in [
+        ("https://evil.example.com", 403),
+        ("null", 403),
+        ("http://localhost:6274", 200),
+        ("http://localhost:6275", 403),
+    ] {
+        assert_eq!(send(server.mcp, &request.clone().with("Origin", origin)).await.status, status, "{origin}");
+    }
+    let mut absolute = request.clone();
+    absolute.path = "http://evil.example.com/mcp".into();
+    assert_eq!(send(server.mcp, &absolute).await.status, 403);
+    let mut twice = request;
+    twice.headers.push(("Host".into(), "mcp-fake".into()));
+    assert_eq!(send(server.mcp, &twice).await.status, 400);
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_must_be_json() {
+    let server = TestServer::start().await;
+    let mut large = modern_request(&server.token(), "tools/list", json!({}));
+    large.body = vec![b' '; 2 * 1024 * 1024];
+    let reply = send(server.mcp, &large).await;
+    assert_eq!((reply.status, reply.json()["error"]["data"]["error"].as_str()), (413, Some("body_too_large")));
+    large.body.truncate(http::MAX_BODY_BYTES);
+    let bare = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
+    large.body[..bare.len()].copy_from_slice(bare.as_bytes());
+    let exactly = send(server.mcp, &large.with("Mcp-Method", "notifications/initialized")).await;
+    assert_eq!(exactly.status, 202, "{}", exactly.body);
+
+    let mut bad = modern_request(&server.token(), "tools/list", json!({}));
+    for body in [&b"{"[..], b"\xff\xfe{}", b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\xff\"}", b""] {
+        bad.body = body.to_vec();
+        let reply = send(server.mcp, &bad).await;
+        assert_eq!((reply.status, &reply.json()["error"]["code"]), (400, &json!(-32700)), "{}", reply.body);
+    }
+    for body in ["[]", "1", r#"{"a":1}"#] {
+        bad.body = body.into();
+        let reply = send(server.mcp, &bad).await;
+        assert_eq!((reply.status, &reply.json()["error"]["code"]), (400, &json!(-32600)), "{}", reply.body);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let server = TestServer::start_with(config(), |settings| settings.body_timeout = Duration::from_millis(50)).await;
+    let bytes = modern_request(&server.token(), "tools/list", json!({})).bytes();
+    let mut stream = TcpStream::connect(server.mcp).await.unwrap();
+    stream.write_all(&bytes[..bytes.len() - 5]).await.unwrap();
+    assert_eq!(receive(&mut stream).await.status, 408);
+}
+
+#[tokio::test]
+async fn headers_that_do_not_come_are_not_waited_for() {
+    let server = TestServer::start_with(config(), |settings| settings.header_timeout = Duration::from_millis(50)).await;
+    let mut stream = TcpStream::connect(server.mcp).await.unwrap();
+    stream.write_all(b"POST /mcp HTTP/1.1\r\nHost: mcp").await.unwrap();
+    let mut rest = Vec::new();
+    let closed = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest);
+    tokio::time::timeout(ONE_MINUTE, closed).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_request_id_comes_back() {
+    let server = TestServer::start().await;
+    let request = modern_request(&server.token(), "tools/list", json!({}));
+    let reply = send(server.mcp, &request.clone().with("X-Request-Id", "my-id-1")).await;
+    assert_eq!(reply.header("x-request-id"), Some("my-id-1"));
+    let reply = send(server.mcp, &request.with("X-Request-Id", "a b")).await;
+    assert_eq!(reply.header("x-request-id").unwrap().len(), 36);
+}

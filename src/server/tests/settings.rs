@@ -1,0 +1,40 @@
+//! What it is told when it starts.
+
+use super::*;
+
+#[test]
+fn settings_are_those_of_the_container() {
+    let settings = ServeSettings::default();
+    assert_eq!((settings.mcp_address.port(), settings.admin_address.port()), (8080, 8081));
+    assert!(settings.drain_delay + settings.drain_timeout <= Duration::from_secs(30));
+}
+
+#[test]
+fn a_configuration_is_read_with_its_digest() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(matches!(LoadedConfig::read(directory.path()), Err(ConfigError::Read { .. })));
+    let json = config().to_json().unwrap();
+    std::fs::write(directory.path().join(CONFIG_FILE), &json).unwrap();
+    let plain = LoadedConfig::read(directory.path()).unwrap();
+    assert_eq!(plain.digest, ServeConfig::digest(&json, None));
+    std::fs::write(directory.path().join(PLATFORM_CA_FILE), "PEM").unwrap();
+    let with_ca = LoadedConfig::read(directory.path()).unwrap();
+    assert_eq!((with_ca.digest, with_ca.platform_ca), (ServeConfig::digest(&json, Some("PEM")), Some("PEM".into())));
+    std::fs::write(directory.path().join(CONFIG_FILE), "{}").unwrap();
+    assert!(matches!(LoadedConfig::read(directory.path()), Err(ConfigError::Parse { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn no_token_panics(token in "\\PC{0,80}") {
+        let authenticator = Authenticator::new("/nonexistent".into(), vec![], &config().operator);
+        let mut headers = ::http::HeaderMap::new();
+        if let Ok(value) = format!("Bearer {token}").parse() {
+            headers.insert("authorization", value);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        prop_assert!(runtime.block_on(authenticator.authenticate(&headers)).is_err());
+    }
+}
