@@ -100,14 +100,14 @@ async fn it_is_forgotten_when_nothing_is_refused_any_more() {
     }
 }
 
-fn told(limit: u32, remaining: u32, seconds: u64) -> Option<Allowance> {
-    Some(Allowance { limit, remaining, resets_in: Duration::from_secs(seconds) })
+fn told(limit: u32, remaining: u32, seconds: u64) -> Allowance {
+    Allowance { limit, remaining, resets_in: Duration::from_secs(seconds) }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_left_of_an_allowance_is_spread_until_it_is_counted_anew() {
     let (pace, begun) = (Pace::new(Some(600)), Instant::now());
-    pace.told(1, told(1_000, 60, 60));
+    pace.told(1, Some(told(1_000, 60, 60)));
     let shown = pace.state();
     assert_eq!(shown.requests_per_minute, Some(60.0));
     let allowance = AllowanceState { limit: 1_000, remaining: 60, resets_in_seconds: 60, low: true };
@@ -130,7 +130,7 @@ async fn what_is_left_of_an_allowance_is_spread_until_it_is_counted_anew() {
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_would_come_after_the_deadline_is_refused_at_once() {
     let (pace, begun) = (Pace::new(None), Instant::now());
-    pace.told(1, told(100, 2, 60));
+    pace.told(1, Some(told(100, 2, 60)));
     let within = |seconds| pace.turn(Some(1), begun + Duration::from_secs(seconds), false);
     within(5).await.unwrap();
     let wait = within(30).await.unwrap_err();
@@ -143,7 +143,7 @@ async fn a_turn_that_would_come_after_the_deadline_is_refused_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_allowance_that_is_spent_is_waited_for_and_one_of_another_account_is_not() {
     let (pace, begun) = (Pace::new(Some(600)), Instant::now());
-    pace.told(1, told(100, 0, 40));
+    pace.told(1, Some(told(100, 0, 40)));
     assert_eq!(pace.state().paused_seconds, Some(40));
     let soon = begun + Duration::from_secs(10);
     assert_eq!(pace.turn(Some(1), soon, false).await, Err(Duration::from_secs(40)));
@@ -152,7 +152,7 @@ async fn an_allowance_that_is_spent_is_waited_for_and_one_of_another_account_is_
     pace.turn(Some(1), far(), false).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::from_secs(40));
     // An answer that says nothing changes nothing; one to another account says that the first is not in use any more.
-    pace.told(1, told(100, 0, 40));
+    pace.told(1, Some(told(100, 0, 40)));
     pace.told(1, None);
     assert_eq!(pace.state().paused_seconds, Some(40));
     pace.told(2, None);
@@ -162,11 +162,11 @@ async fn an_allowance_that_is_spent_is_waited_for_and_one_of_another_account_is_
 #[tokio::test(start_paused = true)]
 async fn enough_is_not_spread_and_nothing_is_believed_for_long() {
     let (pace, begun) = (Pace::new(None), Instant::now());
-    pace.told(1, told(1_000, 200, 3_600));
+    pace.told(1, Some(told(1_000, 200, 3_600)));
     for _ in 0..100 {
         pace.turn(Some(1), Instant::now(), false).await.unwrap();
     }
-    pace.told(1, told(1_000, 0, 3_600));
+    pace.told(1, Some(told(1_000, 0, 3_600)));
     assert_eq!(pace.turn(Some(1), far(), false).await, Err(LONGEST_PAUSE));
     tokio::time::advance(LONGEST_PAUSE).await;
     pace.turn(Some(1), Instant::now(), false).await.unwrap();

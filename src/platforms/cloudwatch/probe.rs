@@ -97,7 +97,7 @@ pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeRe
         }
     }
     if findings.is_empty() {
-        let (check, finding) = lifetime(session.keys.expiration());
+        let (check, finding) = lifetime(session.keys.expiration().as_ref());
         checks.push(check);
         if let Some(finding) = finding {
             credentials_message.clone_from(&finding.message);
@@ -134,7 +134,7 @@ pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeRe
 }
 
 /// How long the credentials last.
-fn lifetime(ends: Option<Result<Timestamp, jiff::Error>>) -> (Check, Option<Finding>) {
+fn lifetime(ends: Option<&Result<Timestamp, jiff::Error>>) -> (Check, Option<Finding>) {
     let (status, words) = match ends {
         None => (HealthStatus::Ok, "the keys have no end that is known, or are renewed here".to_owned()),
         Some(Ok(ends)) => {

@@ -376,10 +376,9 @@ pub(super) fn runs(project: &str, number: u32, jobs: &BTreeMap<String, Job>) -> 
         let (at, build) = job.builds.range(..=number).next_back()?;
         let mut bean = build.bean(*at);
         let path = name.strip_prefix(project)?.replace(' ', "%20");
-        let project: String = project.split('/').map(|part| format!("job/{part}/")).collect();
+        let project = project.replace('/', "/job/");
         bean["_class"] = json!("hudson.matrix.MatrixRun");
-        bean["url"] =
-            json!(format!("http://wrong-root-url.example.com/jenkins/{}{path}/{at}/", project.trim_end_matches('/')));
+        bean["url"] = json!(format!("http://wrong-root-url.example.com/jenkins/job/{project}{path}/{at}/"));
         Some(bean)
     };
     configurations(project, jobs).filter_map(run).collect()
