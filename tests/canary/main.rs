@@ -181,11 +181,8 @@ fn files(credentials: &Credentials) -> Vec<(&str, &str)> {
 
 /// Answers of all tools, and what the connector shows of itself.
 async fn told(served: &Served, subject: &Subject) -> String {
-    let mut told = Vec::new();
-    for tool in subject.tools {
-        let (headers, text) = served.answer(tool).await;
-        told.push(format!("{headers:?} {text}"));
-    }
+    let answers = futures::future::join_all(subject.tools.iter().map(|tool| served.answer(tool))).await;
+    let mut told: Vec<_> = answers.into_iter().map(|(headers, text)| format!("{headers:?} {text}")).collect();
     for path in ["/health", "/metrics", "/readyz", "/status"] {
         told.push(served.shown(path).await);
     }
