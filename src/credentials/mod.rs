@@ -14,11 +14,19 @@ mod layout;
 mod requirement;
 pub mod supply;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 pub use self::{
     client_certificate::CLIENT_CERTIFICATE,
@@ -72,11 +80,23 @@ pub struct CredentialsState {
     pub supply: Option<Supply>,
 }
 
+/// Time after the platform refused credentials for the first time in which calls wait for newer ones.
+pub const REREAD_WAIT: Duration = Duration::from_secs(1);
+
 /// The credentials as they are now and as they change. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CredentialsHandle {
     current: watch::Receiver<Option<Arc<CredentialSet>>>,
     reread: watch::Sender<u64>,
+    refusal: Arc<Mutex<Option<Refusal>>>,
+}
+
+/// The generation that the platform refused last.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    generation: u64,
+    /// Until when calls wait for another one.
+    waits_until: Instant,
 }
 
 impl CredentialsHandle {
@@ -84,7 +104,7 @@ impl CredentialsHandle {
     /// to read again.
     #[must_use]
     pub fn new(current: watch::Receiver<Option<Arc<CredentialSet>>>, reread: watch::Sender<u64>) -> Self {
-        Self { current, reread }
+        Self { current, reread, refusal: Arc::default() }
     }
 
     /// The set in use, if there is one.
@@ -103,5 +123,98 @@ impl CredentialsHandle {
     /// Asks for the files to be read again at once, as after the platform refused the credentials.
     pub fn reread(&self) {
         self.reread.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Newer credentials than those of this generation, which the platform has refused. All calls wait for them until
+    /// [`REREAD_WAIT`] after the first of them was refused; a call that comes later doesn't, so that it is told at once.
+    pub async fn newer_than(&self, refused: u64, deadline: Instant) -> Option<Arc<CredentialSet>> {
+        let newer = || self.current().filter(|set| set.generation != refused);
+        if let Some(set) = newer() {
+            return Some(set);
+        }
+        let (waits_until, is_first) = self.refused(refused, REREAD_WAIT);
+        if Instant::now() >= waits_until {
+            return None;
+        }
+        if is_first {
+            self.reread();
+        }
+        let mut changes = self.clone();
+        timeout_at(waits_until.min(deadline), async {
+            loop {
+                changes.changed().await;
+                if let Some(set) = newer() {
+                    return set;
+                }
+            }
+        })
+        .await
+        .ok()
+    }
+
+    /// Remembers that the platform refused credentials for which a call had waited: none waits for others.
+    pub fn newer_refused(&self, generation: u64) {
+        self.refused(generation, Duration::ZERO);
+    }
+
+    /// Until when calls wait that are refused with this generation; so long from now, if this is the first that was. And
+    /// whether it is.
+    fn refused(&self, generation: u64, patience: Duration) -> (Instant, bool) {
+        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = refusal.filter(|last| last.generation == generation);
+        let last = known.unwrap_or_else(|| Refusal { generation, waits_until: Instant::now() + patience });
+        *refusal = Some(last);
+        (last.waits_until, known.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(generation: u64) -> Option<Arc<CredentialSet>> {
+        Some(Arc::new(CredentialSet::new(generation, BTreeMap::new())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_calls_of_the_moment_wait_for_newer_credentials_and_later_ones_do_not() {
+        let (current, reread) = (watch::Sender::new(set(1)), watch::Sender::new(0));
+        let handle = CredentialsHandle::new(current.subscribe(), reread.clone());
+        let far = || Instant::now() + Duration::from_mins(1);
+        let generation = async |deadline| handle.newer_than(1, deadline).await.map(|set| set.generation);
+
+        // One is refused after the other, and the files change in between.
+        let begun = Instant::now();
+        let later = async |milliseconds| {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            generation(far()).await
+        };
+        let change = async {
+            tokio::time::sleep(REREAD_WAIT / 2).await;
+            current.send_replace(set(2));
+        };
+        let (one, two, three, ()) = tokio::join!(later(0), later(300), later(700), change);
+        assert_eq!((one, two, three, *reread.borrow()), (Some(2), Some(2), Some(2), 1));
+        assert_eq!(begun.elapsed(), Duration::from_millis(700), "the last found them there");
+
+        // Nobody brings newer ones: the wait counts from the first refusal, and is over for those who come later.
+        let begun = Instant::now();
+        let of_two = async |after| {
+            tokio::time::sleep(after).await;
+            (handle.newer_than(2, far()).await.is_some(), begun.elapsed())
+        };
+        let (one, two) = tokio::join!(of_two(Duration::ZERO), of_two(REREAD_WAIT / 2));
+        assert_eq!((one, two), ((false, REREAD_WAIT), (false, REREAD_WAIT)));
+        assert_eq!((of_two(Duration::ZERO).await, *reread.borrow()), ((false, REREAD_WAIT), 2));
+
+        // Those which were waited for are refused, too.
+        current.send_replace(set(3));
+        handle.newer_refused(3);
+        let begun = Instant::now();
+        assert!(handle.newer_than(3, far()).await.is_none() && begun.elapsed().is_zero());
+        // A deadline is kept to.
+        current.send_replace(set(4));
+        assert!(handle.newer_than(4, Instant::now() + REREAD_WAIT / 4).await.is_none());
+        assert_eq!(begun.elapsed(), REREAD_WAIT / 4);
     }
 }

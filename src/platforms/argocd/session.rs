@@ -1,18 +1,10 @@
 //! Calls in the connector's own name: puts the token on them, and tries once more with a newer one when Argo CD refuses
 //! it. 401 always means the token; a missing permission is 403.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     client::{Call, Client, Error, LoginFault},
@@ -24,9 +16,6 @@ use crate::{
     credentials::{CredentialSet, CredentialsHandle},
     outbound::OutboundState,
 };
-
-/// Time that a call waits for newer credentials after Argo CD refused those in use for the first time.
-const REREAD_WAIT: Duration = Duration::from_secs(1);
 
 /// A token.
 #[derive(Clone)]
@@ -55,13 +44,11 @@ pub(super) struct Session {
     client: Client,
     credentials: CredentialsHandle,
     login: Login,
-    /// Generation that Argo CD refused last; 0 for none. A second call with it does not wait for newer files.
-    refused: AtomicU64,
 }
 
 impl Session {
     pub(super) fn new(client: Client, credentials: CredentialsHandle) -> Self {
-        Self { login: Login::new(client.clone()), client, credentials, refused: AtomicU64::new(0) }
+        Self { login: Login::new(client.clone()), client, credentials }
     }
 
     /// The token in use. Without one among the credentials, a login is made if that is due.
@@ -135,7 +122,7 @@ impl Session {
 
     fn note<T>(&self, token: &Token, outcome: Result<T, Error>) -> Result<T, Error> {
         if let Err(Error::TokenRejected { .. }) = outcome {
-            self.refused.store(token.generation, Ordering::Relaxed);
+            self.credentials.newer_refused(token.generation);
         }
         outcome
     }
@@ -156,26 +143,7 @@ impl Session {
 
     /// Asks for the files to be read again and gives a newer token, if there is one soon.
     async fn newer_than(&self, refused: &Token, deadline: Instant) -> Option<Token> {
-        let other = |set: Arc<CredentialSet>| token_of(&set).filter(|new| new.generation != refused.generation);
-        if let Some(token) = self.credentials.current().and_then(other) {
-            return Some(token);
-        }
-        if self.refused.swap(refused.generation, Ordering::Relaxed) == refused.generation {
-            return None;
-        }
-        let mut credentials = self.credentials.clone();
-        credentials.reread();
-        let until = deadline.min(Instant::now() + REREAD_WAIT);
-        timeout_at(until, async {
-            loop {
-                credentials.changed().await;
-                if let Some(token) = credentials.current().and_then(other) {
-                    return token;
-                }
-            }
-        })
-        .await
-        .ok()
+        token_of(&*self.credentials.newer_than(refused.generation, deadline).await?)
     }
 }
 

@@ -1,17 +1,11 @@
 //! Calls in the connector's own name: puts the token on them, tries once more with a newer token when CircleCI refuses the
 //! one in use, and knows which versions of the API there are.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::{Mutex, PoisonError};
 
 use http::StatusCode;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     client::{self, Api, Call, Client, Error, Token},
@@ -23,9 +17,6 @@ use crate::{
     outbound::{OutboundState, RequestError, Response},
 };
 
-/// Time that a call waits for a newer token after CircleCI refused the one in use for the first time.
-const REREAD_WAIT: Duration = Duration::from_secs(1);
-
 /// CircleCI, as the connector's identity may use it.
 pub(super) struct Session {
     client: Client,
@@ -34,8 +25,6 @@ pub(super) struct Session {
     chosen: Mutex<Option<Api>>,
     /// Whether v3 was looked for and not found.
     looked_for: bool,
-    /// Generation that CircleCI refused last; 0 for none. A second call with it does not wait for newer files.
-    refused: AtomicU64,
 }
 
 impl Session {
@@ -46,13 +35,7 @@ impl Session {
             ApiVersion::V2 => Some(Api::V2),
             ApiVersion::Auto => is_cloud.then_some(Api::V3),
         };
-        Self {
-            client,
-            credentials,
-            looked_for: chosen.is_none(),
-            chosen: Mutex::new(chosen),
-            refused: AtomicU64::new(0),
-        }
+        Self { client, credentials, looked_for: chosen.is_none(), chosen: Mutex::new(chosen) }
     }
 
     /// What the way to CircleCI is doing now.
@@ -138,33 +121,14 @@ impl Session {
         let newer = self.newer_than(&token, deadline).await.ok_or(Error::TokenRejected)?;
         let response = self.client.send(call, &newer, deadline).await?;
         if response.status == StatusCode::UNAUTHORIZED {
-            self.refused.store(newer.generation, Ordering::Relaxed);
+            self.credentials.newer_refused(newer.generation);
         }
         Ok(response)
     }
 
     /// Asks for the files to be read again and gives a newer token, if there is one soon.
     async fn newer_than(&self, refused: &Token, deadline: Instant) -> Option<Token> {
-        let other = |set: Arc<CredentialSet>| token_of(&set).filter(|new| new.generation != refused.generation);
-        if let Some(token) = self.credentials.current().and_then(other) {
-            return Some(token);
-        }
-        if self.refused.swap(refused.generation, Ordering::Relaxed) == refused.generation {
-            return None;
-        }
-        let mut credentials = self.credentials.clone();
-        credentials.reread();
-        let until = deadline.min(Instant::now() + REREAD_WAIT);
-        timeout_at(until, async {
-            loop {
-                credentials.changed().await;
-                if let Some(token) = credentials.current().and_then(other) {
-                    return token;
-                }
-            }
-        })
-        .await
-        .ok()
+        token_of(&*self.credentials.newer_than(refused.generation, deadline).await?)
     }
 }
 

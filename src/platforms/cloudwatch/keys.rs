@@ -15,10 +15,7 @@ use aws_credential_types::{
 };
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     error::Error,
@@ -26,8 +23,6 @@ use super::{
 };
 use crate::credentials::CredentialsHandle;
 
-/// Time that a call waits for newer credentials after AWS refused those in use for the first time.
-const REREAD_WAIT: Duration = Duration::from_secs(1);
 /// Time before its end at which a session is replaced.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 
@@ -196,14 +191,12 @@ pub(super) struct Mark {
 pub(super) struct Keys {
     base: Arc<Base>,
     role: Option<Sessions>,
-    /// Generation that AWS refused last; 0 for none. A second call with it does not wait for newer files.
-    refused: AtomicU64,
 }
 
 impl Keys {
     /// `role` issues sessions that are made with the base's keys.
     pub(super) fn new(base: Arc<Base>, role: Option<Issuer>) -> Self {
-        Self { base, role: role.map(Sessions::new), refused: AtomicU64::new(0) }
+        Self { base, role: role.map(Sessions::new) }
     }
 
     /// When the keys end, if the files say so and nothing here renews them; an error if what they say is no time.
@@ -232,28 +225,8 @@ impl Keys {
         }
         match &*self.base {
             Base::Identity(sessions) => sessions.give_up(refused.base).await,
-            Base::Files(files) => self.newer_files(files, refused.base, deadline).await,
+            Base::Files(files) => files.0.newer_than(refused.base, deadline).await.is_some(),
         }
-    }
-
-    async fn newer_files(&self, files: &FileKeys, refused: u64, deadline: Instant) -> bool {
-        let is_newer = || files.generation() != refused;
-        if is_newer() {
-            return true;
-        }
-        if self.refused.swap(refused, Ordering::Relaxed) == refused {
-            return false;
-        }
-        let mut credentials = files.0.clone();
-        credentials.reread();
-        let until = deadline.min(Instant::now() + REREAD_WAIT);
-        timeout_at(until, async {
-            while !is_newer() {
-                credentials.changed().await;
-            }
-        })
-        .await
-        .is_ok()
     }
 
     async fn current(&self) -> Result<Credentials, CredentialsError> {

@@ -6,7 +6,7 @@
 //! which it was fetched (`hudson/security/csrf/DefaultCrumbIssuer.java`): so its cookie goes with it.
 
 use std::{
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,10 +14,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::Mutex, time::Instant};
 
 use super::client::{Answer, Begin, Call, Client, Error, crumb_of};
 use crate::{
@@ -25,8 +22,6 @@ use crate::{
     outbound::{OutboundState, Scan, Scanned},
 };
 
-/// Time that a call waits for newer credentials after Jenkins refused those in use for the first time.
-const REREAD_WAIT: Duration = Duration::from_secs(1);
 /// Time for which credentials that Jenkins refused are not shown to it again.
 const REFUSED_PAUSE: Duration = Duration::from_mins(1);
 /// The same after many refusals.
@@ -255,25 +250,7 @@ impl Session {
 
     /// Asks for the files to be read again and gives newer credentials, if there are some soon.
     async fn newer_than(&self, refused: &Identity, deadline: Instant) -> Option<Identity> {
-        let other = |set: Arc<CredentialSet>| Identity::of(&set).filter(|new| new.generation != refused.generation);
-        if let Some(identity) = self.credentials.current().and_then(other) {
-            return Some(identity);
-        }
-        if !self.refused(refused) {
-            return None;
-        }
-        let mut credentials = self.credentials.clone();
-        credentials.reread();
-        let until = deadline.min(Instant::now() + REREAD_WAIT);
-        timeout_at(until, async {
-            loop {
-                credentials.changed().await;
-                if let Some(identity) = credentials.current().and_then(other) {
-                    return identity;
-                }
-            }
-        })
-        .await
-        .ok()
+        self.refused(refused);
+        Identity::of(&*self.credentials.newer_than(refused.generation, deadline).await?)
     }
 }

@@ -1,15 +1,10 @@
 //! Calls in the connector's own name: puts the token on them, tells a bad token from a missing permission, and tries
 //! once more when newer credentials are there.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
-
 use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     login::Login,
@@ -23,9 +18,6 @@ use crate::{
         token,
     },
 };
-
-/// Time that a call waits for newer credentials after Vault refused those in use for the first time.
-const REREAD_WAIT: Duration = Duration::from_secs(1);
 
 /// A token with the generation of the credentials that it comes from.
 #[derive(Clone)]
@@ -41,13 +33,11 @@ pub(super) struct Session {
     credentials: CredentialsHandle,
     /// None if the credentials are the token.
     login: Option<Login>,
-    /// Generation that Vault refused last; 0 for none. A second call with it does not wait for newer files.
-    refused: AtomicU64,
 }
 
 impl Session {
     pub(super) fn new(client: Client, credentials: CredentialsHandle, login: Option<Login>) -> Self {
-        Self { client, credentials, login, refused: AtomicU64::new(0) }
+        Self { client, credentials, login }
     }
 
     /// The token in use. With a login, one is made or renewed if that is due.
@@ -100,7 +90,7 @@ impl Session {
         let newer = self.replace(&token, deadline).await?;
         match self.client.send(call, Some(&newer.secret), deadline).await {
             Err(Error::Forbidden) if !self.is_good(&newer, deadline).await? => {
-                self.refused.store(newer.generation, Ordering::Relaxed);
+                self.credentials.newer_refused(newer.generation);
                 Err(Error::TokenRejected)
             }
             outcome => outcome,
@@ -190,27 +180,7 @@ impl Session {
 
     /// Asks for the files to be read again and gives a newer token, if there is one soon.
     async fn newer_than(&self, refused: &Token, deadline: Instant) -> Option<Token> {
-        let other =
-            |set: std::sync::Arc<CredentialSet>| token_of(&set).filter(|new| new.generation != refused.generation);
-        if let Some(token) = self.credentials.current().and_then(other) {
-            return Some(token);
-        }
-        if self.refused.swap(refused.generation, Ordering::Relaxed) == refused.generation {
-            return None;
-        }
-        let mut credentials = self.credentials.clone();
-        credentials.reread();
-        let until = deadline.min(Instant::now() + REREAD_WAIT);
-        timeout_at(until, async {
-            loop {
-                credentials.changed().await;
-                if let Some(token) = credentials.current().and_then(other) {
-                    return token;
-                }
-            }
-        })
-        .await
-        .ok()
+        token_of(&*self.credentials.newer_than(refused.generation, deadline).await?)
     }
 }
 
