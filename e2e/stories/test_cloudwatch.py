@@ -132,8 +132,9 @@ def test_aws_throttles(connector: Connector) -> None:
 def test_keys_are_rotated_while_agents_call(connector: Connector) -> None:
     tool, arguments = CLOUDWATCH.asks
     pods, endpoint, token = connector.pod_identities(), Endpoint.of(connector), connector.token()
-    with calling_all_the_time(endpoint, token, tool, keep_alive=False, **arguments) as traffic:
-        eventually("calls are made", lambda: traffic.calls > 10)
+    # AWS takes a few of these a second, and the connector keeps to that.
+    with calling_all_the_time(endpoint, token, tool, keep_alive=False, pause=0.5, **arguments) as traffic:
+        eventually("calls are made", lambda: traffic.calls > 5)
         rotate(connector, traffic, CLOUDWATCH.credentials, CLOUDWATCH.rotated)
         # Back to the keys that the other stories know.
         rotate(connector, traffic, CLOUDWATCH.rotated, CLOUDWATCH.credentials)
@@ -155,7 +156,7 @@ def rotate(connector: Connector, traffic: Traffic, old: dict[str, str], new: dic
     eventually("the new keys are in use", rotated, explain=connector.explain)
     doubles.rotate("cloudwatch", new)
     after = traffic.calls
-    eventually("calls are made without the old keys", lambda: traffic.calls > after + 40)
+    eventually("calls are made without the old keys", lambda: traffic.calls > after + 10)
 
 
 def test_keys_that_are_deactivated_are_replaced_without_a_restart(connector: Connector) -> None:

@@ -172,13 +172,13 @@ impl CredentialsHandle {
 mod tests {
     use super::*;
 
-    fn set(generation: u64) -> Option<Arc<CredentialSet>> {
-        Some(Arc::new(CredentialSet::new(generation, BTreeMap::new())))
+    fn set(generation: u64) -> Arc<CredentialSet> {
+        Arc::new(CredentialSet::new(generation, BTreeMap::new()))
     }
 
     #[tokio::test(start_paused = true)]
     async fn all_calls_of_the_moment_wait_for_newer_credentials_and_later_ones_do_not() {
-        let (current, reread) = (watch::Sender::new(set(1)), watch::Sender::new(0));
+        let (current, reread) = (watch::Sender::new(Some(set(1))), watch::Sender::new(0));
         let handle = CredentialsHandle::new(current.subscribe(), reread.clone());
         let far = || Instant::now() + Duration::from_mins(1);
         let generation = async |deadline| handle.newer_than(1, deadline).await.map(|set| set.generation);
@@ -191,7 +191,7 @@ mod tests {
         };
         let change = async {
             tokio::time::sleep(REREAD_WAIT / 2).await;
-            current.send_replace(set(2));
+            current.send_replace(Some(set(2)));
         };
         let (one, two, three, ()) = tokio::join!(later(0), later(300), later(700), change);
         assert_eq!((one, two, three, *reread.borrow()), (Some(2), Some(2), Some(2), 1));
@@ -208,12 +208,12 @@ mod tests {
         assert_eq!((of_two(Duration::ZERO).await, *reread.borrow()), ((false, REREAD_WAIT), 2));
 
         // Those which were waited for are refused, too.
-        current.send_replace(set(3));
+        current.send_replace(Some(set(3)));
         handle.newer_refused(3);
         let begun = Instant::now();
         assert!(handle.newer_than(3, far()).await.is_none() && begun.elapsed().is_zero());
         // A deadline is kept to.
-        current.send_replace(set(4));
+        current.send_replace(Some(set(4)));
         assert!(handle.newer_than(4, Instant::now() + REREAD_WAIT / 4).await.is_none());
         assert_eq!(begun.elapsed(), REREAD_WAIT / 4);
     }

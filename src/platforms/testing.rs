@@ -29,6 +29,8 @@ use crate::{
 
 /// Part of every secret that a test knows: of planted credentials, and of what failing upstreams write.
 pub(crate) const PLANTED: &str = "planted";
+/// Time of a call, unless a test sets another one: what comes at once comes late on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A platform, as `serve` would run it.
 pub(crate) struct Connected {
@@ -75,13 +77,19 @@ impl Connected {
         };
         let platform = platforms::connect(&spec, environment).unwrap();
         let tools = Arc::clone(&platform).tools().into_iter().map(|tool| (tool.declaration.name, tool)).collect();
-        Self { platform, tools, credentials, reread, patience: Duration::from_secs(2) }
+        Self { platform, tools, credentials, reread, patience: PATIENCE }
     }
 
     /// Puts a set of credentials into use.
     pub(crate) fn mount(&self, generation: u64, fields: &[(&str, &str)]) {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned().into())).collect();
         self.credentials.send_replace(Some(Arc::new(CredentialSet::new(generation, fields))));
+    }
+
+    /// Puts another set into use as soon as somebody asks for the files to be read again.
+    pub(crate) async fn mount_when_asked(&self, generation: u64, fields: &[(&str, &str)]) {
+        self.reread.clone().changed().await.unwrap();
+        self.mount(generation, fields);
     }
 
     fn context(&self) -> CallContext {

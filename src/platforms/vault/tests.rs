@@ -127,10 +127,7 @@ async fn a_newer_token_is_taken_when_one_is_refused() {
     let double = Double::start().await;
     let mut connector = connect(&double.uri(), Some("planted-old-token"), &json!({}));
     let call = connector.call("read_vault_secret", json!({ "path": "secret/apps/web" }));
-    let rotate = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        mount(&connector, 2, TOKEN);
-    };
+    let rotate = connector.mount_when_asked(2, &[("token", TOKEN)]);
     let (read, ()) = tokio::join!(call, rotate);
     assert_eq!(read.unwrap()["keys"], json!(["a"]));
     assert_eq!(*connector.reread.borrow_and_update(), 1);

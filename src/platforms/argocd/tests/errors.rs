@@ -69,10 +69,7 @@ async fn a_newer_token_is_taken_when_one_is_refused() {
     let double = Double::start().await;
     let mut connector = connect(&double.uri(), &[("token", "a.b.planted-old")], &json!({}));
     let call = connector.call("get_argocd_app_status", json!({ "app": "web" }));
-    let rotate = async {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        connector.mount(2, &[("token", super::TOKEN)]);
-    };
+    let rotate = connector.mount_when_asked(2, &[("token", super::TOKEN)]);
     let (answer, ()) = tokio::join!(call, rotate);
     assert_eq!(answer.unwrap()["name"], "web");
     assert_eq!(*connector.reread.borrow_and_update(), 1);

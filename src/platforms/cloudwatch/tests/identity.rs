@@ -1,7 +1,5 @@
 //! Keys: which are taken, when they are taken anew, and roles.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::{CREDENTIALS, SECRET, connect, double::Double, with_keys};
@@ -15,13 +13,7 @@ async fn newer_keys_are_taken_when_those_in_use_are_refused() {
     let mut connector =
         connect(&double.url(), &[("access_key_id", "planted-old"), ("secret_access_key", SECRET)], &json!({}));
     let call = connector.call("list_cloudwatch_alarms", json!({}));
-    let rotate = async {
-        while double.count("DescribeAlarms") == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        connector.mount(2, CREDENTIALS);
-    };
+    let rotate = connector.mount_when_asked(2, CREDENTIALS);
     let (answer, ()) = tokio::join!(call, rotate);
     assert_eq!(answer.unwrap()["items"][0]["name"], "cpu");
     assert_eq!((*connector.reread.borrow_and_update(), double.count("DescribeAlarms")), (1, 2));

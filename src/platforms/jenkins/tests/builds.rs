@@ -8,7 +8,7 @@ use super::{
     double::{Double, KEPT, Wanted},
     good, with_token,
 };
-use crate::tools::ErrorCode;
+use crate::{platforms::testing::Connected, tools::ErrorCode};
 
 #[tokio::test]
 async fn a_trigger_ends_with_the_number_of_the_build() {
@@ -154,6 +154,7 @@ async fn a_lost_answer_is_looked_for_and_nothing_is_sent_twice() {
     assert!(error.message.contains("not known whether"), "{error:?}");
     assert_eq!(double.count("POST", "job/plain/build"), 1);
     // The same when nothing is answered in time; then there is none left to look for it.
+    let connector = Connected { patience: Duration::from_secs(2), ..connector };
     double.want_with("job/plain/build", |wanted| Wanted { delay: Duration::from_secs(5), ..wanted });
     let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::DeadlineExceeded);

@@ -1,7 +1,5 @@
 //! Tokens, passwords, crumbs and the sessions that they belong to.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::{TOKEN, USER, connect, double::Double, good, with_password, with_token};
@@ -62,10 +60,7 @@ async fn newer_credentials_are_taken_when_some_are_refused() {
     let double = Double::start().await;
     let mut connector = connect(&double.url(), &[("user", USER), ("api_token", "planted-old")]);
     let call = connector.call("get_jenkins_job", json!({ "job": "plain" }));
-    let rotate = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        connector.mount(2, &[("user", USER), ("api_token", TOKEN)]);
-    };
+    let rotate = connector.mount_when_asked(2, &[("user", USER), ("api_token", TOKEN)]);
     let (answer, ()) = tokio::join!(call, rotate);
     assert_eq!(answer.unwrap()["name"], "plain");
     assert_eq!(*connector.reread.borrow_and_update(), 1);
