@@ -62,6 +62,37 @@ def test_an_agent_reads_logs(connector: Connector) -> None:
     assert (wrong["code"], wrong["argument"]) == ("invalid_argument", "query")
 
 
+def test_keys_are_rotated_while_agents_call(connector: Connector) -> None:
+    tool, arguments = CLOUDWATCH.asks
+    pods, endpoint, token = connector.pod_identities(), Endpoint.of(connector), connector.token()
+    # AWS takes a few of these a second, and the connector keeps to that. Told before the story in which AWS throttles, which
+    # makes the connector slower for some minutes.
+    with calling_all_the_time(endpoint, token, tool, keep_alive=False, pause=0.5, **arguments) as traffic:
+        eventually("calls are made", lambda: traffic.calls > 5)
+        rotate(connector, traffic, CLOUDWATCH.credentials, CLOUDWATCH.rotated)
+        # Back to the keys that the other stories know.
+        rotate(connector, traffic, CLOUDWATCH.rotated, CLOUDWATCH.credentials)
+    assert traffic.failures == []
+    connector.wait_ready()
+    assert connector.pod_identities() == pods
+
+
+def rotate(connector: Connector, traffic: Traffic, old: dict[str, str], new: dict[str, str]) -> None:
+    """As a careful person does it: the user has both keys until the old ones are used no more."""
+    doubles.rotate("cloudwatch", old | {"second_access_key_id": new["access_key_id"]})
+    before = connector.status()["credentials"]["revision"]
+    kube.apply(connector.namespace, platform_story.credentials(CLOUDWATCH, new))
+
+    def rotated() -> bool:
+        now = connector.status()["credentials"]
+        return bool(now["revision"] != before and now["loadedReplicas"] == now["replicas"])
+
+    eventually("the new keys are in use", rotated, explain=connector.explain)
+    doubles.rotate("cloudwatch", new)
+    after = traffic.calls
+    eventually("calls are made without the old keys", lambda: traffic.calls > after + 10)
+
+
 def test_an_agent_reads_logs_of_moto(connector: Connector, namespace: str) -> None:
     # Who wrote the double has not written this one. Metrics and alarms come from the double, as moto has no CBOR.
     elsewhere = {"endpoints": {"logs": moto_server.URL, "sts": moto_server.URL}}
@@ -127,36 +158,6 @@ def test_aws_fails_by_itself(connector: Connector) -> None:
 def test_aws_throttles(connector: Connector) -> None:
     # AWS says no time.
     platform_story.limits_the_rate(CLOUDWATCH, connector, tells_time=False)
-
-
-def test_keys_are_rotated_while_agents_call(connector: Connector) -> None:
-    tool, arguments = CLOUDWATCH.asks
-    pods, endpoint, token = connector.pod_identities(), Endpoint.of(connector), connector.token()
-    # AWS takes a few of these a second, and the connector keeps to that.
-    with calling_all_the_time(endpoint, token, tool, keep_alive=False, pause=0.5, **arguments) as traffic:
-        eventually("calls are made", lambda: traffic.calls > 5)
-        rotate(connector, traffic, CLOUDWATCH.credentials, CLOUDWATCH.rotated)
-        # Back to the keys that the other stories know.
-        rotate(connector, traffic, CLOUDWATCH.rotated, CLOUDWATCH.credentials)
-    assert traffic.failures == []
-    connector.wait_ready()
-    assert connector.pod_identities() == pods
-
-
-def rotate(connector: Connector, traffic: Traffic, old: dict[str, str], new: dict[str, str]) -> None:
-    """As a careful person does it: the user has both keys until the old ones are used no more."""
-    doubles.rotate("cloudwatch", old | {"second_access_key_id": new["access_key_id"]})
-    before = connector.status()["credentials"]["revision"]
-    kube.apply(connector.namespace, platform_story.credentials(CLOUDWATCH, new))
-
-    def rotated() -> bool:
-        now = connector.status()["credentials"]
-        return bool(now["revision"] != before and now["loadedReplicas"] == now["replicas"])
-
-    eventually("the new keys are in use", rotated, explain=connector.explain)
-    doubles.rotate("cloudwatch", new)
-    after = traffic.calls
-    eventually("calls are made without the old keys", lambda: traffic.calls > after + 10)
 
 
 def test_keys_that_are_deactivated_are_replaced_without_a_restart(connector: Connector) -> None:

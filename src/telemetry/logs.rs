@@ -114,7 +114,7 @@ pub fn build_filter(directives: &str) -> Result<EnvFilter, TelemetryError> {
 pub struct FilterControl(reload::Handle<EnvFilter, Registry>);
 
 impl FilterControl {
-    /// A filter for [`tracing_subscriber::registry`], and the control of it.
+    /// A filter for [`tracing_subscriber::registry()`], and the control of it.
     #[must_use]
     pub fn new(filter: EnvFilter) -> (reload::Layer<EnvFilter, Registry>, Self) {
         let (filter, handle) = reload::Layer::new(filter);
