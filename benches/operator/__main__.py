@@ -1,13 +1,15 @@
 """The operator against a control plane without nodes: etcd, API server and controller manager, and no pod ever starts.
 
 Measures a burst of connectors until all their objects exist, what is written for it and afterwards, memory, a restart,
-and how the Lease passes on. Everything is read from the API server's audit log. The control plane runs in a network
-namespace of its own, which is gone when the last process in it is, so that nothing meets a cluster on this machine.
+what it costs that each connector has a CredentialSource of its own, and how the Lease passes on. Everything is read from
+the API server's audit log. The control plane runs in a network namespace of its own, which is gone when the last process
+in it is, so that nothing meets a cluster on this machine.
 """
 
 import argparse
 import base64
 import http.client
+import itertools
 import json
 import os
 import random
@@ -349,6 +351,7 @@ class Burst:
     """What a burst came to."""
 
     count: int
+    sources: int
     seconds: list[float]
     overall: float
     applied: float
@@ -404,6 +407,7 @@ def measure_burst(plane: Plane, process: subprocess.Popen[bytes], count: int, pe
     ]
     return Burst(
         count,
+        -(-count // per_source),
         [done[f"mcp-{name}"] - at for name, at in created.items()],
         max(done.values()) - first,
         max(created.values()) - first,
@@ -482,14 +486,38 @@ def per_connector(burst: Burst) -> str:
     ]
     rows.append(["**together**", f"**{len(burst.writes) / burst.count:.2f}**", sum(failed.values())])
     rows.append(["Events, aside", f"{burst.events / burst.count:.2f}", ""])
-    return table([f"writes of {burst.count} connectors", "per connector", "refused"], rows)
+    head = [f"writes of {burst.count} connectors, {burst.sources} sources", "per connector", "refused"]
+    return table(head, rows)
+
+
+def cost_of_sources(bursts: list[Burst]) -> list[str]:
+    """What more sources cost than fewer, where bursts differ in nothing else."""
+    found = []
+    for one, other in itertools.pairwise(sorted(bursts, key=lambda burst: (burst.count, burst.sources))):
+        more = other.sources - one.sources
+        if one.count != other.count or not more:
+            continue
+        kibibytes = (other.settled_memory - one.settled_memory) * 1024 / more
+        writes = (len(other.writes) - len(one.writes)) / more
+        used = other.cpu.get("operator-0", 0) - one.cpu.get("operator-0", 0)
+        found.append(
+            f"{more} more CredentialSources for {one.count} connectors: {kibibytes:+.1f} KiB resident and {writes:+.2f} "
+            f"writes each, {used:+.1f} CPU s of the operator, the last object {other.overall - one.overall:+.1f} s later."
+        )
+    return found
 
 
 def main() -> None:
     """Builds, starts, measures, reports."""
     parser = argparse.ArgumentParser(prog="python3 -m benches.operator", description=__doc__)
     parser.add_argument("--counts", type=int, nargs="*", default=[200, 1000], help="connectors of each burst")
-    parser.add_argument("--per-source", type=int, default=0, help="connectors of one CredentialSource; 0 is all")
+    parser.add_argument(
+        "--per-source",
+        type=int,
+        nargs="+",
+        default=[0, 1],
+        help="connectors of one CredentialSource; 0 is all. Those after the first are for the largest burst",
+    )
     parser.add_argument("--rest", type=int, default=60, help="seconds for which writes at rest are counted")
     parser.add_argument("--lease-samples", type=int, default=10)
     parser.add_argument("--binary", type=Path, help="measure this program instead of the release build")
@@ -504,14 +532,18 @@ def main() -> None:
     quiet = wait_until_quiet(arguments.wait)
     bursts: list[Burst] = []
     lines: list[str] = []
-    for count in arguments.counts:
+    first, *others = arguments.per_source
+    wanted = [(count, first) for count in arguments.counts]
+    wanted += [(max(arguments.counts), per_source) for per_source in others if arguments.counts]
+    for count, per_source in wanted:
         with ExitStack() as stack:
-            say(f"starting a control plane for {count} connectors")
+            say(f"starting a control plane for {count} connectors, {per_source or 'all'} of one CredentialSource")
             plane = start_plane(stack)
             process = start_operator(plane, binary, "operator-0", 8080)
             wait("the operator", lambda: page(8080, "/readyz") == "ok\n", 40)
-            burst = measure_burst(plane, process, count, arguments.per_source or count)
+            burst = measure_burst(plane, process, count, per_source or count)
             bursts.append(burst)
+            lines.append(f"- {count} connectors of {burst.sources} CredentialSources:")
             say(
                 f"{count} connectors: all objects after {burst.overall:.1f} s, "
                 f"p99 {percentile(burst.seconds, 0.99):.1f} s"
@@ -519,7 +551,7 @@ def main() -> None:
             say("waiting until it is said that no pod can start")
             said, saying = measure_saying(plane, count)
             lines.append(
-                f"- {count} connectors whose pods can't start: the Deployments' progress deadline (120 s) passed, and all "
+                f"  - Of those whose pods can't start: the Deployments' progress deadline (120 s) passed, and all "
                 f"of them said so {said:.0f} s after the burst's last write, with {counted(saying)}. Rest and restart are "
                 "measured after that."
             )
@@ -530,7 +562,7 @@ def main() -> None:
             resting = plane.by_operator(since)
             cores = (cpu_seconds(process.pid) - used) / arguments.rest
             lines.append(
-                f"- {count} connectors at rest for {arguments.rest} s: "
+                f"  - At rest for {arguments.rest} s: "
                 f"{len(resting) / arguments.rest:.2f} writes a second ({counted(resting)}), {cores:.3f} cores used by "
                 f"the operator, resident {memory(process.pid):.1f} MB."
             )
@@ -544,7 +576,7 @@ def main() -> None:
             took = time.monotonic() - began
             time.sleep(20)
             lines.append(
-                f"- Restart at {count} after a clean stop: {took:.2f} s to the first full pass (as many reconciles as "
+                f"  - Restart after a clean stop: {took:.2f} s to the first full pass (as many reconciles as "
                 f"there are connectors), {len(plane.by_operator(since))} writes in it and the 20 s after "
                 f"({counted(plane.by_operator(since))}); resident {memory(process.pid):.1f} MB."
             )
@@ -582,6 +614,7 @@ def report(bursts: list[Burst], lines: list[str], quiet: str, arguments: argpars
     rows = [
         [
             burst.count,
+            burst.sources,
             f"{burst.applied:.1f}",
             f"{burst.overall:.1f}",
             f"{statistics.median(burst.seconds):.2f}",
@@ -594,18 +627,18 @@ def report(bursts: list[Burst], lines: list[str], quiet: str, arguments: argpars
         ]
         for burst in bursts
     ]
-    head = ["connectors", "applied in s", "all objects after s", "p50 s", "p99 s", "max s", "last write after s"]
+    head = ["connectors", "sources", "applied in s", "all objects after s", "p50 s", "p99 s", "max s", "last write after s"]
     head += ["writes each", "resident MB before / settled / highest"]
     head += ["CPU s of operator / API server / etcd / controller manager"]
-    shared = arguments.per_source or "all"
     return "\n".join(
         [
             f"- `python3 -m benches.operator --counts {' '.join(map(str, arguments.counts))} --per-source "
-            f"{arguments.per_source}`, commit {commit(arguments.binary)}, {time.strftime('%Y-%m-%d')}",
+            f"{' '.join(map(str, arguments.per_source))}`, commit {commit(arguments.binary)}, {time.strftime('%Y-%m-%d')}",
             f"- {machine()}; Kubernetes {build.KUBERNETES_VERSION}, etcd {build.ETCD.version}; operator, control plane "
             "and this program share the cores.",
-            f"- One CredentialSource for {shared} connectors. p50, p99 and max: from a connector's creation until "
+            "- p50, p99 and max: from a connector's creation until "
             f"the last of its objects exists ({', '.join(sorted(bursts[-1].owned))}).",
+            *(f"- {line}" for line in cost_of_sources(bursts)),
             f"- Noise: {quiet}.",
             "",
             table(head, rows),

@@ -23,7 +23,9 @@ from typing import Any
 
 from benches.serving import (
     HEADERS,
+    LIMITS,
     LOAD_CORE,
+    PLATFORM_LIMITS,
     PLATFORM_PORT,
     SERVER_CORE,
     Keys,
@@ -322,7 +324,9 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcp-bench-")))
         keys = Keys(folder)
-        configure(folder, vault(LOAD_ADDRESS), {"token": "bench"}, keys)
+        # The load counts whatever is answered, so no call may be refused for want of a place on the way to the platform.
+        limits = {**LIMITS, "platform": {**PLATFORM_LIMITS, "maxConcurrentRequests": max(CONNECTIONS)}}
+        configure(folder, vault(LOAD_ADDRESS), {"token": "bench"}, keys, limits=limits)
         token = keys.token()
         leave_network()
         net = add_network(stack).descriptor

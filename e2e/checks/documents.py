@@ -9,14 +9,18 @@ from pathlib import Path
 import yaml
 from rendering import ROOT, Manifest
 
+# CHANGELOG.md tells of commands that were, too.
 DOCUMENTS = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("charts/*/README.md")]
+    path
+    for pattern in ("*.md", "benches/README.md", "charts/*/README.md", "docs/**/*.md", "e2e/*/README.md")
+    for path in ROOT.glob(pattern)
+    if path.name != "CHANGELOG.md"
 )
 # Between backquotes, what begins with one of these, or with a script, and goes on is a command.
-INLINE = {"argocd", "cargo", "helm", "jq", "kubectl", "make", "mcp-connectors"}
-LANGUAGES = {"console", "csv", "hcl", "json", "sh", "text", "yaml"}
+INLINE = {"argocd", "cargo", "helm", "jq", "kubectl", "make", "mcp-connectors", "python3"}
+LANGUAGES = {"console", "csv", "hcl", "json", "python", "sh", "text", "yaml"}
 FENCE = re.compile(r"^ *```(?P<language>\S*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
-SUBSTITUTION = re.compile(r"\$\([^)]*\)")
+SUBSTITUTION = re.compile(r"\$\(([^)]*)\)")
 # What ends a command, and what leads its output into a file.
 SEPARATORS = {"|", "&&", "||", ";"}
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
@@ -91,6 +95,8 @@ def rows(lines: list[str]) -> list[dict[str, str]]:
 
 def take_commands(document: Document, text: str) -> None:
     for line in text.replace("\\\n", " ").splitlines():
+        for inner in SUBSTITUTION.findall(line):
+            take_commands(document, inner)
         lexer = shlex.shlex(SUBSTITUTION.sub("SUBSTITUTED", line), posix=True, punctuation_chars="|&;<>")
         lexer.whitespace_split = True
         for words, output in simple_commands(list(lexer)):

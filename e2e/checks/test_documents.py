@@ -4,6 +4,7 @@ are in the chart's schema, tools take the arguments. What can't be judged stands
 import json
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -23,6 +24,8 @@ PLATFORM_PAGES = [document for document in ALL if document.name.startswith("docs
 NOT_JUDGED = {
     "aws": "AWS' own; only its page uses it, for what any other way to make a user does too",
     "cd": "the shell's",
+    "date": "tells the time",
+    "eval": "the shell's",
     "grep": "looks for a text",
     "install": "copies a file",
     "sha256sum": "test_release.py runs it",
@@ -140,12 +143,22 @@ def judge_argocd(command: Command) -> None:
     assert "Available Commands:" not in text, "no such command"
 
 
+def judge_python(command: Command) -> None:
+    (module,) = options(command.words, "-m")
+    path = ROOT / module.replace(".", "/")
+    is_ours = path.is_dir() or path.with_suffix(".py").exists()
+    assert is_ours or module in sys.stdlib_module_names, f"there is no {module}"
+
+
 def judge_jq(command: Command) -> None:
     for name in [*options(command.words, "-f"), command.words[-1]]:
         assert_there(command, name)
 
 
 def judge_script(command: Command) -> None:
+    if command.words[0] == "e2e/cluster/cluster":
+        assert_parses(ROOT / command.words[0], *command.words[1:])
+        return
     assert (ROOT / command.words[0]).stat().st_mode & 0o100, "it can't be run"
     assert set(command.words[1:]) <= {"NAME"}
 
@@ -158,6 +171,7 @@ JUDGES: dict[str, Callable[[Command], None]] = {
     "kubectl": judge_kubectl,
     "make": judge_make,
     "mcp-connectors": judge_program,
+    "python3": judge_python,
 }
 
 

@@ -1,7 +1,7 @@
 """The samples in config/gateway fit what they are written for: the schemas of the CRDs, and what a connector is called by.
 
-What the API server would check besides (rules in CEL) is not. Envoy's file is read as YAML only, and Linkerd's own CRDs can't be
-had from the Go module proxy; `e2e/local/test_gateway.py` runs the sample of nginx.
+What the API server would check besides (rules in CEL) is not, and Linkerd's own CRDs can't be had from the Go module proxy;
+`e2e/local/test_gateway.py` runs the samples of nginx and Envoy.
 """
 
 import json

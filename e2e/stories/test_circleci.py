@@ -26,7 +26,10 @@ CIRCLECI = Subject(
     refused_reason="TokenInvalidOrRevoked",
     asks=("get_circleci_flaky_tests", {"project_slug": PROJECT, "cache": False}),
     path="flaky-tests",
-    asks_elsewhere=("get_circleci_pipeline_status", {"pipeline_id": "a0000000-0000-4000-8000-000000000005"}),
+    asks_elsewhere=(
+        "get_circleci_pipeline_status",
+        {"pipeline_id": "a0000000-0000-4000-8000-000000000005", "cache": False},
+    ),
 )
 RUN = f"POST /api/v2/project/{PROJECT}/pipeline/run"
 

@@ -1,6 +1,7 @@
 """The clients that agents are built with, in both eras of the protocol, with a ServiceAccount's token."""
 
 import hashlib
+import ipaddress
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from conftest import Deployed
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
+from testcluster.settings import BRIDGE
 
 from support.agent import Agent, Endpoint, agent_of
 from support.machine import run
@@ -36,6 +38,22 @@ def test_the_python_client(running: Deployed, mode: str, version: str) -> None:
     assert len(tools) == running.connector.status()["tools"]["count"]
     assert isinstance(health, dict)
     assert health["state"] == "active"
+
+
+def test_the_python_client_over_ipv6(running: Deployed) -> None:
+    if not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    address = link_local(running.connector.pods()[0]["status"]["podIP"])
+    agent = Agent(Endpoint(running.connector.status()["url"], address), running.connector.token())
+    assert agent.answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
+
+
+def link_local(pod_address: str) -> str:
+    """A pod's IPv6 address on the bridge, which every link makes of its hardware address (RFC 4291, appendix A)."""
+    (neighbour,) = json.loads(run("ip", "-json", "neighbour", "show", pod_address, "dev", BRIDGE))
+    hardware = bytes.fromhex(neighbour["lladdr"].replace(":", ""))
+    interface = bytes([hardware[0] ^ 2]) + hardware[1:3] + b"\xff\xfe" + hardware[3:]
+    return f"{ipaddress.IPv6Address(bytes.fromhex('fe80' + '0' * 12) + interface)}%{BRIDGE}"
 
 
 def test_the_python_client_makes_many_calls_at_once(running: Deployed) -> None:

@@ -1,102 +1,26 @@
 """A connector that is managed from git by a real Argo CD, in each of the ways in which Argo CD compares."""
 
-import json
+import os
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import yaml
 from conftest import new_namespace
-from testcluster import argocd
 
-from support import kube, vault_server
+from support import argocd_server, kube, vault_server
+from support.agent import agent_of, error_of
+from support.argocd_server import MODES, Application
 from support.audit import AuditLog
 from support.connector import PROBE, Connector, ca_config_map, connector, owned_objects, secret, source
-from support.kube import Manifest
 from support.waiting import eventually
 
 # How long nothing may move, once an application is there.
-QUIET_SECONDS = 30
-MODES = {
-    "client-side": {},
-    "server-side apply": {"syncOptions": ["ServerSideApply=true"]},
-    "server-side diff": {
-        "syncOptions": ["ServerSideApply=true"],
-        "annotations": {"argocd.argoproj.io/compare-options": "ServerSideDiff=true"},
-    },
-}
+QUIET_SECONDS = int(os.environ.get("QUIET_SECONDS", "10"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def argo(argocd_up: None) -> None:
     """Every story here needs Argo CD."""
-
-
-class Application:
-    """An application of Argo CD whose manifests are in git."""
-
-    def __init__(self, namespace: str, mode: dict[str, Any]) -> None:
-        self.name = self.path = namespace
-        self.namespace = namespace
-        policy = {
-            "automated": {"prune": True, "selfHeal": True},
-            "syncOptions": mode.get("syncOptions", []),
-        }
-        self.manifest: Manifest = {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Application",
-            "metadata": {
-                "name": self.name,
-                "finalizers": ["resources-finalizer.argocd.argoproj.io"],
-                "annotations": mode.get("annotations", {}),
-            },
-            "spec": {
-                "project": "default",
-                "source": {
-                    "repoURL": argocd.repository_url("connectors"),
-                    "path": self.path,
-                    "targetRevision": "main",
-                },
-                "destination": {"server": "https://kubernetes.default.svc", "namespace": namespace},
-                "syncPolicy": policy,
-            },
-        }
-
-    def commit(self, *manifests: Manifest) -> str:
-        """Puts these manifests into git, in place of those of the same file."""
-        files: dict[str, str | None] = {
-            f"{self.path}/{manifest['kind'].lower()}.yaml": yaml.safe_dump(manifest) for manifest in manifests
-        }
-        return argocd.commit("connectors", files)
-
-    def object(self) -> Manifest:
-        return kube.get(argocd.NAMESPACE, "applications.argoproj.io", self.name)
-
-    def states(self) -> tuple[str, str]:
-        """Sync and health."""
-        status = self.object().get("status", {})
-        return status.get("sync", {}).get("status", ""), status.get("health", {}).get("status", "")
-
-    def refresh(self) -> None:
-        """Asks for a look at git now, instead of at the next interval."""
-        patch = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
-        kube.patch(argocd.NAMESPACE, "applications.argoproj.io", self.name, patch)
-
-    def wait_for(self, sync: str, health: str, timeout: float = 120) -> None:
-        eventually(
-            f"{self.name} is {sync} and {health}",
-            lambda: self.states() == (sync, health),
-            timeout,
-            explain=lambda: json.dumps(self.object().get("status", {}), indent=1)[:4000],
-        )
-
-    def resource_health(self, kind: str) -> Manifest:
-        """What Argo CD shows of the resource of a kind."""
-        nodes = argocd.api("GET", f"v1/applications/{self.name}/resource-tree")["nodes"]
-        (found,) = [node for node in nodes if node["kind"] == kind]
-        health: Manifest = found.get("health", {})
-        return health
 
 
 @pytest.fixture(params=MODES)
@@ -105,11 +29,11 @@ def application(request: pytest.FixtureRequest, vault_up: None) -> Iterator[Appl
     namespace = new_namespace("gitops")
     # A Secret has no place in git.
     kube.apply(namespace, secret(vault_server.make_token()))
-    application = Application(namespace, MODES[request.param])
+    application = Application(namespace, namespace)
     application.commit(ca_config_map(vault_server.ca_pem()), source(), connector())
-    kube.apply(argocd.NAMESPACE, application.manifest)
+    application.create(**MODES[request.param])
     yield application
-    kube.kubectl("-n", argocd.NAMESPACE, "delete", "application", application.name, "--ignore-not-found", timeout=120)
+    application.delete()
     kube.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
 
 
@@ -120,11 +44,11 @@ def test_an_application_is_healthy_when_its_connector_answers_and_stays_so(appli
     assert vault.conditions()["Ready"]["status"] == "True"
     assert application.resource_health("McpConnector")["status"] == "Healthy"
 
-    before = application.object()["status"]
+    history = application.history()
     log = AuditLog.from_now()
     time.sleep(QUIET_SECONDS)
     assert application.states() == ("Synced", "Healthy")
-    assert application.object()["status"]["history"] == before["history"], "Argo CD synced again though git is the same"
+    assert application.history() == history, "Argo CD synced again though git is the same"
     assert log.writes(application.namespace) == []
 
     # Somebody changes it by hand.
@@ -154,7 +78,59 @@ def test_a_broken_connector_is_degraded_in_our_words_and_comes_back(application:
 
 def test_an_application_that_is_deleted_leaves_nothing(application: Application) -> None:
     application.wait_for("Synced", "Healthy")
-    kube.kubectl("-n", argocd.NAMESPACE, "delete", "application", application.name, "--wait", timeout=120)
+    application.delete()
     vault = Connector(application.namespace)
     assert kube.find(application.namespace, "mcpconnector", vault.name) is None
     eventually("everything owned is gone", lambda: not owned_objects(vault), 60)
+
+
+def test_a_connector_manages_the_argo_cd_that_manages_it(namespace: str) -> None:
+    """Its own application is listed, compared and synced; and what it may not do to it is said, and by whom."""
+    rules = [
+        {"namespace": namespace, "serviceAccount": "keeper", "mutations": True},
+        {"namespace": namespace, "serviceAccount": "reader"},
+    ]
+    manifest = argocd_server.connector(
+        access={"allow": rules}, tools={"mutations": "Confirm", "allow": ["*", "delete_argocd_app"]}
+    )
+    for name in ("keeper", "reader"):
+        kube.apply(namespace, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})
+    kube.apply(namespace, argocd_server.credentials())
+    own = Application(namespace, namespace)
+    own.commit(argocd_server.ca(), argocd_server.source(), manifest)
+    own.create()
+    own.sync()
+    try:
+        subject, app = Connector(namespace, "argocd"), {"app": own.name}
+        keeper, reader = (agent_of(subject, service_account=name) for name in ("keeper", "reader"))
+        (listed,) = reader.answer("list_argocd_apps", name_contains=own.name)["items"]
+        assert (listed["sync_status"], listed["health_status"]) == ("Synced", "Healthy")
+        (itself,) = reader.answer("get_argocd_app_resources", **app, kind="McpConnector")["items"]
+        assert (itself["name"], itself["health"]["status"]) == ("argocd", "Healthy")
+
+        manifest["spec"]["probe"] = PROBE | {"interval": "7s"}
+        own.commit(manifest)
+        assert keeper.answer("refresh_argocd_app", **app)["sync"]["status"] == "OutOfSync"
+        (changed,) = reader.answer("get_argocd_diff", **app)["resources"]
+        assert (changed["kind"], changed["name"]) == ("McpConnector", "argocd")
+        assert [path["path"].endswith("interval") for path in changed["paths"]] == [True]
+
+        assert "sync_argocd_app" not in reader.tools()
+        planned = keeper.answer("sync_argocd_app", **app, wait_seconds=20)
+        # Its pods are replaced by what it does; the one that does it finishes first.
+        done = keeper.answer("sync_argocd_app", **app, wait_seconds=20, confirm=True, plan=planned["plan"])
+        assert (done["result"]["triggered"], done["result"]["finished"]) == (True, True)
+        own.wait_for("Synced", "Healthy")
+        assert subject.object()["spec"]["probe"]["interval"] == "7s"
+        subject.wait_ready()
+        assert reader.answer("get_argocd_app_status", **app)["sync"]["status"] == "Synced"
+
+        # The connector offers it, and Argo CD does not allow it to the connector's account.
+        planned = keeper.answer("delete_argocd_app", **app, confirm_name=own.name)
+        error = error_of(
+            keeper.call("delete_argocd_app", **app, confirm_name=own.name, confirm=True, plan=planned["plan"])
+        )
+        assert (error["code"], "applications, delete" in error["remedy"]) == ("permission_denied", True), error
+        assert own.states() == ("Synced", "Healthy")
+    finally:
+        own.delete()

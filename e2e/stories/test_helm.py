@@ -1,19 +1,20 @@
-"""The charts are upgraded and uninstalled under connectors that serve: none is restarted, and none is lost."""
+"""The charts are upgraded and uninstalled under connectors that serve: none is restarted, and none is lost. Two releases
+look after a namespace each."""
 
 from collections.abc import Iterator
 
 import pytest
-from conftest import Deploy
+from conftest import Deploy, deploy_in, new_namespace
 
 from support import install, kube
 from support.agent import Endpoint, agent_of, calling_all_the_time
+from support.audit import AuditLog
 from support.connector import Connector, connector
-from support.install import Image
+from support.install import CRDS, Image
+from support.waiting import eventually
 
 # The operator is upgraded and uninstalled.
 pytestmark = pytest.mark.alone
-
-CRDS = ("mcpconnectors.mcp-connectors.io", "credentialsources.mcp-connectors.io")
 
 
 @pytest.fixture
@@ -85,3 +86,36 @@ def test_an_uninstall_leaves_connectors_serving(
     Connector(namespace, "other").wait_ready()
     vault.wait_ready()
     assert vault.pod_identities() == pods
+
+
+@pytest.fixture
+def four_namespaces() -> Iterator[list[str]]:
+    """Two for operators, and two for what they look after."""
+    names = [new_namespace(name) for name in ("operators-a", "team-a", "operators-b", "team-b")]
+    yield names
+    for name in names:
+        kube.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+def test_two_releases_look_after_a_namespace_each(
+    image: Image, vault_up: None, installed_again: None, four_namespaces: list[str]
+) -> None:
+    operators_a, team_a, operators_b, team_b = four_namespaces
+    # One for all namespaces is alone in its cluster.
+    install.uninstall_charts()
+    log = AuditLog.from_now()
+    for operators, team in ((operators_a, team_a), (operators_b, team_b)):
+        install.install_operator(image, operators, {"watchNamespace": team})
+    first, second = (deploy_in(team).connector for team in (team_a, team_b))
+    assert kube.items("", "clusterroles,clusterrolebindings", "app.kubernetes.io/name=mcp-connectors") == []
+    user_a, user_b = (f"system:serviceaccount:{operators}:mcp-connectors" for operators in (operators_a, operators_b))
+    for user, own, foreign in ((user_a, team_a, team_b), (user_b, team_b, team_a)):
+        assert log.writes(own, user)
+        assert log.writes(foreign, user) == []
+
+    pods = first.pod_identities()
+    install.uninstall_operator(operators_a)
+    second.change({"tools": {"prefix": "my_"}})
+    eventually("the other one goes on", lambda: "my_get_vault_health" in agent_of(second).tools(), 60)
+    assert agent_of(first).answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
+    assert first.pod_identities() == pods

@@ -6,7 +6,7 @@ from conftest import Deploy
 
 from support import kube, vault_server
 from support.agent import agent_of
-from support.connector import OUTAGE_SECONDS
+from support.connector import CREDENTIALS, OUTAGE_SECONDS
 
 WRITTEN = "planted-write-5d1c77aa"
 GENERATED_KEY = "made_up_on_the_way"
@@ -49,3 +49,20 @@ def test_planted_secrets_occur_nowhere(deploy: Deploy) -> None:
             assert value not in text, f"a planted value is in {place}"
         # Not even a part of it.
         assert first[4:20] not in text, f"a part of the token is in {place}"
+
+
+def test_a_connector_gets_at_its_own_credentials_only(deploy: Deploy) -> None:
+    vault = deploy().connector
+    (pod,) = vault.pods()
+    account = pod["spec"]["serviceAccountName"]
+    assert account == vault.owned
+    # What everybody may ask is which APIs there are, and who one is: nothing that is kept in the cluster.
+    caller = f"system:serviceaccount:{vault.namespace}:{account}"
+    groups = [f"--as-group={group}" for group in ("system:serviceaccounts", "system:authenticated")]
+    allowed = kube.kubectl("--namespace", vault.namespace, "auth", "can-i", "--list", f"--as={caller}", *groups)
+    resources = {line.split()[0] for line in allowed.splitlines()[1:] if not line.startswith(" ")}
+    assert resources and all(resource.endswith((".authorization.k8s.io", ".authentication.k8s.io")) for resource in resources), allowed
+    # The kubelet mounts what the CredentialSource names, and of the cluster's own nothing.
+    named = {volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if "secret" in volume}
+    assert named == {CREDENTIALS}, pod["spec"]["volumes"]
+    assert pod["spec"]["automountServiceAccountToken"] is False

@@ -20,7 +20,7 @@ JENKINS = Subject(
     refused_reason="AuthenticationFailed",
     asks=("get_jenkins_job", {"job": "plain", "cache": False}),
     path="job/plain",
-    asks_elsewhere=("get_jenkins_build_status", {"job": "team/web", "build": 2}),
+    asks_elsewhere=("get_jenkins_build_status", {"job": "team/web", "build": 2, "cache": False}),
 )
 BUILD = "POST /jenkins/job/plain/build"
 

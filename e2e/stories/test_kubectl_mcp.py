@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,19 @@ def test_logs_and_configuration(running: Deployed, path: str) -> None:
     source = pod["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]
     assert source["audience"] == running.connector.status()["audience"]
     assert "mcpServers" in mcp(path, "config", "vault", "--client", "cursor", *where)
+    # It is a part of a pod, to which its owner adds a name and an image.
+    pod["spec"]["containers"][0]["image"] = "agent:1"
+    whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent"}} | pod
+    words = ("--namespace", "default", "apply", "--dry-run=server", "--filename", "-")
+    assert "created" in kube.kubectl(*words, stdin=yaml.safe_dump(whole))
+
+
+def test_completions_are_a_script_that_the_shell_takes(path: str) -> None:
+    script = mcp(path, "completion", "bash")
+    taken = run("bash", "-c", "source /dev/stdin && complete -p kubectl-mcp", stdin=script)
+    (function,) = re.findall(r"-F (\S+)", taken)
+    offered = f"COMP_WORDS=(kubectl-mcp st) COMP_CWORD=1; {function} kubectl-mcp st kubectl-mcp; echo ${{COMPREPLY[@]}}"
+    assert run("bash", "-c", f"source /dev/stdin; {offered}", stdin=script).split() == ["status"]
 
 
 # The operator is away.

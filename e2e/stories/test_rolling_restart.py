@@ -1,5 +1,9 @@
-"""Pods are replaced while agents call: no call fails, over old connections as over new ones."""
+"""Pods are replaced while agents call: no call fails, over old connections as over new ones.
 
+ROLLING_RESTARTS=20    how often all pods are replaced; once if unset
+"""
+
+import os
 from typing import Any
 
 from conftest import Deploy
@@ -9,22 +13,26 @@ from support.agent import Endpoint, calling_all_the_time
 from support.connector import Connector
 from support.waiting import eventually
 
+RESTARTS = int(os.environ.get("ROLLING_RESTARTS", "1"))
 CALL: dict[str, Any] = {"path": "secret/apps"}
 
 
 def test_a_rolling_restart_fails_no_call(deploy: Deploy) -> None:
     vault = deploy(workload={"replicas": 2}).connector
     eventually("both replicas run", lambda: vault.status().get("readyReplicas") == 2, explain=vault.explain)
-    endpoint, token, pods = Endpoint.of(vault), vault.token(), set(vault.pod_identities())
+    endpoint, token = Endpoint.of(vault), vault.token()
     with (
         calling_all_the_time(endpoint, token, "list_vault_secrets", keep_alive=False, **CALL) as anew,
         calling_all_the_time(endpoint, token, "list_vault_secrets", keep_alive=True, **CALL) as kept,
     ):
         eventually("calls are made", lambda: min(anew.calls, kept.calls) > 10)
-        vault.change({"workload": {"annotations": {"example.com/rolled": "1"}}})
-        _is_rolled(vault, pods)
+        for number in range(RESTARTS):
+            pods = set(vault.pod_identities())
+            vault.change({"workload": {"annotations": {"example.com/rolled": f"{number}"}}})
+            _is_rolled(vault, pods)
         seen = anew.calls, kept.calls
         eventually("calls go on", lambda: anew.calls > seen[0] + 10 and kept.calls > seen[1] + 10)
+    print(f"  {RESTARTS} restarts, {anew.calls} calls over new connections and {kept.calls} over one that is kept")
     assert anew.failures == []
     assert kept.failures == []
     vault.wait_ready()

@@ -1,38 +1,123 @@
-"""The Secret is rotated while agents call: every replica goes over to the new token, and nobody notices."""
+"""Credentials are rotated under load. While both are good, nobody notices. Where the old ones end first, calls fail and
+say why until the new ones are read, and not after."""
 
-from conftest import Deploy
+import secrets
+from collections.abc import Callable
+
+import pytest
 
 from support import kube, vault_server
-from support.agent import Endpoint, calling_all_the_time
+from support.agent import Endpoint, Traffic, calling_all_the_time
+from support.connector import CREDENTIALS, OUTAGE_SECONDS, Connector, ca_config_map, connector, source
+from support.kube import Manifest
 from support.waiting import eventually
 
+REPLICAS = 2
+# Together up to 200 calls a second, and no more at a time than the replicas pass on to Vault.
+CALLERS = {"callers": REPLICAS * 10, "pause": 0.08}
 
-def test_rotation_with_both_tokens_valid_fails_no_call(deploy: Deploy) -> None:
-    deployed = deploy(workload={"replicas": 2})
-    vault = deployed.connector
-    # Also when the second replica is up.
-    eventually("both replicas run", lambda: vault.status().get("readyReplicas") == 2, explain=vault.explain)
-    vault.wait_ready()
-    before, pods = vault.status()["credentials"], vault.pod_identities()
-    assert (before["replicas"], before["loadedReplicas"]) == (2, 2)
-    endpoint, token = Endpoint.of(vault), vault.token()
+Fields = dict[str, str]
 
-    with calling_all_the_time(endpoint, token, "list_vault_secrets", keep_alive=False, path="secret/apps") as traffic:
-        eventually("calls are made", lambda: traffic.calls > 10)
-        kube.patch(vault.namespace, "secret", "vault-reader", {"stringData": {"token": vault_server.make_token()}})
 
-        def rotated() -> bool:
-            now = vault.status()["credentials"]
-            return bool(now["revision"] != before["revision"] and now["loadedReplicas"] == now["replicas"] == 2)
+class Token:
+    """A token of Vault."""
 
-        eventually("all replicas run on the new revision", rotated, explain=vault.explain)
-        vault.wait_ready()
-        # The old token goes only now, as a careful rotation does it; nothing uses it any more.
-        vault_server.revoke_token(deployed.token)
-        after = traffic.calls
-        eventually("calls are made without the old token", lambda: traffic.calls > after + 40)
-    assert traffic.failures == []
-    assert vault.pod_identities() == pods
-    # What is shown of a revision says nothing about the token.
-    assert len(vault.status()["credentials"]["revision"]) == 8
-    assert vault.condition("CredentialsLoaded")["reason"] == "Loaded"
+    platform: Manifest = {}
+
+    def make(self) -> Fields:
+        """New credentials beside those that there are."""
+        return {"token": vault_server.make_token()}
+
+    def end_of(self, fields: Fields) -> Callable[[], None]:
+        """What ends these."""
+        return lambda: vault_server.revoke_token(fields["token"])
+
+
+class AppRole:
+    """Secret ids of an AppRole, for which the connector gets tokens."""
+
+    platform: Manifest = {"auth": {"appRole": {}}}
+
+    def __init__(self) -> None:
+        self._role = f"story-{secrets.token_hex(2)}"
+        self._role_id = vault_server.make_app_role(self._role, token_ttl="1h")
+
+    def make(self) -> Fields:
+        """New credentials beside those that there are."""
+        return {"role_id": self._role_id, "secret_id": vault_server.make_secret_id(self._role)}
+
+    def end_of(self, fields: Fields) -> Callable[[], None]:
+        """What ends these, and all tokens that there are for them now."""
+        logins = vault_server.logins_of(self._role)
+
+        def end() -> None:
+            vault_server.destroy_secret_id(self._role, fields["secret_id"])
+            vault_server.revoke_logins(logins)
+
+        return end
+
+
+@pytest.mark.parametrize("kind", [Token, AppRole])
+def test_credentials_are_rotated_under_load(namespace: str, vault_up: None, kind: type[Token | AppRole]) -> None:
+    rotation = kind()
+    first = rotation.make()
+    kube.apply(
+        namespace,
+        *(secret(first), ca_config_map(vault_server.ca_pem()), source(items={name: name for name in first})),
+        connector(vault=rotation.platform, workload={"replicas": REPLICAS}),
+    )
+    subject = Connector(namespace)
+    are_ready = f"{REPLICAS} replicas are ready"
+    eventually(are_ready, lambda: subject.status().get("readyReplicas") == REPLICAS, 120, explain=subject.explain)
+    subject.wait_ready()
+    pods, endpoint = subject.pod_identities(), Endpoint.of(subject)
+
+    with calling_all_the_time(
+        endpoint, subject.token(), "list_vault_secrets", keep_alive=False, path="secret/apps", **CALLERS
+    ) as traffic:
+        more_calls(traffic)
+        end_first = rotation.end_of(first)
+        second = rotation.make()
+        put(subject, second)
+        # The old ones go only now, as a careful rotation does it; nothing uses them any more.
+        end_first()
+        more_calls(traffic)
+        assert traffic.failures == []
+
+        rotation.end_of(second)()
+        rejected = subject.wait_for("CredentialsAccepted", "False", "Rejected", OUTAGE_SECONDS)
+        assert rejected["message"]
+        assert traffic.failures
+        put(subject, rotation.make())
+        subject.wait_ready(OUTAGE_SECONDS)
+        failures = list(traffic.failures)
+        assert [problem for problem in failures if "credentials_unavailable" not in problem] == []
+        more_calls(traffic)
+        assert traffic.failures == failures
+    assert subject.pod_identities() == pods
+    # What is shown of a revision says nothing about the credentials.
+    assert len(subject.status()["credentials"]["revision"]) == 8
+    assert subject.condition("CredentialsLoaded")["reason"] == "Loaded"
+
+
+def secret(fields: Fields) -> Manifest:
+    """The Secret with the credentials."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CREDENTIALS}, "stringData": fields}
+
+
+def put(subject: Connector, fields: Fields) -> None:
+    """Puts other credentials into the Secret, and waits until all replicas run on them."""
+    before = subject.status()["credentials"]["revision"]
+    kube.apply(subject.namespace, secret(fields))
+
+    def is_in_use() -> bool:
+        now = subject.status()["credentials"]
+        return bool(now["revision"] != before and now["loadedReplicas"] == now["replicas"] == REPLICAS)
+
+    eventually("all replicas run on the new revision", is_in_use, explain=subject.explain)
+
+
+def more_calls(traffic: Traffic) -> None:
+    """Waits until as many calls were made as in a second or so."""
+    before = traffic.calls
+    eventually("calls are made", lambda: traffic.calls > before + 200)

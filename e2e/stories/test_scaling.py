@@ -1,13 +1,22 @@
-"""How many pods run: as the spec says, as somebody else says, and none while the connector is suspended."""
+"""How many pods run: as the spec says, as an autoscaler or somebody else says, and none while the connector is suspended."""
 
+import asyncio
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import yaml
 from conftest import Deploy
 
-from support import kube
-from support.connector import Connector
+from support import external_metrics, kube, scripted_platform
+from support.agent import Endpoint, headers_of, message
+from support.connector import LIMITS, Connector
+from support.machine import ROOT
 from support.waiting import eventually, throughout
+
+AUTOSCALER = ROOT / "config" / "autoscaling" / "horizontal-pod-autoscaler.yaml"
 
 
 def scale(vault: Connector, what: str, replicas: int) -> None:
@@ -102,3 +111,52 @@ def test_scaled_to_zero_it_says_so(deploy: Deploy) -> None:
     vault.wait_for("Available", "False", "ScaledToZero")
     scale(vault, f"deployment/{vault.owned}", 1)
     has(vault, 1)
+
+
+def test_an_autoscaler_follows_the_calls_in_flight(namespace: str, tmp_path: Path) -> None:
+    autoscaler = yaml.safe_load(AUTOSCALER.read_text())
+    name = autoscaler["spec"]["scaleTargetRef"]["name"]
+    # As the sample, but it needs fewer calls, and gives back at once what it doesn't need.
+    autoscaler["spec"]["metrics"][0]["external"]["target"]["averageValue"] = "3"
+    autoscaler["spec"]["behavior"] = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+    patient = LIMITS | {"callTimeout": "60s", "platform": {"requestTimeout": "60s"}}
+    with (
+        scripted_platform.running(tmp_path, namespace, name) as platform,
+        external_metrics.serving(tmp_path / "metrics", namespace),
+    ):
+        (jenkins,) = platform.deploy(scripted_platform.CREDENTIALS, name, workload={"replicas": 1}, limits=patient)
+        kube.apply(namespace, autoscaler)
+        platform.does(name, "hang")
+        with waiting_calls(jenkins, 6):
+            eventually("2 replicas run", lambda: jenkins.status().get("readyReplicas") == 2, 120, explain=jenkins.explain)
+            assert jenkins.object()["spec"]["workload"]["replicas"] == 2
+        platform.does(name, "well")
+        eventually("1 replica is left", lambda: jenkins.status().get("replicas") == 1, 120, explain=jenkins.explain)
+        kube.delete(namespace, "hpa", autoscaler["metadata"]["name"])
+
+
+@contextmanager
+def waiting_calls(connector: Connector, count: int) -> Iterator[None]:
+    """Calls that go on for as long as this does, each again when its time is up."""
+    endpoint, token = Endpoint.of(connector), connector.token()
+    body = message("tools/call", name=scripted_platform.TOOL, arguments={})
+    stop = threading.Event()
+
+    async def call_on() -> None:
+        async with endpoint.http(token) as http:
+            while True:
+                await http.post(endpoint.url, json=body, headers=headers_of(body), timeout=90)
+
+    async def all_of_them() -> None:
+        calls = [asyncio.ensure_future(call_on()) for _ in range(count)]
+        await asyncio.to_thread(stop.wait)
+        for call in calls:
+            call.cancel()
+
+    thread = threading.Thread(target=lambda: asyncio.run(all_of_them()), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)

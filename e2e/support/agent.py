@@ -182,22 +182,34 @@ class Traffic:
 
 @contextlib.contextmanager
 def calling_all_the_time(
-    endpoint: Endpoint, token: str, tool: str, keep_alive: bool, pause: float = 0.05, **arguments: Any
+    endpoint: Endpoint,
+    token: str,
+    tool: str,
+    keep_alive: bool,
+    pause: float = 0.05,
+    callers: int = 1,
+    **arguments: Any,
 ) -> Iterator[Traffic]:
-    """Calls a tool again and again in the background, over one connection or a new one for each call."""
+    """Calls a tool again and again in the background, over kept connections or a new one for each call.
+
+    Each caller rests for `pause` seconds between its calls.
+    """
     traffic, stop = Traffic(), threading.Event()
     body = message("tools/call", name=tool, arguments=arguments)
 
-    async def loop() -> None:
-        async with endpoint.http(token, keep_alive) as http:
-            while not stop.is_set():
-                problem = await _call(http, endpoint.url, body)
-                traffic.calls += 1
-                if problem is not None:
-                    traffic.failures.append(f"call {traffic.calls} at {time.strftime('%H:%M:%S')}: {problem}")
-                await asyncio.sleep(pause)
+    async def loop(http: httpx2.AsyncClient) -> None:
+        while not stop.is_set():
+            problem = await _call(http, endpoint.url, body)
+            traffic.calls += 1
+            if problem is not None:
+                traffic.failures.append(f"call {traffic.calls} at {time.strftime('%H:%M:%S')}: {problem}")
+            await asyncio.sleep(pause)
 
-    thread = threading.Thread(target=lambda: asyncio.run(loop()), daemon=True)
+    async def call_all_the_time() -> None:
+        async with endpoint.http(token, keep_alive) as http:
+            await asyncio.gather(*(loop(http) for _ in range(callers)))
+
+    thread = threading.Thread(target=lambda: asyncio.run(call_all_the_time()), daemon=True)
     thread.start()
     try:
         yield traffic

@@ -12,7 +12,7 @@ import yaml
 from testcluster import argocd
 
 from . import kube
-from .connector import API_VERSION, LIMITS, PROBE, Connector, ca_config_map
+from .connector import API_VERSION, LIMITS, PROBE, TELEMETRY, Connector, ca_config_map
 from .kube import Manifest
 from .waiting import eventually
 
@@ -21,6 +21,16 @@ CREDENTIALS = "argocd-reader"
 CA_CONFIG_MAP = "argocd-ca"
 # The image of Argo CD itself is in the cluster, and has a shell.
 IMAGE = f"{argocd.IMAGE}:{argocd.VERSION}"
+_SERVER_SIDE = ["ServerSideApply=true"]
+# The ways in which Argo CD applies and compares by itself, as arguments of `Application.create`.
+MODES: dict[str, dict[str, Any]] = {
+    "client-side": {"options": []},
+    "server-side apply": {"options": _SERVER_SIDE},
+    "server-side diff": {
+        "options": _SERVER_SIDE,
+        "annotations": {"argocd.argoproj.io/compare-options": "ServerSideDiff=true"},
+    },
+}
 # How soon a Deployment that doesn't start is called degraded.
 PROGRESS_SECONDS = 8
 
@@ -59,6 +69,7 @@ def connector(platform: Manifest | None = None, **spec: Any) -> Manifest:
             "credentials": {"name": CREDENTIALS},
             "probe": PROBE,
             "limits": LIMITS,
+            "telemetry": TELEMETRY,
         }
         | spec,
     }
@@ -118,6 +129,11 @@ def workload(name: str, greeting: str, fails: bool = False) -> list[Manifest]:
     return [deployment, settings]
 
 
+def in_git(repository: str, path: str, **more: Any) -> Manifest:
+    """A folder of a repository as the source of an application."""
+    return {"repoURL": argocd.repository_url(repository), "path": path, "targetRevision": "main"} | more
+
+
 @dataclass(frozen=True)
 class Application:
     """An application of Argo CD: a folder of the repository, deployed to a namespace."""
@@ -132,28 +148,43 @@ class Application:
         }
         return argocd.commit(REPOSITORY, files, message)
 
-    def create(self) -> None:
-        """Makes the application, without auto-sync."""
+    def create(
+        self,
+        options: list[str] | None = None,
+        annotations: dict[str, str] | None = None,
+        sources: list[Manifest] | None = None,
+    ) -> None:
+        """Makes the application, or changes it; with auto-sync if there are options for it."""
+        where = {"sources": sources} if sources else {"source": in_git(REPOSITORY, self.name)}
+        automated = {"automated": {"prune": True, "selfHeal": True}, "syncOptions": options}
         manifest = {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "Application",
-            "metadata": {"name": self.name, "finalizers": ["resources-finalizer.argocd.argoproj.io"]},
+            "metadata": {
+                "name": self.name,
+                "finalizers": ["resources-finalizer.argocd.argoproj.io"],
+                "annotations": annotations or {},
+            },
             "spec": {
                 "project": "default",
-                "source": {
-                    "repoURL": argocd.repository_url(REPOSITORY),
-                    "path": self.name,
-                    "targetRevision": "main",
-                },
                 "destination": {"server": "https://kubernetes.default.svc", "namespace": self.namespace},
-            },
+            }
+            | where
+            | ({} if options is None else {"syncPolicy": automated}),
         }
         kube.apply(argocd.NAMESPACE, manifest)
 
-    def sync(self) -> None:
+    def sync(self, options: list[str] | None = None) -> None:
         """Has Argo CD apply what git says, as a person would, and waits until it runs well."""
-        argocd.api("POST", f"v1/applications/{self.name}/sync", {})
+        deployments = len(self.history())
+        argocd.api("POST", f"v1/applications/{self.name}/sync", {"syncOptions": {"items": options or []}})
+        eventually("Argo CD has applied it", lambda: len(self.history()) > deployments)
         self.wait_for("Synced", "Healthy")
+
+    def refresh(self) -> None:
+        """Asks for a look at git now, instead of at the next interval."""
+        patch = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
+        kube.patch(argocd.NAMESPACE, "applications.argoproj.io", self.name, patch)
 
     def object(self) -> Manifest:
         """The Application as it is."""
@@ -173,6 +204,13 @@ class Application:
             explain=lambda: json.dumps(self.object().get("status", {}), indent=1)[:4000],
         )
 
+    def resource_health(self, kind: str) -> Manifest:
+        """What Argo CD shows of its one resource of a kind."""
+        nodes = argocd.api("GET", f"v1/applications/{self.name}/resource-tree")["nodes"]
+        (found,) = [node for node in nodes if node["kind"] == kind]
+        health: Manifest = found.get("health", {})
+        return health
+
     def history(self) -> list[Manifest]:
         """Its deployments, oldest first."""
         history: list[Manifest] = self.object().get("status", {}).get("history", [])
@@ -182,6 +220,15 @@ class Application:
         """Removes it with what it runs."""
         words = ("delete", "application", self.name, "--ignore-not-found")
         kube.kubectl("--namespace", argocd.NAMESPACE, *words, timeout=120)
+
+
+def events_of_ours() -> list[str]:
+    """How many events of our kinds Argo CD has taken up, each of which makes it look at an application again."""
+    path = f"/api/v1/namespaces/{argocd.NAMESPACE}/services/argocd-metrics:8082/proxy/metrics"
+    lines = kube.kubectl("get", "--raw", path).splitlines()
+    counts = [line for line in lines if line.startswith("argocd_cluster_events_total{") and "mcp-connectors.io" in line]
+    assert counts, "Argo CD has seen none, or counts them by another name"
+    return counts
 
 
 def revoke(token: str) -> None:

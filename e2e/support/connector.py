@@ -22,6 +22,9 @@ OUTAGE_SECONDS = 2 * 5 + 2 + 15
 # Stories call faster than an agent may by default, and the same over and over.
 LIMITS = {"calls": {"perMinute": 60000, "burst": 1000}, "repeats": {"enabled": False}}
 
+# At the end of a run all that was written is searched for credentials.
+TELEMETRY = {"logLevel": "trace"}
+
 OWNED_KINDS = "deployments,replicasets,pods,services,configmaps,serviceaccounts,networkpolicies,poddisruptionbudgets"
 
 
@@ -47,6 +50,7 @@ def connector(name: str = "vault", vault: Manifest | None = None, **spec: Any) -
             "credentials": {"name": CREDENTIALS},
             "probe": PROBE,
             "limits": LIMITS,
+            "telemetry": TELEMETRY,
         }
         | spec,
     }

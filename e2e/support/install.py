@@ -14,6 +14,7 @@ from .waiting import eventually
 
 IMAGE = "mcp-connectors.local/mcp-connectors:e2e"
 RELEASE = "mcp-connectors"
+CRDS = ("mcpconnectors.mcp-connectors.io", "credentialsources.mcp-connectors.io")
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,15 @@ def provide_image() -> Image:
 
 def install_charts(image: Image, changes: Manifest | None = None, charts: Path = ROOT / "charts") -> None:
     """Installs or upgrades both charts, with other values if there are any, and waits for the operator."""
-    words: tuple[str, ...] = ("upgrade", "--install", "--namespace", kube.OPERATOR_NAMESPACE, "--wait")
-    # An installation of the kustomize manifests, as the demo leaves it, is taken over.
-    words += ("--take-ownership", "--server-side=true", "--force-conflicts")
-    kube.create_namespace(kube.OPERATOR_NAMESPACE)
-    run("helm", *words, f"{RELEASE}-crds", charts / "mcp-connectors-crds")
+    _helm_upgrade(f"{RELEASE}-crds", charts / "mcp-connectors-crds", kube.OPERATOR_NAMESPACE, {})
+    install_operator(image, kube.OPERATOR_NAMESPACE, changes, charts)
+    wait_for_operator()
+
+
+def install_operator(
+    image: Image, namespace: str, changes: Manifest | None = None, charts: Path = ROOT / "charts"
+) -> None:
+    """Installs or upgrades the operator's chart in a namespace, and waits until Helm finds it ready."""
     values = {
         "image": {"repository": image.repository, "tag": image.tag, "pullPolicy": "Never"},
         # The image of an earlier run has the same name: the pod is made anew.
@@ -61,14 +66,26 @@ def install_charts(image: Image, changes: Manifest | None = None, charts: Path =
         # At the end of a run all that was written is searched for credentials.
         "logLevel": "trace",
     }
-    run("helm", *words, RELEASE, charts / "mcp-connectors", "--values", "-", stdin=yaml.safe_dump(values | (changes or {})))
-    wait_for_operator()
+    _helm_upgrade(RELEASE, charts / "mcp-connectors", namespace, values | (changes or {}))
+
+
+def _helm_upgrade(release: str, chart: Path, namespace: str, values: Manifest) -> None:
+    kube.create_namespace(namespace)
+    words = ("upgrade", "--install", "--namespace", namespace, "--wait")
+    # An installation of the kustomize manifests, as the demo leaves it, is taken over.
+    words += ("--take-ownership", "--server-side=true", "--force-conflicts")
+    run("helm", *words, release, chart, "--values", "-", stdin=yaml.safe_dump(values))
 
 
 def uninstall_charts() -> None:
     """Uninstalls both charts, and waits until the operator is gone."""
-    for release in (RELEASE, f"{RELEASE}-crds"):
-        run("helm", "uninstall", "--namespace", kube.OPERATOR_NAMESPACE, "--wait", release)
+    uninstall_operator(kube.OPERATOR_NAMESPACE)
+    run("helm", "uninstall", "--namespace", kube.OPERATOR_NAMESPACE, "--wait", f"{RELEASE}-crds")
+
+
+def uninstall_operator(namespace: str) -> None:
+    """Uninstalls the operator's chart, and waits until the operator is gone."""
+    run("helm", "uninstall", "--namespace", namespace, "--wait", RELEASE)
 
 
 def wait_for_operator() -> None:

@@ -13,7 +13,7 @@ from testcluster import doubles
 
 from . import kube
 from .agent import agent_of, error_of, text_of
-from .connector import API_VERSION, LIMITS, OUTAGE_SECONDS, PROBE, Connector, ca_config_map
+from .connector import API_VERSION, LIMITS, OUTAGE_SECONDS, PROBE, TELEMETRY, Connector, ca_config_map
 from .kube import Manifest
 from .waiting import BUSY_SECONDS, eventually
 
@@ -95,6 +95,7 @@ def manifests(subject: Subject, **spec: Any) -> list[Manifest]:
             "credentials": {"name": subject.secret},
             "probe": PROBE,
             "limits": LIMITS | {"callTimeout": f"{CALL_SECONDS}s"},
+            "telemetry": TELEMETRY,
             "tools": {"mutations": "Confirm"},
         }
         | spec,

@@ -6,6 +6,7 @@ is what was written meanwhile.
 """
 
 import contextlib
+import glob
 import http.client
 import json
 import os
@@ -95,7 +96,8 @@ class Recording:
 
 def link_logs(written: Path, kept: Path) -> None:
     """Keeps the logs of the operator's and the connectors' pods: each file once, whatever it is called later."""
-    for log in written.glob(f"*_{POD_PREFIX}*/*/*"):
+    # Not Path.glob(), which ends with an error when the folder of a pod goes meanwhile.
+    for log in map(Path, glob.iglob(f"{written}/*_{POD_PREFIX}*/*/*")):
         # It may go, or be compressed, while it is looked at.
         with contextlib.suppress(FileNotFoundError):
             target = kept / f"{log.parent.parent.name}_{log.parent.name}_{log.stat().st_ino}"

@@ -1,5 +1,6 @@
 """The cluster's Vault, filled with what the stories and the demo read."""
 
+import contextlib
 import http
 from typing import Any
 
@@ -111,6 +112,25 @@ def wrap_secret_id(role: str) -> str:
 def destroy_secret_id(role: str, secret_id: str) -> None:
     """Ends a secret id. Tokens that it was exchanged for live on."""
     api("POST", f"auth/approle/role/{role}/secret-id/destroy", {"secret_id": secret_id})
+
+
+def logins_of(role: str) -> list[str]:
+    """The accessors of the tokens that an AppRole has now."""
+    found = []
+    for accessor in api("LIST", "auth/token/accessors")["data"]["keys"]:
+        # One that has ended since is none of them.
+        with contextlib.suppress(vault.VaultError):
+            token = api("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]
+            if (token["meta"] or {}).get("role_name") == role:
+                found.append(accessor)
+    return found
+
+
+def revoke_logins(accessors: list[str]) -> None:
+    """Ends tokens, unless they have ended."""
+    for accessor in accessors:
+        with contextlib.suppress(vault.VaultError):
+            api("POST", "auth/token/revoke-accessor", {"accessor": accessor})
 
 
 def delete_app_role(name: str) -> None:

@@ -1,5 +1,5 @@
-"""Upgrades the operator under many connectors, and goes back: nobody loses a call, no connector is not Ready out of its
-turn, and all of them run the image of the version at the end."""
+"""Upgrades the operator under many connectors, and goes back: nobody loses a call or a condition, no connector is not
+Ready out of its turn, and all of them run the image of the version at the end, in pods that were replaced once."""
 
 import argparse
 import secrets
@@ -21,6 +21,8 @@ DEPLOYMENT = "spec.template.spec.containers.[name=operator]"
 # A tenth of the connectors has its turn at a time, and a turn is half a minute on a small machine.
 TURN_SECONDS = 60
 TURNS = 12
+# Are there only while they are true.
+PASSING = {"Reconciling", "Stalled"}
 
 
 def main() -> None:
@@ -64,6 +66,20 @@ def not_ready(namespace: str) -> list[kube.Manifest]:
     return [one for one in kube.items(namespace, "mcpconnectors") if not has(one, "Ready")]
 
 
+def conditions(namespace: str) -> set[tuple[str, str]]:
+    """Each connector with each type of condition that it has."""
+    found = kube.items(namespace, "mcpconnectors")
+    have = {(one["metadata"]["name"], each["type"]) for one in found for each in one["status"]["conditions"]}
+    return {(name, type_) for name, type_ in have if type_ not in PASSING}
+
+
+def revisions(namespace: str) -> dict[str, int]:
+    """How many templates each connector's Deployment has had."""
+    found = kube.items(namespace, "deployments")
+    key = "deployment.kubernetes.io/revision"
+    return {one["metadata"]["name"]: int(one["metadata"]["annotations"][key]) for one in found}
+
+
 def images(namespace: str) -> dict[str, str]:
     """The image that each connector's Deployment has."""
     found = kube.items(namespace, "deployments")
@@ -75,9 +91,12 @@ def move(bring: Callable[[], None], connectors: list[Connector], image: Image) -
     called = connectors[-1]
     namespace, endpoint, token = called.namespace, Endpoint.of(called), called.token()
     unready: set[str] = set()
+    lost: set[tuple[str, str]] = set()
+    had, replaced = conditions(namespace), revisions(namespace)
 
     def is_everywhere() -> bool:
         missing = not_ready(namespace)
+        lost.update(had - conditions(namespace))
         # Who has its turn says so.
         unready.update(one["metadata"]["name"] for one in missing if not has(one, "Reconciling"))
         return not missing and set(images(namespace).values()) == {str(image)}
@@ -86,6 +105,10 @@ def move(bring: Callable[[], None], connectors: list[Connector], image: Image) -
         bring()
         eventually(f"all run {image}", is_everywhere, timeout=TURNS * TURN_SECONDS, interval=2)
     assert not unready, f"not Ready without having their turn: {sorted(unready)}"
+    assert not lost, f"conditions that were not there for a while: {sorted(lost)}"
+    assert revisions(namespace) == {name: revision + 1 for name, revision in replaced.items()}
+    pods = [pod for one in connectors for pod, restarts in one.pod_identities().items() if restarts]
+    assert not pods, f"restarted in place: {pods}"
     assert traffic.calls > 0
     assert traffic.failures == []
 

@@ -75,7 +75,15 @@ struct Known {
     source: [u8; 32],
     /// Logins that are left; none without a limit.
     uses_left: Option<u64>,
-    ends: Option<Timestamp>,
+    ends: Option<End>,
+}
+
+/// When a secret id ends.
+struct End {
+    /// As the clock of Vault shows it.
+    at: Timestamp,
+    /// Counted from Vault's answer, whatever the clock of this node shows.
+    here: Instant,
 }
 
 impl Identity {
@@ -159,8 +167,8 @@ impl Identity {
             Known { uses_left: Some(0), .. } => {
                 Some("the secret id is used up: the next login needs a new one".to_owned())
             }
-            Known { ends: Some(end), .. } if *end <= Timestamp::now() => {
-                Some(format!("the secret id ended at {end}: the next login needs a new one"))
+            Known { ends: Some(end), .. } if end.here <= Instant::now() => {
+                Some(format!("the secret id ended at {}: the next login needs a new one", end.at))
             }
             Known { .. } => None,
         }
@@ -220,13 +228,18 @@ impl Identity {
         let mount = mount.split('/').filter(|segment| !segment.is_empty());
         let path = std::iter::once("auth").chain(mount).chain(["role", role.as_str(), "secret-id", "lookup"]);
         let call = Call::post(path, json!({ "secret_id": proof.get("secret_id")? }));
-        match self.client.send::<Envelope<SecretIdInfo>>(&call, Some(&auth.client_token), deadline).await {
+        match self.client.send_dated::<Envelope<SecretIdInfo>>(&call, Some(&auth.client_token), deadline).await {
             // 204: it is gone with its last use.
-            Ok(None) => Some(Known { source, uses_left: Some(0), ends: None }),
-            Ok(Some(answer)) => {
+            Ok((None, _)) => Some(Known { source, uses_left: Some(0), ends: None }),
+            Ok((Some(answer), date)) => {
                 let info = answer.data?;
                 // Vault writes the year 1 for one that does not end.
-                let ends = info.expiration_time.parse::<Timestamp>().ok().filter(|end| *end > Timestamp::UNIX_EPOCH);
+                let at = info.expiration_time.parse::<Timestamp>().ok().filter(|at| *at > Timestamp::UNIX_EPOCH);
+                let ends = at.and_then(|at| {
+                    let left = at.duration_since(date.unwrap_or_else(Timestamp::now));
+                    let here = Instant::now().checked_add(left.try_into().unwrap_or_default())?;
+                    Some(End { at, here })
+                });
                 Some(Known {
                     source,
                     uses_left: (info.secret_id_num_uses > 0).then_some(info.secret_id_num_uses),

@@ -8,7 +8,10 @@ use tokio::time::Instant;
 use crate::{
     api::Reason,
     outbound::RequestError,
-    vault_api::client::{Error, LoginFault},
+    vault_api::{
+        client::{Error, LoginFault},
+        token,
+    },
 };
 
 /// What is in an agent's way. Holds nothing that Vault wrote, and no secret.
@@ -81,8 +84,10 @@ pub(super) enum Patience {
     Outage,
     /// Somebody has to change something in Vault, and trying costs nothing.
     Change,
-    /// Each try may count against the identity: Vault locks out a secret id that fails often.
+    /// Each try logs in anew, or asks for what can be had once.
     Sparing,
+    /// Vault counts the failures of the identity, and locks it out.
+    Counted,
 }
 
 impl Trouble {
@@ -109,7 +114,8 @@ impl Trouble {
                  CredentialSource, and audience and subject in the role",
             ),
             (Error::LoginRefused(LoginFault::Denied), Method::AppRole) => Self::LoginRefused(
-                "Vault doesn't let the role in (403): not from this address, or the auth method is off",
+                "Vault doesn't let the role in (403): not from this address, or the auth method is off, or failed logins have \
+                 locked it out for 15 minutes",
             ),
             (Error::LoginRefused(LoginFault::Denied), _) => Self::LoginRefused(
                 "Vault doesn't let the token in (403): the role must be bound to its subject (in a pod, the connector's \
@@ -191,8 +197,10 @@ const LONGEST_CHANGE: Duration = Duration::from_mins(5);
 const AT_IT: Duration = Duration::from_mins(1);
 /// The longest wait in that time.
 const LONGEST_AT_IT: Duration = Duration::from_secs(4);
-/// Tries of what counts against an identity before there is one in five minutes only.
+/// Tries of what is to be done sparingly before there is one in five minutes only.
 const SPARING_TRIES: u32 = 3;
+/// The longest wait where Vault counts the failures; jitter leaves [`token::LOCKOUT_PAUSE`] of it.
+const LONGEST_COUNTED: Duration = Duration::from_mins(20);
 
 impl Rest {
     /// Whether it is too early for another try.
@@ -222,7 +230,7 @@ impl Rest {
     pub(super) fn after(&mut self, trouble: Trouble, sparing: bool) {
         let now = Instant::now();
         let patience = match trouble.patience() {
-            Patience::Change if sparing => Patience::Sparing,
+            Patience::Change if sparing => Patience::Counted,
             patience => patience,
         };
         // Another kind of trouble begins anew.
@@ -246,6 +254,8 @@ fn pause(patience: Patience, failures: u32, lasting: Duration) -> Duration {
         Patience::Change => (lasting / 4).min(LONGEST_CHANGE),
         Patience::Sparing if failures < SPARING_TRIES => doubled * 2,
         Patience::Sparing => LONGEST_CHANGE,
+        Patience::Counted if failures < token::REJECTED_LOGINS => doubled * 2,
+        Patience::Counted => LONGEST_COUNTED,
     }
 }
 
@@ -272,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_counts_against_an_identity_is_tried_three_times_and_then_seldom() {
+    async fn what_vault_counts_is_tried_twice_and_then_seldom() {
         let waits = |sparing, patience: fn() -> Trouble| {
             let mut rest = Rest::default();
             (0..5)
@@ -283,7 +293,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let refused = waits(true, || Trouble::LoginRefused("no"));
-        assert!(refused[0] <= 2.0 && refused[1] <= 4.0 && refused[2] >= 240.0 && refused[4] <= 300.0, "{refused:?}");
+        let pause = token::LOCKOUT_PAUSE.as_secs_f64();
+        assert!(refused[0] <= 2.0 && refused[1..].iter().all(|wait| (pause..=1_200.0).contains(wait)), "{refused:?}");
+        let anew = waits(false, || Trouble::Panicked);
+        assert!(anew[0] <= 2.0 && anew[1] <= 4.0 && anew[2] >= 240.0 && anew[4] <= 300.0, "{anew:?}");
         let sealed = waits(true, || Trouble::Sealed);
         assert!(sealed.iter().all(|wait| *wait <= 30.0), "{sealed:?}");
         let quota = waits(false, || Trouble::Outage(Error::Quota(Some(Duration::from_secs(77)))));

@@ -131,7 +131,7 @@ mod tests {
     }
 
     async fn scan(fault: Fault, most: usize) -> Result<(u16, Option<(usize, ScanEnd)>), RequestError> {
-        let faulty = Faulty::start(fault).await;
+        let faulty = Faulty::start(fault);
         let outbound = Outbound::new(OutboundSettings {
             endpoint: PlatformUrl(faulty.url()).endpoint(true, AddressPolicy::Loopback).unwrap(),
             ca_pem: None,

@@ -245,7 +245,7 @@ async fn every_tool_fails_well_with_every_fault() {
         let wrong: Vec<String> = stream::iter(cases)
             .map(|(name, fault, codes, tool, arguments)| async move {
                 let patience = patience(&fault);
-                let faulty = Faulty::start(fault).await;
+                let faulty = Faulty::start(fault);
                 let connected = subject.connect(&faulty.url());
                 let connected = Connected { patience: patience.unwrap_or(connected.patience), ..connected };
                 let outcome = connected.call(tool, arguments).await;
@@ -275,7 +275,7 @@ async fn every_tool_fails_well_with_every_fault() {
 async fn what_a_mutation_would_do_is_not_made_up() {
     for subject in subjects() {
         for (tool, arguments) in (subject.calls)() {
-            let faulty = Faulty::start(Fault::answer(500, "application/json", "{}")).await;
+            let faulty = Faulty::start(Fault::answer(500, "application/json", "{}"));
             let connected = subject.connect(&faulty.url());
             if connected.tools[tool].declaration.effect == Effect::Read {
                 continue;
@@ -295,7 +295,7 @@ async fn every_probe_tells_every_fault() {
         let declared = declared_reasons().into_iter().find(|(name, _)| *name == subject.name).unwrap().1;
         for (name, fault, _) in faults() {
             let patience = patience(&fault);
-            let faulty = Faulty::start(fault).await;
+            let faulty = Faulty::start(fault);
             let connected = subject.connect(&faulty.url());
             let report = Connected { patience: patience.unwrap_or(connected.patience), ..connected }.probe().await;
             let place = format!("{}: {name}", subject.name);
@@ -311,7 +311,7 @@ async fn every_probe_tells_every_fault() {
 async fn a_call_that_is_dropped_leaves_the_platform_at_once() {
     for subject in subjects() {
         for (tool, arguments) in (subject.calls)() {
-            let mut faulty = Faulty::start(Fault::Hangs).await;
+            let mut faulty = Faulty::start(Fault::Hangs);
             let connected = subject.connect(&faulty.url());
             let call = connected.call(tool, arguments);
             tokio::select! {
@@ -328,7 +328,7 @@ async fn a_call_that_is_dropped_leaves_the_platform_at_once() {
 #[tokio::test]
 async fn without_credentials_every_tool_says_so_or_works() {
     for subject in subjects() {
-        let faulty = Faulty::start(Fault::Closes).await;
+        let faulty = Faulty::start(Fault::Closes);
         let connected = Connected::new(&(subject.spec)(&faulty.url()), &[]);
         for (tool, arguments) in (subject.calls)() {
             let error = connected.call(tool, arguments).await.unwrap_err();

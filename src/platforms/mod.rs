@@ -261,6 +261,12 @@ pub trait Platform: Send + Sync {
     /// Asks the platform how it does, within `timeout`. It never fails: what goes wrong is the finding.
     async fn probe(&self, timeout: Duration) -> ProbeReport;
 
+    /// How soon the platform is to be probed again after the last probe, if sooner than the interval says: while it is about
+    /// to change by itself.
+    fn probe_again_in(&self) -> Option<Duration> {
+        None
+    }
+
     /// Text for the agent: what these tools are for and how they go together.
     fn instructions(&self) -> String;
 

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpSocket, TcpStream},
     sync::watch,
     time::Instant,
 };
@@ -107,6 +107,16 @@ impl Connected {
         outcome
     }
 
+    /// Whether a tool calls its answer final.
+    pub(crate) async fn is_final(&self, name: &str, arguments: Value) -> bool {
+        let Behavior::Read(run) = &self.tools[name].behavior else { panic!("{name} changes something") };
+        let context = self.context();
+        let outcome = run(arguments, context.clone()).await;
+        shows_no_secret(&outcome);
+        assert!(outcome.is_ok(), "{name}: {outcome:?}");
+        context.finality.is_said()
+    }
+
     /// Asks a tool that changes something what it would do.
     pub(crate) async fn preview(&self, name: &str, arguments: Value) -> Result<Preview, ToolError> {
         let Behavior::Mutation { preview, .. } = &self.tools[name].behavior else { panic!("{name} changes nothing") };
@@ -156,18 +166,22 @@ pub(crate) struct Faulty {
     asked: Arc<AtomicUsize>,
     /// Connections on which a request came and that the other side has closed.
     closed: watch::Receiver<usize>,
+    /// Holds a port on which nobody listens, so that no other test gets it.
+    _held: Option<TcpSocket>,
 }
 
 impl Faulty {
-    pub(crate) async fn start(fault: Fault) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    pub(crate) fn start(fault: Fault) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let (closing, closed) = watch::channel(0);
-        let faulty = Self { address, asked: Arc::clone(&asked), closed };
         if matches!(fault, Fault::Refuses) {
-            return faulty;
+            return Self { address, asked, closed, _held: Some(socket) };
         }
+        let listener = socket.listen(1_024).unwrap();
+        let faulty = Self { address, asked: Arc::clone(&asked), closed, _held: None };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(converse(stream, fault.clone(), Arc::clone(&asked), closing.clone()));

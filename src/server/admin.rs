@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::{PROBE_PATH, RELOAD_PATH, Reason},
     credentials::CredentialsHandle,
-    platforms::HealthStatus,
+    platforms::{HealthStatus, ProbeReport},
 };
 
 /// What the admin port shows.
@@ -79,6 +79,7 @@ impl Admin {
                 "status": HealthStatus::Error,
                 "reason": Reason::Starting.as_str(),
                 "message": "the platform has not been probed yet",
+                "failure_count": 0,
                 "checks": [],
                 "latency_ms": null,
                 "version": null,
@@ -86,7 +87,12 @@ impl Admin {
             });
             return (StatusCode::SERVICE_UNAVAILABLE, body);
         };
-        let report = &finding.report;
+        // A fault that may pass makes no error of what was well, until it repeats.
+        let doubt = finding.doubt.as_ref().filter(|_| finding.report.status != HealthStatus::Error);
+        let report = doubt.map_or_else(
+            || finding.report.clone(),
+            |doubt| ProbeReport { status: HealthStatus::Degraded, ..doubt.clone() },
+        );
         let status = match report.status {
             HealthStatus::Ok | HealthStatus::Degraded => StatusCode::OK,
             HealthStatus::Error => StatusCode::SERVICE_UNAVAILABLE,
@@ -95,10 +101,11 @@ impl Admin {
             "status": report.status,
             "reason": report.reason,
             "message": report.message,
+            "failure_count": finding.failure_count,
             "checks": report.checks,
             "latency_ms": u64::try_from(finding.latency.as_millis()).unwrap_or(u64::MAX),
-            "version": report.version,
-            "state": report.state,
+            "version": finding.report.version,
+            "state": finding.report.state,
         });
         (status, body)
     }

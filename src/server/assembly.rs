@@ -92,7 +92,15 @@ impl<H: ServerHandler + Clone> Assembly<H> {
             .map_err(ServeError::BuildCatalogue)?;
         let uid = config.connector.uid.clone();
         let shared_rates = parts.shared_rates.clone();
-        let guards = Arc::new(Guards::new(parts.name, catalogue, uid, &config.limits, shared_rates, cache));
+        let guards = Arc::new(Guards::new(
+            parts.name,
+            parts.platform.clone(),
+            catalogue,
+            uid,
+            &config.limits,
+            shared_rates,
+            cache,
+        ));
         let (serving, draining, abandon) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let asked = Arc::new(Notify::new());

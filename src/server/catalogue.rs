@@ -180,7 +180,8 @@ fn offer(entry: ToolEntry, name: String, cache: bool) -> Result<OfferedTool, Cat
     let confirmed = matches!(entry.behavior, Behavior::Mutation { .. });
     let kept_for = declared.cached.filter(|_| cache && !mutates(&entry) && !declared.sensitive);
     let mut input = build_input_schema(&entry.input_schema);
-    let added = [confirmed.then(build_confirmation), kept_for.map(build_cache_control)];
+    let added =
+        [confirmed.then(build_confirmation), kept_for.map(|age| build_cache_control(age, declared.cached_if_final))];
     add_arguments(&mut input, declared.name, added.into_iter().flatten().flatten())?;
     let output = if confirmed { build_mutation_output(&entry.output_schema) } else { (*entry.output_schema).clone() };
     let description = if confirmed {
@@ -251,9 +252,10 @@ fn build_confirmation() -> Vec<Added> {
 }
 
 /// The argument of tools whose answers are kept for a time.
-fn build_cache_control(kept_for: Duration) -> Vec<Added> {
+fn build_cache_control(kept_for: Duration, if_final: bool) -> Vec<Added> {
+    let about = if if_final { " about what changes no more" } else { "" };
     let description = format!(
-        "false asks the platform. Otherwise an answer of the last {} may be given again; its age stands in _meta.",
+        "false asks the platform. Otherwise an answer of the last {}{about} may be given again; its age stands in _meta.",
         ApiDuration(kept_for)
     );
     vec![(CACHE, json!({ "type": "boolean", "default": true, "description": description }))]

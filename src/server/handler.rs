@@ -268,7 +268,7 @@ impl ServerHandler for Handler {
             tool = safe_name(&request.name),
             caller = %scope.caller,
         );
-        let running = operation.run(guards.call(call)).instrument(lines.clone());
+        let running = operation.run(Box::pin(guards.call(call))).instrument(lines.clone());
         let Called { outcome, notes } = match told {
             Some((token, reports)) => telling(running, reports, &token, &context.peer).await,
             None => running.await,
@@ -280,9 +280,17 @@ impl ServerHandler for Handler {
         let duration = operation.started().elapsed();
         lines.in_scope(|| {
             let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-            // Calls that go well are in the audit records; a line for each of them would say it twice.
+            // Calls that go well are in the audit records; a line for each of them would say it twice. So are those of which
+            // there are too many, and a flood of lines would cost the calls that are answered.
             if ended.outcome == CallOutcome::Success {
                 tracing::debug!(duration_ms, outcome = ended.status, "tool call ended");
+            } else if ended.error_code == <&'static str>::from(ErrorCode::RateLimited) {
+                tracing::debug!(
+                    duration_ms,
+                    outcome = ended.status,
+                    error_code = ended.error_code,
+                    "tool call refused"
+                );
             } else {
                 tracing::info!(duration_ms, outcome = ended.status, error_code = ended.error_code, "tool call failed");
             }

@@ -13,8 +13,11 @@ use crate::{
     tools::{CallContext, ToolDeclaration, ToolEntry},
 };
 
+/// The tool's name, without a prefix.
+pub const NAME: &str = "health_check";
+
 const DECLARATION: ToolDeclaration = ToolDeclaration::read(
-    "health_check",
+    NAME,
     "Check the connector",
     "Answers how this connector and its way to the platform do: the last probe, the credentials, requests that run and \
      wait, and whether requests are held back because the platform failed. It does not call the platform. Use it to \

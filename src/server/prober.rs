@@ -1,5 +1,6 @@
-//! Asks the platform how it does, for ever: at its interval, at once when the credentials change or somebody asks for it,
-//! and whatever happened before. One lost packet is no outage: a fault that may pass is believed only when it repeats.
+//! Asks the platform how it does, for ever: at its interval, or sooner where the platform says so, at once when the
+//! credentials change or somebody asks for it, and whatever happened before. One lost packet is no outage: a fault that may
+//! pass is believed only when it repeats.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -26,12 +27,17 @@ pub struct Finding {
     pub latency: Duration,
     /// When it ended.
     pub at: Instant,
+    /// What was found since, if it is a fault that may pass: it isn't believed yet.
+    pub doubt: Option<ProbeReport>,
+    /// Probes in a row that ended with an error, believed or not.
+    pub failure_count: u32,
 }
 
 /// What is believed, and how often something else was found since.
 struct Belief {
     failure_threshold: u32,
     passing_faults: u32,
+    failures: u32,
     judged: Option<Judged>,
 }
 
@@ -45,7 +51,7 @@ struct Judged {
 
 impl Belief {
     fn new(failure_threshold: u32) -> Self {
-        Self { failure_threshold: failure_threshold.max(1), passing_faults: 0, judged: None }
+        Self { failure_threshold: failure_threshold.max(1), passing_faults: 0, failures: 0, judged: None }
     }
 
     /// Fills in what the platform thought last of these credentials, if it works and just didn't say so again: one that
@@ -70,6 +76,7 @@ impl Belief {
     /// Whether a report is to be believed. Recovery is, and so is a fault that the platform states itself; a fault that
     /// may pass is only when it has repeated.
     fn believes(&mut self, report: &ProbeReport) -> bool {
+        self.failures = if report.status == HealthStatus::Error { self.failures.saturating_add(1) } else { 0 };
         if report.status == HealthStatus::Ok || !report.passing {
             self.passing_faults = 0;
             return true;
@@ -109,18 +116,37 @@ impl Prober {
             };
             belief.complete(&mut finding.report, generation);
             self.metrics.probed(self.name, &finding.report.reason, finding.latency);
-            if belief.believes(&finding.report) {
+            let is_believed = belief.believes(&finding.report);
+            finding.failure_count = belief.failures;
+            if is_believed {
                 self.publish(finding);
             } else {
                 tracing::info!(reason = finding.report.reason, "the platform did not answer well; asking again");
+                self.doubt(finding);
             }
+            let interval = self.config.interval.0;
+            let interval = self.platform.probe_again_in().map_or(interval, |sooner| sooner.min(interval));
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(shortened(self.config.interval.0)) => {}
+                () = tokio::time::sleep(shortened(interval)) => {}
                 () = self.credentials.changed() => {}
                 () = self.asked.notified() => {}
             }
         }
+    }
+
+    /// Notes a fault that isn't believed. What is believed stays the same, so nobody is woken.
+    fn doubt(&self, found: Finding) {
+        self.findings.send_if_modified(|finding| {
+            if let Some(believed) = finding {
+                *believed = Arc::new(Finding {
+                    doubt: Some(found.report),
+                    failure_count: found.failure_count,
+                    ..(**believed).clone()
+                });
+            }
+            false
+        });
     }
 
     fn publish(&self, finding: Finding) {
@@ -152,7 +178,7 @@ pub async fn probe(platform: &dyn Platform, timeout: Duration) -> Finding {
         Ok(Err(_)) => fault(Reason::UnexpectedResponse, "the probe ended with a fault of the connector: see its log"),
         Err(_) => fault(Reason::Timeout, "the platform did not answer in time"),
     };
-    Finding { report, latency: started.elapsed(), at: Instant::now() }
+    Finding { report, latency: started.elapsed(), at: Instant::now(), doubt: None, failure_count: 0 }
 }
 
 fn fault(reason: Reason, message: &str) -> ProbeReport {
@@ -191,7 +217,12 @@ mod tests {
     type Step = fn() -> ProbeReport;
 
     /// A platform whose probes go as they are told: a report, a panic, or (with none left) no answer at all.
-    struct Scripted(Mutex<VecDeque<Step>>, Mutex<Vec<Instant>>);
+    #[derive(Default)]
+    struct Scripted {
+        steps: Mutex<VecDeque<Step>>,
+        probed: Mutex<Vec<Instant>>,
+        again_in: Mutex<Option<Duration>>,
+    }
 
     #[async_trait]
     impl Platform for Scripted {
@@ -200,12 +231,16 @@ mod tests {
         }
 
         async fn probe(&self, _timeout: Duration) -> ProbeReport {
-            self.1.lock().unwrap().push(Instant::now());
-            let step = self.0.lock().unwrap().pop_front();
+            self.probed.lock().unwrap().push(Instant::now());
+            let step = self.steps.lock().unwrap().pop_front();
             match step {
                 Some(step) => step(),
                 None => std::future::pending().await,
             }
+        }
+
+        fn probe_again_in(&self) -> Option<Duration> {
+            *self.again_in.lock().unwrap()
         }
 
         fn instructions(&self) -> String {
@@ -238,7 +273,7 @@ mod tests {
     }
 
     fn start(steps: &[Step]) -> Running {
-        let platform = Arc::new(Scripted(Mutex::new(steps.iter().copied().collect()), Mutex::default()));
+        let platform = Arc::new(Scripted { steps: Mutex::new(steps.iter().copied().collect()), ..Scripted::default() });
         let (sets, current) = watch::channel(None);
         let (findings, receiver) = watch::channel(None);
         let (shutdown, asked) = (CancellationToken::new(), Arc::new(Notify::new()));
@@ -275,10 +310,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_fault_that_is_not_believed_yet_is_noted_until_the_next_probe_is_well() {
+        let mut running = start(&[ok, lost, ok, lost, lost, lost]);
+        next(&mut running).await;
+        let noted = |running: &Running| {
+            let finding = running.findings.borrow().as_ref().unwrap().clone();
+            (
+                finding.report.reason.clone(),
+                finding.doubt.as_ref().map(|doubt| doubt.reason.clone()),
+                finding.failure_count,
+            )
+        };
+        assert_eq!(noted(&running), ("Healthy".into(), None, 0));
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert_eq!(noted(&running), ("Healthy".into(), Some("Unreachable".into()), 1));
+        next(&mut running).await;
+        assert_eq!(noted(&running), ("Healthy".into(), None, 0));
+        for _ in 0..2 {
+            next(&mut running).await;
+        }
+        assert_eq!(noted(&running), ("Unreachable".into(), None, 3), "the second is believed");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn at_the_start_nothing_is_believed_before_it_repeats() {
         let mut running = start(&[lost, sealed]);
         assert_eq!(next(&mut running).await, "Sealed");
-        assert_eq!(running.platform.1.lock().unwrap().len(), 2);
+        assert_eq!(running.platform.probed.lock().unwrap().len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -324,6 +382,22 @@ mod tests {
         assert_eq!(started.elapsed(), Duration::ZERO);
         assert_eq!(next(&mut running).await, "Healthy");
         assert!(started.elapsed() >= Duration::from_secs(20), "the interval goes on: {:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_platform_that_is_about_to_change_is_asked_sooner_and_never_later() {
+        let mut running = start(&[ok, sealed, ok, sealed]);
+        *running.platform.again_in.lock().unwrap() = Some(Duration::from_secs(10));
+        for (reason, again_in) in [("Healthy", 10), ("Sealed", 300), ("Healthy", 300), ("Sealed", 300)] {
+            assert_eq!(next(&mut running).await, reason);
+            *running.platform.again_in.lock().unwrap() = Some(Duration::from_secs(again_in));
+        }
+        let probed = running.platform.probed.lock().unwrap().clone();
+        let gaps: Vec<Duration> = probed.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        for (gap, most) in gaps.iter().zip([10, 10, 30]) {
+            assert!(*gap <= Duration::from_secs(most) && *gap > Duration::from_secs(most * 3 / 4), "{gaps:?}");
+        }
+        assert_eq!(gaps.len(), 3);
     }
 
     #[tokio::test(start_paused = true)]

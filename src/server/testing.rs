@@ -53,7 +53,7 @@ use crate::{
         pattern::NamePattern,
     },
     credentials::{CredentialsHandle, CredentialsState},
-    outbound::{self, Outbound, OutboundState},
+    outbound::{self, BreakerPosition, BreakerState, BulkheadState, Outbound, OutboundState, PaceState},
     platforms::{CredentialVerdict, HealthStatus, Platform, PlatformSpec, ProbeReport},
     tools::{CallContext, Effect, Preview, ToolDeclaration, ToolEntry, ToolError},
 };

@@ -9,12 +9,15 @@ pub mod traces;
 
 use std::{panic, sync::Arc};
 
-use tracing_subscriber::{Layer, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::Subscriber;
+use tracing_subscriber::{Layer, Registry, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt};
 
 use lines::Lines;
 pub use logs::{DEFAULT_FILTER, FilterControl, LogFormat, LogOutput, LogSettings};
 use traces::Traces;
 pub use traces::{ExportCounts, TraceSettings};
+
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Name of the service in log lines.
 pub const SERVICE: &str = "mcp-connectors";
@@ -83,11 +86,8 @@ pub fn init(
         LogFormat::Json => logs::build_json_layer(queue, connector).boxed(),
         LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(queue).boxed(),
     };
-    tracing_subscriber::registry()
-        .with(layer.with_filter(logs::without_trace_spans(filter)))
-        .with(traces.as_ref().map(|traces| traces::build_layer(traces.tracer())))
-        .try_init()
-        .map_err(TelemetryError::Install)?;
+    let layer = layer.with_filter(logs::without_trace_spans(filter)).boxed();
+    build_subscriber(layer, traces.as_ref()).try_init().map_err(TelemetryError::Install)?;
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a panic was caught");
@@ -95,4 +95,27 @@ pub fn init(
     lines.be_counted();
     tokio::spawn(lines.tell_losses());
     Ok(Telemetry { traces, filter: control, _lines: lines })
+}
+
+/// Puts the layers together. A `None` in place of the second would count as one that wants everything: each span and event
+/// of each library, however fine, would be made for nobody.
+fn build_subscriber(lines: BoxedLayer, traces: Option<&Traces>) -> impl Subscriber + Send + Sync + use<> {
+    let mut layers = vec![lines];
+    layers.extend(traces.map(|traces| traces::build_layer(traces.tracer()).boxed()));
+    tracing_subscriber::registry().with(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_wants_is_not_made() {
+        let lines =
+            logs::build_json_layer(std::io::sink, None).with_filter(logs::build_filter("info").unwrap()).boxed();
+        let subscriber = build_subscriber(lines, None);
+        let interest = |span: &tracing::Span| subscriber.register_callsite(span.metadata().unwrap());
+        assert!(interest(&tracing::trace_span!("fine")).is_never());
+        assert!(interest(&tracing::info_span!("coarse")).is_always());
+    }
 }

@@ -5,7 +5,13 @@ pub mod error;
 pub mod page;
 pub mod time;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -51,6 +57,8 @@ pub struct ToolDeclaration {
     pub sensitive: bool,
     /// How long an answer may be given again without asking the platform; never, if there is none.
     pub cached: Option<Duration>,
+    /// Of a tool that is cached: whether only those answers are that it calls final ([`CallContext::answer_is_final`]).
+    pub cached_if_final: bool,
     /// Made to be called again and again with the same arguments, as one that tells how far something is.
     pub polled: bool,
 }
@@ -66,6 +74,7 @@ impl ToolDeclaration {
             off_by_default: false,
             sensitive: false,
             cached: None,
+            cached_if_final: false,
             polled: false,
         }
     }
@@ -116,6 +125,14 @@ impl ToolDeclaration {
         self
     }
 
+    /// Its answers may be given again for this time if they are about something that changes no more, which the tool finds
+    /// out with the answer and says by [`CallContext::answer_is_final`]. Only for tools that read and are not sensitive.
+    #[must_use]
+    pub const fn cached_if_final(mut self, age: Duration) -> Self {
+        self.cached_if_final = true;
+        self.cached(age)
+    }
+
     /// Made to be called again and again with the same arguments.
     #[must_use]
     pub const fn polled(mut self) -> Self {
@@ -133,19 +150,38 @@ pub struct CallContext {
     pub max_result_bytes: usize,
     /// Where a tool that waits says how far it is.
     pub progress: Progress,
+    /// Where a tool says that its answer is final.
+    pub finality: Finality,
 }
 
 impl CallContext {
     /// A call that nobody wants to hear progress of.
     #[must_use]
     pub fn new(deadline: Instant, max_result_bytes: usize) -> Self {
-        Self { deadline, max_result_bytes, progress: Progress::default() }
+        Self { deadline, max_result_bytes, progress: Progress::default(), finality: Finality::default() }
     }
 
     /// Time that is left; zero when there is none.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Says that the same question would be answered the same way for good, as about a build that has ended.
+    pub fn answer_is_final(&self) {
+        self.finality.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether a tool has called its answer final.
+#[derive(Clone, Debug, Default)]
+pub struct Finality(Arc<AtomicBool>);
+
+impl Finality {
+    /// Whether it has. Known when the answer is.
+    #[must_use]
+    pub fn is_said(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header::DATE};
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -240,11 +241,26 @@ impl Client {
         token: Option<&SecretString>,
         deadline: Instant,
     ) -> Result<Option<T>, Error> {
+        Ok(self.send_dated(call, token, deadline).await?.0)
+    }
+
+    /// As [`Self::send`], with the time that Vault's clock showed when it answered; none if the answer has no `Date`.
+    ///
+    /// # Errors
+    /// Those of [`Self::send`].
+    pub(crate) async fn send_dated<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        token: Option<&SecretString>,
+        deadline: Instant,
+    ) -> Result<(Option<T>, Option<Timestamp>), Error> {
         let response = self.exchange(call, token, deadline).await?;
+        let date = response.headers.get(DATE).and_then(|value| value.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok()?.try_into().ok());
         match response.status {
-            StatusCode::NO_CONTENT => Ok(None),
-            StatusCode::OK | StatusCode::ACCEPTED if response.body().is_empty() => Ok(None),
-            StatusCode::OK | StatusCode::ACCEPTED => Ok(Some(response.json()?)),
+            StatusCode::NO_CONTENT => Ok((None, date)),
+            StatusCode::OK | StatusCode::ACCEPTED if response.body().is_empty() => Ok((None, date)),
+            StatusCode::OK | StatusCode::ACCEPTED => Ok((Some(response.json()?), date)),
             _ => Err(classify(&response)),
         }
     }

@@ -1,5 +1,7 @@
 //! What is done with tokens: getting one by a login, renewing it, asking whether it is good, giving it back.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -10,6 +12,14 @@ use super::{
     wire::{Auth, AuthEnvelope, Envelope, TokenInfo},
 };
 use crate::outbound::RequestError;
+
+/// A pause after which Vault counts an AppRole's failed logins anew, with a minute to spare. By default it locks out the whole
+/// role, for 15 minutes and whatever its secret id is then, after the fifth login in a row that it rejects, each within 15
+/// minutes of the one before (developer.hashicorp.com/vault/docs/concepts/user-lockout).
+pub(crate) const LOCKOUT_PAUSE: Duration = Duration::from_mins(16);
+/// Logins with an AppRole's secret id that Vault rejects, after which each process waits for [`LOCKOUT_PAUSE`]: two replicas
+/// lock nobody out. One alone would be too few, as a secret id that was just made is not known to all of Vault's servers.
+pub(crate) const REJECTED_LOGINS: u32 = 2;
 
 /// Logs in at an auth method, whose mount is written without `auth/`. What Vault says when it refuses a login is never
 /// kept: it may hold the secret id (developer.hashicorp.com/vault/api-docs/auth/approle).

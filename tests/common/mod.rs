@@ -1,6 +1,6 @@
 //! A connector that is served in the process of a test, with nothing behind it but what the test says.
 
-use std::{io::sink, sync::Arc};
+use std::{collections::BTreeSet, io::sink, sync::Arc};
 
 use mcp_connectors::{
     api::endpoint::AddressPolicy,
@@ -22,9 +22,22 @@ pub struct Served {
     directory: TempDir,
 }
 
-/// Serves a connector that everyone may call: to this platform, with these limits and files of credentials, probed at this
-/// interval.
+/// Serves a connector that everyone may call, to read: to this platform, with these limits and files of credentials, probed
+/// at this interval.
+#[allow(dead_code, reason = "not every test only reads")]
 pub async fn serve(platform: &Value, limits: &Value, files: &[(&str, &str)], interval: &str) -> Served {
+    let tools = json!({ "mutations": "ReadOnly", "allow": ["*"], "deny": [], "prefix": "" });
+    serve_tools(platform, &tools, limits, files, interval).await
+}
+
+/// As [`serve`], with these tools.
+pub async fn serve_tools(
+    platform: &Value,
+    tools: &Value,
+    limits: &Value,
+    files: &[(&str, &str)],
+    interval: &str,
+) -> Served {
     let directory = tempfile::tempdir().unwrap();
     for (name, value) in files {
         std::fs::write(directory.path().join(name), value).unwrap();
@@ -32,7 +45,7 @@ pub async fn serve(platform: &Value, limits: &Value, files: &[(&str, &str)], int
     let text = json!({
         "connector": { "namespace": "team", "name": "served", "uid": "uid-1" },
         "platform": platform,
-        "tools": { "mutations": "ReadOnly", "allow": ["*"], "deny": [], "prefix": "" },
+        "tools": tools,
         "access": { "anonymous": true, "allow": [], "audiences": [] },
         "hosts": [],
         "operator": { "namespace": "system", "serviceAccount": "operator" },
@@ -71,9 +84,28 @@ impl Served {
     }
 
     /// Calls a tool without arguments. The answer as it came.
+    #[allow(dead_code, reason = "not every test calls without arguments")]
     pub async fn answer(&self, tool: &str) -> (HeaderMap, String) {
-        let params = json!({ "name": tool, "arguments": {} });
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        self.ask("tools/call", &json!({ "name": tool, "arguments": {} })).await
+    }
+
+    /// Calls a tool. The result.
+    #[allow(dead_code, reason = "not every test has arguments")]
+    pub async fn call_with(&self, tool: &str, arguments: &Value) -> Value {
+        let (_, text) = self.ask("tools/call", &json!({ "name": tool, "arguments": arguments })).await;
+        serde_json::from_str::<Value>(&text).unwrap()["result"].take()
+    }
+
+    /// The names of the tools that are offered.
+    #[allow(dead_code, reason = "not every test looks at them")]
+    pub async fn tools(&self) -> BTreeSet<String> {
+        let (_, text) = self.ask("tools/list", &json!({})).await;
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        answer["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().into()).collect()
+    }
+
+    async fn ask(&self, method: &str, params: &Value) -> (HeaderMap, String) {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let response = self
             .client
             .post(format!("http://127.0.0.1:{}/mcp", self.mcp))
@@ -97,6 +129,7 @@ impl Served {
     }
 
     /// What it shows of itself at a path of the admin port.
+    #[allow(dead_code, reason = "not every test looks at it")]
     pub async fn shown(&self, path: &str) -> String {
         self.client.get(format!("http://127.0.0.1:{}{path}", self.admin)).send().await.unwrap().text().await.unwrap()
     }

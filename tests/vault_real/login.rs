@@ -111,3 +111,30 @@ async fn logs_in_with_app_role() {
     server.admin("PUT", "sys/seal", json!({})).await;
     assert_eq!(nowhere.probe().await.reason, "Sealed");
 }
+
+#[tokio::test]
+#[ignore = "needs a Vault binary in VAULT_BIN; make test runs it"]
+async fn two_replicas_with_a_wrong_secret_id_do_not_lock_the_role_out() {
+    let server = Server::start().await;
+    server.admin("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    server.admin("POST", "secret/data/apps/web", json!({ "data": { "url": PLANTED } })).await;
+    server.policy("reader", "path \"secret/+/apps/*\" { capabilities = [\"read\"] }").await;
+    let role_id = app_role(&server, json!({ "token_policies": "reader" })).await;
+    let login = json!({ "auth": { "appRole": {} } });
+    let mut replicas = [Connector::new(&server, None, &login), Connector::new(&server, None, &login)];
+    for replica in &mut replicas {
+        replica.mount(&[("role_id", &role_id), ("secret_id", "planted-wrong-secret-id")]);
+    }
+    // Agents go on calling.
+    for _ in 0..10 {
+        for replica in &replicas {
+            replica.fails("read_vault_secret", json!({ "path": "secret/apps/web" })).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let good = secret_id(&server).await;
+    for replica in &mut replicas {
+        replica.mount(&[("role_id", &role_id), ("secret_id", &good)]);
+        replica.ok("read_vault_secret", json!({ "path": "secret/apps/web" })).await;
+    }
+}

@@ -74,7 +74,7 @@ def up(layout: Layout | None = None, reporter: Reporter | None = None) -> None:
     layout, reporter = layout or Layout.from_environment(), reporter or Reporter()
     lifecycle.require_running(layout)
     packages.ensure(PACKAGES, reporter)
-    build.ensure(layout, [build.ARGOCD], reporter)
+    build.ensure(layout, [build.ARGOCD, build.HELM], reporter)
     with reporter.step(f"loading {IMAGE}:{VERSION}", expected=15):
         images.load(layout, _image(layout))
     with reporter.step("deploying Argo CD", expected=60):
@@ -240,7 +240,7 @@ def closure(*programs: str) -> tuple[images.File, ...]:
 
 
 def _image(layout: Layout) -> images.Image:
-    """One image for all: Argo CD, git, Redis, and busybox for what shells out."""
+    """One image for all: Argo CD, Helm, git, Redis, and busybox for what shells out."""
     program = build.program(layout, build.ARGOCD, "cmd")
     core = Path(run(["git", "--exec-path"]).strip())
     helpers = [str(core / name) for name in ("git-remote-http", "git-http-backend")]
@@ -253,6 +253,7 @@ def _image(layout: Layout) -> images.Image:
         f"{IMAGE}:{VERSION}",
         (
             images.File("/usr/local/bin/argocd-program", program, 0o755),
+            images.File("/usr/local/bin/helm", build.program(layout, build.HELM), 0o755),
             images.File("/bin/busybox", Path("/bin/busybox").resolve(), 0o755),
             images.File("/etc/passwd", users.encode()),
             images.File("/etc/ssl/certs/.keep", b""),

@@ -64,7 +64,7 @@ class Tool:
     def key(self) -> str:
         """The name of the tool's folder in the cache."""
         digest = hashlib.sha256("\n".join(self.flags + self.packages).encode())
-        for source in sorted(self.module.glob("*.go")) + sorted(self.module.glob("go.*")):
+        for source in sorted(self.module.rglob("*.go")) + sorted(self.module.rglob("go.*")):
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
         return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
 
@@ -123,11 +123,25 @@ ARGOCD = Tool(
     files=("manifests/install.yaml",),
 )
 KSTATUS = Tool("kstatus", "v1.2.2", (".",), seconds=30)
+# With what a driver needs beside it on a node; see the tool's main.go.
+SECRETS_STORE = Tool(
+    name="secrets-store",
+    version="v1.6.0",
+    packages=("sigs.k8s.io/secrets-store-csi-driver/cmd/secrets-store-csi-driver", "."),
+    seconds=90,
+    values=("sigs.k8s.io/secrets-store-csi-driver/pkg/version.BuildVersion=v1.6.0",),
+    binaries=("secrets-store-csi-driver", "secrets-store"),
+    files=(
+        "deploy/secrets-store.csi.x-k8s.io_secretproviderclasses.yaml",
+        "deploy/secrets-store.csi.x-k8s.io_secretproviderclasspodstatuses.yaml",
+        "deploy/csidriver.yaml",
+    ),
+)
 
 CLUSTER_TOOLS = (PAUSE, ETCD, COREDNS, KUBERNETES)
 GROUPS: dict[str, tuple[Tool, ...]] = {
     "demo": (*CLUSTER_TOOLS, VAULT, VAULT_KUBERNETES),
-    "test": (*CLUSTER_TOOLS, VAULT, VAULT_KUBERNETES, HELM, ARGOCD, KSTATUS),
+    "test": (*CLUSTER_TOOLS, VAULT, VAULT_KUBERNETES, HELM, ARGOCD, KSTATUS, SECRETS_STORE),
 }
 ALL_TOOLS = GROUPS["test"]
 

@@ -7,6 +7,7 @@ They are the program of e2e/doubles, with TLS as the real ones have it. Tests im
 import http.client
 import json
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -270,15 +271,22 @@ def _now() -> str:
 
 
 def _make_certificates(layout: Layout) -> None:
+    """Whoever is done first has made them for all."""
     folder = _state(layout)
-    if (folder / "server.crt").exists():
+    if folder.exists():
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
     hosts = (*(host(name) for name in NAMES), FILES_HOST, NODE_HOST)
     names = tuple(f"DNS:{name}" for name in hosts)
-    pki.authority(folder, "mcp-connectors-e2e-doubles")
-    pki.issue(folder, pki.Identity("server", host(NAMES[0]), names=names))
+    made = Path(tempfile.mkdtemp(prefix="doubles-", dir=layout.state))
+    try:
+        pki.authority(made, "mcp-connectors-e2e-doubles")
+        pki.issue(made, pki.Identity("server", host(NAMES[0]), names=names))
+        made.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _state(layout: Layout) -> Path:

@@ -31,6 +31,8 @@ pub(super) struct Lease {
 /// What the double is and holds. Times are seconds of its clock.
 pub(super) struct State {
     pub(super) clock: u64,
+    /// What a clock on the wall shows there when `clock` is 0: seconds since 1970.
+    pub(super) began: i64,
     pub(super) sealed: bool,
     /// Status with which every login is refused.
     pub(super) login_refused: Option<u16>,
@@ -47,6 +49,8 @@ pub(super) struct State {
     pub(super) leases: BTreeMap<String, Lease>,
     /// Secret ids and the logins that are left.
     pub(super) secret_ids: BTreeMap<String, u64>,
+    /// When all secret ids end.
+    pub(super) secret_ids_end: Option<u64>,
     /// Wrapping tokens: where they were made, and what is in them.
     pub(super) wrapped: BTreeMap<String, (String, String)>,
     pub(super) seen: Vec<String>,
@@ -63,6 +67,7 @@ impl Double {
             ["secret/data/team/jenkins", "old/jenkins", "database/creds/ci", "pki/issue/ci", "sys/leases/revoke"];
         let state = Arc::new(Mutex::new(State {
             clock: 0,
+            began: jiff::Timestamp::now().as_second(),
             sealed: false,
             login_refused: None,
             unwrap_fails: None,
@@ -81,6 +86,7 @@ impl Double {
             tokens: BTreeMap::new(),
             leases: BTreeMap::new(),
             secret_ids: BTreeMap::new(),
+            secret_ids_end: None,
             wrapped: BTreeMap::new(),
             seen: Vec::new(),
         }));
@@ -128,6 +134,11 @@ fn ok(body: &Value) -> ResponseTemplate {
 }
 
 impl State {
+    /// A time of its clock, as a clock on the wall shows it.
+    fn on_the_wall(&self, time: u64) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(self.began + i64::try_from(time).unwrap()).unwrap()
+    }
+
     fn lives(&self, token: &Token) -> bool {
         !token.revoked && token.ends > self.clock
     }
@@ -170,15 +181,16 @@ impl State {
             }
             "auth/approle/login" if body["role_id"] == ROLE_ID => {
                 let secret_id = body["secret_id"].as_str().unwrap().to_owned();
+                let ended = self.secret_ids_end.is_some_and(|end| end <= self.clock);
                 match self.secret_ids.get_mut(&secret_id) {
-                    Some(uses) => {
+                    Some(uses) if !ended => {
                         *uses -= 1;
                         if *uses == 0 {
                             self.secret_ids.remove(&secret_id);
                         }
                         self.grant(&json!({ "role_name": "ci" }))
                     }
-                    None => failure(400),
+                    _ => failure(400),
                 }
             }
             _ => failure(400),
@@ -232,9 +244,12 @@ impl State {
                 return ok(&json!({ "lease_id": body["lease_id"], "lease_duration": left, "renewable": true }));
             }
             ("POST", "auth/approle/role/ci/secret-id/lookup") => {
+                let end = self.secret_ids_end.map(|end| self.on_the_wall(end).to_string());
+                let end = end.unwrap_or_else(|| "0001-01-01T00:00:00Z".to_owned());
+                let date = httpdate::fmt_http_date(self.on_the_wall(clock).into());
                 return match self.secret_ids.get(body["secret_id"].as_str().unwrap()) {
-                    Some(uses) => ok(&json!({ "data": { "secret_id_num_uses": uses,
-                                                        "expiration_time": "0001-01-01T00:00:00Z" } })),
+                    Some(uses) => ok(&json!({ "data": { "secret_id_num_uses": uses, "expiration_time": end } }))
+                        .insert_header("date", date.as_str()),
                     None => ResponseTemplate::new(204),
                 };
             }

@@ -108,6 +108,24 @@ async fn a_bad_rotation_leaves_the_good_set_in_use() {
 }
 
 #[tokio::test]
+async fn what_no_event_tells_of_is_found_within_ten_seconds() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let there = elsewhere.path().join("token");
+    std::fs::write(&there, "s.first").unwrap();
+    // Nothing changes in the directory that is watched.
+    std::os::unix::fs::symlink(&there, directory.path().join("token")).unwrap();
+    let (mut handle, _state, _guard) = started(directory.path(), TOKEN);
+    tokio::time::pause();
+    for token in ["s.second", "s.third"] {
+        std::fs::write(&there, token).unwrap();
+        let begun = tokio::time::Instant::now();
+        handle.changed().await;
+        assert_eq!(field(&handle, "token").unwrap(), token);
+        assert!(begun.elapsed().as_secs() <= 10, "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
 async fn the_same_content_is_no_new_set() {
     let directory = tempfile::tempdir().unwrap();
     kubelet_swap(directory.path(), 1, &[("token", b"s.same")]);

@@ -169,6 +169,8 @@ async fn converge(
             // Whoever suspends a connector whose spec is refused may mean to stop it from using its credentials.
             if connector.spec.suspend == Some(true) {
                 apply::stop(&context.client, &context.caches, connector, namespace).await.map_err(Error::Apply)?;
+                let end = if message.ends_with('.') { "" } else { "." };
+                message.push_str(end);
                 message.push_str(" It is suspended, so its pods are stopped all the same.");
             }
             return Ok(Err(NotAccepted { reason: rejection.reason, message, lasting }));

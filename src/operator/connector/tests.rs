@@ -94,7 +94,10 @@ async fn whoever_suspends_a_connector_stops_it_though_its_spec_is_refused() {
     let status = server.object(CONNECTOR)["status"].take();
     let told = condition(&status, "Ready");
     assert_eq!(told["reason"], "CredentialSourceNotFound");
-    assert!(told["message"].as_str().unwrap().ends_with("so its pods are stopped all the same."), "{told}");
+    assert!(
+        told["message"].as_str().unwrap().ends_with(". It is suspended, so its pods are stopped all the same."),
+        "{told}"
+    );
 }
 
 #[tokio::test]

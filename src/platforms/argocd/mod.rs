@@ -43,6 +43,7 @@ pub mod spec;
 #[cfg(test)]
 pub(in crate::platforms) mod tests;
 mod tools;
+mod windows;
 mod wire;
 
 use std::{

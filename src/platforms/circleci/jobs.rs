@@ -49,6 +49,11 @@ impl StepFacts {
 }
 
 impl JobFacts {
+    /// Whether it changes no more.
+    pub(super) fn has_ended(&self) -> bool {
+        status::is_final_job(&self.status)
+    }
+
     /// The step that is looked at if none is named: the first that failed, else the last one.
     pub(super) fn telling_step(&self) -> Option<&StepFacts> {
         self.steps.iter().find(|step| step.has_failed()).or_else(|| self.steps.last())
@@ -64,6 +69,7 @@ impl CircleCi {
             if !self.projects.is_open() {
                 self.fetch_workflow(facts.workflow_id.as_deref().unwrap_or_default(), context).await?;
             }
+            self.ended.learn(name, &facts);
             return Ok(facts);
         }
         self.fetch_job_of_allowed(name, context).await
@@ -75,22 +81,24 @@ impl CircleCi {
         name: &JobName,
         context: &CallContext,
     ) -> Result<JobFacts, ToolError> {
-        match (self.api(context).await?, name) {
-            (_, JobName::Id(id)) => self.job_of_allowed_by_id(id, None, context).await,
+        let facts = match (self.api(context).await?, name) {
+            (_, JobName::Id(id)) => self.job_of_allowed_by_id(id, None, context).await?,
             (Api::V3, JobName::Number(slug, number)) => {
                 let detail = self.job_detail(slug, *number, context).await?;
                 let id = self.id_of_job(&detail, context).await?;
                 let mut facts = self.job_of_allowed_by_id(&id, Some(*number), context).await?;
                 facts.executor = executor(&detail);
-                Ok(facts)
+                facts
             }
             (_, JobName::Number(slug, number)) => {
                 let detail = self.job_detail(slug, *number, context).await?;
                 let build = Call::of_project(Api::V11, "project", slug, &[&number.to_string()]);
                 let build: Build = self.ask(&build, "read the job's steps", About::Id("job"), context).await?;
-                Ok(from_server(detail, build))
+                from_server(detail, build)
             }
-        }
+        };
+        self.ended.learn(name, &facts);
+        Ok(facts)
     }
 
     async fn job_detail(&self, slug: &Slug, number: u64, context: &CallContext) -> Result<JobDetail, ToolError> {

@@ -19,6 +19,9 @@
 //! *What is answered.* Links to artifacts are left out unless they are asked for: they may give access. Links to the
 //! output of steps are never answered. Errors are worded here.
 //!
+//! *What has ended.* Workflows, jobs, their logs, tests and artifacts change no more once they have ended; their tools say so
+//! of such answers, which the server then gives again without asking. A run has no such end: it may be rerun.
+//!
 //! *Limits.* CircleCI publishes no figure; its documents name headers `RateLimit-*` or `X-RateLimit-*`, of which the lower
 //! one counts. `outbound` keeps to them, one account a token: when less than a tenth is left, requests are spread, and 429
 //! with `Retry-After` or a reset keeps the connector quiet for as long; the probe goes on, and calls it degraded. A probe
@@ -27,6 +30,7 @@
 //! *Rights that the token's user needs*: to see the projects; to start runs and change them, write access to them.
 
 mod client;
+mod ended;
 mod error;
 mod jobs;
 mod links;
@@ -50,6 +54,7 @@ use tokio::time::Instant;
 
 use self::{
     client::Client,
+    ended::Ended,
     links::Links,
     names::Projects,
     session::Session,
@@ -69,6 +74,7 @@ pub struct CircleCi {
     session: Session,
     links: Links,
     projects: Projects,
+    ended: Ended,
 }
 
 impl CircleCi {
@@ -92,6 +98,7 @@ impl CircleCi {
             session: Session::new(client, environment.credentials, spec.api_version.unwrap_or_default(), is_cloud),
             links: Links::new(Outbound::new(files).map_err(ConnectError::Outbound)?, url, hosts),
             projects: Projects::new(spec.projects.as_ref()),
+            ended: Ended::default(),
         })
     }
 }

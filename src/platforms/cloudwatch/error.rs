@@ -7,7 +7,7 @@ use aws_sdk_cloudwatchlogs::types::error::MalformedQueryException;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::{keys::NoKeys, transport::is_throttling};
+use super::{keys::NoKeys, place::Place, transport::is_throttling};
 use crate::{
     outbound::RequestError,
     platforms::failure::{Way, request_failed},
@@ -196,8 +196,9 @@ fn by_code(code: &str, message: &str) -> Option<Error> {
 }
 
 /// Words an error that came up while doing something (`read alarms`), for which a permission is needed
-/// (`cloudwatch:DescribeAlarms`).
-pub(super) fn to_tool_error(error: Error, doing: &str, permission: &str) -> ToolError {
+/// (`cloudwatch:DescribeAlarms`). To ask in another account or region than one thinks is the commonest cause of finding
+/// nothing, so `place` is named then.
+pub(super) fn to_tool_error(error: Error, doing: &str, permission: &str, place: &Place) -> ToolError {
     use ErrorCode as Code;
     let new = |code, message: String, remedy: &str| ToolError::new(code, message).with_remedy(remedy);
     let owner =
@@ -251,8 +252,8 @@ pub(super) fn to_tool_error(error: Error, doing: &str, permission: &str) -> Tool
         .with_retry_after(Duration::from_secs(10)),
         Error::NotFound => new(
             Code::NotFound,
-            format!("AWS can't {doing}: there is no such object in this account and region"),
-            "list what there is first",
+            format!("AWS can't {doing}: there is no such object in {place}"),
+            "list what there is first; what lies elsewhere needs a connector of its own",
         ),
         Error::Cursor => new(
             Code::InvalidArgument,

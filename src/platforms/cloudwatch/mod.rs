@@ -34,6 +34,7 @@ mod clock;
 mod error;
 mod issuer;
 mod keys;
+mod place;
 mod probe;
 mod session;
 pub mod spec;

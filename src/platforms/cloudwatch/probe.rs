@@ -41,6 +41,7 @@ pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeRe
 
     let begun = Instant::now();
     let who = session.call(manner, || session.sts.get_caller_identity().send()).await;
+    session.place.learn(who.as_ref().ok().and_then(|who| who.account()));
     let (mut verdict, mut credentials_message, identity) = match &who {
         Ok(who) => {
             let arn: String = who.arn().unwrap_or_default().chars().filter(|c| !c.is_control()).take(256).collect();

@@ -15,6 +15,7 @@ use super::{
     error::{Error, of_sdk},
     issuer::Issuer,
     keys::{Base, FileKeys, Keys, Sessions, SharedBase, SharedKeys},
+    place::Place,
     spec::{CloudWatchSpec, Service},
     transport::{Manner, Transport, classify},
 };
@@ -35,6 +36,7 @@ pub(super) struct Session {
     pub(super) sts: aws_sdk_sts::Client,
     pub(super) keys: Arc<Keys>,
     pub(super) clock: Arc<Clock>,
+    pub(super) place: Place,
     ways: Vec<Outbound>,
 }
 
@@ -117,6 +119,7 @@ impl Session {
             sts: aws_sdk_sts::Client::new(&config(&sts, sts_url, shared())),
             keys,
             clock,
+            place: Place::new(spec.region.clone()),
             ways: [monitoring, logs, sts].into_iter().chain(to_node).collect(),
         })
     }

@@ -92,6 +92,10 @@ impl Platform for Jenkins {
         probe::probe(self, Instant::now() + timeout).await
     }
 
+    fn probe_again_in(&self) -> Option<Duration> {
+        self.seen().starting.map(|_| probe::WHILE_STARTING)
+    }
+
     fn outbound(&self) -> Vec<OutboundState> {
         vec![self.session.outbound()]
     }

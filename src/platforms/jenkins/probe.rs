@@ -21,6 +21,9 @@ use crate::{
 /// Time for which Jenkins may show its start page until that is an error.
 const STARTING_FOR: Duration = Duration::from_mins(5);
 
+/// Time between two probes while Jenkins shows it.
+pub(super) const WHILE_STARTING: Duration = Duration::from_secs(10);
+
 /// Something that isn't well, or deserves a note.
 struct Finding {
     status: HealthStatus,
@@ -106,6 +109,7 @@ async fn look(jenkins: &Jenkins, looking: &mut Looking, deadline: Instant) {
         match answer::<WhoAmI>(jenkins.session.open(&who, deadline).await) {
             // Without credentials, a refusal says that Jenkins is there.
             Ok(_) | Err(Error::Rejected | Error::Forbidden(_)) => {
+                jenkins.learn(|seen| seen.starting = None);
                 let message = "Jenkins answers; the connector has no credentials for it yet";
                 let finding = Finding::stated(HealthStatus::Degraded, "NoCredentials", message);
                 looking.judge("read", CredentialVerdict::Unknown, finding, begun);

@@ -153,7 +153,7 @@ pub(super) struct BuildSummary {
     pub(super) actions: Vec<Action>,
 }
 
-pub(super) const SUMMARY: &str = "number,result,building,timestamp,duration";
+pub(super) const SUMMARY: &str = "number,result,building,inProgress,timestamp,duration";
 
 /// The newest builds of a job. Jenkins gives 100 at most; `allBuilds` would load the rest from its disk.
 #[derive(Deserialize)]
@@ -170,6 +170,9 @@ pub(super) struct Build {
     pub(super) result: Option<String>,
     #[serde(default)]
     pub(super) building: bool,
+    /// Whether something is still done for it, as after its last step; older versions don't tell.
+    #[serde(default)]
+    pub(super) in_progress: bool,
     pub(super) description: Option<String>,
     #[serde(default)]
     pub(super) timestamp: i64,
@@ -192,7 +195,7 @@ pub(super) struct Build {
     pub(super) runs: Vec<ConfigurationRun>,
 }
 
-pub(super) const BUILD: &str = "number,result,building,description,timestamp,duration,estimatedDuration,queueId,\
+pub(super) const BUILD: &str = "number,result,building,inProgress,description,timestamp,duration,estimatedDuration,queueId,\
      actions[causes[shortDescription,userId],parameters[name,value]],\
      changeSet[items[commitId,msg,author[fullName]]{0,20}],changeSets[items[commitId,msg,author[fullName]]{0,20}],\
      runs[number,url,result,building]{0,1000}";

@@ -29,10 +29,12 @@ use crate::{
 /// Where AppRole is mounted unless somebody says otherwise.
 pub(super) const APP_ROLE_MOUNT: &str = "approle";
 
-/// Rejections of the same credentials after which they are tried at [`REJECTED_PAUSE`] only: each try may burn a use.
-const MAX_REJECTIONS: u32 = 3;
-/// Time between two logins with credentials that were rejected [`MAX_REJECTIONS`] times.
-const REJECTED_PAUSE: Duration = Duration::from_mins(5);
+/// Time before the second login with credentials that Vault rejected.
+const REJECTED_PAUSE: Duration = Duration::from_secs(2);
+/// Denials of the same credentials after which they are tried at [`DENIED_PAUSE`] only.
+const MAX_DENIALS: u32 = 3;
+/// Time between two logins with credentials that were denied [`MAX_DENIALS`] times. These don't count for a lockout.
+const DENIED_PAUSE: Duration = Duration::from_mins(5);
 /// Time between two logins that are made because Vault refused a token.
 const FORCED_PAUSE: Duration = Duration::from_mins(1);
 /// Time that a call waits for a renewal, or for a login, while it has a token that works.
@@ -182,8 +184,7 @@ impl Login {
             }
             Err(Error::LoginRefused(fault)) => {
                 let count = state.refusal.as_ref().map_or(1, |refusal| refusal.count.saturating_add(1));
-                let pause = if count < MAX_REJECTIONS { Duration::from_secs(1 << count) } else { REJECTED_PAUSE };
-                let next = Instant::now() + pause;
+                let next = Instant::now() + pause(fault, count);
                 state.refusal = Some(Refusal { generation: set.generation, count, next, fault });
                 Err(Error::LoginRefused(fault))
             }
@@ -209,5 +210,15 @@ impl State {
         if let Some(held) = &mut self.held {
             held.retry = failed.then(|| Instant::now() + RETRY_PAUSE);
         }
+    }
+}
+
+/// The wait after so many refusals in a row.
+fn pause(fault: LoginFault, count: u32) -> Duration {
+    match fault {
+        LoginFault::Rejected if count < token::REJECTED_LOGINS => REJECTED_PAUSE,
+        LoginFault::Rejected => token::LOCKOUT_PAUSE,
+        LoginFault::Denied if count < MAX_DENIALS => Duration::from_secs(1 << count),
+        LoginFault::Denied => DENIED_PAUSE,
     }
 }

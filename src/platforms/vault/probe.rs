@@ -257,8 +257,9 @@ fn login_words(fault: LoginFault) -> (&'static str, &'static str) {
         ),
         LoginFault::Denied => (
             "LoginDenied",
-            "Vault denies the login: the role does not permit this address, or the auth method is off: look at the \
-             role's and the secret id's CIDR lists and at spec.platform.vault.auth",
+            "Vault denies the login: the role does not permit this address, or the auth method is off, or failed logins have \
+             locked the role out for 15 minutes: look at the role's and the secret id's CIDR lists, at \
+             spec.platform.vault.auth and at sys/locked-users",
         ),
     }
 }

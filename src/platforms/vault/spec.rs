@@ -135,7 +135,8 @@ pub const REASONS: &[DeclaredReason] = &[
     },
     DeclaredReason {
         name: "LoginDenied",
-        meaning: "Vault does not let the role in (403): from this address, or because the auth method is off.",
+        meaning: "Vault does not let the role in (403): from this address, because the auth method is off, or because failed \
+                  logins have locked it out, as a rule for 15 minutes.",
     },
     DeclaredReason { name: "NoCredentials", meaning: "Vault is well; the connector has no credentials for it yet." },
 ];

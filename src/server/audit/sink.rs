@@ -19,7 +19,10 @@ use super::{super::status::SinkState, Losses, chain::Chain};
 /// Records that wait to be written.
 const QUEUE: usize = 4_096;
 /// Records that are written at a time, so that many at once cost few system calls.
-const AT_A_TIME: usize = 64;
+const AT_A_TIME: usize = 256;
+/// Records that come sooner after others than this are gathered for as long: to wake the thread for each of thousands a second
+/// would cost more than the calls that they are about.
+pub(super) const GATHER: Duration = Duration::from_millis(2);
 /// Name of the file that is written; older ones have a number behind it, the oldest the highest.
 const FILE_NAME: &str = "audit.log";
 
@@ -98,7 +101,11 @@ struct Writer {
 impl Writer {
     fn run(mut self, messages: &Receiver<Message>) {
         let mut text = String::new();
+        let mut written: Option<Instant> = None;
         while let Ok(first) = messages.recv() {
+            if written.is_some_and(|at| at.elapsed() < GATHER) {
+                thread::sleep(GATHER);
+            }
             text.clear();
             let (mut records, mut waiting) = (0, Vec::new());
             for message in std::iter::once(first).chain(messages.try_iter().take(AT_A_TIME)) {
@@ -115,6 +122,7 @@ impl Writer {
                 }
             }
             self.write(&text, records);
+            written = Some(Instant::now());
             for done in waiting {
                 let _gone = done.send(());
             }

@@ -78,6 +78,35 @@ fn one_sink_that_breaks_or_hangs_stops_neither_the_other_nor_a_call() {
     assert_eq!(written as u64 + state("file").lost, 8_004);
 }
 
+/// Counts how often it is written to.
+#[derive(Clone, Default)]
+struct Writes(Arc<AtomicU64>);
+
+impl Write for Writes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn records_that_come_fast_are_written_together() {
+    let (writes, began) = (Writes::default(), std::time::Instant::now());
+    let audit = start(&AuditConfig::default(), "/nonexistent".as_ref(), Box::new(writes.clone()));
+    for _ in 0..1_000 {
+        call(&audit, "many");
+    }
+    audit.finish();
+    assert_eq!(audit.states()[0].lost, 0);
+    let most = began.elapsed().as_millis() / sink::GATHER.as_millis() + 2;
+    let written = writes.0.load(Ordering::SeqCst);
+    assert!(u128::from(written) <= most, "{written} writes, {most} at most");
+}
+
 #[test]
 fn a_file_that_can_not_be_written_is_counted_and_comes_back() {
     let directory = tempfile::tempdir().unwrap();

@@ -88,20 +88,21 @@ impl AnswerCache {
         Self { max_bytes: config.max_bytes, credentials, state: Mutex::new(state) }
     }
 
-    /// The answer that is kept for a call, or the one that `run` gives, which is then kept for `age`. Whoever comes
-    /// meanwhile waits for it; if the one who asks goes away, another asks. With `fresh` nothing kept is taken.
+    /// The answer that is kept for a call, or the one that `run` gives, which is then kept for as long as `age` says: not at
+    /// all, if it says nothing. Whoever comes meanwhile waits for it; if the one who asks goes away, another asks. With
+    /// `fresh` nothing kept is taken.
     ///
     /// # Errors
     /// Those of `run`, for all who waited for it. They are not kept.
     pub async fn answer(
         &self,
         key: CallKey,
-        age: Duration,
+        age: impl FnOnce() -> Option<Duration>,
         fresh: bool,
         run: impl Future<Output = Result<Bounded, Stopped>>,
     ) -> Result<(Bounded, CacheNote), Stopped> {
         let leader = loop {
-            match self.step(key, age, fresh) {
+            match self.step(key, fresh) {
                 Step::Found(text, at) => {
                     let note = CacheNote { hit: true, age_seconds: at.elapsed().as_secs() };
                     return Ok((Bounded::read_back(&text)?, note));
@@ -117,7 +118,7 @@ impl AnswerCache {
         };
         let at = Instant::now();
         let outcome = run.await;
-        leader.land(&outcome, at);
+        leader.land(&outcome, at, age());
         outcome.map(|bounded| (bounded, CacheNote { hit: false, age_seconds: 0 }))
     }
 
@@ -133,10 +134,10 @@ impl AnswerCache {
         CacheState { entries: state.kept.len(), bytes: state.bytes, max_bytes: self.max_bytes }
     }
 
-    fn step(&self, key: CallKey, age: Duration, fresh: bool) -> Step<'_> {
+    fn step(&self, key: CallKey, fresh: bool) -> Step<'_> {
         let mut state = self.current();
         if fresh {
-            return Step::Lead(Leader { cache: self, key, age, era: state.era, flight: None });
+            return Step::Lead(Leader { cache: self, key, era: state.era, flight: None });
         }
         match state.kept.get(&key).map(|kept| (kept.text.clone(), kept.at, kept.until)) {
             Some((text, at, until)) if Instant::now() < until => return Step::Found(text, at),
@@ -148,7 +149,7 @@ impl AnswerCache {
         }
         let (sender, receiver) = watch::channel(None);
         state.flights.insert(key, receiver);
-        Step::Lead(Leader { cache: self, key, age, era: state.era, flight: Some(sender) })
+        Step::Lead(Leader { cache: self, key, era: state.era, flight: Some(sender) })
     }
 
     /// The state, without what was found out with other credentials.
@@ -201,14 +202,13 @@ impl State {
 struct Leader<'a> {
     cache: &'a AnswerCache,
     key: CallKey,
-    age: Duration,
     era: u64,
     /// None for a call that nobody waits for.
     flight: Option<watch::Sender<Option<Found>>>,
 }
 
 impl Leader<'_> {
-    fn land(self, outcome: &Result<Bounded, Stopped>, at: Instant) {
+    fn land(self, outcome: &Result<Bounded, Stopped>, at: Instant, age: Option<Duration>) {
         let found = match outcome {
             Ok(bounded) => Ok(Arc::<str>::from(bounded.text.as_str())),
             Err(stopped) => Err(stopped.clone()),
@@ -216,8 +216,14 @@ impl Leader<'_> {
         if let Ok(text) = &found {
             let mut state = self.cache.current();
             if state.era == self.era {
-                let kept = Kept { text: text.clone(), at, until: at + self.age };
-                state.keep(self.key, kept, self.cache.max_bytes);
+                match age {
+                    Some(age) => {
+                        let kept = Kept { text: text.clone(), at, until: at + age };
+                        state.keep(self.key, kept, self.cache.max_bytes);
+                    }
+                    // What was kept before is out of date.
+                    None => state.forget(self.key),
+                }
             }
         }
         if let Some(flight) = &self.flight {

@@ -44,7 +44,7 @@ impl Fixture {
             tokio::task::yield_now().await;
             Ok(answer(number))
         };
-        let (bounded, note) = self.cache.answer(key, AGE, fresh, run).await.unwrap();
+        let (bounded, note) = self.cache.answer(key, || Some(AGE), fresh, run).await.unwrap();
         assert_eq!(bounded.value.to_string(), bounded.text);
         (bounded.value["number"].as_u64().unwrap(), note)
     }
@@ -76,6 +76,22 @@ async fn an_answer_is_given_again_for_a_while() {
 }
 
 #[tokio::test]
+async fn what_may_not_be_kept_takes_the_place_of_what_was() {
+    let fixture = Fixture::new(10_000);
+    let key = fixture.key(1, &json!({}));
+    let ask = async |age: Option<Duration>, fresh| {
+        let run = async { Ok(answer(fixture.asked.fetch_add(1, Ordering::SeqCst) + 1)) };
+        let (bounded, note) = fixture.cache.answer(key, || age, fresh, run).await.unwrap();
+        (bounded.value["number"].as_u64().unwrap(), note.hit)
+    };
+    assert_eq!([ask(None, false).await, ask(None, false).await], [(1, false), (2, false)]);
+    assert_eq!([ask(Some(AGE), false).await, ask(None, false).await], [(3, false), (3, true)]);
+    // What was final isn't any more, as somebody found out who did not take a kept answer.
+    assert_eq!([ask(None, true).await, ask(None, false).await], [(4, false), (5, false)]);
+    assert_eq!(fixture.cache.state().entries, 0);
+}
+
+#[tokio::test]
 async fn changed_credentials_and_mutations_throw_everything_away() {
     let fixture = Fixture::new(10_000);
     let key = fixture.key(1, &json!({}));
@@ -95,10 +111,10 @@ async fn what_was_asked_for_before_a_change_is_not_kept_after_it() {
         let run = async {
             change();
             // Whoever comes now doesn't wait for an answer of before.
-            assert!(matches!(fixture.cache.step(key, AGE, false), Step::Lead(_)));
+            assert!(matches!(fixture.cache.step(key, false), Step::Lead(_)));
             Ok(answer(0))
         };
-        fixture.cache.answer(key, AGE, false, run).await.unwrap();
+        fixture.cache.answer(key, || Some(AGE), false, run).await.unwrap();
         assert_eq!(fixture.cache.state().entries, 0);
     }
 }
@@ -129,7 +145,7 @@ async fn if_the_one_who_asks_goes_another_asks() {
     let key = fixture.key(1, &json!({}));
     let cache = fixture.cache.clone();
     let leader = tokio::spawn(async move {
-        let _never = cache.answer(key, AGE, false, std::future::pending()).await;
+        let _never = cache.answer(key, || Some(AGE), false, std::future::pending()).await;
     });
     while fixture.cache.lock().flights.is_empty() {
         tokio::task::yield_now().await;
@@ -161,7 +177,7 @@ async fn an_error_is_shared_by_those_who_wait_and_not_kept() {
                 tokio::task::yield_now().await;
                 Err(Stopped::from(ToolError::new(ErrorCode::NotFound, "nothing")))
             };
-            let stopped = fixture.cache.answer(key, AGE, false, run).await.err();
+            let stopped = fixture.cache.answer(key, || Some(AGE), false, run).await.err();
             matches!(stopped, Some(Stopped::Failed(error)) if error.code == ErrorCode::NotFound)
         }
     };
@@ -210,7 +226,7 @@ proptest! {
                 let key = fixture.key(caller, &json!({ "a": argument }));
                 let value = json!([caller, argument, generation, era]);
                 let run = std::future::ready(Ok(Bounded { text: value.to_string(), value: value.clone(), redactions: 0 }));
-                let (bounded, note) = fixture.cache.answer(key, AGE, false, run).await.unwrap();
+                let (bounded, note) = fixture.cache.answer(key, || Some(AGE), false, run).await.unwrap();
                 assert_eq!(bounded.value, value);
                 assert!(note.age_seconds < AGE.as_secs());
                 let state = fixture.cache.state();

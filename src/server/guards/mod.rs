@@ -1,6 +1,6 @@
 //! What stands between a caller and a tool, the same for every platform, one file each in the order in which a call
-//! passes them: rate, authorisation, arguments, repetition, kept answers, concurrency, deadline; then the tool, which for
-//! one that changes something is behind the mutation policy and idempotency; then bounds.
+//! passes them: rate, authorisation, shedding, arguments, repetition, kept answers, concurrency, deadline; then the tool,
+//! which for one that changes something is behind the mutation policy and idempotency; then bounds.
 
 pub mod acting;
 pub mod arguments;
@@ -21,6 +21,7 @@ pub mod rate;
 pub mod redaction;
 pub mod repeats;
 pub mod shared_rate;
+pub mod shedding;
 
 use std::{
     net::IpAddr,
@@ -54,7 +55,10 @@ use super::{
     catalogue::{Catalogue, OfferedTool},
     config::LimitsConfig,
 };
-use crate::tools::{Behavior, CallContext, Progress, ToolError};
+use crate::{
+    platforms::Platform,
+    tools::{Behavior, CallContext, Progress, ToolError},
+};
 
 /// Time behind the deadline within which an act says that it was ended by it.
 const ACT_GRACE: Duration = Duration::from_secs(1);
@@ -63,6 +67,8 @@ const ACT_GRACE: Duration = Duration::from_secs(1);
 pub struct Guards {
     /// The platform's name in `spec.platform`.
     pub platform: &'static str,
+    /// Its client, for the state of the ways out to it.
+    pub client: Arc<dyn Platform>,
     /// The tools.
     pub catalogue: Catalogue,
     /// Uid of the connector, which plans are bound to.
@@ -153,6 +159,7 @@ impl Guards {
     #[must_use]
     pub fn new(
         platform: &'static str,
+        client: Arc<dyn Platform>,
         catalogue: Catalogue,
         connector_uid: String,
         limits: &LimitsConfig,
@@ -161,6 +168,7 @@ impl Guards {
     ) -> Self {
         Self {
             platform,
+            client,
             rates: CallRates::new(limits, catalogue.names(), shared),
             catalogue,
             connector_uid,
@@ -214,6 +222,9 @@ impl Guards {
             Some((narrower, Ok(()))) if narrower.remaining < rate.remaining => tell(narrower),
             _ => tell(rate),
         }
+        if let Err(error) = shedding::check(&*self.client, tool) {
+            return Outcome::Held("shedding", error);
+        }
         let mut arguments = Value::Object(call.arguments);
         if let Err(error) = arguments::check(tool, &arguments) {
             return Outcome::Failed(error);
@@ -232,7 +243,8 @@ impl Guards {
         let deadline = context.deadline + patience;
         // It goes on without its caller, so how it ends is waited for: the audit record tells it.
         let abandoned = if acts { CancellationToken::new() } else { call.gone.clone() };
-        let work = async {
+        // On the heap, because it is large, and calls that don't get here needn't make room for it.
+        let work = Box::pin(async {
             match (&tool.entry.behavior, tool.kept_for) {
                 (Behavior::Mutation { preview, act }, _) if controls.confirm => {
                     let attempt = controls.attempt(&self.keys, &principal, tool, key);
@@ -251,6 +263,9 @@ impl Guards {
                     self.acting.carry_out(attempt, act, || self.enter(), &call.gone, notes).await
                 }
                 (_, Some(age)) => {
+                    let finality = context.finality.clone();
+                    let only_if_final = tool.entry.declaration.cached_if_final;
+                    let age = || (!only_if_final || finality.is_said()).then_some(age);
                     let run = self.read(tool, call.caller, arguments, context);
                     let (bounded, note) = self.cache.answer(key, age, controls.fresh, run).await?;
                     notes.cache = Some(note);
@@ -258,7 +273,7 @@ impl Guards {
                 }
                 (_, None) => self.read(tool, call.caller, arguments, context).await,
             }
-        };
+        });
         match deadline::within(deadline, &abandoned, AssertUnwindSafe(work).catch_unwind()).await {
             Ended::Done(Ok(Ok(bounded))) => Outcome::Answered(bounded),
             Ended::Done(Ok(Err(Stopped::Failed(error)))) => Outcome::Failed(error),

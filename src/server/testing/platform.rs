@@ -72,6 +72,16 @@ pub struct FakeState {
     pub outbound: Mutex<Vec<OutboundState>>,
 }
 
+/// A way to the platform on which so many of ten requests run, and so many of twenty wait.
+pub fn way(running: usize, queued: usize) -> OutboundState {
+    OutboundState {
+        name: "fake".into(),
+        bulkhead: BulkheadState { running, queued, max_running: 10, max_queued: 20 },
+        breaker: BreakerState { state: BreakerPosition::Open, consecutive_failures: 5, retry_after_seconds: Some(7) },
+        pace: PaceState { requests_per_minute: Some(600.0), ..PaceState::default() },
+    }
+}
+
 /// A platform that does what tests ask.
 #[derive(Clone)]
 pub struct FakePlatform {

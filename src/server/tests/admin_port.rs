@@ -52,12 +52,14 @@ async fn the_operator_may_ask_for_a_probe_and_for_the_credentials_to_be_read_aga
 #[tokio::test]
 async fn before_the_first_probe_health_says_starting() {
     let access = Access::new(&config().access);
-    let catalogue = Catalogue::new(FakePlatform::default().entries(), &config().tools, &access, true).unwrap();
+    let platform = FakePlatform::default();
+    let catalogue = Catalogue::new(platform.entries(), &config().tools, &access, true).unwrap();
+    let guards = Guards::new("fake", Arc::new(platform), catalogue, "uid".into(), &config().limits, None, no_cache());
     let admin = Admin {
         connector_uid: "uid".into(),
         config_digest: "digest".into(),
         platform: "fake",
-        guards: Arc::new(Guards::new("fake", catalogue, "uid".into(), &config().limits, None, no_cache())),
+        guards: Arc::new(guards),
         authenticator: Arc::new(Authenticator::new("/nonexistent".into(), vec![], &config().operator)),
         state: Arc::new(starting()),
         credentials: CredentialsHandle::new(watch::channel(None).1, watch::channel(0).0),

@@ -1,7 +1,19 @@
 //! What a caller sees of the guards: numbers in headers, hints when to come back, refusals, marks.
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
 use super::*;
-use crate::server::config::{CacheConfig, CallRateConfig, RepeatsConfig, ToolRateConfig};
+use crate::{
+    credentials::CredentialsHandle,
+    outbound::OutboundState,
+    server::{
+        access::{Caller, Rights},
+        config::{CacheConfig, CallRateConfig, RepeatsConfig, ToolRateConfig},
+        guards::{Call, Outcome, cache::AnswerCache},
+    },
+    tools::{CallContext, Progress, ToolDeclaration, ToolEntry},
+};
 
 fn call_of(token: &str, tool: &str, arguments: &Value) -> RawRequest {
     modern_request(token, "tools/call", json!({"name": tool, "arguments": arguments}))
@@ -10,6 +22,32 @@ fn call_of(token: &str, tool: &str, arguments: &Value) -> RawRequest {
 /// The three numbers about the rate, and the hint.
 fn rate_of(reply: &Reply) -> [Option<&str>; 4] {
     ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"].map(|name| reply.header(name))
+}
+
+// ===== shedding =====
+
+#[tokio::test]
+async fn calls_for_which_the_platform_has_no_place_are_refused_before_anything_is_done_for_them() {
+    let server = TestServer::start().await;
+    let ways = |ways: &[OutboundState]| ways.clone_into(&mut server.platform.state.outbound.lock().unwrap());
+    let call = async |tool: &str, arguments: Value| server.call(&server.token(), tool, arguments).await;
+    for room in [vec![way(9, 20)], vec![way(10, 19)], vec![way(10, 20), way(0, 0)]] {
+        ways(&room);
+        assert_eq!(call("get_fake_thing", json!({"name": "a"})).await["result"]["isError"], false, "{room:?}");
+    }
+
+    ways(&[way(10, 20), way(10, 20)]);
+    // Not even the arguments are looked at.
+    let reply = call("get_fake_thing", json!({"name": 1})).await;
+    let error = tool_error(&reply);
+    assert_eq!((&error["code"], &error["retry_after_seconds"]), (&json!("rate_limited"), &json!(1)));
+    for (tool, arguments) in [("health_check", json!({})), ("echo_fake_text", json!({"text": "a"}))] {
+        assert_eq!(call(tool, arguments).await["result"]["isError"], false, "{tool} may do without the platform");
+    }
+    let unknown = call("no_such_tool", json!({})).await;
+    assert_eq!(unknown["error"]["code"], -32602, "who may not use a tool is not told how the platform does: {unknown}");
+    let metrics = server.admin("/metrics", None).await.body;
+    assert!(metrics.contains(r#"mcp_tool_calls_refused_total{guard="shedding"} 1"#), "{metrics}");
 }
 
 // ===== rate =====
@@ -190,6 +228,65 @@ async fn an_answer_is_given_again_to_whom_it_was_given() {
     assert_eq!(server.platform.state.echoes.load(Ordering::SeqCst), 5);
     let never = server.call(&triage, "get_fake_thing", json!({"name": "a"})).await;
     assert!(never["result"]["_meta"].get("mcp-connectors.io/cache").is_none(), "{never}");
+}
+
+#[tokio::test]
+async fn an_answer_that_may_change_is_kept_only_once_the_tool_calls_it_final() {
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Work {}
+    #[derive(serde::Serialize, schemars::JsonSchema)]
+    struct Looks {
+        looks: usize,
+    }
+    let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let declaration = ToolDeclaration::read("get_fake_work", "Work", "Answers how far some work is.")
+        .cached_if_final(Duration::from_mins(10))
+        .polled();
+    let tool = ToolEntry::read(declaration, {
+        let looks = looks.clone();
+        move |_: Work, context: CallContext| {
+            let looks = looks.fetch_add(1, Ordering::SeqCst) + 1;
+            async move {
+                // The work ends with the third look.
+                if looks == 3 {
+                    context.answer_is_final();
+                }
+                Ok(Looks { looks })
+            }
+        }
+    });
+    let config = config();
+    let access = Access::new(&config.access);
+    let catalogue = Catalogue::new(vec![tool], &config.tools, &access, true).unwrap();
+    let described = catalogue.get("get_fake_work").unwrap().definition.input_schema["properties"]["cache"].to_string();
+    assert!(described.contains("about what changes no more"), "{described}");
+    let credentials = CredentialsHandle::new(watch::channel(None).1, watch::channel(0).0);
+    let cache = Arc::new(AnswerCache::new(CacheConfig::default(), credentials));
+    let platform = Arc::new(FakePlatform::default());
+    let guards = Guards::new("fake", platform, catalogue, "uid".into(), &config.limits, None, cache);
+    let rights = Rights { index: 0, tools: vec![NamePattern("*".into())], mutations: true };
+    let ask = async |arguments: Value| {
+        let call = Call {
+            caller: &Caller::Anonymous,
+            address: None,
+            rights: &rights,
+            name: "get_fake_work",
+            arguments: arguments.as_object().unwrap().clone(),
+            progress: Progress::default(),
+            gone: CancellationToken::new(),
+            rate: &std::sync::OnceLock::new(),
+        };
+        let called = guards.call(call).await;
+        let Outcome::Answered(answer) = called.outcome else { panic!("no answer") };
+        (answer.value["looks"].as_u64().unwrap(), called.notes.cache.unwrap().hit)
+    };
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        seen.push(ask(json!({})).await);
+    }
+    assert_eq!(seen, [(1, false), (2, false), (3, false), (3, true), (3, true)]);
+    assert_eq!(ask(json!({"cache": false})).await, (4, false));
+    assert_eq!(ask(json!({})).await, (5, false), "it wasn't final any more");
 }
 
 #[tokio::test]

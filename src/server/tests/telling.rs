@@ -9,7 +9,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use super::*;
 use crate::{
-    outbound::{BreakerPosition, BreakerState, BulkheadState, OutboundState, PaceState, testing::outbound},
+    outbound::testing::outbound,
     server::config::AuditFileConfig,
     telemetry::{logs, traces},
 };
@@ -86,6 +86,9 @@ async fn neither_logs_nor_records_nor_metrics_hold_a_value() {
         assert_eq!(reply.status, 200, "{}", reply.body);
     }
     server.modern("canary-token.canary-token.canary-token", "tools/list", json!({})).await;
+    server.platform.state.outbound.lock().unwrap().push(way(10, 20));
+    let crowded = traced_call(&token, "get_fake_thing", &json!({"name": "canary-argument"}));
+    send(server.mcp, &crowded.with("X-Request-Id", "logged-5")).await;
     let metrics = server.admin("/metrics", None).await.body;
     let status = server.admin("/status", Some(&server.operator_token())).await.body;
     let records: String = server.records().iter().map(ToString::to_string).collect();
@@ -134,6 +137,8 @@ async fn neither_logs_nor_records_nor_metrics_hold_a_value() {
     let failed = lines.iter().find(|line| line["message"] == "tool call failed" && line["request_id"] == "logged-2");
     let failed = failed.unwrap_or_else(|| panic!("{text}"));
     assert_eq!((&failed["level"], &failed["error_code"]), (&json!("INFO"), &json!("invalid_argument")));
+    let of_many = lines.iter().find(|line| line["message"] == "tool call refused" && line["request_id"] == "logged-5");
+    assert_eq!(of_many.unwrap_or_else(|| panic!("{text}"))["level"], "DEBUG", "a flood of calls is no flood of lines");
     assert!(ended["duration_ms"].is_u64() && ended["timestamp"].is_string());
     for message in ["server_ready", "server_stopped", "draining"] {
         assert!(lines.iter().any(|line| line["message"] == message), "{message}");
@@ -384,12 +389,7 @@ async fn without_a_collector_the_callers_trace_is_passed_on_and_one_is_made_for_
 async fn health_check_says_what_the_replica_knows_without_asking_the_platform() {
     let server = TestServer::start().await;
     let platform = platform_of(&server, 0).await;
-    let way = OutboundState {
-        name: "fake".into(),
-        bulkhead: BulkheadState { running: 1, queued: 2, max_running: 10, max_queued: 20 },
-        breaker: BreakerState { state: BreakerPosition::Open, consecutive_failures: 5, retry_after_seconds: Some(7) },
-        pace: PaceState { requests_per_minute: Some(600.0), ..PaceState::default() },
-    };
+    let way = way(1, 2);
     server.platform.state.outbound.lock().unwrap().push(way.clone());
     // The first probe takes a moment.
     let mut answer = Value::Null;

@@ -143,6 +143,7 @@ impl Build {
             "number": number,
             "result": self.result,
             "building": self.building,
+            "inProgress": self.building,
             "description": null,
             "timestamp": self.timestamp,
             "duration": if self.building { 0 } else { 60_000 },

@@ -42,6 +42,7 @@ const KNOWN: &[&str] = &[
     "healthReport",
     "id",
     "idle",
+    "inProgress",
     "inQueue",
     "inQueueSince",
     "items",

@@ -340,7 +340,7 @@ impl State {
                 ok(&json!({}))
             }
             ("GET", ["applications", _, "syncwindows"]) => {
-                let window = json!({ "kind": "deny", "schedule": "0 22 * * *", "duration": "1h", "manualSync": false });
+                let window = json!({ "kind": "deny", "schedule": closing(), "duration": "1h", "manualSync": false });
                 let active = if self.can_sync { Value::Null } else { json!([window]) };
                 ok(&json!({ "canSync": self.can_sync, "activeWindows": active, "assignedWindows": [window] }))
             }
@@ -463,7 +463,7 @@ fn fixed(path: &[&str]) -> Value {
         ["projects", name] => json!({ "metadata": { "name": name }, "spec": {
             "sourceRepos": ["https://bot:planted@git.example.com/*"], "destinations": [{ "server": "*", "namespace": "shop" }],
             "roles": [{ "name": "ci", "jwtTokens": [{ "id": "planted" }] }],
-            "syncWindows": [{ "kind": "allow", "schedule": "* * * * *", "duration": "1h" }] } }),
+            "syncWindows": [{ "kind": "deny", "schedule": closing(), "duration": "1h", "timeZone": "Etc/GMT-3" }] } }),
         ["clusters"] => json!({ "items": [{ "name": "in-cluster", "server": "https://kubernetes.default.svc",
             "config": { "bearerToken": "planted" },
             "info": { "connectionState": { "status": "Successful" }, "serverVersion": "1.36", "applicationsCount": 1 } }] }),
@@ -472,6 +472,12 @@ fn fixed(path: &[&str]) -> Value {
         ["applicationsets", _] => set(),
         _ => json!({}),
     }
+}
+
+/// The schedule of a window that opened ten minutes ago, by the clock of `Etc/GMT-3`, which is three hours ahead.
+fn closing() -> String {
+    let opened = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(3 * 60 - 10);
+    opened.strftime("%-M %-H * * *").to_string()
 }
 
 fn set() -> Value {

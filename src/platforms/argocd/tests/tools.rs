@@ -117,6 +117,20 @@ async fn the_tree_leads_to_what_is_not_healthy() {
 }
 
 #[tokio::test]
+async fn what_changed_between_two_revisions_takes_two_renderings() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let between = json!({ "app": "web", "from_revision": "v1", "to_revision": "v2" });
+    let diff = good(&connector, "get_argocd_diff", between).await;
+    assert_eq!((&diff["resources"], &diff["hints"]), (&json!([]), &json!(["nothing differs"])));
+    assert!(diff["compared"].as_u64().unwrap() > 0, "{diff}");
+    assert_eq!(double.count("GET", "applications/web/manifests"), 2);
+    assert_eq!(double.count("GET", "applications/web/managed-resources"), 0);
+    let error = connector.call("get_argocd_diff", json!({ "app": "web", "to_revision": "v2" })).await.unwrap_err();
+    assert_eq!(error.argument.as_deref(), Some("to_revision"));
+}
+
+#[tokio::test]
 async fn logs_end_where_the_stream_says() {
     let double = Double::start().await;
     let connector = with_token(&double.uri());
@@ -128,6 +142,9 @@ async fn logs_end_where_the_stream_says() {
     assert!(none["hints"][0].as_str().unwrap().contains("no lines"));
     let error = connector.call("get_argocd_logs", json!({ "app": "web", "pod": "broken" })).await.unwrap_err();
     assert_eq!(error.message, "these are more pods than Argo CD reads logs of at once");
+    let since = |time: &str| json!({ "app": "web", "pod": "web-1", "since": time });
+    good(&connector, "get_argocd_logs", since("-15m")).await;
+    assert_eq!(connector.call("get_argocd_logs", since("now")).await.unwrap_err().argument.as_deref(), Some("since"));
     let both = json!({ "app": "web", "pod": "web-1", "kind": "Deployment" });
     assert_eq!(connector.call("get_argocd_logs", both).await.unwrap_err().argument.as_deref(), Some("pod"));
 }
@@ -220,7 +237,11 @@ async fn what_cannot_be_synced_is_refused_before_it_is_sent() {
     assert_eq!(sync(json!({ "app": "web", "revisions": ["a"] })).await.argument.as_deref(), Some("revisions"));
     double.change(|state| state.can_sync = false);
     let closed = sync(json!({ "app": "web" })).await;
-    assert!(closed.message.contains("it closes at 0 22 * * * for 1h"), "{}", closed.message);
+    assert!(closed.message.contains("for 1h, Etc/GMT-3) is open until "), "{}", closed.message);
+    let windows = good(&connector, "get_argocd_sync_windows", json!({ "app": "web" })).await;
+    let (_, until) = windows["why_not"].as_str().unwrap().split_once(" is open until ").unwrap();
+    let left = until.parse::<jiff::Timestamp>().unwrap().duration_since(jiff::Timestamp::now()).as_mins();
+    assert!((48..=50).contains(&left), "{windows}");
     double.change(|state| {
         state.can_sync = true;
         state.app["spec"]["syncPolicy"] = json!({ "automated": {} });

@@ -1,16 +1,16 @@
-//! `get_argocd_diff`: what a sync would change, as paths instead of whole manifests.
+//! `get_argocd_diff`: what a sync would change, or what changed between two revisions, as paths instead of whole manifests.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{app_input, fit, limit, read};
+use super::{Target, app_input, fit, limit, read};
 use crate::{
     platforms::argocd::{
         ArgoCd, text,
-        wire::{Items, ManagedResource},
+        wire::{Items, ManagedResource, Rendering},
     },
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -25,7 +25,8 @@ const MAX_BYTES: usize = 32 * 1024;
 const DIFF: ToolDeclaration = ToolDeclaration::read(
     "get_argocd_diff",
     "What a sync would change",
-    "Answers for each resource that differs from Git what a sync would change: paths with the values now and then. \
+    "Answers for each resource that differs from Git what a sync would change: paths with the values now and then. With \
+     from_revision it answers what changed in Git instead: between the manifests of two revisions, whatever is deployed. \
      Values of Secrets are never answered.",
 );
 
@@ -40,6 +41,15 @@ app_input! {
         #[serde(default)]
         #[schemars(length(min = 1, max = 253))]
         name: Option<String>,
+        /// Compare the manifests that Git says at this revision, and not what is deployed: a commit, branch, tag or chart
+        /// version, such as one of list_argocd_app_history.
+        #[serde(default)]
+        #[schemars(length(min = 1, max = 253))]
+        from_revision: Option<String>,
+        /// With from_revision: the revision to compare it with. Left out, the one that the application follows.
+        #[serde(default)]
+        #[schemars(length(min = 1, max = 253))]
+        to_revision: Option<String>,
         /// Resources of one answer: 1 to 100, 20 if left out.
         #[serde(default)]
         #[schemars(range(min = 1, max = 100))]
@@ -47,7 +57,7 @@ app_input! {
     }
 }
 
-/// What a sync would change.
+/// What a sync would change, or what changed between two revisions.
 #[derive(Serialize, JsonSchema)]
 struct Diff {
     /// The resources that differ.
@@ -61,7 +71,7 @@ struct Diff {
     hints: Vec<String>,
 }
 
-/// What a sync would change in a resource.
+/// What differs in a resource.
 #[derive(Serialize, JsonSchema)]
 struct ResourceDiff {
     /// API group; absent for the core group.
@@ -74,7 +84,8 @@ struct ResourceDiff {
     /// Namespace.
     #[serde(skip_serializing_if = "String::is_empty")]
     namespace: String,
-    /// `create`, `change`, or `prune` (deleted by a sync with prune only).
+    /// `create`, `change`, or `prune` (deleted by a sync with prune only): how one gets from now, or from from_revision, to
+    /// then.
     action: &'static str,
     /// Paths that differ: 50 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -91,10 +102,10 @@ struct PathDiff {
     path: String,
     /// `added`, `removed` or `changed`.
     change: &'static str,
-    /// What is there now, as JSON, cut to 200 characters; never of a Secret.
+    /// What is there now, or at from_revision, as JSON, cut to 200 characters; never of a Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     now: Option<String>,
-    /// What a sync would make of it, in the same form.
+    /// What a sync would make of it, or what it is at to_revision, in the same form.
     #[serde(skip_serializing_if = "Option::is_none")]
     then: Option<String>,
 }
@@ -106,10 +117,38 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Result<Diff, ToolError> {
     let limit = limit(input.limit, 20, 100)?;
     let target = input.target();
+    if let Some(from) = &input.from_revision {
+        let (from, to) = tokio::try_join!(
+            argocd.fetch_rendering(&target, Some(from), &context),
+            argocd.fetch_rendering(&target, input.to_revision.as_ref(), &context),
+        )?;
+        let both = pair(&from.manifests, &to.manifests);
+        let wanted = |one: &&ManagedResource| {
+            input.kind.as_ref().is_none_or(|kind| *kind == one.kind)
+                && input.name.as_ref().is_none_or(|name| *name == one.name)
+        };
+        let both: Vec<&ManagedResource> = both.iter().filter(wanted).collect();
+        let differing = both.iter().filter_map(|one| compare(one)).collect();
+        let nothing = if both.is_empty() { "Git names nothing that matches" } else { "nothing differs" };
+        return Ok(answer(differing, both.len(), limit, nothing, &context));
+    }
+    if input.to_revision.is_some() {
+        return Err(ToolError::invalid_argument("to_revision goes with from_revision").with_argument("to_revision"));
+    }
     let call = target.get(&["managed-resources"]).maybe("kind", input.kind.as_ref()).maybe("name", input.name.as_ref());
     let found: Items<ManagedResource> =
         argocd.ask(&target, &call, "read the managed resources of", "applications, get", &context).await?;
-    let differing: Vec<_> = found.items.iter().filter(|one| !one.hook).filter_map(compare).collect();
+    let differing = found.items.iter().filter(|one| !one.hook).filter_map(compare).collect();
+    let nothing = if found.items.is_empty() {
+        "Argo CD has compared nothing that matches; get_argocd_app_status tells why"
+    } else {
+        "nothing differs, as far as Argo CD compared it last; refresh_argocd_app compares anew"
+    };
+    Ok(answer(differing, found.items.len(), limit, nothing, &context))
+}
+
+/// The answer, cut to what fits; `nothing` is the hint where nothing differs.
+fn answer(differing: Vec<ResourceDiff>, compared: usize, limit: usize, nothing: &str, context: &CallContext) -> Diff {
     let count = differing.len();
     let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(2_048));
     let (resources, _) = fit(differing.into_iter().take(limit).collect(), room);
@@ -118,13 +157,42 @@ async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Re
     if truncated {
         hints.push(format!("{count} resources differ; narrow it by kind or name"));
     } else if count == 0 {
-        hints.push(if found.items.is_empty() {
-            "Argo CD has compared nothing that matches; get_argocd_app_status tells why".to_owned()
-        } else {
-            "nothing differs, as far as Argo CD compared it last; refresh_argocd_app compares anew".to_owned()
-        });
+        hints.push(nothing.to_owned());
     }
-    Ok(Diff { resources, compared: found.items.len(), truncated, hints })
+    Diff { resources, compared, truncated, hints }
+}
+
+impl ArgoCd {
+    /// What Git says for an application at a revision; at the one that it follows, if none is named.
+    pub(super) async fn fetch_rendering(
+        &self,
+        target: &Target,
+        revision: Option<&String>,
+        context: &CallContext,
+    ) -> Result<Rendering, ToolError> {
+        let call = target.get(&["manifests"]).maybe("revision", revision);
+        self.ask(target, &call, "render the manifests of", "applications, get", context).await
+    }
+}
+
+/// The manifests of two revisions side by side, as Argo CD puts what is deployed beside what is wanted.
+fn pair(from: &[String], to: &[String]) -> Vec<ManagedResource> {
+    let mut pairs: BTreeMap<[String; 4], ManagedResource> = BTreeMap::new();
+    for (texts, is_from) in [(from, true), (to, false)] {
+        for text in texts {
+            let Some(manifest) = state(text) else { continue };
+            let of = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let version = of("/apiVersion");
+            let group = version.split_once('/').map(|(group, _)| group).unwrap_or_default();
+            let key = [group.to_owned(), of("/kind"), of("/metadata/namespace"), of("/metadata/name")];
+            let [group, kind, namespace, name] = key.clone();
+            let new = || ManagedResource { group, kind, namespace, name, ..ManagedResource::default() };
+            let pair = pairs.entry(key).or_insert_with(new);
+            let side = if is_from { &mut pair.live_state } else { &mut pair.target_state };
+            side.clone_from(text);
+        }
+    }
+    pairs.into_values().collect()
 }
 
 /// A state, which Argo CD writes as JSON in a text; none for an empty one, and for `null`.
@@ -242,6 +310,24 @@ mod tests {
         assert!(compare(&resource("Deployment", &live, &live)).is_none());
         assert_eq!(compare(&resource("Deployment", &Value::Null, &live)).unwrap().action, "create");
         assert_eq!(compare(&resource("Deployment", &live, &Value::Null)).unwrap().action, "prune");
+    }
+
+    #[test]
+    fn manifests_of_two_revisions_are_put_side_by_side() {
+        let manifest = |version: &str, name: &str, replicas: u32| {
+            json!({ "apiVersion": version, "kind": "Deployment", "metadata": { "name": name, "namespace": "shop" },
+                    "spec": { "replicas": replicas } })
+            .to_string()
+        };
+        let from = [manifest("apps/v1", "web", 1), manifest("apps/v1", "old", 1), manifest("apps/v1", "same", 1)];
+        let to = [manifest("apps/v1", "same", 1), manifest("apps/v1", "web", 2), manifest("apps/v1", "new", 1)];
+        let both = pair(&from, &to);
+        let told: Vec<_> = both.iter().filter_map(compare).map(|one| (one.name, one.action)).collect();
+        let expected = [("new", "create"), ("old", "prune"), ("web", "change")];
+        assert_eq!(told, expected.map(|(name, action)| (name.to_owned(), action)));
+        assert_eq!((both.len(), both[0].group.as_str(), both[0].namespace.as_str()), (4, "apps", "shop"));
+        let web = both.iter().find(|one| one.name == "web").and_then(compare).unwrap();
+        assert_eq!((web.paths[0].now.as_deref(), web.paths[0].then.as_deref()), (Some("1"), Some("2")));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{app_input, limit, read};
 use crate::{
     platforms::argocd::{ArgoCd, wire::LogEntry},
-    tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError},
 };
 
 /// Lines of one answer.
@@ -63,10 +64,9 @@ app_input! {
         #[serde(default)]
         #[schemars(length(min = 1, max = 256))]
         filter: Option<String>,
-        /// Only lines of the last so many seconds.
+        /// Only lines since then: RFC 3339 or relative, such as `-15m`.
         #[serde(default)]
-        #[schemars(range(min = 1, max = 604_800))]
-        since_seconds: Option<u32>,
+        since: Option<TimeInput>,
         /// Whether the logs of the container before its last restart are meant.
         #[serde(default)]
         previous: bool,
@@ -114,8 +114,19 @@ fn usual_group(kind: &str) -> &'static str {
     }
 }
 
+/// How many seconds ago a time was, as Argo CD takes it.
+fn seconds_since(since: &TimeInput) -> Result<i64, ToolError> {
+    let now = Timestamp::now();
+    let seconds = now.duration_since(since.resolve("since", now)?).as_secs();
+    if seconds < 1 {
+        return Err(ToolError::invalid_argument("since must be in the past").with_argument("since"));
+    }
+    Ok(seconds)
+}
+
 async fn logs(argocd: Arc<ArgoCd>, input: LogsInput, context: CallContext) -> Result<Logs, ToolError> {
     let tail = limit(input.tail, 100, MAX_LINES).map_err(|error| error.with_argument("tail"))?;
+    let since_seconds = input.since.as_ref().map(seconds_since).transpose()?;
     let target = input.target();
     // Argo CD filters what the tail has left, so a filter needs a long one.
     let asked = if input.filter.is_some() { MAX_LINES } else { tail };
@@ -136,7 +147,7 @@ async fn logs(argocd: Arc<ArgoCd>, input: LogsInput, context: CallContext) -> Re
         .maybe("namespace", input.namespace.as_ref())
         .maybe("container", input.container.as_ref())
         .maybe("filter", input.filter.as_ref())
-        .maybe("sinceSeconds", input.since_seconds.as_ref())
+        .maybe("sinceSeconds", since_seconds.as_ref())
         .maybe("previous", input.previous.then_some(&true));
     let entries = match argocd.session.lines(&call, context.deadline).await {
         Ok(entries) => entries,

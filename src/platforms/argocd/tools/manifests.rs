@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{app_input, fit, limit, read};
 use crate::{
-    platforms::argocd::{ArgoCd, text, wire::Rendering},
+    platforms::argocd::{ArgoCd, text},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
 };
 
@@ -67,8 +67,7 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 async fn manifests(argocd: Arc<ArgoCd>, input: ManifestsInput, context: CallContext) -> Result<Rendered, ToolError> {
     let limit = limit(input.limit, 50, 50)?;
     let target = input.target();
-    let call = target.get(&["manifests"]).maybe("revision", input.revision.as_ref());
-    let found: Rendering = argocd.ask(&target, &call, "render the manifests of", "applications, get", &context).await?;
+    let found = argocd.fetch_rendering(&target, input.revision.as_ref(), &context).await?;
     let parsed = found.manifests.iter().filter_map(|text| serde_json::from_str::<Value>(text).ok());
     let kind = |manifest: &Value| manifest.get("kind").and_then(Value::as_str).map(ToOwned::to_owned);
     let wanted: Vec<Value> =

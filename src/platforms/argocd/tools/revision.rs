@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{app_input, read};
 use crate::{
-    platforms::argocd::{ArgoCd, text, wire},
+    platforms::argocd::{ArgoCd, client::Call, text, windows::why_closed, wire},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
 };
 
@@ -23,7 +24,8 @@ const REVISION: ToolDeclaration = ToolDeclaration::read(
 const WINDOWS: ToolDeclaration = ToolDeclaration::read(
     "get_argocd_sync_windows",
     "When syncs are permitted",
-    "Answers whether the application may be synced by hand now, and the sync windows of its project that concern it.",
+    "Answers whether the application may be synced by hand now, and if not until when; and the sync \
+     windows of its project that concern it.",
 );
 
 app_input! {
@@ -71,6 +73,9 @@ struct RevisionView {
 struct Permission {
     /// Whether the application may be synced by hand now.
     can_sync: bool,
+    /// If not: which window forbids it, and until when, or when the next one opens that permits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_not: Option<String>,
     /// The windows that concern it: 50 at most.
     windows: Vec<Window>,
     /// Whether windows were left out.
@@ -133,8 +138,28 @@ async fn windows(argocd: Arc<ArgoCd>, input: WindowsInput, context: CallContext)
     let call = target.get(&["syncwindows"]);
     let found: wire::SyncWindows =
         argocd.ask(&target, &call, "read the sync windows of", "applications, get", &context).await?;
+    let why_not = if found.can_sync {
+        None
+    } else {
+        let project = match &target.project {
+            Some(project) => project.clone(),
+            None => argocd.fetch_app(&target, &context).await?.spec.project,
+        };
+        Some(argocd.why_closed(&found, &project, &context).await)
+    };
     let assigned = found.assigned_windows.iter();
     let windows: Vec<_> =
         assigned.take(MAX_WINDOWS).map(|one| Window::of(one, Some(found.active_windows.contains(one)))).collect();
-    Ok(Permission { can_sync: found.can_sync, truncated: windows.len() < found.assigned_windows.len(), windows })
+    let truncated = windows.len() < found.assigned_windows.len();
+    Ok(Permission { can_sync: found.can_sync, why_not, truncated, windows })
+}
+
+impl ArgoCd {
+    /// Which window of an application forbids a sync now, and until when. Its project, which alone knows the windows' time
+    /// zones, may be one that the account may not read; then no time is told.
+    pub(super) async fn why_closed(&self, windows: &wire::SyncWindows, project: &str, context: &CallContext) -> String {
+        let read = self.session.call::<wire::Project>(&Call::get(["projects", project]), context.deadline).await;
+        let of_project = read.as_ref().ok().map(|project| &*project.spec.sync_windows);
+        why_closed(windows, of_project, Timestamp::now())
+    }
 }

@@ -217,19 +217,22 @@ pub(super) fn ready(app: &Application) -> Result<(), ToolError> {
 }
 
 /// Says no while a sync window is closed.
-async fn check_windows(argocd: &ArgoCd, target: &Target, context: &CallContext) -> Result<(), ToolError> {
+async fn check_windows(
+    argocd: &ArgoCd,
+    target: &Target,
+    app: &Application,
+    context: &CallContext,
+) -> Result<(), ToolError> {
     let call = target.get(&["syncwindows"]);
     let right = "applications, get";
     let windows: SyncWindows = argocd.ask(target, &call, "read the sync windows of", right, context).await?;
     if windows.can_sync {
         return Ok(());
     }
-    let closed = windows.active_windows.iter().find(|window| window.kind == "deny");
-    let which = closed.map(|window| {
-        format!(" (it closes at {} for {})", text::clean(&window.schedule), text::clean(&window.duration))
-    });
-    let message = format!("a sync window does not permit syncs now{}; nothing was started", which.unwrap_or_default());
-    Err(ToolError::new(ErrorCode::Conflict, message).with_remedy("get_argocd_sync_windows tells when it does"))
+    let why = argocd.why_closed(&windows, &app.spec.project, context).await;
+    let message = format!("sync windows do not permit syncs now: {why}; nothing was started");
+    Err(ToolError::new(ErrorCode::Conflict, message)
+        .with_remedy("come back then; get_argocd_sync_windows tells all windows of the application"))
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Result<Preview, ToolError> {
@@ -237,7 +240,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
     let app = argocd.fetch_app(&target, &context).await?;
     input.check(&app)?;
     ready(&app)?;
-    check_windows(&argocd, &target, &context).await?;
+    check_windows(&argocd, &target, &app, &context).await?;
     let name = |one: &Resource| format!("{}/{}", one.kind, one.name);
     let changed: Vec<_> =
         input.affected(&app).filter(|one| one.status == "OutOfSync" && !one.requires_pruning).map(name).collect();
@@ -269,7 +272,7 @@ async fn sync(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Re
     let app = argocd.fetch_app(&target, &context).await?;
     input.check(&app)?;
     ready(&app)?;
-    check_windows(&argocd, &target, &context).await?;
+    check_windows(&argocd, &target, &app, &context).await?;
     let call = target.post(&["sync"], input.body(&app));
     start(&argocd, &target, &call, &app, "sync the application", &context).await?;
     let wait = input.wait_seconds.unwrap_or(if input.dry_run { DRY_RUN_WAIT } else { 0 });

@@ -49,6 +49,56 @@ async fn every_tool_that_reads_works_on_both_and_asks_little() {
 }
 
 #[tokio::test]
+async fn answers_about_what_has_ended_are_final() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        let job = |number: u64| json!({ "project_slug": "gh/acme/web", "job_number": number });
+        let artifact = json!({ "project_slug": "gh/acme/web", "job_number": 32, "path": "out/log.txt" });
+        let failed = json!({ "workflow_id": id('b', 1) });
+        // That a job has ended is not in the lists of its tests and artifacts: it must have been seen before.
+        assert!(!connector.is_final("get_circleci_job_tests", job(32)).await);
+        assert!(!connector.is_final("get_circleci_job_artifacts", job(32)).await);
+        for (tool, arguments) in [
+            ("get_circleci_pipeline_status", json!({ "pipeline_id": id('a', 5) })),
+            ("get_circleci_workflow", failed.clone()),
+            ("get_circleci_workflow_jobs", failed.clone()),
+            ("get_circleci_failure_report", failed.clone()),
+            ("get_circleci_failure_report", json!({ "pipeline_id": id('a', 5) })),
+            ("get_circleci_job", job(32)),
+            ("get_circleci_job_log", job(32)),
+            ("get_circleci_job_tests", job(32)),
+            ("get_circleci_job_artifacts", job(32)),
+            ("get_circleci_artifact", artifact),
+        ] {
+            assert!(connector.tools[tool].declaration.cached_if_final, "{tool}");
+            assert!(connector.is_final(tool, arguments.clone()).await, "{tool} {arguments} {is_server}");
+        }
+        let mut with_links = job(32);
+        with_links["include_urls"] = json!(true);
+        assert!(!connector.is_final("get_circleci_job_artifacts", with_links).await, "links end");
+        // The newest run is another one soon.
+        let newest = json!({ "project_slug": "gh/acme/web" });
+        assert!(!connector.is_final("get_circleci_failure_report", newest).await);
+
+        double.change(|state| state.world.workflows.iter_mut().for_each(|one| one.status = "failing".into()));
+        for (tool, arguments) in [
+            ("get_circleci_pipeline_status", json!({ "pipeline_id": id('a', 5) })),
+            ("get_circleci_workflow", failed.clone()),
+            ("get_circleci_workflow_jobs", failed.clone()),
+            ("get_circleci_failure_report", failed.clone()),
+            ("get_circleci_failure_report", json!({ "pipeline_id": id('a', 5) })),
+        ] {
+            assert!(!connector.is_final(tool, arguments.clone()).await, "{tool} {arguments} {is_server}");
+        }
+        double.change(|state| state.world.jobs.iter_mut().for_each(|one| one.status = "running".into()));
+        for tool in ["get_circleci_job", "get_circleci_job_log"] {
+            assert!(!connector.is_final(tool, job(32)).await, "{tool} {is_server}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn projects_have_slugs_and_only_allowed_ones_are_listed() {
     let double = Double::start().await;
     let all = good(&cloud(&double), "list_circleci_projects", json!({})).await;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{job_input, name, read, seconds_between, time, word};
 use crate::{
-    platforms::circleci::{CircleCi, jobs::StepFacts, status},
+    platforms::circleci::{CircleCi, ended::AGE, jobs::StepFacts},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
 };
 
@@ -20,6 +20,7 @@ const GET: ToolDeclaration = ToolDeclaration::read(
     "Answers a job's state, times, executor, and its steps with state and exit code. Numbers of steps and executions are \
      what get_circleci_job_log takes.",
 )
+.cached_if_final(AGE)
 .polled();
 
 job_input! {
@@ -100,13 +101,16 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<JobAnswer, ToolError> {
     let job = circleci.fetch_job(&input.job(&circleci)?, &context).await?;
+    if job.has_ended() {
+        context.answer_is_final();
+    }
     let hints = if job.steps.is_empty() {
         vec!["the job has no steps: it has not begun, or it waits for approval".to_owned()]
     } else {
         Vec::new()
     };
     Ok(JobAnswer {
-        finished: status::is_final_job(&job.status),
+        finished: job.has_ended(),
         duration_sec: seconds_between(job.started_at.as_deref(), job.stopped_at.as_deref()),
         started_at: time(job.started_at.as_deref()),
         stopped_at: time(job.stopped_at.as_deref()),

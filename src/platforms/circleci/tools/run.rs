@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{name, read, run_input, time, word, workflow::WorkflowView};
 use crate::{
-    platforms::circleci::{CircleCi, locate::newest, status, text, wire::Pipeline},
+    platforms::circleci::{CircleCi, ended::AGE_OF_A_RUN, locate::newest, status, text, wire::Pipeline},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
 };
 
@@ -21,6 +21,7 @@ const GET: ToolDeclaration = ToolDeclaration::read(
      success, failed, error, canceled, unauthorized (a context or secret was denied) and not_run; on_hold waits for a \
      person to approve a job, and failing still runs.",
 )
+.cached_if_final(AGE_OF_A_RUN)
 .polled();
 
 /// What a run was made of.
@@ -113,7 +114,11 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<RunAnswer, ToolError> {
     let run = circleci.fetch_run(&input.run(&circleci)?, &context).await?;
-    answer(&circleci, &run, &context).await
+    let answer = answer(&circleci, &run, &context).await?;
+    if answer.finished {
+        context.answer_is_final();
+    }
+    Ok(answer)
 }
 
 /// A run with its workflows.

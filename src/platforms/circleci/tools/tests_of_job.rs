@@ -11,6 +11,7 @@ use crate::{
     platforms::circleci::{
         CircleCi,
         client::{Api, Call, Error},
+        ended::AGE,
         error::{About, to_tool_error},
         locate::{JobName, Read},
         text,
@@ -30,6 +31,7 @@ const TESTS: ToolDeclaration = ToolDeclaration::read(
     "Answers how many of a job's tests succeeded, failed and were skipped, and the failed ones with their messages; all \
      of them with only_failed false. A job has tests only if it stores test results.",
 )
+.cached_if_final(AGE)
 .polled();
 
 job_input! {
@@ -128,6 +130,10 @@ async fn tests(circleci: Arc<CircleCi>, input: TestsInput, context: CallContext)
     };
     let job = input.job(&circleci)?;
     let found = circleci.fetch_tests(&job, true, &context).await?;
+    // Reports are taken in after the end of a job: none may mean not yet.
+    if circleci.ended.knows(&job) && !found.items.is_empty() {
+        context.answer_is_final();
+    }
     let count = |wanted: fn(&Test) -> bool| found.items.iter().filter(|test| wanted(test)).count();
     let (failed, skipped) = (count(has_failed), count(|test| test.result == "skipped"));
     let wanted: Vec<&Test> =

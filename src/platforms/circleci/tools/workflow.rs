@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{limit, name, page, read, seconds_between, time, word};
 use crate::{
     platforms::circleci::{
-        CircleCi, status,
+        CircleCi,
+        ended::{AGE, is_workflow_final},
+        locate::Read,
+        status,
         wire::{Workflow, WorkflowJob},
     },
     tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError},
@@ -21,6 +24,7 @@ const GET: ToolDeclaration = ToolDeclaration::read(
      approval. Final states are success, failed, error, canceled, unauthorized and not_run; on_hold waits for a person, \
      and failing still runs.",
 )
+.cached_if_final(AGE)
 .polled();
 
 const JOBS: ToolDeclaration = ToolDeclaration::read(
@@ -29,6 +33,7 @@ const JOBS: ToolDeclaration = ToolDeclaration::read(
     "Lists a workflow's jobs with their numbers, states, times and dependencies. A job of type approval waits for a \
      person: its approval_request_id is what approve_circleci_job takes.",
 )
+.cached_if_final(AGE)
 .polled();
 
 /// Arguments of `get_circleci_workflow`.
@@ -171,9 +176,16 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
     vec![read(circleci, GET, get), read(circleci, JOBS, jobs)]
 }
 
+fn say_if_final(workflow: &Workflow, jobs: &Read<WorkflowJob>, context: &CallContext) {
+    if is_workflow_final(&workflow.status, jobs.items.iter().map(|job| job.status.as_str())) {
+        context.answer_is_final();
+    }
+}
+
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<WorkflowAnswer, ToolError> {
     let workflow = circleci.fetch_workflow(&input.workflow_id, &context).await?;
     let jobs = circleci.fetch_workflow_jobs(&workflow.id, &context).await?;
+    say_if_final(&workflow, &jobs, &context);
     let mut counts = std::collections::BTreeMap::new();
     for job in &jobs.items {
         *counts.entry(word(&job.status)).or_default() += 1;
@@ -198,6 +210,7 @@ async fn jobs(circleci: Arc<CircleCi>, input: JobsInput, context: CallContext) -
     // The jobs say which project they belong to only one by one.
     let workflow = circleci.fetch_workflow(&input.workflow_id, &context).await?;
     let jobs = circleci.fetch_workflow_jobs(&workflow.id, &context).await?;
+    say_if_final(&workflow, &jobs, &context);
     // In the order in which they began, those that have not yet begun last.
     let key = |job: &WorkflowJob| format!("{}/{}", job.started_at.as_deref().unwrap_or("~"), job.id);
     let entries = jobs.items.iter().map(|job| (key(job), JobView::of(job))).collect();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{double::Double, with_keys};
+use super::{REGION, double::Double, with_keys};
 use crate::{
     outbound::BreakerPosition,
     tools::ErrorCode::{
@@ -41,6 +41,27 @@ async fn each_code_has_its_words() {
         assert_eq!(error.code, *expected, "{code}: {error:?}");
         assert!(error.message.contains(words), "{code}: {error:?}");
         assert_eq!(double.count("DescribeAlarms"), 1, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_with_where_it_was_looked_for() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let looked_for = [
+        ("get_cloudwatch_alarm", json!({ "name": "none" })),
+        ("mute_cloudwatch_alarms", json!({ "names": ["none"], "minutes": 5, "reason": "test" })),
+        ("filter_cloudwatch_log_events", json!({ "group": "/none" })),
+        ("query_cloudwatch_logs", json!({ "groups": ["/none"], "query": "fields @message" })),
+    ];
+    // Whose account it is, is known once AWS was asked.
+    for place in [format!("the connector's account, region {REGION}"), format!("account 123456789012, region {REGION}")]
+    {
+        for (tool, arguments) in looked_for.clone() {
+            let error = connector.call(tool, arguments).await.unwrap_err();
+            assert_eq!((error.code, error.message.contains(&place)), (NotFound, true), "{tool}: {error:?}");
+        }
+        connector.probe().await;
     }
 }
 

@@ -9,7 +9,7 @@ use aws_sdk_cloudwatch::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Place, bounded, cut, data::Query, dimensions, hinted, int, not_found, read, rfc3339};
+use super::{Dimensions, Doing, Place, bounded, cut, data::Query, dimensions, hinted, int, read, rfc3339};
 use crate::{
     platforms::cloudwatch::CloudWatch,
     tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError},
@@ -316,7 +316,7 @@ impl CloudWatch {
     /// The alarm of this name.
     pub(super) async fn fetch_alarm(&self, name: &str, context: &CallContext) -> Result<Described, ToolError> {
         let found = self.fetch_alarms(&[name.to_owned()], context).await?;
-        let missing = || not_found("alarm", "name", "list_cloudwatch_alarms tells the names; capitals matter");
+        let missing = || self.not_found("alarm", "name", "list_cloudwatch_alarms tells the names; capitals matter");
         found.into_iter().find(|alarm| alarm.name() == name).ok_or_else(missing)
     }
 }

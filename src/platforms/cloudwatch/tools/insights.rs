@@ -107,8 +107,8 @@ impl CloudWatch {
                     .send()
             })
             .await
-            .map_err(|error| START.failed(error))?;
-        let id = started.query_id.ok_or_else(|| START.failed(Error::Unexpected(200)))?;
+            .map_err(|error| self.failed(START, error))?;
+        let id = started.query_id.ok_or_else(|| self.failed(START, Error::Unexpected(200)))?;
         Ok(Run { session: Arc::clone(&self.session), id, has_ended: false, _place: place })
     }
 

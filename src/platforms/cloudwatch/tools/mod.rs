@@ -63,13 +63,21 @@ impl Doing {
     const fn new(what: &'static str, permission: &'static str) -> Self {
         Self { what, permission }
     }
-
-    fn failed(self, error: Error) -> ToolError {
-        to_tool_error(error, self.what, self.permission)
-    }
 }
 
 impl CloudWatch {
+    /// Words what went wrong.
+    fn failed(&self, doing: Doing, error: Error) -> ToolError {
+        to_tool_error(error, doing.what, doing.permission, &self.session.place)
+    }
+
+    /// Words that nothing of this name is there.
+    fn not_found(&self, what: &str, argument: &str, remedy: &str) -> ToolError {
+        ToolError::new(ErrorCode::NotFound, format!("there is no {what} of this name in {}", self.session.place))
+            .with_argument(argument)
+            .with_remedy(remedy)
+    }
+
     /// Changes something: it is sent again only while it is certain that AWS has not taken it.
     async fn change<T, E, R>(&self, doing: Doing, context: &CallContext, send: impl Fn() -> R) -> Result<T, ToolError>
     where
@@ -77,7 +85,7 @@ impl CloudWatch {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let manner = Manner { deadline: context.deadline, repeat: Repeat::IfNotTaken, is_probe: false };
-        self.session.call(manner, send).await.map_err(|error| doing.failed(error))
+        self.session.call(manner, send).await.map_err(|error| self.failed(doing, error))
     }
 
     /// Asks for something, which changes nothing.
@@ -87,7 +95,7 @@ impl CloudWatch {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let manner = Manner { deadline: context.deadline, repeat: Repeat::Safe, is_probe: false };
-        self.session.call(manner, send).await.map_err(|error| doing.failed(error))
+        self.session.call(manner, send).await.map_err(|error| self.failed(doing, error))
     }
 }
 
@@ -241,10 +249,4 @@ fn dimensions(of: &[aws_sdk_cloudwatch::types::Dimension]) -> Dimensions {
     of.iter()
         .map(|one| (one.name().unwrap_or_default().to_owned(), one.value().unwrap_or_default().to_owned()))
         .collect()
-}
-
-fn not_found(what: &str, argument: &str, remedy: &str) -> ToolError {
-    ToolError::new(ErrorCode::NotFound, format!("there is no {what} of this name in this account and region"))
-        .with_argument(argument)
-        .with_remedy(remedy)
 }

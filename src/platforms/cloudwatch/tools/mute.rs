@@ -131,7 +131,8 @@ impl CloudWatch {
         if missing.is_empty() {
             return Ok(found);
         }
-        Err(ToolError::new(ErrorCode::NotFound, format!("there are no alarms {}", missing.join(", ")))
+        let message = format!("there are no alarms {} in {}", missing.join(", "), self.session.place);
+        Err(ToolError::new(ErrorCode::NotFound, message)
             .with_argument("names")
             .with_remedy("list_cloudwatch_alarms tells the names; capitals matter"))
     }

@@ -303,7 +303,7 @@ async fn stop_query(cloudwatch: Arc<CloudWatch>, input: StopInput, context: Call
             .session
             .stop_query(&input.query_id, stopping(context.deadline))
             .await
-            .map_err(|error| DOING.failed(error))?;
+            .map_err(|error| cloudwatch.failed(DOING, error))?;
     let outcome = if stopped { "stopped" } else { "already_ended" };
     Ok(Stopped { outcome, status_before: before.as_str().to_owned() })
 }

@@ -85,12 +85,14 @@ async fn the_start_page_is_an_error_only_when_it_stays() {
     double.restart();
     let report = connector.probe().await;
     assert_eq!((told(&report), report.passing), ((Degraded, "Starting", Unknown), false));
+    assert_eq!(connector.platform.probe_again_in(), Some(Duration::from_secs(10)));
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(301)).await;
     tokio::time::resume();
     assert_eq!(told(&connector.probe().await), (Error, "Starting", Unknown));
     double.change(|state| state.starting = false);
     assert_eq!(told(&connector.probe().await), (Ok, "Healthy", Accepted));
+    assert_eq!(connector.platform.probe_again_in(), None);
     double.restart();
     assert_eq!(told(&connector.probe().await), (Degraded, "Starting", Unknown));
 }

@@ -10,6 +10,35 @@ fn names(answer: &Value, list: &str, field: &str) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn answers_about_an_ended_build_are_final_if_it_was_named_by_its_number() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let about = |tool: &str, build: Value| match tool {
+        "search_jenkins_build_log" => json!({ "job": "team/web", "build": build, "pattern": "error" }),
+        _ => json!({ "job": "team/web", "build": build }),
+    };
+    let tools = [
+        "get_jenkins_build_status",
+        "get_jenkins_build_stages",
+        "get_jenkins_failure_report",
+        "get_jenkins_build_log",
+        "search_jenkins_build_log",
+        "get_jenkins_test_results",
+        "list_jenkins_artifacts",
+    ];
+    for tool in tools {
+        assert!(connector.tools[tool].declaration.cached_if_final, "{tool}");
+        assert!(connector.is_final(tool, about(tool, json!(2))).await, "{tool}");
+        let last = about(tool, json!("lastCompleted"));
+        assert!(!connector.is_final(tool, last).await, "{tool}: it is another one soon");
+    }
+    double.change(|state| state.jobs.get_mut("team/web").unwrap().builds.get_mut(&2).unwrap().building = true);
+    for tool in tools {
+        assert!(!connector.is_final(tool, about(tool, json!(2))).await, "{tool}: it runs");
+    }
+}
+
+#[tokio::test]
 async fn every_tool_that_reads_makes_few_requests() {
     let double = Double::start().await;
     let connector = with_token(&double);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{bounded, build_input, position, read};
+use super::{AGE_OF_AN_ENDED_BUILD, bounded, build_input, position, read};
 use crate::{
     platforms::jenkins::Jenkins,
     tools::{CallContext, Cursor, Page, ToolDeclaration, ToolEntry, ToolError},
@@ -15,7 +15,8 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
     "list_jenkins_artifacts",
     "Files that a build kept",
     "Answers the paths of the artifacts of a build.",
-);
+)
+.cached_if_final(AGE_OF_AN_ENDED_BUILD);
 
 build_input! {
     /// Arguments of `list_jenkins_artifacts`.
@@ -45,8 +46,11 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> Result<Page<ArtifactView>, ToolError> {
     let limit = bounded("limit", input.limit, 100, (1, 200))?;
     let from: usize = position(input.cursor.as_deref())?;
-    let tree = format!("number,building,artifacts[relativePath]{{{from},{}}}", from.saturating_add(limit + 1));
-    let build = jenkins.fetch_build(&input.target(&jenkins, &context).await?, &tree, &context).await?;
+    let tree =
+        format!("number,building,inProgress,artifacts[relativePath]{{{from},{}}}", from.saturating_add(limit + 1));
+    let target = input.target(&jenkins, &context).await?;
+    let build = jenkins.fetch_build(&target, &tree, &context).await?;
+    target.say_if_final(&build, &context);
     let paths = build.artifacts.iter().take(limit).map(|one| ArtifactView { path: one.relative_path.clone() });
     let items: Vec<ArtifactView> = paths.collect();
     let truncated = build.artifacts.len() > limit;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    build_input,
+    AGE_OF_AN_ENDED_BUILD, build_input,
     builds::BuildStatus,
     matrix::{self, ConfigurationRunView},
     parameters::{MASKED, shown},
@@ -33,6 +33,7 @@ const GET: ToolDeclaration = ToolDeclaration::read(
     "Answers how a build does or did: result, times, what started it, the commits in it, and its parameters, of which those \
      that may be secrets are masked.",
 )
+.cached_if_final(AGE_OF_AN_ENDED_BUILD)
 .polled();
 
 build_input! {
@@ -122,6 +123,7 @@ pub(super) fn causes(build: &Build) -> Vec<String> {
 async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Result<BuildDetails, ToolError> {
     let target = input.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD, &context).await?;
+    target.say_if_final(&build, &context);
     let parameters = build.actions.iter().flat_map(|action| &action.parameters).take(MAX_LISTED);
     Ok(BuildDetails {
         number: build.number,

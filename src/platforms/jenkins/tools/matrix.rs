@@ -5,7 +5,7 @@ use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Target, builds::BuildStatus, jobs::JobStatus};
+use super::{NOT_TOLD, Target, builds::BuildStatus, jobs::JobStatus};
 use crate::{
     platforms::{
         jenkins::{
@@ -113,7 +113,7 @@ impl Jenkins {
             let target = Target { job: job.clone(), build: BuildName::Number(number) };
             self.fetch_tail(&target, room, context).await.map_err(|error| {
                 let worded = to_tool_error(error, &format!("read the log of {target}"));
-                format!("not told here, the log of {target}: {}", worded.message)
+                format!("{NOT_TOLD} the log of {target}: {}", worded.message)
             })
         }))
         .await;

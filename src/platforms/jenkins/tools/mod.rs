@@ -40,6 +40,8 @@ use super::{
 };
 use crate::tools::{CallContext, Cursor, ErrorCode, ToolEntry, ToolError, mutation, read};
 
+/// How long answers about a build that has ended are kept: what people write on it afterwards is all that changes.
+const AGE_OF_AN_ENDED_BUILD: Duration = Duration::from_mins(10);
 /// Time that is kept for an answer when the call's own time is up.
 const RESERVE: Duration = Duration::from_secs(1);
 
@@ -121,6 +123,14 @@ impl Target {
     /// The same with the build's number instead of a word, so that what follows is about the same build.
     fn numbered(&self, build: &Build) -> Self {
         Self { job: self.job.clone(), build: BuildName::Number(build.number) }
+    }
+
+    /// Says that an answer about this build is final, if the build was named by its number and has ended. What is the last
+    /// one changes with the next.
+    fn say_if_final(&self, build: &Build, context: &CallContext) {
+        if matches!(self.build, BuildName::Number(_)) && !build.building && !build.in_progress {
+            context.answer_is_final();
+        }
     }
 }
 
@@ -251,6 +261,9 @@ fn not_a_configuration(job: &JobName, would: &str) -> Result<(), ToolError> {
 /// What is said where the plugin isn't there.
 const NO_STAGE_VIEW: &str =
     "Jenkins tells no stages of this build: it is no pipeline, or the plugin pipeline-rest-api is absent";
+
+/// How a hint begins that says which part of an answer is missing, and why.
+const NOT_TOLD: &str = "not told here,";
 
 /// A number within its bounds.
 ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{NO_STAGE_VIEW, Target, build_input, read};
+use super::{AGE_OF_AN_ENDED_BUILD, NO_STAGE_VIEW, Target, build_input, read};
 use crate::{
     platforms::{
         jenkins::{
@@ -28,6 +28,7 @@ const GET: ToolDeclaration = ToolDeclaration::read(
     "Answers the stages of a pipeline's build in their order, with status and duration; of the one that failed, the step \
      and its error, too. Parallel branches stand beside each other. PAUSED_PENDING_INPUT waits for somebody.",
 )
+.cached_if_final(AGE_OF_AN_ENDED_BUILD)
 .polled();
 
 build_input! {
@@ -145,6 +146,7 @@ async fn get(jenkins: Arc<Jenkins>, input: StagesInput, context: CallContext) ->
     let target = input.target(&jenkins, &context).await?;
     // Without it, a 404 could mean anything.
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
+    target.say_if_final(&build, &context);
     let target = target.numbered(&build);
     let failed = |error| to_tool_error(error, &format!("read the stages of {target}"));
     let Some(flow) = jenkins.fetch_flow(&target, &context).await.map_err(failed)? else {

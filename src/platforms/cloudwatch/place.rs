@@ -1,0 +1,33 @@
+//! Where AWS is asked: in which region, and in which account, as far as AWS has said whose the credentials are.
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+/// A region of an account.
+pub(super) struct Place {
+    region: String,
+    account: Mutex<Option<String>>,
+}
+
+impl Place {
+    pub(super) const fn new(region: String) -> Self {
+        Self { region, account: Mutex::new(None) }
+    }
+
+    /// Remembers which account AWS says that the credentials are of; none if it doesn't say.
+    pub(super) fn learn(&self, account: Option<&str>) {
+        let account = account.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()));
+        *self.account.lock().unwrap_or_else(PoisonError::into_inner) = account.map(str::to_owned);
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.account.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(account) => write!(f, "account {account}, region {}", self.region),
+            None => write!(f, "the connector's account, region {}", self.region),
+        }
+    }
+}
