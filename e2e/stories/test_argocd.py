@@ -4,6 +4,7 @@ and what it tells while Argo CD is down."""
 import json
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -61,10 +62,13 @@ def answer(connector: Connector, tool: str, **arguments: Any) -> dict[str, Any]:
 
 
 def do(connector: Connector, tool: str, **arguments: Any) -> dict[str, Any]:
-    """Asks what a tool would do, and has it done by the plan that it answers."""
+    """Asks what a tool would do, and has it done by the plan that it answers; asked again, it is not done again."""
     planned = answer(connector, tool, **arguments)
-    done = answer(connector, tool, **arguments, confirm=True, plan=planned["plan"])
+    confirmed = arguments | {"confirm": True, "plan": planned["plan"], "idempotency_key": secrets.token_hex(8)}
+    done = answer(connector, tool, **confirmed)
     assert done["applied"] is True
+    again = answer(connector, tool, **confirmed)
+    assert (again["replayed"], again["result"]) == (True, done["result"])
     result: dict[str, Any] = done["result"]
     return result
 
@@ -298,6 +302,33 @@ def test_a_bad_deployment_is_explained_and_rolled_back(connector: Connector, web
     answer(connector, "refresh_argocd_app", app=web.name)
     do(connector, "sync_argocd_app", app=web.name, wait_seconds=20)
     web.wait_for("Synced", "Healthy")
+
+
+def test_a_sync_window_that_forbids_is_told_with_its_end(connector: Connector, web: Application) -> None:
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    # Its schedule counts in its zone, which is nine hours ahead all year.
+    schedules = {offset: f"0 {(hour + timedelta(hours=offset + 9)).hour} * * *" for offset in (-1, 3)}
+    window = {"duration": "2h", "timeZone": "Asia/Tokyo"}
+    closed = (
+        ({"kind": "deny", "schedule": schedules[-1]}, "open until", hour + timedelta(hours=1)),
+        ({"kind": "allow", "schedule": schedules[3]}, "opens at", hour + timedelta(hours=3)),
+    )
+    for more, words, when in closed:
+        told = f"{words} {when:%Y-%m-%dT%H:%M:%SZ}"
+        with argocd_server.sync_window(web, **window, **more):
+            eventually(
+                f"Argo CD does not permit it and the connector says why: {told}",
+                lambda told=told: told in answer(connector, "get_argocd_sync_windows", app=web.name).get("why_not", ""),
+                explain=lambda: str(answer(connector, "get_argocd_sync_windows", app=web.name)),
+            )
+            deployments = len(web.history())
+            error = error_of(agent_of(connector).call("sync_argocd_app", app=web.name))
+            assert (error["code"], told in error["message"]) == ("conflict", True), error
+            assert len(web.history()) == deployments
+    eventually(
+        "it is permitted again",
+        lambda: answer(connector, "get_argocd_sync_windows", app=web.name)["can_sync"] is True,
+    )
 
 
 def test_an_action_is_run(connector: Connector, web: Application) -> None:

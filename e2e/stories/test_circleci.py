@@ -22,7 +22,7 @@ CIRCLECI = Subject(
         "downloadHosts": [doubles.FILES_HOST],
     },
     credentials={"token": "planted-token"},
-    rotated={"token": "rotated-token-4711"},
+    rotated={"token": "rotated-token-quokka"},
     refused_reason="TokenInvalidOrRevoked",
     asks=("get_circleci_flaky_tests", {"project_slug": PROJECT, "cache": False}),
     path="flaky-tests",

@@ -22,11 +22,11 @@ BOUNDS = LIMITS | {
     "callTimeout": f"{CALL_SECONDS}s",
     "platform": {"requestTimeout": "2s", "maxConcurrentRequests": 4},
 }
-CALLS = 48
+CALLS = 60
 # As many as find a place at once, so that none waits for another.
 AT_ONCE = 4
-# A fifth of the calls may be repeated, and ten more (`src/outbound/retry.rs`).
-MOST_ASKED = CALLS * 1.2 + 10
+# A fifth of the calls may be repeated (`src/outbound/retry.rs`).
+MOST_ASKED = CALLS * 1.2
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,17 @@ def revoke(token: str) -> None:
 
 
 @contextlib.contextmanager
+def sync_window(application: Application, **window: str) -> Iterator[None]:
+    """Gives the application's project a sync window that is about this application only, for a while."""
+    rule = window | {"applications": [application.name]}
+    kube.patch(argocd.NAMESPACE, "appprojects.argoproj.io", "default", {"spec": {"syncWindows": [rule]}})
+    try:
+        yield
+    finally:
+        kube.patch(argocd.NAMESPACE, "appprojects.argoproj.io", "default", {"spec": {"syncWindows": None}})
+
+
+@contextlib.contextmanager
 def granted(*rights: str) -> Iterator[None]:
     """Gives the connector's account more rights, such as `applications, update`, for a while."""
     policy = kube.get(argocd.NAMESPACE, "configmap", "argocd-rbac-cm")["data"]["policy.csv"]

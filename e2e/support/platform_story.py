@@ -26,8 +26,8 @@ LIMITED_SECONDS = 20
 SLOW_SECONDS = 600
 # Failing answers of a double hold this word, and so do its secrets.
 PLANTED = "planted"
-# And credentials after a rotation hold this.
-ROTATED = "-4711"
+# And credentials after a rotation hold this, which no random id can.
+ROTATED = "-quokka"
 # With these words a double refuses what no story asks for: only a slip in the connector does.
 SLIPS = (
     "a query parameter that this path does not have",

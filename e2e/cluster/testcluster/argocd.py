@@ -45,6 +45,8 @@ PROGRAMS = (
     "argocd-server",
 )
 COMMANDS = ("cat", "cp", "ln", "ls", "mkdir", "rm", "sh")
+# Sync windows are in time zones.
+ZONES = "/usr/share/zoneinfo.zip"
 DEPLOYMENTS = (
     "argocd-redis",
     "argocd-repo-server",
@@ -240,7 +242,7 @@ def closure(*programs: str) -> tuple[images.File, ...]:
 
 
 def _image(layout: Layout) -> images.Image:
-    """One image for all: Argo CD, Helm, git, Redis, and busybox for what shells out."""
+    """One image for all: Argo CD, Helm, git, Redis, time zones, and busybox for what shells out."""
     program = build.program(layout, build.ARGOCD, "cmd")
     core = Path(run(["git", "--exec-path"]).strip())
     helpers = [str(core / name) for name in ("git-remote-http", "git-http-backend")]
@@ -257,13 +259,14 @@ def _image(layout: Layout) -> images.Image:
             images.File("/bin/busybox", Path("/bin/busybox").resolve(), 0o755),
             images.File("/etc/passwd", users.encode()),
             images.File("/etc/ssl/certs/.keep", b""),
+            images.File(ZONES, Path(run(["go", "env", "GOROOT"]).strip()) / "lib/time/zoneinfo.zip"),
             *closure("/usr/bin/git", *helpers, "/usr/bin/redis-server"),
         ),
         # Its manifests give whole command lines as arguments, for a script of the real image.
         ("/bin/busybox", "env"),
         user=f"{USER}:{USER}",
         workdir="/home/argocd",
-        env=("PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "ARGOCD_GPG_ENABLED=false"),
+        env=("PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "ARGOCD_GPG_ENABLED=false", f"ZONEINFO={ZONES}"),
         links=links,
     )
 

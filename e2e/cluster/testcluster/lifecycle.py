@@ -28,7 +28,8 @@ from .reporter import Reporter
 LOCK_NAME = "\0mcp-connectors-e2e-cluster"
 START_SECONDS = {"kube-apiserver": 60, "node": 60, "coredns": 90}
 DEFAULT_START_SECONDS = 30
-RECOVERY_SECONDS = 60
+# The kubelet's own connections take up to a minute and a half to come back after an outage of the API server.
+RECOVERY_SECONDS = 240
 LOG_LINES = 15
 
 
@@ -196,17 +197,14 @@ def _reuse(layout: Layout, reporter: Reporter) -> bool:
 
 def _recover(layout: Layout, reporter: Reporter, found: dict[str, str]) -> dict[str, str]:
     """Starts what has ended again, with its data, and gives the rest some time."""
-    missing = _missing(layout)
-    if missing:
-        title = f"restarting {', '.join(component.name for component in missing)}"
-    else:
-        title = f"waiting for the running cluster ({_join(found)})"
     deadline = time.monotonic() + RECOVERY_SECONDS
-    with reporter.step(title, expected=10):
-        for component in missing:
-            components.start(layout, component)
+    with reporter.step(f"mending the running cluster ({_join(found)})", expected=10):
         while found and time.monotonic() < deadline:
-            time.sleep(0.5)
+            # Each time: what has been started ends again if what it needs is not there soon enough.
+            for component in _missing(layout):
+                components.start(layout, component)
+            # Long enough for a new process to have become its program.
+            time.sleep(2)
             found = components.problems(layout)
     return found
 

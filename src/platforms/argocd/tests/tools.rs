@@ -117,6 +117,34 @@ async fn the_tree_leads_to_what_is_not_healthy() {
 }
 
 #[tokio::test]
+async fn long_lists_go_on_at_their_cursors() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    for (tool, list) in [
+        ("get_argocd_resource_tree", "nodes"),
+        ("get_argocd_manifests", "manifests"),
+        ("get_argocd_diff", "resources"),
+        ("get_argocd_events", "events"),
+    ] {
+        let whole = good(&connector, tool, json!({ "app": "web" })).await;
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let mut arguments = json!({ "app": "web", "limit": 1 });
+            if let Some(cursor) = cursor.take() {
+                arguments["cursor"] = cursor;
+            }
+            let part = good(&connector, tool, arguments).await;
+            seen.extend(part[list].as_array().unwrap().iter().cloned());
+            let Some(next) = part.get("next_cursor") else { break };
+            assert_eq!(part["truncated"], true, "{tool}: {part}");
+            cursor = Some(next.clone());
+        }
+        assert_eq!(Some(&seen), whole[list].as_array(), "{tool}");
+        assert!(seen.len() > 1, "{tool}: {whole}");
+    }
+}
+
+#[tokio::test]
 async fn what_changed_between_two_revisions_takes_two_renderings() {
     let double = Double::start().await;
     let connector = with_token(&double.uri());

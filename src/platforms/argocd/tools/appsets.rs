@@ -293,7 +293,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: PreviewInput, context: CallContext)
     let found: Generated = argocd.session.call(&call, context.deadline).await.map_err(failed)?;
     let count = found.applications.len();
     let planned = found.applications.iter().take(MAX_APPS).map(Planned::of).collect();
-    let (applications, _) = fit(planned, context.max_result_bytes.saturating_sub(2_048));
+    let (applications, _) = fit(planned, context.max_result_bytes.saturating_sub(super::ROOM_FOR_THE_REST));
     let mut hints = Vec::new();
     if count == 0 {
         hints.push("its generators give nothing, so it would make no application".to_owned());

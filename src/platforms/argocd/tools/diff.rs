@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Target, app_input, fit, limit, read};
+use super::{ROOM_FOR_THE_REST, Target, app_input, limit, names_of, part, read};
 use crate::{
     platforms::argocd::{
         ArgoCd, text,
@@ -54,6 +54,9 @@ app_input! {
         #[serde(default)]
         #[schemars(range(min = 1, max = 100))]
         limit: Option<usize>,
+        /// `next_cursor` of the answer before.
+        #[serde(default)]
+        cursor: Option<String>,
     }
 }
 
@@ -66,6 +69,9 @@ struct Diff {
     compared: usize,
     /// Whether resources were left out.
     truncated: bool,
+    /// Pass this as `cursor` to go on; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
     /// What to know or to try.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hints: Vec<String>,
@@ -115,7 +121,6 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Result<Diff, ToolError> {
-    let limit = limit(input.limit, 20, 100)?;
     let target = input.target();
     if let Some(from) = &input.from_revision {
         let (from, to) = tokio::try_join!(
@@ -130,7 +135,7 @@ async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Re
         let both: Vec<&ManagedResource> = both.iter().filter(wanted).collect();
         let differing = both.iter().filter_map(|one| compare(one)).collect();
         let nothing = if both.is_empty() { "Git names nothing that matches" } else { "nothing differs" };
-        return Ok(answer(differing, both.len(), limit, nothing, &context));
+        return answer(differing, both.len(), &input, nothing, &context);
     }
     if input.to_revision.is_some() {
         return Err(ToolError::invalid_argument("to_revision goes with from_revision").with_argument("to_revision"));
@@ -144,22 +149,30 @@ async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Re
     } else {
         "nothing differs, as far as Argo CD compared it last; refresh_argocd_app compares anew"
     };
-    Ok(answer(differing, found.items.len(), limit, nothing, &context))
+    answer(differing, found.items.len(), &input, nothing, &context)
 }
 
 /// The answer, cut to what fits; `nothing` is the hint where nothing differs.
-fn answer(differing: Vec<ResourceDiff>, compared: usize, limit: usize, nothing: &str, context: &CallContext) -> Diff {
+fn answer(
+    differing: Vec<ResourceDiff>,
+    compared: usize,
+    input: &DiffInput,
+    nothing: &str,
+    context: &CallContext,
+) -> Result<Diff, ToolError> {
     let count = differing.len();
-    let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(2_048));
-    let (resources, _) = fit(differing.into_iter().take(limit).collect(), room);
-    let truncated = resources.len() < count;
-    let mut hints = Vec::new();
-    if truncated {
-        hints.push(format!("{count} resources differ; narrow it by kind or name"));
-    } else if count == 0 {
+    let named = |one: ResourceDiff| (format!("{}/{}/{}/{}", one.group, one.kind, one.namespace, one.name), one);
+    let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST));
+    let limit = limit(input.limit, 20, 100)?;
+    let part = part(differing.into_iter().map(named).collect(), str::cmp, input.cursor.as_deref(), limit, room)?;
+    let truncated = part.is_cut();
+    let mut hints = part.hints;
+    if count == 0 {
         hints.push(nothing.to_owned());
+    } else if truncated {
+        hints.push(format!("{count} resources differ; go on with next_cursor, or narrow it by kind or name"));
     }
-    Diff { resources, compared, truncated, hints }
+    Ok(Diff { resources: part.entries, compared, truncated, next_cursor: part.next_cursor, hints })
 }
 
 impl ArgoCd {
@@ -181,10 +194,7 @@ fn pair(from: &[String], to: &[String]) -> Vec<ManagedResource> {
     for (texts, is_from) in [(from, true), (to, false)] {
         for text in texts {
             let Some(manifest) = state(text) else { continue };
-            let of = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let version = of("/apiVersion");
-            let group = version.split_once('/').map(|(group, _)| group).unwrap_or_default();
-            let key = [group.to_owned(), of("/kind"), of("/metadata/namespace"), of("/metadata/name")];
+            let key = names_of(&manifest);
             let [group, kind, namespace, name] = key.clone();
             let new = || ManagedResource { group, kind, namespace, name, ..ManagedResource::default() };
             let pair = pairs.entry(key).or_insert_with(new);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ResourceName, app_input, fit, read, tree};
+use super::{ROOM_FOR_THE_REST, ResourceName, app_input, limit, part, read, tree};
 use crate::{
     platforms::argocd::{
         ArgoCd, text,
@@ -30,16 +30,26 @@ app_input! {
         /// A resource of the application, as get_argocd_resource_tree answers it.
         #[serde(default)]
         resource: Option<ResourceName>,
+        /// Events of one answer: 1 to 100, 100 if left out.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 100))]
+        limit: Option<usize>,
+        /// `next_cursor` of the answer before.
+        #[serde(default)]
+        cursor: Option<String>,
     }
 }
 
 /// Events.
 #[derive(Serialize, JsonSchema)]
 struct EventList {
-    /// The events, newest first: 100 at most.
+    /// The events, newest first.
     events: Vec<EventView>,
     /// Whether events were left out.
     truncated: bool,
+    /// Pass this as `cursor` to go on; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
     /// What to know or to try.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hints: Vec<String>,
@@ -88,6 +98,7 @@ pub(super) fn find(nodes: &[Node], wanted: &ResourceName) -> Result<Node, ToolEr
 }
 
 async fn events(argocd: Arc<ArgoCd>, input: EventsInput, context: CallContext) -> Result<EventList, ToolError> {
+    let limit = limit(input.limit, MAX_EVENTS, MAX_EVENTS)?;
     let target = input.target();
     let mut call = target.get(&["events"]);
     if let Some(wanted) = &input.resource {
@@ -100,21 +111,29 @@ async fn events(argocd: Arc<ArgoCd>, input: EventsInput, context: CallContext) -
             .query("resourceUID", &node.uid);
     }
     let found: Items<Event> = argocd.ask(&target, &call, "read the events of", "applications, get", &context).await?;
-    let mut views: Vec<EventView> = found.items.iter().map(EventView::of).collect();
-    views.sort_by(|a, b| b.last_seen.cmp(&a.last_seen));
-    let count = views.len();
-    views.truncate(MAX_EVENTS);
-    let (events, _) = fit(views, context.max_result_bytes.saturating_sub(2_048));
-    let mut hints = Vec::new();
-    if count == 0 {
+    let named = |event: &Event| {
+        (format!("{} {}", seen_last(event).unwrap_or_default(), event.metadata.name), EventView::of(event))
+    };
+    let views: Vec<_> = found.items.iter().map(named).collect();
+    let is_empty = views.is_empty();
+    let room = context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST);
+    let part = part(views, |a, b| b.cmp(a), input.cursor.as_deref(), limit, room)?;
+    let truncated = part.is_cut();
+    let mut hints = part.hints;
+    if is_empty {
         hints.push("there are none; clusters forget events after about an hour".to_owned());
     }
-    Ok(EventList { truncated: events.len() < count, events, hints })
+    Ok(EventList { events: part.entries, truncated, next_cursor: part.next_cursor, hints })
+}
+
+/// When an event was seen last (RFC 3339).
+fn seen_last(event: &Event) -> Option<String> {
+    event.last_timestamp.clone().or_else(|| event.happened_at.clone())
 }
 
 impl EventView {
     fn of(event: &Event) -> Self {
-        let last = event.last_timestamp.clone().or_else(|| event.happened_at.clone());
+        let last = seen_last(event);
         Self {
             first_seen: event.first_timestamp.clone().or_else(|| last.clone()),
             last_seen: last,

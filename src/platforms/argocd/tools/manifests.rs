@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{app_input, fit, limit, read};
+use super::{ROOM_FOR_THE_REST, app_input, limit, names_of, part, read};
 use crate::{
     platforms::argocd::{ArgoCd, text},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
@@ -39,6 +39,9 @@ app_input! {
         #[serde(default)]
         #[schemars(range(min = 1, max = 50))]
         limit: Option<usize>,
+        /// `next_cursor` of the answer before.
+        #[serde(default)]
+        cursor: Option<String>,
     }
 }
 
@@ -55,6 +58,9 @@ struct Rendered {
     manifests: Vec<Value>,
     /// Whether manifests were left out.
     truncated: bool,
+    /// Pass this as `cursor` to go on; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
     /// What to know or to try.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hints: Vec<String>,
@@ -70,23 +76,26 @@ async fn manifests(argocd: Arc<ArgoCd>, input: ManifestsInput, context: CallCont
     let found = argocd.fetch_rendering(&target, input.revision.as_ref(), &context).await?;
     let parsed = found.manifests.iter().filter_map(|text| serde_json::from_str::<Value>(text).ok());
     let kind = |manifest: &Value| manifest.get("kind").and_then(Value::as_str).map(ToOwned::to_owned);
-    let wanted: Vec<Value> =
-        parsed.filter(|manifest| input.kind.is_none() || kind(manifest) == input.kind).map(mask).collect();
+    let wanted: Vec<(String, Value)> = parsed
+        .filter(|manifest| input.kind.is_none() || kind(manifest) == input.kind)
+        .map(|manifest| (names_of(&manifest).join("/"), mask(manifest)))
+        .collect();
     let count = wanted.len();
-    let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(2_048));
-    let (manifests, _) = fit(wanted.into_iter().take(limit).collect(), room);
-    let truncated = manifests.len() < count;
-    let mut hints = Vec::new();
-    if truncated {
-        hints.push(format!("there are {count}; narrow it by kind"));
-    } else if count == 0 {
+    let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST));
+    let part = part(wanted, str::cmp, input.cursor.as_deref(), limit, room)?;
+    let truncated = part.is_cut();
+    let mut hints = part.hints;
+    if count == 0 {
         hints.push("Git names none that match".to_owned());
+    } else if truncated {
+        hints.push(format!("there are {count}; go on with next_cursor, or narrow it by kind"));
     }
     Ok(Rendered {
         revision: text::optional(&found.revision),
         source_type: text::optional(&found.source_type),
-        manifests,
+        manifests: part.entries,
         truncated,
+        next_cursor: part.next_cursor,
         hints,
     })
 }

@@ -19,10 +19,11 @@ mod surroundings;
 mod sync;
 mod tree;
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{
     ArgoCd,
@@ -30,7 +31,10 @@ use super::{
     error::to_tool_error,
     wire::{Application, Items},
 };
-use crate::tools::{CallContext, ErrorCode, Page, ToolEntry, ToolError, mutation, read};
+use crate::tools::{CallContext, Cursor, ErrorCode, Page, ToolEntry, ToolError, mutation, read};
+
+/// Bytes of an answer for what stands beside its list.
+const ROOM_FOR_THE_REST: usize = 2_048;
 
 /// Every tool of Argo CD.
 pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
@@ -109,12 +113,12 @@ impl Target {
     }
 
     /// `POST` to something below the application. The names are part of the body then.
-    fn post(&self, below: &[&str], body: serde_json::Value) -> Call {
+    fn post(&self, below: &[&str], body: Value) -> Call {
         Call::post(self.path(below), self.with_names(body))
     }
 
     /// `PATCH` of the application.
-    fn patch(&self, body: serde_json::Value) -> Call {
+    fn patch(&self, body: Value) -> Call {
         Call::patch(self.path(&[]), self.with_names(body))
     }
 
@@ -126,7 +130,7 @@ impl Target {
         call.maybe("project", self.project.as_ref()).maybe("appNamespace", self.namespace.as_ref())
     }
 
-    fn with_names(&self, mut body: serde_json::Value) -> serde_json::Value {
+    fn with_names(&self, mut body: Value) -> Value {
         if let Some(map) = body.as_object_mut() {
             let names = [("project", &self.project), ("appNamespace", &self.namespace)];
             map.extend(names.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into()))));
@@ -228,6 +232,61 @@ fn page<T>(entries: Vec<(String, T)>, cursor: Option<&str>, limit: usize) -> Res
     Ok(Page { items, truncated: page.truncated, next_cursor: page.next_cursor, hints: page.hints })
 }
 
+/// What names a resource, by its manifest: group, kind, namespace and name.
+fn names_of(manifest: &Value) -> [String; 4] {
+    let of = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let version = of("/apiVersion");
+    let group = version.split_once('/').map(|(group, _)| group).unwrap_or_default();
+    [group.to_owned(), of("/kind"), of("/metadata/namespace"), of("/metadata/name")]
+}
+
+/// A part of a list whose entries differ in size.
+struct Part<T> {
+    entries: Vec<T>,
+    next_cursor: Option<String>,
+    /// What is left out for ever, because an answer can't hold it.
+    hints: Vec<String>,
+}
+
+impl<T> Part<T> {
+    fn is_cut(&self) -> bool {
+        self.next_cursor.is_some() || !self.hints.is_empty()
+    }
+}
+
+/// Cuts a list, put into an order of its keys, to one part of so many entries and so many bytes as JSON at most.
+///
+/// # Errors
+/// When `cursor` is not one of ours.
+fn part<T: Serialize>(
+    mut entries: Vec<(String, T)>,
+    order: impl Fn(&str, &str) -> Ordering,
+    cursor: Option<&str>,
+    limit: usize,
+    bytes: usize,
+) -> Result<Part<T>, ToolError> {
+    entries.sort_by(|a, b| order(&a.0, &b.0));
+    let after = cursor.map(Cursor::decode).transpose()?;
+    let is_shown = |key: &str| after.as_ref().is_some_and(|after| order(key, &after.0).is_le());
+    let mut part = Part { entries: Vec::new(), next_cursor: None, hints: Vec::new() };
+    let (mut room, mut last) = (bytes, None);
+    for (key, entry) in entries.into_iter().filter(|(key, _)| !is_shown(key)) {
+        let size = serde_json::to_vec(&entry).map_or(usize::MAX, |text| text.len().saturating_add(1));
+        if part.entries.len() == limit || (room < size && size <= bytes) {
+            part.next_cursor = last.map(|last| Cursor(last).encode());
+            break;
+        }
+        if size <= bytes {
+            room = room.saturating_sub(size);
+            part.entries.push(entry);
+        } else {
+            part.hints.push(format!("{key} is left out: it alone is larger than an answer may be"));
+        }
+        last = Some(key);
+    }
+    Ok(part)
+}
+
 /// Keeps as many entries as fit into a number of bytes, as JSON. Tells whether some were left out.
 fn fit<T: Serialize>(entries: Vec<T>, bytes: usize) -> (Vec<T>, bool) {
     let count = entries.len();
@@ -277,5 +336,42 @@ impl ResourceName {
 impl std::fmt::Display for ResourceName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All parts, one after the other.
+    fn all(entries: &[(String, String)], limit: usize, bytes: usize) -> Vec<Part<String>> {
+        let (mut parts, mut cursor) = (Vec::new(), None);
+        loop {
+            let part = part(entries.to_vec(), |a, b| b.cmp(a), cursor.as_deref(), limit, bytes).unwrap();
+            cursor.clone_from(&part.next_cursor);
+            parts.push(part);
+            if cursor.is_none() {
+                return parts;
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_give_every_entry_once(sizes in proptest::collection::vec(1usize..60, 0..40), limit in 1usize..9) {
+            let entries: Vec<_> = sizes.iter().enumerate().map(|(i, size)| (format!("{i:03}"), "x".repeat(*size))).collect();
+            let parts = all(&entries, limit, 50);
+            // Two quotes and a comma are more than the text.
+            let (fit, large): (Vec<&usize>, Vec<&usize>) = sizes.iter().rev().partition(|size| **size <= 47);
+            let seen: Vec<usize> = parts.iter().flat_map(|part| part.entries.iter().map(String::len)).collect();
+            prop_assert_eq!(seen, fit.into_iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(parts.iter().map(|part| part.hints.len()).sum::<usize>(), large.len());
+            for part in &parts {
+                prop_assert!(part.entries.len() <= limit);
+                prop_assert!(part.entries.iter().map(|one| one.len() + 3).sum::<usize>() <= 50);
+            }
+        }
     }
 }

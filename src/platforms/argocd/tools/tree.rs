@@ -8,7 +8,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Target, app_input, fit, limit, read, state::Health};
+use super::{ROOM_FOR_THE_REST, Target, app_input, limit, part, read, state::Health};
 use crate::{
     platforms::argocd::{
         ArgoCd, text,
@@ -37,18 +37,28 @@ app_input! {
         /// Only what is neither Healthy nor Suspended, with its ancestors.
         #[serde(default)]
         unhealthy_only: bool,
+        /// Nodes of one answer: 1 to 300, 300 if left out.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 300))]
+        limit: Option<usize>,
+        /// `next_cursor` of the answer before.
+        #[serde(default)]
+        cursor: Option<String>,
     }
 }
 
 /// The tree, parents before their children.
 #[derive(Serialize, JsonSchema)]
 struct TreeView {
-    /// The nodes, parents before their children: 300 at most.
+    /// The nodes, parents before their children.
     nodes: Vec<NodeView>,
     /// Number of resources in the namespaces that belong to no application, if the project watches them.
     orphaned: usize,
     /// Whether nodes were left out.
     truncated: bool,
+    /// Pass this as `cursor` to go on; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
     /// What to know or to try.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hints: Vec<String>,
@@ -83,8 +93,18 @@ struct NodeView {
     created_at: Option<String>,
 }
 
-/// A node that is still to be shown: its level, and index and name of its parent.
-type Waiting<'a> = (&'a Node, usize, Option<(usize, String)>);
+/// A node of the tree as it is built.
+struct Built {
+    view: NodeView,
+    /// Index of its parent.
+    parent: Option<usize>,
+    /// The names of its ancestors and its own. In the order of these a parent comes before its children, and no other node
+    /// between them.
+    path: String,
+}
+
+/// A node that is still to be shown: its level, and index, name and path of its parent.
+type Waiting<'a> = (&'a Node, usize, Option<(usize, String, String)>);
 
 /// What names a node.
 type Key<'a> = (&'a str, &'a str, &'a str, &'a str);
@@ -105,6 +125,7 @@ pub(super) async fn fetch(argocd: &ArgoCd, target: &Target, context: &CallContex
 
 async fn tree(argocd: Arc<ArgoCd>, input: TreeInput, context: CallContext) -> Result<TreeView, ToolError> {
     let depth = limit(input.depth, 3, 10).map_err(|error| error.with_argument("depth"))?;
+    let limit = limit(input.limit, MAX_NODES, MAX_NODES)?;
     let tree = fetch(&argocd, &input.target(), &context).await?;
     let mut nodes = build(&tree, depth);
     let count = nodes.len();
@@ -114,33 +135,33 @@ async fn tree(argocd: Arc<ArgoCd>, input: TreeInput, context: CallContext) -> Re
         };
         let mut keep = HashSet::new();
         // From the leaves up: an ancestor of what is kept is kept.
-        for (index, (view, parent)) in nodes.iter().enumerate().rev() {
-            if bad(view) || keep.contains(&index) {
+        for (index, one) in nodes.iter().enumerate().rev() {
+            if bad(&one.view) || keep.contains(&index) {
                 keep.insert(index);
-                keep.extend(*parent);
+                keep.extend(one.parent);
             }
         }
         let mut index = 0..;
         nodes.retain(|_| index.next().is_some_and(|index| keep.contains(&index)));
     }
     let wanted = nodes.len();
-    let views = nodes.into_iter().map(|(view, _)| view).take(MAX_NODES).collect();
-    let (nodes, _) = fit(views, context.max_result_bytes.saturating_sub(2_048));
-    let mut hints = Vec::new();
-    if nodes.is_empty() && wanted == 0 {
+    let nodes = nodes.into_iter().map(|one| (one.path, one.view)).collect();
+    let room = context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST);
+    let part = part(nodes, str::cmp, input.cursor.as_deref(), limit, room)?;
+    let truncated = part.is_cut();
+    let mut hints = part.hints;
+    if wanted == 0 {
         hints
             .push(if count == 0 { "the application has no resources yet" } else { "everything is healthy" }.to_owned());
+    } else if truncated {
+        hints.push(format!("{wanted} nodes match; go on with next_cursor, or use unhealthy_only or a smaller depth"));
     }
-    let truncated = nodes.len() < wanted;
-    if truncated {
-        hints.push(format!("{wanted} nodes match; use unhealthy_only or a smaller depth"));
-    }
-    Ok(TreeView { truncated, nodes, orphaned: tree.orphaned_nodes.len(), hints })
+    let orphaned = tree.orphaned_nodes.len();
+    Ok(TreeView { truncated, next_cursor: part.next_cursor, nodes: part.entries, orphaned, hints })
 }
 
-/// The nodes down to a level, each with the index of its parent, parents first. Every node comes once: what Argo CD
-/// answers need not be a tree.
-fn build(tree: &Tree, depth: usize) -> Vec<(NodeView, Option<usize>)> {
+/// The nodes down to a level, parents before their children. Every node comes once: what Argo CD answers need not be a tree.
+fn build(tree: &Tree, depth: usize) -> Vec<Built> {
     let there: HashSet<Key> = tree.nodes.iter().map(key).collect();
     let mut children: HashMap<Key, Vec<&Node>> = HashMap::new();
     let mut roots = Vec::new();
@@ -155,7 +176,7 @@ fn build(tree: &Tree, depth: usize) -> Vec<(NodeView, Option<usize>)> {
     }
     let mut built = Vec::new();
     let mut seen = HashSet::new();
-    let mut next: Vec<Waiting> = roots.into_iter().rev().map(|node| (node, 1, None)).collect();
+    let mut next: Vec<Waiting> = roots.into_iter().map(|node| (node, 1, None)).collect();
     while let Some((node, level, parent)) = next.pop() {
         if level > depth || !seen.insert(key(node)) {
             continue;
@@ -167,15 +188,17 @@ fn build(tree: &Tree, depth: usize) -> Vec<(NodeView, Option<usize>)> {
             kind: node.kind.clone(),
             name: node.name.clone(),
             namespace: node.namespace.clone(),
-            parent: parent.as_ref().map(|(_, name)| name.clone()),
+            parent: parent.as_ref().map(|(_, name, _)| name.clone()),
             health: node.health.as_ref().map(Health::of),
             images: node.images.iter().take(10).map(|image| text::clean(image)).collect(),
             created_at: node.created_at.clone(),
         };
-        built.push((view, parent.map(|(index, _)| index)));
+        let above = parent.as_ref().map(|(_, _, path)| path.as_str()).unwrap_or_default();
+        let path = format!("{above}\0{}/{}/{}/{}", node.group, node.kind, node.namespace, node.name);
         let name = format!("{} {}", node.kind, node.name);
         let below = children.get(&key(node)).map(Vec::as_slice).unwrap_or_default();
-        next.extend(below.iter().rev().map(|child| (*child, level + 1, Some((index, name.clone())))));
+        next.extend(below.iter().map(|child| (*child, level + 1, Some((index, name.clone(), path.clone())))));
+        built.push(Built { view, parent: parent.map(|(index, _, _)| index), path });
     }
     built
 }

@@ -69,6 +69,7 @@ pub(in crate::platforms::argocd) struct Rendering {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub(in crate::platforms::argocd) struct Event {
+    pub(in crate::platforms::argocd) metadata: Metadata,
     #[serde(rename = "type")]
     pub(in crate::platforms::argocd) type_: String,
     pub(in crate::platforms::argocd) reason: String,

@@ -59,19 +59,22 @@ async fn answers_about_what_has_ended_are_final() {
         // That a job has ended is not in the lists of its tests and artifacts: it must have been seen before.
         assert!(!connector.is_final("get_circleci_job_tests", job(32)).await);
         assert!(!connector.is_final("get_circleci_job_artifacts", job(32)).await);
-        for (tool, arguments) in [
+        let of_a_run = [
             ("get_circleci_pipeline_status", json!({ "pipeline_id": id('a', 5) })),
             ("get_circleci_workflow", failed.clone()),
             ("get_circleci_workflow_jobs", failed.clone()),
             ("get_circleci_failure_report", failed.clone()),
             ("get_circleci_failure_report", json!({ "pipeline_id": id('a', 5) })),
+        ];
+        let of_a_job = [
             ("get_circleci_job", job(32)),
             ("get_circleci_job_log", job(32)),
             ("get_circleci_job_tests", job(32)),
             ("get_circleci_job_artifacts", job(32)),
             ("get_circleci_artifact", artifact),
-        ] {
-            assert!(connector.tools[tool].declaration.cached_if_final, "{tool}");
+        ];
+        for (tool, arguments) in of_a_run.iter().chain(&of_a_job) {
+            assert!(connector.tools[*tool].declaration.cached_if_final, "{tool}");
             assert!(connector.is_final(tool, arguments.clone()).await, "{tool} {arguments} {is_server}");
         }
         let mut with_links = job(32);
@@ -82,13 +85,7 @@ async fn answers_about_what_has_ended_are_final() {
         assert!(!connector.is_final("get_circleci_failure_report", newest).await);
 
         double.change(|state| state.world.workflows.iter_mut().for_each(|one| one.status = "failing".into()));
-        for (tool, arguments) in [
-            ("get_circleci_pipeline_status", json!({ "pipeline_id": id('a', 5) })),
-            ("get_circleci_workflow", failed.clone()),
-            ("get_circleci_workflow_jobs", failed.clone()),
-            ("get_circleci_failure_report", failed.clone()),
-            ("get_circleci_failure_report", json!({ "pipeline_id": id('a', 5) })),
-        ] {
+        for (tool, arguments) in &of_a_run {
             assert!(!connector.is_final(tool, arguments.clone()).await, "{tool} {arguments} {is_server}");
         }
         double.change(|state| state.world.jobs.iter_mut().for_each(|one| one.status = "running".into()));
