@@ -77,7 +77,7 @@ async fn what_is_answered_holds_no_secret() {
     let diff = good(&connector, "get_argocd_diff", json!({ "app": "web" })).await;
     assert_eq!(diff["resources"].as_array().unwrap().len(), 2);
     assert_eq!(
-        diff["resources"][0]["paths"][0],
+        diff["resources"][1]["paths"][0],
         json!({ "path": "/spec/replicas", "change": "changed", "now": "1", "then": "2" })
     );
     let manifests = good(&connector, "get_argocd_manifests", json!({ "app": "web", "kind": "Secret" })).await;
