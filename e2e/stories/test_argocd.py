@@ -308,9 +308,9 @@ def test_a_sync_window_that_forbids_is_told_with_its_end(connector: Connector, w
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     # Its schedule counts in its zone, which is nine hours ahead all year.
     schedules = {offset: f"0 {(hour + timedelta(hours=offset + 9)).hour} * * *" for offset in (-1, 3)}
-    window = {"duration": "2h", "timeZone": "Asia/Tokyo"}
+    window = {"duration": "3h", "timeZone": "Asia/Tokyo"}
     closed = (
-        ({"kind": "deny", "schedule": schedules[-1]}, "open until", hour + timedelta(hours=1)),
+        ({"kind": "deny", "schedule": schedules[-1]}, "open until", hour + timedelta(hours=2)),
         ({"kind": "allow", "schedule": schedules[3]}, "opens at", hour + timedelta(hours=3)),
     )
     for more, words, when in closed:
