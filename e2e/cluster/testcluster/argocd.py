@@ -259,14 +259,21 @@ def _image(layout: Layout) -> images.Image:
             images.File("/bin/busybox", Path("/bin/busybox").resolve(), 0o755),
             images.File("/etc/passwd", users.encode()),
             images.File("/etc/ssl/certs/.keep", b""),
-            images.File(ZONES, Path(run(["go", "env", "GOROOT"]).strip()) / "lib/time/zoneinfo.zip"),
+            images.File(
+                ZONES, Path(run(["go", "env", "GOROOT"]).strip()) / "lib/time/zoneinfo.zip"
+            ),
             *closure("/usr/bin/git", *helpers, "/usr/bin/redis-server"),
         ),
         # Its manifests give whole command lines as arguments, for a script of the real image.
         ("/bin/busybox", "env"),
         user=f"{USER}:{USER}",
         workdir="/home/argocd",
-        env=("PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "ARGOCD_GPG_ENABLED=false", f"ZONEINFO={ZONES}"),
+        env=(
+            "PATH=/usr/local/bin:/usr/bin:/bin",
+            "HOME=/tmp",
+            "ARGOCD_GPG_ENABLED=false",
+            f"ZONEINFO={ZONES}",
+        ),
         links=links,
     )
 
