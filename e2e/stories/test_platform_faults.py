@@ -34,7 +34,7 @@ class Fault:
     """What is to be seen of a fault."""
 
     act: Act
-    # Codes that calls may end with; `answered` for an answer.
+    # Codes that calls end with; `answered` for an answer. On a busy machine time may be up before.
     codes: frozenset[str]
     # Status and reason of PlatformHealthy; none where nothing is wrong.
     shown: tuple[str, str] | None
@@ -49,17 +49,16 @@ def fault(act: Act, codes: str, shown: tuple[str, str] | None, left_alone: bool 
 FAULTS = (
     fault("dead", "platform_unavailable", ("False", "Unreachable"), left_alone=True),
     fault("hang", "deadline_exceeded rate_limited platform_unavailable", ("False", "Timeout"), left_alone=True),
-    # On a busy machine, half a second may become two.
-    fault("slow", "answered deadline_exceeded", None),
+    fault("slow", "answered", None),
     fault("reset", "platform_unavailable", ("False", "Unreachable"), left_alone=True),
     fault("busy", "rate_limited", ("True", "RateLimited")),
     fault("busy-until", "rate_limited", ("True", "RateLimited")),
     fault("storm", "platform_unavailable", ("False", "ProxyError"), left_alone=True),
     fault("truncated", "platform_unavailable", ("False", "Unreachable"), left_alone=True),
-    fault("enormous", "result_too_large deadline_exceeded platform_error", ("False", "NotJenkins")),
+    fault("enormous", "result_too_large platform_error", ("False", "NotJenkins")),
     fault("garbage", "platform_unavailable", ("False", "Unreachable"), left_alone=True),
     fault("expired", "platform_unavailable", ("False", "TlsInvalid"), left_alone=True),
-    fault("flapping", "answered platform_unavailable deadline_exceeded", None),
+    fault("flapping", "answered platform_unavailable", None),
 )
 
 
@@ -116,7 +115,7 @@ def test_each_fault_has_its_answer_its_state_and_its_end(platform: ScriptedPlatf
     for one, seen in zip(FAULTS, asyncio.run(all_at_once()), strict=True):
         asked = platform.asked(one.act) - before[one.act]
         print(f"  {one.act}: {sorted(seen.codes)} within {seen.longest:.1f} s, asked {asked} times for {CALLS} calls")
-        assert seen.codes <= one.codes, one.act
+        assert seen.codes & one.codes and seen.codes <= one.codes | {"deadline_exceeded"}, (one.act, seen.codes)
         assert seen.longest < CALL_SECONDS + BUSY_SECONDS, one.act
         assert asked <= (CALLS - 1 if one.left_alone else MOST_ASKED), one.act
         # A probe may have heard of the time before, and what waits in line comes after it.

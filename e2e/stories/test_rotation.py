@@ -8,13 +8,14 @@ import pytest
 
 from support import kube, vault_server
 from support.agent import Endpoint, Traffic, calling_all_the_time
-from support.connector import CREDENTIALS, OUTAGE_SECONDS, Connector, ca_config_map, connector, source
+from support.connector import CREDENTIALS, LIMITS, OUTAGE_SECONDS, Connector, ca_config_map, connector, source
 from support.kube import Manifest
 from support.waiting import eventually
 
 REPLICAS = 2
-# Together up to 200 calls a second, and no more at a time than the replicas pass on to Vault.
-CALLERS = {"callers": REPLICAS * 10, "pause": 0.08}
+# Together up to 200 calls a second, and on a busy machine all of them at a time at one replica.
+CALLERS = {"callers": 20, "pause": 0.08}
+BOUNDS = LIMITS | {"platform": {"maxConcurrentRequests": CALLERS["callers"]}}
 
 Fields = dict[str, str]
 
@@ -64,7 +65,7 @@ def test_credentials_are_rotated_under_load(namespace: str, vault_up: None, kind
     kube.apply(
         namespace,
         *(secret(first), ca_config_map(vault_server.ca_pem()), source(items={name: name for name in first})),
-        connector(vault=rotation.platform, workload={"replicas": REPLICAS}),
+        connector(vault=rotation.platform, workload={"replicas": REPLICAS}, limits=BOUNDS),
     )
     subject = Connector(namespace)
     are_ready = f"{REPLICAS} replicas are ready"
