@@ -43,7 +43,7 @@ def test_agents_are_served_and_the_operator_comes_back(deploy: Deploy) -> None:
     assert traffic.failures == []
     assert traffic.calls > OUTAGE_SECONDS
 
-    machine.run(machine.CLUSTER, "up")
+    machine.run(machine.CLUSTER, "up", "--keep", timeout=360)
     vault.change({"tools": {"allow": ["get_vault_health"]}})
     generation = vault.object()["metadata"]["generation"]
     eventually(

@@ -44,7 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument(
         "--for", dest="group", choices=sorted(build.GROUPS), default="test", help="what is needed"
     )
-    _add(commands, "up", _up, "start the cluster; print how to use it")
+    command = _add(commands, "up", _up, "start the cluster; print how to use it")
+    command.add_argument(
+        "--keep", action="store_true", help="fail rather than replace one that stays broken"
+    )
     command = _add(commands, "down", _down, "stop it and leave nothing behind")
     command.add_argument("--force", action="store_true", help="even if of another checkout")
     _add(commands, "status", _status, "say what runs; 0 if all works")
@@ -120,8 +123,8 @@ def _build(arguments: argparse.Namespace, layout: Layout, reporter: Reporter) ->
     return 0
 
 
-def _up(_: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
-    lifecycle.up(layout, reporter)
+def _up(arguments: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
+    lifecycle.up(layout, reporter, arguments.keep)
     print(f"export KUBECONFIG={shlex.quote(str(layout.kubeconfig))}")
     return 0
 

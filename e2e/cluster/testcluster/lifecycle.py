@@ -33,13 +33,16 @@ RECOVERY_SECONDS = 240
 LOG_LINES = 15
 
 
-def up(layout: Layout, reporter: Reporter) -> None:
-    """Makes sure that a healthy cluster of this checkout runs."""
+def up(layout: Layout, reporter: Reporter, keep: bool = False) -> None:
+    """Makes sure that a healthy cluster of this checkout runs.
+
+    One that stays broken is replaced, or an error if it is to be kept.
+    """
     _require_root()
     packages.ensure(packages.CLUSTER_PACKAGES, reporter)
     with _lock(reporter):
         _require_no_other(layout)
-        if _reuse(layout, reporter):
+        if _reuse(layout, reporter, keep):
             return
         build.ensure(layout, build.CLUSTER_TOOLS, reporter)
         if host.remains(layout):
@@ -174,7 +177,7 @@ def _other_owner(layout: Layout) -> str:
     )
 
 
-def _reuse(layout: Layout, reporter: Reporter) -> bool:
+def _reuse(layout: Layout, reporter: Reporter, keep: bool) -> bool:
     """Whether a running cluster is just what is asked for; others are an error."""
     if namespace.first_process(layout) is None:
         return False
@@ -188,6 +191,8 @@ def _reuse(layout: Layout, reporter: Reporter) -> bool:
     found = components.problems(layout) if layout.kubeconfig.exists() else {"start": "unfinished"}
     if found and layout.kubeconfig.exists():
         found = _recover(layout, reporter, found)
+    if found and keep:
+        raise ClusterError(f"the running cluster does not work: {_join(found)}")
     if found:
         reporter.say(f"the running cluster does not work ({_join(found)}); starting a new one")
         return False
