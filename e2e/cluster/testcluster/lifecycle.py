@@ -28,7 +28,7 @@ from .reporter import Reporter
 LOCK_NAME = "\0mcp-connectors-e2e-cluster"
 START_SECONDS = {"kube-apiserver": 60, "node": 60, "coredns": 90}
 DEFAULT_START_SECONDS = 30
-# The kubelet's own connections take up to a minute and a half to come back after an outage of the API server.
+# After an outage of the API server the kubelet's own connections take up to a minute and a half.
 RECOVERY_SECONDS = 240
 LOG_LINES = 15
 
