@@ -114,7 +114,7 @@ def start_operator() -> None:
     """Starts the operator, and waits until its replicas are ready."""
     words = ("--namespace", OPERATOR_NAMESPACE)
     kubectl(*words, "scale", "deployment/mcp-connectors", f"--replicas={OPERATOR_REPLICAS}")
-    kubectl(*words, "rollout", "status", "deployment/mcp-connectors", "--timeout=240s")
+    kubectl(*words, "rollout", "status", "deployment/mcp-connectors", "--timeout=240s", timeout=300)
 
 
 OPERATOR_REPLICAS = 2

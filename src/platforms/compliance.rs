@@ -2,7 +2,10 @@
 //! with each way in which an upstream can fail, that a call can be ended, and that nothing secret comes out. A platform
 //! takes part by its line in [`subjects`].
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -194,6 +197,36 @@ fn every_tool_has_a_call_in_this_suite() {
         let called: BTreeSet<_> = (subject.calls)().iter().map(|(name, _)| *name).collect();
         let there: BTreeSet<_> = subject.nowhere().tools.keys().copied().collect();
         assert_eq!(called, there, "{}", subject.name);
+    }
+}
+
+/// A schema without its words.
+fn bare(schema: &Value) -> Value {
+    match schema {
+        Value::Object(fields) => {
+            let is_text = |name: &str, value: &Value| matches!(name, "description" | "title") && value.is_string();
+            let kept = fields.iter().filter(|(name, value)| !is_text(name, value));
+            kept.map(|(name, value)| (name.clone(), bare(value))).collect()
+        }
+        Value::Array(entries) => entries.iter().map(bare).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Agents and their makers rely on these; a change of the snapshot is one for the changelog.
+#[test]
+fn what_tools_take_and_answer_changes_knowingly() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    for subject in subjects() {
+        let shape = |tool: &ToolEntry| {
+            let [input, output] = [&tool.input_schema, &tool.output_schema].map(|schema| bare(&json!(**schema)));
+            json!({ "effect": format!("{:?}", tool.declaration.effect), "input": input, "output": output })
+        };
+        let tools: BTreeMap<_, _> = subject.nowhere().tools.iter().map(|(name, tool)| (*name, shape(tool))).collect();
+        insta::with_settings!({ sort_maps => true }, {
+            insta::assert_yaml_snapshot!(format!("tools_of_{}", subject.word), tools);
+        });
     }
 }
 

@@ -19,7 +19,7 @@ mod surroundings;
 mod sync;
 mod tree;
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -29,6 +29,7 @@ use super::{
     ArgoCd,
     client::{Call, Error},
     error::to_tool_error,
+    text,
     wire::{Application, Items},
 };
 use crate::tools::{CallContext, Cursor, ErrorCode, Page, ToolEntry, ToolError, mutation, read};
@@ -232,12 +233,13 @@ fn page<T>(entries: Vec<(String, T)>, cursor: Option<&str>, limit: usize) -> Res
     Ok(Page { items, truncated: page.truncated, next_cursor: page.next_cursor, hints: page.hints })
 }
 
-/// What names a resource, by its manifest: group, kind, namespace and name.
+/// What names a resource, by its manifest: group, kind, namespace, and name or what its name begins with.
 fn names_of(manifest: &Value) -> [String; 4] {
     let of = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let version = of("/apiVersion");
     let group = version.split_once('/').map(|(group, _)| group).unwrap_or_default();
-    [group.to_owned(), of("/kind"), of("/metadata/namespace"), of("/metadata/name")]
+    let name = [of("/metadata/name"), of("/metadata/generateName")].into_iter().find(|name| !name.is_empty());
+    [group.to_owned(), of("/kind"), of("/metadata/namespace"), name.unwrap_or_default()]
 }
 
 /// A part of a list whose entries differ in size.
@@ -254,7 +256,8 @@ impl<T> Part<T> {
     }
 }
 
-/// Cuts a list, put into an order of its keys, to one part of so many entries and so many bytes as JSON at most.
+/// Cuts a list, put into an order of its keys, to one part of so many entries and so many bytes as JSON at most. Keys need
+/// not differ: several hooks may have the same `generateName`.
 ///
 /// # Errors
 /// When `cursor` is not one of ours.
@@ -265,6 +268,13 @@ fn part<T: Serialize>(
     limit: usize,
     bytes: usize,
 ) -> Result<Part<T>, ToolError> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for (key, _) in &mut entries {
+        let before = seen.entry(key.clone()).and_modify(|count| *count += 1).or_default();
+        if *before > 0 {
+            *key = format!("{key}\0{before:06}");
+        }
+    }
     entries.sort_by(|a, b| order(&a.0, &b.0));
     let after = cursor.map(Cursor::decode).transpose()?;
     let is_shown = |key: &str| after.as_ref().is_some_and(|after| order(key, &after.0).is_le());
@@ -272,15 +282,19 @@ fn part<T: Serialize>(
     let (mut room, mut last) = (bytes, None);
     for (key, entry) in entries.into_iter().filter(|(key, _)| !is_shown(key)) {
         let size = serde_json::to_vec(&entry).map_or(usize::MAX, |text| text.len().saturating_add(1));
-        if part.entries.len() == limit || (room < size && size <= bytes) {
-            part.next_cursor = last.map(|last| Cursor(last).encode());
+        let left_out = (size > bytes)
+            .then(|| format!("{} is left out: it alone is larger than an answer may be", text::clean(&key)));
+        let cost = left_out.as_ref().map_or(size, String::len);
+        let is_full = part.entries.len() + part.hints.len() == limit || cost > room;
+        // Each part has one at least, so that there is an end.
+        if let Some(last) = last.take_if(|_| is_full) {
+            part.next_cursor = Some(Cursor(last).encode());
             break;
         }
-        if size <= bytes {
-            room = room.saturating_sub(size);
-            part.entries.push(entry);
-        } else {
-            part.hints.push(format!("{key} is left out: it alone is larger than an answer may be"));
+        room = room.saturating_sub(cost);
+        match left_out {
+            Some(hint) => part.hints.push(hint),
+            None => part.entries.push(entry),
         }
         last = Some(key);
     }
@@ -361,7 +375,9 @@ mod tests {
     proptest! {
         #[test]
         fn parts_give_every_entry_once(sizes in proptest::collection::vec(1usize..60, 0..40), limit in 1usize..9) {
-            let entries: Vec<_> = sizes.iter().enumerate().map(|(i, size)| (format!("{i:03}"), "x".repeat(*size))).collect();
+            // Two of each name.
+            let named = |(i, size): (usize, &usize)| (format!("{:03}", i / 2), "x".repeat(*size));
+            let entries: Vec<_> = sizes.iter().enumerate().map(named).collect();
             let parts = all(&entries, limit, 50);
             // Two quotes and a comma are more than the text.
             let (fit, large): (Vec<&usize>, Vec<&usize>) = sizes.iter().rev().partition(|size| **size <= 47);
@@ -369,7 +385,8 @@ mod tests {
             prop_assert_eq!(seen, fit.into_iter().copied().collect::<Vec<_>>());
             prop_assert_eq!(parts.iter().map(|part| part.hints.len()).sum::<usize>(), large.len());
             for part in &parts {
-                prop_assert!(part.entries.len() <= limit);
+                prop_assert!(part.entries.len() + part.hints.len() <= limit);
+                prop_assert!(!part.entries.is_empty() || !part.hints.is_empty() || sizes.is_empty());
                 prop_assert!(part.entries.iter().map(|one| one.len() + 3).sum::<usize>() <= 50);
             }
         }
