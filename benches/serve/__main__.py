@@ -287,7 +287,8 @@ def report(servers: list[Server], quiet: str, arguments: argparse.Namespace) -> 
     )
     others = [one.others for server in servers for rounds in server.rounds.values() for one in rounds]
     versions = f"{run(['rustc', '--version']).strip()}; rmcp 3.9.0; @modelcontextprotocol/sdk 1.32.2 on Node "
-    versions += f"{run(['node', '--version']).strip()}; {run(['dpkg-query', '--show', '--showformat', '${Package} ${Version}', 'wrk']).strip()}"
+    wrk = run(["dpkg-query", "--show", "--showformat", "${Package} ${Version}", "wrk"])
+    versions += f"{run(['node', '--version']).strip()}; {wrk}"
     return "\n".join(
         [
             f"- `python3 -m benches.serve --rounds {arguments.rounds} --seconds {arguments.seconds}`, "
