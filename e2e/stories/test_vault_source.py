@@ -1,5 +1,6 @@
 """Credentials come from Vault itself: an agent in the pods logs in as the connector, and keeps them fresh."""
 
+import errno
 import json
 import os
 import secrets
@@ -241,6 +242,35 @@ def test_a_wrapped_secret_id_is_used_twice(namespace: str, vault_up: None) -> No
         vault_server.delete_app_role(name)
         vault_server.delete_policy(name)
         vault_server.delete_secret(name)
+
+
+def test_the_volume_is_full(namespace: str, role: str) -> None:
+    # More than what the agent keeps back for telling how it does.
+    large = {"ca": "x" * 64 * 1024}
+    both = {"kv": {"mount": "secret", "path": role}, "fields": {"token": "token", "ca": "ca"}}
+    vault_server.put_secret(role, {"token": vault_server.make_token()} | large)
+    subject = deploy(namespace, source(by_role(role), both))
+    subject.wait_ready()
+    agent, pods, before = agent_of(subject), subject.pod_identities(), subject.status()["credentials"]["revision"]
+    pod = subject.pods()[0]["metadata"]["name"]
+    filler = Path(f"/proc/{agent_process(pod)}/root/var/run/secrets/mcp-connectors.io/credentials/..filler")
+    with pytest.raises(OSError, match="No space left") as full, filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    assert full.value.errno == errno.ENOSPC
+    next_token = vault_server.make_token()
+    vault_server.put_secret(role, {"token": next_token} | large)
+    # What was written before stays whole and in use.
+    warned = subject.wait_for("CredentialsLoaded", "True", "CredentialsNotWritten", 30 + OUTAGE_SECONDS)
+    assert "what was fetched before stays in use" in warned["message"]
+    assert subject.status()["credentials"]["revision"] == before
+    assert agent.answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
+    filler.unlink()
+    subject.wait_for("CredentialsLoaded", "True", "Loaded", 60 + OUTAGE_SECONDS)
+    assert subject.status()["credentials"]["revision"] != before
+    subject.wait_ready(OUTAGE_SECONDS)
+    assert subject.pod_identities() == pods
+    assert next_token not in planted(subject)
 
 
 def test_the_agent_is_killed(namespace: str, role: str) -> None:

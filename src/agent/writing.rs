@@ -54,7 +54,7 @@ impl Writer {
     /// # Errors
     /// When it can't be written.
     pub(super) fn write_state(&self, supply: &Supply) -> io::Result<()> {
-        let text = serde_json::to_string(supply).map_err(io::Error::other)?;
+        let text = supply.to_file().map_err(io::Error::other)?;
         let put = || -> io::Result<()> {
             let new = self.directory.join(NEW_SUPPLY);
             fs::write(&new, &text)?;

@@ -3,7 +3,8 @@
 
 use std::{fs, io::Read, path::Path, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::{api::Reason, files::DirectorySnapshot};
@@ -15,6 +16,9 @@ pub const SUPPLY_FILE: &str = "..supply.json";
 const MAX_BYTES: u64 = 16 * 1024;
 /// Time by which an agent may be late before it counts as silent.
 const TOLERATED_DELAY: Duration = Duration::from_mins(1);
+/// By so much the node's clock must have been set forward or back before times are taken to mean others; less is how exactly
+/// clocks are read.
+const STEP: SignedDuration = SignedDuration::from_secs(2);
 
 /// How an agent does.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,40 @@ pub struct Supply {
     pub next_attempt: Option<Timestamp>,
 }
 
+/// What the node's clocks showed at one moment. Agent and reader are on one node.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug)]
+#[serde(rename_all = "camelCase")]
+struct Clocks {
+    wall: Timestamp,
+    /// Milliseconds since the node was started, sleep included. Nobody sets this one.
+    uptime_ms: i64,
+}
+
+impl Clocks {
+    fn now() -> Self {
+        let uptime = clock_gettime(ClockId::Boottime);
+        let uptime_ms = uptime.tv_sec.saturating_mul(1_000).saturating_add(uptime.tv_nsec / 1_000_000);
+        Self { wall: Timestamp::now(), uptime_ms }
+    }
+
+    /// By how much the node's clock was set forward between two moments.
+    fn step_until(self, later: Self) -> SignedDuration {
+        let passed = SignedDuration::from_millis(later.uptime_ms.saturating_sub(self.uptime_ms));
+        let step = later.wall.duration_since(self.wall).saturating_sub(passed);
+        // A node that was started since has another uptime, and what was in its memory is gone.
+        if passed.is_negative() || step.abs() < STEP { SignedDuration::ZERO } else { step }
+    }
+}
+
+/// The file: a state, and when it was written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(flatten)]
+    supply: Supply,
+    #[serde(default)]
+    clocks: Option<Clocks>,
+}
+
 /// What somebody in this process supplies.
 #[derive(Debug, Default)]
 pub struct Supplied {
@@ -88,15 +126,33 @@ impl Supply {
         }
     }
 
-    /// Reads the file of a directory; nothing while there is none, or none that can be read.
+    /// Reads the file of a directory; nothing while there is none, or none that can be read. Its times are those of the
+    /// node's clock as it is now, even where that was set since.
     #[must_use]
     pub fn read(directory: &Path) -> Option<Self> {
         let file = fs::File::open(directory.join(SUPPLY_FILE)).ok()?;
         let mut text = String::new();
         file.take(MAX_BYTES).read_to_string(&mut text).ok()?;
-        serde_json::from_str(&text)
+        let Written { supply, clocks } = serde_json::from_str(&text)
             .inspect_err(|_| tracing::warn!(file = SUPPLY_FILE, "the agent's state is not understood"))
-            .ok()
+            .ok()?;
+        Some(supply.moved(clocks.map_or(SignedDuration::ZERO, |clocks| clocks.step_until(Clocks::now()))))
+    }
+
+    /// The text of the file, written now.
+    ///
+    /// # Errors
+    /// None that is known: a state is JSON.
+    pub fn to_file(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&Written { supply: self.clone(), clocks: Some(Clocks::now()) })
+    }
+
+    fn moved(mut self, by: SignedDuration) -> Self {
+        let times = [Some(&mut self.since), self.fetched.as_mut(), self.expires.as_mut(), self.next_attempt.as_mut()];
+        for time in times.into_iter().flatten().filter(|_| !by.is_zero()) {
+            *time = time.saturating_add(by).unwrap_or(*time);
+        }
+        self
     }
 
     /// As it is to be judged now: what has ended can't be used, and an agent that is late is not at work.
@@ -190,13 +246,49 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_changes_no_judgement() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let written = Supply {
+            since: now,
+            fetched: Some(now),
+            expires: Some(now + SignedDuration::from_mins(5)),
+            next_attempt: Some(now + SignedDuration::from_mins(2)),
+            ..supply(SupplyState::Degraded)
+        };
+        // As a node wrote it whose clock was `ahead`, and has been set right since.
+        let read = |ahead: SignedDuration, ago: i64| {
+            let clocks = Clocks::now();
+            let clocks = Clocks { wall: clocks.wall + ahead, uptime_ms: clocks.uptime_ms - ago };
+            let file = Written { supply: written.clone().moved(ahead), clocks: Some(clocks) };
+            fs::write(directory.path().join(SUPPLY_FILE), serde_json::to_string(&file).unwrap()).unwrap();
+            Supply::read(directory.path()).unwrap()
+        };
+        for hours in [-48, -1, 0, 1, 48] {
+            let seen = read(SignedDuration::from_hours(hours), 0);
+            let apart = seen.expires.unwrap().duration_since(written.expires.unwrap()).abs();
+            assert!(apart < STEP, "{hours}: {seen:?}");
+            assert_eq!(seen.as_seen(now).reason, "VaultSealed", "{hours}");
+        }
+        // Time that has passed is no step.
+        fs::write(directory.path().join(SUPPLY_FILE), written.to_file().unwrap()).unwrap();
+        assert_eq!(Supply::read(directory.path()), Some(written.clone()));
+        let (begin, hour) = (Clocks::now(), SignedDuration::from_hours(1));
+        let later = Clocks { wall: begin.wall + hour, uptime_ms: begin.uptime_ms + 3_600_000 };
+        assert_eq!(begin.step_until(later), SignedDuration::ZERO);
+        assert_eq!(begin.step_until(Clocks { wall: begin.wall + hour, ..begin }), hour);
+        // An uptime that has begun anew says nothing.
+        assert_eq!(begin.step_until(Clocks { uptime_ms: -1, ..later }), SignedDuration::ZERO);
+    }
+
+    #[test]
     fn a_file_that_is_no_state_is_none() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(Supply::read(directory.path()), None);
         fs::write(directory.path().join(SUPPLY_FILE), "{").unwrap();
         assert_eq!(Supply::read(directory.path()), None);
         let state = supply(SupplyState::Serving);
-        fs::write(directory.path().join(SUPPLY_FILE), serde_json::to_string(&state).unwrap()).unwrap();
+        fs::write(directory.path().join(SUPPLY_FILE), state.to_file().unwrap()).unwrap();
         assert_eq!(Supply::read(directory.path()), Some(state));
     }
 }
