@@ -156,6 +156,15 @@ async fn what_changed_between_two_revisions_takes_two_renderings() {
     assert_eq!(double.count("GET", "applications/web/managed-resources"), 0);
     let error = connector.call("get_argocd_diff", json!({ "app": "web", "to_revision": "v2" })).await.unwrap_err();
     assert_eq!(error.argument.as_deref(), Some("to_revision"));
+
+    // Argo CD would not say that it leaves the revision out.
+    double.change(|state| state.app["spec"]["sources"] = json!([{ "repoURL": "https://a", "targetRevision": "main" }]));
+    for (tool, argument) in [("get_argocd_diff", "from_revision"), ("get_argocd_manifests", "revision")] {
+        let refused = connector.call(tool, json!({ "app": "web", argument: "v1" })).await.unwrap_err();
+        assert_eq!((refused.code, refused.argument.as_deref()), (ErrorCode::InvalidArgument, Some(argument)));
+        assert!(refused.remedy.unwrap().contains("only at the revisions that it follows"));
+    }
+    assert_eq!(double.count("GET", "applications/web/manifests"), 2);
 }
 
 #[tokio::test]

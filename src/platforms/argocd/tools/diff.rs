@@ -42,7 +42,7 @@ app_input! {
         #[schemars(length(min = 1, max = 253))]
         name: Option<String>,
         /// Compare the manifests that Git says at this revision, and not what is deployed: a commit, branch, tag or chart
-        /// version, such as one of list_argocd_app_history.
+        /// version, such as one of list_argocd_app_history. Not for an application with a list of sources.
         #[serde(default)]
         #[schemars(length(min = 1, max = 253))]
         from_revision: Option<String>,
@@ -123,6 +123,7 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Result<Diff, ToolError> {
     let target = input.target();
     if let Some(from) = &input.from_revision {
+        argocd.check_takes_revision(&target, "from_revision", &context).await?;
         let (from, to) = tokio::try_join!(
             argocd.fetch_rendering(&target, Some(from), &context),
             argocd.fetch_rendering(&target, input.to_revision.as_ref(), &context),
@@ -176,6 +177,26 @@ fn answer(
 }
 
 impl ArgoCd {
+    /// Fails for an application whose manifests can't be had at a revision of one's own. With `spec.sources` Argo CD takes no
+    /// `revision` and says nothing of it; `revisions` it takes by writing them into its API server's copy of the application,
+    /// which others are shown (`GetManifests` in `server/application/application.go`, v3.2.11).
+    pub(super) async fn check_takes_revision(
+        &self,
+        target: &Target,
+        argument: &'static str,
+        context: &CallContext,
+    ) -> Result<(), ToolError> {
+        if self.fetch_app(target, context).await?.spec.sources.is_empty() {
+            return Ok(());
+        }
+        let message = format!("application `{}` has a list of sources", target.name);
+        let remedy = format!(
+            "Argo CD renders such an application safely only at the revisions that it follows: leave {argument} out, or \
+             compare the revisions in Git; get_argocd_revision_metadata tells who made one"
+        );
+        Err(ToolError::invalid_argument(message).with_remedy(remedy).with_argument(argument))
+    }
+
     /// What Git says for an application at a revision; at the one that it follows, if none is named.
     pub(super) async fn fetch_rendering(
         &self,

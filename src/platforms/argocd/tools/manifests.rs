@@ -27,7 +27,8 @@ const MANIFESTS: ToolDeclaration = ToolDeclaration::read(
 app_input! {
     /// Arguments of `get_argocd_manifests`.
     ManifestsInput {
-        /// Revision: a commit, branch, tag or chart version. Left out, the one that the application follows.
+        /// Revision: a commit, branch, tag or chart version. Left out, the one that the application follows. Not for an
+        /// application with a list of sources.
         #[serde(default)]
         #[schemars(length(min = 1, max = 253))]
         revision: Option<String>,
@@ -73,6 +74,9 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 async fn manifests(argocd: Arc<ArgoCd>, input: ManifestsInput, context: CallContext) -> Result<Rendered, ToolError> {
     let limit = limit(input.limit, 50, 50)?;
     let target = input.target();
+    if input.revision.is_some() {
+        argocd.check_takes_revision(&target, "revision", &context).await?;
+    }
     let found = argocd.fetch_rendering(&target, input.revision.as_ref(), &context).await?;
     let parsed = found.manifests.iter().filter_map(|text| serde_json::from_str::<Value>(text).ok());
     let kind = |manifest: &Value| manifest.get("kind").and_then(Value::as_str).map(ToOwned::to_owned);

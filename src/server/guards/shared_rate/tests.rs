@@ -183,7 +183,7 @@ async fn a_server_that_is_silent_holds_calls_up_three_times_and_is_left_alone() 
         assert_eq!(rates.take(QUOTA, "a").await, None);
     }
     assert_eq!(rates.state(), SharedRateState { available: false, reason: "Timeout".into() });
-    assert!(began.elapsed() >= 3 * ANSWER_TIMEOUT && began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() >= 3 * ANSWER_TIMEOUT && began.elapsed() < Duration::from_mins(1));
     assert_eq!(rates.counts(), SharedRateCounts { shared: 0, failed: 22, local: 0 });
     assert_eq!(rates.take(QUOTA, "a").await, None);
     assert_eq!(rates.counts().local, 1, "nobody is asked any more");
