@@ -51,7 +51,8 @@ def main() -> None:
 def deploy(namespace: str, count: int) -> list[Connector]:
     kube.apply(namespace, secret(vault_server.make_token()), ca_config_map(vault_server.ca_pem()), source())
     names = [f"vault-{number:03}" for number in range(count)]
-    kube.apply(namespace, *(connector(name) for name in names))
+    # Only what a version before knows.
+    kube.apply(namespace, *(connector(name, telemetry={}) for name in names))
     connectors = [Connector(namespace, name) for name in names]
     eventually(f"{count} are Ready", lambda: not not_ready(namespace), timeout=900, interval=5)
     return connectors
