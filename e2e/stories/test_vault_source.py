@@ -246,7 +246,7 @@ def test_a_wrapped_secret_id_is_used_twice(namespace: str, vault_up: None) -> No
 
 def test_the_volume_is_full(namespace: str, role: str) -> None:
     # More than what the agent keeps back for telling how it does.
-    large = {"ca": "x" * 64 * 1024}
+    large = {"ca": "x" * 24 * 1024}
     both = {"kv": {"mount": "secret", "path": role}, "fields": {"token": "token", "ca": "ca"}}
     vault_server.put_secret(role, {"token": vault_server.make_token()} | large)
     subject = deploy(namespace, source(by_role(role), both))
