@@ -63,6 +63,11 @@ def has(one: kube.Manifest, type_: str) -> bool:
     return any((found["type"], found["status"]) == (type_, "True") for found in conditions)
 
 
+def why_not_ready(one: kube.Manifest) -> str:
+    conditions = one.get("status", {}).get("conditions", [])
+    return next((f"{found['reason']}: {found['message']}" for found in conditions if found["type"] == "Ready"), "")
+
+
 def not_ready(namespace: str) -> list[kube.Manifest]:
     return [one for one in kube.items(namespace, "mcpconnectors") if not has(one, "Ready")]
 
@@ -91,7 +96,7 @@ def move(bring: Callable[[], None], connectors: list[Connector], image: Image) -
     """Brings a version, and waits until every connector runs it; calls one of them all the time."""
     called = connectors[-1]
     namespace, endpoint, token = called.namespace, Endpoint.of(called), called.token()
-    unready: set[str] = set()
+    unready: dict[str, str] = {}
     lost: set[tuple[str, str]] = set()
     had, replaced = conditions(namespace), revisions(namespace)
 
@@ -99,13 +104,15 @@ def move(bring: Callable[[], None], connectors: list[Connector], image: Image) -
         missing = not_ready(namespace)
         lost.update(had - conditions(namespace))
         # Who has its turn says so.
-        unready.update(one["metadata"]["name"] for one in missing if not has(one, "Reconciling"))
+        unready.update(
+            {one["metadata"]["name"]: why_not_ready(one) for one in missing if not has(one, "Reconciling")}
+        )
         return not missing and set(images(namespace).values()) == {str(image)}
 
     with calling_all_the_time(endpoint, token, "list_vault_secrets", keep_alive=False, path="secret/apps") as traffic:
         bring()
         eventually(f"all run {image}", is_everywhere, timeout=TURNS * TURN_SECONDS, interval=2)
-    assert not unready, f"not Ready without having their turn: {sorted(unready)}"
+    assert not unready, f"not Ready without having their turn: {unready}"
     assert not lost, f"conditions that were not there for a while: {sorted(lost)}"
     assert revisions(namespace) == {name: revision + 1 for name, revision in replaced.items()}
     pods = [pod for one in connectors for pod, restarts in one.pod_identities().items() if restarts]
