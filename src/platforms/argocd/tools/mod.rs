@@ -242,6 +242,9 @@ fn names_of(manifest: &Value) -> [String; 4] {
     [group.to_owned(), of("/kind"), of("/metadata/namespace"), name.unwrap_or_default()]
 }
 
+/// Stands between a key and its number where several entries have the key. It is in no name of an object.
+const REPEATED: char = '\0';
+
 /// A part of a list whose entries differ in size.
 struct Part<T> {
     entries: Vec<T>,
@@ -272,7 +275,7 @@ fn part<T: Serialize>(
     for (key, _) in &mut entries {
         let before = seen.entry(key.clone()).and_modify(|count| *count += 1).or_default();
         if *before > 0 {
-            *key = format!("{key}\0{before:06}");
+            *key = format!("{key}{REPEATED}{before:06}");
         }
     }
     entries.sort_by(|a, b| order(&a.0, &b.0));
@@ -282,8 +285,10 @@ fn part<T: Serialize>(
     let (mut room, mut last) = (bytes, None);
     for (key, entry) in entries.into_iter().filter(|(key, _)| !is_shown(key)) {
         let size = serde_json::to_vec(&entry).map_or(usize::MAX, |text| text.len().saturating_add(1));
-        let left_out = (size > bytes)
-            .then(|| format!("{} is left out: it alone is larger than an answer may be", text::clean(&key)));
+        let left_out = (size > bytes).then(|| {
+            let name = text::clean(key.split(REPEATED).next().unwrap_or_default());
+            format!("{name} is left out: it alone is larger than an answer may be")
+        });
         let cost = left_out.as_ref().map_or(size, String::len);
         let is_full = part.entries.len() + part.hints.len() == limit || cost > room;
         // Each part has one at least, so that there is an end.
