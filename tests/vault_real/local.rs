@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    agent::{accessors, app_role, given_back, secret_id, with_jwt},
+    agent::{accessors, app_role, secret_id, with_jwt},
     forms::leak,
     harness::Server,
     issuer::{AUDIENCE, Issuer, SUBJECT},
@@ -205,7 +205,7 @@ async fn an_app_role_logs_in_with_the_secret_among_the_files_and_gives_the_token
     let (code, told) = machine.check(&["--probe"], &[&id]);
     assert_eq!(code, 0, "{told}");
     serves(&machine, "by AppRole with the secret id of the Secret approle", &[&id]).await;
-    given_back(&server, before).await;
+    assert_eq!(accessors(&server).await, before, "a token was not given back");
     let (code, told) = machine.check(&["--probe"], &[&id]);
     assert!(code == 1 && told.contains("VaultLoginFailed"), "{told}");
 }
@@ -222,7 +222,7 @@ async fn a_role_is_logged_in_to_with_the_token_of_a_file_and_a_folder_goes_befor
     machine.arguments = vec!["--vault-jwt-file".to_owned(), file.display().to_string()];
     let signature = token.rsplit('.').next().unwrap();
     serves(&machine, &format!("by the token in {}", file.display()), &[&token, signature]).await;
-    given_back(&server, before).await;
+    assert_eq!(accessors(&server).await, before, "a token was not given back");
 
     let keys = machine.home.path().join("keys");
     fs::create_dir_all(keys.join("bot")).unwrap();
@@ -263,5 +263,5 @@ async fn a_client_on_standard_input_finds_the_credentials_there() {
     assert!(told.contains("credentials from Vault at"), "{told}");
     // Whoever started the process is who called.
     assert!(told.contains(r#""user":{"name":"local","type_id":1}"#), "{told}");
-    given_back(&server, before).await;
+    assert_eq!(accessors(&server).await, before, "a token was not given back");
 }
