@@ -1,5 +1,6 @@
 """The node's components: their command lines, configuration files and health."""
 
+import json
 import socket
 import ssl
 from collections.abc import Callable
@@ -8,14 +9,17 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from string import Template
+from typing import TypeVar
 
-from . import api, build, images, namespace, settings
+from . import api, build, images, namespace, network, settings
 from .layout import SOURCE, Layout
 from .pki import FRONT_PROXY, kubeconfig_path
 from .settings import NODE_ADDRESS
 
 LOOPBACK = "127.0.0.1"
 AUDIT_MEGABYTES = 4096
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,23 @@ def render(layout: Layout, path: Path, **values: object) -> str:
         node_address=NODE_ADDRESS,
         pause_image=settings.PAUSE_IMAGE,
         pki=layout.pki,
-        pod_cidr=settings.POD_CIDR,
+        pod_ranges=json.dumps(
+            _families(
+                [{"subnet": settings.POD_CIDR, "gateway": NODE_ADDRESS}],
+                [{"subnet": settings.POD_CIDR_6, "gateway": settings.NODE_ADDRESS_6}],
+            )
+        ),
+        routes=json.dumps(_families({"dst": "0.0.0.0/0"}, {"dst": "::/0"})),
     )
+
+
+def _families(ipv4: Part, ipv6: Part) -> tuple[Part, ...]:
+    """What the cluster has: IPv4 always, and first, because the first is a pod's main address."""
+    return (ipv4, ipv6) if network.has_ipv6() else (ipv4,)
+
+
+def _both(ipv4: str, ipv6: str) -> str:
+    return ",".join(_families(ipv4, ipv6))
 
 
 def write_configuration(layout: Layout) -> None:
@@ -125,7 +144,7 @@ def apiserver(layout: Layout) -> Component:
         f"--etcd-cafile={pki}/ca.crt",
         f"--etcd-certfile={pki}/etcd-client.crt",
         f"--etcd-keyfile={pki}/etcd-client.key",
-        f"--service-cluster-ip-range={settings.SERVICE_CIDR}",
+        f"--service-cluster-ip-range={_both(settings.SERVICE_CIDR, settings.SERVICE_CIDR_6)}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={pki}/service-accounts.pub",
         f"--service-account-signing-key-file={pki}/service-accounts.key",
@@ -217,7 +236,7 @@ def kubelet(layout: Layout) -> Component:
         f"--config={layout.config}/kubelet.yaml",
         f"--kubeconfig={kubeconfig_path(layout, 'kubelet')}",
         f"--hostname-override={settings.NODE_NAME}",
-        f"--node-ip={NODE_ADDRESS}",
+        f"--node-ip={_both(NODE_ADDRESS, settings.NODE_ADDRESS_6)}",
     )
     return Component(
         "kubelet", argv, lambda: _page(LOOPBACK, settings.KUBELET_HEALTH_PORT, "/healthz")
@@ -233,8 +252,8 @@ def proxy(layout: Layout) -> Component:
         f"--healthz-bind-address={LOOPBACK}:{settings.PROXY_HEALTH_PORT}",
         f"--metrics-bind-address={LOOPBACK}:{settings.PROXY_METRICS_PORT}",
         "--proxy-mode=iptables",
-        f"--cluster-cidr={settings.POD_CIDR}",
-        f"--nodeport-addresses={NODE_ADDRESS}/32",
+        f"--cluster-cidr={_both(settings.POD_CIDR, settings.POD_CIDR_6)}",
+        f"--nodeport-addresses={_both(f'{NODE_ADDRESS}/32', f'{settings.NODE_ADDRESS_6}/128')}",
         # Without these the proxy changes settings of the kernel that are not put back.
         "--iptables-localhost-nodeports=false",
         "--conntrack-max-per-core=0",

@@ -32,7 +32,10 @@ class Request:
     name: str
     output: Path
     architecture: str | None = None
-    """As OCI writes it, such as arm64; this machine's if it is None. Nothing of the image runs while it is built."""
+    """As OCI writes it, such as arm64; this machine's if it is None.
+
+    Nothing of the image runs while it is built.
+    """
 
 
 def build(layout: Layout, reporter: Reporter, request: Request) -> None:
@@ -74,7 +77,7 @@ def _build(folder: Path, request: Request) -> None:
         *("--storage-driver", "vfs"),
     )
     trust = ("--signature-policy", policy)
-    how = ("--isolation", "chroot", "--timestamp", "0", "--pull-never")
+    how: tuple[str, ...] = ("--isolation", "chroot", "--timestamp", "0", "--pull-never")
     if request.architecture:
         how = (*how, "--arch", request.architecture)
     what = ("--file", request.containerfile, "--tag", name, request.context)

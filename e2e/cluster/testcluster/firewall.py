@@ -9,10 +9,12 @@ import shlex
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from . import network
 from .commands import run
-from .settings import BRIDGE, CHAIN_PREFIX, CLUSTER_CIDR
+from .settings import BRIDGE, CHAIN_PREFIX, CLUSTER_CIDR, CLUSTER_CIDR_6
 
-FAMILIES = ("iptables", "ip6tables")
+# Programs of each family, and the cluster's range in it.
+FAMILIES = {"iptables": CLUSTER_CIDR, "ip6tables": CLUSTER_CIDR_6}
 KUBERNETES_PREFIX = "KUBE-"
 PREFIXES = (KUBERNETES_PREFIX, "CNI-", CHAIN_PREFIX)
 BUILT_IN = "-"
@@ -26,7 +28,7 @@ OWN_RULES = f"""*mangle
 :{GUARD} - [0:0]
 -A {GUARD} -i lo -j RETURN
 -A {GUARD} -i {BRIDGE} -j RETURN
--A {GUARD} -d {CLUSTER_CIDR} -j DROP
+-A {GUARD} -d RANGE -j DROP
 -I PREROUTING 1 -j {GUARD}
 COMMIT
 *filter
@@ -79,7 +81,10 @@ def chains() -> dict[str, set[str]]:
 
 def add_own_rules() -> None:
     """Adds the cluster's own chains."""
-    run(["iptables-restore", "--wait", "--noflush"], stdin=OWN_RULES)
+    for family, cidr in FAMILIES.items():
+        if family == "iptables" or network.has_ipv6():
+            rules = OWN_RULES.replace("RANGE", cidr)
+            run([f"{family}-restore", "--wait", "--noflush"], stdin=rules)
 
 
 def removal(saved: str, keep: set[str]) -> str:

@@ -14,9 +14,18 @@ from .settings import CHAIN_PREFIX
 
 SYSCTL = Path("/proc/sys")
 FORWARDING = "net/ipv4/ip_forward"
-SET_BY_FORWARDING = ("forwarding", "accept_redirects")
+FORWARDING_6 = "net/ipv6/conf/all/forwarding"
+# What forwarding sets of every interface.
+SET_BY_FORWARDING = (
+    "net/ipv4/conf/*/forwarding",
+    "net/ipv4/conf/*/accept_redirects",
+    "net/ipv6/conf/*/forwarding",
+)
+# Whether an interface takes its routes from routers: 1 if it does unless it forwards, 2 if it does.
+ROUTES_OF_ROUTERS = "net/ipv6/conf/*/accept_ra"
 # The bridge's module may be missing; then there is nothing that filters bridged packets.
 REQUIRED = {FORWARDING: "1", "net/bridge/bridge-nf-call-iptables": "1"}
+REQUIRED_6 = {FORWARDING_6: "1", "net/bridge/bridge-nf-call-ip6tables": "1"}
 # Every pod needs a few; the kernel's default of 128 is soon used up.
 AT_LEAST = {"fs/inotify/max_user_instances": 1024}
 # The kubelet sets these as it likes.
@@ -121,12 +130,16 @@ def _load(layout: Layout) -> HostRecord:
 
 def _read_sysctls() -> dict[str, str]:
     """In the order to put them back: forwarding sets some of every interface."""
-    dependent = sorted(
-        str(path.relative_to(SYSCTL))
-        for name in SET_BY_FORWARDING
-        for path in SYSCTL.glob(f"net/ipv4/conf/*/{name}")
-    )
-    names = [FORWARDING, *dependent, *REQUIRED, *AT_LEAST, *CHANGED_BY_KUBELET]
+    dependent = sorted(name for pattern in SET_BY_FORWARDING for name in _sysctls(pattern))
+    names = [
+        *(FORWARDING, FORWARDING_6),
+        *dependent,
+        *_sysctls(ROUTES_OF_ROUTERS),
+        *REQUIRED,
+        *REQUIRED_6,
+        *AT_LEAST,
+        *CHANGED_BY_KUBELET,
+    ]
     return {
         name: (SYSCTL / name).read_text().strip()
         for name in dict.fromkeys(names)
@@ -134,8 +147,17 @@ def _read_sysctls() -> dict[str, str]:
     }
 
 
+def _sysctls(pattern: str) -> list[str]:
+    return sorted(str(path.relative_to(SYSCTL)) for path in SYSCTL.glob(pattern))
+
+
 def _set_sysctls() -> None:
-    wanted = dict(REQUIRED)
+    wanted = {}
+    if network.has_ipv6():
+        # First of all: a machine that begins to forward forgets the routes of its routers.
+        taking = [n for n in _sysctls(ROUTES_OF_ROUTERS) if (SYSCTL / n).read_text().strip() == "1"]
+        wanted = dict.fromkeys(taking, "2") | REQUIRED_6
+    wanted |= REQUIRED
     for name, least in AT_LEAST.items():
         if int((SYSCTL / name).read_text()) < least:
             wanted[name] = str(least)

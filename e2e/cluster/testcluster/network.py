@@ -13,10 +13,14 @@ from .settings import (
     BRIDGE,
     BRIDGE_MAC,
     CLUSTER_CIDR,
+    CLUSTER_CIDR_6,
     LISTENERS,
     NODE_ADDRESS,
+    NODE_ADDRESS_6,
     POD_CIDR,
+    POD_CIDR_6,
     SERVICE_CIDR,
+    SERVICE_CIDR_6,
     Listener,
 )
 
@@ -33,17 +37,31 @@ class Socket:
     inode: str
 
 
-def create_bridge() -> None:
-    """Makes the bridge; the node's own address is on it.
+def has_ipv6() -> bool:
+    """Whether the machine has IPv6, so that the cluster has both families of addresses."""
+    switch = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+    return switch.exists() and switch.read_text().strip() == "0"
 
-    The route keeps the host's calls to Services on the bridge, whether or not the
-    host has a default route, and never lets them out to another network.
+
+def create_bridge() -> None:
+    """Makes the bridge; the node's own addresses are on it.
+
+    The routes keep the host's calls to Services on the bridge, whether or not the
+    host has a default route, and never let them out to another network.
     """
-    prefix = ipaddress.ip_network(POD_CIDR).prefixlen
     ip("link", "add", "name", BRIDGE, "address", BRIDGE_MAC, "type", "bridge")
-    ip("address", "add", f"{NODE_ADDRESS}/{prefix}", "dev", BRIDGE)
+    ip("address", "add", _with_prefix(NODE_ADDRESS, POD_CIDR), "dev", BRIDGE)
+    if has_ipv6():
+        # Without a pod the bridge has no link on which another could have the same address.
+        ip("address", "add", _with_prefix(NODE_ADDRESS_6, POD_CIDR_6), "dev", BRIDGE, "nodad")
     ip("link", "set", BRIDGE, "up")
     ip("route", "add", SERVICE_CIDR, "dev", BRIDGE, "src", NODE_ADDRESS)
+    if has_ipv6():
+        ip("route", "add", SERVICE_CIDR_6, "dev", BRIDGE, "src", NODE_ADDRESS_6)
+
+
+def _with_prefix(address: str, network: str) -> str:
+    return f"{address}/{ipaddress.ip_network(network).prefixlen}"
 
 
 def bridge_exists() -> bool:
@@ -82,22 +100,26 @@ def ip(*words: str) -> Any:
 
 
 def _overlaps(network: str) -> bool:
-    return ipaddress.ip_network(network, strict=False).overlaps(ipaddress.ip_network(CLUSTER_CIDR))
+    found = ipaddress.ip_network(network, strict=False)
+    if isinstance(found, ipaddress.IPv6Network):
+        return found.overlaps(ipaddress.IPv6Network(CLUSTER_CIDR_6))
+    return found.overlaps(ipaddress.IPv4Network(CLUSTER_CIDR))
 
 
 def _address_conflicts() -> list[str]:
     return [
-        f"the address {address['local']} of {link['ifname']} is in the range {CLUSTER_CIDR}"
-        for link in ip("-json", "-4", "address", "show") or ()
+        f"the address {address['local']} of {link['ifname']} is in a range of the cluster's"
+        for link in ip("-json", "address", "show") or ()
         for address in link["addr_info"]
-        if link["ifname"] != BRIDGE and _overlaps(f"{address['local']}/32")
+        if link["ifname"] != BRIDGE and "local" in address and _overlaps(address["local"])
     ]
 
 
 def _route_conflicts() -> list[str]:
     return [
-        f"the route to {route['dst']} by {route.get('dev', '?')} is in the range {CLUSTER_CIDR}"
-        for route in ip("-json", "-4", "route", "show") or ()
+        f"the route to {route['dst']} by {route.get('dev', '?')} is in a range of the cluster's"
+        for family in ("-4", "-6")
+        for route in ip("-json", family, "route", "show") or ()
         if route["dst"] != "default" and route.get("dev") != BRIDGE and _overlaps(route["dst"])
     ]
 

@@ -1,7 +1,8 @@
 """Names, addresses and ports of the cluster.
 
-Pods and Services use the ranges that are set aside for benchmarks (198.18.0.0/15):
-no real network uses them, and nothing takes them for a private network.
+Pods and Services use the ranges that are set aside for benchmarks (198.18.0.0/15 and
+2001:2::/48): no real network uses them, and nothing takes them for a private network.
+Those of IPv6 are there where the machine has IPv6.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,10 @@ CLUSTER_CIDR = "198.18.0.0/15"
 POD_CIDR = "198.18.0.0/24"
 SERVICE_CIDR = "198.19.0.0/16"
 NODE_ADDRESS = "198.18.0.1"
+CLUSTER_CIDR_6 = "2001:2::/48"
+POD_CIDR_6 = "2001:2:0:18::/64"
+SERVICE_CIDR_6 = "2001:2:0:19::/112"
+NODE_ADDRESS_6 = "2001:2:0:18::1"
 API_SERVICE_ADDRESS = "198.19.0.1"
 DNS_ADDRESS = "198.19.0.10"
 CLUSTER_DOMAIN = "cluster.local"

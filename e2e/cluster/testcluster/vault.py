@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import api as kubernetes
-from . import build, components, images, lifecycle, pki
+from . import build, components, images, lifecycle, network, pki
 from .errors import ClusterError
 from .layout import SOURCE, Layout
 from .reporter import Reporter
@@ -28,6 +28,8 @@ HOST_NAME = "vault.vault.svc"
 PORT = 8200
 USER = 65532
 IMAGE_NAME = f"{IMAGE_PREFIX}/vault:{build.VAULT.version.removeprefix('v')}"
+# An address for a Service that a story makes; nobody has it otherwise.
+ADDRESS_6 = "2001:2:0:19::8200"
 NAMES = ("vault.vault.svc", "vault.vault.svc.cluster.local", "vault", "localhost")
 PLUGINS = "/plugins"
 TIMEOUT_SECONDS = 10.0
@@ -268,6 +270,7 @@ def _manifest(layout: Layout) -> str:
     manifest = components.render(
         layout,
         SOURCE / "vault.yaml",
+        any_address="[::]" if network.has_ipv6() else "0.0.0.0",
         vault_data=layout.vault_data,
         vault_image=IMAGE_NAME,
         vault_plugins=PLUGINS,
@@ -282,7 +285,7 @@ def _make_certificates(layout: Layout) -> None:
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
-    names = (*(f"DNS:{name}" for name in NAMES), "IP:127.0.0.1")
+    names = (*(f"DNS:{name}" for name in NAMES), "IP:127.0.0.1", f"IP:{ADDRESS_6}")
     pki.authority(folder, "mcp-connectors-e2e-vault")
     pki.issue(folder, pki.Identity("server", HOST_NAME, names=names))
 
