@@ -79,6 +79,22 @@ def test_completions_are_a_script_that_the_shell_takes(path: str) -> None:
     assert run("bash", "-c", f"source /dev/stdin; {offered}", stdin=script).split() == ["status"]
 
 
+def test_the_doctor_names_operators_that_look_after_the_same(running: Deployed, path: str) -> None:
+    (operator,) = kube.items(kube.OPERATOR_NAMESPACE, "deployments", kube.OPERATOR_SELECTOR)
+    namespace = running.connector.namespace
+    # It doesn't run: what matters is what it would look after.
+    rival = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": operator["spec"] | {"replicas": 0}}
+    kube.apply(namespace, rival | {"metadata": {"name": "rival", "labels": operator["metadata"]["labels"]}})
+    try:
+        findings = json.loads(mcp(path, "doctor", "-o", "json", status=1))
+        (told,) = [finding for finding in findings if finding["what"].startswith("operators ")]
+        assert told["verdict"] == "wrong"
+        assert f"{namespace}/rival" in told["what"]
+        assert "both look after all namespaces" in told["text"]
+    finally:
+        kube.delete(namespace, "deployment", "rival")
+
+
 # The operator is away.
 @pytest.mark.alone
 def test_the_doctor_finds_nothing_wrong_and_then_a_missing_leader(running: Deployed, path: str) -> None:

@@ -1,17 +1,23 @@
 //! Judges an installation by what could be read of it. Pure.
 
+use std::fmt;
+
 use k8s_openapi::{
     api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{CustomResourceExt, ResourceExt};
-use mcp_connectors::api::{CredentialSource, McpConnector, crd};
+use mcp_connectors::{
+    api::{CredentialSource, McpConnector, crd},
+    operator::lease::lease_name,
+};
 use serde::Serialize;
 
 use crate::{cluster::Installation, status};
 
-/// Begins the names of the operators' Leases.
-const LEASE: &str = "mcp-connectors-operator";
+/// Where the chart and an operator's command line name the one namespace that it looks after.
+const WATCH_NAMESPACE: &str = "WATCH_NAMESPACE";
+const WATCH_NAMESPACE_ARGUMENT: &str = "--watch-namespace=";
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +50,7 @@ fn finding(what: impl Into<String>, verdict: Verdict, text: impl Into<String>) -
 pub fn judge(installation: &Installation) -> Vec<Finding> {
     let mut findings = definitions(installation.crds.as_deref());
     findings.extend(operators(installation.operators.as_deref()));
+    findings.extend(rivals(installation.operators.as_deref().unwrap_or_default()));
     findings.extend(leaders(installation));
     findings.extend(connectors(installation.connectors.as_deref()));
     findings
@@ -109,6 +116,58 @@ fn operators(found: Result<&[Deployment], &String>) -> Vec<Finding> {
     found.iter().map(judge).collect()
 }
 
+/// Whose connectors an operator looks after: those of one namespace, or all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Scope(Option<String>);
+
+impl Scope {
+    fn of(deployment: &Deployment) -> Self {
+        let pods = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let named = pods.into_iter().flat_map(|pods| &pods.containers).find_map(|container| {
+            let mut arguments = container.args.iter().flatten();
+            let argument = arguments.find_map(|argument| argument.strip_prefix(WATCH_NAMESPACE_ARGUMENT));
+            let mut variables = container.env.iter().flatten();
+            let variable = || variables.find(|one| one.name == WATCH_NAMESPACE)?.value.as_deref();
+            argument.or_else(variable)
+        });
+        Self(named.filter(|name| !name.is_empty()).map(str::to_owned))
+    }
+
+    /// What two operators both look after, if there is anything.
+    fn shared<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
+        match (&self.0, &other.0) {
+            (None, _) => Some(other),
+            (_, None) => Some(self),
+            (own, others) => (own == others).then_some(self),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(namespace) => write!(formatter, "the namespace {namespace}"),
+            None => formatter.write_str("all namespaces"),
+        }
+    }
+}
+
+/// Operators that look after the same connectors undo each other's work, and neither notices.
+fn rivals(operators: &[Deployment]) -> Vec<Finding> {
+    let full_name = |one: &Deployment| format!("{}/{}", one.namespace().unwrap_or_default(), one.name_any());
+    let together = |(one, other): (&Deployment, &Deployment)| {
+        let (scope, others) = (Scope::of(one), Scope::of(other));
+        let shared = scope.shared(&others)?;
+        let text = format!(
+            "both look after {shared}, and each undoes what the other does: uninstall one, or give each a watchNamespace \
+             of its own"
+        );
+        Some(finding(format!("operators {} and {}", full_name(one), full_name(other)), Verdict::Wrong, text))
+    };
+    let pairs = |(number, one)| operators.iter().skip(number + 1).map(move |other| (one, other));
+    operators.iter().enumerate().flat_map(pairs).filter_map(together).collect()
+}
+
 /// Each operator needs a leader, which is one of its pods.
 fn leaders(installation: &Installation) -> Vec<Finding> {
     let (operators, pods, leases) = match (&installation.operators, &installation.operator_pods, &installation.leases) {
@@ -117,19 +176,18 @@ fn leaders(installation: &Installation) -> Vec<Finding> {
         // Told already.
         (Err(_), ..) => return Vec::new(),
     };
-    operators.iter().filter_map(ResourceExt::namespace).map(|namespace| leader(&namespace, pods, leases)).collect()
+    operators.iter().map(|operator| leader(operator, pods, leases)).collect()
 }
 
-fn leader(namespace: &str, pods: &[Pod], leases: &[Lease]) -> Finding {
-    let what = format!("leader in {namespace}");
-    let mut own = leases
-        .iter()
-        .filter(|lease| lease.namespace().as_deref() == Some(namespace) && lease.name_any().starts_with(LEASE));
-    let Some(lease) = own.next() else {
+fn leader(operator: &Deployment, pods: &[Pod], leases: &[Lease]) -> Finding {
+    let namespace = operator.namespace().unwrap_or_default();
+    let (what, namespace) = (format!("leader of {namespace}/{}", operator.name_any()), Some(namespace));
+    let name = lease_name(Scope::of(operator).0.as_deref());
+    let Some(lease) = leases.iter().find(|lease| lease.namespace() == namespace && lease.name_any() == name) else {
         return finding(what, Verdict::Wrong, "there is no Lease: the operator never led; its log says why");
     };
     let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
-    let lives = |pod: &Pod| pod.name_any() == holder && pod.namespace().as_deref() == Some(namespace);
+    let lives = |pod: &Pod| pod.name_any() == holder && pod.namespace() == namespace;
     if pods.iter().any(lives) {
         finding(what, Verdict::Well, format!("is {holder}"))
     } else if holder.is_empty() {
@@ -215,8 +273,8 @@ mod tests {
             (|it| it.crds.as_mut().unwrap()[1].spec.versions[0].schema = None, "CRD mcpconnectors.mcp-connectors.io"),
             (|it| it.operators.as_mut().unwrap()[0].status = None, "operator system/mcp-connectors"),
             (|it| it.operators = Ok(vec![]), "operator"),
-            (|it| it.operator_pods = Ok(vec![]), "leader in system"),
-            (|it| it.leases = Ok(vec![]), "leader in system"),
+            (|it| it.operator_pods = Ok(vec![]), "leader of system/mcp-connectors"),
+            (|it| it.leases = Ok(vec![]), "leader of system/mcp-connectors"),
             (|it| it.connectors = Err("forbidden".into()), "connectors"),
         ];
         for (break_it, what) in breaks {
@@ -224,6 +282,35 @@ mod tests {
             break_it(&mut installation);
             assert_eq!(wrong(&installation), [what]);
         }
+    }
+
+    #[test]
+    fn operators_that_look_after_the_same_namespace_are_told() {
+        let operator = |name: &str, container: serde_json::Value| -> Deployment {
+            let pods = json!({"metadata": {}, "spec": {"containers": [container]}});
+            let spec = json!({"selector": {}, "template": pods});
+            serde_json::from_value(json!({"metadata": {"namespace": "system", "name": name}, "spec": spec})).unwrap()
+        };
+        let all = operator("all", json!({"name": "operator", "env": [{"name": "WATCH_NAMESPACE", "value": ""}]}));
+        let variable = |name, namespace| {
+            operator(name, json!({"name": "operator", "env": [{"name": "WATCH_NAMESPACE", "value": namespace}]}))
+        };
+        let argument = operator("argument", json!({"name": "operator", "args": ["run", "--watch-namespace=agents"]}));
+        let told = |operators: &[Deployment]| {
+            let each = |finding: Finding| format!("{}: {}", finding.what, finding.text);
+            rivals(operators).into_iter().map(each).collect::<String>()
+        };
+
+        assert_eq!(told(&[variable("one", "a"), variable("another", "b"), argument.clone()]), "");
+        let both = told(&[variable("one", "a"), argument.clone(), variable("another", "agents")]);
+        assert!(
+            both.starts_with("operators system/argument and system/another: both look after the namespace agents, ")
+        );
+        let with_all = told(&[argument, all.clone()]);
+        assert!(
+            with_all.starts_with("operators system/argument and system/all: both look after the namespace agents, ")
+        );
+        assert!(told(&[all.clone(), all]).contains("both look after all namespaces, "));
     }
 
     #[test]
