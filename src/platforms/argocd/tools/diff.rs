@@ -211,19 +211,43 @@ impl ArgoCd {
 
 /// The manifests of two revisions side by side, as Argo CD puts what is deployed beside what is wanted.
 fn pair(from: &[String], to: &[String]) -> Vec<ManagedResource> {
-    let mut pairs: BTreeMap<[String; 4], ManagedResource> = BTreeMap::new();
-    for (texts, is_from) in [(from, true), (to, false)] {
+    let mut named: BTreeMap<[String; 4], [Vec<&str>; 2]> = BTreeMap::new();
+    for (side, texts) in [from, to].into_iter().enumerate() {
         for text in texts {
             let Some(manifest) = state(text) else { continue };
-            let key = names_of(&manifest);
-            let [group, kind, namespace, name] = key.clone();
-            let new = || ManagedResource { group, kind, namespace, name, ..ManagedResource::default() };
-            let pair = pairs.entry(key).or_insert_with(new);
-            let side = if is_from { &mut pair.live_state } else { &mut pair.target_state };
-            side.clone_from(text);
+            if let Some(texts) = named.entry(names_of(&manifest)).or_default().get_mut(side) {
+                texts.push(text);
+            }
         }
     }
-    pairs.into_values().collect()
+    let mut pairs = Vec::new();
+    for ([group, kind, namespace, name], [from, to]) in named {
+        pairs.extend(pair_namesakes(from, to).into_iter().map(|(from, to)| ManagedResource {
+            group: group.clone(),
+            kind: kind.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+            live_state: from.to_owned(),
+            target_state: to.to_owned(),
+            ..ManagedResource::default()
+        }));
+    }
+    pairs
+}
+
+/// Pairs the manifests of one name, of which there are several where hooks have the same `generateName`: first those that are
+/// equal, then the others in their order. Where one revision has fewer, the text is empty.
+fn pair_namesakes<'a>(mut from: Vec<&'a str>, mut to: Vec<&'a str>) -> Vec<(&'a str, &'a str)> {
+    let mut pairs = Vec::new();
+    from.retain(|one| {
+        let equal = to.iter().position(|other| other == one).map(|at| to.remove(at));
+        pairs.extend(equal.map(|equal| (*one, equal)));
+        equal.is_none()
+    });
+    let rest = from.len().max(to.len());
+    let (mut from, mut to) = (from.into_iter(), to.into_iter());
+    pairs.extend((0..rest).map(|_| (from.next().unwrap_or_default(), to.next().unwrap_or_default())));
+    pairs
 }
 
 /// A state, which Argo CD writes as JSON in a text; none for an empty one, and for `null`.
@@ -359,6 +383,29 @@ mod tests {
         assert_eq!((both.len(), both[0].group.as_str(), both[0].namespace.as_str()), (4, "apps", "shop"));
         let web = both.iter().find(|one| one.name == "web").and_then(compare).unwrap();
         assert_eq!((web.paths[0].now.as_deref(), web.paths[0].then.as_deref()), (Some("1"), Some("2")));
+    }
+
+    #[test]
+    fn hooks_that_share_a_generated_name_are_compared_each() {
+        let hook = |image: &str| {
+            json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "generateName": "migrate-" }, "image": image })
+                .to_string()
+        };
+        let told = |from: &[&str], to: &[&str]| -> Vec<(&str, Vec<(Option<String>, Option<String>)>)> {
+            let texts = |images: &[&str]| images.iter().map(|image| hook(image)).collect::<Vec<_>>();
+            let values = |one: PathDiff| (one.now, one.then);
+            let both = pair(&texts(from), &texts(to));
+            assert_eq!(both.len(), from.len().max(to.len()));
+            let differing = both.iter().filter_map(compare);
+            differing.map(|one| (one.action, one.paths.into_iter().map(values).collect())).collect()
+        };
+        assert_eq!(told(&["a", "b"], &["b", "a"]), []);
+        assert_eq!(told(&["a", "a"], &["a", "a"]), []);
+        let changed = |now: &str, then: &str| ("change", vec![(Some(format!("{now:?}")), Some(format!("{then:?}")))]);
+        assert_eq!(told(&["a", "b"], &["c", "a"]), [changed("b", "c")]);
+        assert_eq!(told(&["a", "b"], &["c", "d"]), [changed("a", "c"), changed("b", "d")]);
+        assert_eq!(told(&["a"], &["a", "a"]), [("create", Vec::new())]);
+        assert_eq!(told(&["b", "a"], &["a"]), [("prune", Vec::new())]);
     }
 
     #[test]
