@@ -45,7 +45,7 @@ def main() -> None:
     if set(arguments.only) != set(PARTS) and not arguments.no_results:
         raise SystemExit("--only leaves parts out of RESULTS.md: say --no-results, too")
     binary, program = product(arguments.binary), load_program(arguments.load)
-    rmcp = bare_rmcp() if "cost" in arguments.only else Path()
+    rmcp = bare_rmcp() if {"cost", "overload"} & set(arguments.only) else Path()
     quiet = wait_until_quiet(arguments.wait)
     texts = []
     with ExitStack() as stack:
@@ -62,7 +62,7 @@ def main() -> None:
                 case "cost":
                     text = cost.measure(setting, rmcp)
                 case "overload":
-                    text = overload.measure(setting)
+                    text = overload.measure(setting, rmcp)
                 case "isolation":
                     text = isolation.measure(setting)
                 case "cancelling":

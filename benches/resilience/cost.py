@@ -10,18 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benches.resilience.setting import Setting, only_answered
-from benches.serving import (
-    LIMITS,
-    PLATFORM_LIMITS,
-    PLATFORM_PORT,
-    SERVER_CORE,
-    Server,
-    configure,
-    folder_call,
-    start,
-    vault,
-)
+from benches.resilience.setting import Setting, bare_server, only_answered
+from benches.serving import LIMITS, PLATFORM_LIMITS, PLATFORM_PORT, SERVER_CORE, Server, configure, folder_call, vault
 from benches.support import say, table
 
 CONNECTIONS = (1, 32, 128)
@@ -67,13 +57,7 @@ def calls(setting: Setting, rmcp: Path) -> str:
             folder, network = setting.new_folder(), setting.network(stack)
             configure(folder, vault(network.load), {"token": "bench"}, keys, **changes)
             servers.append(setting.serve(stack, name, folder, network, keys.token() if keys else None))
-        network = setting.network(stack)
-        words: list[str | Path] = [
-            rmcp / "bare-rmcp",
-            f"{network.server}:9001",
-            f"http://{network.load}:{PLATFORM_PORT}",
-        ]
-        servers.append(start(stack, "bare rmcp", words, network, 9001, setting.folder / "errors"))
+        servers.append(bare_server(setting, stack, rmcp))
         rounds: dict[tuple[str, int], list[Round]] = {}
         for number in range(setting.rounds):
             for connections in CONNECTIONS:

@@ -1,6 +1,9 @@
 """What becomes of a connector to which more calls come than its platform takes. The bounds are the defaults: ten
 requests at a time and twenty that wait; only how often one caller may call is not bounded. Calls come whether or not
 answers do.
+
+What a refusal takes is set beside a ping of bare rmcp, at the same rate and from the same callers: what machine, protocol
+and callers take by themselves.
 """
 
 import statistics
@@ -8,8 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches.resilience.setting import Setting
-from benches.serving import LIMITS, PLATFORM_LIMITS, configure, folder_call, vault
+from benches.resilience.setting import Setting, bare_server, only_answered
+from benches.serving import LIMITS, PLATFORM_LIMITS, Server, configure, folder_call, vault
 from benches.support import memory, say, table
 
 DELAY = 0.02
@@ -18,6 +21,7 @@ FACTORS = (0.5, 0.9, 2.0, 5.0, 10.0)
 # More than are ever waiting for an answer.
 CALLERS = 512
 REFUSED = "rate_limited"
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
 
 @dataclass
@@ -31,9 +35,11 @@ class Round:
     refusal_p99: float
     cpu: float
     highest: float
+    # Of pings of bare rmcp.
+    ping_p99: float
 
 
-def measure(setting: Setting) -> str:
+def measure(setting: Setting, rmcp: Path) -> str:
     """A table, and what it comes to."""
     rounds: dict[float, list[Round]] = {factor: [] for factor in FACTORS}
     with ExitStack() as stack:
@@ -41,6 +47,7 @@ def measure(setting: Setting) -> str:
         limits = {**LIMITS, "platform": PLATFORM_LIMITS}
         configure(folder, vault(network.load), {"token": "bench"}, setting.keys, limits=limits)
         server = setting.serve(stack, "serve", folder, network, setting.keys.token())
+        bare = bare_server(setting, stack, rmcp)
         idle = memory(server.process.pid)
         for number in range(setting.rounds):
             for factor in FACTORS:
@@ -62,11 +69,12 @@ def measure(setting: Setting) -> str:
                     refused["p99_ms"],
                     used.cpu / seconds,
                     memory(server.process.pid, "VmHWM"),
+                    pinged(setting, bare, CAPACITY * factor),
                 )
                 rounds[factor].append(one)
                 say(
                     f"round {number + 1}, {factor} × capacity: {one.goodput:,.0f} answered/s, "
-                    f"{one.refused:,.0f} refused/s, p99 {one.refusal_p99:.2f} ms"
+                    f"{one.refused:,.0f} refused/s, p99 {one.refusal_p99:.2f} ms, of bare pings {one.ping_p99:.2f} ms"
                 )
 
     def median(factor: float, figure: str) -> float:
@@ -78,10 +86,11 @@ def measure(setting: Setting) -> str:
         refusals = any(one.refused for one in rounds[factor])
         figures.append(f"{median(factor, 'refused'):,.0f}")
         figures += [f"{median(factor, name):.2f}" if refusals else "" for name in ("refusal_p50", "refusal_p99")]
+        figures.append(f"{median(factor, 'ping_p99'):.2f}")
         return [*figures, f"{median(factor, 'cpu'):.2f}", f"{max(one.highest for one in rounds[factor]):.1f}"]
 
     head = ["offered × capacity (calls/s)", "answered/s", "p99 of answers ms", "refused/s", "p50 of refusals ms"]
-    head += ["p99 of refusals ms", "cores used", "highest resident MB"]
+    head += ["p99 of refusals ms", "p99 of bare rmcp's pings ms", "cores used", "highest resident MB"]
     peak = max(median(factor, "goodput") for factor in FACTORS)
     most = FACTORS[-1]
     return "\n".join(
@@ -93,3 +102,8 @@ def measure(setting: Setting) -> str:
             table(head, [row(factor) for factor in FACTORS]),
         ]
     )
+
+
+def pinged(setting: Setting, bare: Server, rate: float) -> float:
+    """Milliseconds within which bare rmcp answers 99 of 100 pings."""
+    return float(only_answered(setting.load.calls(bare, PING, setting.seconds, CALLERS, rate), "bare rmcp")["p99_ms"])

@@ -9,8 +9,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from benches.serving import Keys, Load, Network, Server, add_network, serve
+from benches.serving import PLATFORM_PORT, Keys, Load, Network, Server, add_network, serve, start
 from benches.support import cpu_seconds, machine_busy
+
+BARE_PORT = 9001
 
 
 @dataclass
@@ -63,6 +65,14 @@ def spent() -> float:
     """CPU seconds of this process and of its children that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+def bare_server(setting: Setting, stack: ExitStack, rmcp: Path) -> Server:
+    """The same tool on bare rmcp, among the programs of a folder."""
+    network = setting.network(stack)
+    platform = f"http://{network.load}:{PLATFORM_PORT}"
+    words: list[str | Path] = [rmcp / "bare-rmcp", f"{network.server}:{BARE_PORT}", platform]
+    return start(stack, "bare rmcp", words, network, BARE_PORT, setting.folder / "errors")
 
 
 def only_answered(report: dict[str, Any], what: str) -> dict[str, Any]:
