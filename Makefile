@@ -63,13 +63,12 @@ check-cluster: ## The unit tests of the test cluster's program pass
 
 .PHONY: check-conformance
 check-conformance: ## The protocol's conformance suites pass on a server that has every fixture they call
-	@$(STEP) "build the server with the fixtures" cargo build --locked --example conformance-fixtures
+	@$(STEP) "build the programs" e2e/checks/programs >/dev/null
 	@$(STEP) "conformance suites" $(TOOL) python -m pytest e2e/conformance
 
 .PHONY: check-local
 check-local: ## The same manifests work without a cluster, with real clients
-	@$(STEP) "build the program and the doubles" cargo build --locked --package mcp-connectors --bin mcp-connectors \
-		--package platform-doubles --bin platform-double
+	@$(STEP) "build the programs" e2e/checks/programs >/dev/null
 	@$(STEP) "without a cluster" $(TOOL) python -m pytest e2e/local
 
 .PHONY: e2e
@@ -78,8 +77,7 @@ e2e: ## Stories on a real cluster; e2e/run says what can be set
 
 .PHONY: soak
 soak: ## Put a connector under load whose platform fails now and then, and see that nothing grows; DURATION=1h, RATE=200
-	@$(STEP) "build the program and the doubles" cargo build --locked --package mcp-connectors --bin mcp-connectors \
-		--package platform-doubles --bin platform-double
+	@$(STEP) "build the programs" e2e/checks/programs >/dev/null
 	@$(STEP) "soak" env PYTHONPATH=e2e $(TOOL) python -m soak --duration $(or $(DURATION),1h) --rate $(or $(RATE),200)
 
 .PHONY: bench

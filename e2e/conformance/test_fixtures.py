@@ -19,7 +19,7 @@ from conformance import suite
 from conformance.suite import Suite
 from support.machine import ROOT
 
-# As `cargo build --example conformance-fixtures` makes it.
+# As `e2e/checks/programs` makes it.
 PROGRAM = Path("target", "debug", "examples", "conformance-fixtures")
 
 SUITES = [

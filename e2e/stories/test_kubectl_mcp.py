@@ -18,9 +18,9 @@ from support.machine import ROOT, cluster_environment, run
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PATH on which kubectl finds the plugin."""
-    run("cargo", "build", "--locked", "--quiet", "--bin", "kubectl-mcp", timeout=1800)
+    programs = run(ROOT / "e2e" / "checks" / "programs", timeout=1800).strip()
     folder: Path = tmp_path_factory.mktemp("bin")
-    (folder / "kubectl-mcp").symlink_to(ROOT / "target" / "debug" / "kubectl-mcp")
+    (folder / "kubectl-mcp").symlink_to(Path(programs) / "kubectl-mcp")
     yield f"{folder}:{cluster_environment()['PATH']}"
 
 
