@@ -391,21 +391,22 @@ mod tests {
             json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "generateName": "migrate-" }, "image": image })
                 .to_string()
         };
-        let told = |from: &[&str], to: &[&str]| -> Vec<(&str, Vec<(Option<String>, Option<String>)>)> {
+        let told = |from: &[&str], to: &[&str]| -> Vec<String> {
             let texts = |images: &[&str]| images.iter().map(|image| hook(image)).collect::<Vec<_>>();
-            let values = |one: PathDiff| (one.now, one.then);
             let both = pair(&texts(from), &texts(to));
             assert_eq!(both.len(), from.len().max(to.len()));
-            let differing = both.iter().filter_map(compare);
-            differing.map(|one| (one.action, one.paths.into_iter().map(values).collect())).collect()
+            let path = |one: &PathDiff| Some(format!(" {} to {}", one.now.as_deref()?, one.then.as_deref()?));
+            let resource = |one: ResourceDiff| {
+                one.paths.iter().filter_map(path).fold(one.action.to_owned(), |all, one| all + &one)
+            };
+            both.iter().filter_map(compare).map(resource).collect()
         };
-        assert_eq!(told(&["a", "b"], &["b", "a"]), []);
-        assert_eq!(told(&["a", "a"], &["a", "a"]), []);
-        let changed = |now: &str, then: &str| ("change", vec![(Some(format!("{now:?}")), Some(format!("{then:?}")))]);
-        assert_eq!(told(&["a", "b"], &["c", "a"]), [changed("b", "c")]);
-        assert_eq!(told(&["a", "b"], &["c", "d"]), [changed("a", "c"), changed("b", "d")]);
-        assert_eq!(told(&["a"], &["a", "a"]), [("create", Vec::new())]);
-        assert_eq!(told(&["b", "a"], &["a"]), [("prune", Vec::new())]);
+        assert_eq!(told(&["a", "b"], &["b", "a"]), [""; 0]);
+        assert_eq!(told(&["a", "a"], &["a", "a"]), [""; 0]);
+        assert_eq!(told(&["a", "b"], &["c", "a"]), [r#"change "b" to "c""#]);
+        assert_eq!(told(&["a", "b"], &["c", "d"]), [r#"change "a" to "c""#, r#"change "b" to "d""#]);
+        assert_eq!(told(&["a"], &["a", "a"]), ["create"]);
+        assert_eq!(told(&["b", "a"], &["a"]), ["prune"]);
     }
 
     #[test]
