@@ -106,6 +106,11 @@ def machine_busy() -> float:
     return (sum(fields[:8]) - fields[3] - fields[4]) / TICKS
 
 
+def stolen() -> float:
+    """CPU seconds that a hypervisor gave to others while programs of this machine wanted to run."""
+    return int(Path("/proc/stat").read_text().splitlines()[0].split()[8]) / TICKS
+
+
 def noise() -> tuple[float, set[str]]:
     """The share of the machine that is in use, over two seconds, and programs that are known to disturb."""
     before = machine_busy()

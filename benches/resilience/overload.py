@@ -7,13 +7,16 @@ and callers take by themselves.
 """
 
 import statistics
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from benches.resilience.setting import Setting, bare_server, only_answered
 from benches.serving import LIMITS, PLATFORM_LIMITS, Server, configure, folder_call, vault
-from benches.support import memory, say, table
+from benches.support import memory, say, stolen, table
 
 DELAY = 0.02
 CAPACITY = PLATFORM_LIMITS["maxConcurrentRequests"] / DELAY
@@ -21,7 +24,11 @@ FACTORS = (0.5, 0.9, 2.0, 5.0, 10.0)
 # More than are ever waiting for an answer.
 CALLERS = 512
 REFUSED = "rate_limited"
+# Seconds of a round that the hypervisor may take, and how often rounds are made again in search of such.
+HARMLESS, ATTEMPTS = 0.02, 10
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+
+Seen = TypeVar("Seen")
 
 
 @dataclass
@@ -35,13 +42,17 @@ class Round:
     refusal_p99: float
     cpu: float
     highest: float
-    # Of pings of bare rmcp.
-    ping_p99: float
+
+    def __str__(self) -> str:
+        refused = f"{self.refused:,.0f} refused/s, p99 {self.refusal_p99:.2f} ms"
+        return f"{self.goodput:,.0f} answered/s, {refused};"
 
 
 def measure(setting: Setting, rmcp: Path) -> str:
     """A table, and what it comes to."""
-    rounds: dict[float, list[Round]] = {factor: [] for factor in FACTORS}
+    rounds: dict[float, list[Round]] = {}
+    pings: dict[float, list[float]] = {}
+    lost: dict[float, float] = {}
     with ExitStack() as stack:
         folder, network = setting.new_folder(), setting.network(stack)
         limits = {**LIMITS, "platform": PLATFORM_LIMITS}
@@ -49,33 +60,11 @@ def measure(setting: Setting, rmcp: Path) -> str:
         server = setting.serve(stack, "serve", folder, network, setting.keys.token())
         bare = bare_server(setting, stack, rmcp)
         idle = memory(server.process.pid)
-        for number in range(setting.rounds):
-            for factor in FACTORS:
-                # The highest so far is forgotten (proc(5)).
-                Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
-                call = folder_call(f"after-{DELAY * 1e3:.0f}")
-                with setting.watched(server) as used:
-                    report = setting.load.calls(server, call, setting.seconds, CALLERS, CAPACITY * factor)
-                outcomes, seconds = report["outcomes"], report["seconds"]
-                if strange := set(outcomes) - {"answered", REFUSED}:
-                    raise SystemExit(f"calls ended as {strange}: {outcomes}")
-                answered = outcomes["answered"]
-                refused = outcomes.get(REFUSED, {"count": 0, "p50_ms": 0.0, "p99_ms": 0.0})
-                one = Round(
-                    answered["count"] / seconds,
-                    answered["p99_ms"],
-                    refused["count"] / seconds,
-                    refused["p50_ms"],
-                    refused["p99_ms"],
-                    used.cpu / seconds,
-                    memory(server.process.pid, "VmHWM"),
-                    pinged(setting, bare, CAPACITY * factor),
-                )
-                rounds[factor].append(one)
-                say(
-                    f"round {number + 1}, {factor} × capacity: {one.goodput:,.0f} answered/s, "
-                    f"{one.refused:,.0f} refused/s, p99 {one.refusal_p99:.2f} ms, of bare pings {one.ping_p99:.2f} ms"
-                )
+        for factor in FACTORS:
+            rate = CAPACITY * factor
+            rounds[factor], lost_here = undisturbed(setting.rounds, partial(called, setting, server, rate))
+            pings[factor], lost_there = undisturbed(setting.rounds, partial(pinged, setting, bare, rate))
+            lost[factor] = max(lost_here, lost_there)
 
     def median(factor: float, figure: str) -> float:
         return statistics.median(getattr(one, figure) for one in rounds[factor])
@@ -86,24 +75,63 @@ def measure(setting: Setting, rmcp: Path) -> str:
         refusals = any(one.refused for one in rounds[factor])
         figures.append(f"{median(factor, 'refused'):,.0f}")
         figures += [f"{median(factor, name):.2f}" if refusals else "" for name in ("refusal_p50", "refusal_p99")]
-        figures.append(f"{median(factor, 'ping_p99'):.2f}")
-        return [*figures, f"{median(factor, 'cpu'):.2f}", f"{max(one.highest for one in rounds[factor]):.1f}"]
+        figures.append(f"{statistics.median(pings[factor]):.2f}")
+        figures += [f"{median(factor, 'cpu'):.2f}", f"{max(one.highest for one in rounds[factor]):.1f}"]
+        return [*figures, f"{lost[factor] * 1e3:.0f}"]
 
     head = ["offered × capacity (calls/s)", "answered/s", "p99 of answers ms", "refused/s", "p50 of refusals ms"]
     head += ["p99 of refusals ms", "p99 of bare rmcp's pings ms", "cores used", "highest resident MB"]
+    head.append("ms of a round taken by the hypervisor")
     peak = max(median(factor, "goodput") for factor in FACTORS)
     most = FACTORS[-1]
     return "\n".join(
         [
             f"The platform answers after {DELAY * 1e3:.0f} ms, so that it takes {CAPACITY:,.0f} calls a second. At "
             f"{most:g} × capacity {median(most, 'goodput') / peak:.0%} of the best goodput is left. "
-            f"Resident before: {idle:.1f} MB.",
+            f"Resident before: {idle:.1f} MB. Rounds of which the hypervisor took more than {HARMLESS * 1e3:.0f} ms are made again, "
+            f"up to {ATTEMPTS} times as many as count: of those that count, the last column has the most.",
             "",
             table(head, [row(factor) for factor in FACTORS]),
         ]
     )
 
 
+def undisturbed(wanted: int, measure: Callable[[], Seen]) -> tuple[list[Seen], float]:
+    """So many rounds of which the hypervisor took nothing to speak of, or those of which it took least; and the seconds that
+    it took of one of them at most. What it takes at a time is longer than what is measured.
+    """
+    seen: list[tuple[float, Seen]] = []
+    while len(seen) < wanted * ATTEMPTS and sum(lost <= HARMLESS for lost, _ in seen) < wanted:
+        before = stolen()
+        found = measure()
+        seen.append((stolen() - before, found))
+        say(f"{found} {seen[-1][0] * 1e3:.0f} ms taken by the hypervisor")
+    kept = sorted(seen, key=lambda one: one[0])[:wanted]
+    return [found for _, found in kept], kept[-1][0]
+
+
+def called(setting: Setting, server: Server, rate: float) -> Round:
+    """Calls for one round."""
+    # The highest so far is forgotten (proc(5)).
+    Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
+    with setting.watched(server) as used:
+        report = setting.load.calls(server, folder_call(f"after-{DELAY * 1e3:.0f}"), setting.seconds, CALLERS, rate)
+    outcomes, seconds = report["outcomes"], report["seconds"]
+    if strange := set(outcomes) - {"answered", REFUSED}:
+        raise SystemExit(f"calls ended as {strange}: {outcomes}")
+    answered = outcomes["answered"]
+    refused = outcomes.get(REFUSED, {"count": 0, "p50_ms": 0.0, "p99_ms": 0.0})
+    return Round(
+        answered["count"] / seconds,
+        answered["p99_ms"],
+        refused["count"] / seconds,
+        refused["p50_ms"],
+        refused["p99_ms"],
+        used.cpu / seconds,
+        memory(server.process.pid, "VmHWM"),
+    )
+
+
 def pinged(setting: Setting, bare: Server, rate: float) -> float:
-    """Milliseconds within which bare rmcp answers 99 of 100 pings."""
+    """Pings for one round; milliseconds within which bare rmcp answers 99 of 100."""
     return float(only_answered(setting.load.calls(bare, PING, setting.seconds, CALLERS, rate), "bare rmcp")["p99_ms"])
