@@ -38,9 +38,19 @@ class Socket:
 
 
 def has_ipv6() -> bool:
-    """Whether the machine has IPv6, so that the cluster has both families of addresses."""
+    """Whether the machine has IPv6, so that the cluster has both families of addresses.
+
+    Services need its packet filter, which a kernel may lack.
+    """
     switch = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
-    return switch.exists() and switch.read_text().strip() == "0"
+    if not switch.exists() or switch.read_text().strip() != "0":
+        return False
+    try:
+        for table in ("filter", "mangle", "nat"):
+            run(["ip6tables", "--table", table, "--list-rules"])
+    except ClusterError:
+        return False
+    return True
 
 
 def create_bridge() -> None:
