@@ -6,10 +6,11 @@ import os
 import statistics
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benches.resilience.setting import Setting, only_answered
+from benches.resilience.setting import Setting, only_answered, undisturbed
 from benches.serving import (
     LIMITS,
     PLATFORM_LIMITS,
@@ -22,7 +23,7 @@ from benches.serving import (
     until,
     vault,
 )
-from benches.support import say, stop, table
+from benches.support import stop, table
 
 HELD = 500
 # Of the connector that is well: far from what a core can do, so that what is measured is not a queue of its own.
@@ -63,6 +64,9 @@ class Round:
     p50: tuple[float, float]
     p99: tuple[float, float]
 
+    def __str__(self) -> str:
+        return f"p99 {self.p99[0]:.2f} ms, {self.p99[1]:.2f} ms while {HELD} calls hang;"
+
 
 def measure(setting: Setting) -> str:
     """A table."""
@@ -70,13 +74,13 @@ def measure(setting: Setting) -> str:
     for name, begin in (("two processes on one core", two_processes), ("one process (`local`)", one_process)):
         with ExitStack() as stack:
             hanging, steady = begin(setting, stack)
-            rounds = [one_round(setting, hanging, steady) for _ in range(setting.rounds)]
+            rounds, lost = undisturbed(setting.rounds, partial(one_round, setting, hanging, steady))
         row = [name]
         for figure in ("p50", "p99"):
             pairs = [getattr(one, figure) for one in rounds]
             row += [f"{statistics.median(pair[side] for pair in pairs):.2f}" for side in (0, 1)]
             row.append(f"{statistics.median(during / before for before, during in pairs):.2f}")
-        rows.append(row)
+        rows.append([*row, f"{lost * 1e3:.0f}"])
     head = [
         "arrangement",
         "p50 ms",
@@ -85,6 +89,7 @@ def measure(setting: Setting) -> str:
         "p99 ms",
         f"p99 ms while {HELD} hang",
         "ratio",
+        "ms of a pair taken by the hypervisor",
     ]
     words = (
         f"{RATE:.0f} calls a second to the connector that is well, in {setting.rounds} pairs of rounds that take turns."
@@ -136,9 +141,7 @@ def one_round(setting: Setting, hanging: Server, steady: Server) -> Round:
     if held != HELD:
         raise SystemExit(f"only {held} of {HELD} calls still hang at the end of the round")
     until("the calls that hung are given up", lambda: setting.load.seen()["hanging"] == 0)
-    one = Round((before["p50_ms"], during["p50_ms"]), (before["p99_ms"], during["p99_ms"]))
-    say(f"{steady.name}: p99 {one.p99[0]:.2f} ms, {one.p99[1]:.2f} ms while {HELD} calls hang")
-    return one
+    return Round((before["p50_ms"], during["p50_ms"]), (before["p99_ms"], during["p99_ms"]))
 
 
 def times(setting: Setting, server: Server) -> dict[str, Any]:

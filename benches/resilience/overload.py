@@ -7,16 +7,14 @@ and callers take by themselves.
 """
 
 import statistics
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from benches.resilience.setting import Setting, bare_server, only_answered
+from benches.resilience.setting import ATTEMPTS, HARMLESS, Setting, bare_server, only_answered, undisturbed
 from benches.serving import LIMITS, PLATFORM_LIMITS, Server, configure, folder_call, vault
-from benches.support import memory, say, stolen, table
+from benches.support import memory, table
 
 DELAY = 0.02
 CAPACITY = PLATFORM_LIMITS["maxConcurrentRequests"] / DELAY
@@ -24,11 +22,7 @@ FACTORS = (0.5, 0.9, 2.0, 5.0, 10.0)
 # More than are ever waiting for an answer.
 CALLERS = 512
 REFUSED = "rate_limited"
-# Seconds of a round that the hypervisor may take, and how often rounds are made again in search of such.
-HARMLESS, ATTEMPTS = 0.02, 10
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-
-Seen = TypeVar("Seen")
 
 
 @dataclass
@@ -94,20 +88,6 @@ def measure(setting: Setting, rmcp: Path) -> str:
             table(head, [row(factor) for factor in FACTORS]),
         ]
     )
-
-
-def undisturbed(wanted: int, measure: Callable[[], Seen]) -> tuple[list[Seen], float]:
-    """So many rounds of which the hypervisor took nothing to speak of, or those of which it took least; and the seconds that
-    it took of one of them at most. What it takes at a time is longer than what is measured.
-    """
-    seen: list[tuple[float, Seen]] = []
-    while len(seen) < wanted * ATTEMPTS and sum(lost <= HARMLESS for lost, _ in seen) < wanted:
-        before = stolen()
-        found = measure()
-        seen.append((stolen() - before, found))
-        say(f"{found} {seen[-1][0] * 1e3:.0f} ms taken by the hypervisor")
-    kept = sorted(seen, key=lambda one: one[0])[:wanted]
-    return [found for _, found in kept], kept[-1][0]
 
 
 def called(setting: Setting, server: Server, rate: float) -> Round:
