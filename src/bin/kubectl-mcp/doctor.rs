@@ -15,9 +15,9 @@ use serde::Serialize;
 
 use crate::{cluster::Installation, status};
 
-/// Where the chart and an operator's command line name the one namespace that it looks after.
+/// Where an operator's Deployment names the one namespace that it looks after. The argument comes before the variable.
 const WATCH_NAMESPACE: &str = "WATCH_NAMESPACE";
-const WATCH_NAMESPACE_ARGUMENT: &str = "--watch-namespace=";
+const WATCH_NAMESPACE_ARGUMENT: &str = "--watch-namespace";
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -121,16 +121,26 @@ fn operators(found: Result<&[Deployment], &String>) -> Vec<Finding> {
 struct Scope(Option<String>);
 
 impl Scope {
-    fn of(deployment: &Deployment) -> Self {
+    /// By what the Deployment says; none where it doesn't say it itself, but names a ConfigMap.
+    fn of(deployment: &Deployment) -> Option<Self> {
         let pods = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-        let named = pods.into_iter().flat_map(|pods| &pods.containers).find_map(|container| {
+        let containers = || pods.into_iter().flat_map(|pods| &pods.containers);
+        let argument = containers().find_map(|container| {
             let mut arguments = container.args.iter().flatten();
-            let argument = arguments.find_map(|argument| argument.strip_prefix(WATCH_NAMESPACE_ARGUMENT));
-            let mut variables = container.env.iter().flatten();
-            let variable = || variables.find(|one| one.name == WATCH_NAMESPACE)?.value.as_deref();
-            argument.or_else(variable)
+            let rest = arguments.find_map(|argument| argument.strip_prefix(WATCH_NAMESPACE_ARGUMENT))?;
+            if rest.is_empty() { arguments.next().cloned() } else { rest.strip_prefix('=').map(str::to_owned) }
         });
-        Self(named.filter(|name| !name.is_empty()).map(str::to_owned))
+        let mut variables = containers().flat_map(|container| container.env.iter().flatten());
+        let named = match (argument, variables.find(|variable| variable.name == WATCH_NAMESPACE)) {
+            (Some(argument), _) => argument,
+            (None, None) => String::new(),
+            (None, Some(variable)) => match &variable.value_from {
+                None => variable.value.clone().unwrap_or_default(),
+                Some(from) if from.field_ref.as_ref()?.field_path == "metadata.namespace" => deployment.namespace()?,
+                Some(_) => return None,
+            },
+        };
+        Some(Self(Some(named).filter(|name| !name.is_empty())))
     }
 
     /// What two operators both look after, if there is anything.
@@ -152,11 +162,14 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Operators that look after the same connectors undo each other's work, and neither notices.
+/// Operators that look after the same connectors undo each other's work, and neither notices. One that is scaled to zero looks
+/// after none.
 fn rivals(operators: &[Deployment]) -> Vec<Finding> {
+    let works = |one: &&Deployment| one.spec.as_ref().and_then(|spec| spec.replicas) != Some(0);
+    let operators: Vec<&Deployment> = operators.iter().filter(works).collect();
     let full_name = |one: &Deployment| format!("{}/{}", one.namespace().unwrap_or_default(), one.name_any());
     let together = |(one, other): (&Deployment, &Deployment)| {
-        let (scope, others) = (Scope::of(one), Scope::of(other));
+        let (scope, others) = (Scope::of(one)?, Scope::of(other)?);
         let shared = scope.shared(&others)?;
         let text = format!(
             "both look after {shared}, and each undoes what the other does: uninstall one, or give each a watchNamespace \
@@ -164,8 +177,8 @@ fn rivals(operators: &[Deployment]) -> Vec<Finding> {
         );
         Some(finding(format!("operators {} and {}", full_name(one), full_name(other)), Verdict::Wrong, text))
     };
-    let pairs = |(number, one)| operators.iter().skip(number + 1).map(move |other| (one, other));
-    operators.iter().enumerate().flat_map(pairs).filter_map(together).collect()
+    let pairs = |(number, one)| operators.iter().skip(number + 1).map(move |other| (one, *other));
+    operators.iter().copied().enumerate().flat_map(pairs).filter_map(together).collect()
 }
 
 /// Each operator needs a leader, which is one of its pods.
@@ -182,7 +195,11 @@ fn leaders(installation: &Installation) -> Vec<Finding> {
 fn leader(operator: &Deployment, pods: &[Pod], leases: &[Lease]) -> Finding {
     let namespace = operator.namespace().unwrap_or_default();
     let (what, namespace) = (format!("leader of {namespace}/{}", operator.name_any()), Some(namespace));
-    let name = lease_name(Scope::of(operator).0.as_deref());
+    let Some(Scope(watched)) = Scope::of(operator) else {
+        let text = format!("could not be checked: the Deployment does not say {WATCH_NAMESPACE} itself");
+        return finding(what, Verdict::Doubtful, text);
+    };
+    let name = lease_name(watched.as_deref());
     let Some(lease) = leases.iter().find(|lease| lease.namespace() == namespace && lease.name_any() == name) else {
         return finding(what, Verdict::Wrong, "there is no Lease: the operator never led; its log says why");
     };
@@ -296,6 +313,14 @@ mod tests {
             operator(name, json!({"name": "operator", "env": [{"name": "WATCH_NAMESPACE", "value": namespace}]}))
         };
         let argument = operator("argument", json!({"name": "operator", "args": ["run", "--watch-namespace=agents"]}));
+        let words = operator("words", json!({"name": "operator", "args": ["run", "--watch-namespace", "agents"]}));
+        let from = |name, source: serde_json::Value| {
+            operator(name, json!({"name": "operator", "env": [{"name": "WATCH_NAMESPACE", "valueFrom": source}]}))
+        };
+        let own = from("own", json!({"fieldRef": {"fieldPath": "metadata.namespace"}}));
+        let elsewhere = from("elsewhere", json!({"configMapKeyRef": {"name": "settings", "key": "namespace"}}));
+        let mut away = all.clone();
+        away.spec.as_mut().unwrap().replicas = Some(0);
         let told = |operators: &[Deployment]| {
             let each = |finding: Finding| format!("{}: {}", finding.what, finding.text);
             rivals(operators).into_iter().map(each).collect::<String>()
@@ -306,11 +331,17 @@ mod tests {
         assert!(
             both.starts_with("operators system/argument and system/another: both look after the namespace agents, ")
         );
-        let with_all = told(&[argument, all.clone()]);
+        let with_all = told(&[argument.clone(), all.clone()]);
         assert!(
             with_all.starts_with("operators system/argument and system/all: both look after the namespace agents, ")
         );
-        assert!(told(&[all.clone(), all]).contains("both look after all namespaces, "));
+        assert!(told(&[words, argument.clone()]).contains("both look after the namespace agents, "));
+        assert!(told(&[own.clone(), variable("one", "system")]).contains("both look after the namespace system, "));
+        assert_eq!(told(&[own, argument]), "");
+        assert!(told(&[all.clone(), all.clone()]).contains("both look after all namespaces, "));
+        assert_eq!(told(&[all.clone(), away]), "", "one of them is scaled to zero");
+        assert_eq!(told(&[all, elsewhere.clone()]), "", "what it looks after stands elsewhere");
+        assert_eq!(leader(&elsewhere, &[], &[]).verdict, Verdict::Doubtful);
     }
 
     #[test]
