@@ -239,11 +239,26 @@ fn pair(from: &[String], to: &[String]) -> Vec<ManagedResource> {
 /// equal, then the others in their order. Where one revision has fewer, the text is empty.
 fn pair_namesakes<'a>(mut from: Vec<&'a str>, mut to: Vec<&'a str>) -> Vec<(&'a str, &'a str)> {
     let mut pairs = Vec::new();
-    from.retain(|one| {
-        let equal = to.iter().position(|other| other == one).map(|at| to.remove(at));
-        pairs.extend(equal.map(|equal| (*one, equal)));
-        equal.is_none()
+    let mut unpaired: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in &to {
+        *unpaired.entry(text).or_default() += 1;
+    }
+    let take = |unpaired: &mut BTreeMap<&str, usize>, text: &str| match unpaired.get_mut(text) {
+        Some(left @ 1..) => {
+            *left -= 1;
+            true
+        }
+        _ => false,
+    };
+    from.retain(|text| {
+        let equal = take(&mut unpaired, text);
+        if equal {
+            pairs.push((*text, *text));
+        }
+        !equal
     });
+    // Of equal texts it is all the same which is left.
+    to.retain(|text| take(&mut unpaired, text));
     let rest = from.len().max(to.len());
     let (mut from, mut to) = (from.into_iter(), to.into_iter());
     pairs.extend((0..rest).map(|_| (from.next().unwrap_or_default(), to.next().unwrap_or_default())));
