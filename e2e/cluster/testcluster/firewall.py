@@ -13,8 +13,7 @@ from . import network
 from .commands import run
 from .settings import BRIDGE, CHAIN_PREFIX, CLUSTER_CIDR, CLUSTER_CIDR_6
 
-# Programs of each family, and the cluster's range in it.
-FAMILIES = {"iptables": CLUSTER_CIDR, "ip6tables": CLUSTER_CIDR_6}
+FAMILIES = ("iptables", "ip6tables")
 KUBERNETES_PREFIX = "KUBE-"
 PREFIXES = (KUBERNETES_PREFIX, "CNI-", CHAIN_PREFIX)
 BUILT_IN = "-"
@@ -22,24 +21,6 @@ BUILT_IN = "-"
 GUARD = f"{CHAIN_PREFIX}-GUARD"
 INPUT = f"{CHAIN_PREFIX}-INPUT"
 FORWARD = f"{CHAIN_PREFIX}-FORWARD"
-# The guard keeps the cluster's addresses off outside interfaces. The other two let
-# pods reach the node and each other where a host's own rules would drop them.
-OWN_RULES = f"""*mangle
-:{GUARD} - [0:0]
--A {GUARD} -i lo -j RETURN
--A {GUARD} -i {BRIDGE} -j RETURN
--A {GUARD} -d RANGE -j DROP
--I PREROUTING 1 -j {GUARD}
-COMMIT
-*filter
-:{INPUT} - [0:0]
--A {INPUT} -i {BRIDGE} -j ACCEPT
--I INPUT 1 -j {INPUT}
-:{FORWARD} - [0:0]
--A {FORWARD} -i {BRIDGE} -o {BRIDGE} -j ACCEPT
--A FORWARD -j {FORWARD}
-COMMIT
-"""
 
 
 @dataclass
@@ -79,12 +60,35 @@ def chains() -> dict[str, set[str]]:
     }
 
 
+def own_rules(cluster_range: str) -> str:
+    """The cluster's own chains in one family, as iptables-restore takes them.
+
+    The guard keeps the cluster's addresses off outside interfaces. The other two let
+    pods reach the node and each other where a host's own rules would drop them.
+    """
+    return f"""*mangle
+:{GUARD} - [0:0]
+-A {GUARD} -i lo -j RETURN
+-A {GUARD} -i {BRIDGE} -j RETURN
+-A {GUARD} -d {cluster_range} -j DROP
+-I PREROUTING 1 -j {GUARD}
+COMMIT
+*filter
+:{INPUT} - [0:0]
+-A {INPUT} -i {BRIDGE} -j ACCEPT
+-I INPUT 1 -j {INPUT}
+:{FORWARD} - [0:0]
+-A {FORWARD} -i {BRIDGE} -o {BRIDGE} -j ACCEPT
+-A FORWARD -j {FORWARD}
+COMMIT
+"""
+
+
 def add_own_rules() -> None:
     """Adds the cluster's own chains."""
-    for family, cidr in FAMILIES.items():
-        if family == "iptables" or network.has_ipv6():
-            rules = OWN_RULES.replace("RANGE", cidr)
-            run([f"{family}-restore", "--wait", "--noflush"], stdin=rules)
+    run(["iptables-restore", "--wait", "--noflush"], stdin=own_rules(CLUSTER_CIDR))
+    if network.has_ipv6():
+        run(["ip6tables-restore", "--wait", "--noflush"], stdin=own_rules(CLUSTER_CIDR_6))
 
 
 def removal(saved: str, keep: set[str]) -> str:
