@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from . import kube
 from .kube import Manifest
-from .waiting import eventually
+from .waiting import as_it_changes
 
 API_VERSION = "mcp-connectors.io/v1alpha1"
 VAULT_HOST = "vault.vault.svc"
@@ -66,6 +67,15 @@ def ca_config_map(pem: str, name: str = CA_CONFIG_MAP) -> Manifest:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"ca.crt": pem}}
 
 
+def conditions_of(found: Manifest) -> dict[str, Manifest]:
+    """The conditions of an McpConnector by type: those that are about its newest generation."""
+    return {
+        condition["type"]: condition
+        for condition in found.get("status", {}).get("conditions", [])
+        if condition["observedGeneration"] == found["metadata"]["generation"]
+    }
+
+
 @dataclass(frozen=True)
 class Connector:
     """A connector in the cluster."""
@@ -94,12 +104,7 @@ class Connector:
 
     def conditions(self) -> dict[str, Manifest]:
         """Its conditions by type: those that are about its newest generation."""
-        found = self.object()
-        return {
-            condition["type"]: condition
-            for condition in found.get("status", {}).get("conditions", [])
-            if condition["observedGeneration"] == found["metadata"]["generation"]
-        }
+        return conditions_of(self.object())
 
     def condition(self, type_: str) -> Manifest:
         """One condition."""
@@ -108,13 +113,16 @@ class Connector:
     def wait_for(self, type_: str, status: str, reason: str | None = None, timeout: float = 90) -> Manifest:
         """Waits for a condition to have a status, and a reason if one is named."""
 
-        def look() -> Manifest | None:
-            condition = self.conditions().get(type_)
+        def look(found: Manifest | None) -> Manifest | None:
+            assert found is not None, f"McpConnector {self.namespace}/{self.name} doesn't exist"
+            condition = conditions_of(found).get(type_)
             if condition is None or condition["status"] != status:
                 return None
             return condition if reason in (None, condition["reason"]) else None
 
-        return eventually(f"{self.name}: {type_}={status} {reason or ''}", look, timeout, explain=self.explain)
+        what = f"{self.name}: {type_}={status} {reason or ''}"
+        states = partial(kube.follow, self.namespace, "mcpconnector", self.name)
+        return as_it_changes(what, states, look, timeout, self.explain)
 
     def wait_ready(self, timeout: float = 120) -> Manifest:
         """Waits until it is ready, and returns its status."""
