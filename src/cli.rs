@@ -35,6 +35,7 @@ use crate::{
         self,
         context::Settings,
         rollout::{Limits, Share},
+        scope::{Scope, ScopeError},
     },
     platforms, reference, samples,
     server::{
@@ -176,6 +177,10 @@ struct OperatorArgs {
     #[arg(long, env = "WATCH_NAMESPACE")]
     watch_namespace: Option<String>,
 
+    /// Namespaces to leave to others, separated by commas; not together with the one namespace to watch
+    #[arg(long, env = "IGNORE_NAMESPACES", value_delimiter = ',', value_parser = namespace_or_nothing)]
+    ignore_namespaces: Vec<String>,
+
     /// Namespace the operator runs in
     #[arg(long, env = "POD_NAMESPACE")]
     operator_namespace: String,
@@ -240,6 +245,15 @@ struct OperatorArgs {
     otlp_endpoint: Option<String>,
 }
 
+/// A name that can stand in a field selector. Nothing, because a variable may be empty.
+fn namespace_or_nothing(text: &str) -> Result<String, String> {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_name = text.len() <= 63 && text.bytes().all(is_inner) && !text.starts_with('-') && !text.ends_with('-');
+    is_name.then(|| text.to_owned()).ok_or_else(|| {
+        "a namespace's name has at most 63 lower case letters, digits and dashes, and no dash at either end".to_owned()
+    })
+}
+
 fn poll_interval(text: &str) -> Result<Duration, String> {
     duration_within(text, Duration::from_secs(1)..=Duration::from_mins(5))
         .ok_or_else(|| "the poll interval must be between 1s and 5m".to_owned())
@@ -262,13 +276,16 @@ fn otlp_endpoint(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-impl From<OperatorArgs> for Settings {
-    fn from(args: OperatorArgs) -> Self {
+impl TryFrom<OperatorArgs> for Settings {
+    type Error = ScopeError;
+
+    fn try_from(args: OperatorArgs) -> Result<Self, ScopeError> {
         let not_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
-        Self {
+        let ignored = args.ignore_namespaces.into_iter().filter(|name| !name.is_empty()).collect();
+        Ok(Self {
             connector_image: args.connector_image,
             connector_image_pull_policy: args.connector_image_pull_policy,
-            watch_namespace: not_empty(args.watch_namespace),
+            scope: Scope::new(not_empty(args.watch_namespace), ignored)?,
             operator_namespace: args.operator_namespace,
             operator_service_account: args.operator_service_account,
             instance: args.instance,
@@ -286,7 +303,7 @@ impl From<OperatorArgs> for Settings {
             otlp_endpoint: not_empty(args.otlp_endpoint),
             addresses: AddressPolicy::Cluster,
             cluster_assigns_user: args.cluster_assigns_user,
-        }
+        })
     }
 }
 
@@ -329,7 +346,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
         Command::Operator(args) => block_on(async {
             let _telemetry = telemetry::init(&logs, None, None)?;
             let shutdown = shutdown_signal()?;
-            operator::run((*args).into(), shutdown).await.map_err(Into::into)
+            operator::run((*args).try_into()?, shutdown).await.map_err(Into::into)
         }),
         Command::Serve(args) => {
             let settings = ServeSettings::from(args);
@@ -432,4 +449,44 @@ fn shutdown_signal() -> std::io::Result<CancellationToken> {
         cancel.cancel();
     });
     Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The settings of an operator that is started with these words beside those that it needs.
+    fn operator(words: &[&str]) -> Result<Settings, String> {
+        let needed = ["mcp-connectors", "operator", "--connector-image=i", "--operator-namespace=n", "--instance=p"];
+        let all = needed.iter().chain(&["--operator-service-account=a"]).chain(words);
+        match Cli::try_parse_from(all).map_err(|error| error.to_string())?.command {
+            Command::Operator(args) => (*args).try_into().map_err(|error: ScopeError| error.to_string()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn an_operator_looks_after_all_namespaces_one_or_all_but_some() {
+        let scope = |words: &[&str]| operator(words).map(|settings| settings.scope.to_string());
+        assert_eq!(scope(&[]).as_deref(), Ok("all namespaces"));
+        assert_eq!(scope(&["--watch-namespace=a"]).as_deref(), Ok("the namespace a"));
+        assert_eq!(scope(&["--ignore-namespaces=b,a"]).as_deref(), Ok("all namespaces but a, b"));
+        assert_eq!(
+            scope(&["--ignore-namespaces=a", "--ignore-namespaces=b"]).as_deref(),
+            Ok("all namespaces but a, b")
+        );
+        // As a variable that is set to nothing.
+        assert_eq!(scope(&["--watch-namespace=", "--ignore-namespaces="]).as_deref(), Ok("all namespaces"));
+        assert_eq!(scope(&["--watch-namespace=a", "--ignore-namespaces="]).as_deref(), Ok("the namespace a"));
+    }
+
+    #[test]
+    fn an_operator_of_one_namespace_ignores_none_and_names_are_names() {
+        let both = operator(&["--watch-namespace=a", "--ignore-namespaces=b"]).unwrap_err();
+        assert!(both.contains("can't be set together"), "{both}");
+        for wrong in ["a=b", "A", "-a", "a-", "a, b", &"a".repeat(64)] {
+            let refused = operator(&[&format!("--ignore-namespaces={wrong}")]).unwrap_err();
+            assert!(refused.contains("at most 63 lower case letters"), "{wrong}: {refused}");
+        }
+    }
 }

@@ -24,6 +24,7 @@ Manifest = dict[str, Any]
 VARIANTS: dict[str, Manifest] = {
     "default": {},
     "namespaced": {"watchNamespace": "ci-agents"},
+    "all but two": {"ignoreNamespaces": ["team-a", "team-b"], "podMonitor": {"enabled": True}},
     "monitored": {"monitoringNamespace": "monitoring"},
     "namespaced and monitored": {"watchNamespace": "ci-agents", "monitoringNamespace": "monitoring"},
     "pod monitors": {

@@ -94,6 +94,21 @@ def test_two_releases_of_two_namespaces_stand_side_by_side(release: str, namespa
     assert selectors[0] != selectors[1] or namespace != "operators-a"
 
 
+def test_a_release_of_one_namespace_stands_beside_one_of_all_others() -> None:
+    one = render({"watchNamespace": "team-a"}, namespace="operators-a")
+    others = render({"ignoreNamespaces": ["team-a"], "podMonitor": {"enabled": True}})
+    assert not identities(one) & identities(others)
+    assert environment(others)["IGNORE_NAMESPACES"] == "team-a"
+    assert of_kind(others, "ClusterRole") and not of_kind(one, "ClusterRole")
+    # Neither asks, nor scrapes, what is the other's.
+    destination = only(others, "NetworkPolicy")["spec"]["egress"][-1]["to"][0]["namespaceSelector"]
+    expression = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["team-a"]}
+    assert destination == {"matchExpressions": [expression]}
+    (scraped,) = [one for one in of_kind(others, "PodMonitor") if "namespaceSelector" in one["spec"]]
+    drop = {"sourceLabels": ["__meta_kubernetes_namespace"], "regex": "team-a", "action": "drop"}
+    assert drop in scraped["spec"]["podMetricsEndpoints"][0]["relabelings"]
+
+
 def identities(manifests: list[Manifest]) -> set[tuple[str, str | None, str]]:
     return {(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in manifests}
 
@@ -127,6 +142,12 @@ def holds_null(value: object) -> bool:
         ({"image": {"digest": "latest"}}, "image/digest"),
         ({"image": {"pullPolicy": "Sometimes"}}, "image/pullPolicy"),
         ({"watchNamespace": "Not A Name"}, "watchNamespace"),
+        ({"ignoreNamespaces": "team-a"}, "ignoreNamespaces"),
+        ({"ignoreNamespaces": [""]}, "ignoreNamespaces/0"),
+        ({"ignoreNamespaces": ["a=b"]}, "ignoreNamespaces/0"),
+        ({"ignoreNamespaces": ["a" * 64]}, "ignoreNamespaces/0"),
+        ({"ignoreNamespaces": ["team-a", "team-a"]}, "ignoreNamespaces"),
+        ({"watchNamespace": "team-a", "ignoreNamespaces": ["team-b"]}, "can't be set together"),
         ({"monitoringNamespace": ["monitoring"]}, "monitoringNamespace"),
         ({"pollInterval": "15"}, "pollInterval"),
         ({"pollInterval": 15}, "pollInterval"),
@@ -257,6 +278,12 @@ def test_removing_the_crd_chart_keeps_the_definitions() -> None:
             "argocd.argoproj.io/sync-options": "Prune=false,ServerSideApply=true",
             "example.com/a": "b",
         }
+
+
+def test_notes_say_what_is_left_out() -> None:
+    values = merged(IMAGE, {"ignoreNamespaces": ["team-a", "team-b"]})
+    text = tool("helm", "install", "x", CHART, "--dry-run=client", "--values", "-", stdin=json.dumps(values))
+    assert "runs connectors of all namespaces but team-a, team-b." in text
 
 
 def test_notes_say_what_is_missing() -> None:

@@ -96,6 +96,10 @@ def test_values_become_settings() -> None:
     assert pod_template(manifests)["spec"]["serviceAccountName"] == "connectors-operator"
 
 
+def test_ignored_namespaces_become_one_setting() -> None:
+    assert environment(render({"ignoreNamespaces": ["team-a", "team-b"]}))["IGNORE_NAMESPACES"] == "team-a,team-b"
+
+
 def test_empty_values_become_no_settings() -> None:
     assert set(environment(render({}))) == {"MCP_CONNECTORS_CONNECTOR_IMAGE"}
 

@@ -30,6 +30,7 @@ use crate::{
         },
         context::Settings,
         rollout::{Limits, Share},
+        scope::Scope,
     },
     platforms::CaBundle,
     server::config::TokenKeys,
@@ -277,7 +278,7 @@ pub fn settings(addresses: AddressPolicy) -> Settings {
     Settings {
         connector_image: "local".to_owned(),
         connector_image_pull_policy: "Never".to_owned(),
-        watch_namespace: None,
+        scope: Scope::all(),
         operator_namespace: "local".to_owned(),
         operator_service_account: "local".to_owned(),
         instance: "local".to_owned(),

@@ -22,6 +22,7 @@ use super::{
     index::Index,
     metrics::Metrics,
     rollout::{Limits, Rollout},
+    scope::Scope,
 };
 use crate::{
     api::{CredentialSource, McpConnector, endpoint::AddressPolicy},
@@ -38,8 +39,8 @@ pub struct Settings {
     pub connector_image: String,
     /// Its pull policy.
     pub connector_image_pull_policy: String,
-    /// The one namespace to watch; all of them if none.
-    pub watch_namespace: Option<String>,
+    /// The namespaces to look after.
+    pub scope: Scope,
     /// Namespace the operator runs in.
     pub operator_namespace: String,
     /// ServiceAccount the operator runs as.

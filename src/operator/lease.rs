@@ -29,15 +29,6 @@ use tracing::{info, warn};
 
 use super::cache::root_cause;
 
-/// Name of the Lease, in the operator's namespace. An operator of one namespace has its own, because several of them may
-/// live in one namespace.
-pub fn lease_name(watch_namespace: Option<&str>) -> String {
-    match watch_namespace {
-        Some(namespace) => format!("mcp-connectors-operator-{namespace}"),
-        None => "mcp-connectors-operator".to_owned(),
-    }
-}
-
 /// How long a Lease lasts that nobody renews. With one look at it before and one after, another replica leads within 15 s
 /// of a leader's sudden end.
 const LEASE_DURATION: Duration = Duration::from_secs(12);

@@ -18,6 +18,7 @@ pub mod index;
 pub mod lease;
 pub mod metrics;
 pub mod rollout;
+pub mod scope;
 mod slim;
 mod token_keys;
 mod watches;
@@ -85,7 +86,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     config.default_retry = false;
     let (fence, health) = (Fence::default(), WatchHealth::default());
     let client = leaders_client(config.clone(), &fence, &health)?;
-    let lease = lease::lease_name(settings.watch_namespace.as_deref());
+    let lease = settings.scope.lease_name();
     // The Lease is what opens the fence, so its own requests go around it.
     let candidate = Candidate::new(
         Client::try_from(config).map_err(|source| Error::Client(Box::new(source)))?,
@@ -106,7 +107,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let metrics = Metrics::default();
     let registry = metrics.registry(health.clone(), &lease);
     let address = settings.address;
-    info!(%address, version = env!("CARGO_PKG_VERSION"), "operator started");
+    info!(%address, version = env!("CARGO_PKG_VERSION"), looks_after = %settings.scope, "operator started");
     tokio::select! {
         () = shutdown.cancelled() => {
             info!("operator stopping");

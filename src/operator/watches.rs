@@ -21,6 +21,7 @@ use super::{
     context::{Caches, Settings},
     health::WatchHealth,
     index::Index,
+    scope::Scope,
     slim,
 };
 use crate::api::{
@@ -64,7 +65,8 @@ impl Queues {
     }
 }
 
-/// Starts every watch. What is owned is watched by our label; what users write, whole.
+/// Starts every watch. What is owned is watched by our label; what users write, whole. Of ignored namespaces nothing is
+/// received at all.
 pub fn start_watches(
     tasks: &mut JoinSet<&'static str>,
     client: &Client,
@@ -72,7 +74,13 @@ pub fn start_watches(
     health: &WatchHealth,
     queues: &Queues,
 ) -> Caches {
-    let all = || watcher::Config::default().page_size(PAGE);
+    let all = || {
+        let config = watcher::Config::default().page_size(PAGE);
+        match settings.scope.field_selector() {
+            Some(selector) => config.fields(&selector),
+            None => config,
+        }
+    };
     let ours = all().labels(&format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}"));
     let users = Index::new(sources_of);
     let connectors = {
@@ -140,9 +148,9 @@ fn watched<K: Kind>(
     config: watcher::Config,
     slim: fn(&mut K),
 ) -> Watched<K> {
-    let api = match &settings.watch_namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+    let api = match &settings.scope {
+        Scope::One(namespace) => Api::namespaced(client.clone(), namespace),
+        Scope::AllBut(_) => Api::all(client.clone()),
     };
     Watched { kind, api, config, slim }
 }

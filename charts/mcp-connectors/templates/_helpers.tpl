@@ -33,6 +33,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
 {{- end -}}
 
+{{/* Refuses what the operator would refuse: an operator of one namespace sees no other. */}}
+{{- define "mcp-connectors.checkNamespaces" -}}
+{{- if and .Values.watchNamespace .Values.ignoreNamespaces -}}
+{{- fail "watchNamespace and ignoreNamespaces can't be set together: an operator of one namespace sees no other" -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Labels that select the connectors' pods; the operator sets them. */}}
 {{- define "mcp-connectors.connectorLabels" -}}
 app.kubernetes.io/name: mcp-connector

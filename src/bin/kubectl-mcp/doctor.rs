@@ -1,6 +1,6 @@
 //! Judges an installation by what could be read of it. Pure.
 
-use std::fmt;
+use std::collections::BTreeSet;
 
 use k8s_openapi::{
     api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod},
@@ -9,15 +9,16 @@ use k8s_openapi::{
 use kube::{CustomResourceExt, ResourceExt};
 use mcp_connectors::{
     api::{CredentialSource, McpConnector, crd},
-    operator::lease::lease_name,
+    operator::scope::Scope,
 };
 use serde::Serialize;
 
 use crate::{cluster::Installation, status};
 
-/// Where an operator's Deployment names the one namespace that it looks after. The argument comes before the variable.
-const WATCH_NAMESPACE: &str = "WATCH_NAMESPACE";
-const WATCH_NAMESPACE_ARGUMENT: &str = "--watch-namespace";
+/// Where an operator's Deployment names the namespaces that it looks after: an argument, and a variable that counts where
+/// there is no such argument.
+const WATCHED: (&str, &str) = ("--watch-namespace", "WATCH_NAMESPACE");
+const IGNORED: (&str, &str) = ("--ignore-namespaces", "IGNORE_NAMESPACES");
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -116,49 +117,43 @@ fn operators(found: Result<&[Deployment], &String>) -> Vec<Finding> {
     found.iter().map(judge).collect()
 }
 
-/// Whose connectors an operator looks after: those of one namespace, or all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Scope(Option<String>);
-
-impl Scope {
-    /// By what the Deployment says; none where it doesn't say it itself, but names a ConfigMap.
-    fn of(deployment: &Deployment) -> Option<Self> {
-        let pods = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-        let containers = || pods.into_iter().flat_map(|pods| &pods.containers);
-        let argument = containers().find_map(|container| {
-            let mut arguments = container.args.iter().flatten();
-            let rest = arguments.find_map(|argument| argument.strip_prefix(WATCH_NAMESPACE_ARGUMENT))?;
-            if rest.is_empty() { arguments.next().cloned() } else { rest.strip_prefix('=').map(str::to_owned) }
-        });
-        let mut variables = containers().flat_map(|container| container.env.iter().flatten());
-        let named = match (argument, variables.find(|variable| variable.name == WATCH_NAMESPACE)) {
-            (Some(argument), _) => argument,
-            (None, None) => String::new(),
-            (None, Some(variable)) => match &variable.value_from {
-                None => variable.value.clone().unwrap_or_default(),
-                Some(from) if from.field_ref.as_ref()?.field_path == "metadata.namespace" => deployment.namespace()?,
-                Some(_) => return None,
-            },
-        };
-        Some(Self(Some(named).filter(|name| !name.is_empty())))
-    }
-
-    /// What two operators both look after, if there is anything.
-    fn shared<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
-        match (&self.0, &other.0) {
-            (None, _) => Some(other),
-            (_, None) => Some(self),
-            (own, others) => (own == others).then_some(self),
-        }
-    }
+/// The namespaces that an operator looks after, by what its Deployment says.
+///
+/// # Errors
+/// Why that is not known: it is said elsewhere, such as in a ConfigMap, or makes no sense.
+fn scope_of(deployment: &Deployment) -> Result<Scope, String> {
+    let watched = setting(deployment, WATCHED)?.pop().filter(|namespace| !namespace.is_empty());
+    let ignored = setting(deployment, IGNORED)?;
+    let ignored = ignored.iter().flat_map(|names| names.split(',')).filter(|name| !name.is_empty());
+    let ignored: BTreeSet<String> = ignored.map(str::to_owned).collect();
+    Scope::new(watched, ignored).map_err(|error| error.to_string())
 }
 
-impl fmt::Display for Scope {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(namespace) => write!(formatter, "the namespace {namespace}"),
-            None => formatter.write_str("all namespaces"),
+/// The values of a setting: those of its argument wherever it stands, or else the one of its variable.
+fn setting(deployment: &Deployment, (argument, variable): (&str, &str)) -> Result<Vec<String>, String> {
+    let pods = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let containers = || pods.into_iter().flat_map(|pods| &pods.containers);
+    let mut values = Vec::new();
+    for container in containers() {
+        let mut arguments = container.args.iter().flatten();
+        while let Some(word) = arguments.next() {
+            match word.strip_prefix(argument) {
+                Some("") => values.extend(arguments.next().cloned()),
+                Some(rest) => values.extend(rest.strip_prefix('=').map(str::to_owned)),
+                None => {}
+            }
         }
+    }
+    if !values.is_empty() {
+        return Ok(values);
+    }
+    let mut variables = containers().flat_map(|container| container.env.iter().flatten());
+    let Some(found) = variables.find(|found| found.name == variable) else { return Ok(values) };
+    let field = found.value_from.as_ref().map(|from| from.field_ref.as_ref().map(|field| field.field_path.as_str()));
+    match field {
+        None => Ok(found.value.iter().cloned().collect()),
+        Some(Some("metadata.namespace")) => Ok(deployment.namespace().into_iter().collect()),
+        Some(_) => Err(format!("the Deployment does not say {variable} itself")),
     }
 }
 
@@ -169,11 +164,10 @@ fn rivals(operators: &[Deployment]) -> Vec<Finding> {
     let operators: Vec<&Deployment> = operators.iter().filter(works).collect();
     let full_name = |one: &Deployment| format!("{}/{}", one.namespace().unwrap_or_default(), one.name_any());
     let together = |(one, other): (&Deployment, &Deployment)| {
-        let (scope, others) = (Scope::of(one)?, Scope::of(other)?);
-        let shared = scope.shared(&others)?;
+        let shared = scope_of(one).ok()?.shared(&scope_of(other).ok()?)?;
         let text = format!(
-            "both look after {shared}, and each undoes what the other does: uninstall one, or give each a watchNamespace \
-             of its own"
+            "both look after {shared}, and each undoes what the other does: uninstall one, or give each namespaces of \
+             its own, by watchNamespace and ignoreNamespaces"
         );
         Some(finding(format!("operators {} and {}", full_name(one), full_name(other)), Verdict::Wrong, text))
     };
@@ -195,11 +189,10 @@ fn leaders(installation: &Installation) -> Vec<Finding> {
 fn leader(operator: &Deployment, pods: &[Pod], leases: &[Lease]) -> Finding {
     let namespace = operator.namespace().unwrap_or_default();
     let (what, namespace) = (format!("leader of {namespace}/{}", operator.name_any()), Some(namespace));
-    let Some(Scope(watched)) = Scope::of(operator) else {
-        let text = format!("could not be checked: the Deployment does not say {WATCH_NAMESPACE} itself");
-        return finding(what, Verdict::Doubtful, text);
+    let name = match scope_of(operator) {
+        Ok(scope) => scope.lease_name(),
+        Err(error) => return finding(what, Verdict::Doubtful, format!("could not be checked: {error}")),
     };
-    let name = lease_name(watched.as_deref());
     let Some(lease) = leases.iter().find(|lease| lease.namespace() == namespace && lease.name_any() == name) else {
         return finding(what, Verdict::Wrong, "there is no Lease: the operator never led; its log says why");
     };
@@ -312,6 +305,9 @@ mod tests {
         let variable = |name, namespace| {
             operator(name, json!({"name": "operator", "env": [{"name": "WATCH_NAMESPACE", "value": namespace}]}))
         };
+        let all_but = |name, namespaces| {
+            operator(name, json!({"name": "operator", "env": [{"name": "IGNORE_NAMESPACES", "value": namespaces}]}))
+        };
         let argument = operator("argument", json!({"name": "operator", "args": ["run", "--watch-namespace=agents"]}));
         let words = operator("words", json!({"name": "operator", "args": ["run", "--watch-namespace", "agents"]}));
         let from = |name, source: serde_json::Value| {
@@ -337,9 +333,19 @@ mod tests {
         );
         assert!(told(&[words, argument.clone()]).contains("both look after the namespace agents, "));
         assert!(told(&[own.clone(), variable("one", "system")]).contains("both look after the namespace system, "));
-        assert_eq!(told(&[own, argument]), "");
+        assert_eq!(told(&[own, argument.clone()]), "");
         assert!(told(&[all.clone(), all.clone()]).contains("both look after all namespaces, "));
         assert_eq!(told(&[all.clone(), away]), "", "one of them is scaled to zero");
+        assert_eq!(told(&[all_but("rest", "b,agents"), argument.clone(), variable("another", "b")]), "");
+        assert!(told(&[all_but("rest", "b"), argument.clone()]).contains("both look after the namespace agents, "));
+        let ignoring = ["run", "--ignore-namespaces=b", "--ignore-namespaces", "agents,c"];
+        let ignoring = operator("ignoring", json!({"name": "operator", "args": ignoring}));
+        assert_eq!(told(&[ignoring.clone(), argument.clone(), variable("another", "b"), variable("third", "c")]), "");
+        let rest = told(&[all_but("rest", "a"), ignoring]);
+        assert!(rest.contains("both look after all namespaces but a, agents, b, c, "), "{rest}");
+        let confused = ["run", "--ignore-namespaces=b", "--watch-namespace=a"];
+        let confused = operator("confused", json!({"name": "operator", "args": confused}));
+        assert!(leader(&confused, &[], &[]).text.contains("can't be set together"));
         assert_eq!(told(&[all, elsewhere.clone()]), "", "what it looks after stands elsewhere");
         assert_eq!(leader(&elsewhere, &[], &[]).verdict, Verdict::Doubtful);
     }

@@ -30,6 +30,7 @@ use crate::{
         index::Index,
         metrics::Metrics,
         rollout::{Limits, Rollout, Share},
+        scope::Scope,
     },
     server::config::TokenKeys,
 };
@@ -41,7 +42,7 @@ pub fn settings() -> Settings {
     Settings {
         connector_image: "registry.example.com/mcp-connectors:9".into(),
         connector_image_pull_policy: "IfNotPresent".into(),
-        watch_namespace: None,
+        scope: Scope::all(),
         operator_namespace: "operator-namespace".into(),
         operator_service_account: "operator-account".into(),
         instance: "operator-0".into(),
