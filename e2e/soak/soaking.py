@@ -1,4 +1,4 @@
-"""One connector to the double of Jenkins under load, while the double fails for one hundredth of the time."""
+"""One connector to the double of Jenkins under load, while the double fails now and then."""
 
 import itertools
 import math
@@ -18,8 +18,9 @@ FAULTS: tuple[dict[str, object], ...] = (
     {"mode": "html"},
     {"mode": "rate-limited", "seconds": 1},
 )
-# Seconds of which the double fails for a hundredth.
-ROUND = 20.0
+# How long the double fails, and how long a round is in which it does so once. In a short soak rounds are shorter, so that
+# it fails in each way.
+FAULT_SECONDS, ROUND_SECONDS = 0.2, 20.0
 # Time in which what was open for the load has to be closed.
 REST = 30.0
 # No guard of the connector is to spare it the work.
@@ -94,13 +95,14 @@ def _watch(pid: int, faults: str, begun: float, duration: float) -> list[Sample]
     samples = []
     pause = min(max(duration / 500, 0.2), 10.0)
     turns = itertools.cycle(FAULTS)
-    next_fault = ROUND / 4
+    round_ = min(ROUND_SECONDS, duration / len(FAULTS))
+    next_fault = round_ / 4
     while (now := time.monotonic() - begun) < duration:
         samples.append(sample(pid, now))
         if now >= next_fault:
-            next_fault += ROUND
+            next_fault += round_
             program.put_fault(faults, next(turns))
-            time.sleep(ROUND / 100)
+            time.sleep(FAULT_SECONDS)
             program.put_fault(faults, {"mode": "up"})
         time.sleep(pause)
     return samples
