@@ -1,13 +1,61 @@
-# Every target that does something names each of its steps and how long it took, and stops at the first that fails.
+# Every target that does something names each of its steps and how long it took, and begins nothing new when one fails.
+# `make times` shows where the time went; CONTRIBUTING.md tells more.
+#   VERBOSE=1   shows the output of all steps as it comes, not only of one that fails
+#   LANES=1     one step after the other; two lanes if unset
+#   WAIT=1      waits for another run to end
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.NOTPARALLEL:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
+STEPS := python3 e2e/checks/steps
 STEP := e2e/checks/step
 TOOL := e2e/checks/tool
+CARGO := e2e/checks/cargo
+LANES ?= 2
+
+CHECK_STEPS := check-fmt programs check-clippy check-unit check-doc check-go check-generated check-deny check-manifests \
+	check-cluster check-conformance check-local
+E2E_STEPS := programs e2e-go e2e-start e2e-image e2e-load e2e-vault e2e-redis e2e-api-server e2e-stories
+
+# A run of make is two: the outer one has the runner look whether the run can succeed, and keep its times; the inner one,
+# which the runner starts, has the rules.
+ifndef STEPS_RUN
+
+.NOTPARALLEL:
+WHOLE := test check e2e
+RECORDED := $(WHOLE) demo try soak bench generate image release release-check $(sort $(CHECK_STEPS) $(E2E_STEPS))
+
+.PHONY: $(RECORDED)
+$(RECORDED):
+	@$(STEPS) run $@ $(MAKE_COMMAND) $(if $(filter $(WHOLE),$@),-j$(LANES)) $@
+
+else
+
+# Two lanes share the two cores. Each step waits for the one before it in its lane, beside what it needs: so no two compile
+# with cargo at once, one of which would only wait for the other's lock, and nothing runs beside the stories but the end of
+# the second lane.
+LANE_1 := check-fmt programs check-clippy check-unit check-doc e2e-vault e2e-redis e2e-stories
+LANE_2 := check-go e2e-go e2e-start check-deny check-cluster e2e-image e2e-load check-generated check-manifests \
+	e2e-api-server check-conformance check-local
+
+STEPS_OF_test := $(CHECK_STEPS) $(E2E_STEPS)
+STEPS_OF_check := $(CHECK_STEPS)
+STEPS_OF_e2e := $(E2E_STEPS)
+# $(call lane,a b c) lets b wait for a, and c for b.
+lane = $(if $(word 2,$1),$(eval $(word 2,$1): | $(word 1,$1))$(call lane,$(wordlist 2,$(words $1),$1)))
+$(call lane,$(filter $(STEPS_OF_$(MAKECMDGOALS)),$(LANE_1)))
+$(call lane,$(filter $(STEPS_OF_$(MAKECMDGOALS)),$(LANE_2)))
+
+# What runs the compiled programs.
+check-generated check-manifests check-conformance check-local e2e-image e2e-vault e2e-redis: programs
+check-manifests: check-go
+e2e-start: e2e-go
+e2e-load: e2e-start e2e-image
+e2e-vault: e2e-go
+e2e-api-server: e2e-start
+e2e-stories: e2e-load e2e-api-server
 
 ##@ See it work
 
@@ -22,10 +70,21 @@ try: ## Show a connector on this machine, without a cluster and without root; VA
 ##@ Check it
 
 .PHONY: test
-test: check e2e ## Everything: check, then e2e
+test: $(STEPS_OF_test) ## Everything: check and e2e
 
 .PHONY: check
-check: check-fmt check-clippy check-unit check-doc check-generated check-deny check-manifests check-cluster check-conformance check-local ## Everything that needs no cluster
+check: $(CHECK_STEPS) ## Everything that needs no cluster
+
+.PHONY: e2e
+e2e: $(E2E_STEPS) ## Stories on a real cluster; e2e/run says what can be set
+
+.PHONY: programs
+programs:
+	@$(STEP) "build the programs" e2e/checks/programs
+
+.PHONY: check-go
+check-go:
+	@$(STEP) "build kubectl, helm and Argo CD" e2e/cluster/cluster build --only kubectl helm argocd kstatus
 
 .PHONY: check-fmt
 check-fmt: ## The code is formatted
@@ -33,15 +92,15 @@ check-fmt: ## The code is formatted
 
 .PHONY: check-clippy
 check-clippy: ## The linter finds nothing
-	@$(STEP) "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+	@$(STEP) "clippy" $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: check-unit
 check-unit: ## Unit tests pass
-	@$(STEP) "unit tests" cargo test --locked --workspace
+	@$(STEP) "unit tests" e2e/checks/unit-tests --locked --workspace
 
 .PHONY: check-doc
 check-doc: ## Documentation builds without a warning
-	@$(STEP) "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	@$(STEP) "documentation" env RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
 .PHONY: check-generated
 check-generated: ## Generated files are what `make generate` would write
@@ -63,21 +122,46 @@ check-cluster: ## The unit tests of the test cluster's program pass
 
 .PHONY: check-conformance
 check-conformance: ## The protocol's conformance suites pass on a server that has every fixture they call
-	@$(STEP) "build the programs" e2e/checks/programs >/dev/null
 	@$(STEP) "conformance suites" $(TOOL) python -m pytest e2e/conformance
 
 .PHONY: check-local
 check-local: ## The same manifests work without a cluster, with real clients
-	@$(STEP) "build the programs" e2e/checks/programs >/dev/null
 	@$(STEP) "without a cluster" $(TOOL) python -m pytest e2e/local
 
-.PHONY: e2e
-e2e: ## Stories on a real cluster; e2e/run says what can be set
-	@e2e/run
+.PHONY: e2e-go
+e2e-go:
+	@$(STEP) "build the cluster's programs" e2e/cluster/cluster build --for test
+
+.PHONY: e2e-start
+e2e-start:
+	@$(STEP) "start the cluster" e2e/run start
+
+.PHONY: e2e-image
+e2e-image:
+	@$(STEP) "build the image" e2e/run image
+
+.PHONY: e2e-load
+e2e-load:
+	@$(STEP) "load the image" e2e/run load
+
+.PHONY: e2e-vault
+e2e-vault:
+	@$(STEP) "Vault's client on a real Vault" e2e/run vault
+
+.PHONY: e2e-redis
+e2e-redis:
+	@$(STEP) "the shared rate limit on a real Redis" e2e/run redis
+
+.PHONY: e2e-api-server
+e2e-api-server:
+	@$(STEP) "manifests on a real API server" e2e/run api-server
+
+.PHONY: e2e-stories
+e2e-stories:
+	@e2e/run stories
 
 .PHONY: soak
-soak: ## Put a connector under load whose platform fails now and then, and see that nothing grows; DURATION=1h, RATE=200
-	@$(STEP) "build the programs" e2e/checks/programs >/dev/null
+soak: programs ## Put a connector under load whose platform fails now and then, and see that nothing grows; DURATION=1h, RATE=200
 	@$(STEP) "soak" env PYTHONPATH=e2e $(TOOL) python -m soak --duration $(or $(DURATION),1h) --rate $(or $(RATE),200)
 
 .PHONY: bench
@@ -95,10 +179,10 @@ bench: ## Measure the server beside its peers, guards under stress, platforms, t
 .PHONY: generate
 generate: ## Write crds/, the chart's copy of them, config/samples, config/argocd, docs/api.md, docs/platforms.md and its table in the README
 	@$(STEP) "generate" e2e/checks/generate
-	@$(STEP) "states for Argo CD" env MCP_CONNECTORS_WRITE_STATES=1 cargo test --locked --quiet --lib status::states
+	@$(STEP) "states for Argo CD" env MCP_CONNECTORS_WRITE_STATES=1 $(CARGO) test --locked --quiet --lib status::states
 
 .PHONY: image
-image: ## Build the image as an OCI archive in build/; PROFILE=quick for a quicker build
+image: ## Build the image as an OCI archive in build/; PROFILE=dev for a quicker build
 	@$(STEP) "image" e2e/image/build
 
 .PHONY: release
@@ -109,6 +193,8 @@ release: ## Write a release into build/release; IMAGE=registry/name, ARCH=amd64 
 .PHONY: release-check
 release-check: ## Build a release twice, in two folders, and compare; takes as long as two full builds
 	@$(STEP) "release is reproducible" e2e/release/check
+
+endif
 
 .PHONY: cluster-up
 cluster-up: ## Start the test cluster
@@ -121,6 +207,10 @@ cluster-down: ## Stop the test cluster and leave nothing of it behind
 .PHONY: clean
 clean: ## Remove what was built in this folder
 	@$(STEP) "clean" bash -c 'cargo clean && rm -rf build && find e2e -name __pycache__ -prune -exec rm -rf {} +'
+
+.PHONY: times
+times: ## Show again where the time of the last run went
+	@$(STEPS) times
 
 .PHONY: help
 help:

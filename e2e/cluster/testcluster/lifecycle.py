@@ -89,6 +89,20 @@ def status(layout: Layout, reporter: Reporter) -> bool:
     return not found
 
 
+def obstacle(layout: Layout) -> str | None:
+    """Why `up` would refuse, as far as can be told without changing anything."""
+    try:
+        _require_root()
+        _require_no_other(layout)
+        if namespace.first_process(layout) is not None:
+            _require_usable(layout)
+        elif packages.installed(packages.CLUSTER_PACKAGES) and not host.remains(layout):
+            _require_free_host()
+    except ClusterError as error:
+        return str(error)
+    return None
+
+
 def require_running(layout: Layout) -> None:
     """Refuses to go on without a cluster."""
     _require_root()
@@ -122,6 +136,17 @@ def _require_no_other(layout: Layout) -> None:
             f"a cluster with the state directory {state} is running; "
             f"set {STATE_VARIABLE}={state} to use it or to take it down",
             EXIT_OTHER_OWNER,
+        )
+
+
+def _require_usable(layout: Layout) -> None:
+    """A running cluster is this checkout's, in the same versions."""
+    if not _is_ours(layout):
+        raise ClusterError(_other_owner(layout), EXIT_OTHER_OWNER)
+    if _read_record(layout).get("versions") != _versions():
+        raise ClusterError(
+            "the running cluster has other versions than this checkout; "
+            f"run `{layout.program} down` first, which loses what is in it"
         )
 
 
@@ -181,13 +206,7 @@ def _reuse(layout: Layout, reporter: Reporter, keep: bool) -> bool:
     """Whether a running cluster is just what is asked for; others are an error."""
     if namespace.first_process(layout) is None:
         return False
-    if not _is_ours(layout):
-        raise ClusterError(_other_owner(layout), EXIT_OTHER_OWNER)
-    if _read_record(layout).get("versions") != _versions():
-        raise ClusterError(
-            "the running cluster has other versions than this checkout; "
-            f"run `{layout.program} down` first, which loses what is in it"
-        )
+    _require_usable(layout)
     found = components.problems(layout) if layout.kubeconfig.exists() else {"start": "unfinished"}
     if found and layout.kubeconfig.exists():
         found = _recover(layout, reporter, found)

@@ -31,6 +31,11 @@ CLUSTER_PACKAGES = (
 IMAGE_PACKAGES = (Package("buildah", "buildah"),)
 
 
+def installed(packages: tuple[Package, ...]) -> bool:
+    """Whether nothing is missing."""
+    return all(_installed(package) for package in packages)
+
+
 def ensure(packages: tuple[Package, ...], reporter: Reporter) -> None:
     """Installs what is missing, or says why it cannot."""
     missing = [package.name for package in packages if not _installed(package)]
