@@ -7,6 +7,7 @@ from conftest import Deploy
 
 from support import kube, vault_server
 from support.connector import CREDENTIALS, PROBE, Connector, secret
+from support.install import POLL_SECONDS
 from support.waiting import eventually, throughout
 
 # No probe comes by itself while a story runs.
@@ -34,7 +35,7 @@ def test_a_probe_that_is_asked_for_finds_out_at_once_and_is_done_once(deploy: De
     honoured(vault, "probe", ask(vault, "probe-requested-at"))
     vault.wait_for("CredentialsAccepted", "False", timeout=30)
     version = vault.object()["metadata"]["resourceVersion"]
-    throughout("nothing is written", lambda: vault.object()["metadata"]["resourceVersion"] == version, seconds=20)
+    throughout("nothing is written", lambda: vault.object()["metadata"]["resourceVersion"] == version, 3 * POLL_SECONDS)
     assert [event["reason"] for event in kube.events(vault.namespace, "vault")].count("ProbeRequested") == 1
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from . import kube
+from .install import POLL_SECONDS
 from .kube import Manifest
 from .waiting import as_it_changes
 
@@ -18,7 +19,7 @@ CREDENTIALS = "vault-reader"
 # The design's promise of how late a problem is told: failureThreshold x interval + timeout + one poll of the operator,
 # with the probe below.
 PROBE = {"interval": "5s", "timeout": "2s"}
-OUTAGE_SECONDS = 2 * 5 + 2 + 15
+OUTAGE_SECONDS = 2 * 5 + 2 + POLL_SECONDS
 
 # Stories call faster than an agent may by default, and the same over and over.
 LIMITS = {"calls": {"perMinute": 60000, "burst": 1000}, "repeats": {"enabled": False}}

@@ -34,7 +34,7 @@ USER_FIELDS = {"client-certificate-data", "client-key-data"}
 
 
 class RefusedError(Exception):
-    """The API server did not do what it was asked for; the text is what it said. If it said nothing, the status is 0."""
+    """The API server did not do what it was asked for; the text is what it said. The status is 0 if it said nothing."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
