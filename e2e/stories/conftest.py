@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from testcluster import argocd
+from testcluster import argocd, vault
 from testcluster.layout import Layout
 
 from support import install, kube, machine, planted, vault_server
 from support.connector import Connector, ca_config_map, connector, secret, source
 from support.kube import Manifest
 from support.recording import Recording
+from support.vault_server import VaultServer
 
 # What a run tells, and the credentials that it may not tell.
 TOLD = machine.ROOT / "build" / "told"
@@ -51,6 +52,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         image = install.provide_image()
         os.environ["MCP_CONNECTORS_IMAGE"] = str(image)
         install.install_charts(image)
+        # Of a run that was killed.
+        for left_over in vault.owned(Layout.from_environment()):
+            left_over.down()
         vault_server.prepare()
     except machine.ProgramError as failure:
         pytest.exit(f"the stories can't begin: {failure}", returncode=2)
@@ -114,8 +118,23 @@ def image() -> install.Image:
 
 @pytest.fixture(scope="session")
 def vault_up() -> None:
-    """Vault, unsealed, with the sample secrets."""
+    """The Vault that all share, unsealed, with the sample secrets."""
     vault_server.prepare()
+
+
+@pytest.fixture(scope="module")
+def own_vault(vault_up: None) -> Iterator[VaultServer]:
+    """One more, for the stories of one file: they may seal and stop it, and nobody else notices."""
+    own = VaultServer(vault.own().namespace)
+    print(f"Vault {own.namespace}")
+    try:
+        # Its image is that of the one that all share.
+        own.server.deploy()
+        own.server.init()
+        own.fill()
+        yield own
+    finally:
+        own.server.down()
 
 
 @pytest.fixture(scope="session")
@@ -167,11 +186,17 @@ class Deployed:
 Deploy = Callable[..., Deployed]
 
 
-def deploy_in(namespace: str, name: str = "vault", token: str | None = None, **spec: Any) -> Deployed:
+def deploy_in(
+    namespace: str,
+    name: str = "vault",
+    token: str | None = None,
+    to: VaultServer = vault_server.SHARED,
+    **spec: Any,
+) -> Deployed:
     """Applies a connector with its source, Secret and CA, and waits until it is ready."""
-    token = token or vault_server.make_token()
-    manifests: list[Manifest] = [secret(token), ca_config_map(vault_server.ca_pem()), source(), connector(name, **spec)]
-    kube.apply(namespace, *manifests)
+    token = token or to.make_token()
+    manifests: list[Manifest] = [secret(token), ca_config_map(to.ca_pem()), source(hosts=(to.host_name,))]
+    kube.apply(namespace, *manifests, connector(name, vault={"url": to.url}, **spec))
     deployed = Deployed(Connector(namespace, name), token)
     deployed.connector.wait_ready()
     return deployed

@@ -1,35 +1,41 @@
 """Vault is sealed, stopped, or no longer wants the token: the conditions say it in time, and say when it is over."""
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
-from conftest import Deployed, deploy_in
-from testcluster import vault
+from conftest import deploy_in
+from testcluster.vault import Vault
 
 from support import kube, vault_server
 from support.agent import agent_of, error_of
-from support.connector import OUTAGE_SECONDS, PROBE, Connector, connector
+from support.connector import OUTAGE_SECONDS, PROBE, Connector, ca_config_map, connector
+from support.vault_server import VaultServer
+from support.vault_source import by_role, kept, make_role, source
 from support.waiting import eventually
-
-# Vault is sealed and stopped.
-pytestmark = pytest.mark.alone
 
 STORY_POLICY = "mcp-connectors-story"
 
 
-@pytest.fixture(autouse=True)
-def vault_is_well_again() -> Iterator[None]:
-    """Whatever a story did to Vault, the next one finds it well."""
-    yield
-    vault.start()
-    vault.unseal()
+@pytest.fixture
+def vault(own_vault: VaultServer) -> Iterator[Vault]:
+    """The Vault that the stories seal and stop. Whatever one did to it, the next one finds it well."""
+    yield own_vault.server
+    own_vault.server.start()
+    own_vault.server.unseal()
+
+
+@pytest.fixture(scope="module")
+def running(own_vault: VaultServer, shared_namespace: str) -> Connector:
+    """A ready connector to it that stories share and leave as it is."""
+    return deploy_in(shared_namespace, to=own_vault).connector
 
 
 @pytest.fixture
-def connected(running: Deployed) -> Connector:
+def connected(running: Connector, vault: Vault) -> Connector:
     """The connector, as well as Vault."""
-    running.connector.wait_ready(OUTAGE_SECONDS)
-    return running.connector
+    running.wait_ready(OUTAGE_SECONDS)
+    return running
 
 
 def is_down(subject: Connector, reason: str) -> None:
@@ -52,9 +58,10 @@ def is_down(subject: Connector, reason: str) -> None:
     assert subject.pod_identities() == pods
 
 
-def test_vault_is_sealed(connected: Connector) -> None:
+def test_vault_is_sealed(connected: Connector, vault: Vault) -> None:
     agent = agent_of(connected)
-    kube.apply(connected.namespace, connector("reporting", probe=PROBE | {"outage": "Report"}))
+    manifest = connector("reporting", vault={"url": vault.url}, probe=PROBE | {"outage": "Report"})
+    kube.apply(connected.namespace, manifest)
     reporting = Connector(connected.namespace, "reporting")
     reporting.wait_ready()
     vault.seal()
@@ -74,7 +81,7 @@ def test_vault_is_sealed(connected: Connector) -> None:
     reporting.wait_for("PlatformHealthy", "True", "Healthy", OUTAGE_SECONDS)
 
 
-def test_vault_is_stopped(connected: Connector) -> None:
+def test_vault_is_stopped(connected: Connector, vault: Vault) -> None:
     agent = agent_of(connected)
     vault.stop()
     is_down(connected, "Unreachable")
@@ -86,6 +93,28 @@ def test_vault_is_stopped(connected: Connector) -> None:
     vault.unseal()
     connected.wait_ready(OUTAGE_SECONDS)
     assert agent.answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
+
+
+def test_vault_is_sealed_for_a_while(namespace: str, own_vault: VaultServer, vault: Vault) -> None:
+    role = f"story-{secrets.token_hex(2)}"
+    make_role(role, namespace, own_vault)
+    kube.apply(
+        namespace,
+        ca_config_map(own_vault.ca_pem()),
+        source(by_role(role), kept(role), at=own_vault),
+        connector(vault={"url": vault.url}, probe={"interval": "5s", "outage": "Report"}),
+    )
+    subject = Connector(namespace)
+    subject.wait_ready()
+    pods = subject.pod_identities()
+    vault.seal()
+    # What was fetched stays good: it is said, and nothing is taken away.
+    warned = subject.wait_for("CredentialsLoaded", "True", "VaultSealed", 30 + OUTAGE_SECONDS)
+    assert "stays in use" in warned["message"]
+    vault.unseal()
+    subject.wait_for("CredentialsLoaded", "True", "Loaded", 30 + OUTAGE_SECONDS)
+    subject.wait_ready(OUTAGE_SECONDS)
+    assert subject.pod_identities() == pods
 
 
 def test_the_token_is_revoked(namespace: str, vault_up: None) -> None:

@@ -12,72 +12,24 @@ from typing import Any
 import httpx2
 import pytest
 from conftest import new_namespace
-from testcluster import vault
 
 from support import kube, vault_server
 from support.agent import Agent, agent_of
-from support.connector import (
-    API_VERSION,
-    CREDENTIALS,
-    OUTAGE_SECONDS,
-    VAULT_HOST,
-    VAULT_URL,
-    Connector,
-    ca_config_map,
-    connector,
-)
+from support.connector import OUTAGE_SECONDS, Connector, ca_config_map, connector
 from support.kube import Manifest
+from support.vault_source import AUDIENCE, by_role, kept, make_role, reading, source
 from support.waiting import eventually
-
-CA = {"configMap": {"name": "vault-ca", "key": "ca.crt"}}
-AUDIENCE = "vault"
-
-
-@pytest.fixture(autouse=True)
-def vault_is_well_again() -> Iterator[None]:
-    """Whatever a story did to Vault, the next one finds it well."""
-    yield
-    vault.unseal()
 
 
 @pytest.fixture
 def role(namespace: str, vault_up: None) -> Iterator[str]:
     """A role for the connector's own ServiceAccount, which may read where the connector's token lies."""
     name = f"story-{secrets.token_hex(2)}"
-    vault_server.trust_cluster()
-    vault_server.write_policy(name, reading(f"secret/data/{name}"))
-    vault_server.make_service_account_role(name, namespace, "mcp-vault", AUDIENCE)
-    vault_server.put_secret(name, {"token": vault_server.make_token()})
+    make_role(name, namespace)
     yield name
     vault_server.delete_service_account_role(name)
     vault_server.delete_policy(name)
     vault_server.delete_secret(name)
-
-
-def reading(*paths: str, capability: str = "read") -> str:
-    """A policy that permits reading paths."""
-    return "\n".join(f'path "{path}" {{ capabilities = ["{capability}"] }}' for path in paths)
-
-
-def source(auth: Manifest, *wanted: Manifest, **vault_fields: Any) -> Manifest:
-    """A CredentialSource in the cluster's Vault."""
-    fields = {"address": VAULT_URL, "caBundle": CA, "auth": auth, "secrets": list(wanted), "refreshInterval": "10s"}
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "CredentialSource",
-        "metadata": {"name": CREDENTIALS},
-        "spec": {"hosts": [VAULT_HOST], "vault": fields | vault_fields},
-    }
-
-
-def by_role(role: str) -> Manifest:
-    """Login as the connector's ServiceAccount."""
-    return {"jwt": {"mount": vault_server.CLUSTER_MOUNT, "role": role, "audience": AUDIENCE}}
-
-
-def kept(path: str) -> Manifest:
-    """The connector's token, in the KV engine."""
-    return {"kv": {"mount": "secret", "path": path}, "fields": {"token": "token"}}
 
 
 def deploy(namespace: str, *manifests: Manifest, **spec: Any) -> Connector:
@@ -194,21 +146,6 @@ def test_a_dynamic_credential_goes_through_three_leases(namespace: str, role: st
     assert subject.condition("Ready")["status"] == "True"
     kube.delete(namespace, "mcpconnector", subject.name)
     eventually("leases and token are given back", lambda: not vault_server.leases(f"pki/issue/{role}"), timeout=60)
-
-
-@pytest.mark.alone
-def test_vault_is_sealed_for_a_while(namespace: str, role: str) -> None:
-    subject = deploy(namespace, source(by_role(role), kept(role)), probe={"interval": "5s", "outage": "Report"})
-    subject.wait_ready()
-    pods = subject.pod_identities()
-    vault.seal()
-    # What was fetched stays good: it is said, and nothing is taken away.
-    warned = subject.wait_for("CredentialsLoaded", "True", "VaultSealed", 30 + OUTAGE_SECONDS)
-    assert "stays in use" in warned["message"]
-    vault.unseal()
-    subject.wait_for("CredentialsLoaded", "True", "Loaded", 30 + OUTAGE_SECONDS)
-    subject.wait_ready(OUTAGE_SECONDS)
-    assert subject.pod_identities() == pods
 
 
 def test_a_wrapped_secret_id_is_used_twice(namespace: str, vault_up: None) -> None:

@@ -106,10 +106,10 @@ def _add_vault(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _add(actions, "down", _vault_down, "remove Vault and its data")
     _add(actions, "init", _vault_init, "initialise Vault if that is still to do, and unseal it")
     for name, action, summary in (
-        ("seal", vault.seal, "seal Vault"),
-        ("unseal", vault.unseal, "unseal Vault"),
-        ("stop", vault.stop, "end the server; its data stay"),
-        ("start", vault.start, "start the server again; it is sealed then"),
+        ("seal", vault.Vault.seal, "seal Vault"),
+        ("unseal", vault.Vault.unseal, "unseal Vault"),
+        ("stop", vault.Vault.stop, "end the server; its data stay"),
+        ("start", vault.Vault.start, "start the server again; it is sealed then"),
     ):
         command = _add(actions, name, _vault_action, summary)
         command.set_defaults(action=action, title=summary)
@@ -168,37 +168,39 @@ def _vault_image(_: argparse.Namespace, layout: Layout, reporter: Reporter) -> i
 
 
 def _vault_up(arguments: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
-    vault.up(layout, reporter)
+    server = vault.Vault(layout=layout)
+    server.up(reporter)
     if arguments.init:
         return _vault_init(arguments, layout, reporter)
-    print(f"authority: {vault.ca_file(layout)}")
+    print(f"authority: {server.ca_file}")
     return 0
 
 
 def _vault_down(_: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
     lifecycle.require_running(layout)
     with reporter.step("removing Vault", expected=10):
-        vault.down(layout)
+        vault.Vault(layout=layout).down()
     return 0
 
 
 def _vault_init(_: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
     lifecycle.require_running(layout)
+    server = vault.Vault(layout=layout)
     with reporter.step("initialising and unsealing Vault", expected=5):
-        found = vault.init(layout)
-    print(f"address:    {found.address}")
-    print(f"on host:    {vault.service_address(layout)}:{vault.PORT}")
-    print(f"authority:  {found.ca_file}")
-    print(f"root token: {vault.root_token_file(layout)}")
-    print(f"unseal key: {vault.unseal_key_file(layout)}")
+        server.init()
+    print(f"address:    {server.url}")
+    print(f"on host:    {server.service_address()}:{vault.PORT}")
+    print(f"authority:  {server.ca_file}")
+    print(f"root token: {server.root_token_file}")
+    print(f"unseal key: {server.unseal_key_file}")
     return 0
 
 
 def _vault_action(arguments: argparse.Namespace, layout: Layout, reporter: Reporter) -> int:
     lifecycle.require_running(layout)
-    action: Callable[[Layout], None] = arguments.action
+    action: Callable[[vault.Vault], None] = arguments.action
     with reporter.step(arguments.title):
-        action(layout)
+        action(vault.Vault(layout=layout))
     return 0
 
 

@@ -72,10 +72,6 @@ class Layout:
         return self.state / "host.json"
 
     @property
-    def vault_state(self) -> Path:
-        return self.state / "vault"
-
-    @property
     def init_program(self) -> Path:
         """The first process of the node's namespace; its path identifies the cluster."""
         return self.state / "mcp-connectors-node-init"
@@ -96,7 +92,3 @@ class Layout:
     @property
     def containerd_socket(self) -> Path:
         return Path(f"{self.node_files}/run/containerd/containerd.sock")
-
-    @property
-    def vault_data(self) -> Path:
-        return self.data / "vault"
