@@ -164,7 +164,7 @@ def occupied_cluster() -> list[Problem]:
 def kind() -> str:
     """Whether the cluster's programs were built before."""
     layout = Layout.from_environment()
-    built = all(build.folder(layout, tool).is_dir() for tool in build.CLUSTER_TOOLS)
+    built = all(build.is_built(layout, tool) for tool in build.CLUSTER_TOOLS)
     return "cached" if built else "fresh"
 
 

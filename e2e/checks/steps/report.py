@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from .expect import Budgets
-from .run import BUILD, Record, Run, log_file, seconds
+from .expect import WHOLE, Budgets
+from .run import BUILD, Part, Record, Run, log_file, seconds
 
 SLOWEST = 15
 # What is shorter says nothing about where time goes.
@@ -97,10 +97,16 @@ def summary(run: Run, ended: Ended) -> dict[str, Any]:
         "slowest": slowest(run, records),
         "parts": [
             {"step": part.step, "title": part.title, "seconds": round(part.seconds, 1)}
-            for part in run.parts()
-            if part.seconds >= SHORTEST_PART
+            for part in _parts(run, ended.goal)
         ],
     }
+
+
+def _parts(run: Run, goal: str) -> list[Part]:
+    """What was built, fetched and started; of a goal that is made of many steps, the parts that took longest."""
+    parts = [part for part in run.parts() if part.seconds >= SHORTEST_PART]
+    longest = sorted(parts, key=lambda part: -part.seconds)[: SLOWEST if goal in WHOLE else None]
+    return [part for part in parts if part in longest]
 
 
 def _result(record: Record) -> str:

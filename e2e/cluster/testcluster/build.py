@@ -7,6 +7,7 @@ and everything that decides what it becomes.
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ from .layout import SOURCE, Layout
 from .reporter import Reporter
 
 FAILURE_LINES = 40
+# Beside the programs: how large each file was when it was built.
+SIZES = "sizes.json"
 # Older ones do not know how to fetch the Go version that a module asks for.
 OLDEST_GO = (1, 21)
 
@@ -140,7 +143,9 @@ SECRETS_STORE = Tool(
 
 CLUSTER_TOOLS = (PAUSE, ETCD, COREDNS, KUBERNETES)
 GROUPS: dict[str, tuple[Tool, ...]] = {
-    "demo": (*CLUSTER_TOOLS, VAULT, VAULT_KUBERNETES),
+    "cluster": CLUSTER_TOOLS,
+    "argocd": (*CLUSTER_TOOLS, ARGOCD),
+    "vault": (*CLUSTER_TOOLS, VAULT, VAULT_KUBERNETES),
     "test": (*CLUSTER_TOOLS, VAULT, VAULT_KUBERNETES, HELM, ARGOCD, KSTATUS, SECRETS_STORE),
 }
 ALL_TOOLS = GROUPS["test"]
@@ -163,6 +168,28 @@ def folder(layout: Layout, tool: Tool) -> Path:
     return layout.cache / "bin" / tool.key
 
 
+def is_built(layout: Layout, tool: Tool) -> bool:
+    """Whether the cache has the tool, with every file as large as it was built."""
+    there = folder(layout, tool)
+    try:
+        sizes: dict[str, int] = json.loads((there / SIZES).read_text())
+    except FileNotFoundError:
+        # One of before sizes were written down.
+        return all(_size(there / name) > 0 for name in tool.programs)
+    except ValueError:
+        return False
+    return all(_size(there / name) == size for name, size in sizes.items())
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _write_sizes(there: Path) -> None:
+    sizes = {path.name: path.stat().st_size for path in there.iterdir()}
+    (there / SIZES).write_text(json.dumps(sizes, indent=1) + "\n")
+
+
 def program(layout: Layout, tool: Tool, name: str = "") -> Path:
     """The path of one built program."""
     path = folder(layout, tool) / (name or tool.name)
@@ -176,14 +203,20 @@ def program(layout: Layout, tool: Tool, name: str = "") -> Path:
 
 def ensure(layout: Layout, tools: Sequence[Tool], reporter: Reporter) -> None:
     """Builds what the cache does not have."""
-    missing = [tool for tool in tools if not folder(layout, tool).is_dir()]
+    missing = [tool for tool in tools if not is_built(layout, tool)]
+    for tool in tools:
+        there = folder(layout, tool)
+        if tool in missing and there.is_dir():
+            reporter.say(f"{there} is broken: not all files are as they were built; building again")
+        elif tool not in missing and not (there / SIZES).exists():
+            _write_sizes(there)
     if not missing:
         return
     _require_go()
     for position, tool in enumerate(missing):
         later = sum(other.seconds for other in missing[position + 1 :])
         with _lock(layout, tool, reporter):
-            if not folder(layout, tool).is_dir():
+            if not is_built(layout, tool):
                 title = f"building {tool.name} {tool.version} ({position + 1} of {len(missing)})"
                 with reporter.step(title, tool.seconds, later):
                     _build(layout, tool)
@@ -246,6 +279,9 @@ def _build(layout: Layout, tool: Tool) -> None:
         )
     for file in tool.files:
         shutil.copy(_module_folder(tool, environment) / file, unfinished)
+    _write_sizes(unfinished)
+    # A broken one.
+    shutil.rmtree(final, ignore_errors=True)
     unfinished.rename(final)
 
 

@@ -1,10 +1,13 @@
 """Progress on standard error: what is being done, for how long, how long still."""
 
+import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 HEARTBEAT_SECONDS = 15.0
@@ -47,7 +50,9 @@ class Reporter:
             self.say(f"{title}: stopped after {duration(time.monotonic() - begun)}")
             raise
         else:
-            self.say(f"{title}: done in {duration(time.monotonic() - begun)}")
+            took = time.monotonic() - begun
+            self.say(f"{title}: done in {duration(took)}")
+            _keep(title, took)
         finally:
             over.set()
             beat.join()
@@ -63,6 +68,16 @@ class Reporter:
         while not over.wait(self._heartbeat):
             elapsed = time.monotonic() - begun
             self.say(f"{title}: {duration(elapsed)}{_outlook(elapsed, expected, later)}")
+
+
+def _keep(title: str, took: float) -> None:
+    """Tells the run of make that this is a part of what was built, fetched or started."""
+    run = os.environ.get("STEPS_RUN")
+    if run and Path(run).is_dir():
+        step = os.environ.get("STEPS_STEP", "")
+        part = {"step": step, "title": title, "begun": time.time() - took, "seconds": took}
+        with (Path(run) / "parts.jsonl").open("a") as file:
+            file.write(json.dumps(part) + "\n")
 
 
 def _outlook(elapsed: float, expected: float | None, later: float) -> str:

@@ -1,8 +1,13 @@
 """Paths, progress, tools and addresses."""
 
 import io
+import json
+import os
 import re
+import tempfile
 import unittest
+import unittest.mock
+from collections.abc import Callable
 from pathlib import Path
 
 from testcluster import build, network, reporter
@@ -52,6 +57,59 @@ class ToolTest(unittest.TestCase):
                     self.assertIn(f" {tool.version}\n", (tool.module / "go.mod").read_text())
 
 
+class CacheTest(unittest.TestCase):
+    """What is kept in the cache, and built again when it is broken."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.layout = Layout.from_environment({"XDG_CACHE_HOME": folder.name})
+        self.there = build.folder(self.layout, build.PAUSE)
+        go = Path(folder.name) / "go"
+        # Of `go env GOVERSION` and `go build ... -o FOLDER/ PACKAGE`.
+        go.write_text(
+            "#!/bin/bash\n[[ $1 == build ]] || exec echo go1.99\n"
+            'while [[ $1 != -o ]]; do shift; done\necho program >"$2/pause"\n'
+        )
+        go.chmod(0o755)
+        path = f"{folder.name}:{os.environ['PATH']}"
+        patch = unittest.mock.patch.dict(os.environ, {"PATH": path})
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def ensure(self) -> str:
+        stream = io.StringIO()
+        build.ensure(self.layout, [build.PAUSE], reporter.Reporter(stream))
+        return stream.getvalue()
+
+    def test_what_is_built_is_not_built_again(self) -> None:
+        self.assertIn("building pause", self.ensure())
+        self.assertEqual(self.ensure(), "")
+
+    def test_what_is_broken_is_said_and_built_again(self) -> None:
+        breaks: dict[str, Callable[[Path], object]] = {
+            "truncated": lambda program: os.truncate(program, 3),
+            "empty": lambda program: program.write_bytes(b""),
+            "gone": lambda program: program.unlink(),
+            "sizes": lambda program: (program.parent / build.SIZES).write_text("{"),
+        }
+        for name, harm in breaks.items():
+            with self.subTest(name):
+                self.ensure()
+                harm(self.there / "pause")
+                told = self.ensure()
+                self.assertIn(f"{self.there} is broken", told)
+                self.assertIn("building pause", told)
+                self.assertEqual((self.there / "pause").read_text(), "program\n")
+
+    def test_one_of_before_sizes_were_written_down_is_kept(self) -> None:
+        self.ensure()
+        (self.there / build.SIZES).unlink()
+        self.assertEqual(self.ensure(), "")
+        os.truncate(self.there / "pause", 3)
+        self.assertIn("is broken", self.ensure())
+
+
 class ReporterTest(unittest.TestCase):
     """Progress lines."""
 
@@ -66,6 +124,17 @@ class ReporterTest(unittest.TestCase):
         first, last = stream.getvalue().splitlines()
         self.assertIn("baking, about 1m30s; about 2m00s left in all", first)
         self.assertIn("baking: done in 0.0s", last)
+
+    def test_a_run_of_make_is_told_of_a_step(self) -> None:
+        with tempfile.TemporaryDirectory() as run:
+            environment = {"STEPS_RUN": run, "STEPS_STEP": "breakfast"}
+            with (
+                unittest.mock.patch.dict(os.environ, environment),
+                reporter.Reporter(io.StringIO()).step("baking"),
+            ):
+                pass
+            told = json.loads((Path(run) / "parts.jsonl").read_text())
+        self.assertEqual((told["step"], told["title"]), ("breakfast", "baking"))
 
     def test_a_failed_step_is_not_called_done(self) -> None:
         stream = io.StringIO()
