@@ -18,12 +18,17 @@ from support import install, kube, machine, planted, vault_server
 from support.connector import Connector, ca_config_map, connector, secret, source
 from support.kube import Manifest
 from support.recording import Recording
+from support.shared import alone, shared, with_others
 from support.vault_server import VaultServer
 
 # What a run tells, and the credentials that it may not tell.
 TOLD = machine.ROOT / "build" / "told"
 RECORDING = pytest.StashKey[Recording]()
 
+# Files whose stories take minutes together, the longest first.
+LONGEST = ("test_argocd", "test_gitops", "test_argocd_credentials")
+# The stories that need Argo CD as it is, and those that change it, take turns.
+ARGOCD_TURNS = TOLD / "argocd-turns"
 # What teaches Argo CD the health of our kinds.
 ARGOCD_HEALTH = machine.ROOT / "config" / "argocd" / "argocd-cm.yaml"
 
@@ -56,7 +61,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         for left_over in vault.owned(Layout.from_environment()):
             left_over.down()
         vault_server.prepare()
-    except machine.ProgramError as failure:
+    except (machine.ProgramError, kube.RefusedError) as failure:
         pytest.exit(f"the stories can't begin: {failure}", returncode=2)
 
 
@@ -67,7 +72,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     try:
         problems = leaks(recording)
-    except (machine.ProgramError, OSError) as failure:
+    except (machine.ProgramError, kube.RefusedError, OSError) as failure:
         problems = [f"what the run told can't be searched for credentials: {failure}"]
     # No story that is told beside others ends the operator, so nothing may have made the kubelet start it anew.
     if session.config.getoption("numprocesses", None) and (restarted := kube.operator_restarts()):
@@ -95,19 +100,15 @@ def leaks(recording: Recording) -> list[str]:
     return [f"a credential came out: {one}" for one in found]
 
 
-class ByFile(LoadFileScheduling):  # type: ignore[misc]
-    """Gives all stories of a file to one worker, and those of the files that share an Argo CD to the same one."""
-
-    ARGOCD = ("test_argocd.py", "test_gitops.py")
-
-    def _split_scope(self, nodeid: str) -> str:
-        file: str = super()._split_scope(nodeid)
-        return "argocd" if file.endswith(self.ARGOCD) else file
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Gives all stories of a file to one worker, in the order of the files."""
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """Says which worker tells which stories."""
-    return ByFile(config, log)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first, so that no worker is left with one of them at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -138,12 +139,32 @@ def own_vault(vault_up: None) -> Iterator[VaultServer]:
 
 
 @pytest.fixture(scope="session")
-def argocd_up() -> Iterator[None]:
-    """Argo CD, taught the health of our kinds as the README says."""
-    argocd.up()
-    kube.kubectl("-n", argocd.NAMESPACE, "patch", "configmap", "argocd-cm", "--patch-file", str(ARGOCD_HEALTH))
-    yield
-    argocd.down()
+def argocd_up() -> Iterator[str]:
+    """The Argo CD that all share, taught the health of our kinds as the README says; the password of our account."""
+
+    def up() -> str:
+        argocd.up()
+        kube.kubectl("-n", argocd.NAMESPACE, "patch", "configmap", "argocd-cm", "--patch-file", str(ARGOCD_HEALTH))
+        # A new one ends every token that the account has.
+        argocd.set_password(password := secrets.token_urlsafe(12))
+        return password
+
+    with shared(TOLD / "argocd", up, argocd.down) as password:
+        yield password
+
+
+@pytest.fixture
+def beside_others_at_argocd(argocd_up: str) -> Iterator[None]:
+    """Nobody stops Argo CD, or changes what it allows, while a story goes on."""
+    with with_others(ARGOCD_TURNS):
+        yield
+
+
+@pytest.fixture
+def alone_at_argocd(argocd_up: str) -> Iterator[None]:
+    """A story may stop Argo CD, or change what it allows."""
+    with alone(ARGOCD_TURNS):
+        yield
 
 
 def new_namespace(story: str) -> str:
@@ -163,7 +184,7 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.node.get_closest_marker("alone"):
         # The next story may be about what becomes of all connectors of the cluster.
         kube.kubectl("delete", "mcpconnectors", "--namespace", name, "--all")
-    kube.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    kube.delete_namespace(name)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +193,7 @@ def shared_namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     name = new_namespace(request.module.__name__)
     print(f"namespace {name}")
     yield name
-    kube.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    kube.delete_namespace(name)
 
 
 @dataclass(frozen=True)

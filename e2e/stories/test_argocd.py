@@ -1,5 +1,5 @@
-"""A connector to a real Argo CD: its tools on an application that drifts, degrades and is rolled back; its credentials;
-and what it tells while Argo CD is down."""
+"""A connector to a real Argo CD: its tools on an application that drifts, degrades and is rolled back, and what it tells
+while Argo CD is down."""
 
 import json
 import secrets
@@ -8,51 +8,31 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import yaml
 from conftest import new_namespace
 from testcluster import argocd
 
 from support import argocd_server, kube
-from support.agent import agent_of, error_of, text_of
+from support.agent import agent_of, error_of
 from support.argocd_server import Application
 from support.connector import LIMITS, OUTAGE_SECONDS, Connector
-from support.machine import ROOT
 from support.waiting import eventually
 
-SAMPLE = ROOT / "config" / "samples" / "argocd.yaml"
 # What deletes or changes an application's policy must also be allowed by name.
 EVERYTHING = {"mutations": "Confirm", "allow": ["*", "set_argocd_auto_sync", "delete_argocd_app"]}
 SETTINGS = {"kind": "ConfigMap", "name": "web-settings"}
 
 
 @pytest.fixture(scope="module")
-def password(argocd_up: None) -> str:
-    """The password of the connector's account. A new one ends every token that the account has, so it is set first."""
-    password = secrets.token_urlsafe(12)
-    argocd.set_password(password)
-    return password
-
-
-@pytest.fixture(scope="module", autouse=True)
-def argo(password: str) -> None:
-    """Every story here needs Argo CD."""
-
-
-@pytest.fixture(scope="module")
-def web(argo: None) -> Iterator[Application]:
+def web(argocd_up: str) -> Iterator[Application]:
     """An application that is deployed and well."""
     namespace = new_namespace("argocd-web")
-    application = Application(f"web-{secrets.token_hex(2)}", namespace)
-    application.commit(*argocd_server.workload("web", "one"), message="first")
-    application.create()
-    application.sync()
-    yield application
-    application.delete()
-    kube.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
+    with argocd_server.running(f"web-{secrets.token_hex(2)}", namespace) as application:
+        yield application
+    kube.delete_namespace(namespace)
 
 
 @pytest.fixture(scope="module")
-def connector(shared_namespace: str, argo: None) -> Connector:
+def connector(shared_namespace: str, argocd_up: str) -> Connector:
     """A connector that may do everything that its account may."""
     return argocd_server.deploy_in(shared_namespace, tools=EVERYTHING, limits=LIMITS | {"callTimeout": "60s"})
 
@@ -71,40 +51,6 @@ def do(connector: Connector, tool: str, **arguments: Any) -> dict[str, Any]:
     assert (again["replayed"], again["result"]) == (True, done["result"])
     result: dict[str, Any] = done["result"]
     return result
-
-
-def test_the_sample_becomes_an_endpoint(namespace: str) -> None:
-    payments = Application("payments", namespace)
-    payments.commit(*argocd_server.workload("payments", "hello"))
-    payments.create()
-    payments.sync()
-    try:
-        kube.apply(namespace, argocd_server.credentials(), argocd_server.ca())
-        kube.apply(namespace, *yaml.safe_load_all(SAMPLE.read_text()))
-        subject = Connector(namespace, "argocd")
-        status = subject.wait_ready()
-        assert status["platform"]["type"] == "argoCd"
-        assert status["platform"]["version"].startswith(f"v{argocd.VERSION}")
-        assert argocd.ACCOUNT in subject.condition("CredentialsAccepted")["message"]
-        tools = agent_of(subject).tools()
-        assert "get_argocd_app_status" in tools
-        # Read-only is what nobody asked to change.
-        assert "sync_argocd_app" not in tools
-        error = error_of(agent_of(subject).call("sync_argocd_app", app="payments", confirm=True))
-        assert "spec.tools.mutations" in error["remedy"]
-        # Whoever looks at the connector sees that what it stands for is not well.
-        payments.commit(*argocd_server.workload("payments", "hello", fails=True))
-        argocd.api("POST", "v1/applications/payments/sync", {})
-        payments.wait_for("Synced", "Degraded")
-        told = eventually(
-            "the connector tells of it",
-            lambda: (found := subject.condition("PlatformHealthy"))["reason"] == "ApplicationsUnhealthy" and found,
-            # The sample probes at the usual interval.
-            120,
-        )
-        assert "payments" in told["message"]
-    finally:
-        payments.delete()
 
 
 def test_every_reading_tool_answers(connector: Connector, web: Application) -> None:
@@ -170,7 +116,7 @@ def test_application_sets_are_shown(connector: Connector, web: Application) -> N
                 "metadata": {"name": name + "-{{ .stage }}"},
                 "spec": {
                     "project": "default",
-                    "source": {"repoURL": argocd.repository_url(argocd_server.REPOSITORY), "path": web.name},
+                    "source": argocd_server.in_git(web.repository, argocd_server.PATH),
                     "destination": {"server": "https://kubernetes.default.svc", "namespace": web.namespace},
                 },
             },
@@ -341,6 +287,7 @@ def test_an_action_is_run(connector: Connector, web: Application) -> None:
     web.wait_for("Synced", "Healthy")
 
 
+@pytest.mark.usefixtures("alone_at_argocd")
 def test_what_the_account_may_not_do_is_told_with_the_right_that_it_needs(
     connector: Connector, web: Application
 ) -> None:
@@ -386,34 +333,7 @@ def test_what_the_account_may_not_do_is_told_with_the_right_that_it_needs(
         )
 
 
-def test_a_token_that_is_revoked_is_replaced_without_a_restart(namespace: str, web: Application) -> None:
-    secret = argocd_server.credentials()
-    subject = argocd_server.deploy_in(namespace, secret=secret)
-    argocd_server.revoke(secret["stringData"]["token"])
-    subject.wait_for("CredentialsAccepted", "False", "Rejected", OUTAGE_SECONDS)
-    assert subject.condition("PlatformHealthy")["reason"] == "TokenRejected"
-    error = error_of(agent_of(subject).call("list_argocd_apps"))
-    assert error["code"] == "credentials_unavailable"
-    assert secret["stringData"]["token"] not in str(error)
-    pods = subject.pod_identities()
-    kube.apply(namespace, argocd_server.credentials())
-    subject.wait_ready()
-    assert subject.pod_identities() == pods
-    assert web.name in text_of(agent_of(subject).call("list_argocd_apps"))
-
-
-def test_user_and_password_log_in(namespace: str, web: Application, password: str) -> None:
-    given = {"username": argocd.ACCOUNT, "password": password}
-    subject = argocd_server.deploy_in(namespace, secret=argocd_server.credentials(**given))
-    assert web.name in text_of(agent_of(subject).call("list_argocd_apps"))
-    kube.apply(namespace, argocd_server.credentials(username=argocd.ACCOUNT, password="not-the-password"))
-    # The session of the right password goes on working; that the new one is wrong is told at once.
-    told = subject.wait_for("CredentialsAccepted", "False", "Rejected", OUTAGE_SECONDS + 60)
-    assert "not-the-password" not in str(told)
-    assert subject.condition("PlatformHealthy")["reason"] in ("LoginRejected", "LoginLockedOut")
-    assert web.name in text_of(agent_of(subject).call("list_argocd_apps"))
-
-
+@pytest.mark.usefixtures("alone_at_argocd")
 def test_argocd_is_down_and_comes_back(connector: Connector, web: Application) -> None:
     scale = ("--namespace", argocd.NAMESPACE, "scale", "deployment/argocd-server")
     kube.kubectl(*scale, "--replicas=0")

@@ -18,13 +18,11 @@ from support.waiting import eventually
 QUIET_SECONDS = int(os.environ.get("QUIET_SECONDS", "10"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def argo(argocd_up: None) -> None:
-    """Every story here needs Argo CD."""
+pytestmark = pytest.mark.usefixtures("beside_others_at_argocd")
 
 
 @pytest.fixture(params=MODES)
-def application(request: pytest.FixtureRequest, vault_up: None) -> Iterator[Application]:
+def application(request: pytest.FixtureRequest, beside_others_at_argocd: None, vault_up: None) -> Iterator[Application]:
     """An application with a connector that works."""
     namespace = new_namespace("gitops")
     # A Secret has no place in git.
@@ -34,7 +32,7 @@ def application(request: pytest.FixtureRequest, vault_up: None) -> Iterator[Appl
     application.create(**MODES[request.param])
     yield application
     application.delete()
-    kube.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
+    kube.delete_namespace(namespace)
 
 
 def test_an_application_is_healthy_when_its_connector_answers_and_stays_so(application: Application) -> None:

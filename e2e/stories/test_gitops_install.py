@@ -56,7 +56,7 @@ def sources(image: Image) -> list[Manifest]:
 
 
 @pytest.fixture
-def everything(argocd_up: None, vault_up: None, namespace: str, image: Image) -> Iterator[Application]:
+def everything(argocd_up: str, vault_up: None, namespace: str, image: Image) -> Iterator[Application]:
     """An application, and a cluster in which nothing of it is installed."""
     application = Application("everything", kube.OPERATOR_NAMESPACE)
     try:

@@ -16,7 +16,8 @@ from .connector import API_VERSION, LIMITS, PROBE, TELEMETRY, Connector, ca_conf
 from .kube import Manifest
 from .waiting import eventually
 
-REPOSITORY = "workloads"
+# The folder of a repository that is deployed.
+PATH = "manifests"
 CREDENTIALS = "argocd-reader"
 CA_CONFIG_MAP = "argocd-ca"
 # The image of Argo CD itself is in the cluster, and has a shell.
@@ -136,17 +137,22 @@ def in_git(repository: str, path: str, **more: Any) -> Manifest:
 
 @dataclass(frozen=True)
 class Application:
-    """An application of Argo CD: a folder of the repository, deployed to a namespace."""
+    """An application of Argo CD: a repository, deployed to a namespace."""
 
     name: str
     namespace: str
 
+    @property
+    def repository(self) -> str:
+        """Its repository: one of its own, because a commit is a new revision for every application of a repository."""
+        return self.name
+
     def commit(self, *manifests: Manifest, message: str = "change") -> str:
-        """Puts these manifests into its folder, in place of those of the same kind; gives the revision."""
+        """Puts these manifests into its repository, in place of those of the same kind; gives the revision."""
         files: dict[str, str | None] = {
-            f"{self.name}/{manifest['kind'].lower()}.yaml": yaml.safe_dump(manifest) for manifest in manifests
+            f"{PATH}/{manifest['kind'].lower()}.yaml": yaml.safe_dump(manifest) for manifest in manifests
         }
-        return argocd.commit(REPOSITORY, files, message)
+        return argocd.commit(self.repository, files, message)
 
     def create(
         self,
@@ -155,7 +161,7 @@ class Application:
         sources: list[Manifest] | None = None,
     ) -> None:
         """Makes the application, or changes it; with auto-sync if there are options for it."""
-        where = {"sources": sources} if sources else {"source": in_git(REPOSITORY, self.name)}
+        where = {"sources": sources} if sources else {"source": in_git(self.repository, PATH)}
         automated = {"automated": {"prune": True, "selfHeal": True}, "syncOptions": options}
         manifest = {
             "apiVersion": "argoproj.io/v1alpha1",
@@ -220,6 +226,19 @@ class Application:
         """Removes it with what it runs."""
         words = ("delete", "application", self.name, "--ignore-not-found")
         kube.kubectl("--namespace", argocd.NAMESPACE, *words, timeout=120)
+
+
+@contextlib.contextmanager
+def running(name: str, namespace: str, greeting: str = "one") -> Iterator[Application]:
+    """An application that is deployed and well, for a while: a Deployment that writes a greeting, and a ConfigMap."""
+    application = Application(name, namespace)
+    application.commit(*workload("web", greeting), message="first")
+    application.create()
+    application.sync()
+    try:
+        yield application
+    finally:
+        application.delete()
 
 
 def events_of_ours() -> list[str]:
