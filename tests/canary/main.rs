@@ -5,10 +5,10 @@
 #![allow(clippy::disallowed_methods, reason = "answers of a test")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "../common/forms.rs"]
+#[path = "../integration/forms.rs"]
 mod forms;
+#[path = "../integration/served.rs"]
+mod served;
 mod upstream;
 
 use std::{
@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::SubscriberExt};
 
 use self::{
-    common::{Served, serve},
     forms::{forms, leak},
+    served::{Served, serve},
     upstream::{Act, Upstream, World},
 };
 

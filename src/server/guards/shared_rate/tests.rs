@@ -1,5 +1,5 @@
 //! A server that says what a test wants, in the protocol of Redis; and the count against it. Against a real one:
-//! `tests/redis_real`.
+//! `tests/integration/redis_real`.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 

@@ -1,15 +1,9 @@
 //! The Vault platform against a real Vault in dev mode. It needs a Vault binary, whose path stands in `VAULT_BIN`:
-//! `VAULT_BIN=/path/to/vault cargo test --test vault_real -- --ignored`, or `make test`. Binaries are on
+//! `VAULT_BIN=/path/to/vault cargo test --test integration -- --ignored vault_real`, or `make test`. Binaries are on
 //! releases.hashicorp.com; 1.21 is what the product is tested with. The Kubernetes auth method comes as a plugin, whose
 //! folder stands in `VAULT_PLUGINS`: `e2e/cluster/cluster build --only vault-plugin-auth-kubernetes` makes and prints it.
 
-// The product reads settings elsewhere and answers with a bound; a test that talks to a server of its own need not.
-#![allow(clippy::disallowed_methods, reason = "settings and answers of a test")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
-
 mod agent;
-#[path = "../common/forms.rs"]
-mod forms;
 mod harness;
 mod issuer;
 mod kubernetes;

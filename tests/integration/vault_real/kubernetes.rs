@@ -12,7 +12,7 @@ use wiremock::{
     matchers::{method, path},
 };
 
-use crate::{
+use super::{
     agent::{Running, accessors, kv2},
     harness::{PLANTED, Server},
     issuer::{AUDIENCE, Issuer, SUBJECT, uid_of},

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::common::{Served, serve};
+use crate::served::{Served, serve};
 
 /// A server of its own, which ends with the test.
 pub(crate) struct Redis {

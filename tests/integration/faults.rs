@@ -2,11 +2,6 @@
 //! the platform is asked, what is shown, and that everything is well again when the platform is. The layers have closer
 //! tests of their own: `src/outbound` of TLS, breaker and retries, `src/platforms/compliance.rs` of every tool and fault.
 
-#![allow(clippy::disallowed_methods, reason = "answers of a test")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
-
-mod common;
-
 use std::{
     sync::{
         Arc, Mutex,
@@ -21,7 +16,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use self::common::{Served, serve};
+use crate::served::{Served, serve};
 
 /// Calls that are made of a platform that fails.
 const CALLS: u32 = 60;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
+use super::{
     harness::{PLANTED, Server},
     issuer::{AUDIENCE, Issuer, SUBJECT},
 };
@@ -242,7 +242,7 @@ async fn unwraps_a_secret_id_once() {
     let login = |path: &str| json!({ "appRole": { "mount": "approle", "roleId": role_id, "creationPath": path } });
     let wrap = || async {
         let request = server.http.post(format!("{}/v1/{SECRET_ID_PATH}", server.url));
-        let request = request.header("X-Vault-Token", crate::harness::ROOT).header("X-Vault-Wrap-TTL", "60s");
+        let request = request.header("X-Vault-Token", super::harness::ROOT).header("X-Vault-Wrap-TTL", "60s");
         let answer: Value = request.json(&json!({})).send().await.unwrap().json().await.unwrap();
         answer["wrap_info"]["token"].as_str().unwrap().to_owned()
     };

@@ -1,13 +1,7 @@
 //! The count of calls that replicas share, in a real Redis, or Valkey. It needs a server's binary, whose path stands in
-//! `REDIS_BIN`: `REDIS_BIN=/usr/bin/redis-server cargo test --test redis_real -- --ignored`, or `make test`. It is Debian's
+//! `REDIS_BIN`: `REDIS_BIN=/usr/bin/redis-server cargo test --test integration -- --ignored redis_real`, or `make test`. It is Debian's
 //! package `redis-server`.
 
-// The product reads settings elsewhere and answers with a bound; a test that talks to a server of its own need not.
-#![allow(clippy::disallowed_methods, reason = "settings and answers of a test")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
-
-#[path = "../common/mod.rs"]
-mod common;
 mod harness;
 
 use std::time::Duration;

@@ -8,7 +8,7 @@ use mcp_connectors::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Connector, PLANTED, Server};
+use super::harness::{Connector, PLANTED, Server};
 
 async fn app_role(server: &Server, role: Value) -> String {
     server.admin("POST", "auth/approle/role/ci", role).await;

@@ -1,18 +1,13 @@
 //! Every tool that changes something at Jenkins, CircleCI and CloudWatch, through the whole server to the strict doubles:
 //! refused where the connector is read-only, announced without `confirm`, done once with it. Argo CD's and Vault's are told
-//! so in `e2e/stories` and `tests/vault_real`, where the real ones run.
-
-#![allow(clippy::disallowed_methods, reason = "answers of a test")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
-
-mod common;
+//! so in `e2e/stories` and `tests/integration/vault_real`, where the real ones run.
 
 use std::collections::BTreeSet;
 
 use platform_doubles::{circleci, cloudwatch, jenkins};
 use serde_json::{Value, json};
 
-use self::common::{Served, serve_tools};
+use crate::served::{Served, serve_tools};
 
 /// A platform, and how often it was asked to change something.
 struct Subject {

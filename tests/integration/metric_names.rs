@@ -1,8 +1,6 @@
 //! Keeps dashboards and alerts true: every metric that they name is one that the programs have, and every label that
 //! metrics have takes few values.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

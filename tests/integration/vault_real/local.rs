@@ -14,12 +14,12 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{
+use super::{
     agent::{accessors, app_role, secret_id, with_jwt},
-    forms::leak,
     harness::Server,
     issuer::{AUDIENCE, Issuer, SUBJECT},
 };
+use crate::forms::leak;
 
 /// The token that the connector calls its platform with. Its signs look different in each encoding.
 const PLATFORM: &str = "planted/platform+token=1";

@@ -1,7 +1,5 @@
 //! What users hold on to: every reason is explained in the documents, and resources that another version wrote are read.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
-
 use std::{collections::BTreeSet, fs, path::Path};
 
 use mcp_connectors::{
