@@ -17,10 +17,7 @@ import pytest
 
 from conformance import suite
 from conformance.suite import Suite
-from support.machine import ROOT
-
-# As `e2e/checks/programs` makes it.
-PROGRAM = Path("target", "debug", "examples", "conformance-fixtures")
+from support.machine import programs
 
 SUITES = [
     Suite("suite-0.1", ("--suite", "all", "--spec-version", "2025-11-25"), "2025-11-25", 30, "fixtures"),
@@ -36,7 +33,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = found.getsockname()[1]
     log = tmp_path_factory.mktemp("fixtures") / "log"
     with log.open("w") as output:
-        server = subprocess.Popen([ROOT / PROGRAM, str(port)], stdout=output, stderr=subprocess.STDOUT)
+        server = subprocess.Popen([programs() / "examples" / "conformance-fixtures", str(port)], stdout=output, stderr=subprocess.STDOUT)
     try:
         address = f"http://127.0.0.1:{port}/mcp"
         _wait_until_it_answers(server, address, log)

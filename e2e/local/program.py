@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from support.machine import ROOT
+from support.machine import programs
 from support.waiting import eventually
 
-PROGRAM = Path(os.environ.get("MCP_CONNECTORS", ROOT / "target" / "debug" / "mcp-connectors"))
-DOUBLE = Path(os.environ.get("PLATFORM_DOUBLE", ROOT / "target" / "debug" / "platform-double"))
+PROGRAM = Path(os.environ.get("MCP_CONNECTORS") or programs() / "mcp-connectors")
+DOUBLE = Path(os.environ.get("PLATFORM_DOUBLE") or programs() / "platform-double")
 
 # Exit statuses of --check.
 CHECK_FAILED = 1

@@ -1,5 +1,6 @@
 """The checkout, and programs that are run."""
 
+import functools
 import os
 import subprocess
 from collections.abc import Mapping
@@ -39,6 +40,12 @@ def run(
     if done.returncode != 0:
         raise ProgramError(argv, done.returncode, done.stdout, done.stderr)
     return done.stdout
+
+
+@functools.cache
+def programs() -> Path:
+    """The folder of this checkout's compiled programs, which are compiled first if they are not up to date."""
+    return Path(run(ROOT / "e2e" / "checks" / "programs", timeout=1800).strip())
 
 
 def cluster_environment() -> dict[str, str]:

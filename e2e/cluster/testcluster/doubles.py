@@ -169,9 +169,7 @@ def _not_listening(name: Name, layout: Layout) -> str | None:
 
 
 def _program(layout: Layout) -> Path:
-    script = layout.checkout / "e2e" / "image" / "compile"
-    path = run([script, "platform-doubles", "platform-double", "quick"])
-    return layout.checkout / path.strip()
+    return Path(run([layout.checkout / "e2e" / "checks" / "programs"]).strip()) / "platform-double"
 
 
 def _manifest(layout: Layout, name: Name) -> dict[str, Any]:
