@@ -96,7 +96,7 @@ KUBERNETES = Tool(
     binaries=KUBERNETES_PROGRAMS,
 )
 ETCD = Tool("etcd", "v3.6.16", (".",), seconds=45)
-COREDNS = Tool("coredns", "v1.14.7", ("github.com/coredns/coredns",), seconds=100)
+COREDNS = Tool("coredns", "v1.14.7", (".",), seconds=30)
 PAUSE = Tool("pause", "1", (".",), seconds=5)
 VAULT = Tool("vault", "v1.21.0", ("github.com/hashicorp/vault",), seconds=300, tags="minimal")
 # The minimal Vault lacks this auth method; the version is that of the whole one.
