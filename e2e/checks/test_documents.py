@@ -156,7 +156,13 @@ def judge_script(command: Command) -> None:
     if command.words[0] == "e2e/cluster/cluster":
         assert_parses(ROOT / command.words[0], *command.words[1:])
         return
+    if command.words[0] == "e2e/checks/cargo":
+        judge_cargo(command)
+        return
     assert (ROOT / command.words[0]).stat().st_mode & 0o100, "it can't be run"
+    if command.words[:4] == ("e2e/checks/tool", "python", "-m", "pytest"):
+        assert_there(command, command.words[4])
+        return
     assert set(command.words[1:]) <= {"NAME"}
 
 
