@@ -300,6 +300,13 @@ def test_the_slowest_tests_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     }
 
 
+def test_parts_of_a_step_are_told(checkout: Checkout) -> None:
+    checkout.makefile(first='e2e/checks/step --part "making tea" sleep 1.1')
+    assert checkout.run()[0] == 0
+    [part] = checkout.told()["parts"]
+    assert (part["step"], part["title"]) == ("first", "making tea")
+
+
 def test_durations_are_said_as_people_say_them() -> None:
     assert [seconds(value) for value in (0.04, 9.94, 9.96, 59.6, 125)] == ["0.0 s", "9.9 s", "10 s", "1 min 00 s", "2 min 05 s"]
 

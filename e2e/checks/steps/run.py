@@ -89,10 +89,18 @@ class Run:
         """Where pytest says, in JUnit's format, how long each test of a step took."""
         return self.folder / f"{slug(name)}.xml"
 
+    @property
+    def _parts(self) -> Path:
+        return self.folder / "parts.jsonl"
+
+    def tell(self, part: Part) -> None:
+        """Keeps that something was built, fetched or started, as `testcluster.reporter` and `e2e/checks/tool` do, too."""
+        with self._parts.open("a") as file:
+            file.write(json.dumps(asdict(part)) + "\n")
+
     def parts(self) -> list[Part]:
-        """What was built, fetched and started, in that order; `testcluster.reporter` and `e2e/checks/tool` tell it."""
-        path = self.folder / "parts.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
+        """What was built, fetched and started, in that order."""
+        lines = self._parts.read_text().splitlines() if self._parts.exists() else []
         return sorted((Part(**json.loads(line)) for line in lines), key=lambda part: part.begun)
 
     @property

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import IO
 
 from . import expect
-from .run import LOGS, OUTPUT_VARIABLE, STEP_VARIABLE, Record, Run, log_file, now, seconds, shown
+from .run import LOGS, OUTPUT_VARIABLE, STEP_VARIABLE, Part, Record, Run, log_file, now, seconds, shown
 
 COULD_NOT_START = 127
 
@@ -22,6 +22,7 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="e2e/checks/step", description=__doc__)
     parser.add_argument("--fine", type=int, metavar="STATUS", help="the exit status of a step with nothing to do")
     parser.add_argument("--at-end", action="store_true", help="run it when the run ends, however it does")
+    parser.add_argument("--part", action="store_true", help="it is a part of the step that runs: only its time is kept")
     parser.add_argument("name")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args(words)
@@ -30,6 +31,12 @@ def main(words: Sequence[str]) -> int:
         if run is not None:
             run.at_end.write_text(json.dumps([arguments.name, arguments.command]))
         return 0
+    if arguments.part:
+        begun = now()
+        status = subprocess.run(arguments.command, check=False).returncode
+        if run is not None:
+            run.tell(Part(os.environ.get(STEP_VARIABLE, ""), arguments.name, begun, now() - begun))
+        return status
     # A signal to the run reaches the command by itself; its end is waited for.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
