@@ -20,7 +20,7 @@ from steps.run import Record, Run, seconds, slug
 # Long enough for a busy machine: it only means that something hangs.
 HANGS_SECONDS = 90
 
-# What the tests replace of the machine: the lock that the run of these tests may hold, and how often it is told what runs.
+# Replaced are the lock, which the run of these tests may hold, what is looked at before, and how often it tells what runs.
 DRIVER = """\
 import sys
 from pathlib import Path
@@ -147,7 +147,10 @@ def test_the_next_run_expects_what_the_last_one_took(checkout: Checkout) -> None
 
 def test_steps_of_two_lanes_run_at_once_and_it_is_said_what_runs(checkout: Checkout) -> None:
     wait = "until [[ -e {} ]]; do sleep 0.05; done"
-    checkout.makefile(one=f"touch one; {wait.format('two')}; sleep 0.8", two=f"touch two; {wait.format('one')}; sleep 0.8")
+    checkout.makefile(
+        one=f"touch one; {wait.format('two')}; sleep 0.8",
+        two=f"touch two; {wait.format('one')}; sleep 0.8",
+    )
     status, said = checkout.run()
     assert status == 0
     assert re.search(r"^\[.* s\] (one|two) \(.* s\), (one|two) \(", said, re.MULTILINE)
@@ -286,8 +289,10 @@ print("held", flush=True); time.sleep(600)
 
 
 def test_the_slowest_tests_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = "test a::quick ... ok <0.001s>\ntest a::slow ... \x1b[32mok\x1b[0m <2.500s>\ntest b - should panic ... ok <0.700s>\n"
-    (tmp_path / "unit-tests.log").write_text(log + "test c ... ignored\n")
+    (tmp_path / "unit-tests.log").write_text(
+        "test a::quick ... ok <0.001s>\ntest a::slow ... \x1b[32mok\x1b[0m <2.500s>\n"
+        "test b - should panic ... ok <0.700s>\ntest c ... ignored\n"
+    )
     monkeypatch.setattr(report, "log_file", lambda name: tmp_path / f"{slug(name)}.log")
     run = Run(tmp_path)
     case = '<testcase classname="test_vault" name="test_{}" time="{}"/>'
@@ -308,7 +313,8 @@ def test_parts_of_a_step_are_told(checkout: Checkout) -> None:
 
 
 def test_durations_are_said_as_people_say_them() -> None:
-    assert [seconds(value) for value in (0.04, 9.94, 9.96, 59.6, 125)] == ["0.0 s", "9.9 s", "10 s", "1 min 00 s", "2 min 05 s"]
+    said = [seconds(value) for value in (0.04, 9.94, 9.96, 59.6, 125)]
+    assert said == ["0.0 s", "9.9 s", "10 s", "1 min 00 s", "2 min 05 s"]
 
 
 def test_every_step_of_the_makefile_has_a_budget_and_every_budget_a_step() -> None:

@@ -86,8 +86,8 @@ def describe(holder: dict[str, Any]) -> str:
     since = f", for {seconds(time.time() - holder['begun'])}" if "begun" in holder else ""
     if alive:
         return (
-            f"{name(holder)} runs (process {pid}{since}). Two at once would disturb each other. Wait for it, here with WAIT=1, "
-            f"or stop it: kill {pid}"
+            f"{name(holder)} runs (process {pid}{since}). Two at once would disturb each other. Wait for it, here with "
+            f"WAIT=1, or stop it: kill {pid}"
         )
     stop = f"kill -- -{group}" if group else "see `ps f`"
     return f"{name(holder)} was killed (process {pid}), but what it began still runs. Stop that: {stop}"

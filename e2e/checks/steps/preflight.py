@@ -184,8 +184,8 @@ def needs(goal: str, kind: str) -> list[Need]:
     built = (ROOT / "target").exists()
     small = goal in {"demo", "try"}
     found = [
-        Need(ROOT, (2 if built else 3 if small else 10) * GIGABYTE, "`make clean` removes what was built in this folder"),
-        Need(expect.cache(), (4 if fresh else 1) * GIGABYTE, f"folders of older versions in {expect.cache()}/bin can go"),
+        Need(ROOT, (2 if built else 3 if small else 10) * GIGABYTE, "`make clean` removes what was built here"),
+        Need(expect.cache(), (4 if fresh else 1) * GIGABYTE, f"older versions in {expect.cache()}/bin can go"),
     ]
     if fresh and goal != "try":
         found.append(
@@ -255,7 +255,7 @@ def little_memory(available: int | None) -> list[Problem]:
         return []
     return [
         Problem(
-            f"{available / GIGABYTE:.1f} GB of memory are available and a run takes up to {MEMORY_BYTES / GIGABYTE:.0f} GB",
+            f"{available / GIGABYTE:.1f} GB of memory are available and a run takes {MEMORY_BYTES / GIGABYTE:.0f} GB",
             "End other programs, or give the machine more memory or swap. ANYWAY=1 runs all the same",
             fatal=not anyway(),
         )

@@ -128,7 +128,8 @@ def table(told: dict[str, Any]) -> str:
     text = f"# make {told['goal']}: {seconds(told['seconds'])} ({on})\n\n"
     text += _markdown(("step", "took", "budget", "share", ""), rows)
     for sort, tests in told["slowest"].items():
-        text += f"\nThe slowest {sort}:\n\n" + _markdown((sort, "took"), [(name, seconds(took)) for name, took in tests])
+        slow = [(name, seconds(took)) for name, took in tests]
+        text += f"\nThe slowest {sort}:\n\n" + _markdown((sort, "took"), slow)
     if told["parts"]:
         parts = [(part["title"], seconds(part["seconds"]), part["step"]) for part in told["parts"]]
         text += "\nBuilt, fetched and started:\n\n" + _markdown(("what", "took", "by"), parts)

@@ -15,7 +15,7 @@ RUNS = BUILD / "runs"
 VARIABLE = "STEPS_RUN"
 # The step that a program is part of.
 STEP_VARIABLE = "STEPS_STEP"
-# Where a step's output goes: `log` into its file; `both` there and to the terminal; `terminal` as if there were no runner.
+# Where a step's output goes: `log` into its file; `both` there and to the terminal; `terminal` only there.
 OUTPUT_VARIABLE = "STEPS_OUTPUT"
 
 
@@ -94,7 +94,7 @@ class Run:
         return self.folder / "parts.jsonl"
 
     def tell(self, part: Part) -> None:
-        """Keeps that something was built, fetched or started, as `testcluster.reporter` and `e2e/checks/tool` do, too."""
+        """Keeps that something was built, fetched or started; `testcluster.reporter` and `e2e/checks/tool` do, too."""
         with self._parts.open("a") as file:
             file.write(json.dumps(asdict(part)) + "\n")
 

@@ -90,7 +90,12 @@ def remove_stale_runs() -> list[Any] | None:
 
 
 def follow(
-    run: Run, goal: str, command: Sequence[str], left_over: list[Any] | None, holder: dict[str, Any], kept: list[IO[str]]
+    run: Run,
+    goal: str,
+    command: Sequence[str],
+    left_over: list[Any] | None,
+    holder: dict[str, Any],
+    kept: list[IO[str]],
 ) -> int:
     """Runs the command to its end, and what has to be done at the end."""
     many = goal in expect.WHOLE
@@ -123,7 +128,9 @@ def watch(run: Run, command: Sequence[str], holder: dict[str, Any], kept: list[I
     beat = threading.Thread(target=_beat, args=(run, over), daemon=True)
     # The locks are held for as long as something of the run lives, even if this process is killed.
     descriptors = [file.fileno() for file in kept]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=descriptors, process_group=0) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=descriptors, process_group=0
+    ) as process:
         try:
             beat.start()
             for file in kept:
