@@ -20,7 +20,7 @@ from steps.run import Record, Run, seconds, slug
 # Long enough for a busy machine: it only means that something hangs.
 HANGS_SECONDS = 90
 
-# Replaced are the lock, which the run of these tests may hold, what is looked at before, and how often it says what runs.
+# Replaced are the lock, which the run of these tests may hold, what is looked at before, and the time between news.
 DRIVER = """\
 import sys
 from pathlib import Path

@@ -191,12 +191,12 @@ def needs(goal: str, kind: str) -> list[Need]:
         found.append(
             Need(
                 Path(os.environ.get("GOCACHE") or home / ".cache" / "go-build"),
-                6 * GIGABYTE,
+                9 * GIGABYTE,
                 "`go clean -cache` removes what Go can compile again",
             )
         )
         modules = Path(os.environ.get("GOMODCACHE") or home / "go")
-        found.append(Need(modules, 5 * GIGABYTE, "`go clean -modcache` removes what Go can fetch again"))
+        found.append(Need(modules, 7 * GIGABYTE, "`go clean -modcache` removes what Go can fetch again"))
     if goal in CLUSTER_GOALS:
         found.append(Need(Layout.from_environment().data, 3 * GIGABYTE, "`make cluster-down` removes a cluster's data"))
     return found
