@@ -14,9 +14,10 @@ from xdist.scheduler import LoadFileScheduling
 from testcluster import argocd, vault
 from testcluster.layout import Layout
 
-from support import install, kube, machine, planted, vault_server
+from support import install, kube, machine, operator, planted, vault_server
 from support.connector import Connector, ca_config_map, connector, secret, source
 from support.kube import Manifest
+from support.operator import Operator
 from support.recording import Recording
 from support.shared import alone, shared, with_others
 from support.vault_server import VaultServer
@@ -56,7 +57,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         recording.begin()
         image = install.provide_image()
         os.environ["MCP_CONNECTORS_IMAGE"] = str(image)
-        install.install_charts(image)
+        operator.install_main(image)
         # Of a run that was killed.
         for left_over in vault.owned(Layout.from_environment()):
             left_over.down()
@@ -75,8 +76,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     except (machine.ProgramError, kube.RefusedError, OSError) as failure:
         problems = [f"what the run told can't be searched for credentials: {failure}"]
     # No story that is told beside others ends the operator, so nothing may have made the kubelet start it anew.
-    if session.config.getoption("numprocesses", None) and (restarted := kube.operator_restarts()):
-        problems.append(f"the operator was restarted: {restarted}\n{kube.operator_log(lines=20)}")
+    if session.config.getoption("numprocesses", None) and (restarted := operator.MAIN.restarts()):
+        problems.append(f"the operator was restarted: {restarted}\n{operator.MAIN.log(lines=20)}")
     for problem in problems:
         print(f"\nerror: {problem}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -84,8 +85,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def leaks(recording: Recording) -> list[str]:
     """Where the credentials that stories planted are, and may not be."""
-    for pod, text in kube.operator_metrics().items():
-        planted.tell(f"metrics-of-{pod}", text)
+    operator.MAIN.tell_metrics()
     recording.end()
     credentials, told = planted.remembered(TOLD), planted.told(TOLD)
     if not (credentials and any(recording.logs.iterdir()) and any(told.iterdir())):
@@ -194,6 +194,25 @@ def shared_namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     print(f"namespace {name}")
     yield name
     kube.delete_namespace(name)
+
+@pytest.fixture(scope="module")
+def own_operator(request: pytest.FixtureRequest, image: install.Image) -> Iterator[Operator]:
+    """An operator for the stories of one file: they may stop, kill and upgrade it, and nobody else notices."""
+    own = operator.own("own-" + request.module.__name__.removeprefix("test_").replace("_", "-"))
+    print(f"operator {own.namespace}, looking after {own.watched}")
+    own.claim()
+    own.install(image)
+    yield own
+    own.give_back()
+
+
+@pytest.fixture
+def own_namespace(own_operator: Operator) -> Iterator[str]:
+    """The namespace that the file's own operator looks after. What one story makes there is gone before the next."""
+    yield own_operator.watched
+    words = ("delete", "mcpconnectors", "--all", "--cascade=foreground", "--timeout=120s")
+    kube.kubectl("--namespace", own_operator.watched, *words, timeout=150)
+
 
 
 @dataclass(frozen=True)

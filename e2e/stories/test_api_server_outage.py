@@ -11,6 +11,7 @@ from conftest import Deploy
 
 from support import kube, machine
 from support.agent import Endpoint, calling_all_the_time
+from support.operator import MAIN
 from support.waiting import eventually
 
 # The API server is away.
@@ -24,7 +25,7 @@ def api_server_runs_again() -> Iterator[None]:
     """Whatever happened, the cluster is whole again."""
     yield
     machine.run(machine.CLUSTER, "up")
-    kube.start_operator()
+    MAIN.start()
 
 
 def kill_api_server() -> None:

@@ -1,23 +1,11 @@
 """What is deleted goes, with all that was made from it, whoever goes first."""
 
-from collections.abc import Iterator
-
-import pytest
-from conftest import Deploy
+from conftest import Deploy, deploy_in
 
 from support import kube
 from support.connector import owned_objects
+from support.operator import MAIN, Operator
 from support.waiting import eventually
-
-# The operator is away.
-pytestmark = pytest.mark.alone
-
-
-@pytest.fixture
-def operator_comes_back() -> Iterator[None]:
-    """The operator runs again after a story that stopped it."""
-    yield
-    kube.start_operator()
 
 
 def test_everything_owned_goes_with_the_connector(deploy: Deploy) -> None:
@@ -38,9 +26,11 @@ def test_everything_owned_goes_with_the_connector(deploy: Deploy) -> None:
     eventually("the source says that nobody uses it", unused)
 
 
-def test_connectors_can_be_deleted_without_the_operator(deploy: Deploy, operator_comes_back: None) -> None:
-    vault = deploy().connector
-    kube.stop_operator()
+def test_connectors_can_be_deleted_without_the_operator(
+    own_operator: Operator, own_namespace: str, vault_up: None
+) -> None:
+    vault = deploy_in(own_namespace).connector
+    own_operator.stop()
     kube.delete(vault.namespace, "mcpconnector", vault.name, "--timeout=30s")
     kube.delete(vault.namespace, "credentialsource", "vault-reader", "--timeout=30s")
     eventually("nothing owned is left", lambda: not owned_objects(vault), timeout=90)
@@ -50,6 +40,6 @@ def test_a_namespace_goes_with_all_that_is_in_it(deploy: Deploy) -> None:
     vault = deploy().connector
     kube.kubectl("delete", "namespace", vault.namespace, "--timeout=120s", timeout=150)
     # The operator did not fight it, and goes on.
-    assert "panicked" not in kube.operator_log(200)
-    for operator in kube.items(kube.OPERATOR_NAMESPACE, "pods", kube.OPERATOR_SELECTOR):
+    assert "panicked" not in MAIN.log(200)
+    for operator in MAIN.pods():
         assert operator["status"]["containerStatuses"][0]["ready"]

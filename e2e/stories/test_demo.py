@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from testcluster import vault
 
-from support import install, kube, machine
+from support import install, kube, machine, operator
 
 # The demo's operator takes the place of the one that is installed.
 pytestmark = pytest.mark.alone
@@ -22,7 +22,7 @@ def installed_again(image: install.Image) -> Iterator[None]:
     yield
     kube.delete(NAMESPACE, "mcpconnectors", "vault")
     kube.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
-    install.install_charts(image)
+    operator.install_main(image)
 
 
 def test_it_ends_with_answers(image: install.Image, vault_up: None, installed_again: None, tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import pytest
 import yaml
 from testcluster import argocd
 
-from support import argocd_server, install, kube, vault_server
+from support import argocd_server, install, kube, operator, vault_server
 from support.argocd_server import MODES, Application, in_git
 from support.audit import AuditLog
 from support.connector import Connector, ca_config_map, connector, owned_objects, secret, source
 from support.install import CRDS, RELEASE, Image
 from support.kube import Manifest
 from support.machine import ROOT
+from support.operator import MAIN
 from support.waiting import eventually
 
 # The operator goes, and comes from elsewhere.
@@ -58,9 +59,10 @@ def sources(image: Image) -> list[Manifest]:
 @pytest.fixture
 def everything(argocd_up: str, vault_up: None, namespace: str, image: Image) -> Iterator[Application]:
     """An application, and a cluster in which nothing of it is installed."""
-    application = Application("everything", kube.OPERATOR_NAMESPACE)
+    application = Application("everything", MAIN.namespace)
     try:
-        install.uninstall_charts()
+        MAIN.uninstall()
+        install.uninstall_crds()
         kube.kubectl("delete", "customresourcedefinition", *CRDS)
         # A Secret has no place in git.
         kube.apply(namespace, secret(vault_server.make_token()))
@@ -68,7 +70,7 @@ def everything(argocd_up: str, vault_up: None, namespace: str, image: Image) -> 
         yield application
     finally:
         application.delete()
-        install.install_charts(image)
+        operator.install_main(image)
 
 
 def test_everything_is_healthy_stays_so_and_goes_at_once(everything: Application, namespace: str, image: Image) -> None:
@@ -97,7 +99,7 @@ def test_everything_is_healthy_stays_so_and_goes_at_once(everything: Application
 
     everything.delete()
     eventually("everything owned is gone", lambda: not owned_objects(vault), 60)
-    assert kube.items(kube.OPERATOR_NAMESPACE, "all,networkpolicies", kube.OPERATOR_SELECTOR) == []
+    assert kube.items(MAIN.namespace, "all,networkpolicies", kube.OPERATOR_SELECTOR) == []
     # Who removes an application by mistake loses no connectors of others.
     for crd in CRDS:
         assert kube.find(namespace, "customresourcedefinition", crd), f"{crd} is gone"

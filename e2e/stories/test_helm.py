@@ -1,53 +1,58 @@
 """The charts are upgraded and uninstalled under connectors that serve: none is restarted, and none is lost. Two releases
-look after a namespace each."""
+look after a namespace each, beside one that looks after all others."""
 
 from collections.abc import Iterator
 
 import pytest
-from conftest import Deploy, deploy_in, new_namespace
+from conftest import Deploy, deploy_in
 
-from support import install, kube
+from support import install, kube, operator
 from support.agent import Endpoint, agent_of, calling_all_the_time
 from support.audit import AuditLog
-from support.connector import Connector, connector
+from support.connector import Connector, connector, owned_objects, source
 from support.install import CRDS, Image
+from support.operator import MAIN, Operator
 from support.waiting import eventually
-
-# The operator is upgraded and uninstalled.
-pytestmark = pytest.mark.alone
 
 
 @pytest.fixture
-def installed_again(image: Image) -> Iterator[None]:
-    """Whatever a story did to the installation, the next one finds it as it was."""
-    yield
-    install.install_charts(image)
+def own(own_operator: Operator, image: Image) -> Iterator[Operator]:
+    """An operator of this file's own. Whatever a story did to it, the next one finds it as it was."""
+    yield own_operator
+    own_operator.install(image)
 
 
-def operator_pods() -> set[str]:
-    """Uids of the operator's pods, without those that are going."""
-    found = kube.items(kube.OPERATOR_NAMESPACE, "pods", kube.OPERATOR_SELECTOR)
-    return {pod["metadata"]["uid"] for pod in found if "deletionTimestamp" not in pod["metadata"]}
+@pytest.fixture
+def namespace(own_namespace: str) -> str:
+    """What that operator looks after."""
+    return own_namespace
 
 
-def test_an_upgrade_restarts_no_connector(deploy: Deploy, image: Image, installed_again: None) -> None:
+def pods_of(operator: Operator) -> set[str]:
+    """Uids of an operator's pods, without those that are going."""
+    return {pod["metadata"]["uid"] for pod in operator.pods() if "deletionTimestamp" not in pod["metadata"]}
+
+
+def test_an_upgrade_restarts_no_connector(deploy: Deploy, image: Image, own: Operator) -> None:
     vault = deploy().connector
-    pods, operator, revision = vault.pod_identities(), operator_pods(), vault.deployment()["metadata"]["generation"]
+    pods, before, revision = vault.pod_identities(), pods_of(own), vault.deployment()["metadata"]["generation"]
     endpoint, token = Endpoint.of(vault), vault.token()
     with calling_all_the_time(endpoint, token, "list_vault_secrets", keep_alive=False, path="secret/apps") as traffic:
-        install.install_charts(image, {"pollInterval": "5s", "logLevel": "debug", "replicas": 1})
+        install.install_crds()
+        own.install(image, {"pollInterval": "5s", "logLevel": "debug", "replicas": 1})
         vault.wait_ready()
-    assert operator_pods().isdisjoint(operator)
+    assert len(pods_of(own)) == 1
+    assert pods_of(own).isdisjoint(before)
     assert (vault.pod_identities(), vault.deployment()["metadata"]["generation"]) == (pods, revision)
     assert traffic.calls > 0
     assert traffic.failures == []
 
 
-def test_an_image_that_cannot_be_pulled(deploy: Deploy, namespace: str, image: Image, installed_again: None) -> None:
+def test_an_image_that_cannot_be_pulled(deploy: Deploy, namespace: str, image: Image, own: Operator) -> None:
     before = deploy().connector
     pods = set(before.pod_identities())
     missing = {"repository": "registry.invalid/mcp-connectors", "tag": "none", "pullPolicy": "IfNotPresent"}
-    install.install_charts(image, {"connectorImage": missing})
+    own.install(image, {"connectorImage": missing})
 
     kube.apply(namespace, connector("new"))
     new = Connector(namespace, "new")
@@ -62,18 +67,18 @@ def test_an_image_that_cannot_be_pulled(deploy: Deploy, namespace: str, image: I
     assert pods <= set(before.pod_identities())
     assert agent_of(before).answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
 
-    install.install_charts(image)
+    own.install(image)
     new.wait_ready()
     before.wait_ready()
 
 
-def test_an_uninstall_leaves_connectors_serving(
-    deploy: Deploy, namespace: str, image: Image, installed_again: None
-) -> None:
+def test_an_uninstall_leaves_connectors_serving(deploy: Deploy, namespace: str, image: Image, own: Operator) -> None:
     vault = deploy().connector
     pods, agent = vault.pod_identities(), agent_of(vault)
-    install.uninstall_charts()
-    assert operator_pods() == set()
+    own.uninstall()
+    assert pods_of(own) == set()
+    # Nobody else needs the chart of the custom resources, as long as they stay.
+    install.uninstall_crds()
     for crd in CRDS:
         assert kube.find(namespace, "customresourcedefinition", crd), f"{crd} is gone"
     assert vault.pod_identities() == pods
@@ -82,40 +87,59 @@ def test_an_uninstall_leaves_connectors_serving(
     other = connector("other")
     kube.apply(namespace, other)
 
-    install.install_charts(image)
+    install.install_crds()
+    own.install(image)
     Connector(namespace, "other").wait_ready()
     vault.wait_ready()
     assert vault.pod_identities() == pods
 
 
 @pytest.fixture
-def four_namespaces() -> Iterator[list[str]]:
-    """Two for operators, and two for what they look after."""
-    names = [new_namespace(name) for name in ("operators-a", "team-a", "operators-b", "team-b")]
-    yield names
-    for name in names:
-        kube.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+def two_operators() -> Iterator[list[Operator]]:
+    """Two that look after a namespace each, and are not installed yet."""
+    found = [operator.own(namespace) for namespace in ("own-team-a", "own-team-b")]
+    for one in found:
+        one.claim()
+    yield found
+    for one in found:
+        one.give_back()
 
 
-def test_two_releases_look_after_a_namespace_each(
-    image: Image, vault_up: None, installed_again: None, four_namespaces: list[str]
+def test_two_releases_look_after_a_namespace_each_beside_one_for_all_others(
+    image: Image, vault_up: None, shared_namespace: str, two_operators: list[Operator]
 ) -> None:
-    operators_a, team_a, operators_b, team_b = four_namespaces
-    # One for all namespaces is alone in its cluster.
-    install.uninstall_charts()
+    operator_a, operator_b = two_operators
     log = AuditLog.from_now()
-    for operators, team in ((operators_a, team_a), (operators_b, team_b)):
-        install.install_operator(image, operators, {"watchNamespace": team})
-    first, second = (deploy_in(team).connector for team in (team_a, team_b))
-    assert kube.items("", "clusterroles,clusterrolebindings", "app.kubernetes.io/name=mcp-connectors") == []
-    user_a, user_b = (f"system:serviceaccount:{operators}:mcp-connectors" for operators in (operators_a, operators_b))
-    for user, own, foreign in ((user_a, team_a, team_b), (user_b, team_b, team_a)):
-        assert log.writes(own, user)
-        assert log.writes(foreign, user) == []
+    # The one for all others leaves them alone, also while nobody else looks after them.
+    kube.apply(operator_a.watched, source(), connector("early"))
+    other = deploy_in(shared_namespace).connector
+    early = Connector(operator_a.watched, "early")
+    assert "conditions" not in early.status()
+    assert owned_objects(early) == []
+
+    for one in two_operators:
+        one.install(image)
+    first, second = (deploy_in(one.watched).connector for one in two_operators)
+    early.wait_ready()
+    assert roles_of(operator_a) == roles_of(operator_b) == {"Role", "RoleBinding"}
+    for one, foreign in ((operator_a, operator_b.watched), (operator_b, operator_a.watched), (MAIN, operator_a.watched)):
+        assert log.writes(one.watched or shared_namespace, one.user)
+        assert log.writes(foreign, one.user) == []
+    assert log.writes(operator_b.watched, MAIN.user) == []
+    told = "".join(MAIN.metrics().values())
+    assert f'namespace="{other.namespace}"' in told
+    assert f'namespace="{first.namespace}"' not in told
 
     pods = first.pod_identities()
-    install.uninstall_operator(operators_a)
+    operator_a.uninstall()
     second.change({"tools": {"prefix": "my_"}})
     eventually("the other one goes on", lambda: "my_get_vault_health" in agent_of(second).tools(), 60)
     assert agent_of(first).answer("list_vault_secrets", path="secret/apps")["items"] == ["web"]
     assert first.pod_identities() == pods
+
+
+def roles_of(operator: Operator) -> set[str]:
+    """Kinds of the roles and bindings that an operator's release has made, in whichever namespace."""
+    found = kube.items("", "clusterroles,clusterrolebindings,roles,rolebindings", "app.kubernetes.io/component=operator")
+    release = "meta.helm.sh/release-namespace"
+    return {one["kind"] for one in found if one["metadata"].get("annotations", {}).get(release) == operator.namespace}

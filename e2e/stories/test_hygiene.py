@@ -7,6 +7,7 @@ from conftest import Deploy
 from support import kube, vault_server
 from support.agent import agent_of
 from support.connector import CREDENTIALS, OUTAGE_SECONDS
+from support.operator import MAIN
 
 WRITTEN = "planted-write-5d1c77aa"
 GENERATED_KEY = "made_up_on_the_way"
@@ -37,7 +38,7 @@ def test_planted_secrets_occur_nowhere(deploy: Deploy) -> None:
         "the log of its pods": kube.kubectl(
             "--namespace", vault.namespace, "logs", "--selector", vault.selector, "--tail=-1"
         ),
-        "the operator's log": kube.operator_log(),
+        "the operator's log": MAIN.log(),
         "events": json.dumps(kube.items(vault.namespace, "events")),
         "objects": json.dumps(
             kube.items(vault.namespace, "mcpconnectors,credentialsources,deployments,pods,configmaps")

@@ -13,50 +13,40 @@ from conftest import Deploy
 
 from support import kube
 from support.audit import AuditLog
-from support.kube import Manifest
+from support.operator import Operator
 from support.waiting import eventually
 
-# Operators are killed.
-pytestmark = pytest.mark.alone
-
-LEASE = "mcp-connectors-operator"
 LEASE_SECONDS = 12
 
 
 @pytest.fixture(autouse=True)
-def two_operators() -> Iterator[None]:
-    """Both replicas run before and after each of these stories."""
-    kube.start_operator()
-    yield
-    kube.start_operator()
+def operator(own_operator: Operator) -> Iterator[Operator]:
+    """An operator of this file's own, of which both replicas run before and after each of these stories."""
+    own_operator.start()
+    yield own_operator
+    own_operator.start()
 
 
-def leader() -> str:
-    """The pod that holds the Lease; empty when it was given back."""
-    lease = kube.get(kube.OPERATOR_NAMESPACE, "lease", LEASE)
-    holder: str = lease["spec"].get("holderIdentity", "")
-    return holder
+@pytest.fixture
+def namespace(own_namespace: str) -> str:
+    """What that operator looks after."""
+    return own_namespace
 
 
-def operator_pods() -> list[Manifest]:
-    """Every pod of the operator."""
-    return kube.items(kube.OPERATOR_NAMESPACE, "pods", kube.OPERATOR_SELECTOR)
-
-
-def takes_over_from(former: str) -> None:
+def takes_over_from(former: str, operator: Operator) -> None:
     """Waits until another pod leads."""
     eventually(
         f"another pod than {former} leads",
-        lambda: leader() not in {"", former},
+        lambda: operator.leader() not in {"", former},
         timeout=LEASE_SECONDS,
         interval=0.2,
     )
 
 
 @contextlib.contextmanager
-def holders() -> Iterator[Iterator[str]]:
+def holders(operator: Operator) -> Iterator[Iterator[str]]:
     """Who holds the Lease, one after the other, beginning with whoever does now; empty where nobody does."""
-    words = ("--namespace", kube.OPERATOR_NAMESPACE, "get", "lease", LEASE, "--watch", "--request-timeout=2m")
+    words = ("--namespace", operator.namespace, "get", "lease", operator.lease, "--watch", "--request-timeout=2m")
     shown = ("--output", 'jsonpath={.spec.holderIdentity}{"\\n"}')
     with subprocess.Popen(("kubectl", *words, *shown), stdout=subprocess.PIPE, text=True) as watch:
         assert watch.stdout is not None
@@ -64,18 +54,18 @@ def holders() -> Iterator[Iterator[str]]:
         watch.terminate()
 
 
-def end_leader(*words: str) -> str:
+def end_leader(operator: Operator) -> str:
     """Deletes the pod that leads, and returns its name."""
-    former = leader()
-    kube.kubectl("--namespace", kube.OPERATOR_NAMESPACE, "delete", "pod", former, "--wait=false", *words)
+    former = operator.leader()
+    kube.delete(operator.namespace, "pod", former, "--wait=false")
     return former
 
 
-def test_a_leader_that_is_told_to_end_hands_over(deploy: Deploy) -> None:
+def test_a_leader_that_is_told_to_end_hands_over(deploy: Deploy, operator: Operator) -> None:
     vault = deploy().connector
-    with holders() as held_by:
+    with holders(operator) as held_by:
         former = next(held_by)
-        assert former == end_leader()
+        assert former == end_leader(operator)
         # Given back, so that nobody has to wait until the Lease has run out.
         assert next(held_by) == ""
         assert next(held_by) not in {"", former}
@@ -83,40 +73,36 @@ def test_a_leader_that_is_told_to_end_hands_over(deploy: Deploy) -> None:
     eventually("the new leader works", lambda: vault.status().get("tools", {}).get("count") == 1, timeout=90)
 
 
-def test_a_leader_that_dies_is_replaced(deploy: Deploy) -> None:
+def test_a_leader_that_dies_is_replaced(deploy: Deploy, operator: Operator) -> None:
     vault = deploy().connector
-    former = leader()
-    with frozen(former):
-        takes_over_from(former)
+    former = operator.leader()
+    with frozen(former, operator):
+        takes_over_from(former, operator)
         vault.change({"tools": {"allow": ["get_vault_health"]}})
         eventually("the new leader works", lambda: vault.status().get("tools", {}).get("count") == 1, timeout=90)
 
 
-def test_a_leader_that_slept_writes_nothing_when_it_wakes(deploy: Deploy) -> None:
+def test_a_leader_that_slept_writes_nothing_when_it_wakes(deploy: Deploy, operator: Operator) -> None:
     vault = deploy().connector
-    former = leader()
-    (address,) = [pod["status"]["podIP"] for pod in operator_pods() if pod["metadata"]["name"] == former]
+    former = operator.leader()
+    (address,) = [pod["status"]["podIP"] for pod in operator.pods() if pod["metadata"]["name"] == former]
     log = AuditLog.from_now()
-    with frozen(former):
-        takes_over_from(former)
+    with frozen(former, operator):
+        takes_over_from(former, operator)
         # Work that the sleeper knows nothing of, and would do the other way round.
         vault.change({"tools": {"allow": ["get_vault_health"]}})
         eventually("the new leader works", lambda: vault.status().get("tools", {}).get("count") == 1, timeout=90)
-    eventually("the sleeper has noticed", lambda: restarted(former), timeout=60)
-    assert log.writes(address=address) == []
-    assert leader() != former
-
-
-def restarted(pod: str) -> bool:
-    """Whether the pod's container was started again."""
-    (found,) = [entry for entry in operator_pods() if entry["metadata"]["name"] == pod]
-    return bool(found["status"]["containerStatuses"][0]["restartCount"] > 0)
+    eventually("the sleeper has noticed", lambda: former in operator.restarts(), timeout=60)
+    assert log.writes(user=operator.user, address=address) == []
+    # The same log shows what the new leader wrote.
+    assert log.writes(user=operator.user)
+    assert operator.leader() != former
 
 
 @contextlib.contextmanager
-def frozen(pod: str) -> Iterator[None]:
-    """The pod's process sleeps, as on a machine that hangs."""
-    process = process_of(pod)
+def frozen(pod: str, operator: Operator) -> Iterator[None]:
+    """The process of one of the operator's pods sleeps, as on a machine that hangs."""
+    process = process_of(pod, operator)
     os.kill(process, signal.SIGSTOP)
     try:
         yield
@@ -124,14 +110,15 @@ def frozen(pod: str) -> Iterator[None]:
         os.kill(process, signal.SIGCONT)
 
 
-def process_of(pod: str) -> int:
-    """The process of a pod's operator; the machine is the node."""
+def process_of(pod: str, operator: Operator) -> int:
+    """The process of one of the operator's pods; the machine is the node."""
+    names = {f"POD_NAMESPACE={operator.namespace}".encode(), f"POD_NAME={pod}".encode()}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
-            environment = (folder / "environ").read_bytes().split(b"\0")
+            environment = set((folder / "environ").read_bytes().split(b"\0"))
         except OSError:
             continue
-        if words[0].endswith(b"/mcp-connectors") and f"POD_NAME={pod}".encode() in environment:
+        if words[0].endswith(b"/mcp-connectors") and names <= environment:
             return int(folder.name)
     raise AssertionError(f"no process of {pod}")

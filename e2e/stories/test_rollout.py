@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from conftest import deploy_in
 
-from support import install, kube
+from support import kube
 from support.connector import Connector
+from support.install import Image
+from support.operator import Operator
 from support.waiting import eventually, throughout
-
-# The operator is upgraded, and changes every connector of the cluster.
-pytestmark = pytest.mark.alone
 
 ONE_BY_ONE = {"rollout": {"maxConcurrent": 1, "maxFailures": 1}}
 IMPATIENT = {"rollout": ONE_BY_ONE["rollout"] | {"readyTimeout": "20s"}}
@@ -22,11 +21,13 @@ numbers = itertools.count()
 
 
 @pytest.fixture
-def connectors(namespace: str, vault_up: None, image: install.Image) -> Iterator[list[Connector]]:
-    """Three connectors of different ages. The operator is afterwards as it was."""
-    install.install_charts(image, ONE_BY_ONE)
-    yield [deploy_in(namespace, name).connector for name in NAMES]
-    install.install_charts(image)
+def connectors(
+    own_operator: Operator, own_namespace: str, vault_up: None, image: Image
+) -> Iterator[list[Connector]]:
+    """Three connectors of different ages, with an operator of this file's own, which is afterwards as it was."""
+    own_operator.install(image, ONE_BY_ONE)
+    yield [deploy_in(own_namespace, name).connector for name in NAMES]
+    own_operator.install(image)
 
 
 def template(connector: Connector) -> Any:
@@ -40,10 +41,12 @@ def waits(connector: Connector) -> str:
     return reason if reason.startswith("Rollout") else ""
 
 
-def test_a_new_default_reaches_one_after_the_other(connectors: list[Connector], image: install.Image) -> None:
+def test_a_new_default_reaches_one_after_the_other(
+    connectors: list[Connector], own_operator: Operator, image: Image
+) -> None:
     before = [template(connector) for connector in connectors]
     collector = f"http://collector.example.com:{4300 + next(numbers)}"
-    install.install_charts(image, ONE_BY_ONE | {"telemetry": {"otlpEndpoint": collector}})
+    own_operator.install(image, ONE_BY_ONE | {"telemetry": {"otlpEndpoint": collector}})
     order: list[str] = []
 
     def look() -> bool:
@@ -62,10 +65,10 @@ def test_a_new_default_reaches_one_after_the_other(connectors: list[Connector], 
 
 
 def test_a_broken_image_stops_at_the_first_and_a_person_is_not_held_up(
-    connectors: list[Connector], image: install.Image
+    connectors: list[Connector], own_operator: Operator, image: Image
 ) -> None:
     broken = {"connectorImage": {"repository": image.repository, "tag": "missing"}}
-    install.install_charts(image, IMPATIENT | broken)
+    own_operator.install(image, IMPATIENT | broken)
     first, second, third = connectors
 
     def told() -> bool:
@@ -79,6 +82,6 @@ def test_a_broken_image_stops_at_the_first_and_a_person_is_not_held_up(
     third.change({"tools": {"prefix": "my_"}})
     eventually("the third is changed", lambda: template(third) != old, timeout=30, explain=third.explain)
     # The way back.
-    install.install_charts(image, ONE_BY_ONE)
+    own_operator.install(image, ONE_BY_ONE)
     for connector in connectors:
         connector.wait_ready(timeout=240)

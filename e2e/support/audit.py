@@ -8,7 +8,7 @@ from pathlib import Path
 
 from testcluster.layout import Layout
 
-from .kube import OPERATOR_USER
+from .operator import MAIN
 
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 # Telling what happened and who leads is no work on objects.
@@ -28,7 +28,7 @@ class AuditLog:
         path = Layout.from_environment().audit_log
         return cls(path, path.stat().st_size)
 
-    def writes(self, namespace: str | None = None, user: str = OPERATOR_USER, address: str | None = None) -> list[str]:
+    def writes(self, namespace: str | None = None, user: str = MAIN.user, address: str | None = None) -> list[str]:
         """Writes of a user, Events and Leases aside; only those from one address, if one is given."""
         return [
             f"{entry['verb']} {entry['objectRef']['resource']}{_subresource(entry)} "
@@ -42,7 +42,7 @@ class AuditLog:
             and (address is None or address in entry["sourceIPs"])
         ]
 
-    def verbs(self, user: str = OPERATOR_USER) -> Counter[str]:
+    def verbs(self, user: str = MAIN.user) -> Counter[str]:
         """What a user did, by verb and resource."""
         return Counter(
             f"{entry['verb']} {entry['objectRef']['resource']}{_subresource(entry)}"

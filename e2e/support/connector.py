@@ -8,6 +8,7 @@ from typing import Any
 from . import kube
 from .install import POLL_SECONDS
 from .kube import Manifest
+from .operator import looking_after
 from .waiting import as_it_changes
 
 API_VERSION = "mcp-connectors.io/v1alpha1"
@@ -176,7 +177,7 @@ class Connector:
             name = pod["metadata"]["name"]
             if any(c.get("state", {}).get("waiting") is None for c in pod["status"].get("containerStatuses", [])):
                 parts += [f"--- log of {name}", kube.kubectl("--namespace", self.namespace, "logs", name, "--tail=15")]
-        parts += ["--- operator", kube.operator_log(15)]
+        parts += ["--- operator", looking_after(self.namespace).log(15)]
         return "\n".join(parts)
 
 

@@ -51,11 +51,16 @@ def provide_image() -> Image:
     return Image.named(IMAGE)
 
 
-def install_charts(image: Image, changes: Manifest | None = None, charts: Path = ROOT / "charts") -> None:
-    """Installs or upgrades both charts, with other values if there are any, and waits for the operator."""
-    _helm_upgrade(f"{RELEASE}-crds", charts / "mcp-connectors-crds", kube.OPERATOR_NAMESPACE, {})
-    install_operator(image, kube.OPERATOR_NAMESPACE, changes, charts)
+def install_charts(image: Image, charts: Path) -> None:
+    """Installs or upgrades both charts of a checkout, and waits for the operator."""
+    install_crds(charts)
+    install_operator(image, kube.OPERATOR_NAMESPACE, charts=charts)
     wait_for_operator()
+
+
+def install_crds(charts: Path = ROOT / "charts") -> None:
+    """Installs or upgrades the chart of the custom resources."""
+    _helm_upgrade(f"{RELEASE}-crds", charts / "mcp-connectors-crds", kube.OPERATOR_NAMESPACE, {})
 
 
 def install_operator(
@@ -81,27 +86,30 @@ def _helm_upgrade(release: str, chart: Path, namespace: str, values: Manifest) -
     run("helm", *words, release, chart, "--values", "-", stdin=yaml.safe_dump(values))
 
 
-def uninstall_charts() -> None:
-    """Uninstalls both charts, and waits until the operator is gone."""
-    uninstall_operator(kube.OPERATOR_NAMESPACE)
-    run("helm", "uninstall", "--namespace", kube.OPERATOR_NAMESPACE, "--wait", f"{RELEASE}-crds")
+def uninstall_crds() -> None:
+    """Uninstalls the chart of the custom resources, which stay."""
+    _helm_uninstall(f"{RELEASE}-crds", kube.OPERATOR_NAMESPACE)
 
 
 def uninstall_operator(namespace: str) -> None:
-    """Uninstalls the operator's chart, and waits until the operator is gone."""
-    run("helm", "uninstall", "--namespace", namespace, "--wait", RELEASE)
+    """Uninstalls the operator's chart, if it is installed, and waits until the operator is gone."""
+    _helm_uninstall(RELEASE, namespace)
 
 
-def wait_for_operator() -> None:
+def _helm_uninstall(release: str, namespace: str) -> None:
+    run("helm", "uninstall", "--namespace", namespace, "--wait", "--ignore-not-found", release)
+
+
+def wait_for_operator(namespace: str = kube.OPERATOR_NAMESPACE) -> None:
     """Waits until every replica of the operator is ready and of the newest template, and those before are gone.
 
     One of those is the leader until it ends, and does what it would have done.
     """
     words = ("rollout", "status", "deployment/mcp-connectors", "--timeout=120s")
-    kube.kubectl("--namespace", kube.OPERATOR_NAMESPACE, *words, timeout=150)
+    kube.kubectl("--namespace", namespace, *words, timeout=150)
 
     def are_gone() -> bool:
-        pods = kube.items(kube.OPERATOR_NAMESPACE, "pods", kube.OPERATOR_SELECTOR)
+        pods = kube.items(namespace, "pods", kube.OPERATOR_SELECTOR)
         return not any("deletionTimestamp" in pod["metadata"] for pod in pods)
 
     eventually("the operator's pods before are gone", are_gone, timeout=60)

@@ -15,7 +15,7 @@ from .kube_api import kube_api
 from .machine import ProgramError, run
 
 OPERATOR_NAMESPACE = "mcp-connectors-system"
-OPERATOR_USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:mcp-connectors"
+OPERATOR_SELECTOR = "app.kubernetes.io/name=mcp-connectors,app.kubernetes.io/component=operator"
 
 NOT_FOUND, CONFLICT = 404, 409
 TOKEN_SECONDS = 20 * 60
@@ -169,50 +169,3 @@ def token(namespace: str, service_account: str, audience: str) -> str:
 def events(namespace: str, name: str) -> list[Manifest]:
     """Events about one object."""
     return items(namespace, "events", fields=f"involvedObject.name={name}")
-
-
-def stop_operator() -> None:
-    """Stops every replica of the operator, and waits until they are gone."""
-    words = ("--namespace", OPERATOR_NAMESPACE)
-    kubectl(*words, "scale", "deployment/mcp-connectors", "--replicas=0")
-    kubectl(*words, "wait", "pod", "--selector", OPERATOR_SELECTOR, "--for=delete", "--timeout=90s")
-
-
-def start_operator() -> None:
-    """Starts the operator, and waits until its replicas are ready."""
-    words = ("--namespace", OPERATOR_NAMESPACE)
-    kubectl(*words, "scale", "deployment/mcp-connectors", f"--replicas={OPERATOR_REPLICAS}")
-    kubectl(*words, "rollout", "status", "deployment/mcp-connectors", "--timeout=240s", timeout=300)
-
-
-OPERATOR_REPLICAS = 2
-OPERATOR_SELECTOR = "app.kubernetes.io/name=mcp-connectors,app.kubernetes.io/component=operator"
-
-
-def operator_restarts() -> dict[str, str]:
-    """Why the kubelet started containers of the operator anew, by pod."""
-    found = items(OPERATOR_NAMESPACE, "pods", OPERATOR_SELECTOR)
-    return {
-        pod["metadata"]["name"]: f"{status['restartCount']} times, last: {status['lastState']}"
-        for pod in found
-        for status in pod["status"].get("containerStatuses", [])
-        if status["restartCount"] > 0
-    }
-
-
-# It logs everything there is, which is for a search at the end and too much for a person.
-FINE_LEVELS = ('"level":"TRACE"', '"level":"DEBUG"')
-
-
-def operator_log(lines: int = 0) -> str:
-    """What the operator wrote, without its finest levels; or its last lines."""
-    words = ("logs", "--selector", OPERATOR_SELECTOR, "--tail=-1")
-    written = kubectl("--namespace", OPERATOR_NAMESPACE, *words).splitlines()
-    return "\n".join([line for line in written if not any(level in line for level in FINE_LEVELS)][-lines:])
-
-
-def operator_metrics() -> dict[str, str]:
-    """The metrics of the operator's pods."""
-    names = [pod["metadata"]["name"] for pod in items(OPERATOR_NAMESPACE, "pods", OPERATOR_SELECTOR)]
-    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods"
-    return {name: kubectl("get", "--raw", f"{path}/{name}:8080/proxy/metrics") for name in names}
