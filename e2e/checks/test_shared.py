@@ -1,45 +1,32 @@
-"""What workers share is made once, and goes with the last of them; who wants something for itself waits."""
+"""What workers share is made once, and who wants it for itself waits."""
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from support.shared import alone, shared, with_others
+from support.shared import alone, made_once, with_others
 
 
-def test_the_first_makes_it_and_the_last_takes_it_away(tmp_path: Path) -> None:
+def test_the_first_makes_it(tmp_path: Path) -> None:
     done: list[str] = []
 
     def make() -> str:
         done.append("made")
         return f"made {len(done)}"
 
-    def use() -> ExitStack:
-        user = ExitStack()
-        got.append(user.enter_context(shared(tmp_path / "one", make, lambda: done.append("removed"))))
-        return user
-
-    got: list[str] = []
-    first, second = use(), use()
-    first.close()
-    assert (done, got) == (["made"], ["made 1"] * 2)
-    second.close()
-    assert done == ["made", "removed"]
-    use().close()
-    assert done == ["made", "removed"] * 2
+    assert [made_once(tmp_path / "one", make) for _ in range(3)] == ["made 1"] * 3
 
 
 def test_what_could_not_be_made_is_tried_again(tmp_path: Path) -> None:
     def fail() -> str:
         raise OSError("not today")
 
-    with pytest.raises(OSError, match="not today"), shared(tmp_path, fail, lambda: None):
-        pass
-    with shared(tmp_path, lambda: "made", lambda: None) as made:
-        assert made == "made"
+    with pytest.raises(OSError, match="not today"):
+        made_once(tmp_path, fail)
+    assert made_once(tmp_path, lambda: "made") == "made"
 
 
 def test_who_is_alone_waits_for_those_before_and_keeps_those_after_waiting(tmp_path: Path) -> None:

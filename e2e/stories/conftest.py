@@ -19,7 +19,7 @@ from support.connector import Connector, ca_config_map, connector, secret, sourc
 from support.kube import Manifest
 from support.operator import Operator
 from support.recording import Recording
-from support.shared import alone, shared, with_others
+from support.shared import alone, made_once, with_others
 from support.vault_server import VaultServer
 
 # What a run tells, and the credentials that it may not tell.
@@ -27,7 +27,25 @@ TOLD = machine.ROOT / "build" / "told"
 RECORDING = pytest.StashKey[Recording]()
 
 # Files whose stories take minutes together, the longest first.
-LONGEST = ("test_argocd", "test_gitops", "test_argocd_credentials")
+LONGEST = (
+    "test_argocd",
+    "test_gitops",
+    "test_pods_cannot_start",
+    "test_cloudwatch",
+    "test_argocd_credentials",
+    "test_vault_logins",
+    "test_poll_interval",
+    "test_vault_source",
+    "test_vault_outages",
+    "test_operator_absence",
+    "test_leadership",
+    "test_rollout",
+    "test_jenkins",
+    "test_platform_faults",
+    "test_rotation",
+    "test_scaling",
+    "test_circleci",
+)
 # The stories that need Argo CD as it is, and those that change it, take turns.
 ARGOCD_TURNS = TOLD / "argocd-turns"
 # What teaches Argo CD the health of our kinds.
@@ -139,7 +157,7 @@ def own_vault(vault_up: None) -> Iterator[VaultServer]:
 
 
 @pytest.fixture(scope="session")
-def argocd_up() -> Iterator[str]:
+def argocd_up() -> str:
     """The Argo CD that all share, taught the health of our kinds as the README says; the password of our account."""
 
     def up() -> str:
@@ -149,8 +167,7 @@ def argocd_up() -> Iterator[str]:
         argocd.set_password(password := secrets.token_urlsafe(12))
         return password
 
-    with shared(TOLD / "argocd", up, argocd.down) as password:
-        yield password
+    return made_once(TOLD / "argocd", up)
 
 
 @pytest.fixture
@@ -195,6 +212,7 @@ def shared_namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     kube.delete_namespace(name)
 
+
 @pytest.fixture(scope="module")
 def own_operator(request: pytest.FixtureRequest, image: install.Image) -> Iterator[Operator]:
     """An operator for the stories of one file: they may stop, kill and upgrade it, and nobody else notices."""
@@ -212,7 +230,6 @@ def own_namespace(own_operator: Operator) -> Iterator[str]:
     yield own_operator.watched
     words = ("delete", "mcpconnectors", "--all", "--cascade=foreground", "--timeout=120s")
     kube.kubectl("--namespace", own_operator.watched, *words, timeout=150)
-
 
 
 @dataclass(frozen=True)
@@ -236,7 +253,8 @@ def deploy_in(
     """Applies a connector with its source, Secret and CA, and waits until it is ready."""
     token = token or to.make_token()
     manifests: list[Manifest] = [secret(token), ca_config_map(to.ca_pem()), source(hosts=(to.host_name,))]
-    kube.apply(namespace, *manifests, connector(name, vault={"url": to.url}, **spec))
+    spec["vault"] = {"url": to.url} | spec.get("vault", {})
+    kube.apply(namespace, *manifests, connector(name, **spec))
     deployed = Deployed(Connector(namespace, name), token)
     deployed.connector.wait_ready()
     return deployed

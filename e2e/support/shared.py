@@ -1,4 +1,4 @@
-"""What the workers of a run share: the first that needs it makes it, the last takes it away, and some use it in turns."""
+"""What the workers of a run share: the first that needs it makes it, and some use it in turns."""
 
 import contextlib
 import fcntl
@@ -6,26 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-@contextlib.contextmanager
-def shared(place: Path, make: Callable[[], str], remove: Callable[[], None]) -> Iterator[str]:
-    """Something that there is while a worker uses it: the first makes it, and what it returned is what all get.
+def made_once(place: Path, make: Callable[[], str]) -> str:
+    """What the first worker got when it made something, while the others waited.
 
     place: a folder of the run's own, which is empty when it begins.
     """
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made, users = place / "made", place / "users"
+    made = place / "made"
     with _locked(place / "lock", fcntl.LOCK_EX):
-        if not users.exists():
+        if not made.exists():
             made.write_text(make())
-            users.touch()
-        _add(users, 1)
-    try:
-        yield made.read_text()
-    finally:
-        with _locked(place / "lock", fcntl.LOCK_EX):
-            if _add(users, -1) == 0:
-                users.unlink()
-                remove()
+        return made.read_text()
 
 
 @contextlib.contextmanager
@@ -56,9 +47,3 @@ def _locked(path: Path, how: int) -> Iterator[None]:
     with path.open("a") as file:
         fcntl.flock(file, how)
         yield
-
-
-def _add(users: Path, more: int) -> int:
-    count = int(users.read_text() or 0) + more
-    users.write_text(str(count))
-    return count
