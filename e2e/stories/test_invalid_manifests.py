@@ -42,9 +42,7 @@ def not_accepted(vault: Connector, reason: str, *words: str) -> None:
     assert conditions["Ready"]["reason"] == reason
     assert conditions["Stalled"]["status"] == "True"
     assert "Reconciling" not in conditions
-    assert ("Warning", reason) in {
-        (event["type"], event["reason"]) for event in kube.events(vault.namespace, vault.name)
-    }
+    vault.wait_for_event("Warning", reason)
 
 
 def accepted_again(vault: Connector) -> None:

@@ -64,8 +64,7 @@ def _everything_that_kubectl_shows_is_true(vault: Connector) -> None:
     told = kube.kubectl("--namespace", vault.namespace, "describe", "mcpconnector", "vault")
     for expected in (*CONDITIONS, url, "Vault takes the token for", "An agent that calls now can expect an answer."):
         assert expected in told, f"{expected!r} is not in:\n{told}"
-    events = {(event["type"], event["reason"]) for event in kube.events(vault.namespace, "vault")}
-    assert ("Normal", "Ready") in events
+    vault.wait_for_event("Normal", "Ready")
     explained = kube.kubectl("explain", "mcpconnector.spec.tools.mutations")
     assert "brake, not an approval" in " ".join(explained.split())
 

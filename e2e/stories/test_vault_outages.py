@@ -53,8 +53,7 @@ def is_down(subject: Connector, reason: str) -> None:
     assert "Stalled" not in conditions
     row = kube.kubectl("--namespace", subject.namespace, "get", "mcpconnector", subject.name, "--no-headers")
     assert row.split()[1:4] == ["False", "vault", reason]
-    events = {(event["type"], event["reason"]) for event in kube.events(subject.namespace, subject.name)}
-    assert ("Warning", reason) in events
+    subject.wait_for_event("Warning", reason)
     assert subject.pod_identities() == pods
 
 

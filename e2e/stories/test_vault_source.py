@@ -73,8 +73,7 @@ def test_a_kept_token_is_fetched_and_its_successor_too(namespace: str, role: str
     )
     subject.wait_ready(OUTAGE_SECONDS)
     assert subject.pod_identities() == pods
-    events = {event["reason"] for event in kube.events(subject.namespace, subject.name)}
-    assert "CredentialsRotated" in events
+    subject.wait_for_event("Normal", "CredentialsRotated")
     assert next_token not in planted(subject)
 
 

@@ -9,7 +9,7 @@ from . import kube
 from .install import POLL_SECONDS
 from .kube import Manifest
 from .operator import looking_after
-from .waiting import as_it_changes
+from .waiting import as_it_changes, eventually
 
 API_VERSION = "mcp-connectors.io/v1alpha1"
 VAULT_HOST = "vault.vault.svc"
@@ -125,6 +125,14 @@ class Connector:
         what = f"{self.name}: {type_}={status} {reason or ''}"
         states = partial(kube.follow, self.namespace, "mcpconnector", self.name)
         return as_it_changes(what, states, look, timeout, self.explain)
+
+    def wait_for_event(self, type_: str, reason: str) -> None:
+        """Waits for an Event about it, which comes after the condition that it tells of."""
+
+        def look() -> bool:
+            return (type_, reason) in {(one["type"], one["reason"]) for one in kube.events(self.namespace, self.name)}
+
+        eventually(f"{self.name}: Event {type_} {reason}", look, explain=self.explain)
 
     def wait_ready(self, timeout: float = 120) -> Manifest:
         """Waits until it is ready, and returns its status."""
