@@ -5,10 +5,11 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import shorten
 from typing import NoReturn
@@ -29,22 +30,27 @@ from support.machine import CLUSTER, ProgramError, cluster_environment  # noqa: 
 NAMESPACE = "mcp-demo"
 OWN_KUBECONFIG = "/run/mcp-connectors/cluster/kubeconfig"
 REPOSITORY = "mcp-connectors.local/mcp-connectors"
-ARCHIVE = ROOT / "build" / "mcp-connectors-quick.tar"
+ARCHIVE = ROOT / "build" / "mcp-connectors-dev.tar"
 OVERLAY = ROOT / "build" / "demo"
+BUILD_LOG = ROOT / "build" / "logs" / "demo-image.log"
 READY_SECONDS = 180
+HEARTBEAT_SECONDS = 15
+# When nothing is compiled yet, on two cores that build Kubernetes meanwhile.
+IMAGE_SECONDS = 600
 BEGUN = time.monotonic()
 
 
 def main() -> None:
     """Runs the demo from beginning to end."""
-    wanted = os.environ.get("PLATFORM") or "vault"
+    is_given = os.environ.get("KUBECONFIG") not in (None, "", OWN_KUBECONFIG)
+    wanted = os.environ.get("PLATFORM") or ("vault" if is_given else "argocd")
     if wanted not in PLATFORMS:
         refuse(f"there is no demo of PLATFORM={wanted}; there is one of {', '.join(PLATFORMS)}")
-    is_given = os.environ.get("KUBECONFIG") not in (None, "", OWN_KUBECONFIG)
     if is_given:
         image, shown = given_cluster(wanted)
     else:
-        image, shown = own_cluster(), PLATFORMS[wanted]
+        shown = PLATFORMS[wanted]
+        image = own_cluster(shown)
 
     step("the operator")
     write_overlay(image)
@@ -72,17 +78,46 @@ def main() -> None:
     say_goodbye(shown, is_given)
 
 
-def own_cluster() -> Image:
+def own_cluster(shown: Shown) -> Image:
     """Starts a cluster on this machine, and builds the image for it."""
-    step("a Kubernetes cluster on this machine")
-    show(CLUSTER, "up")
-    os.environ.update(cluster_environment())
-
-    step("the image of the operator and of the connectors")
-    show(ROOT / "e2e" / "image" / "build", "--profile", "quick", "--output", ARCHIVE)
+    step("a Kubernetes cluster on this machine, and beside it the image of the operator and of the connectors")
+    # Less to compile than what the stories' image shares with the tests.
+    os.environ["PROGRAMS"] = "product"
+    with building_image() as wait_for_image:
+        show(CLUSTER, "build", "--for", shown.programs)
+        show(CLUSTER, "up")
+        os.environ.update(cluster_environment())
+        wait_for_image()
     tag = "demo-" + hashlib.sha256(ARCHIVE.read_bytes()).hexdigest()[:12]
     show(CLUSTER, "load-image", ARCHIVE, f"{REPOSITORY}:{tag}")
     return Image(REPOSITORY, tag)
+
+
+@contextlib.contextmanager
+def building_image() -> Iterator[Callable[[], None]]:
+    """Compiles the operator and builds its image beside what else is done. What it gives waits for the end of that."""
+    BUILD_LOG.parent.mkdir(parents=True, exist_ok=True)
+    words = (ROOT / "e2e" / "image" / "build", "--profile", "dev", "--output", ARCHIVE)
+    begun = time.monotonic()
+    with BUILD_LOG.open("w") as log:
+        # A group of its own, so that an end of the demo is the end of the compilers, too.
+        build = subprocess.Popen(words, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, process_group=0)
+
+    def wait() -> None:
+        while True:
+            try:
+                status = build.wait(HEARTBEAT_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                say(f"the image: {time.monotonic() - begun:.0f} s of about {IMAGE_SECONDS} s (its log is {BUILD_LOG})")
+        if status != 0:
+            sys.exit(f"error: the image was not built; the end of {BUILD_LOG}:\n{BUILD_LOG.read_text()[-4000:]}")
+
+    try:
+        yield wait
+    finally:
+        if build.poll() is None:
+            os.killpg(build.pid, signal.SIGTERM)
 
 
 def given_cluster(wanted: str) -> tuple[Image, Shown]:

@@ -51,6 +51,8 @@ class Shown:
     refused: Call
     afterwards: str
     elsewhere: Elsewhere | None = None
+    # What has to be built for it, as `cluster build --for` calls it.
+    programs: str = "cluster"
 
     def manifests(self) -> list[Manifest]:
         """The sample: a CredentialSource and a connector."""
@@ -75,7 +77,7 @@ def vault_objects() -> list[Manifest]:
 
 def prepare_argocd(namespace: str) -> None:
     """Argo CD, and the application `payments`, which drifts."""
-    argocd.up()
+    argocd.up(helm=False)
     application = argocd_server.Application("payments", namespace)
     application.commit(*argocd_server.workload("payments", "hello"), message="say hello")
     application.create()
@@ -115,6 +117,7 @@ PLATFORMS = {
   kubectl get mcpconnectors -n {namespace} --watch &
   e2e/cluster/cluster vault seal
   e2e/cluster/cluster vault unseal""",
+        programs="vault",
     ),
     "argocd": Shown(
         title="Argo CD",
@@ -132,6 +135,7 @@ PLATFORMS = {
 
   kubectl patch mcpconnector argocd -n {namespace} --type merge \\
     -p '{{"spec":{{"tools":{{"mutations":"Confirm"}}}}}}'""",
+        programs="argocd",
     ),
     "jenkins": Shown(
         title="Jenkins",

@@ -44,7 +44,7 @@ def provide_image() -> Image:
     archive = os.environ.get("MCP_CONNECTORS_IMAGE_TAR")
     if not archive:
         archive = str(ROOT / "build" / "mcp-connectors-e2e.tar")
-        profile = os.environ.get("PROFILE", "quick")
+        profile = os.environ.get("PROFILE", "dev")
         build = (ROOT / "e2e" / "image" / "build", "--profile", profile, "--name", IMAGE, "--output", archive)
         run(*build, timeout=1800)
     run(CLUSTER, "load-image", archive, IMAGE)

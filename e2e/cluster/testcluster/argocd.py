@@ -71,14 +71,19 @@ class ArgoCdError(ClusterError):
         self.body = body
 
 
-def up(layout: Layout | None = None, reporter: Reporter | None = None) -> None:
-    """Deploys Argo CD and waits until it serves; does nothing to one that does already."""
+def up(
+    layout: Layout | None = None, reporter: Reporter | None = None, helm: bool = True
+) -> None:
+    """Deploys Argo CD and waits until it serves; does nothing to one that does already.
+
+    helm: with Helm, which takes as long again to build, and is for applications that are charts.
+    """
     layout, reporter = layout or Layout.from_environment(), reporter or Reporter()
     lifecycle.require_running(layout)
     packages.ensure(PACKAGES, reporter)
-    build.ensure(layout, [build.ARGOCD, build.HELM], reporter)
+    build.ensure(layout, [build.ARGOCD, *([build.HELM] if helm else [])], reporter)
     with reporter.step(f"loading {IMAGE}:{VERSION}", expected=15):
-        images.load(layout, _image(layout))
+        images.load(layout, _image(layout, helm))
     with reporter.step("deploying Argo CD", expected=60):
         _repositories(layout).mkdir(parents=True, exist_ok=True)
         _make_certificates(layout)
@@ -91,7 +96,7 @@ def up(layout: Layout | None = None, reporter: Reporter | None = None) -> None:
             "--force-conflicts",
             "-f",
             "-",
-            stdin=_manifest(layout),
+            stdin=_manifest(layout, helm),
         )
         kubernetes.apply(layout, _settings())
         for name in DEPLOYMENTS:
@@ -109,7 +114,7 @@ def down(layout: Layout | None = None) -> None:
             words = ("delete", kind, "--all", "--namespace", NAMESPACE, "--timeout=60s")
             kubernetes.kubectl(layout, *words)
     kubernetes.kubectl(
-        layout, "delete", "--ignore-not-found", "--wait", "-f", "-", stdin=_manifest(layout)
+        layout, "delete", "--ignore-not-found", "--wait", "-f", "-", stdin=_manifest(layout, helm=False)
     )
     kubernetes.kubectl(layout, "delete", f"namespace/{NAMESPACE}", "--ignore-not-found", "--wait")
     for folder in (_repositories(layout), _state(layout)):
@@ -241,7 +246,7 @@ def closure(*programs: str) -> tuple[images.File, ...]:
     return tuple(files.values())
 
 
-def _image(layout: Layout) -> images.Image:
+def _image(layout: Layout, helm: bool) -> images.Image:
     """One image for all: Argo CD, Helm, git, Redis, time zones, and busybox for what shells out."""
     program = build.program(layout, build.ARGOCD, "cmd")
     core = Path(run(["git", "--exec-path"]).strip())
@@ -255,7 +260,11 @@ def _image(layout: Layout) -> images.Image:
         f"{IMAGE}:{VERSION}",
         (
             images.File("/usr/local/bin/argocd-program", program, 0o755),
-            images.File("/usr/local/bin/helm", build.program(layout, build.HELM), 0o755),
+            *(
+                [images.File("/usr/local/bin/helm", build.program(layout, build.HELM), 0o755)]
+                if helm
+                else []
+            ),
             images.File("/bin/busybox", Path("/bin/busybox").resolve(), 0o755),
             images.File("/etc/passwd", users.encode()),
             images.File("/etc/ssl/certs/.keep", b""),
@@ -308,13 +317,17 @@ def _wait_for(layout: Layout, name: str) -> None:
     )
 
 
-def _manifest(layout: Layout) -> str:
+def _manifest(layout: Layout, helm: bool) -> str:
     """Argo CD's own manifest, with what the kustomization changes, and the git server."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copy(build.program(layout, build.ARGOCD, "install.yaml"), folder)
         kustomization = components.render(
-            layout, SOURCE / "argocd.kustomization.yaml", image_name=IMAGE, image_tag=VERSION
+            layout,
+            SOURCE / "argocd.kustomization.yaml",
+            image_name=IMAGE,
+            image_tag=VERSION,
+            with_helm=str(helm).lower(),
         )
         (folder / "kustomization.yaml").write_text(kustomization)
         installed = kubernetes.kubectl(layout, "kustomize", str(folder))

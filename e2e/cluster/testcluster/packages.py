@@ -1,5 +1,6 @@
 """The Debian packages that a cluster needs."""
 
+import fcntl
 import os
 import shutil
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ CLUSTER_PACKAGES = (
     Package("openssl", "openssl"),
     Package("util-linux", "nsenter"),
 )
+# Two runs of apt-get at once: the second would fail, and not wait.
+LOCK = Path("/run/lock/mcp-connectors-packages")
 IMAGE_PACKAGES = (Package("buildah", "buildah"),)
 
 
@@ -65,8 +68,10 @@ def _installed(package: Package) -> bool:
 
 def _install(names: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "-q", "update"], env=environment)
-    run(
-        ["apt-get", "-q", "install", "--yes", "--no-install-recommends", *names],
-        env=environment,
-    )
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run(["apt-get", "-q", "update"], env=environment)
+        run(
+            ["apt-get", "-q", "install", "--yes", "--no-install-recommends", *names],
+            env=environment,
+        )
