@@ -126,7 +126,7 @@ check-conformance: ## The protocol's conformance suites pass on a server that ha
 
 .PHONY: check-local
 check-local: ## The same manifests work without a cluster, with real clients
-	@$(STEP) "without a cluster" $(TOOL) python -m pytest e2e/local
+	@$(STEP) "without a cluster" $(TOOL) python -m pytest --numprocesses 2 e2e/local
 
 .PHONY: e2e-go
 e2e-go:
