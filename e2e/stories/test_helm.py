@@ -39,7 +39,9 @@ def test_an_upgrade_restarts_no_connector(deploy: Deploy, image: Image, own: Ope
     endpoint, token = Endpoint.of(vault), vault.token()
     with calling_all_the_time(endpoint, token, "list_vault_secrets", keep_alive=False, path="secret/apps") as traffic:
         install.install_crds()
-        own.install(image, {"pollInterval": "5s", "logLevel": "debug", "replicas": 1})
+        own.install(image, {"pollInterval": "2s", "logLevel": "debug", "replicas": 1})
+        # Whatever it would change, it has changed by then.
+        eventually("the new one has looked more than once", lambda: own.looks() >= 5)
         vault.wait_ready()
     assert len(pods_of(own)) == 1
     assert pods_of(own).isdisjoint(before)

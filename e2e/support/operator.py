@@ -4,6 +4,7 @@ A story that stops, kills or upgrades an operator has one of its own, and distur
 the operator of the run leaves alone.
 """
 
+import re
 from dataclasses import dataclass
 
 from . import install, kube, planted
@@ -25,6 +26,8 @@ OWN_NAMESPACES = (
 REPLICAS = 2
 # It logs everything there is, which is for a search at the end and too much for a person.
 FINE_LEVELS = ('"level":"TRACE"', '"level":"DEBUG"')
+
+LOOKS = r'^controller_runtime_reconcile_total\{.*controller="mcpconnector".*\} (\d+)'
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,11 @@ class Operator:
         names = [pod["metadata"]["name"] for pod in self.pods()]
         path = f"/api/v1/namespaces/{self.namespace}/pods"
         return {name: kube.kubectl("get", "--raw", f"{path}/{name}:8080/proxy/metrics") for name in names}
+
+    def looks(self) -> int:
+        """How often its replicas have looked at a connector, since they began."""
+        counts = (int(count) for text in self.metrics().values() for count in re.findall(LOOKS, text, re.MULTILINE))
+        return sum(counts)
 
     def tell_metrics(self) -> None:
         """Keeps its metrics for the search for credentials."""
