@@ -26,7 +26,7 @@ OWN_NAMESPACES = (
 REPLICAS = 2
 # It logs everything there is, which is for a search at the end and too much for a person.
 FINE_LEVELS = ('"level":"TRACE"', '"level":"DEBUG"')
-
+# Reconciles of connectors, in its metrics.
 LOOKS = r'^controller_runtime_reconcile_total\{.*controller="mcpconnector".*\} (\d+)'
 
 
