@@ -28,9 +28,9 @@ def api_server_runs_again() -> Iterator[None]:
     MAIN.start()
 
 
-def kill_api_server() -> None:
-    """Ends the API server at once."""
-    found = subprocess.run(["pgrep", "--full", "/kube-apiserver "], capture_output=True, text=True, check=True)
+def kill(program: str) -> None:
+    """Ends a program of the node at once."""
+    found = subprocess.run(["pgrep", "--full", f"/{program} "], capture_output=True, text=True, check=True)
     for process in found.stdout.split():
         os.kill(int(process), signal.SIGKILL)
 
@@ -39,11 +39,13 @@ def test_agents_are_served_and_the_operator_comes_back(deploy: Deploy) -> None:
     vault = deploy().connector
     endpoint, token = Endpoint.of(vault), vault.token()
     with calling_all_the_time(endpoint, token, "list_vault_secrets", keep_alive=False, path="secret/apps") as traffic:
-        kill_api_server()
+        kill("kube-apiserver")
         time.sleep(OUTAGE_SECONDS)
     assert traffic.failures == []
     assert traffic.calls > OUTAGE_SECONDS
 
+    # The kubelet's watches would come back up to a minute and a half later. Started anew, it leaves the pods as they are.
+    kill("kubelet")
     machine.run(machine.CLUSTER, "up", "--keep", timeout=360)
     vault.change({"tools": {"allow": ["get_vault_health"]}})
     generation = vault.object()["metadata"]["generation"]
@@ -52,7 +54,6 @@ def test_agents_are_served_and_the_operator_comes_back(deploy: Deploy) -> None:
         lambda: "get_vault_health" in kube.get(vault.namespace, "configmap", vault.owned)["data"]["config.json"],
         timeout=90,
     )
-    # A new pod waits for the kubelet, whose own watches come back up to a minute and a half later.
     eventually("the change is served", lambda: _serves(vault.status(), generation), timeout=300, explain=vault.explain)
     vault.wait_ready()
 
