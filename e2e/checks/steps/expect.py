@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .run import Run, now, seconds
+from .run import ROOT, Run, now, seconds
 
 FILE = Path(__file__).with_name("budgets.toml")
 # The goals that are made of many steps.
@@ -51,8 +51,13 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mcp-connectors"
 
 
+def like(kind: str) -> str:
+    """By what the times of earlier runs are told apart: what was built on the machine, and whether in this checkout."""
+    return kind if (ROOT / "target").exists() else f"{kind}, nothing compiled"
+
+
 def last_times() -> dict[str, dict[str, float]]:
-    """What goals and steps took when they last passed on this machine, by the kind of the run."""
+    """What goals and steps took when they last passed on this machine, by what they found there."""
     try:
         found: dict[str, dict[str, float]] = json.loads((cache() / "times.json").read_text())
     except (OSError, ValueError):
@@ -60,10 +65,10 @@ def last_times() -> dict[str, dict[str, float]]:
     return found
 
 
-def remember(kind: str, times: dict[str, float]) -> None:
+def remember(found: str, times: dict[str, float]) -> None:
     """Keeps what a run took, for the next one."""
     known = last_times()
-    known[kind] = known.get(kind, {}) | times
+    known[found] = known.get(found, {}) | times
     cache().mkdir(parents=True, exist_ok=True)
     unfinished = cache() / f".times.json.{os.getpid()}"
     unfinished.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
@@ -84,7 +89,7 @@ class Expectation:
         self.goal: str = plan["goal"]
         self._begun: float = plan["begun"]
         self._budgets = Budgets(plan["kind"])
-        self._last = last_times().get(plan["kind"], {})
+        self._last = last_times().get(plan["like"], {})
 
     def of_step(self, name: str) -> float | None:
         return self._last.get(name, self._budgets.of_step(name))

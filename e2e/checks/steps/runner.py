@@ -65,10 +65,11 @@ def _run_goal(goal: str, command: Sequence[str]) -> int:
             say(f"error: make {goal} can't begin:\n" + "\n".join(f"  - {problem}" for problem in fatal))
             return COULD_NOT_BEGIN
         kind = preflight.kind()
-        (run.folder / "plan.json").write_text(json.dumps({"goal": goal, "kind": kind, "begun": begun}))
+        plan = {"goal": goal, "kind": kind, "like": expect.like(kind), "begun": begun}
+        (run.folder / "plan.json").write_text(json.dumps(plan))
         status = follow(run, goal, command, left_over, holder, kept)
         told = report.summary(run, report.Ended(goal, kind, begun, now() - begun, status))
-        tell(told)
+        tell(told, plan["like"])
         return status
     finally:
         shutil.rmtree(run.folder, ignore_errors=True)
@@ -186,7 +187,7 @@ def _beat(run: Run, over: threading.Event) -> None:
             say(f"[{seconds(now() - begun)}] {', '.join(running)}{rest}")
 
 
-def tell(told: dict[str, Any]) -> None:
+def tell(told: dict[str, Any], like: str) -> None:
     """Prints the report, keeps it, and remembers the times of what passed."""
     as_json, as_table = report.keep(told)
     if told["goal"] in expect.WHOLE:
@@ -202,7 +203,7 @@ def tell(told: dict[str, Any]) -> None:
         passed[expect.goal_key(told["goal"])] = told["seconds"]
     if told["status"] == 0 or told["goal"] in expect.WHOLE:
         with suppress(OSError):
-            expect.remember(told["kind"], passed)
+            expect.remember(like, passed)
 
 
 def newest_report() -> Path | None:
