@@ -16,7 +16,7 @@ CARGO := e2e/checks/cargo
 LANES ?= 2
 
 CHECK_STEPS := check-fmt programs check-clippy check-unit check-doc check-go check-generated check-deny check-manifests \
-	check-cluster check-conformance check-local
+	check-documents check-cluster check-conformance check-local
 E2E_STEPS := programs e2e-go e2e-start e2e-image e2e-load e2e-vault e2e-redis e2e-api-server e2e-stories
 
 # A run of make is two: the outer one has the runner look whether the run can succeed, and keep its times; the inner one,
@@ -37,8 +37,8 @@ else
 # with cargo at once, one of which would only wait for the other's lock, and nothing runs beside the stories but the end of
 # the second lane.
 LANE_1 := check-fmt programs check-clippy check-unit check-doc e2e-vault e2e-redis e2e-stories
-LANE_2 := check-go e2e-go e2e-start check-deny check-cluster e2e-image e2e-load check-generated check-manifests \
-	e2e-api-server check-conformance check-local
+LANE_2 := check-go e2e-go e2e-start check-deny check-cluster check-manifests e2e-api-server e2e-image e2e-load \
+	check-generated check-documents check-conformance check-local
 
 STEPS_OF_test := $(CHECK_STEPS) $(E2E_STEPS)
 STEPS_OF_check := $(CHECK_STEPS)
@@ -49,8 +49,8 @@ $(call lane,$(filter $(STEPS_OF_$(MAKECMDGOALS)),$(LANE_1)))
 $(call lane,$(filter $(STEPS_OF_$(MAKECMDGOALS)),$(LANE_2)))
 
 # What runs the compiled programs.
-check-generated check-manifests check-conformance check-local e2e-image e2e-vault e2e-redis: programs
-check-manifests: check-go
+check-generated check-documents check-conformance check-local e2e-image e2e-vault e2e-redis: programs
+check-manifests check-documents: check-go
 e2e-start: e2e-go
 e2e-load: e2e-start e2e-image
 e2e-vault: e2e-go
@@ -114,7 +114,11 @@ check-deny: ## Dependencies have allowed licences and sources, and no known vuln
 
 .PHONY: check-manifests
 check-manifests: ## Charts, manifests, alerts and dashboards are sound and agree
-	@$(STEP) "charts and manifests" $(TOOL) python -m pytest -m "not cluster" e2e/checks
+	@$(STEP) "charts and manifests" $(TOOL) python -m pytest -m "not cluster" --ignore e2e/checks/test_documents.py e2e/checks
+
+.PHONY: check-documents
+check-documents: ## Every command in a document is one that the programs take
+	@$(STEP) "documents" $(TOOL) python -m pytest e2e/checks/test_documents.py
 
 .PHONY: check-cluster
 check-cluster: ## The unit tests of the test cluster's program pass
