@@ -23,8 +23,6 @@ from .layout import SOURCE, Layout
 from .reporter import Reporter
 
 FAILURE_LINES = 40
-# Beside the programs: how large each file was when it was built.
-SIZES = "sizes.json"
 # Older ones do not know how to fetch the Go version that a module asks for.
 OLDEST_GO = (1, 21)
 
@@ -168,11 +166,19 @@ def folder(layout: Layout, tool: Tool) -> Path:
     return layout.cache / "bin" / tool.key
 
 
+def sizes_file(layout: Layout, tool: Tool) -> Path:
+    """Where it stands how large each of the tool's files was when it was built.
+
+    Not among them: Vault takes whatever lies beside a plugin for one, too.
+    """
+    return layout.cache / "sizes" / f"{tool.key}.json"
+
+
 def is_built(layout: Layout, tool: Tool) -> bool:
     """Whether the cache has the tool, with every file as large as it was built."""
     there = folder(layout, tool)
     try:
-        sizes: dict[str, int] = json.loads((there / SIZES).read_text())
+        sizes: dict[str, int] = json.loads(sizes_file(layout, tool).read_text())
     except FileNotFoundError:
         # One of before sizes were written down.
         return all(_size(there / name) > 0 for name in tool.programs)
@@ -185,9 +191,11 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _write_sizes(there: Path) -> None:
+def _write_sizes(layout: Layout, tool: Tool, there: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in there.iterdir()}
-    (there / SIZES).write_text(json.dumps(sizes, indent=1) + "\n")
+    file = sizes_file(layout, tool)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(sizes, indent=1) + "\n")
 
 
 def program(layout: Layout, tool: Tool, name: str = "") -> Path:
@@ -208,8 +216,8 @@ def ensure(layout: Layout, tools: Sequence[Tool], reporter: Reporter) -> None:
         there = folder(layout, tool)
         if tool in missing and there.is_dir():
             reporter.say(f"{there} is broken: not all files are as they were built; building again")
-        elif tool not in missing and not (there / SIZES).exists():
-            _write_sizes(there)
+        elif tool not in missing and not sizes_file(layout, tool).exists():
+            _write_sizes(layout, tool, there)
     if not missing:
         return
     _require_go()
@@ -279,7 +287,7 @@ def _build(layout: Layout, tool: Tool) -> None:
         )
     for file in tool.files:
         shutil.copy(_module_folder(tool, environment) / file, unfinished)
-    _write_sizes(unfinished)
+    _write_sizes(layout, tool, unfinished)
     # A broken one.
     shutil.rmtree(final, ignore_errors=True)
     unfinished.rename(final)

@@ -85,13 +85,14 @@ class CacheTest(unittest.TestCase):
     def test_what_is_built_is_not_built_again(self) -> None:
         self.assertIn("building pause", self.ensure())
         self.assertEqual(self.ensure(), "")
+        self.assertEqual([path.name for path in self.there.iterdir()], ["pause"])
 
     def test_what_is_broken_is_said_and_built_again(self) -> None:
         breaks: dict[str, Callable[[Path], object]] = {
             "truncated": lambda program: os.truncate(program, 3),
             "empty": lambda program: program.write_bytes(b""),
             "gone": lambda program: program.unlink(),
-            "sizes": lambda program: (program.parent / build.SIZES).write_text("{"),
+            "sizes": lambda program: build.sizes_file(self.layout, build.PAUSE).write_text("{"),
         }
         for name, harm in breaks.items():
             with self.subTest(name):
@@ -104,7 +105,7 @@ class CacheTest(unittest.TestCase):
 
     def test_one_of_before_sizes_were_written_down_is_kept(self) -> None:
         self.ensure()
-        (self.there / build.SIZES).unlink()
+        build.sizes_file(self.layout, build.PAUSE).unlink()
         self.assertEqual(self.ensure(), "")
         os.truncate(self.there / "pause", 3)
         self.assertIn("is broken", self.ensure())
