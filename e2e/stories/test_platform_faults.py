@@ -1,6 +1,6 @@
 """A platform that fails in each way that platforms do: what agents are told and how soon, how often it is asked
-meanwhile, what the McpConnector shows, and that everything is well again when it is. `tests/faults.rs` has the same faults
-without a cluster."""
+meanwhile, what the McpConnector shows, and that everything is well again when it is. `tests/integration/faults.rs` has the
+same faults without a cluster."""
 
 import asyncio
 import time
