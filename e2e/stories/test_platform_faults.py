@@ -46,9 +46,11 @@ def fault(act: Act, codes: str, shown: tuple[str, str] | None, left_alone: bool 
     return Fault(act, frozenset(codes.split()), shown, left_alone)
 
 
+# What calls end with whose platform takes long, as on a busy machine each may.
+LATE = "deadline_exceeded rate_limited platform_unavailable"
 FAULTS = (
     fault("dead", "platform_unavailable", ("False", "Unreachable"), left_alone=True),
-    fault("hang", "deadline_exceeded rate_limited platform_unavailable", ("False", "Timeout"), left_alone=True),
+    fault("hang", LATE, ("False", "Timeout"), left_alone=True),
     fault("slow", "answered", None),
     fault("reset", "platform_unavailable", ("False", "Unreachable"), left_alone=True),
     fault("busy", "rate_limited", ("True", "RateLimited")),
@@ -67,6 +69,8 @@ class Seen:
     """What calls came to."""
 
     codes: set[str]
+    # What errors said.
+    messages: set[str]
     # Seconds that the slowest took.
     longest: float
     # Seconds after which calls were told to come back, at most.
@@ -84,7 +88,7 @@ async def call_often(connector: Connector, calls: int = CALLS) -> Seen:
     """Calls the tool, some at a time, as soon as answers are there."""
     endpoint, token = Endpoint.of(connector), connector.token()
     body = message("tools/call", name=TOOL, arguments={})
-    seen, left = Seen(set(), 0, 0), iter(range(calls))
+    seen, left = Seen(set(), set(), 0, 0), iter(range(calls))
 
     async def call_on(http: httpx2.AsyncClient) -> None:
         for _ in left:
@@ -93,6 +97,7 @@ async def call_often(connector: Connector, calls: int = CALLS) -> Seen:
             seen.longest = max(seen.longest, time.monotonic() - begun)
             error = answer["_meta"].get("mcp-connectors.io/error") or {"code": "answered"}
             seen.codes.add(error["code"])
+            seen.messages.add(error.get("message", ""))
             seen.pause = max(seen.pause, error.get("retry_after_seconds", 0))
 
     async with endpoint.http(token) as http:
@@ -151,7 +156,9 @@ def test_a_platform_that_wants_a_certificate_gets_the_one_that_is_mounted(
     kube.apply(namespace, scripted_platform.secret(CREDENTIALS | platform.certificate("second-caller")))
 
     def goes_over() -> bool:
-        assert answers(connector)
+        seen = asyncio.run(call_often(connector, AT_ONCE))
+        # A call may be late; none may be turned away for its certificate.
+        assert seen.codes <= {"answered", *LATE.split()} and "certificate" not in str(seen.messages), seen
         return platform.shown == ["first-caller", "second-caller"]
 
     eventually("the new certificate is shown", goes_over, 90, explain=connector.explain)

@@ -276,7 +276,13 @@ impl Entry {
             Observation { pods: Vec::new(), replicas: replicas.collect(), handshake: self.handshake.clone() };
         let digest = self.replica.as_ref().map_or("", |replica| replica.digest.as_str());
         let deployment = deployment(self.replica.is_some(), connector);
-        let seen = Seen { connector, config_digest: digest, deployment: &deployment, observation: &observation };
+        let seen = Seen {
+            connector,
+            config_digest: digest,
+            deployment: &deployment,
+            observation: &observation,
+            known_revision: None,
+        };
         let mut computed = compute(seen);
         for finding in computed.findings.iter_mut().filter(|finding| finding.status == Some(true)) {
             match finding.type_ {

@@ -212,6 +212,7 @@ async fn converge(
         config_digest: &resources.config_digest,
         deployment: &deployment,
         observation: &observation,
+        known_revision: connector.status.as_ref().and_then(known_revision),
     });
     let is_rolling_out = rollout::follow(context, connector, &plan, &mut computed, now).await;
     let has_asked = asked.is_some();
@@ -258,10 +259,15 @@ async fn write_status(connector: &McpConnector, computed: Computed, context: &Co
     Ok(())
 }
 
+/// The revision of the credentials that a status tells.
+fn known_revision(status: &McpConnectorStatus) -> Option<&str> {
+    status.credentials.as_ref()?.revision.as_deref()
+}
+
 /// The revision of the credentials, if it is another one than before.
 fn rotated<'a>(before: &McpConnectorStatus, after: &'a McpConnectorStatus) -> Option<&'a str> {
-    let earlier = before.credentials.as_ref()?.revision.as_deref()?;
-    after.credentials.as_ref()?.revision.as_deref().filter(|revision| *revision != earlier)
+    let earlier = known_revision(before)?;
+    known_revision(after).filter(|revision| *revision != earlier)
 }
 
 /// An object that the schema let through and that doesn't fit our types, as after a downgrade, gets an answer too.

@@ -41,6 +41,8 @@ pub struct Seen<'a> {
     pub deployment: &'a Deployment,
     /// Its pods and the endpoint.
     pub observation: &'a Observation,
+    /// The revision of the credentials that its status told before.
+    pub known_revision: Option<&'a str>,
 }
 
 /// A connector that was not accepted, or could not be applied.
@@ -270,6 +272,8 @@ struct Reports<'a> {
     count: usize,
     /// Whether each replica has credentials of its own, which Vault makes for it.
     own: bool,
+    /// The revision that was told before.
+    known_revision: Option<&'a str>,
 }
 
 impl<'a> Reports<'a> {
@@ -279,6 +283,7 @@ impl<'a> Reports<'a> {
             statuses: replicas.iter().filter_map(|replica| replica.status.as_ref()).collect(),
             count: replicas.len(),
             own: seen.connector.config.agent.as_ref().is_some_and(AgentConfig::is_dynamic),
+            known_revision: seen.known_revision,
         }
     }
 
@@ -287,7 +292,8 @@ impl<'a> Reports<'a> {
     }
 
     /// The newest mounted revision: the one that a replica has mounted and that not every replica runs on. Content has
-    /// no order, so it is the mounted one which most replicas don't run on yet; in rest there is only one.
+    /// no order, so it is the mounted one which most replicas don't run on yet; in rest there is only one. While no
+    /// replica tells of any, it is still the one that was told before: otherwise the next one would not be seen to differ.
     fn current_revision(&self) -> Option<&'a str> {
         let mounted = || self.statuses.iter().filter_map(|status| status.credentials.mounted_revision.as_deref());
         if self.own && mounted().any(|revision| Some(revision) != mounted().next()) {
@@ -300,7 +306,7 @@ impl<'a> Reports<'a> {
                 runs.insert(mounted, self.statuses.iter().filter(running).count());
             }
         }
-        runs.into_iter().min_by_key(|(_, count)| *count).map(|(revision, _)| revision)
+        runs.into_iter().min_by_key(|(_, count)| *count).map(|(revision, _)| revision).or(self.known_revision)
     }
 
     /// Replicas that run on what they should.

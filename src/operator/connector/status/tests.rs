@@ -92,7 +92,7 @@ pub(super) fn observed(statuses: Vec<ReplicaStatus>) -> Observation {
 
 pub(super) fn computed(extra: &str, deployment: &Deployment, observation: &Observation) -> Computed {
     let connector = validated(&format!("{MINIMAL}\n{extra}"));
-    compute(Seen { connector: &connector, config_digest: DIGEST, deployment, observation })
+    compute(Seen { connector: &connector, config_digest: DIGEST, deployment, observation, known_revision: None })
 }
 
 fn finding(computed: &Computed, type_: ConditionType) -> Finding {
@@ -171,7 +171,7 @@ fn a_pod_that_waits_for_the_csi_driver_says_so_and_what_to_look_at() {
         "{conditions: [{type: PodScheduled, status: 'True'}, {type: PodReadyToStartContainers, status: 'False'}]}";
     let observation = Observation { pods: vec![pod(waiting)], ..Observation::default() };
     let seen = |connector: &ValidatedConnector, deployment: &Deployment| {
-        compute(Seen { connector, config_digest: DIGEST, deployment, observation: &observation })
+        compute(Seen { connector, config_digest: DIGEST, deployment, observation: &observation, known_revision: None })
     };
     let early = seen(&from_csi, &starting());
     expect(&early, ConditionType::Available, None, Reason::Starting);
@@ -305,6 +305,27 @@ fn credentials_that_are_missing_or_rotating() {
     );
 }
 
+#[test]
+fn a_revision_is_still_told_while_no_replica_tells_of_any() {
+    let connector = validated(MINIMAL);
+    let deployment = running(2);
+    let told = |observation: &Observation, known_revision| {
+        let seen =
+            Seen { connector: &connector, config_digest: DIGEST, deployment: &deployment, observation, known_revision };
+        let credentials = compute(seen).status.credentials.unwrap();
+        (credentials.revision, credentials.loaded_replicas, credentials.replicas)
+    };
+    let silent = Replica { pod: "pod".into(), status: None, silent: true };
+    let mut nobody = observed(vec![]);
+    nobody.replicas = vec![silent.clone(), silent.clone()];
+    assert_eq!(told(&nobody, None), (None, 0, 2));
+    assert_eq!(told(&nobody, Some("5f3a91c2")), (Some("5f3a91c2".to_owned()), 0, 2));
+    // Where one does, that counts.
+    let mut one = observed(vec![replica()]);
+    one.replicas.push(silent);
+    assert_eq!(told(&one, Some("earlier0")), (Some("5f3a91c2".to_owned()), 1, 2));
+}
+
 fn supplied(state: SupplyState, reason: &str, files: &str, revision: Option<&str>) -> ReplicaStatus {
     let supply = Supply {
         state,
@@ -361,8 +382,13 @@ fn credentials_that_vault_makes_are_each_replicas_own() {
         let connector = check(MINIMAL, &found).unwrap();
         let statuses = ["a", "b"].map(|revision| supplied(SupplyState::Serving, "Loaded", "Loaded", Some(revision)));
         let (deployment, observation) = (running(2), observed(statuses.to_vec()));
-        let seen =
-            Seen { connector: &connector, config_digest: DIGEST, deployment: &deployment, observation: &observation };
+        let seen = Seen {
+            connector: &connector,
+            config_digest: DIGEST,
+            deployment: &deployment,
+            observation: &observation,
+            known_revision: None,
+        };
         compute(seen)
     };
     let own = vault("dynamic: {path: database/creds/ci}");

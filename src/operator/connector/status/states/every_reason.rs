@@ -86,8 +86,13 @@ fn not_mounted() -> State {
         "spec: {replicas: 1, progressDeadlineSeconds: 120, selector: {}, template: {}}, status: {observedGeneration: 2, \
          conditions: [{type: Progressing, status: 'False'}]}",
     );
-    let seen =
-        Seen { connector: &connector, config_digest: DIGEST, deployment: &deployment, observation: &observation };
+    let seen = Seen {
+        connector: &connector,
+        config_digest: DIGEST,
+        deployment: &deployment,
+        observation: &observation,
+        known_revision: None,
+    };
     state("volume-not-mounted", BROKEN, compute(seen))
 }
 
