@@ -242,7 +242,7 @@ def call_tools(connector: Connector, endpoint: Endpoint, shown: Shown) -> None:
 def say_goodbye(shown: Shown, is_given: bool) -> None:
     """Says what to try next."""
     own = '  eval "$(e2e/cluster/cluster env)"                     # kubectl, helm and vault for this cluster\n'
-    own_end = "make demo runs again in less than a minute; make cluster-down takes everything away."
+    own_end = "make demo runs again in half a minute; make cluster-down takes everything away."
     given_end = f"To take it away: kubectl delete namespace {NAMESPACE}; kubectl delete --kustomize build/demo"
     print(f"""
 [{time.monotonic() - BEGUN:5.0f} s] done. To look around:
