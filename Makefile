@@ -93,6 +93,7 @@ check-fmt: ## The code is formatted
 .PHONY: check-clippy
 check-clippy: ## The linter finds nothing
 	@$(STEP) "clippy" $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@e2e/checks/dependencies keep
 
 .PHONY: check-unit
 check-unit: ## Unit tests pass
