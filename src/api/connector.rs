@@ -230,7 +230,8 @@ pub enum Egress {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeSpec {
-    /// Time between two probes of one replica; jitter only shortens it. 5s to 1h, 30s by default.
+    /// Time between two probes of one replica; jitter only shortens it. After a fault that may pass, the next probe comes
+    /// within 30s. 5s to 1h, 30s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('5s') && duration(self) <= duration('1h')")
         .message("interval must be between 5s and 1h"))]

@@ -186,15 +186,17 @@ impl<H: ServerHandler + Clone> Door<H> {
             http_method = %request.method(),
             path = request.uri().path().get(..MAX_LOGGED_PATH).unwrap_or(request.uri().path()),
         );
-        let mut response = match self.decide(request, request_id).instrument(lines).await {
-            Ok(response) => response,
-            Err(refusal) => refusal.into_rpc_response(),
-        }
-        .map(|body| Body::new(ActiveBody::new(body, active)));
+        // Who is refused has its body read by nobody, after which a connection can't go on.
+        let has_body = !http_body::Body::is_end_stream(request.body());
+        let (response, closes) = match self.decide(request, request_id).instrument(lines).await {
+            Ok(response) => (response, false),
+            Err(refusal) => (refusal.into_rpc_response(), has_body),
+        };
+        let mut response = response.map(|body| Body::new(ActiveBody::new(body, active)));
         if let Ok(header) = header {
             response.headers_mut().insert(REQUEST_ID, header);
         }
-        if self.draining.is_cancelled() {
+        if closes || self.draining.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -237,7 +239,9 @@ impl<H: ServerHandler + Clone> Door<H> {
                 if let Some(note) = self.failures.too_many(address) {
                     self.metrics.rate_limited();
                     self.audit.refused_caller(&request_id, peer, "too_many_requests");
-                    return Ok(too_many_requests(&note));
+                    let mut response = too_many_requests(&note);
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    return Ok(response);
                 }
                 self.failures.count(address);
                 self.audit.refused_caller(&request_id, peer, turned_away.reason);

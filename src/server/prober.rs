@@ -1,6 +1,6 @@
 //! Asks the platform how it does, for ever: at its interval, or sooner where the platform says so, at once when the
 //! credentials change or somebody asks for it, and whatever happened before. One lost packet is no outage: a fault that may
-//! pass is believed only when it repeats.
+//! pass is believed only when it repeats. Such a fault is looked at again soon, however long the interval is.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -17,6 +17,12 @@ use crate::{
     credentials::CredentialsHandle,
     platforms::{CredentialVerdict, HealthStatus, Platform, ProbeReport},
 };
+
+/// The longest time until the next probe after a fault that may pass. It is the default of the interval, so only longer ones
+/// are cut short.
+const AFTER_A_FAULT: Duration = Duration::from_secs(30);
+/// The same while nothing is believed yet: a pod's network may not be there when it starts.
+const AT_THE_START: Duration = Duration::from_secs(5);
 
 /// A finding that is believed.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,6 +123,7 @@ impl Prober {
             belief.complete(&mut finding.report, generation);
             self.metrics.probed(self.name, &finding.report.reason, finding.latency);
             let is_believed = belief.believes(&finding.report);
+            let may_pass = finding.report.status != HealthStatus::Ok && finding.report.passing;
             finding.failure_count = belief.failures;
             if is_believed {
                 self.publish(finding);
@@ -124,7 +131,11 @@ impl Prober {
                 tracing::info!(reason = finding.report.reason, "the platform did not answer well; asking again");
                 self.doubt(finding);
             }
-            let interval = self.config.interval.0;
+            let interval = match self.config.interval.0 {
+                long if self.findings.borrow().is_none() => long.min(AT_THE_START),
+                long if may_pass => long.min(AFTER_A_FAULT),
+                interval => interval,
+            };
             let interval = self.platform.probe_again_in().map_or(interval, |sooner| sooner.min(interval));
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -273,6 +284,10 @@ mod tests {
     }
 
     fn start(steps: &[Step]) -> Running {
+        start_at_interval(steps, 30)
+    }
+
+    fn start_at_interval(steps: &[Step], seconds: u64) -> Running {
         let platform = Arc::new(Scripted { steps: Mutex::new(steps.iter().copied().collect()), ..Scripted::default() });
         let (sets, current) = watch::channel(None);
         let (findings, receiver) = watch::channel(None);
@@ -281,7 +296,7 @@ mod tests {
             platform: platform.clone(),
             name: "fake",
             config: ProbeConfig {
-                interval: ApiDuration::from_secs(30),
+                interval: ApiDuration::from_secs(seconds),
                 timeout: ApiDuration::from_secs(10),
                 failure_threshold: 2,
             },
@@ -337,6 +352,21 @@ mod tests {
         let mut running = start(&[lost, sealed]);
         assert_eq!(next(&mut running).await, "Sealed");
         assert_eq!(running.platform.probed.lock().unwrap().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_that_may_pass_is_looked_at_again_soon_however_long_the_interval() {
+        let mut running = start_at_interval(&[lost, ok, lost, lost, ok, sealed], 3_600);
+        let mut reasons = Vec::new();
+        for _ in 0..4 {
+            reasons.push(next(&mut running).await);
+        }
+        assert_eq!(reasons, ["Healthy", "Unreachable", "Healthy", "Sealed"]);
+        let probed = running.platform.probed.lock().unwrap().clone();
+        let gaps: Vec<Duration> = probed.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        for (gap, most) in gaps.iter().zip([5, 3_600, 30, 30, 3_600]) {
+            assert!(*gap <= Duration::from_secs(most) && *gap > Duration::from_secs(most * 3 / 4), "{gaps:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,6 +31,23 @@ async fn without_a_token_a_caller_is_told_what_to_do() {
 }
 
 #[tokio::test]
+async fn who_is_refused_is_told_that_the_connection_ends_if_its_body_was_not_read() {
+    let server = TestServer::start().await;
+    let kept = modern_request("", "tools/list", json!({})).with("Connection", "keep-alive");
+    let reply = send(server.mcp, &kept).await;
+    assert_eq!((reply.status, reply.header("connection")), (401, Some("close")));
+    // Without a body there is nothing to be read, and the next request finds the connection open.
+    let last = super::testing::request("GET", "/mcp", "mcp-fake");
+    let mut stream = TcpStream::connect(server.mcp).await.unwrap();
+    for request in [last.clone().with("Connection", "keep-alive"), last] {
+        stream.write_all(&request.bytes()).await.unwrap();
+    }
+    let mut answers = String::new();
+    tokio::time::timeout(ONE_MINUTE, stream.read_to_string(&mut answers)).await.unwrap().unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 401").count(), 2, "{answers}");
+}
+
+#[tokio::test]
 async fn a_bad_token_is_refused_with_its_reason() {
     let server = TestServer::start().await;
     let key = &server.key;
