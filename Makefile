@@ -15,7 +15,7 @@ TOOL := e2e/checks/tool
 CARGO := e2e/checks/cargo
 LANES ?= 2
 
-CHECK_STEPS := check-fmt programs check-clippy check-unit check-doc check-go check-generated check-deny check-manifests \
+CHECK_STEPS := check-fmt programs check-clippy tests check-unit check-doc check-go check-generated check-deny check-manifests \
 	check-documents check-cluster check-conformance check-local
 E2E_STEPS := programs e2e-go e2e-start e2e-image e2e-load e2e-vault e2e-redis e2e-api-server e2e-stories
 
@@ -34,11 +34,10 @@ $(RECORDED):
 else
 
 # Two lanes share the two cores. Each step waits for the one before it in its lane, beside what it needs: so no two compile
-# with cargo at once, one of which would only wait for the other's lock, and nothing runs beside the stories but the end of
-# the second lane.
-LANE_1 := check-fmt programs check-clippy check-unit check-doc e2e-vault e2e-redis e2e-stories
+# with cargo at once, one of which would only wait for the other's lock, and nothing runs beside the stories.
+LANE_1 := check-fmt programs check-clippy tests check-unit e2e-stories
 LANE_2 := check-go e2e-go e2e-start check-deny check-cluster check-manifests e2e-api-server e2e-image e2e-load \
-	check-generated check-documents check-conformance check-local
+	check-generated check-documents check-conformance check-local check-doc e2e-vault e2e-redis
 
 STEPS_OF_test := $(CHECK_STEPS) $(E2E_STEPS)
 STEPS_OF_check := $(CHECK_STEPS)
@@ -51,11 +50,16 @@ $(call lane,$(filter $(STEPS_OF_$(MAKECMDGOALS)),$(LANE_2)))
 # What runs the compiled programs.
 check-generated check-documents check-conformance check-local e2e-image e2e-vault e2e-redis: programs
 check-manifests check-documents: check-go
+# While tests run, the compiler is free.
+check-unit: tests
+ifneq ($(filter tests,$(STEPS_OF_$(MAKECMDGOALS))),)
+check-doc: tests
+endif
 e2e-start: e2e-go
 e2e-load: e2e-start e2e-image
 e2e-vault: e2e-go
 e2e-api-server: e2e-start
-e2e-stories: e2e-load e2e-api-server
+e2e-stories: e2e-load e2e-api-server e2e-vault e2e-redis
 
 ##@ See it work
 
@@ -93,6 +97,11 @@ check-fmt: ## The code is formatted
 .PHONY: check-clippy
 check-clippy: ## The linter finds nothing
 	@$(STEP) "clippy" $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@e2e/checks/dependencies keep
+
+.PHONY: tests
+tests:
+	@$(STEP) "build the tests" $(CARGO) test --locked --workspace --no-run
 	@e2e/checks/dependencies keep
 
 .PHONY: check-unit
