@@ -28,6 +28,7 @@ use crate::{
         Reason, crd,
         duration::ApiDuration,
         endpoint::{AddressPolicy, PlatformUrl},
+        scope::{Scope, ScopeError},
     },
     credentials::identity::PodIdentityAgent,
     errors::with_causes,
@@ -35,7 +36,6 @@ use crate::{
         self,
         context::Settings,
         rollout::{Limits, Share},
-        scope::{Scope, ScopeError},
     },
     platforms, reference, samples,
     server::{
