@@ -8,8 +8,8 @@ use std::{fmt::Write as _, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    api::endpoint::AddressPolicy,
-    credentials::{CLIENT_CERTIFICATE, CredentialsHandle},
+    api::{endpoint::AddressPolicy, requirement::CLIENT_CERTIFICATE},
+    credentials::CredentialsHandle,
     outbound::OutboundLimits,
     platforms::{self, ConnectError, Declaration, PlatformEnvironment},
     tools::{Effect, ToolDeclaration},

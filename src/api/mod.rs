@@ -9,6 +9,7 @@ pub mod duration;
 pub mod endpoint;
 pub mod limits;
 pub mod pattern;
+pub mod requirement;
 pub mod scope;
 pub mod telemetry;
 pub mod vault_source;

@@ -26,8 +26,9 @@ use crate::{
     api::{
         connector::McpConnectorSpec,
         endpoint::{AddressPolicy, Endpoint, EndpointError},
+        requirement::{Field, Requirement},
     },
-    credentials::{CredentialsHandle, Field, Requirement, identity::Identity},
+    credentials::{CredentialsHandle, identity::Identity},
     outbound::{Classify, OutboundError, OutboundLimits, OutboundMetrics, OutboundSettings, OutboundState},
     tools::ToolEntry,
 };

@@ -7,8 +7,8 @@ use crate::{
     api::{
         connector::{CredentialsReference, McpConnectorSpec},
         endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
+        requirement::{CLIENT_CERTIFICATE, Field, Requirement},
     },
-    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
     platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
 };
 

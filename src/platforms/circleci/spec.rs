@@ -9,8 +9,8 @@ use crate::{
         connector::{CredentialsReference, McpConnectorSpec},
         endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
         pattern::{NamePattern, PathPattern},
+        requirement::{CLIENT_CERTIFICATE, Field, Requirement},
     },
-    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
     platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
 };
 

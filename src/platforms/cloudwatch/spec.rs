@@ -11,8 +11,8 @@ use crate::{
     api::{
         connector::{CredentialsReference, McpConnectorSpec},
         endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
+        requirement::{Field, Requirement},
     },
-    credentials::{Field, Requirement},
     platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
 };
 

@@ -8,8 +8,8 @@ use crate::{
         connector::{CredentialsReference, McpConnectorSpec},
         endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
         pattern::PathPattern,
+        requirement::{CLIENT_CERTIFICATE, Field, Requirement},
     },
-    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
     platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
 };
 
