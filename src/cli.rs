@@ -28,6 +28,7 @@ use crate::{
         Reason, crd,
         duration::ApiDuration,
         endpoint::{AddressPolicy, PlatformUrl},
+        platform,
         scope::{Scope, ScopeError},
     },
     credentials::identity::PodIdentityAgent,
@@ -37,7 +38,7 @@ use crate::{
         context::Settings,
         rollout::{Limits, Share},
     },
-    platforms, reference, samples,
+    reference, samples,
     server::{
         self, LoadedConfig, ServeSettings,
         audit::chain,
@@ -395,7 +396,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
         Command::Api => print(&reference::fields()?),
         Command::Reasons => {
             let mut lines: Vec<String> = Reason::iter().map(|reason| format!("core\t{reason}\n")).collect();
-            for (platform, reasons) in platforms::declared_reasons() {
+            for (platform, reasons) in platform::declared_reasons() {
                 lines.extend(reasons.iter().map(|reason| format!("{platform}\t{}\t{}\n", reason.name, reason.meaning)));
             }
             print(&lines.concat())

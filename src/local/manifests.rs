@@ -22,7 +22,7 @@ use super::{
     yaml::Place,
 };
 use crate::{
-    api::{CredentialSource, McpConnector, Reason, endpoint::AddressPolicy, scope::Scope},
+    api::{CredentialSource, McpConnector, Reason, ca_bundle::CaBundle, endpoint::AddressPolicy, scope::Scope},
     operator::{
         connector::{
             dereference::{Dereferenced, FoundSharedLimit},
@@ -31,7 +31,6 @@ use crate::{
         context::Settings,
         rollout::{Limits, Share},
     },
-    platforms::CaBundle,
     server::config::TokenKeys,
 };
 
