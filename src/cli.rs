@@ -28,6 +28,8 @@ use crate::{
         Reason, crd,
         duration::ApiDuration,
         endpoint::{AddressPolicy, PlatformUrl},
+        platform,
+        scope::{Scope, ScopeError},
     },
     credentials::identity::PodIdentityAgent,
     errors::with_causes,
@@ -35,9 +37,8 @@ use crate::{
         self,
         context::Settings,
         rollout::{Limits, Share},
-        scope::{Scope, ScopeError},
     },
-    platforms, reference, samples,
+    reference, samples,
     server::{
         self, LoadedConfig, ServeSettings,
         audit::chain,
@@ -395,7 +396,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
         Command::Api => print(&reference::fields()?),
         Command::Reasons => {
             let mut lines: Vec<String> = Reason::iter().map(|reason| format!("core\t{reason}\n")).collect();
-            for (platform, reasons) in platforms::declared_reasons() {
+            for (platform, reasons) in platform::declared_reasons() {
                 lines.extend(reasons.iter().map(|reason| format!("{platform}\t{}\t{}\n", reason.name, reason.meaning)));
             }
             print(&lines.concat())

@@ -8,10 +8,14 @@ use std::{fmt::Write as _, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    api::endpoint::AddressPolicy,
-    credentials::{CLIENT_CERTIFICATE, CredentialsHandle},
+    api::{
+        endpoint::AddressPolicy,
+        platform::{self, Declaration},
+        requirement::CLIENT_CERTIFICATE,
+    },
+    credentials::CredentialsHandle,
     outbound::OutboundLimits,
-    platforms::{self, ConnectError, Declaration, PlatformEnvironment},
+    platforms::{self, ConnectError, PlatformEnvironment},
     tools::{Effect, ToolDeclaration},
 };
 
@@ -42,7 +46,7 @@ pub fn platforms() -> Result<String, Error> {
         |---|---|---|---|---|\n"
         .to_owned();
     let mut sections = String::new();
-    for (name, spec) in platforms::examples() {
+    for (name, spec) in platform::examples() {
         let declaration = spec.platform.declaration().ok_or(Error::NoPlatform(name))?;
         let platform = platforms::connect(&spec.platform, nowhere()).map_err(|error| Error::Connect(name, error))?;
         let tools: Vec<ToolDeclaration> = platform.tools().into_iter().map(|tool| tool.declaration).collect();
@@ -83,7 +87,7 @@ fn section(text: &mut String, declaration: &dyn Declaration, tools: &[ToolDeclar
         };
         let _ = writeln!(text, "| `{}` | {effect} | {} |", tool.name, first_sentence(tool.description));
     }
-    let reasons = platforms::declared_reasons().into_iter().find(|(of, _)| *of == name).map(|(_, reasons)| reasons);
+    let reasons = platform::declared_reasons().into_iter().find(|(of, _)| *of == name).map(|(_, reasons)| reasons);
     text.push_str("\n| Reason of `PlatformHealthy` | Meaning |\n|---|---|\n");
     for reason in reasons.unwrap_or_default() {
         let _ = writeln!(text, "| `{}` | {} |", reason.name, reason.meaning);

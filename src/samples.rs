@@ -4,15 +4,13 @@
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 
-use crate::{
-    api::{
-        CredentialSource, CredentialSourceSpec, McpConnector, McpConnectorSpec,
-        credential_source::{CsiSource, Host, MountedFile, PlainValue, SecretKey, SecretSource},
-        endpoint::{AddressPolicy, PlatformUrl},
-        vault_source::{KvSecret, RoleLogin, VaultKey, VaultLogin, VaultSecret, VaultSource},
-        workload_identity::{AwsIdentity, WorkloadIdentity},
-    },
-    platforms::{self, Declaration},
+use crate::api::{
+    CredentialSource, CredentialSourceSpec, McpConnector, McpConnectorSpec,
+    credential_source::{CsiSource, Host, MountedFile, PlainValue, SecretKey, SecretSource},
+    endpoint::{AddressPolicy, PlatformUrl},
+    platform::{self, Declaration},
+    vault_source::{KvSecret, RoleLogin, VaultKey, VaultLogin, VaultSecret, VaultSource},
+    workload_identity::{AwsIdentity, WorkloadIdentity},
 };
 
 /// Why a sample can't be written, which is a fault of this program.
@@ -38,7 +36,7 @@ pub enum Error {
 /// When an example is wrong, which is a fault of this program.
 pub fn all() -> Result<Vec<(String, String)>, Error> {
     let mut samples = Vec::new();
-    for (name, spec) in platforms::examples() {
+    for (name, spec) in platform::examples() {
         let declaration = spec.platform.declaration().ok_or(Error::NoPlatform(name))?;
         let plain = source_for(name, declaration, &spec.credentials.name)?;
         let header = header(declaration, &spec.credentials.name);

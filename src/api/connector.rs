@@ -12,8 +12,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{duration::ApiDuration, limits::LimitsSpec, pattern::NamePattern, telemetry::TelemetrySpec};
-use crate::platforms::PlatformSpec;
+use super::{
+    duration::ApiDuration, limits::LimitsSpec, pattern::NamePattern, platform::PlatformSpec, telemetry::TelemetrySpec,
+};
 
 /// One platform, exposed as one MCP endpoint.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

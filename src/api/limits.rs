@@ -1,11 +1,16 @@
 //! `spec.limits`: what a connector lets callers and itself do. Like the rest of the resource, without defaults in the
-//! schema: they are named here and live in the types of [`crate::server::config`].
+//! schema: they are named here and live in the types of the server's configuration.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{connector::CredentialsReference, duration::ApiDuration, endpoint::PlatformUrl, pattern::NamePattern};
-use crate::platforms::CaBundle;
+use super::{
+    ca_bundle::CaBundle, connector::CredentialsReference, duration::ApiDuration, endpoint::PlatformUrl,
+    pattern::NamePattern,
+};
+
+/// Requests that a platform is sent at a time, where neither the manifest nor the platform's declaration says.
+pub const DEFAULT_REQUESTS_AT_A_TIME: usize = 10;
 
 /// Bounds of a tool call. The defaults are good.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]

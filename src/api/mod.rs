@@ -1,6 +1,7 @@
 //! The contract: the custom resources a platform team writes, the status they read back, and the names that tie
 //! the operator's objects together. No IO happens here.
 
+pub mod ca_bundle;
 pub mod condition;
 pub mod connector;
 pub mod crd;
@@ -9,6 +10,9 @@ pub mod duration;
 pub mod endpoint;
 pub mod limits;
 pub mod pattern;
+pub mod platform;
+pub mod requirement;
+pub mod scope;
 pub mod telemetry;
 pub mod vault_source;
 pub mod workload_identity;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{credential_source::SecretKey, duration::ApiDuration, endpoint::PlatformUrl};
-use crate::platforms::CaBundle;
+use super::{ca_bundle::CaBundle, credential_source::SecretKey, duration::ApiDuration, endpoint::PlatformUrl};
 
 /// Credentials that an agent beside the server fetches from Vault or OpenBao, renews, and writes into memory. They never
 /// get into a Secret.

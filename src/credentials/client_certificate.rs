@@ -11,14 +11,8 @@ use rustls::{
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::{CredentialSet, Field};
-
-/// The certificate, PEM, with the intermediate ones after it.
-pub const TLS_CERTIFICATE: Field = Field::pem("tls_certificate").public();
-/// Its private key, PEM, not encrypted.
-pub const TLS_KEY: Field = Field::pem("tls_key");
-/// What makes a client certificate; none of it, or all.
-pub const CLIENT_CERTIFICATE: &[Field] = &[TLS_CERTIFICATE, TLS_KEY];
+use super::CredentialSet;
+use crate::api::requirement::{TLS_CERTIFICATE, TLS_KEY};
 
 /// Says what is wrong with the certificate and its key, if they are there and something is. Nothing of them is part of
 /// the text.

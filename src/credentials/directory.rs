@@ -20,11 +20,11 @@ use zeroize::Zeroizing;
 
 use self::assessment::{Given, assess};
 use super::{
-    CredentialSet, CredentialsHandle, CredentialsState, Layout, Requirement, Supply,
+    CredentialSet, CredentialsHandle, CredentialsState, Layout, Supply,
     supply::{self, Supplied},
 };
 use crate::{
-    api::Reason,
+    api::{Reason, requirement::Requirement},
     files::{DirectoryEvents, DirectorySnapshot, FileContent, read_set},
 };
 

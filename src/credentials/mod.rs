@@ -11,7 +11,6 @@ mod client_certificate;
 pub mod directory;
 pub mod identity;
 mod layout;
-mod requirement;
 pub mod supply;
 
 use std::{
@@ -28,12 +27,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use self::{
-    client_certificate::CLIENT_CERTIFICATE,
-    layout::Layout,
-    requirement::{Field, FieldForm, Requirement},
-    supply::Supply,
-};
+pub use self::{layout::Layout, supply::Supply};
 
 /// One usable set of credentials: every field that the platform needs, of one generation.
 pub struct CredentialSet {

@@ -17,7 +17,7 @@ use crate::{
     api::{Reason, endpoint::AddressPolicy},
     credentials::directory::Source,
     operator::connector::validate::ValidatedConnector,
-    platforms::{CredentialVerdict, HealthStatus},
+    platforms::report::{CredentialVerdict, HealthStatus},
     server::{Parts, prober},
 };
 

@@ -22,7 +22,10 @@ use super::{
     serving::{Credentials, Inbound, Keyring, configure},
 };
 use crate::{
-    api::{ConditionType, McpConnectorSpec, McpConnectorStatus, Reason, condition, endpoint::AddressPolicy},
+    api::{
+        ConditionType, McpConnectorSpec, McpConnectorStatus, Reason, condition, endpoint::AddressPolicy,
+        platform::Declaration,
+    },
     errors::with_causes,
     operator::{
         connector::{
@@ -263,7 +266,7 @@ impl Entry {
     fn compute(&self) -> Computed {
         if let Some(rejection) = &self.rejected {
             let problem = NotAccepted { reason: rejection.reason, message: rejection.message.clone(), lasting: true };
-            let platform = self.spec.platform.declaration().map(crate::platforms::Declaration::name);
+            let platform = self.spec.platform.declaration().map(Declaration::name);
             return compute_not_accepted(&self.status, platform, &problem);
         }
         let Some(connector) = &self.accepted else { return empty() };

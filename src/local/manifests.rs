@@ -22,7 +22,7 @@ use super::{
     yaml::Place,
 };
 use crate::{
-    api::{CredentialSource, McpConnector, Reason, endpoint::AddressPolicy},
+    api::{CredentialSource, McpConnector, Reason, ca_bundle::CaBundle, endpoint::AddressPolicy, scope::Scope},
     operator::{
         connector::{
             dereference::{Dereferenced, FoundSharedLimit},
@@ -30,9 +30,7 @@ use crate::{
         },
         context::Settings,
         rollout::{Limits, Share},
-        scope::Scope,
     },
-    platforms::CaBundle,
     server::config::TokenKeys,
 };
 

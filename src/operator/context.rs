@@ -22,10 +22,9 @@ use super::{
     index::Index,
     metrics::Metrics,
     rollout::{Limits, Rollout},
-    scope::Scope,
 };
 use crate::{
-    api::{CredentialSource, McpConnector, endpoint::AddressPolicy},
+    api::{CredentialSource, McpConnector, endpoint::AddressPolicy, scope::Scope},
     server::config::TokenKeys,
 };
 

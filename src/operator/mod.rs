@@ -18,7 +18,6 @@ pub mod index;
 pub mod lease;
 pub mod metrics;
 pub mod rollout;
-pub mod scope;
 mod slim;
 mod token_keys;
 mod watches;

@@ -21,12 +21,11 @@ use super::{
     context::{Caches, Settings},
     health::WatchHealth,
     index::Index,
-    scope::Scope,
     slim,
 };
 use crate::api::{
     ANNOTATION_RELOAD_REQUESTED_AT, CredentialSource, FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, McpConnector,
-    limits::LimitsSpec,
+    limits::LimitsSpec, scope::Scope,
 };
 
 /// Objects that are listed at a time. Before they are made slim they are many times as large as afterwards.

@@ -21,7 +21,7 @@ use super::{
     retry::{self, Budget, Classify, Repeat, Verdict},
     state::OutboundState,
 };
-use crate::telemetry::traces::TRACE_TARGET;
+use crate::{api::limits::DEFAULT_REQUESTS_AT_A_TIME, telemetry::traces::TRACE_TARGET};
 
 /// Time that must be left for an attempt to be worth beginning.
 const LEAST_TIME: Duration = Duration::from_millis(50);
@@ -50,7 +50,7 @@ pub struct OutboundLimits {
 impl Default for OutboundLimits {
     fn default() -> Self {
         Self {
-            max_running: 10,
+            max_running: DEFAULT_REQUESTS_AT_A_TIME,
             max_queued: 20,
             requests_per_minute: None,
             attempt_timeout: Duration::from_secs(10),

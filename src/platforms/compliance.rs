@@ -11,11 +11,14 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::{
-    HealthStatus, PlatformSpec, declared_reasons, examples,
+    HealthStatus,
     testing::{Connected, Fault, Faulty, PLANTED},
 };
 use crate::{
-    api::Reason,
+    api::{
+        Reason,
+        platform::{PlatformSpec, declared_reasons, examples},
+    },
     tools::{Effect, ErrorCode, ToolEntry},
 };
 

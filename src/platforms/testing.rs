@@ -20,10 +20,10 @@ use tokio::{
 };
 
 use crate::{
-    api::endpoint::AddressPolicy,
+    api::{endpoint::AddressPolicy, platform::PlatformSpec},
     credentials::{CredentialSet, CredentialsHandle, identity::Identity},
     outbound::OutboundLimits,
-    platforms::{self, Platform, PlatformEnvironment, PlatformSpec, ProbeReport},
+    platforms::{self, Platform, PlatformEnvironment, ProbeReport},
     tools::{Behavior, CallContext, Preview, ToolEntry, ToolError},
 };
 

@@ -22,8 +22,8 @@ use crate::{
         connector::{AccessRule, Mutations, ProxySpec},
         duration::ApiDuration,
         pattern::NamePattern,
+        platform::PlatformSpec,
     },
-    platforms::PlatformSpec,
 };
 
 /// Directory in the container where the operator's ConfigMap is mounted.

@@ -51,10 +51,11 @@ use crate::{
         duration::ApiDuration,
         endpoint::AddressPolicy,
         pattern::NamePattern,
+        platform::PlatformSpec,
     },
     credentials::{CredentialsHandle, CredentialsState},
     outbound::{self, BreakerPosition, BreakerState, BulkheadState, Outbound, OutboundState, PaceState},
-    platforms::{CredentialVerdict, HealthStatus, Platform, PlatformSpec, ProbeReport},
+    platforms::{CredentialVerdict, HealthStatus, Platform, ProbeReport},
     tools::{CallContext, Effect, Preview, ToolDeclaration, ToolEntry, ToolError},
 };
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use mcp_connectors::{
-    api::{CredentialSource, McpConnector, Reason},
-    platforms, samples,
+    api::{CredentialSource, McpConnector, Reason, platform},
+    samples,
 };
 use serde_json::{Value, json};
 use strum::IntoEnumIterator;
@@ -32,7 +32,7 @@ fn troubleshooting_has_an_entry_for_every_reason_and_none_for_others() {
 #[test]
 fn the_reference_explains_every_reason_of_a_platform() {
     let text = document("platforms.md");
-    for (platform, reasons) in platforms::declared_reasons() {
+    for (platform, reasons) in platform::declared_reasons() {
         for reason in reasons {
             let row = format!("| `{}` | {} |", reason.name, reason.meaning);
             assert!(text.contains(&row), "{platform}: {row}");

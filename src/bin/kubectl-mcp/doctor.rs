@@ -7,10 +7,7 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{CustomResourceExt, ResourceExt};
-use mcp_connectors::{
-    api::{CredentialSource, McpConnector, crd},
-    operator::scope::Scope,
-};
+use mcp_connectors::api::{CredentialSource, McpConnector, crd, scope::Scope};
 use serde::Serialize;
 
 use crate::{cluster::Installation, status};

@@ -7,10 +7,12 @@ use rustls_pki_types::pem::{PemObject, SectionKind};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::super::{Field, FieldForm, Requirement, client_certificate};
-use super::MAX_FILE_BYTES;
+use super::{super::client_certificate, MAX_FILE_BYTES};
 use crate::{
-    api::Reason,
+    api::{
+        Reason,
+        requirement::{Field, FieldForm, Requirement},
+    },
     files::{DirectorySnapshot, FileContent},
 };
 

@@ -4,11 +4,13 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::{
-    super::{CLIENT_CERTIFICATE, Field},
     assessment::{Assessment, encode},
     *,
 };
-use crate::files::{FileContent, testing::kubelet_swap};
+use crate::{
+    api::requirement::{CLIENT_CERTIFICATE, Field},
+    files::{FileContent, testing::kubelet_swap},
+};
 
 const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]);
 const EITHER: Requirement =

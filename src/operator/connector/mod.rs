@@ -36,9 +36,8 @@ use super::{
     context::{API_TIMEOUT, Context},
     events,
 };
-use crate::{
-    api::{McpConnector, McpConnectorStatus, Reason, STATUS_FIELD_MANAGER, condition, owned_name},
-    platforms,
+use crate::api::{
+    McpConnector, McpConnectorStatus, Reason, STATUS_FIELD_MANAGER, condition, owned_name, platform::Declaration,
 };
 
 /// While something is being brought up, it is looked at again after this time.
@@ -113,7 +112,7 @@ async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<
         }
         Err(problem) => {
             context.rollout.leave(&connector.uid().unwrap_or_default());
-            let platform = connector.spec.platform.declaration().map(platforms::Declaration::name);
+            let platform = connector.spec.platform.declaration().map(Declaration::name);
             let current = connector.status.clone().unwrap_or_default();
             // Nothing tells when the API server would take what it has refused.
             let has_somebody_to_ask = problem.reason != Reason::ApplyFailed;

@@ -22,8 +22,9 @@ use crate::{
         self, ConditionType, McpConnectorStatus, Reason,
         condition::Finding,
         connector::{Authentication, CredentialsStatus, Outage, PlatformStatus, ToolsStatus},
+        platform,
     },
-    platforms::{self, CredentialVerdict, HealthStatus, ProbeReport},
+    platforms::report::{CredentialVerdict, HealthStatus, ProbeReport},
     server::status::{ReplicaStatus, Supply, SupplyState},
 };
 
@@ -415,7 +416,7 @@ fn platform_healthy(connector: &ValidatedConnector, reports: &Reports<'_>) -> Fi
     };
     let alike = probes.iter().filter(|probe| probe.status == worst.status && probe.reason == worst.reason).count();
     let is_known = worst.reason.parse::<Reason>().is_ok()
-        || platforms::declared_reasons().iter().any(|(name, reasons)| {
+        || platform::declared_reasons().iter().any(|(name, reasons)| {
             *name == connector.platform && reasons.iter().any(|reason| reason.name == worst.reason)
         });
     Finding {

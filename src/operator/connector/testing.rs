@@ -22,7 +22,7 @@ use super::{
     validate::{Rejection, ValidatedConnector, validate},
 };
 use crate::{
-    api::{CredentialSource, McpConnector, endpoint::AddressPolicy},
+    api::{CredentialSource, McpConnector, endpoint::AddressPolicy, scope::Scope},
     operator::{
         cache::Cache,
         context::{Caches, Context, Settings},
@@ -30,7 +30,6 @@ use crate::{
         index::Index,
         metrics::Metrics,
         rollout::{Limits, Rollout, Share},
-        scope::Scope,
     },
     server::config::TokenKeys,
 };

@@ -23,6 +23,7 @@ use super::dereference::Dereferenced;
 use crate::{
     api::{
         self, McpConnector, Reason,
+        ca_bundle::CaBundle,
         connector::{AccessRule, Egress, Mutations, Outage, WorkloadSpec},
         duration::ApiDuration,
         endpoint::{AddressPolicy, Endpoint, PlatformUrl},
@@ -30,7 +31,6 @@ use crate::{
         telemetry::LogLevel,
     },
     operator::context::Settings,
-    platforms::CaBundle,
     server::config::{
         AccessConfig, ConnectorIdentity, OperatorIdentity, ProbeConfig, ServeConfig, TokenKeys, ToolsConfig,
     },

@@ -186,7 +186,7 @@ mod tests {
             last_transition_time: Time(Timestamp::UNIX_EPOCH),
             observed_generation: Some(1),
         };
-        let mut connector = McpConnector::new(name, crate::platforms::vault::spec::example());
+        let mut connector = McpConnector::new(name, crate::api::platform::vault::example());
         connector.status = Some(crate::api::McpConnectorStatus {
             conditions: vec![
                 condition(ConditionType::CredentialsLoaded, loaded),

@@ -39,7 +39,6 @@ mod jwt;
 mod login;
 mod probe;
 mod session;
-pub mod spec;
 #[cfg(test)]
 pub(in crate::platforms) mod tests;
 mod tools;
@@ -55,14 +54,14 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use self::{
-    client::Client,
-    session::Session,
-    spec::{ArgoCdSpec, CriticalApplication},
-};
+use self::{client::Client, session::Session};
 use crate::{
+    api::platform::{
+        Declaration,
+        argocd::{ArgoCdSpec, CriticalApplication},
+    },
     outbound::{Outbound, OutboundState, classify_by_status},
-    platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport, text},
+    platforms::{ConnectError, Platform, PlatformEnvironment, ProbeReport, text},
     tools::ToolEntry,
 };
 

@@ -6,12 +6,9 @@ use http::{StatusCode, header::LOCATION};
 use tokio::time::Instant;
 use url::{Origin, Url};
 
-use super::{
-    client::{CIRCLE_TOKEN, Error, Token},
-    spec::CLOUD_HOST,
-};
+use super::client::{CIRCLE_TOKEN, Error, Token};
 use crate::{
-    api::pattern::NamePattern,
+    api::{pattern::NamePattern, platform::circleci::CLOUD_HOST},
     outbound::{Download, Outbound, OutboundState, Reading, RequestError, Response},
 };
 
@@ -114,14 +111,16 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::endpoint::{AddressPolicy, PlatformUrl},
+        api::{
+            endpoint::{AddressPolicy, PlatformUrl},
+            platform::circleci,
+        },
         outbound::{OutboundLimits, OutboundSettings, classify_by_status},
-        platforms::circleci::spec,
     };
 
     fn links(url: &str) -> Links {
         let endpoint = PlatformUrl(url.into()).endpoint(true, AddressPolicy::Cluster).unwrap();
-        let spec = spec::example().platform.circle_ci.unwrap();
+        let spec = circleci::example().platform.circle_ci.unwrap();
         let (platform, hosts) = (endpoint.url.clone(), spec.download_hosts(&endpoint.host));
         let settings = OutboundSettings {
             endpoint,

@@ -38,7 +38,6 @@ mod locate;
 mod names;
 mod probe;
 mod session;
-pub mod spec;
 mod status;
 #[cfg(test)]
 pub(in crate::platforms) mod tests;
@@ -52,17 +51,14 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use self::{
-    client::Client,
-    ended::Ended,
-    links::Links,
-    names::Projects,
-    session::Session,
-    spec::{CLOUD_HOST, CircleCiSpec},
-};
+use self::{client::Client, ended::Ended, links::Links, names::Projects, session::Session};
 use crate::{
+    api::platform::{
+        Declaration,
+        circleci::{CLOUD_HOST, CircleCiSpec},
+    },
     outbound::{Outbound, OutboundLimits, OutboundSettings, OutboundState, classify_by_status},
-    platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport},
+    platforms::{ConnectError, Platform, PlatformEnvironment, ProbeReport},
     tools::ToolEntry,
 };
 

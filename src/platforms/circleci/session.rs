@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::{
     client::{self, Api, Call, Client, Error, Token},
-    spec::ApiVersion,
     v3,
 };
 use crate::{
+    api::platform::circleci::ApiVersion,
     credentials::{CredentialSet, CredentialsHandle},
     outbound::{OutboundState, RequestError, Response},
 };

@@ -12,10 +12,10 @@ use serde::Deserialize;
 
 use super::{
     error::{Error, of_sdk},
-    spec::AssumeRole,
     transport::Manner,
 };
 use crate::{
+    api::platform::cloudwatch::AssumeRole,
     credentials::identity::{Identity, PodIdentityAgent},
     outbound::{Outbound, Request, RequestError, Response},
 };

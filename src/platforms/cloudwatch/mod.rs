@@ -37,7 +37,6 @@ mod keys;
 mod place;
 mod probe;
 mod session;
-pub mod spec;
 #[cfg(test)]
 pub(in crate::platforms) mod tests;
 mod tools;
@@ -48,8 +47,9 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::{sync::Semaphore, time::Instant};
 
-use self::{session::Session, spec::CloudWatchSpec};
+use self::session::Session;
 use crate::{
+    api::platform::cloudwatch::CloudWatchSpec,
     outbound::OutboundState,
     platforms::{ConnectError, Platform, PlatformEnvironment, ProbeReport},
     tools::ToolEntry,

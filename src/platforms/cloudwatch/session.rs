@@ -16,11 +16,13 @@ use super::{
     issuer::Issuer,
     keys::{Base, FileKeys, Keys, Sessions, SharedBase, SharedKeys},
     place::Place,
-    spec::{CloudWatchSpec, Service},
     transport::{Manner, Transport, classify},
 };
 use crate::{
-    api::endpoint::{AddressPolicy, PlatformUrl},
+    api::{
+        endpoint::{AddressPolicy, PlatformUrl},
+        platform::cloudwatch::{CloudWatchSpec, Service},
+    },
     credentials::identity::Identity,
     outbound::{Outbound, OutboundLimits, OutboundSettings, OutboundState, RequestError, classify_by_status},
     platforms::{ConnectError, PlatformEnvironment},

@@ -4,6 +4,7 @@
 mod alarms;
 mod errors;
 mod health;
+mod hosts;
 mod identity;
 mod logs;
 mod tools;

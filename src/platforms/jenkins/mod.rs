@@ -25,7 +25,6 @@ mod log;
 mod names;
 mod probe;
 mod session;
-pub mod spec;
 #[cfg(test)]
 pub(in crate::platforms) mod tests;
 mod tools;
@@ -39,10 +38,11 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use self::{client::Client, session::Session, spec::JenkinsSpec};
+use self::{client::Client, session::Session};
 use crate::{
+    api::platform::{Declaration, jenkins::JenkinsSpec},
     outbound::{Outbound, OutboundState, classify_by_status},
-    platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport},
+    platforms::{ConnectError, Platform, PlatformEnvironment, ProbeReport},
     tools::ToolEntry,
 };
 

@@ -32,7 +32,6 @@ mod paths;
 mod permission;
 mod probe;
 mod session;
-pub mod spec;
 #[cfg(test)]
 pub(super) mod tests;
 mod tools;
@@ -50,11 +49,11 @@ use self::{
     login::Login,
     paths::{Location, Mounts, Rules},
     session::{Session, Token},
-    spec::VaultSpec,
 };
 use crate::{
+    api::platform::{Declaration, vault::VaultSpec},
     outbound::{Outbound, OutboundError, OutboundState},
-    platforms::{ConnectError, Declaration, Platform, PlatformEnvironment, ProbeReport},
+    platforms::{ConnectError, Platform, PlatformEnvironment, ProbeReport},
     tools::{ErrorCode, ToolEntry, ToolError},
     vault_api::client::{self, Client, Error},
 };

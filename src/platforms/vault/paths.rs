@@ -8,12 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    spec::{ReleaseRule, VaultPaths},
-    wire,
-};
+use super::wire;
 use crate::{
-    api::pattern::PathPattern,
+    api::{
+        pattern::PathPattern,
+        platform::vault::{ReleaseRule, VaultPaths},
+    },
     tools::{ErrorCode, ToolError},
 };
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{duration::ApiDuration, pattern::NamePattern};
+use crate::api::{duration::ApiDuration, limits::DEFAULT_REQUESTS_AT_A_TIME, pattern::NamePattern};
 
 /// Bounds of a tool call. See [`crate::api::limits::LimitsSpec`].
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct PlatformLimitsConfig {
 impl Default for PlatformLimitsConfig {
     fn default() -> Self {
         Self {
-            max_concurrent_requests: 10,
+            max_concurrent_requests: DEFAULT_REQUESTS_AT_A_TIME,
             max_queued_requests: 20,
             requests_per_minute: None,
             request_timeout: ApiDuration(Duration::from_secs(10)),

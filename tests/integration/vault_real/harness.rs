@@ -10,10 +10,10 @@ use std::{
 };
 
 use mcp_connectors::{
-    api::endpoint::AddressPolicy,
+    api::{endpoint::AddressPolicy, platform::PlatformSpec},
     credentials::{CredentialSet, CredentialsHandle},
     outbound::OutboundLimits,
-    platforms::{self, Platform, PlatformEnvironment, PlatformSpec, ProbeReport},
+    platforms::{self, Platform, PlatformEnvironment, ProbeReport},
     tools::{Behavior, CallContext, Preview, ToolEntry, ToolError},
 };
 use serde_json::{Value, json};

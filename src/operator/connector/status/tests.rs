@@ -12,7 +12,7 @@ use crate::{
         },
         slim,
     },
-    platforms::CredentialVerdict,
+    platforms::report::CredentialVerdict,
 };
 
 pub(super) const DIGEST: &str = "0123456789abcdef";

@@ -4,8 +4,8 @@ use crate::{
     api::{
         duration::ApiDuration,
         limits::{CacheSpec, CallRateSpec, LimitsSpec, PlatformLimitsSpec, RepeatsSpec, ToolRateSpec},
+        platform::Declaration,
     },
-    platforms::Declaration,
     server::config::{
         CacheConfig, CallRateConfig, LimitsConfig, PlatformLimitsConfig, RepeatsConfig, SharedRateConfig,
         ToolRateConfig,

@@ -11,10 +11,10 @@ use crate::{
         self, CredentialSource, McpConnector, Reason,
         credential_source::{CsiSource, SecretKey, SecretPart, SecretSource},
         endpoint::{AddressPolicy, Endpoint, INSTANCE_METADATA_ADDRESS, POD_IDENTITY_ADDRESSES},
+        platform::Declaration,
         workload_identity::{self, AwsIdentity},
     },
     operator::connector::dereference::Dereferenced,
-    platforms::Declaration,
     server::config::{Layout, WorkloadIdentity},
 };
 

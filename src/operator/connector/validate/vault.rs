@@ -9,10 +9,10 @@ use crate::{
         McpConnector, Reason,
         duration::ApiDuration,
         endpoint::{AddressPolicy, Endpoint},
+        platform::Declaration,
         vault_source::{RoleLogin, VaultLogin, VaultSecret, VaultSource},
     },
     operator::connector::dereference::Dereferenced,
-    platforms::Declaration,
     server::config::OPERATOR_AUDIENCE,
 };
 

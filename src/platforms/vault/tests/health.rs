@@ -4,11 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Double, TOKEN, connect, double::health};
 use crate::{
-    api::Reason,
+    api::{Reason, platform::vault::REASONS},
     platforms::{
         CredentialVerdict::{self, Accepted, PermissionMissing, Rejected, Unknown},
         HealthStatus::{self, Degraded, Error, Ok},
-        vault::spec::REASONS,
     },
 };
 

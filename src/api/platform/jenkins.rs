@@ -3,13 +3,12 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    api::{
-        connector::{CredentialsReference, McpConnectorSpec},
-        endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
-    },
-    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
-    platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
+use super::{Declaration, DeclaredReason, PlatformSpec};
+use crate::api::{
+    ca_bundle::CaBundle,
+    connector::{CredentialsReference, McpConnectorSpec},
+    endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
+    requirement::{CLIENT_CERTIFICATE, Field, Requirement},
 };
 
 /// Requests that Jenkins is sent at a time. It limits none itself, and one controller does everything: its CPU is what

@@ -3,13 +3,12 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    api::{
-        connector::{CredentialsReference, McpConnectorSpec},
-        endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
-    },
-    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
-    platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
+use super::{Declaration, DeclaredReason, PlatformSpec};
+use crate::api::{
+    ca_bundle::{CaBundle, ConfigMapKey},
+    connector::{CredentialsReference, McpConnectorSpec},
+    endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
+    requirement::{CLIENT_CERTIFICATE, Field, Requirement},
 };
 
 /// Requests that Argo CD is sent at a time. It documents no limit; its own login limit is 50 at a time, and a list of
@@ -170,7 +169,7 @@ pub fn example() -> McpConnectorSpec {
             argo_cd: Some(ArgoCdSpec {
                 url: PlatformUrl("https://argocd-server.argocd.svc".into()),
                 ca_bundle: Some(CaBundle {
-                    config_map: crate::platforms::ConfigMapKey { name: "argocd-ca".into(), key: "ca.crt".into() },
+                    config_map: ConfigMapKey { name: "argocd-ca".into(), key: "ca.crt".into() },
                 }),
                 insecure_http: None,
                 critical_applications: Some(vec![CriticalApplication { name: "payments".into(), namespace: None }]),

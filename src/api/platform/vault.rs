@@ -3,14 +3,13 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    api::{
-        connector::{CredentialsReference, McpConnectorSpec},
-        endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
-        pattern::PathPattern,
-    },
-    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
-    platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
+use super::{Declaration, DeclaredReason, PlatformSpec};
+use crate::api::{
+    ca_bundle::{CaBundle, ConfigMapKey},
+    connector::{CredentialsReference, McpConnectorSpec},
+    endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
+    pattern::PathPattern,
+    requirement::{CLIENT_CERTIFICATE, Field, Requirement},
 };
 
 /// HashiCorp Vault, or OpenBao.
@@ -197,7 +196,7 @@ pub fn example() -> McpConnectorSpec {
                 url: PlatformUrl("https://vault.vault.svc:8200".into()),
                 namespace: None,
                 ca_bundle: Some(CaBundle {
-                    config_map: crate::platforms::ConfigMapKey { name: "vault-ca".into(), key: "ca.crt".into() },
+                    config_map: ConfigMapKey { name: "vault-ca".into(), key: "ca.crt".into() },
                 }),
                 insecure_http: None,
                 auth: None,

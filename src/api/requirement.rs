@@ -49,6 +49,14 @@ impl Field {
     }
 }
 
+/// Of a client certificate (mTLS), which a self-hosted platform may ask for: the certificate, PEM, with the intermediate ones
+/// after it.
+pub const TLS_CERTIFICATE: Field = Field::pem("tls_certificate").public();
+/// Its private key, PEM, not encrypted.
+pub const TLS_KEY: Field = Field::pem("tls_key");
+/// What makes a client certificate; none of it, or all.
+pub const CLIENT_CERTIFICATE: &[Field] = &[TLS_CERTIFICATE, TLS_KEY];
+
 /// Alternative combinations of fields, of which the first one that is complete is taken; and groups that may be added to
 /// any of them, each whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,14 +4,13 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    api::{
-        connector::{CredentialsReference, McpConnectorSpec},
-        endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
-        pattern::{NamePattern, PathPattern},
-    },
-    credentials::{CLIENT_CERTIFICATE, Field, Requirement},
-    platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
+use super::{Declaration, DeclaredReason, PlatformSpec};
+use crate::api::{
+    ca_bundle::CaBundle,
+    connector::{CredentialsReference, McpConnectorSpec},
+    endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
+    pattern::{NamePattern, PathPattern},
+    requirement::{CLIENT_CERTIFICATE, Field, Requirement},
 };
 
 /// Host of CircleCI's cloud.

@@ -1,4 +1,4 @@
-//! Which namespaces an operator looks after.
+//! Which namespaces an operator looks after, and the name of the Lease that its replicas share.
 
 use std::{collections::BTreeSet, fmt};
 

@@ -1,19 +1,16 @@
 //! CloudWatch's part of a manifest, its needs and its reasons: what the operator may know of it. No IO.
 
-use aws_sdk_cloudwatch::config::endpoint::ResolveEndpoint as _;
-use aws_sdk_cloudwatchlogs::config::endpoint::ResolveEndpoint as _;
-use aws_sdk_sts::config::endpoint::ResolveEndpoint as _;
-use futures::FutureExt;
+mod hosts;
+
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    api::{
-        connector::{CredentialsReference, McpConnectorSpec},
-        endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
-    },
-    credentials::{Field, Requirement},
-    platforms::{CaBundle, Declaration, DeclaredReason, PlatformSpec},
+use super::{Declaration, DeclaredReason, PlatformSpec};
+use crate::api::{
+    ca_bundle::CaBundle,
+    connector::{CredentialsReference, McpConnectorSpec},
+    endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
+    requirement::{Field, Requirement},
 };
 
 /// Requests that the metrics service is sent at a time; the logs service gets half as many. AWS documents rates a second
@@ -117,10 +114,10 @@ pub enum Service {
 }
 
 impl CloudWatchSpec {
-    /// Where a service is called. Without a URL in the spec, the SDK says where it is in the region and its partition.
+    /// Where a service is called: where the spec says, or where AWS has it in the region.
     ///
     /// # Errors
-    /// When a URL can't be a platform's, or AWS has no such endpoint.
+    /// When a URL can't be a platform's.
     pub fn service(&self, service: Service, policy: AddressPolicy) -> Result<Endpoint, EndpointError> {
         let own = self.endpoints.as_ref().and_then(|endpoints| match service {
             Service::Monitoring => endpoints.monitoring.as_ref(),
@@ -129,27 +126,14 @@ impl CloudWatchSpec {
         });
         let url = match own.or(self.endpoint.as_ref()) {
             Some(url) => url.clone(),
-            None => PlatformUrl(self.resolve(service).ok_or(EndpointError::NoHost)?),
+            None => PlatformUrl(self.url_of_aws(service)),
         };
         url.endpoint(self.insecure_http.unwrap_or_default(), policy)
     }
 
-    /// The SDK's own answer, which needs no IO.
-    fn resolve(&self, service: Service) -> Option<String> {
-        let (region, fips, dual) = (&self.region, self.fips.unwrap_or_default(), self.dual_stack.unwrap_or_default());
-        /// The three services have the same builder, of three types.
-        macro_rules! resolve {
-            ($sdk:ident) => {{
-                use $sdk::config::endpoint::{DefaultResolver, Params};
-                let params = Params::builder().region(region).use_fips(fips).use_dual_stack(dual).build().ok()?;
-                DefaultResolver::new().resolve_endpoint(&params).now_or_never()?.ok()?.url().to_owned()
-            }};
-        }
-        Some(match service {
-            Service::Monitoring => resolve!(aws_sdk_cloudwatch),
-            Service::Logs => resolve!(aws_sdk_cloudwatchlogs),
-            Service::Sts => resolve!(aws_sdk_sts),
-        })
+    fn url_of_aws(&self, service: Service) -> String {
+        let (fips, dual_stack) = (self.fips.unwrap_or_default(), self.dual_stack.unwrap_or_default());
+        format!("https://{}", hosts::host(service, &self.region, fips, dual_stack))
     }
 }
 
@@ -264,7 +248,7 @@ impl Declaration for CloudWatchSpec {
     }
 
     fn identity_hosts(&self) -> Vec<String> {
-        let urls = [Service::Monitoring, Service::Logs, Service::Sts].into_iter().filter_map(|one| self.resolve(one));
+        let urls = [Service::Monitoring, Service::Logs, Service::Sts].into_iter().map(|one| self.url_of_aws(one));
         urls.filter_map(|url| Some(url::Url::parse(&url).ok()?.host_str()?.to_owned())).collect()
     }
 
