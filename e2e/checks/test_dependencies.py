@@ -18,6 +18,10 @@ OF_THE_REGISTRY = (
     f"{DEBUG}/build/aws-lc-sys-{HASH}/out/lib.a",
     f"{DEBUG}/.fingerprint/serde_json-{HASH}/lib-serde_json",
     f"debug/deps/libserde_derive-{HASH}.so",
+    f"{DEBUG}/deps/liblibc-{HASH}.rlib",
+    f"{DEBUG}/deps/libc-{HASH}.d",
+    f"{DEBUG}/build/libc-{HASH}/output",
+    f"{DEBUG}/.fingerprint/libc-{HASH}/lib-libc",
 )
 OWN = (
     f"{DEBUG}/deps/libmcp_connectors-{HASH}.rlib",
