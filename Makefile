@@ -37,7 +37,7 @@ else
 # with cargo at once, one of which would only wait for the other's lock, and nothing runs beside the stories.
 LANE_1 := check-fmt programs check-clippy tests check-unit e2e-stories
 LANE_2 := check-go e2e-go e2e-start check-deny check-cluster check-manifests e2e-api-server e2e-image e2e-load \
-	check-generated check-documents check-conformance check-local check-doc e2e-vault e2e-redis
+	check-generated check-documents check-conformance check-local e2e-vault e2e-redis check-doc
 
 STEPS_OF_test := $(CHECK_STEPS) $(E2E_STEPS)
 STEPS_OF_check := $(CHECK_STEPS)
@@ -50,10 +50,15 @@ $(call lane,$(filter $(STEPS_OF_$(MAKECMDGOALS)),$(LANE_2)))
 # What runs the compiled programs.
 check-generated check-documents check-conformance check-local e2e-image e2e-vault e2e-redis: programs
 check-manifests check-documents: check-go
-# While tests run, the compiler is free.
 check-unit: tests
-ifneq ($(filter tests,$(STEPS_OF_$(MAKECMDGOALS))),)
-check-doc: tests
+# The compiler is free while tests run. Documentation comes last: what is begun before it has found by then that it is compiled, for
+# which it would wait while documentation compiles.
+ifeq ($(MAKECMDGOALS),test)
+e2e-vault: tests
+e2e-stories: check-doc
+endif
+ifeq ($(MAKECMDGOALS),check)
+check-doc: check-unit
 endif
 e2e-start: e2e-go
 e2e-load: e2e-start e2e-image
