@@ -9,7 +9,7 @@ from conftest import Deploy
 from support import kube, vault_server
 from support.agent import Agent, Endpoint, calling_all_the_time
 from support.audit import AuditLog
-from support.connector import Connector, ca_config_map, connector, secret, source
+from support.connector import PATIENT_PROBE, Connector, ca_config_map, connector, secret, source
 from support.operator import Operator
 from support.waiting import eventually
 
@@ -67,7 +67,7 @@ def test_agents_are_served_while_the_operator_is_away(deploy: Deploy, operator: 
 
 
 def test_converged_it_writes_nothing_for_a_minute(deploy: Deploy, operator: Operator) -> None:
-    vault = deploy().connector
+    vault = deploy(probe=PATIENT_PROBE).connector
     settle(operator)
     log = AuditLog.from_now()
     time.sleep(60)
@@ -81,7 +81,7 @@ def test_converged_it_writes_nothing_for_a_minute(deploy: Deploy, operator: Oper
 
 
 def test_restarted_when_all_is_done_it_writes_nothing(deploy: Deploy, operator: Operator) -> None:
-    vault = deploy().connector
+    vault = deploy(probe=PATIENT_PROBE).connector
     settle(operator)
     before = vault.object()["metadata"]["resourceVersion"]
     log = AuditLog.from_now()

@@ -21,6 +21,8 @@ CREDENTIALS = "vault-reader"
 # with the probe below.
 PROBE = {"interval": "5s", "timeout": "2s"}
 OUTAGE_SECONDS = 2 * 5 + 2 + POLL_SECONDS
+# For stories in which nothing may change: a busy machine, on which a platform answers late, is no change.
+PATIENT_PROBE = {"interval": "5s", "timeout": "30s", "failureThreshold": 5}
 
 # Stories call faster than an agent may by default, and the same over and over.
 LIMITS = {"calls": {"perMinute": 60000, "burst": 1000}, "repeats": {"enabled": False}}

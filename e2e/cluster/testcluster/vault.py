@@ -191,7 +191,6 @@ class Vault:
         The call goes to the Service's address; the certificate is checked for the
         Service's name.
         """
-        connection = _Connection(self.service_address(), self.host_name, self.ca_file)
         headers = {"X-Vault-Request": "true"}
         if token is not None:
             headers["X-Vault-Token"] = token
@@ -199,15 +198,25 @@ class Vault:
             headers["X-Vault-Wrap-TTL"] = str(wrap_seconds)
         content = None if body is None else json.dumps(body)
         try:
+            status, text = self._exchange(method, path, content, headers)
+        except http.client.RemoteDisconnected:
+            # Vault closes a connection on which no request has come within 10 s, as on a busy machine.
+            status, text = self._exchange(method, path, content, headers)
+        decoded: dict[str, Any] = json.loads(text) if text else {}
+        if status >= http.client.BAD_REQUEST:
+            raise VaultError(f"{method} {path}", status, decoded)
+        return decoded
+
+    def _exchange(
+        self, method: Method, path: str, content: str | None, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        connection = _Connection(self.service_address(), self.host_name, self.ca_file)
+        try:
             connection.request(method, f"/v1/{path}", content, headers)
             answer = connection.getresponse()
-            text = answer.read()
+            return answer.status, answer.read()
         finally:
             connection.close()
-        decoded: dict[str, Any] = json.loads(text) if text else {}
-        if answer.status >= http.client.BAD_REQUEST:
-            raise VaultError(f"{method} {path}", answer.status, decoded)
-        return decoded
 
     def register_kubernetes(self) -> None:
         """Makes the auth method `kubernetes` known, which this Vault has as a plugin only."""
