@@ -13,8 +13,9 @@ from support.kube import Manifest
 from support.waiting import eventually
 
 REPLICAS = 2
-# Together up to 200 calls a second, and on a busy machine all of them at a time at one replica.
-CALLERS = {"callers": 20, "pause": 0.08}
+# At level `trace`, in a program that is not optimised, calls are costly: more callers would take the machine from all other
+# stories. `benches` measures many more.
+CALLERS = {"callers": 4, "pause": 0.1}
 BOUNDS = LIMITS | {"platform": {"maxConcurrentRequests": CALLERS["callers"]}}
 
 Fields = dict[str, str]
@@ -119,6 +120,6 @@ def put(subject: Connector, fields: Fields) -> None:
 
 
 def more_calls(traffic: Traffic) -> None:
-    """Waits until as many calls were made as in a second or so."""
+    """Waits until many calls were made."""
     before = traffic.calls
-    eventually("calls are made", lambda: traffic.calls > before + 200)
+    eventually("calls are made", lambda: traffic.calls > before + 100)
