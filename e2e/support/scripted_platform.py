@@ -4,6 +4,7 @@ ask for it. It runs on the node; each name of a Service that leads to it is a pl
 
 import asyncio
 import json
+import socket
 import ssl
 import threading
 from collections import Counter
@@ -20,6 +21,7 @@ from . import kube, node_service
 from .connector import API_VERSION, LIMITS, PROBE, Connector, ca_config_map
 from .kube import Manifest
 from .machine import run
+from .waiting import eventually
 
 Act = Literal[
     "well",
@@ -92,6 +94,9 @@ class ScriptedPlatform:
         was, self._acts[name] = self._acts[name], act
         if "dead" in (was, act):
             self._lead(name, CLOSED_PORT if act == "dead" else self._port)
+            # The node takes a moment to lead elsewhere.
+            address = kube.get(self._namespace, "service", name)["spec"]["clusterIP"]
+            eventually(f"{name} is {act}", lambda: listens(address) == (act != "dead"))
 
     def asked(self, name: str) -> int:
         """How many requests of the tool came to a platform."""
@@ -233,6 +238,15 @@ def running(folder: Path, namespace: str, *names: str) -> Iterator[ScriptedPlatf
     platform = ScriptedPlatform(folder, namespace, names)
     with platform.listening():
         yield platform
+
+
+def listens(address: str) -> bool:
+    """Whether somebody takes connections there."""
+    try:
+        socket.create_connection((address, 443), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def secret(fields: dict[str, str]) -> Manifest:
