@@ -19,7 +19,7 @@ use crate::{
         Reason,
         platform::{PlatformSpec, declared_reasons, examples},
     },
-    tools::{Effect, ErrorCode, ToolEntry},
+    tools::{Effect, ErrorCode, ToolEntry, publish},
 };
 
 /// A platform, as it takes part.
@@ -166,8 +166,8 @@ fn declared_well(subject: &Subject, tool: &ToolEntry) {
     assert!(declaration.description.len() <= 600, "{name} tells too much: it fills every agent's context");
     assert!(!declaration.title.is_empty() && !declaration.title.ends_with('.'), "{name}");
     assert_eq!(tool.input_schema["additionalProperties"], false, "{name} takes what it doesn't know");
-    described(name, &tool.input_schema);
-    described(name, &tool.output_schema);
+    described(name, &publish::arguments(&tool.input_schema));
+    described(name, &publish::answer(&tool.output_schema));
     if declaration.cached.is_some() {
         assert!(declaration.effect == Effect::Read && !declaration.sensitive, "{name} may not be cached");
     }
@@ -223,7 +223,8 @@ fn what_tools_take_and_answer_changes_knowingly() {
     let _inside = runtime.enter();
     for subject in subjects() {
         let shape = |tool: &ToolEntry| {
-            let [input, output] = [&tool.input_schema, &tool.output_schema].map(|schema| bare(&json!(**schema)));
+            let (input, output) = (publish::arguments(&tool.input_schema), publish::answer(&tool.output_schema));
+            let [input, output] = [input, output].map(|schema| bare(&Value::Object(schema)));
             json!({ "effect": format!("{:?}", tool.declaration.effect), "input": input, "output": output })
         };
         let tools: BTreeMap<_, _> = subject.nowhere().tools.iter().map(|(name, tool)| (*name, shape(tool))).collect();

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{connector::Mutations, duration::ApiDuration, pattern::NamePattern},
-    tools::{Behavior, Effect, ToolEntry},
+    tools::{Behavior, Effect, ToolEntry, publish},
 };
 
 /// Argument with which a tool that changes something is told to do it.
@@ -56,7 +56,7 @@ pub struct OfferedTool {
     pub entry: ToolEntry,
     /// Its definition as agents see it.
     pub definition: Tool,
-    /// Checks its arguments.
+    /// Checks its arguments, more strictly than the definition tells: not every client can hold every bound.
     pub validator: jsonschema::Validator,
     /// Names of its arguments.
     pub parameters: Vec<String>,
@@ -183,7 +183,12 @@ fn offer(entry: ToolEntry, name: String, cache: bool) -> Result<OfferedTool, Cat
     let added =
         [confirmed.then(build_confirmation), kept_for.map(|age| build_cache_control(age, declared.cached_if_final))];
     add_arguments(&mut input, declared.name, added.into_iter().flatten().flatten())?;
-    let output = if confirmed { build_mutation_output(&entry.output_schema) } else { (*entry.output_schema).clone() };
+    let (told, answer) = if entry.as_written {
+        (input.clone(), (*entry.output_schema).clone())
+    } else {
+        (publish::arguments(&input), publish::answer(&entry.output_schema))
+    };
+    let output = if confirmed { build_mutation_output(answer) } else { answer };
     let description = if confirmed {
         Cow::Owned(format!(
             "{} Without confirm: true it changes nothing and answers what it would do, with a plan; pass that plan \
@@ -207,14 +212,14 @@ fn offer(entry: ToolEntry, name: String, cache: bool) -> Result<OfferedTool, Cat
         // A platform is a closed world with respect to the agent, but its content comes from anybody.
         Some(true),
     );
-    let definition = Tool::new(name, description, Arc::new(input))
+    let definition = Tool::new(name, description, Arc::new(told))
         .with_title(declared.title)
         .with_raw_output_schema(Arc::new(output))
         .with_annotations(annotations);
     Ok(OfferedTool { entry, definition, validator, parameters, confirmed, kept_for })
 }
 
-/// The arguments' schema as agents see it: closed, so that a misspelt argument is told and not dropped.
+/// The arguments' schema with which calls are checked: closed, so that a misspelt argument is told and not dropped.
 fn build_input_schema(schema: &Map<String, Value>) -> Map<String, Value> {
     let mut schema = schema.clone();
     let composed = ["$ref", "allOf", "anyOf", "oneOf", "patternProperties", "unevaluatedProperties"];
@@ -236,6 +241,7 @@ fn build_confirmation() -> Vec<Added> {
     });
     let plan = json!({
         "type": "string",
+        "minLength": 1,
         "maxLength": 64,
         "description": "The plan of the answer that said what would be done. With it, nothing is done if the state has \
                         changed since.",
@@ -277,13 +283,9 @@ fn add_arguments(
     Ok(())
 }
 
-/// The answer's schema of a tool that changes something. `$ref`s count from the root, so definitions go there.
-fn build_mutation_output(result: &Map<String, Value>) -> Map<String, Value> {
-    let mut result = result.clone();
-    let dialect = result.remove("$schema");
-    let definitions = result.remove("$defs");
+/// The answer's schema of a tool that changes something, as it is published.
+fn build_mutation_output(result: Map<String, Value>) -> Map<String, Value> {
     let mut schema = Map::new();
-    schema.extend(dialect.map(|dialect| ("$schema".to_owned(), dialect)));
     schema.insert("type".to_owned(), json!("object"));
     schema.insert(
         "properties".to_owned(),
@@ -300,7 +302,6 @@ fn build_mutation_output(result: &Map<String, Value>) -> Map<String, Value> {
         }),
     );
     schema.insert("required".to_owned(), json!(["applied"]));
-    schema.extend(definitions.map(|definitions| ("$defs".to_owned(), definitions)));
     schema
 }
 
@@ -311,9 +312,13 @@ mod tests {
 
     fn catalogue(mutations: Mutations, allow: &[&str], deny: &[&str], prefix: &str) -> Catalogue {
         let patterns = |patterns: &[&str]| patterns.iter().map(|p| NamePattern((*p).to_owned())).collect();
-        let config = ToolsConfig { mutations, allow: patterns(allow), deny: patterns(deny), prefix: prefix.to_owned() };
+        let prefix = prefix.to_owned();
+        build(&ToolsConfig { mutations, allow: patterns(allow), deny: patterns(deny), prefix })
+    }
+
+    fn build(config: &ToolsConfig) -> Catalogue {
         let access = Access::new(&AccessConfig { anonymous: true, allow: vec![], audiences: vec![] });
-        Catalogue::new(testing::FakePlatform::default().entries(), &config, &access, true).unwrap()
+        Catalogue::new(testing::FakePlatform::default().entries(), config, &access, true).unwrap()
     }
 
     fn names(catalogue: &Catalogue) -> Vec<&str> {
@@ -350,6 +355,27 @@ mod tests {
         assert_eq!(one.digest(), catalogue(Mutations::ReadOnly, &["*"], &[], "").digest());
         assert_ne!(one.digest(), catalogue(Mutations::Confirm, &["*"], &[], "").digest());
         assert!(one.digest().starts_with("sha256:") && one.digest().len() == 71);
+    }
+
+    #[test]
+    fn agents_see_what_is_published_and_calls_are_checked_with_more() {
+        let catalogue = build(&testing::tools_config());
+        let tool = catalogue.get("get_fake_thing").unwrap();
+        let expected = json!({
+            "type": "object",
+            "properties": {
+                "name": { "type": "string", "description": "Name of the thing." },
+                "color": { "type": "string", "enum": ["red", "blue"] },
+                "limit": { "type": "integer", "minimum": 1, "maximum": 100 },
+            },
+            "required": ["name"],
+            "additionalProperties": false,
+        });
+        assert_eq!(Value::Object((*tool.definition.input_schema).clone()), expected);
+        assert!(!tool.validator.is_valid(&json!({ "name": "a", "limit": 101 })));
+        let wait = catalogue.get("wait_fake_time").unwrap();
+        let nothing = json!({ "type": "object", "properties": {}, "additionalProperties": false });
+        assert_eq!(Value::Object((*wait.definition.input_schema).clone()), nothing);
     }
 
     #[test]

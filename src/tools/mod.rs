@@ -1,8 +1,11 @@
 //! What a tool is: the contract between a platform, which writes tools, and the server, which guards and serves them.
 //! Neither knows the other.
 
+#[cfg(test)]
+pub(crate) mod clients;
 pub mod error;
 pub mod page;
+pub mod publish;
 pub mod time;
 
 use std::{
@@ -258,10 +261,14 @@ pub enum Behavior {
 pub struct ToolEntry {
     /// The tool's own words about itself.
     pub declaration: ToolDeclaration,
-    /// JSON Schema (2020-12) of its arguments: an object.
+    /// JSON Schema (2020-12) of its arguments, an object, with which calls are checked. Agents see what
+    /// [`publish::arguments`] makes of it.
     pub input_schema: Arc<Map<String, Value>>,
-    /// JSON Schema (2020-12) of its answer: an object.
+    /// JSON Schema (2020-12) of its answer: an object. Agents see what [`publish::answer`] makes of it.
     pub output_schema: Arc<Map<String, Value>>,
+    /// Whether agents see the schemas word for word, which not every client takes. The fixtures of conformance suites want
+    /// it, which look whether a server keeps every word of JSON Schema.
+    pub as_written: bool,
     /// How it is run.
     pub behavior: Behavior,
 }
@@ -279,6 +286,7 @@ impl ToolEntry {
             declaration,
             input_schema: Arc::new(input_schema::<I>()),
             output_schema: Arc::new(output_schema::<O>()),
+            as_written: false,
             behavior: Behavior::Read(answering(run)),
         }
     }
@@ -302,6 +310,7 @@ impl ToolEntry {
             declaration,
             input_schema: Arc::new(input_schema::<I>()),
             output_schema: Arc::new(output_schema::<O>()),
+            as_written: false,
             behavior: Behavior::Mutation { preview, act: answering(act) },
         }
     }

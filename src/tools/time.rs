@@ -29,6 +29,7 @@ impl JsonSchema for TimeInput {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
+            "minLength": 1,
             "maxLength": 64,
             "pattern": PATTERN,
             "examples": ["2026-01-31T08:00:00Z", "-3h", "-15m", "now"],

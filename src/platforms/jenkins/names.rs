@@ -164,9 +164,13 @@ impl<'de> Deserialize<'de> for BuildName {
     }
 }
 
+/// As a caller writes it, because it is the default in a tool's schema.
 impl Serialize for BuildName {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.segment())
+        match Self::WORDS.iter().find(|(build, _, _)| build == self) {
+            Some((_, word, _)) => serializer.serialize_str(word),
+            None => serializer.serialize_str(&self.segment()),
+        }
     }
 }
 
@@ -184,6 +188,7 @@ impl JsonSchema for BuildName {
             "type": ["integer", "string"],
             "minimum": 1,
             "maximum": u32::MAX,
+            "minLength": 1,
             "pattern": "^(last|lastFailed|lastSuccessful|lastCompleted|[1-9][0-9]{0,9})$",
         })
     }

@@ -48,7 +48,7 @@ const REVOKE: ToolDeclaration = ToolDeclaration::destroy(
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LeaseInput {
-    /// Id of the lease, such as `database/creds/app/7b1c…`.
+    /// Id of the lease, such as `database/creds/app/7b1c...`.
     #[schemars(length(min = 1, max = 512))]
     lease_id: String,
 }
@@ -57,7 +57,7 @@ struct LeaseInput {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RenewInput {
-    /// Id of the lease, such as `database/creds/app/7b1c…`.
+    /// Id of the lease, such as `database/creds/app/7b1c...`.
     #[schemars(length(min = 1, max = 512))]
     lease_id: String,
     /// Seconds from now that it should have, 1 to 2764800. Left out, as many as at first.
