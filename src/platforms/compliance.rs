@@ -54,6 +54,11 @@ fn subjects() -> Vec<Subject> {
     ]
 }
 
+/// Every platform's word, with its tools.
+pub(crate) fn tools_of_every_platform() -> Vec<(&'static str, Vec<ToolEntry>)> {
+    subjects().iter().map(|subject| (subject.word, subject.nowhere().tools.into_values().collect())).collect()
+}
+
 impl Subject {
     fn connect(&self, url: &str) -> Connected {
         Connected::new(&(self.spec)(url), self.credentials)

@@ -19,6 +19,7 @@ use tokio::{
     time::Instant,
 };
 
+pub(crate) use super::compliance::tools_of_every_platform;
 use crate::{
     api::{endpoint::AddressPolicy, platform::PlatformSpec},
     credentials::{CredentialSet, CredentialsHandle, identity::Identity},
