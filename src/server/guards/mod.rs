@@ -1,5 +1,5 @@
 //! What stands between a caller and a tool, the same for every platform, one file each in the order in which a call
-//! passes them: rate, authorisation, shedding, arguments, repetition, kept answers, concurrency, deadline; then the tool,
+//! passes them: rate, authorisation, shedding, what was meant, arguments, repetition, kept answers, concurrency, deadline; then the tool,
 //! which for one that changes something is behind the mutation policy and idempotency; then bounds.
 
 pub mod acting;
@@ -13,6 +13,7 @@ pub mod controls;
 pub mod deadline;
 pub mod delegation;
 pub mod idempotency;
+pub mod meant;
 pub mod mutation;
 pub mod notes;
 pub mod principal;
@@ -226,6 +227,7 @@ impl Guards {
             return Outcome::Held("shedding", error);
         }
         let mut arguments = Value::Object(call.arguments);
+        meant::read(tool, &mut arguments);
         if let Err(error) = arguments::check(tool, &arguments) {
             return Outcome::Failed(error);
         }
