@@ -128,6 +128,31 @@ pub struct ToolsSpec {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9_]*$')")
         .message("prefix may hold lower-case letters, digits and underscores"))]
     pub prefix: Option<String>,
+
+    /// `Publish` (the default) tells clients the schemas of the tools' answers. `Omit` leaves them out of the list, which
+    /// is then less than half as long: for clients that hand it to the model whole, or that refuse such a schema. What
+    /// the tools answer stays the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schemas: Option<OutputSchemas>,
+}
+
+/// Whether clients are told the schemas of answers.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(inline, transform = super::crd::plain_enum)]
+pub enum OutputSchemas {
+    /// They are.
+    #[default]
+    Publish,
+    /// They are not.
+    Omit,
+}
+
+impl OutputSchemas {
+    /// Whether it is what a manifest that doesn't say anything means.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What happens to tools that change something.

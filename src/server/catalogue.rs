@@ -13,7 +13,11 @@ use super::{
     text::canonical_json,
 };
 use crate::{
-    api::{connector::Mutations, duration::ApiDuration, pattern::NamePattern},
+    api::{
+        connector::{Mutations, OutputSchemas},
+        duration::ApiDuration,
+        pattern::NamePattern,
+    },
     tools::{Behavior, Effect, ToolEntry, publish},
 };
 
@@ -108,7 +112,7 @@ impl Catalogue {
                 continue;
             }
             let bare = declared.name;
-            if offered.insert(name.clone(), Arc::new(offer(entry, name, cache)?)).is_some() {
+            if offered.insert(name.clone(), Arc::new(offer(entry, name, config.output_schemas, cache)?)).is_some() {
                 return Err(CatalogueError::DuplicateName(bare));
             }
         }
@@ -175,7 +179,7 @@ fn is_allowed(config: &ToolsConfig, name: &str, off_by_default: bool) -> bool {
     config.allow.iter().any(matches) && !config.deny.iter().any(|pattern| pattern.matches(name))
 }
 
-fn offer(entry: ToolEntry, name: String, cache: bool) -> Result<OfferedTool, CatalogueError> {
+fn offer(entry: ToolEntry, name: String, answers: OutputSchemas, cache: bool) -> Result<OfferedTool, CatalogueError> {
     let declared = entry.declaration;
     let confirmed = matches!(entry.behavior, Behavior::Mutation { .. });
     let kept_for = declared.cached.filter(|_| cache && !mutates(&entry) && !declared.sensitive);
@@ -212,10 +216,12 @@ fn offer(entry: ToolEntry, name: String, cache: bool) -> Result<OfferedTool, Cat
         // A platform is a closed world with respect to the agent, but its content comes from anybody.
         Some(true),
     );
-    let definition = Tool::new(name, description, Arc::new(told))
-        .with_title(declared.title)
-        .with_raw_output_schema(Arc::new(output))
-        .with_annotations(annotations);
+    let definition =
+        Tool::new(name, description, Arc::new(told)).with_title(declared.title).with_annotations(annotations);
+    let definition = match answers {
+        OutputSchemas::Publish => definition.with_raw_output_schema(Arc::new(output)),
+        OutputSchemas::Omit => definition,
+    };
     Ok(OfferedTool { entry, definition, validator, parameters, confirmed, kept_for })
 }
 
@@ -313,7 +319,13 @@ mod tests {
     fn catalogue(mutations: Mutations, allow: &[&str], deny: &[&str], prefix: &str) -> Catalogue {
         let patterns = |patterns: &[&str]| patterns.iter().map(|p| NamePattern((*p).to_owned())).collect();
         let prefix = prefix.to_owned();
-        build(&ToolsConfig { mutations, allow: patterns(allow), deny: patterns(deny), prefix })
+        build(&ToolsConfig {
+            mutations,
+            allow: patterns(allow),
+            deny: patterns(deny),
+            prefix,
+            ..testing::tools_config()
+        })
     }
 
     fn build(config: &ToolsConfig) -> Catalogue {
@@ -355,6 +367,18 @@ mod tests {
         assert_eq!(one.digest(), catalogue(Mutations::ReadOnly, &["*"], &[], "").digest());
         assert_ne!(one.digest(), catalogue(Mutations::Confirm, &["*"], &[], "").digest());
         assert!(one.digest().starts_with("sha256:") && one.digest().len() == 71);
+    }
+
+    #[test]
+    fn schemas_of_answers_can_be_left_out_and_nothing_else_changes() {
+        let published = build(&testing::tools_config());
+        let omitted = build(&ToolsConfig { output_schemas: OutputSchemas::Omit, ..testing::tools_config() });
+        for (name, tool) in &published.offered {
+            let mut told = tool.definition.clone();
+            assert!(told.output_schema.take().is_some(), "{name}");
+            assert_eq!(omitted.get(name).unwrap().definition, told);
+        }
+        assert_ne!(published.digest(), omitted.digest());
     }
 
     #[test]

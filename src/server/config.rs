@@ -19,7 +19,7 @@ pub use crate::credentials::{
 use crate::{
     agent::config::AgentConfig,
     api::{
-        connector::{AccessRule, Mutations, ProxySpec},
+        connector::{AccessRule, Mutations, OutputSchemas, ProxySpec},
         duration::ApiDuration,
         pattern::NamePattern,
         platform::PlatformSpec,
@@ -164,6 +164,10 @@ pub struct ToolsConfig {
     pub deny: Vec<NamePattern>,
     /// Put before each name.
     pub prefix: String,
+    /// Whether clients are told the schemas of answers. Written only if not, so that the configuration of the others stays
+    /// what it was.
+    #[serde(default, skip_serializing_if = "OutputSchemas::is_default")]
+    pub output_schemas: OutputSchemas,
 }
 
 /// Who may call.

@@ -47,7 +47,7 @@ use super::{
 };
 use crate::{
     api::{
-        connector::{AccessRule, Mutations},
+        connector::{AccessRule, Mutations, OutputSchemas},
         duration::ApiDuration,
         endpoint::AddressPolicy,
         pattern::NamePattern,

@@ -264,6 +264,7 @@ pub fn validate(
             allow: tools.allow.unwrap_or_else(|| vec![NamePattern("*".into())]),
             deny: tools.deny.unwrap_or_default(),
             prefix: tools.prefix.unwrap_or_default(),
+            output_schemas: tools.output_schemas.unwrap_or_default(),
         },
         access: AccessConfig { anonymous, allow, audiences },
         hosts: vec![

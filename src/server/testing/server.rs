@@ -8,6 +8,7 @@ pub fn tools_config() -> ToolsConfig {
         allow: vec![NamePattern("*".into())],
         deny: vec![],
         prefix: String::new(),
+        output_schemas: OutputSchemas::Publish,
     }
 }
 
