@@ -16,6 +16,7 @@ pub mod cli;
 pub mod credentials;
 pub mod errors;
 pub mod files;
+pub mod kit;
 mod listener;
 pub mod local;
 pub mod operator;

@@ -189,8 +189,8 @@ async fn every_tool_is_declared_well_and_refuses_what_it_does_not_know() {
         assert!(!connected.tools.is_empty());
         for (name, tool) in &connected.tools {
             declared_well(&subject, tool);
-            let error = connected.call(name, json!({ "no_such_argument": 1 })).await.unwrap_err();
-            assert_eq!(error.code, ErrorCode::InvalidArgument, "{name}");
+            let schema = Value::Object((*tool.input_schema).clone());
+            assert!(!jsonschema::is_valid(&schema, &json!({ "no_such_argument": 1 })), "{name}");
         }
         let instructions = connected.platform.instructions();
         assert!(instructions.len() > 100 && instructions.len() < 2_000, "{}", subject.name);

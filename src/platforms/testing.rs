@@ -97,8 +97,19 @@ impl Connected {
         CallContext::new(Instant::now() + self.patience, 65_536)
     }
 
+    /// Checks arguments as the server does before it runs a tool, which relies on it.
+    fn check(&self, name: &str, arguments: &Value) -> Result<(), ToolError> {
+        let schema = Value::Object((*self.tools[name].input_schema).clone());
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        validator.validate(arguments).map_err(|error| {
+            let argument = error.instance_path().as_str().trim_start_matches('/').to_owned();
+            ToolError::invalid_argument(error.masked().to_string()).with_argument(argument)
+        })
+    }
+
     /// Calls a tool; one that changes something does it.
     pub(crate) async fn call(&self, name: &str, arguments: Value) -> Result<Value, ToolError> {
+        self.check(name, &arguments)?;
         let run = match &self.tools[name].behavior {
             Behavior::Read(run) => run,
             Behavior::Mutation { act, .. } => act,

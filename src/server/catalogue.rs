@@ -183,7 +183,7 @@ fn offer(entry: ToolEntry, name: String, answers: OutputSchemas, cache: bool) ->
     let declared = entry.declaration;
     let confirmed = matches!(entry.behavior, Behavior::Mutation { .. });
     let kept_for = declared.cached.filter(|_| cache && !mutates(&entry) && !declared.sensitive);
-    let mut input = build_input_schema(&entry.input_schema);
+    let mut input = (*entry.input_schema).clone();
     let added =
         [confirmed.then(build_confirmation), kept_for.map(|age| build_cache_control(age, declared.cached_if_final))];
     add_arguments(&mut input, declared.name, added.into_iter().flatten().flatten())?;
@@ -223,16 +223,6 @@ fn offer(entry: ToolEntry, name: String, answers: OutputSchemas, cache: bool) ->
         OutputSchemas::Omit => definition,
     };
     Ok(OfferedTool { entry, definition, validator, parameters, confirmed, kept_for })
-}
-
-/// The arguments' schema with which calls are checked: closed, so that a misspelt argument is told and not dropped.
-fn build_input_schema(schema: &Map<String, Value>) -> Map<String, Value> {
-    let mut schema = schema.clone();
-    let composed = ["$ref", "allOf", "anyOf", "oneOf", "patternProperties", "unevaluatedProperties"];
-    if !schema.contains_key("additionalProperties") && !composed.iter().any(|key| schema.contains_key(*key)) {
-        schema.insert("additionalProperties".to_owned(), Value::Bool(false));
-    }
-    schema
 }
 
 /// An argument that the server adds, and its schema.

@@ -19,6 +19,8 @@ pub(crate) struct Rule {
 struct Place<'a> {
     node: &'a Map<String, Value>,
     path: String,
+    /// Whether it is an argument that may be left out.
+    is_optional: bool,
     /// Levels above it.
     depth: usize,
     /// How often the lists that it is in may repeat it.
@@ -177,6 +179,17 @@ pub(crate) const ARGUMENTS: &[Rule] = &[
         wanted_by: "clients that count or cut bytes",
         holds: |place| place.node.get("description").and_then(Value::as_str).is_none_or(str::is_ascii),
     },
+    Rule {
+        says: "an optional text can't be empty, so that an empty one is none",
+        wanted_by: "n8n, MetaMCP, opencode: they send \"\" for what was not said",
+        holds: |place| {
+            let is_default = place.node.get("default").is_some_and(|default| default == "");
+            !(place.is_optional && place.is("string"))
+                || place.has("enum")
+                || place.count("minLength") > 0
+                || is_default
+        },
+    },
 ];
 
 /// The rules for answers.
@@ -204,7 +217,7 @@ pub(crate) const ANSWER: &[Rule] = &[
 /// Where a published schema breaks which of the rules, and how many places were looked at.
 pub(crate) fn check(rules: &'static [Rule], schema: &Map<String, Value>) -> (Vec<(&'static str, String)>, usize) {
     let mut places = Vec::new();
-    collect(Place { node: schema, path: String::new(), depth: 0, times: 1 }, &mut places);
+    collect(Place { node: schema, path: String::new(), is_optional: false, depth: 0, times: 1 }, &mut places);
     let broken = places.iter().flat_map(|place| {
         rules.iter().filter(|rule| !(rule.holds)(place)).map(|rule| (rule.says, format!("at {:?}", place.path)))
     });
@@ -213,23 +226,25 @@ pub(crate) fn check(rules: &'static [Rule], schema: &Map<String, Value>) -> (Vec
 
 fn collect<'a>(place: Place<'a>, places: &mut Vec<Place<'a>>) {
     let (depth, times) = (place.depth + 1, place.times.saturating_mul(place.count("maxItems").max(1)));
+    let required = place.entries("required").to_vec();
     for (word, value) in place.node {
         match (word.as_str(), value) {
             ("properties", Value::Object(named)) => {
                 for (name, value) in named {
                     let Value::Object(node) = value else { continue };
+                    let is_optional = !required.iter().any(|one| one.as_str() == Some(name));
                     let path = format!("{}/{name}", place.path);
-                    collect(Place { node, path, depth, times }, places);
+                    collect(Place { node, path, is_optional, depth, times }, places);
                 }
             }
             ("items" | "additionalProperties", Value::Object(node)) => {
                 let path = format!("{}/{word}", place.path);
-                collect(Place { node, path, depth, times }, places);
+                collect(Place { node, path, is_optional: false, depth, times }, places);
             }
             ("anyOf" | "oneOf" | "allOf", Value::Array(forms)) => {
                 for (index, node) in forms.iter().filter_map(Value::as_object).enumerate() {
                     let path = format!("{}/{word}/{index}", place.path);
-                    collect(Place { node, path, depth, times }, places);
+                    collect(Place { node, path, is_optional: false, depth, times }, places);
                 }
             }
             _ => {}

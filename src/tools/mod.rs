@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use tokio::{sync::mpsc, time::Instant};
 
 pub use error::{ErrorCode, ToolError};
-pub use page::{Cursor, Page};
+pub use page::Page;
 pub use time::TimeInput;
 
 /// Reports of progress that wait to be sent, at most.
@@ -379,9 +379,16 @@ fn parse<I: DeserializeOwned>(arguments: Value) -> Result<I, ToolError> {
     })
 }
 
-/// The arguments' schema: what a caller may send (fields with a default may be left out).
+/// The arguments' schema: what a caller may send (fields with a default may be left out). It is closed here, so that a
+/// misspelt argument is told and not dropped, and so that types of arguments may be flattened into each other.
 fn input_schema<T: JsonSchema>() -> Map<String, Value> {
-    object(SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>())
+    let schema = SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>();
+    let mut schema = object(schema);
+    let composed = ["$ref", "allOf", "anyOf", "oneOf", "patternProperties", "unevaluatedProperties"];
+    if !schema.contains_key("additionalProperties") && !composed.iter().any(|key| schema.contains_key(*key)) {
+        schema.insert("additionalProperties".to_owned(), Value::Bool(false));
+    }
+    schema
 }
 
 /// The answer's schema: what a caller gets.

@@ -21,28 +21,45 @@ pub struct Page<T> {
     pub hints: Vec<String>,
 }
 
-/// Where a list goes on: after the entry with this key. Keys stay valid when entries come and go, as offsets don't.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor(pub String);
+/// A cursor, as an agent sees it: a list goes on after the entry with this key. Keys stay valid when entries come and go, as
+/// offsets don't.
+#[must_use]
+pub fn encode_cursor(key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(key.as_bytes())
+}
 
-impl Cursor {
-    /// The cursor as an agent sees it.
-    #[must_use]
-    pub fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0.as_bytes())
-    }
+/// The key in what an agent sends back.
+///
+/// # Errors
+/// When it is not a cursor of ours.
+pub fn decode_cursor(text: &str) -> Result<String, ToolError> {
+    URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(foreign_cursor)
+}
 
-    /// Reads what an agent sends back.
-    ///
-    /// # Errors
-    /// When it is not a cursor of ours.
-    pub fn decode(text: &str) -> Result<Self, ToolError> {
-        URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).map(Self).ok_or_else(|| {
-            ToolError::invalid_argument("cursor is not one that this tool gave")
-                .with_argument("cursor")
-                .with_remedy("pass next_cursor of the previous answer unchanged, or leave cursor out to begin anew")
+/// What is said of a cursor that the tool didn't give.
+#[must_use]
+pub fn foreign_cursor() -> ToolError {
+    ToolError::invalid_argument("cursor is not one that this tool gave")
+        .with_argument("cursor")
+        .with_remedy("pass next_cursor of the previous answer unchanged, or leave cursor out to begin anew")
+}
+
+/// Keeps as many entries as fit into a number of bytes, as JSON. Tells whether some were left out.
+#[must_use]
+pub fn fit<T: Serialize>(entries: Vec<T>, bytes: usize) -> (Vec<T>, bool) {
+    let count = entries.len();
+    let mut room = bytes;
+    let kept: Vec<T> = entries
+        .into_iter()
+        .take_while(|entry| {
+            let size = serde_json::to_vec(entry).map_or(usize::MAX, |text| text.len().saturating_add(1));
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
         })
-    }
+        .collect();
+    let cut = kept.len() < count;
+    (kept, cut)
 }
 
 impl<T> Page<T> {
@@ -57,11 +74,12 @@ impl<T> Page<T> {
         limit: usize,
     ) -> Result<Self, ToolError> {
         entries.sort_by(|a, b| key(a).cmp(key(b)));
-        let after = cursor.map(Cursor::decode).transpose()?;
-        let mut rest = entries.into_iter().filter(|entry| after.as_ref().is_none_or(|c| key(entry) > c.0.as_str()));
+        let after = cursor.map(decode_cursor).transpose()?;
+        let mut rest =
+            entries.into_iter().filter(|entry| after.as_ref().is_none_or(|after| key(entry) > after.as_str()));
         let items: Vec<T> = rest.by_ref().take(limit).collect();
         let truncated = rest.next().is_some();
-        let next_cursor = items.last().filter(|_| truncated).map(|last| Cursor(key(last).to_owned()).encode());
+        let next_cursor = items.last().filter(|_| truncated).map(|last| encode_cursor(key(last)));
         Ok(Self { items, truncated, next_cursor, hints: Vec::new() })
     }
 

@@ -113,12 +113,23 @@ pub(super) enum BuildName {
 }
 
 impl BuildName {
+    /// Places in [`Self::WORDS`].
+    pub(super) const LAST: usize = 0;
+    pub(super) const LAST_FAILED: usize = 1;
+    pub(super) const LAST_SUCCESSFUL: usize = 2;
+    pub(super) const LAST_COMPLETED: usize = 3;
+
     const WORDS: [(Self, &'static str, &'static str); 4] = [
         (Self::Last, "last", "lastBuild"),
         (Self::LastFailed, "lastFailed", "lastFailedBuild"),
         (Self::LastSuccessful, "lastSuccessful", "lastSuccessfulBuild"),
         (Self::LastCompleted, "lastCompleted", "lastCompletedBuild"),
     ];
+
+    /// The last of the kind that has this place in [`Self::WORDS`].
+    pub(super) fn last<const PLACE: usize>() -> Self {
+        Self::WORDS.get(PLACE).map_or(Self::Last, |(build, _, _)| *build)
+    }
 
     fn of_word(word: &str) -> Option<Self> {
         let known = Self::WORDS.iter().find(|(_, name, _)| *name == word).map(|(build, _, _)| *build);

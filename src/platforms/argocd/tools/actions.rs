@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{ResourceName, Target, app_input, events, mutation, read, tree};
+use super::{AppArgs, ResourceName, Target, events, mutation, read, tree};
 use crate::{
     platforms::argocd::{
         ArgoCd, text,
@@ -31,27 +31,29 @@ const RUN: ToolDeclaration = ToolDeclaration::destroy(
     "Runs an action of list_argocd_resource_actions on a resource of an application, such as restart on a Deployment.",
 );
 
-app_input! {
-    /// Arguments of `list_argocd_resource_actions`.
-    ListInput {
-        /// The resource, as get_argocd_resource_tree answers it.
-        resource: ResourceName,
-    }
+/// Arguments of `list_argocd_resource_actions`.
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// The resource, as get_argocd_resource_tree answers it.
+    resource: ResourceName,
 }
 
-app_input! {
-    /// Arguments of `run_argocd_resource_action`.
-    RunInput {
-        /// The resource, as get_argocd_resource_tree answers it.
-        resource: ResourceName,
-        /// Name of the action.
-        #[schemars(length(min = 1, max = 253))]
-        action: String,
-        /// Parameters of the action, as `{"replicas": "3"}`: 20 at most.
-        #[serde(default)]
-        #[schemars(extend("maxProperties" = 20))]
-        parameters: BTreeMap<String, String>,
-    }
+/// Arguments of `run_argocd_resource_action`.
+#[derive(Deserialize, JsonSchema)]
+struct RunInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// The resource, as get_argocd_resource_tree answers it.
+    resource: ResourceName,
+    /// Name of the action.
+    #[schemars(length(min = 1, max = 253))]
+    action: String,
+    /// Parameters of the action, as `{"replicas": "3"}`: 20 at most.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 20))]
+    parameters: BTreeMap<String, String>,
 }
 
 /// The actions of a resource.
@@ -119,7 +121,7 @@ async fn fetch(
 }
 
 async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Result<ActionList, ToolError> {
-    let (_, found) = fetch(&argocd, &input.target(), &input.resource, &context).await?;
+    let (_, found) = fetch(&argocd, &input.app.target(), &input.resource, &context).await?;
     let mut hints = Vec::new();
     if found.is_empty() {
         hints.push(format!("Argo CD has no actions for the kind {}", input.resource.kind));
@@ -163,7 +165,7 @@ impl RunInput {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Result<Preview, ToolError> {
-    let (node, actions) = fetch(&argocd, &input.target(), &input.resource, &context).await?;
+    let (node, actions) = fetch(&argocd, &input.app.target(), &input.resource, &context).await?;
     input.check(&actions)?;
     let would = format!("run {} on {} in the namespace {:?}", input.action, input.resource, node.namespace);
     let health = node.health.as_ref().map(|health| health.status.clone());
@@ -171,7 +173,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> 
 }
 
 async fn run(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Result<Ran, ToolError> {
-    let target = input.target();
+    let target = input.app.target();
     let (node, actions) = fetch(&argocd, &target, &input.resource, &context).await?;
     input.check(&actions)?;
     let parameters = input.parameters.iter().map(|(name, value)| json!({ "name": name, "value": value }));
@@ -188,5 +190,5 @@ async fn run(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Resu
     let right = format!("applications, action/{}/{}/{}", node.group, node.kind, input.action);
     let _: serde::de::IgnoredAny = argocd.ask(&target, &call, "run the action in", &right, &context).await?;
     let hints = vec!["the action was accepted; get_argocd_resource_tree tells what comes of it".to_owned()];
-    Ok(Ran { app: input.app, resource: input.resource.to_string(), action: input.action, hints })
+    Ok(Ran { app: input.app.name, resource: input.resource.to_string(), action: input.action, hints })
 }

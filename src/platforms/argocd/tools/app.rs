@@ -3,15 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    app_input, limit, page, read,
+    AppArgs, read,
     state::{AppState, ResourceView, SourceView},
 };
 use crate::{
+    kit::args::PageArgs,
     platforms::argocd::{ArgoCd, text, wire},
-    tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError, page::fit},
 };
 
 /// Resources that a status answers.
@@ -44,49 +45,42 @@ const HISTORY: ToolDeclaration = ToolDeclaration::read(
 )
 .cached(AGE);
 
-app_input! {
-    /// Arguments of `get_argocd_app_status`.
-    StatusInput {
-        /// Whether the managed resources are answered, too: 200 at most.
-        #[serde(default)]
-        include_resources: bool,
-    }
+/// Arguments of `get_argocd_app_status`.
+#[derive(Deserialize, JsonSchema)]
+struct StatusInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Whether the managed resources are answered, too: 200 at most.
+    #[serde(default)]
+    include_resources: bool,
 }
 
-app_input! {
-    /// Arguments of `get_argocd_app_resources`.
-    ResourcesInput {
-        /// Only resources that are not what Git says.
-        #[serde(default)]
-        out_of_sync_only: bool,
-        /// Only resources whose health is known and neither Healthy nor Suspended.
-        #[serde(default)]
-        unhealthy_only: bool,
-        /// Only resources of this kind, such as `Deployment`.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 63))]
-        kind: Option<String>,
-        /// Entries of one answer: 1 to 1000, 100 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 1000))]
-        limit: Option<usize>,
-        /// `next_cursor` of the answer before.
-        #[serde(default)]
-        cursor: Option<String>,
-    }
+/// Arguments of `get_argocd_app_resources`.
+#[derive(Deserialize, JsonSchema)]
+struct ResourcesInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Only resources that are not what Git says.
+    #[serde(default)]
+    out_of_sync_only: bool,
+    /// Only resources whose health is known and neither Healthy nor Suspended.
+    #[serde(default)]
+    unhealthy_only: bool,
+    /// Only resources of this kind, such as `Deployment`.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    kind: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<100, 1_000>,
 }
 
-app_input! {
-    /// Arguments of `list_argocd_app_history`.
-    HistoryInput {
-        /// Entries of one answer: 1 to 100, 20 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 100))]
-        limit: Option<usize>,
-        /// `next_cursor` of the answer before.
-        #[serde(default)]
-        cursor: Option<String>,
-    }
+/// Arguments of `list_argocd_app_history`.
+#[derive(Deserialize, JsonSchema)]
+struct HistoryInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    #[serde(flatten)]
+    page: PageArgs<20, 100>,
 }
 
 /// How an application is.
@@ -176,12 +170,12 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -> Result<Status, ToolError> {
-    let app = argocd.fetch_app(&input.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
     let all: Vec<ResourceView> = app.status.resources.iter().map(ResourceView::of).collect();
     let count = all.len();
     let resources = input.include_resources.then(|| {
         let most: Vec<_> = all.into_iter().take(MAX_RESOURCES).collect();
-        super::fit(most, context.max_result_bytes / 2).0
+        fit(most, context.max_result_bytes / 2).0
     });
     let truncated = resources.as_ref().is_some_and(|resources| resources.len() < count);
     let mut hints = Vec::new();
@@ -211,8 +205,7 @@ async fn resources(
     input: ResourcesInput,
     context: CallContext,
 ) -> Result<Page<ResourceView>, ToolError> {
-    let limit = limit(input.limit, 100, 1_000)?;
-    let app = argocd.fetch_app(&input.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
     let is_well = |resource: &wire::Resource| {
         resource.health.as_ref().is_none_or(|health| matches!(health.status.as_str(), "Healthy" | "Suspended" | ""))
     };
@@ -224,7 +217,7 @@ async fn resources(
     let entries = wanted
         .map(|one| (format!("{}/{}/{}/{}", one.group, one.kind, one.namespace, one.name), ResourceView::of(one)))
         .collect();
-    let page = page(entries, input.cursor.as_deref(), limit)?;
+    let page = input.page.cut_keyed(entries)?;
     if !page.items.is_empty() {
         return Ok(page);
     }
@@ -240,13 +233,12 @@ async fn history(
     input: HistoryInput,
     context: CallContext,
 ) -> Result<Page<Deployment>, ToolError> {
-    let limit = limit(input.limit, 20, 100)?;
-    let app = argocd.fetch_app(&input.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
     let entries = app.status.history.iter().map(|deployment| {
         // Newest first: the larger the id, the smaller the key.
         (format!("{:020}", i64::MAX.saturating_sub(deployment.id)), Deployment::of(deployment))
     });
-    let page = page(entries.collect(), input.cursor.as_deref(), limit)?;
+    let page = input.page.cut_keyed(entries.collect())?;
     Ok(if page.items.is_empty() { page.with_hint("nothing was deployed yet") } else { page })
 }
 

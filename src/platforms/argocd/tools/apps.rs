@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{failed, limit, page, read, state::SourceView};
+use super::{failed, read, state::SourceView};
 use crate::{
+    kit::args::PageArgs,
     platforms::argocd::{
         ArgoCd,
         client::Call,
@@ -30,7 +31,6 @@ const FIELDS: &str = "items.metadata.name,items.metadata.namespace,items.spec,it
 
 /// Arguments of `list_argocd_apps`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// Only applications of this project.
     #[serde(default)]
@@ -62,13 +62,8 @@ struct ListInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 63))]
     app_namespace: Option<String>,
-    /// Entries of one answer: 1 to 500, 50 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 500>,
 }
 
 /// A health state.
@@ -152,7 +147,6 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Result<Page<AppSummary>, ToolError> {
-    let limit = limit(input.limit, 50, 500)?;
     let call = Call::get(["applications"])
         .query("fields", &FIELDS)
         .maybe("projects", input.project.as_ref())
@@ -164,7 +158,7 @@ async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Re
     let seen = found.items.len();
     let entries = found.items.iter().map(AppSummary::of).filter(|app| input.matches(app));
     let entries = entries.map(|app| (format!("{}/{}", app.name, app.namespace), app)).collect();
-    let page = page(entries, input.cursor.as_deref(), limit)?;
+    let page = input.page.cut_keyed(entries)?;
     if !page.items.is_empty() {
         return Ok(page);
     }

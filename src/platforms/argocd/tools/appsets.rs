@@ -6,15 +6,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{failed, fit, limit, page, read, state::SourceView};
+use super::{failed, read, state::SourceView};
 use crate::{
+    kit::args::PageArgs,
     platforms::argocd::{
         ArgoCd,
         client::Call,
         text,
         wire::{AppSet, Application, Generated, Items},
     },
-    tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError, page::fit},
 };
 
 /// Applications of one answer.
@@ -41,7 +42,6 @@ const PREVIEW: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `list_argocd_appsets`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// Only sets whose applications belong to this project.
     #[serde(default)]
@@ -55,18 +55,12 @@ struct ListInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 63))]
     appset_namespace: Option<String>,
-    /// Entries of one answer: 1 to 50, 50 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 50))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 50>,
 }
 
 /// Arguments of `get_argocd_appset`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct GetInput {
     /// Name of the set.
     #[schemars(length(min = 1, max = 253))]
@@ -79,7 +73,6 @@ struct GetInput {
 
 /// Arguments of `preview_argocd_appset`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct PreviewInput {
     /// Name of a set that is there. Give it, or definition.
     #[serde(default)]
@@ -208,7 +201,6 @@ impl SetSummary {
 }
 
 async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Result<Page<SetSummary>, ToolError> {
-    let limit = limit(input.limit, 50, 50)?;
     let call = Call::get(["applicationsets"])
         .maybe("projects", input.project.as_ref())
         .maybe("selector", input.selector.as_ref())
@@ -217,7 +209,7 @@ async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Re
     let found: Items<AppSet> = argocd.session.call(&call, context.deadline).await.map_err(failed)?;
     let entries =
         found.items.iter().map(SetSummary::of).map(|set| (format!("{}/{}", set.name, set.namespace), set)).collect();
-    let page = page(entries, input.cursor.as_deref(), limit)?;
+    let page = input.page.cut_keyed(entries)?;
     if !page.items.is_empty() {
         return Ok(page);
     }

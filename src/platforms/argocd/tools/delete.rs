@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{app::application_set, app_input, mutation};
+use super::{AppArgs, app::application_set, mutation};
 use crate::{
     platforms::argocd::ArgoCd,
     tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError},
@@ -21,16 +21,17 @@ const DELETE: ToolDeclaration = ToolDeclaration::destroy(
 .idempotent()
 .off_by_default();
 
-app_input! {
-    /// Arguments of `delete_argocd_app`.
-    DeleteInput {
-        /// Whether what the application runs is deleted with it.
-        #[serde(default)]
-        cascade: bool,
-        /// The application's name once more.
-        #[schemars(length(min = 1, max = 253))]
-        confirm_name: String,
-    }
+/// Arguments of `delete_argocd_app`.
+#[derive(Deserialize, JsonSchema)]
+struct DeleteInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Whether what the application runs is deleted with it.
+    #[serde(default)]
+    cascade: bool,
+    /// The application's name once more.
+    #[schemars(length(min = 1, max = 253))]
+    confirm_name: String,
 }
 
 /// What was deleted.
@@ -52,7 +53,7 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 
 impl DeleteInput {
     fn check(&self) -> Result<(), ToolError> {
-        if self.confirm_name == self.app {
+        if self.confirm_name == self.app.name {
             return Ok(());
         }
         Err(ToolError::invalid_argument("confirm_name does not repeat the application's name")
@@ -62,7 +63,7 @@ impl DeleteInput {
 
 async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -> Result<Preview, ToolError> {
     input.check()?;
-    let app = argocd.fetch_app(&input.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
     let count = app.status.resources.len();
     let what = if input.cascade {
         format!("and DELETE the {count} resources that it manages")
@@ -81,7 +82,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) 
 
 async fn delete(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -> Result<Deleted, ToolError> {
     input.check()?;
-    let target = input.target();
+    let target = input.app.target();
     let app = argocd.fetch_app(&target, &context).await?;
     let already = app.metadata.deletion_timestamp.is_some();
     if !already {

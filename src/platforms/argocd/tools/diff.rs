@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ROOM_FOR_THE_REST, Target, app_input, limit, names_of, part, read};
+use super::{AppArgs, ROOM_FOR_THE_REST, Target, names_of, part, read};
 use crate::{
+    kit::args::PageArgs,
     platforms::argocd::{
         ArgoCd, text,
         wire::{Items, ManagedResource, Rendering},
@@ -30,34 +31,30 @@ const DIFF: ToolDeclaration = ToolDeclaration::read(
      Values of Secrets are never answered.",
 );
 
-app_input! {
-    /// Arguments of `get_argocd_diff`.
-    DiffInput {
-        /// Only resources of this kind.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 63))]
-        kind: Option<String>,
-        /// Only resources of this name.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 253))]
-        name: Option<String>,
-        /// Compare the manifests that Git says at this revision, and not what is deployed: a commit, branch, tag or chart
-        /// version, such as one of list_argocd_app_history. Not for an application with a list of sources.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 253))]
-        from_revision: Option<String>,
-        /// With from_revision: the revision to compare it with. Left out, the one that the application follows.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 253))]
-        to_revision: Option<String>,
-        /// Resources of one answer: 1 to 100, 20 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 100))]
-        limit: Option<usize>,
-        /// `next_cursor` of the answer before.
-        #[serde(default)]
-        cursor: Option<String>,
-    }
+/// Arguments of `get_argocd_diff`.
+#[derive(Deserialize, JsonSchema)]
+struct DiffInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Only resources of this kind.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    kind: Option<String>,
+    /// Only resources of this name.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    name: Option<String>,
+    /// Compare the manifests that Git says at this revision, and not what is deployed: a commit, branch, tag or chart
+    /// version, such as one of list_argocd_app_history. Not for an application with a list of sources.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    from_revision: Option<String>,
+    /// With from_revision: the revision to compare it with. Left out, the one that the application follows.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    to_revision: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<20, 100>,
 }
 
 /// What a sync would change, or what changed between two revisions.
@@ -121,7 +118,7 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Result<Diff, ToolError> {
-    let target = input.target();
+    let target = input.app.target();
     if let Some(from) = &input.from_revision {
         argocd.check_takes_revision(&target, "from_revision", &context).await?;
         let (from, to) = tokio::try_join!(
@@ -164,8 +161,8 @@ fn answer(
     let count = differing.len();
     let named = |one: ResourceDiff| (format!("{}/{}/{}/{}", one.group, one.kind, one.namespace, one.name), one);
     let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST));
-    let limit = limit(input.limit, 20, 100)?;
-    let part = part(differing.into_iter().map(named).collect(), str::cmp, input.cursor.as_deref(), limit, room)?;
+    let limit = input.page.limit();
+    let part = part(differing.into_iter().map(named).collect(), str::cmp, input.page.cursor(), limit, room)?;
     let truncated = part.is_cut();
     let mut hints = part.hints;
     if count == 0 {

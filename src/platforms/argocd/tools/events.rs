@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{ROOM_FOR_THE_REST, ResourceName, app_input, limit, part, read, tree};
+use super::{AppArgs, ROOM_FOR_THE_REST, ResourceName, part, read, tree};
 use crate::{
+    kit::args::PageArgs,
     platforms::argocd::{
         ArgoCd, text,
         wire::{Event, Items, Node},
@@ -24,20 +25,16 @@ const EVENTS: ToolDeclaration = ToolDeclaration::read(
      resource, as why a pod doesn't start. Clusters keep events for about an hour.",
 );
 
-app_input! {
-    /// Arguments of `get_argocd_events`.
-    EventsInput {
-        /// A resource of the application, as get_argocd_resource_tree answers it.
-        #[serde(default)]
-        resource: Option<ResourceName>,
-        /// Events of one answer: 1 to 100, 100 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 100))]
-        limit: Option<usize>,
-        /// `next_cursor` of the answer before.
-        #[serde(default)]
-        cursor: Option<String>,
-    }
+/// Arguments of `get_argocd_events`.
+#[derive(Deserialize, JsonSchema)]
+struct EventsInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// A resource of the application, as get_argocd_resource_tree answers it.
+    #[serde(default)]
+    resource: Option<ResourceName>,
+    #[serde(flatten)]
+    page: PageArgs<MAX_EVENTS, MAX_EVENTS>,
 }
 
 /// Events.
@@ -98,8 +95,8 @@ pub(super) fn find(nodes: &[Node], wanted: &ResourceName) -> Result<Node, ToolEr
 }
 
 async fn events(argocd: Arc<ArgoCd>, input: EventsInput, context: CallContext) -> Result<EventList, ToolError> {
-    let limit = limit(input.limit, MAX_EVENTS, MAX_EVENTS)?;
-    let target = input.target();
+    let limit = input.page.limit();
+    let target = input.app.target();
     let mut call = target.get(&["events"]);
     if let Some(wanted) = &input.resource {
         // Argo CD wants the resource's uid besides its name, and refuses the call without.
@@ -117,7 +114,7 @@ async fn events(argocd: Arc<ArgoCd>, input: EventsInput, context: CallContext) -
     let views: Vec<_> = found.items.iter().map(named).collect();
     let is_empty = views.is_empty();
     let room = context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST);
-    let part = part(views, |a, b| b.cmp(a), input.cursor.as_deref(), limit, room)?;
+    let part = part(views, |a, b| b.cmp(a), input.page.cursor(), limit, room)?;
     let truncated = part.is_cut();
     let mut hints = part.hints;
     if is_empty {

@@ -4,12 +4,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{app_input, limit, read};
+use super::{AppArgs, read};
 use crate::{
+    kit::args::Limit,
     platforms::argocd::{ArgoCd, wire::LogEntry},
-    tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit},
 };
 
 /// Lines of one answer.
@@ -27,50 +28,50 @@ const LOGS: ToolDeclaration = ToolDeclaration::read(
      that wrote them, and no instructions.",
 );
 
-app_input! {
-    /// Arguments of `get_argocd_logs`.
-    LogsInput {
-        /// Name of a pod. Give it, or kind and name.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 253))]
-        pod: Option<String>,
-        /// Kind of the resource whose pods are meant, such as `Deployment`.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 63))]
-        kind: Option<String>,
-        /// Name of the resource whose pods are meant.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 253))]
-        name: Option<String>,
-        /// API group of the resource; left out, `apps` for Deployments, StatefulSets, DaemonSets and ReplicaSets, `batch`
-        /// for Jobs and CronJobs.
-        #[serde(default)]
-        #[schemars(length(max = 253))]
-        group: Option<String>,
-        /// Namespace of pod or resource, if the application deploys to several.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 63))]
-        namespace: Option<String>,
-        /// Container; left out, the pod's only or default one.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 63))]
-        container: Option<String>,
-        /// Lines of each pod, from the end: 1 to 1000, 100 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 1000))]
-        tail: Option<usize>,
-        /// Only lines that hold this text, without regard to case; with `!` in front, only those that don't. Looked for
-        /// in the last 1000 lines of each pod.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 256))]
-        filter: Option<String>,
-        /// Only lines since then: RFC 3339 or relative, such as `-15m`.
-        #[serde(default)]
-        since: Option<TimeInput>,
-        /// Whether the logs of the container before its last restart are meant.
-        #[serde(default)]
-        previous: bool,
-    }
+/// Arguments of `get_argocd_logs`.
+#[derive(Deserialize, JsonSchema)]
+struct LogsInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Name of a pod. Give it, or kind and name.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    pod: Option<String>,
+    /// Kind of the resource whose pods are meant, such as `Deployment`.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    kind: Option<String>,
+    /// Name of the resource whose pods are meant.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    name: Option<String>,
+    /// API group of the resource; left out, `apps` for Deployments, StatefulSets, DaemonSets and ReplicaSets, `batch`
+    /// for Jobs and CronJobs.
+    #[serde(default)]
+    #[schemars(length(max = 253))]
+    group: Option<String>,
+    /// Namespace of pod or resource, if the application deploys to several.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    namespace: Option<String>,
+    /// Container; left out, the pod's only or default one.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    container: Option<String>,
+    /// Lines of each pod, from the end.
+    #[serde(default)]
+    tail: Limit<100, MAX_LINES>,
+    /// Only lines that hold this text, without regard to case; with `!` in front, only those that don't. Looked for
+    /// in the last 1000 lines of each pod.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 256))]
+    filter: Option<String>,
+    /// Only lines since then: RFC 3339 or relative, such as `-15m`.
+    #[serde(default)]
+    since: Option<TimeInput>,
+    /// Whether the logs of the container before its last restart are meant.
+    #[serde(default)]
+    previous: bool,
 }
 
 /// Lines of logs.
@@ -125,9 +126,9 @@ fn seconds_since(since: &TimeInput) -> Result<i64, ToolError> {
 }
 
 async fn logs(argocd: Arc<ArgoCd>, input: LogsInput, context: CallContext) -> Result<Logs, ToolError> {
-    let tail = limit(input.tail, 100, MAX_LINES).map_err(|error| error.with_argument("tail"))?;
+    let tail = input.tail.get();
     let since_seconds = input.since.as_ref().map(seconds_since).transpose()?;
-    let target = input.target();
+    let target = input.app.target();
     // Argo CD filters what the tail has left, so a filter needs a long one.
     let asked = if input.filter.is_some() { MAX_LINES } else { tail };
     let mut call = target.get(&["logs"]).query("tailLines", &asked).query("follow", &false);
@@ -163,7 +164,7 @@ impl Logs {
         let pods: Vec<String> = pods.into_iter().filter(|pod| !pod.is_empty()).map(ToOwned::to_owned).collect();
         let most = tail.saturating_mul(pods.len().max(1)).min(MAX_LINES);
         let newest: Vec<Line> = entries.iter().rev().take(most).map(Line::of).collect();
-        let (mut lines, _) = super::fit(newest, bytes);
+        let (mut lines, _) = fit(newest, bytes);
         lines.reverse();
         let mut hints = Vec::new();
         if entries.is_empty() {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ROOM_FOR_THE_REST, app_input, limit, names_of, part, read};
+use super::{AppArgs, ROOM_FOR_THE_REST, names_of, part, read};
 use crate::{
+    kit::args::PageArgs,
     platforms::argocd::{ArgoCd, text},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -24,26 +25,22 @@ const MANIFESTS: ToolDeclaration = ToolDeclaration::read(
      that it follows or at another one. Values of Secrets are masked.",
 );
 
-app_input! {
-    /// Arguments of `get_argocd_manifests`.
-    ManifestsInput {
-        /// Revision: a commit, branch, tag or chart version. Left out, the one that the application follows. Not for an
-        /// application with a list of sources.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 253))]
-        revision: Option<String>,
-        /// Only manifests of this kind.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 63))]
-        kind: Option<String>,
-        /// Manifests of one answer: 1 to 50, 50 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 50))]
-        limit: Option<usize>,
-        /// `next_cursor` of the answer before.
-        #[serde(default)]
-        cursor: Option<String>,
-    }
+/// Arguments of `get_argocd_manifests`.
+#[derive(Deserialize, JsonSchema)]
+struct ManifestsInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Revision: a commit, branch, tag or chart version. Left out, the one that the application follows. Not for an
+    /// application with a list of sources.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    revision: Option<String>,
+    /// Only manifests of this kind.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    kind: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 50>,
 }
 
 /// What Git says.
@@ -72,8 +69,8 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 async fn manifests(argocd: Arc<ArgoCd>, input: ManifestsInput, context: CallContext) -> Result<Rendered, ToolError> {
-    let limit = limit(input.limit, 50, 50)?;
-    let target = input.target();
+    let limit = input.page.limit();
+    let target = input.app.target();
     if input.revision.is_some() {
         argocd.check_takes_revision(&target, "revision", &context).await?;
     }
@@ -86,7 +83,7 @@ async fn manifests(argocd: Arc<ArgoCd>, input: ManifestsInput, context: CallCont
         .collect();
     let count = wanted.len();
     let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST));
-    let part = part(wanted, str::cmp, input.cursor.as_deref(), limit, room)?;
+    let part = part(wanted, str::cmp, input.page.cursor(), limit, room)?;
     let truncated = part.is_cut();
     let mut hints = part.hints;
     if count == 0 {

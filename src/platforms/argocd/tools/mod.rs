@@ -32,7 +32,10 @@ use super::{
     text,
     wire::{Application, Items},
 };
-use crate::tools::{CallContext, Cursor, ErrorCode, Page, ToolEntry, ToolError, mutation, read};
+use crate::{
+    kit::args::Cursor,
+    tools::{CallContext, ErrorCode, ToolEntry, ToolError, mutation, page::encode_cursor, read},
+};
 
 /// Bytes of an answer for what stands beside its list.
 const ROOM_FOR_THE_REST: usize = 2_048;
@@ -60,39 +63,28 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
     .concat()
 }
 
-/// Declares the arguments of a tool that is about one application: those that name it, and its own.
-macro_rules! app_input {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
-        #[derive(serde::Deserialize, schemars::JsonSchema)]
-        #[serde(deny_unknown_fields)]
-        struct $name {
-            /// Name of the application, without its namespace.
-            #[schemars(length(min = 1, max = 253))]
-            app: String,
-            /// Project of the application. Without it Argo CD doesn't tell a missing application from a forbidden one.
-            #[serde(default)]
-            #[schemars(length(min = 1, max = 253))]
-            project: Option<String>,
-            /// Namespace of the application, as list_argocd_apps answers it. Left out, Argo CD's own.
-            #[serde(default)]
-            #[schemars(length(min = 1, max = 63))]
-            app_namespace: Option<String>,
-            $($(#[$field_meta])* $field: $type,)*
-        }
-
-        impl $name {
-            fn target(&self) -> $crate::platforms::argocd::tools::Target {
-                $crate::platforms::argocd::tools::Target {
-                    name: self.app.clone(),
-                    project: self.project.clone(),
-                    namespace: self.app_namespace.clone(),
-                }
-            }
-        }
-    };
+/// Arguments that name the application that a tool is about.
+#[derive(Deserialize, JsonSchema)]
+struct AppArgs {
+    /// Name of the application, without its namespace.
+    #[serde(rename = "app")]
+    #[schemars(length(min = 1, max = 253))]
+    name: String,
+    /// Project of the application. Without it Argo CD doesn't tell a missing application from a forbidden one.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    project: Option<String>,
+    /// Namespace of the application, as list_argocd_apps answers it. Left out, Argo CD's own.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    app_namespace: Option<String>,
 }
-use app_input;
+
+impl AppArgs {
+    fn target(&self) -> Target {
+        Target { name: self.name.clone(), project: self.project.clone(), namespace: self.app_namespace.clone() }
+    }
+}
 
 /// The application that a call is about.
 #[derive(Clone)]
@@ -211,28 +203,6 @@ fn failed<'a>(doing: &'a str, right: &'a str) -> impl Fn(Error) -> ToolError + '
     move |error| to_tool_error(error, doing, right)
 }
 
-/// The limit of a list within its bounds.
-///
-/// # Errors
-/// When it is out of them; the text names them.
-fn limit(given: Option<usize>, default: usize, max: usize) -> Result<usize, ToolError> {
-    let limit = given.unwrap_or(default);
-    if (1..=max).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(ToolError::invalid_argument(format!("limit must be from 1 to {max}")).with_argument("limit"))
-}
-
-/// Cuts a list to one page, by keys that are not part of the entries.
-///
-/// # Errors
-/// When `cursor` is not one of ours.
-fn page<T>(entries: Vec<(String, T)>, cursor: Option<&str>, limit: usize) -> Result<Page<T>, ToolError> {
-    let page = Page::cut(entries, |entry| entry.0.as_str(), cursor, limit)?;
-    let items = page.items.into_iter().map(|(_, entry)| entry).collect();
-    Ok(Page { items, truncated: page.truncated, next_cursor: page.next_cursor, hints: page.hints })
-}
-
 /// What names a resource, by its manifest: group, kind, namespace, and name or what its name begins with.
 fn names_of(manifest: &Value) -> [String; 4] {
     let of = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -267,7 +237,7 @@ impl<T> Part<T> {
 fn part<T: Serialize>(
     mut entries: Vec<(String, T)>,
     order: impl Fn(&str, &str) -> Ordering,
-    cursor: Option<&str>,
+    cursor: Option<&Cursor>,
     limit: usize,
     bytes: usize,
 ) -> Result<Part<T>, ToolError> {
@@ -279,10 +249,10 @@ fn part<T: Serialize>(
         }
     }
     entries.sort_by(|a, b| order(&a.0, &b.0));
-    let after = cursor.map(Cursor::decode).transpose()?;
-    let is_shown = |key: &str| after.as_ref().is_some_and(|after| order(key, &after.0).is_le());
+    let after = cursor.map(Cursor::key).transpose()?;
+    let is_shown = |key: &str| after.as_ref().is_some_and(|after| order(key, after).is_le());
     let mut part = Part { entries: Vec::new(), next_cursor: None, hints: Vec::new() };
-    let (mut room, mut last) = (bytes, None);
+    let (mut room, mut last): (usize, Option<String>) = (bytes, None);
     for (key, entry) in entries.into_iter().filter(|(key, _)| !is_shown(key)) {
         let size = serde_json::to_vec(&entry).map_or(usize::MAX, |text| text.len().saturating_add(1));
         let left_out = (size > bytes).then(|| {
@@ -293,7 +263,7 @@ fn part<T: Serialize>(
         let is_full = part.entries.len() + part.hints.len() == limit || cost > room;
         // Each part has one at least, so that there is an end.
         if let Some(last) = last.take_if(|_| is_full) {
-            part.next_cursor = Some(Cursor(last).encode());
+            part.next_cursor = Some(encode_cursor(&last));
             break;
         }
         room = room.saturating_sub(cost);
@@ -304,23 +274,6 @@ fn part<T: Serialize>(
         last = Some(key);
     }
     Ok(part)
-}
-
-/// Keeps as many entries as fit into a number of bytes, as JSON. Tells whether some were left out.
-fn fit<T: Serialize>(entries: Vec<T>, bytes: usize) -> (Vec<T>, bool) {
-    let count = entries.len();
-    let mut room = bytes;
-    let kept: Vec<T> = entries
-        .into_iter()
-        .take_while(|entry| {
-            let size = serde_json::to_vec(entry).map_or(usize::MAX, |text| text.len().saturating_add(1));
-            let fits = size <= room;
-            room = room.saturating_sub(size);
-            fits
-        })
-        .collect();
-    let cut = kept.len() < count;
-    (kept, cut)
 }
 
 /// What names a resource inside an application.
@@ -366,10 +319,10 @@ mod tests {
 
     /// All parts, one after the other.
     fn all(entries: &[(String, String)], limit: usize, bytes: usize) -> Vec<Part<String>> {
-        let (mut parts, mut cursor) = (Vec::new(), None);
+        let (mut parts, mut cursor): (_, Option<Cursor>) = (Vec::new(), None);
         loop {
-            let part = part(entries.to_vec(), |a, b| b.cmp(a), cursor.as_deref(), limit, bytes).unwrap();
-            cursor.clone_from(&part.next_cursor);
+            let part = part(entries.to_vec(), |a, b| b.cmp(a), cursor.as_ref(), limit, bytes).unwrap();
+            cursor = part.next_cursor.clone().map(Cursor::from);
             parts.push(part);
             if cursor.is_none() {
                 return parts;

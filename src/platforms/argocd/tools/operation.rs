@@ -8,10 +8,11 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Target, app_input, mutation, read,
+    AppArgs, Target, mutation, read,
     state::{AppState, Operation},
 };
 use crate::{
+    kit::args::Limit,
     platforms::argocd::{ArgoCd, client::Error, wire::Application},
     tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -50,7 +51,7 @@ const TERMINATE: ToolDeclaration = ToolDeclaration::destroy(
 .idempotent();
 
 /// What is waited for.
-#[derive(Deserialize, JsonSchema, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum Goal {
     /// That no operation runs.
@@ -62,31 +63,34 @@ enum Goal {
     Health,
 }
 
-app_input! {
-    /// Arguments of `wait_argocd_app`.
-    WaitInput {
-        /// What to wait for: `operation` (the default), `sync` or `health`.
-        #[serde(default, rename = "for")]
-        goal: Goal,
-        /// Seconds to wait: 1 to 120, 60 if left out; never longer than the call may take.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 120))]
-        timeout_seconds: Option<u64>,
-    }
+/// Arguments of `wait_argocd_app`.
+#[derive(Deserialize, JsonSchema)]
+struct WaitInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// What to wait for.
+    #[serde(default, rename = "for")]
+    goal: Goal,
+    /// Seconds to wait; never longer than the call may take.
+    #[serde(default)]
+    timeout_seconds: Limit<60, 120>,
 }
 
-app_input! {
-    /// Arguments of `refresh_argocd_app`.
-    RefreshInput {
-        /// Whether manifests are rendered anew.
-        #[serde(default)]
-        hard: bool,
-    }
+/// Arguments of `refresh_argocd_app`.
+#[derive(Deserialize, JsonSchema)]
+struct RefreshInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Whether manifests are rendered anew.
+    #[serde(default)]
+    hard: bool,
 }
 
-app_input! {
-    /// Arguments of `terminate_argocd_operation`.
-    TerminateInput {}
+/// Arguments of `terminate_argocd_operation`.
+#[derive(Deserialize, JsonSchema)]
+struct TerminateInput {
+    #[serde(flatten)]
+    app: AppArgs,
 }
 
 /// What came of waiting.
@@ -169,11 +173,6 @@ pub(super) async fn poll(
 }
 
 async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Result<Waited, ToolError> {
-    let seconds = input.timeout_seconds.unwrap_or(60);
-    if !(1..=120).contains(&seconds) {
-        let message = "timeout_seconds must be from 1 to 120";
-        return Err(ToolError::invalid_argument(message).with_argument("timeout_seconds"));
-    }
     let done = |app: &Application| {
         app.running().is_none()
             && match input.goal {
@@ -183,8 +182,8 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
                 Goal::Health => matches!(app.status.health.status.as_str(), "Healthy" | "Suspended"),
             }
     };
-    let wait = Duration::from_secs(seconds);
-    let (app, finished) = poll(&argocd, &input.target(), wait, &context, done).await?;
+    let wait = input.timeout_seconds.seconds();
+    let (app, finished) = poll(&argocd, &input.app.target(), wait, &context, done).await?;
     let mut hints = Vec::new();
     if !finished {
         hints.push(match (app.running(), input.goal) {
@@ -197,7 +196,7 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
 }
 
 async fn refresh(argocd: Arc<ArgoCd>, input: RefreshInput, context: CallContext) -> Result<Refreshed, ToolError> {
-    let target = input.target();
+    let target = input.app.target();
     if input.hard {
         let key = format!("{}/{}", target.namespace.as_deref().unwrap_or_default(), target.name);
         argocd.take_hard_refresh(key).map_err(|wait| {
@@ -216,7 +215,7 @@ async fn preview_terminate(
     input: TerminateInput,
     context: CallContext,
 ) -> Result<Preview, ToolError> {
-    let app = argocd.fetch_app(&input.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
     let Some(operation) = app.running().and_then(|_| Operation::of(&app)) else { return Err(nothing_runs()) };
     let since = operation.started_at.as_deref().map(|at| format!(" that runs since {at}")).unwrap_or_default();
     let would = format!("end the operation{since} on {}; what it has applied stays applied", app.metadata.name);
@@ -228,7 +227,7 @@ fn nothing_runs() -> ToolError {
 }
 
 async fn terminate(argocd: Arc<ArgoCd>, input: TerminateInput, context: CallContext) -> Result<Terminated, ToolError> {
-    let target = input.target();
+    let target = input.app.target();
     let app = argocd.fetch_app(&target, &context).await?;
     let phase = "Terminating".to_owned();
     match app.running() {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
+    AppArgs,
     app::{AutoSync, application_set},
-    app_input, mutation,
+    mutation,
 };
 use crate::{
     platforms::argocd::{ArgoCd, client::Error, wire::Application},
@@ -24,18 +25,19 @@ const SET: ToolDeclaration = ToolDeclaration::mutate(
 .idempotent()
 .off_by_default();
 
-app_input! {
-    /// Arguments of `set_argocd_auto_sync`.
-    SetInput {
-        /// Whether auto-sync is on.
-        enabled: bool,
-        /// Whether it deletes what Git no longer names. Only with enabled; left out, as it is.
-        #[serde(default)]
-        prune: Option<bool>,
-        /// Whether it undoes changes that were made in the cluster. Only with enabled; left out, as it is.
-        #[serde(default)]
-        self_heal: Option<bool>,
-    }
+/// Arguments of `set_argocd_auto_sync`.
+#[derive(Deserialize, JsonSchema)]
+struct SetInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Whether auto-sync is on.
+    enabled: bool,
+    /// Whether it deletes what Git no longer names. Only with enabled; left out, as it is.
+    #[serde(default)]
+    prune: Option<bool>,
+    /// Whether it undoes changes that were made in the cluster. Only with enabled; left out, as it is.
+    #[serde(default)]
+    self_heal: Option<bool>,
 }
 
 /// Auto-sync before and after.
@@ -92,7 +94,7 @@ fn patch(wanted: Option<AutoSync>) -> Value {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> Result<Preview, ToolError> {
-    let app = argocd.fetch_app(&input.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
     let (now, wanted) = (AutoSync::of(&app), input.wanted(&app)?);
     let name = &app.metadata.name;
     let would = match (now == wanted, wanted) {
@@ -106,7 +108,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> 
 }
 
 async fn set(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> Result<Switched, ToolError> {
-    let target = input.target();
+    let target = input.app.target();
     let app = argocd.fetch_app(&target, &context).await?;
     let (before, wanted) = (AutoSync::of(&app), input.wanted(&app)?);
     let mut after = before;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{app_input, read};
+use super::{AppArgs, read};
 use crate::{
     platforms::argocd::{ArgoCd, client::Call, text, windows::why_closed, wire},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
@@ -28,22 +28,25 @@ const WINDOWS: ToolDeclaration = ToolDeclaration::read(
      windows of its project that concern it.",
 );
 
-app_input! {
-    /// Arguments of `get_argocd_revision_metadata`.
-    RevisionInput {
-        /// The commit, as get_argocd_app_status or list_argocd_app_history answers it.
-        #[schemars(length(min = 1, max = 253))]
-        revision: String,
-        /// Which source the revision is of, in an application with several: from 0.
-        #[serde(default)]
-        #[schemars(range(max = 100))]
-        source_index: Option<u32>,
-    }
+/// Arguments of `get_argocd_revision_metadata`.
+#[derive(Deserialize, JsonSchema)]
+struct RevisionInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// The commit, as get_argocd_app_status or list_argocd_app_history answers it.
+    #[schemars(length(min = 1, max = 253))]
+    revision: String,
+    /// Which source the revision is of, in an application with several: from 0.
+    #[serde(default)]
+    #[schemars(range(max = 100))]
+    source_index: Option<u32>,
 }
 
-app_input! {
-    /// Arguments of `get_argocd_sync_windows`.
-    WindowsInput {}
+/// Arguments of `get_argocd_sync_windows`.
+#[derive(Deserialize, JsonSchema)]
+struct WindowsInput {
+    #[serde(flatten)]
+    app: AppArgs,
 }
 
 /// Who made a revision.
@@ -119,7 +122,7 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 async fn revision(argocd: Arc<ArgoCd>, input: RevisionInput, context: CallContext) -> Result<RevisionView, ToolError> {
-    let target = input.target();
+    let target = input.app.target();
     let call =
         target.get(&["revisions", &input.revision, "metadata"]).maybe("sourceIndex", input.source_index.as_ref());
     let found: wire::Revision = argocd.ask(&target, &call, "read a revision of", "applications, get", &context).await?;
@@ -134,7 +137,7 @@ async fn revision(argocd: Arc<ArgoCd>, input: RevisionInput, context: CallContex
 }
 
 async fn windows(argocd: Arc<ArgoCd>, input: WindowsInput, context: CallContext) -> Result<Permission, ToolError> {
-    let target = input.target();
+    let target = input.app.target();
     let call = target.get(&["syncwindows"]);
     let found: wire::SyncWindows =
         argocd.ask(&target, &call, "read the sync windows of", "applications, get", &context).await?;

@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    app_input, mutation,
+    AppArgs, mutation,
     sync::{self, Started},
 };
 use crate::{
+    kit::args::WaitSeconds,
     platforms::argocd::{
         ArgoCd,
         error::auto_sync,
@@ -25,27 +28,27 @@ const ROLLBACK: ToolDeclaration = ToolDeclaration::destroy(
      OutOfSync afterwards.",
 );
 
-app_input! {
-    /// Arguments of `rollback_argocd_app`.
-    RollbackInput {
-        /// Id of the deployment, as list_argocd_app_history answers it. 0 is the first one, not the one before.
-        #[schemars(range(min = 0))]
-        history_id: i64,
-        /// Revision that this deployment must have, in full or its first characters (7 at least).
-        #[serde(default)]
-        #[schemars(length(min = 7, max = 253))]
-        expected_revision: Option<String>,
-        /// Whether what that deployment does not name is deleted.
-        #[serde(default)]
-        prune: bool,
-        /// Whether it is only tried: nothing is applied.
-        #[serde(default)]
-        dry_run: bool,
-        /// Seconds to wait for the end: 0 to 120. Left out, 0; for a dry run 20. Never longer than the call may take.
-        #[serde(default)]
-        #[schemars(range(max = 120))]
-        wait_seconds: Option<u64>,
-    }
+/// Arguments of `rollback_argocd_app`.
+#[derive(Deserialize, JsonSchema)]
+struct RollbackInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Id of the deployment, as list_argocd_app_history answers it. 0 is the first one, not the one before.
+    #[schemars(range(min = 0))]
+    history_id: i64,
+    /// Revision that this deployment must have, in full or its first characters (7 at least).
+    #[serde(default)]
+    #[schemars(length(min = 7, max = 253))]
+    expected_revision: Option<String>,
+    /// Whether what that deployment does not name is deleted.
+    #[serde(default)]
+    prune: bool,
+    /// Whether it is only tried: nothing is applied.
+    #[serde(default)]
+    dry_run: bool,
+    /// Seconds to wait for the end. Left out, 0; for a dry run 20. Never longer than the call may take.
+    #[serde(default)]
+    wait_seconds: Option<WaitSeconds<0, 120>>,
 }
 
 pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
@@ -55,9 +58,6 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 impl RollbackInput {
     /// Finds the deployment, and says no where a rollback is impossible or is not what was meant.
     fn check<'a>(&self, app: &'a Application) -> Result<&'a Deployment, ToolError> {
-        if self.wait_seconds.is_some_and(|seconds| seconds > 120) {
-            return Err(ToolError::invalid_argument("wait_seconds must be from 0 to 120").with_argument("wait_seconds"));
-        }
         let Some(deployment) = app.status.history.iter().find(|one| one.id == self.history_id) else {
             let ids = app.status.history.iter().rev().take(20).map(|one| one.id.to_string()).collect::<Vec<_>>();
             let message = format!("the application has no deployment with the id {}", self.history_id);
@@ -90,7 +90,7 @@ fn revision(deployment: &Deployment) -> String {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext) -> Result<Preview, ToolError> {
-    let app = argocd.fetch_app(&input.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
     let deployment = input.check(&app)?;
     let revision = revision(deployment);
     let act = if input.dry_run { "apply nothing, and try to roll" } else { "roll" };
@@ -109,13 +109,15 @@ async fn preview(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext
 }
 
 async fn rollback(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext) -> Result<Started, ToolError> {
-    let target = input.target();
+    let target = input.app.target();
     let app = argocd.fetch_app(&target, &context).await?;
     let wanted = input.check(&app)?;
     let body = json!({ "id": input.history_id, "prune": input.prune, "dryRun": input.dry_run });
     let call = target.post(&["rollback"], body);
     sync::start(&argocd, &target, &call, &app, "roll back the application", &context).await?;
-    let wait = Duration::from_secs(input.wait_seconds.unwrap_or(if input.dry_run { 20 } else { 0 }));
+    let wait = input
+        .wait_seconds
+        .map_or(if input.dry_run { Duration::from_secs(20) } else { Duration::ZERO }, WaitSeconds::seconds);
     let started = sync::finish(&argocd, &target, wait, input.dry_run, input.prune, &context).await?;
     let summary = format!("{}; it goes to the deployment {}, {}", started.summary, wanted.id, revision(wanted));
     Ok(Started { summary, ..started })

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{failed, limit, page, read, revision::Window};
+use super::{failed, read, revision::Window};
 use crate::{
+    kit::args::PageArgs,
     platforms::argocd::{
         ArgoCd,
         client::Call,
@@ -39,20 +40,13 @@ const CLUSTERS: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of a list.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
-    /// Entries of one answer: 1 to 100, 100 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<100, 100>,
 }
 
 /// Arguments of `get_argocd_project`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ProjectInput {
     /// Name of the project.
     #[schemars(length(min = 1, max = 253))]
@@ -145,7 +139,6 @@ async fn projects(
     input: ListInput,
     context: CallContext,
 ) -> Result<Page<ProjectSummary>, ToolError> {
-    let limit = limit(input.limit, 100, 100)?;
     let failed = failed("list projects", "projects, get");
     let found: Items<Project> =
         argocd.session.call(&Call::get(["projects"]), context.deadline).await.map_err(failed)?;
@@ -157,7 +150,7 @@ async fn projects(
         };
         (summary.name.clone(), summary)
     });
-    let page = page(entries.collect(), input.cursor.as_deref(), limit)?;
+    let page = input.page.cut_keyed(entries.collect())?;
     if !page.items.is_empty() {
         return Ok(page);
     }
@@ -199,7 +192,6 @@ impl RoleView {
 }
 
 async fn clusters(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Result<Page<ClusterView>, ToolError> {
-    let limit = limit(input.limit, 100, 100)?;
     let failed = failed("list clusters", "clusters, get");
     let found: Items<Cluster> =
         argocd.session.call(&Call::get(["clusters"]), context.deadline).await.map_err(failed)?;
@@ -216,7 +208,7 @@ async fn clusters(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -
         };
         (format!("{}/{}", view.name, view.server), view)
     });
-    let page = page(entries.collect(), input.cursor.as_deref(), limit)?;
+    let page = input.page.cut_keyed(entries.collect())?;
     if !page.items.is_empty() {
         return Ok(page);
     }

@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    ResourceName, Target, app_input, mutation, operation,
+    AppArgs, ResourceName, Target, mutation, operation,
     state::{AppState, Operation},
 };
 use crate::{
+    kit::args::WaitSeconds,
     platforms::argocd::{
         ArgoCd,
         client::Error,
@@ -18,15 +19,13 @@ use crate::{
         text,
         wire::{Application, Resource, SyncWindows},
     },
-    tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError, page::fit},
 };
 
 /// Resources that are named in one call, and in one answer.
 const MAX_RESOURCES: usize = 100;
 /// Time that a dry run is waited for unless the call says otherwise: its result is all that it is for.
 const DRY_RUN_WAIT: u64 = 20;
-/// Time that may be waited for.
-const MAX_WAIT: u64 = 120;
 
 const SYNC: ToolDeclaration = ToolDeclaration::destroy(
     "sync_argocd_app",
@@ -37,38 +36,38 @@ const SYNC: ToolDeclaration = ToolDeclaration::destroy(
      applied.",
 );
 
-app_input! {
-    /// Arguments of `sync_argocd_app`.
-    SyncInput {
-        /// Revision to sync to: a commit, branch, tag or chart version. Left out, the one that the application follows.
-        /// Impossible while auto-sync is on.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 253))]
-        revision: Option<String>,
-        /// For an application with several sources: a revision for each, in their order; an empty text keeps the one
-        /// that is followed.
-        #[serde(default)]
-        #[schemars(length(max = 20), inner(length(max = 253)))]
-        revisions: Vec<String>,
-        /// Whether what Git no longer names is deleted.
-        #[serde(default)]
-        prune: bool,
-        /// Whether it is only tried: nothing is applied.
-        #[serde(default)]
-        dry_run: bool,
-        /// Only these resources; all if left out.
-        #[serde(default)]
-        #[schemars(length(max = 100))]
-        resources: Vec<ResourceName>,
-        /// Sync options of Argo CD, such as `ServerSideApply=true`, instead of the application's own.
-        #[serde(default)]
-        #[schemars(length(max = 20), inner(length(min = 1, max = 100), regex(pattern = "^[A-Za-z]+=[A-Za-z]+$")))]
-        sync_options: Vec<String>,
-        /// Seconds to wait for the end: 0 to 120. Left out, 0; for a dry run 20. Never longer than the call may take.
-        #[serde(default)]
-        #[schemars(range(max = 120))]
-        wait_seconds: Option<u64>,
-    }
+/// Arguments of `sync_argocd_app`.
+#[derive(Deserialize, JsonSchema)]
+struct SyncInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Revision to sync to: a commit, branch, tag or chart version. Left out, the one that the application follows.
+    /// Impossible while auto-sync is on.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    revision: Option<String>,
+    /// For an application with several sources: a revision for each, in their order; an empty text keeps the one
+    /// that is followed.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 253)))]
+    revisions: Vec<String>,
+    /// Whether what Git no longer names is deleted.
+    #[serde(default)]
+    prune: bool,
+    /// Whether it is only tried: nothing is applied.
+    #[serde(default)]
+    dry_run: bool,
+    /// Only these resources; all if left out.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    resources: Vec<ResourceName>,
+    /// Sync options of Argo CD, such as `ServerSideApply=true`, instead of the application's own.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 100), regex(pattern = "^[A-Za-z]+=[A-Za-z]+$")))]
+    sync_options: Vec<String>,
+    /// Seconds to wait for the end. Left out, 0; for a dry run 20. Never longer than the call may take.
+    #[serde(default)]
+    wait_seconds: Option<WaitSeconds<0, 120>>,
 }
 
 /// What came of a sync.
@@ -129,10 +128,6 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 impl SyncInput {
     /// Checks the arguments against each other and against the application.
     fn check(&self, app: &Application) -> Result<(), ToolError> {
-        if self.wait_seconds.is_some_and(|seconds| seconds > MAX_WAIT) {
-            let message = format!("wait_seconds must be from 0 to {MAX_WAIT}");
-            return Err(ToolError::invalid_argument(message).with_argument("wait_seconds"));
-        }
         if self.resources.len() > MAX_RESOURCES {
             let message = format!("resources can't have more than {MAX_RESOURCES} entries");
             return Err(ToolError::invalid_argument(message).with_argument("resources"));
@@ -236,7 +231,7 @@ async fn check_windows(
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Result<Preview, ToolError> {
-    let target = input.target();
+    let target = input.app.target();
     let app = argocd.fetch_app(&target, &context).await?;
     input.check(&app)?;
     ready(&app)?;
@@ -268,15 +263,16 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
 }
 
 async fn sync(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Result<Started, ToolError> {
-    let target = input.target();
+    let target = input.app.target();
     let app = argocd.fetch_app(&target, &context).await?;
     input.check(&app)?;
     ready(&app)?;
     check_windows(&argocd, &target, &app, &context).await?;
     let call = target.post(&["sync"], input.body(&app));
     start(&argocd, &target, &call, &app, "sync the application", &context).await?;
-    let wait = input.wait_seconds.unwrap_or(if input.dry_run { DRY_RUN_WAIT } else { 0 });
-    finish(&argocd, &target, Duration::from_secs(wait), input.dry_run, input.prune, &context).await
+    let unsaid = Duration::from_secs(if input.dry_run { DRY_RUN_WAIT } else { 0 });
+    let wait = input.wait_seconds.map_or(unsaid, WaitSeconds::seconds);
+    finish(&argocd, &target, wait, input.dry_run, input.prune, &context).await
 }
 
 /// Starts an operation. It is never sent twice: when there is no answer, the application tells whether it was started.
@@ -329,7 +325,7 @@ pub(super) async fn finish(
     let result = app.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
     let outcomes: Vec<_> = result.iter().flat_map(|result| result.resources.iter()).map(ResourceOutcome::of).collect();
     let count = outcomes.len();
-    let (results, _) = super::fit(outcomes.into_iter().take(MAX_RESOURCES).collect(), context.max_result_bytes / 2);
+    let (results, _) = fit(outcomes.into_iter().take(MAX_RESOURCES).collect(), context.max_result_bytes / 2);
     Ok(Started {
         summary,
         app: app.metadata.name.clone(),

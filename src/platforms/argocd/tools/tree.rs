@@ -6,10 +6,11 @@ use std::{
 };
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{ROOM_FOR_THE_REST, Target, app_input, limit, part, read, state::Health};
+use super::{AppArgs, ROOM_FOR_THE_REST, Target, part, read, state::Health};
 use crate::{
+    kit::args::{Limit, PageArgs},
     platforms::argocd::{
         ArgoCd, text,
         wire::{Node, Tree},
@@ -27,24 +28,19 @@ const TREE: ToolDeclaration = ToolDeclaration::read(
      health, images and parent. With unhealthy_only, only what is not healthy, with the way to it.",
 );
 
-app_input! {
-    /// Arguments of `get_argocd_resource_tree`.
-    TreeInput {
-        /// Levels that are answered: 1 to 10, 3 if left out (Deployment, ReplicaSet, pod).
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 10))]
-        depth: Option<usize>,
-        /// Only what is neither Healthy nor Suspended, with its ancestors.
-        #[serde(default)]
-        unhealthy_only: bool,
-        /// Nodes of one answer: 1 to 300, 300 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 300))]
-        limit: Option<usize>,
-        /// `next_cursor` of the answer before.
-        #[serde(default)]
-        cursor: Option<String>,
-    }
+/// Arguments of `get_argocd_resource_tree`.
+#[derive(Deserialize, JsonSchema)]
+struct TreeInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Levels that are answered: three are Deployment, ReplicaSet and pod.
+    #[serde(default)]
+    depth: Limit<3, 10>,
+    /// Only what is neither Healthy nor Suspended, with its ancestors.
+    #[serde(default)]
+    unhealthy_only: bool,
+    #[serde(flatten)]
+    page: PageArgs<MAX_NODES, MAX_NODES>,
 }
 
 /// The tree, parents before their children.
@@ -124,9 +120,9 @@ pub(super) async fn fetch(argocd: &ArgoCd, target: &Target, context: &CallContex
 }
 
 async fn tree(argocd: Arc<ArgoCd>, input: TreeInput, context: CallContext) -> Result<TreeView, ToolError> {
-    let depth = limit(input.depth, 3, 10).map_err(|error| error.with_argument("depth"))?;
-    let limit = limit(input.limit, MAX_NODES, MAX_NODES)?;
-    let tree = fetch(&argocd, &input.target(), &context).await?;
+    let depth = input.depth.get();
+    let limit = input.page.limit();
+    let tree = fetch(&argocd, &input.app.target(), &context).await?;
     let mut nodes = build(&tree, depth);
     let count = nodes.len();
     if input.unhealthy_only {
@@ -147,7 +143,7 @@ async fn tree(argocd: Arc<ArgoCd>, input: TreeInput, context: CallContext) -> Re
     let wanted = nodes.len();
     let nodes = nodes.into_iter().map(|one| (one.path, one.view)).collect();
     let room = context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST);
-    let part = part(nodes, str::cmp, input.cursor.as_deref(), limit, room)?;
+    let part = part(nodes, str::cmp, input.page.cursor(), limit, room)?;
     let truncated = part.is_cut();
     let mut hints = part.hints;
     if wanted == 0 {

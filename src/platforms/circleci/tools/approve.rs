@@ -27,7 +27,6 @@ const APPROVE: ToolDeclaration = ToolDeclaration::destroy(
 
 /// Arguments of `approve_circleci_job`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ApproveInput {
     /// Id of the workflow (a UUID), or a link to it.
     #[schemars(length(min = 1, max = 2048))]

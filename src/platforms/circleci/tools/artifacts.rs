@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{bounded, job_input, limit, page, read};
+use super::{JobArgs, page, read};
 use crate::{
+    kit::args::{Bytes, PageArgs},
     outbound::Reading,
     platforms::circleci::{
         CircleCi,
@@ -42,43 +43,39 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 )
 .cached_if_final(AGE);
 
-job_input! {
-    /// Arguments of `get_circleci_job_artifacts`.
-    ListInput {
-        /// Only files whose paths hold this text.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 255))]
-        path_contains: Option<String>,
-        /// Whether links are answered: false if left out.
-        #[serde(default)]
-        include_urls: bool,
-        /// Entries of one answer: 1 to 500, 100 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 500))]
-        limit: Option<usize>,
-        /// `next_cursor` of the answer before.
-        #[serde(default)]
-        cursor: Option<String>,
-    }
+/// Arguments of `get_circleci_job_artifacts`.
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    #[serde(flatten)]
+    job: JobArgs,
+    /// Only files whose paths hold this text.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255))]
+    path_contains: Option<String>,
+    /// Whether links are answered.
+    #[serde(default)]
+    include_urls: bool,
+    #[serde(flatten)]
+    page: PageArgs<100, 500>,
 }
 
-job_input! {
-    /// Arguments of `get_circleci_artifact`.
-    GetInput {
-        /// Path of the file, as get_circleci_job_artifacts answers it.
-        #[schemars(length(min = 1, max = 1024))]
-        path: String,
-        /// Which of the machines that ran the job side by side: 0 if left out.
-        #[serde(default)]
-        node_index: u64,
-        /// Whether its end is answered instead of its beginning.
-        #[serde(default)]
-        tail: bool,
-        /// Bytes of text: 1024 to 262144, 32768 if left out, and never more than an answer may have.
-        #[serde(default)]
-        #[schemars(range(min = 1_024, max = 262_144))]
-        max_bytes: Option<usize>,
-    }
+/// Arguments of `get_circleci_artifact`.
+#[derive(Deserialize, JsonSchema)]
+struct GetInput {
+    #[serde(flatten)]
+    job: JobArgs,
+    /// Path of the file, as get_circleci_job_artifacts answers it.
+    #[schemars(length(min = 1, max = 1024))]
+    path: String,
+    /// Which of the machines that ran the job side by side.
+    #[serde(default)]
+    node_index: u64,
+    /// Whether its end is answered instead of its beginning.
+    #[serde(default)]
+    tail: bool,
+    /// Bytes of text; never more than an answer may have.
+    #[serde(default)]
+    max_bytes: Bytes<BYTES, MAX_BYTES>,
 }
 
 /// An artifact.
@@ -132,8 +129,7 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -> Result<ArtifactsAnswer, ToolError> {
-    let limit = limit(input.limit, 100, 500)?;
-    let job = input.job(&circleci)?;
+    let job = input.job.name(&circleci)?;
     let found = circleci.fetch_artifacts(&job, &context).await?;
     let none = found.items.is_empty();
     // Links end; who asks for them wants some that work.
@@ -150,7 +146,7 @@ async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -
             (key, ArtifactView { path: text::clean(&one.path, 1_024), node_index: one.node_index, url })
         })
         .collect();
-    let mut page = page(entries, found.more, input.cursor.as_deref(), limit)?;
+    let mut page = page(entries, found.more, &input.page)?;
     if page.items.is_empty() {
         let hint = if none { "the job left no artifacts (yet)" } else { "no path holds that text" };
         page = page.with_hint(hint);
@@ -168,8 +164,8 @@ async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -
 
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<ArtifactAnswer, ToolError> {
     let room = context.max_result_bytes.saturating_sub(2_048) * 100 / 150;
-    let bytes = bounded("max_bytes", input.max_bytes, BYTES, 1_024, MAX_BYTES)?.min(room);
-    let job = input.job(&circleci)?;
+    let bytes = input.max_bytes.get().min(room);
+    let job = input.job.name(&circleci)?;
     let found = circleci.fetch_artifacts(&job, &context).await?;
     let artifact = found.items.iter().find(|one| one.path == input.path && one.node_index == input.node_index);
     let Some(artifact) = artifact else {

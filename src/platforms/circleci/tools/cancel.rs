@@ -27,7 +27,6 @@ const CANCEL: ToolDeclaration = ToolDeclaration::destroy(
 
 /// Arguments of `cancel_circleci_workflow`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct CancelInput {
     /// Id of the workflow (a UUID), or a link to it.
     #[schemars(length(min = 1, max = 2048))]

@@ -31,7 +31,6 @@ const VALIDATE: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `validate_circleci_config`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ValidateInput {
     /// The configuration, as YAML. Left out, that of the newest run of project_slug and branch.
     #[serde(default)]
@@ -49,7 +48,7 @@ struct ValidateInput {
     #[serde(default)]
     #[schemars(length(max = 100))]
     parameters: BTreeMap<String, ParameterValue>,
-    /// Whether the compiled configuration is answered: false if left out.
+    /// Whether the compiled configuration is answered.
     #[serde(default)]
     include_compiled: bool,
 }

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{limit, name, page, read};
+use super::{name, page, read};
 use crate::{
+    kit::args::PageArgs,
     platforms::circleci::{
         CircleCi,
         client::{Api, Call},
@@ -29,18 +30,12 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `list_circleci_pipeline_definitions`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// Slug of the project, such as `gh/acme/web`, or a link.
     #[schemars(length(min = 1, max = 2048))]
     project_slug: String,
-    /// Entries of one answer: 1 to 50, 50 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 50))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 50>,
 }
 
 /// A definition.
@@ -104,12 +99,11 @@ async fn list(
     input: ListInput,
     context: CallContext,
 ) -> Result<Page<DefinitionView>, ToolError> {
-    let limit = limit(input.limit, 50, 50)?;
     let slug = Slug::allowed(&input.project_slug, &circleci.projects)?;
     let project = circleci.fetch_project(&slug, &context).await?;
     let found = circleci.fetch_definitions(&slug, &project.id, &context).await?;
     let entries = found.items.into_iter().map(|one| (format!("{} {}", one.name, one.id), one)).collect();
-    let page = page(entries, found.more, input.cursor.as_deref(), limit)?;
+    let page = page(entries, found.more, &input.page)?;
     if !page.items.is_empty() {
         return Ok(page);
     }

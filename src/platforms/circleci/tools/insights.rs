@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{limit, name, page, read, time};
+use super::{name, page, read, time};
 use crate::{
+    kit::args::PageArgs,
     platforms::circleci::{
         CircleCi,
         client::{Api, Call},
@@ -38,7 +39,7 @@ const FLAKY: ToolDeclaration = ToolDeclaration::read(
 .cached(AGE);
 
 /// A time for which CircleCI has figures.
-#[derive(Deserialize, JsonSchema, Clone, Copy, Default)]
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default)]
 enum Window {
     #[serde(rename = "24h")]
     Day,
@@ -67,7 +68,6 @@ impl Window {
 
 /// Arguments of `get_circleci_insights`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct InsightsInput {
     /// Slug of the project, such as `gh/acme/web`, or a link.
     #[schemars(length(min = 1, max = 2048))]
@@ -80,32 +80,21 @@ struct InsightsInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 255))]
     branch: Option<String>,
-    /// The time until now: `30d` if left out.
+    /// The time until now.
     #[serde(default)]
     window: Window,
-    /// Entries of one answer: 1 to 200, 50 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 200))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 200>,
 }
 
 /// Arguments of `get_circleci_flaky_tests`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct FlakyInput {
     /// Slug of the project, such as `gh/acme/web`, or a link.
     #[schemars(length(min = 1, max = 2048))]
     project_slug: String,
-    /// Entries of one answer: 1 to 200, 50 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 200))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 200>,
 }
 
 /// Figures of a workflow or job.
@@ -210,7 +199,6 @@ async fn insights(
     input: InsightsInput,
     context: CallContext,
 ) -> Result<Page<InsightView>, ToolError> {
-    let limit = limit(input.limit, 50, 200)?;
     let slug = Slug::allowed(&input.project_slug, &circleci.projects)?;
     let rest: Vec<&str> = match &input.workflow {
         Some(workflow) => vec!["workflows", workflow, "jobs"],
@@ -224,7 +212,7 @@ async fn insights(
     let about = slug.to_string();
     let found: Read<Insight> = circleci.list(&call, 200, "read insights", About::Project(&about), &context).await?;
     let entries = found.items.iter().map(|one| (one.name.clone(), InsightView::of(one))).collect();
-    let page = page(entries, found.more, input.cursor.as_deref(), limit)?;
+    let page = page(entries, found.more, &input.page)?;
     if !page.items.is_empty() {
         return Ok(page);
     }
@@ -232,7 +220,6 @@ async fn insights(
 }
 
 async fn flaky(circleci: Arc<CircleCi>, input: FlakyInput, context: CallContext) -> Result<Page<FlakyView>, ToolError> {
-    let limit = limit(input.limit, 50, 200)?;
     let slug = Slug::allowed(&input.project_slug, &circleci.projects)?;
     let call = Call::of_project(Api::V2, "insights", &slug, &["flaky-tests"]);
     let about = slug.to_string();
@@ -243,7 +230,7 @@ async fn flaky(circleci: Arc<CircleCi>, input: FlakyInput, context: CallContext)
         format!("{:020} {class} {}", u64::MAX - test.times_flaked, test.test_name)
     };
     let entries = found.tests.iter().map(|test| (key(test), FlakyView::of(test))).collect();
-    let page = page(entries, false, input.cursor.as_deref(), limit)?;
+    let page = page(entries, false, &input.page)?;
     if !page.items.is_empty() {
         return Ok(page);
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{job_input, name, read, seconds_between, time, word};
+use super::{JobArgs, name, read, seconds_between, time, word};
 use crate::{
     platforms::circleci::{CircleCi, ended::AGE, jobs::StepFacts},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
@@ -23,9 +23,11 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 .cached_if_final(AGE)
 .polled();
 
-job_input! {
-    /// Arguments of `get_circleci_job`.
-    GetInput {}
+/// Arguments of `get_circleci_job`.
+#[derive(Deserialize, JsonSchema)]
+struct GetInput {
+    #[serde(flatten)]
+    job: JobArgs,
 }
 
 /// A job.
@@ -100,7 +102,7 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<JobAnswer, ToolError> {
-    let job = circleci.fetch_job(&input.job(&circleci)?, &context).await?;
+    let job = circleci.fetch_job(&input.job.name(&circleci)?, &context).await?;
     if job.has_ended() {
         context.answer_is_final();
     }

@@ -5,8 +5,9 @@ use std::{fmt::Write, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{bounded, job_input, name, read, word};
+use super::{JobArgs, name, read, word};
 use crate::{
+    kit::args::{Bytes, Cursor},
     outbound::{Reading, RequestError, Response},
     platforms::circleci::{
         CircleCi,
@@ -17,7 +18,7 @@ use crate::{
         text,
         wire::Output,
     },
-    tools::{CallContext, Cursor, ErrorCode, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor},
 };
 
 /// Bytes of one answer, if nobody says.
@@ -39,7 +40,7 @@ const LOG: ToolDeclaration = ToolDeclaration::read(
 .polled();
 
 /// Which part of a log.
-#[derive(Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
     /// The lines that tell of an error.
@@ -52,7 +53,7 @@ pub(super) enum Mode {
 }
 
 /// Which output.
-#[derive(Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stream {
     /// Standard output.
@@ -62,30 +63,29 @@ pub(super) enum Stream {
     Stderr,
 }
 
-job_input! {
-    /// Arguments of `get_circleci_job_log`.
-    LogInput {
-        /// Number of the step, as get_circleci_job answers it. Left out, the one that failed, or the last.
-        #[serde(default)]
-        step: Option<u64>,
-        /// Which of the machines that run the job side by side: 0 if left out.
-        #[serde(default)]
-        execution: Option<u64>,
-        /// Which output: `stdout` if left out.
-        #[serde(default)]
-        stream: Stream,
-        /// Which part: `condensed` if left out.
-        #[serde(default)]
-        mode: Mode,
-        /// `next_cursor` of the answer before, with mode `range`.
-        #[serde(default)]
-        #[schemars(length(min = 1, max = 64))]
-        cursor: Option<String>,
-        /// Bytes of text: 1024 to 262144, 32768 if left out, and never more than an answer may have.
-        #[serde(default)]
-        #[schemars(range(min = 1_024, max = 262_144))]
-        max_bytes: Option<usize>,
-    }
+/// Arguments of `get_circleci_job_log`.
+#[derive(Deserialize, JsonSchema)]
+struct LogInput {
+    #[serde(flatten)]
+    job: JobArgs,
+    /// Number of the step, as get_circleci_job answers it. Left out, the one that failed, or the last.
+    #[serde(default)]
+    step: Option<u64>,
+    /// Which of the machines that run the job side by side: 0 if left out.
+    #[serde(default)]
+    execution: Option<u64>,
+    /// Which output.
+    #[serde(default)]
+    stream: Stream,
+    /// Which part.
+    #[serde(default)]
+    mode: Mode,
+    /// `next_cursor` of the answer before, with mode `range`.
+    #[serde(default)]
+    cursor: Option<Cursor>,
+    /// Bytes of text; never more than an answer may have.
+    #[serde(default)]
+    max_bytes: Bytes<BYTES, MAX_BYTES>,
 }
 
 /// A part of a log.
@@ -139,15 +139,15 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 
 async fn log(circleci: Arc<CircleCi>, input: LogInput, context: CallContext) -> Result<LogAnswer, ToolError> {
     let room = context.max_result_bytes.saturating_sub(AROUND) * 100 / GROWTH;
-    let bytes = bounded("max_bytes", input.max_bytes, BYTES, 1_024, MAX_BYTES)?.min(room);
+    let bytes = input.max_bytes.get().min(room);
     let from = match (&input.cursor, input.mode) {
         (None, _) => 0,
-        (Some(cursor), Mode::Range) => offset(cursor)?,
+        (Some(cursor), Mode::Range) => cursor.position()?,
         (Some(_), _) => {
             return Err(ToolError::invalid_argument("cursor goes with mode range only").with_argument("cursor"));
         }
     };
-    let job = circleci.fetch_job(&input.job(&circleci)?, &context).await?;
+    let job = circleci.fetch_job(&input.job.name(&circleci)?, &context).await?;
     let step = choose(&job, input.step, input.execution)?;
     let wanted = Wanted { stream: input.stream, mode: input.mode, from, bytes };
     let part = circleci.fetch_output(&job, step, wanted, &context).await?;
@@ -172,16 +172,8 @@ async fn log(circleci: Arc<CircleCi>, input: LogInput, context: CallContext) -> 
         text: part.text,
         finished: part.finished,
         truncated: part.truncated,
-        next_cursor: part.next.map(|next| Cursor(next.to_string()).encode()),
+        next_cursor: part.next.map(|next| encode_cursor(&next.to_string())),
         hints,
-    })
-}
-
-fn offset(cursor: &str) -> Result<u64, ToolError> {
-    Cursor::decode(cursor)?.0.parse().map_err(|_| {
-        ToolError::invalid_argument("cursor is not one that this tool gave")
-            .with_argument("cursor")
-            .with_remedy("pass next_cursor of the previous answer unchanged, or leave cursor out to begin anew")
     })
 }
 

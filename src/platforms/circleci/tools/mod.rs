@@ -22,8 +22,18 @@ mod workflow;
 
 use std::sync::Arc;
 
-use super::{CircleCi, text};
-use crate::tools::{Page, ToolEntry, ToolError, mutation, read};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    CircleCi,
+    locate::{JobName, RunName},
+    text,
+};
+use crate::{
+    kit::args::PageArgs,
+    tools::{Page, ToolEntry, ToolError, mutation, read},
+};
 
 /// Every tool of CircleCI.
 pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
@@ -50,108 +60,65 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
     .concat()
 }
 
-/// Arguments of a tool that is about one run.
-macro_rules! run_input {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
-        #[derive(serde::Deserialize, schemars::JsonSchema)]
-        #[serde(deny_unknown_fields)]
-        struct $name {
-            /// Id of the run (a UUID), or a link to it. Give it, or project_slug and number.
-            #[serde(default)]
-            #[schemars(length(min = 1, max = 2048))]
-            pipeline_id: Option<String>,
-            /// Slug of the project, such as `gh/acme/web`, or a link.
-            #[serde(default)]
-            #[schemars(length(min = 1, max = 2048))]
-            project_slug: Option<String>,
-            /// Number of the run in its project.
-            #[serde(default)]
-            #[schemars(range(min = 1))]
-            number: Option<u64>,
-            $($(#[$field_meta])* $field: $type,)*
-        }
-
-        impl $name {
-            fn run(
-                &self,
-                circleci: &$crate::platforms::circleci::CircleCi,
-            ) -> Result<$crate::platforms::circleci::locate::RunName, $crate::tools::ToolError> {
-                circleci.run_name(self.pipeline_id.as_deref(), self.project_slug.as_deref(), self.number)
-            }
-        }
-    };
+/// Arguments that name the run that a tool is about.
+#[derive(Deserialize, JsonSchema)]
+struct RunArgs {
+    /// Id of the run (a UUID), or a link to it. Give it, or project_slug and number.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 2048))]
+    pipeline_id: Option<String>,
+    /// Slug of the project, such as `gh/acme/web`, or a link.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 2048))]
+    project_slug: Option<String>,
+    /// Number of the run in its project.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    number: Option<u64>,
 }
-use run_input;
 
-/// Arguments of a tool that is about one job.
-macro_rules! job_input {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
-        #[derive(serde::Deserialize, schemars::JsonSchema)]
-        #[serde(deny_unknown_fields)]
-        struct $name {
-            /// Id of the job (a UUID), as get_circleci_workflow_jobs answers it, or a link to it. Give it, or project_slug
-            /// and job_number; a CircleCI Server knows numbers only.
-            #[serde(default)]
-            #[schemars(length(min = 1, max = 2048))]
-            job_id: Option<String>,
-            /// Slug of the project, such as `gh/acme/web`, or a link.
-            #[serde(default)]
-            #[schemars(length(min = 1, max = 2048))]
-            project_slug: Option<String>,
-            /// Number of the job in its project.
-            #[serde(default)]
-            #[schemars(range(min = 1))]
-            job_number: Option<u64>,
-            $($(#[$field_meta])* $field: $type,)*
-        }
-
-        impl $name {
-            fn job(
-                &self,
-                circleci: &$crate::platforms::circleci::CircleCi,
-            ) -> Result<$crate::platforms::circleci::locate::JobName, $crate::tools::ToolError> {
-                circleci.job_name(self.job_id.as_deref(), self.project_slug.as_deref(), self.job_number)
-            }
-        }
-    };
-}
-use job_input;
-
-/// A number within its bounds.
-///
-/// # Errors
-/// When it is out of them; the text names them.
-fn bounded(
-    argument: &str,
-    given: Option<usize>,
-    default: usize,
-    least: usize,
-    most: usize,
-) -> Result<usize, ToolError> {
-    let number = given.unwrap_or(default);
-    if (least..=most).contains(&number) {
-        return Ok(number);
+impl RunArgs {
+    fn name(&self, circleci: &CircleCi) -> Result<RunName, ToolError> {
+        circleci.run_name(self.pipeline_id.as_deref(), self.project_slug.as_deref(), self.number)
     }
-    Err(ToolError::invalid_argument(format!("{argument} must be from {least} to {most}")).with_argument(argument))
 }
 
-/// The limit of a list.
-fn limit(given: Option<usize>, default: usize, most: usize) -> Result<usize, ToolError> {
-    bounded("limit", given, default, 1, most)
+/// Arguments that name the job that a tool is about.
+#[derive(Deserialize, JsonSchema)]
+struct JobArgs {
+    /// Id of the job (a UUID), as get_circleci_workflow_jobs answers it, or a link to it. Give it, or project_slug
+    /// and job_number; a CircleCI Server knows numbers only.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 2048))]
+    job_id: Option<String>,
+    /// Slug of the project, such as `gh/acme/web`, or a link.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 2048))]
+    project_slug: Option<String>,
+    /// Number of the job in its project.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    job_number: Option<u64>,
+}
+
+impl JobArgs {
+    fn name(&self, circleci: &CircleCi) -> Result<JobName, ToolError> {
+        circleci.job_name(self.job_id.as_deref(), self.project_slug.as_deref(), self.job_number)
+    }
 }
 
 /// Cuts a list that was read to one page, by keys that are not part of the entries. `more` says that CircleCI has more
 /// than was read.
 ///
 /// # Errors
-/// When `cursor` is not one of ours.
-fn page<T>(entries: Vec<(String, T)>, more: bool, cursor: Option<&str>, limit: usize) -> Result<Page<T>, ToolError> {
-    let page = Page::cut(entries, |entry| entry.0.as_str(), cursor, limit)?;
-    let truncated = page.truncated || more;
-    let items = page.items.into_iter().map(|(_, entry)| entry).collect();
-    let page = Page { items, truncated, next_cursor: page.next_cursor, hints: page.hints };
+/// When the cursor is not one of ours.
+fn page<T, const DEFAULT: usize, const MAX: usize>(
+    entries: Vec<(String, T)>,
+    more: bool,
+    wanted: &PageArgs<DEFAULT, MAX>,
+) -> Result<Page<T>, ToolError> {
+    let page = wanted.cut_keyed(entries)?;
+    let page = Page { truncated: page.truncated || more, ..page };
     if more && page.next_cursor.is_none() {
         return Ok(page.with_hint("CircleCI has more than one call reads: narrow the question"));
     }

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{limit, name, page, read};
+use super::{name, page, read};
 use crate::{
+    kit::args::PageArgs,
     platforms::circleci::{
         CircleCi,
         client::{Api, Call},
@@ -26,19 +27,13 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `list_circleci_projects`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// Only projects whose slugs hold this text.
     #[serde(default)]
     #[schemars(length(min = 1, max = 255))]
     name_contains: Option<String>,
-    /// Entries of one answer: 1 to 200, 50 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 200))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 200>,
 }
 
 /// A project.
@@ -70,7 +65,6 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -> Result<Page<ProjectView>, ToolError> {
-    let limit = limit(input.limit, 50, 200)?;
     let call = Call::get(Api::V11, ["projects"]);
     let followed: Vec<Followed> = circleci.ask(&call, "list projects", About::Account, &context).await?;
     let wanted = |project: &ProjectView| {
@@ -79,7 +73,7 @@ async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -
     };
     let entries = followed.iter().filter_map(ProjectView::of).filter(wanted);
     let entries = entries.map(|project| (project.slug.clone(), project)).collect();
-    let page = page(entries, false, input.cursor.as_deref(), limit)?;
+    let page = page(entries, false, &input.page)?;
     Ok(match (page.items.is_empty(), followed.is_empty()) {
         (true, true) => page.with_hint("the connector's user follows no project; name one by its slug all the same"),
         (true, false) => page.with_hint("none of the followed projects matches, or none is allowed by the manifest"),

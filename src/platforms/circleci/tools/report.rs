@@ -50,7 +50,6 @@ const REPORT: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `get_circleci_failure_report`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ReportInput {
     /// Id of a run (a UUID), or a link to it. Give it, or workflow_id, or project_slug.
     #[serde(default)]

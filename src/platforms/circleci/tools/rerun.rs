@@ -29,7 +29,6 @@ const RERUN: ToolDeclaration = ToolDeclaration::mutate(
 
 /// Arguments of `rerun_circleci_workflow`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct RerunInput {
     /// Id of the workflow (a UUID), or a link to it.
     #[schemars(length(min = 1, max = 2048))]

@@ -30,7 +30,6 @@ const ROLLBACK: ToolDeclaration = ToolDeclaration::destroy(
 
 /// Arguments of `rollback_circleci_component`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct RollbackInput {
     /// Slug of the project, such as `gh/acme/web`, or a link.
     #[schemars(length(min = 1, max = 2048))]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{name, read, run_input, time, word, workflow::WorkflowView};
+use super::{RunArgs, name, read, time, word, workflow::WorkflowView};
 use crate::{
     platforms::circleci::{CircleCi, ended::AGE_OF_A_RUN, locate::newest, status, text, wire::Pipeline},
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
@@ -65,9 +65,11 @@ pub(super) fn actor(run: &Pipeline) -> Option<String> {
     text::optional(actor.login.as_deref(), 255)
 }
 
-run_input! {
-    /// Arguments of `get_circleci_pipeline_status`.
-    GetInput {}
+/// Arguments of `get_circleci_pipeline_status`.
+#[derive(Deserialize, JsonSchema)]
+struct GetInput {
+    #[serde(flatten)]
+    run: RunArgs,
 }
 
 /// How a run does.
@@ -113,7 +115,7 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<RunAnswer, ToolError> {
-    let run = circleci.fetch_run(&input.run(&circleci)?, &context).await?;
+    let run = circleci.fetch_run(&input.run.name(&circleci)?, &context).await?;
     let answer = answer(&circleci, &run, &context).await?;
     if answer.finished {
         context.answer_is_final();

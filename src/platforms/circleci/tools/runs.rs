@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    limit, name, read,
+    name, read,
     run::{VcsView, actor},
     time, word,
 };
 use crate::{
+    kit::args::{Cursor, PageArgs},
     platforms::circleci::{
         CircleCi,
         client::{Api, Call},
@@ -22,7 +23,10 @@ use crate::{
         text, v3,
         wire::{Items, Pipeline},
     },
-    tools::{CallContext, Cursor, Page, TimeInput, ToolDeclaration, ToolEntry, ToolError},
+    tools::{
+        CallContext, Page, TimeInput, ToolDeclaration, ToolEntry, ToolError,
+        page::{encode_cursor, foreign_cursor},
+    },
 };
 
 /// Entries of a page of v3; more are refused.
@@ -56,7 +60,6 @@ enum RunStatus {
 
 /// Arguments of `list_circleci_runs`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// Slug of the project, such as `gh/acme/web`, or a link.
     #[schemars(length(min = 1, max = 2048))]
@@ -77,13 +80,8 @@ struct ListInput {
     /// Only runs that the connector's own user started. Not together with branch or status.
     #[serde(default)]
     mine: bool,
-    /// Entries of one answer: 1 to 100, 20 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before, with the same other arguments.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<20, 100>,
 }
 
 /// A run in a list.
@@ -157,7 +155,7 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -> Result<Page<RunSummary>, ToolError> {
-    let limit = limit(input.limit, 20, 100)?;
+    let limit = input.page.limit();
     let slug = Slug::allowed(&input.project_slug, &circleci.projects)?;
     if input.mine && (input.branch.is_some() || input.status.is_some()) {
         return Err(ToolError::invalid_argument("mine can't be combined with branch or status").with_argument("mine"));
@@ -213,7 +211,7 @@ async fn search(
         filter.push(format!("pipeline.status == \"{}\"", <&str>::from(status)));
     }
     let project = circleci.fetch_project(slug, context).await?;
-    let mut cursor = input.cursor.as_deref().map(Cursor::decode).transpose()?.map(|cursor| cursor.0);
+    let mut cursor = input.page.cursor().map(Cursor::key).transpose()?;
     let mut items = Vec::new();
     for _ in 0..MAX_PAGES {
         let body = json!({
@@ -231,7 +229,7 @@ async fn search(
         }
     }
     let truncated = cursor.is_some();
-    Ok(Page { items, truncated, next_cursor: cursor.map(|cursor| Cursor(cursor).encode()), hints: Vec::new() })
+    Ok(Page { items, truncated, next_cursor: cursor.as_deref().map(encode_cursor), hints: Vec::new() })
 }
 
 /// Through the pages of v2, which knows the branch at most. A cursor says how many entries of which page were seen.
@@ -246,8 +244,8 @@ async fn walk(
     let mut call =
         Call::of_project(Api::V2, "project", slug, if input.mine { &["pipeline", "mine"] } else { &["pipeline"] });
     call = call.maybe("branch", input.branch.as_ref());
-    let (mut token, mut seen) = match input.cursor.as_deref().map(Cursor::decode).transpose()? {
-        Some(cursor) => position(&cursor)?,
+    let (mut token, mut seen) = match input.page.cursor() {
+        Some(cursor) => position(cursor)?,
         None => (String::new(), 0),
     };
     let mut items = Vec::new();
@@ -285,14 +283,11 @@ async fn walk(
         seen = 0;
     }
     let truncated = next.is_some();
-    Ok(Page { items, truncated, next_cursor: next.map(|next| Cursor(next).encode()), hints: Vec::new() })
+    Ok(Page { items, truncated, next_cursor: next.as_deref().map(encode_cursor), hints: Vec::new() })
 }
 
 fn position(cursor: &Cursor) -> Result<(String, usize), ToolError> {
-    let parts = cursor.0.split_once(' ').and_then(|(seen, token)| Some((token.to_owned(), seen.parse().ok()?)));
-    parts.ok_or_else(|| {
-        ToolError::invalid_argument("cursor is not one that this tool gave")
-            .with_argument("cursor")
-            .with_remedy("pass next_cursor of the previous answer unchanged, with the same other arguments")
-    })
+    let key = cursor.key()?;
+    let parts = key.split_once(' ').and_then(|(seen, token)| Some((token.to_owned(), seen.parse().ok()?)));
+    parts.ok_or_else(foreign_cursor)
 }

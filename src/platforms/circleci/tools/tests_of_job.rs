@@ -5,8 +5,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{job_input, limit, name, read, word};
+use super::{JobArgs, name, read, word};
 use crate::{
+    kit::args::{PageArgs, yes},
     outbound::RequestError,
     platforms::circleci::{
         CircleCi,
@@ -17,7 +18,7 @@ use crate::{
         text,
         wire::Test,
     },
-    tools::{CallContext, Cursor, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor},
 };
 
 /// Characters of a test's message.
@@ -34,20 +35,16 @@ const TESTS: ToolDeclaration = ToolDeclaration::read(
 .cached_if_final(AGE)
 .polled();
 
-job_input! {
-    /// Arguments of `get_circleci_job_tests`.
-    TestsInput {
-        /// Whether only failed tests are listed: true if left out.
-        #[serde(default)]
-        only_failed: Option<bool>,
-        /// Entries of one answer: 1 to 500, 50 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 500))]
-        limit: Option<usize>,
-        /// `next_cursor` of the answer before, with the same other arguments.
-        #[serde(default)]
-        cursor: Option<String>,
-    }
+/// Arguments of `get_circleci_job_tests`.
+#[derive(Deserialize, JsonSchema)]
+struct TestsInput {
+    #[serde(flatten)]
+    job: JobArgs,
+    /// Whether only failed tests are listed.
+    #[serde(default = "yes")]
+    only_failed: bool,
+    #[serde(flatten)]
+    page: PageArgs<50, 500>,
 }
 
 /// What the tests of a job came to.
@@ -121,14 +118,9 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn tests(circleci: Arc<CircleCi>, input: TestsInput, context: CallContext) -> Result<TestsAnswer, ToolError> {
-    let limit = limit(input.limit, 50, 500)?;
-    let skip = match input.cursor.as_deref().map(Cursor::decode).transpose()? {
-        Some(cursor) => cursor.0.parse().map_err(|_| {
-            ToolError::invalid_argument("cursor is not one that this tool gave").with_argument("cursor")
-        })?,
-        None => 0_usize,
-    };
-    let job = input.job(&circleci)?;
+    let limit = input.page.limit();
+    let skip: usize = input.page.position()?;
+    let job = input.job.name(&circleci)?;
     let found = circleci.fetch_tests(&job, true, &context).await?;
     // Reports are taken in after the end of a job: none may mean not yet.
     if circleci.ended.knows(&job) && !found.items.is_empty() {
@@ -137,7 +129,7 @@ async fn tests(circleci: Arc<CircleCi>, input: TestsInput, context: CallContext)
     let count = |wanted: fn(&Test) -> bool| found.items.iter().filter(|test| wanted(test)).count();
     let (failed, skipped) = (count(has_failed), count(|test| test.result == "skipped"));
     let wanted: Vec<&Test> =
-        found.items.iter().filter(|test| !input.only_failed.unwrap_or(true) || has_failed(test)).collect();
+        found.items.iter().filter(|test| !input.only_failed || has_failed(test)).collect();
     let cases: Vec<TestView> = wanted.iter().skip(skip).take(limit).map(|test| TestView::of(test)).collect();
     let seen = skip + cases.len();
     let mut hints = Vec::new();
@@ -154,7 +146,7 @@ async fn tests(circleci: Arc<CircleCi>, input: TestsInput, context: CallContext)
         succeeded: count(|test| test.result == "success"),
         failed,
         skipped,
-        next_cursor: (seen < wanted.len()).then(|| Cursor(seen.to_string()).encode()),
+        next_cursor: (seen < wanted.len()).then(|| encode_cursor(&seen.to_string())),
         truncated: seen < wanted.len() || found.more,
         cases,
         hints,

@@ -37,7 +37,6 @@ const TRIGGER: ToolDeclaration = ToolDeclaration::mutate(
 
 /// Arguments of `trigger_circleci_pipeline`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct TriggerInput {
     /// Slug of the project, such as `gh/acme/web`, or a link.
     #[schemars(length(min = 1, max = 2048))]

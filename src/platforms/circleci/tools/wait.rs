@@ -3,15 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    bounded, read,
+    RunArgs, read,
     run::{self, RunAnswer},
-    run_input,
 };
 use crate::{
+    kit::args::WaitSeconds,
     platforms::circleci::CircleCi,
     tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -31,14 +31,14 @@ const WAIT: ToolDeclaration = ToolDeclaration::read(
 )
 .polled();
 
-run_input! {
-    /// Arguments of `wait_circleci_run`.
-    WaitInput {
-        /// Seconds to wait at most: 0 to 120, 90 if left out. Never longer than the call may take.
-        #[serde(default)]
-        #[schemars(range(max = 120))]
-        wait_seconds: Option<usize>,
-    }
+/// Arguments of `wait_circleci_run`.
+#[derive(Deserialize, JsonSchema)]
+struct WaitInput {
+    #[serde(flatten)]
+    run: RunArgs,
+    /// Seconds to wait at most. Never longer than the call may take.
+    #[serde(default)]
+    wait_seconds: WaitSeconds<90, 120>,
 }
 
 /// What a run came to.
@@ -57,10 +57,9 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn wait(circleci: Arc<CircleCi>, input: WaitInput, context: CallContext) -> Result<WaitAnswer, ToolError> {
-    let seconds = bounded("wait_seconds", input.wait_seconds, 90, 0, 120)?;
     let begun = Instant::now();
-    let until = (begun + Duration::from_secs(seconds as u64)).min(context.deadline - RESERVE.min(context.remaining()));
-    let named = circleci.fetch_run(&input.run(&circleci)?, &context).await?;
+    let until = (begun + input.wait_seconds.seconds()).min(context.deadline - RESERVE.min(context.remaining()));
+    let named = circleci.fetch_run(&input.run.name(&circleci)?, &context).await?;
     loop {
         let mut answer = run::answer(&circleci, &named, &context).await?;
         let waited = begun.elapsed();

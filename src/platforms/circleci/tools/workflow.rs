@@ -5,8 +5,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{limit, name, page, read, seconds_between, time, word};
+use super::{name, page, read, seconds_between, time, word};
 use crate::{
+    kit::args::PageArgs,
     platforms::circleci::{
         CircleCi,
         ended::{AGE, is_workflow_final},
@@ -38,7 +39,6 @@ const JOBS: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `get_circleci_workflow`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct GetInput {
     /// Id of the workflow (a UUID), or a link to it.
     #[schemars(length(min = 1, max = 2048))]
@@ -47,18 +47,12 @@ struct GetInput {
 
 /// Arguments of `get_circleci_workflow_jobs`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct JobsInput {
     /// Id of the workflow (a UUID), or a link to it.
     #[schemars(length(min = 1, max = 2048))]
     workflow_id: String,
-    /// Entries of one answer: 1 to 200, 200 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 200))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<200, 200>,
 }
 
 /// A workflow in an answer.
@@ -206,7 +200,6 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
 }
 
 async fn jobs(circleci: Arc<CircleCi>, input: JobsInput, context: CallContext) -> Result<Page<JobView>, ToolError> {
-    let limit = limit(input.limit, 200, 200)?;
     // The jobs say which project they belong to only one by one.
     let workflow = circleci.fetch_workflow(&input.workflow_id, &context).await?;
     let jobs = circleci.fetch_workflow_jobs(&workflow.id, &context).await?;
@@ -214,7 +207,7 @@ async fn jobs(circleci: Arc<CircleCi>, input: JobsInput, context: CallContext) -
     // In the order in which they began, those that have not yet begun last.
     let key = |job: &WorkflowJob| format!("{}/{}", job.started_at.as_deref().unwrap_or("~"), job.id);
     let entries = jobs.items.iter().map(|job| (key(job), JobView::of(job))).collect();
-    let page = page(entries, jobs.more, input.cursor.as_deref(), limit)?;
+    let page = page(entries, jobs.more, &input.page)?;
     if page.items.is_empty() {
         return Ok(page.with_hint("the workflow has no jobs (yet)"));
     }

@@ -40,7 +40,7 @@ async fn lists_go_on_where_they_ended() {
     assert_eq!(alarms, [vec!["metric", "metric"], vec!["composite", "log"]]);
     let error = connector.call("list_cloudwatch_alarms", json!({ "cursor": "bm8" })).await.unwrap_err();
     assert_eq!(error.argument.as_deref(), Some("cursor"));
-    let invented = crate::tools::Cursor("{\"token\":\"mine\"}".into()).encode();
+    let invented = crate::tools::page::encode_cursor("{\"token\":\"mine\"}");
     let error = connector.call("list_cloudwatch_alarms", json!({ "cursor": invented })).await.unwrap_err();
     assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::InvalidArgument, Some("cursor")));
 }

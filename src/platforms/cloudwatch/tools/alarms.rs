@@ -9,8 +9,9 @@ use aws_sdk_cloudwatch::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Place, bounded, cut, data::Query, dimensions, hinted, int, read, rfc3339};
+use super::{Dimensions, Doing, Place, cut, data::Query, dimensions, hinted, int, read, rfc3339};
 use crate::{
+    kit::args::PageArgs,
     platforms::cloudwatch::CloudWatch,
     tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -74,7 +75,6 @@ enum Type {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// State.
     #[serde(default)]
@@ -91,13 +91,8 @@ struct ListInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 1_024))]
     action_prefix: Option<String>,
-    /// Alarms to answer at most. Defaults to 50.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<usize>,
-    /// `next_cursor` of the previous answer.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 100>,
 }
 
 /// An alarm, in short.
@@ -176,8 +171,8 @@ impl Described {
 }
 
 async fn list(cloudwatch: Arc<CloudWatch>, input: ListInput, context: CallContext) -> Result<Page<Alarm>, ToolError> {
-    let limit = bounded("limit", input.limit, 50, 100)?;
-    let place = Place::of(input.cursor.as_deref())?;
+    let limit = input.page.limit();
+    let place = Place::of(input.page.cursor())?;
     let types: Vec<AlarmType> = match &input.types {
         None => TYPES.to_vec(),
         Some(types) => types
@@ -210,7 +205,6 @@ async fn list(cloudwatch: Arc<CloudWatch>, input: ListInput, context: CallContex
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct GetInput {
     /// Name of the alarm, exactly as it is.
     #[schemars(length(min = 1, max = 255))]

@@ -35,7 +35,6 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct AnalyzeInput {
     /// Namespace, such as `AWS/EC2`.
     #[schemars(length(min = 1, max = 255))]

@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Doing, bounded, cut,
+    Doing, cut,
     events::{Event, Group, MOST_TEXT},
-    fit, int, invalid, read,
+    int, invalid, read,
 };
 use crate::{
+    kit::args::Limit,
     platforms::cloudwatch::CloudWatch,
-    tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, time::from_milliseconds},
+    tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit, time::from_milliseconds},
 };
 
 const GET_EVENTS: Doing = Doing::new("read events", "logs:GetLogEvents");
@@ -31,7 +32,6 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ContextInput {
     /// `@ptr` of a row of a query. Not together with `stream` and `time`.
     #[serde(default)]
@@ -49,14 +49,12 @@ struct ContextInput {
     /// When the event happened.
     #[serde(default)]
     time: Option<TimeInput>,
-    /// Events before it. Defaults to 20.
+    /// Events before it.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    before: Option<usize>,
-    /// Events after it, itself and others of the same time included. Defaults to 20.
+    before: Limit<20, 100>,
+    /// Events after it, itself and others of the same time included.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    after: Option<usize>,
+    after: Limit<20, 100>,
 }
 
 /// An event and its neighbours.
@@ -114,8 +112,7 @@ async fn surroundings(
     input: ContextInput,
     context: CallContext,
 ) -> Result<Surroundings, ToolError> {
-    let before = bounded("before", input.before, 20, 100)?;
-    let after = bounded("after", input.after, 20, 100)?;
+    let (before, after) = (input.before.get(), input.after.get());
     let spot = spot(&cloudwatch, &input, &context).await?;
     let group = Group::of(&spot.group);
     let request = || {

@@ -7,10 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Window, bounded, fit, invalid, read, rfc3339, sdk_time};
+use super::{Dimensions, Doing, Window, invalid, read, rfc3339, sdk_time};
 use crate::{
+    kit::args::Limit,
     platforms::cloudwatch::CloudWatch,
-    tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit},
 };
 
 /// Metrics of one call: `GetMetricData` takes as many
@@ -34,7 +35,6 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct GetInput {
     /// Metrics and expressions. Not together with `namespace` and `metric`.
     #[serde(default)]
@@ -68,10 +68,9 @@ struct GetInput {
     #[serde(default)]
     #[schemars(range(min = 1, max = 86_400))]
     period_seconds: Option<u32>,
-    /// Points of each series to answer at most, the newest. Defaults to 100.
+    /// Points of each series to answer at most, the newest.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 1_440))]
-    max_points: Option<usize>,
+    max_points: Limit<100, MOST_POINTS>,
 }
 
 /// A metric, or an expression.
@@ -81,7 +80,7 @@ pub(super) struct Query {
     /// Name by which expressions refer to it: a small letter, then letters, digits and underscores. Left out, `q1`, `q2` and
     /// so on.
     #[serde(default)]
-    #[schemars(regex(pattern = "^[a-z][A-Za-z0-9_]{0,254}$"))]
+    #[schemars(length(min = 1), regex(pattern = "^[a-z][A-Za-z0-9_]{0,254}$"))]
     pub(super) id: Option<String>,
     /// Namespace of a metric.
     #[serde(default)]
@@ -112,7 +111,7 @@ pub(super) struct Query {
     pub(super) answered: Option<bool>,
     /// In a monitoring account: the linked account that the metric belongs to.
     #[serde(default)]
-    #[schemars(regex(pattern = "^[0-9]{12}$"))]
+    #[schemars(length(min = 12), regex(pattern = "^[0-9]{12}$"))]
     pub(super) account: Option<String>,
 }
 
@@ -210,7 +209,7 @@ impl Summary {
 }
 
 async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext) -> Result<MetricData, ToolError> {
-    let max_points = bounded("max_points", input.max_points, 100, MOST_POINTS)?;
+    let max_points = input.max_points.get();
     let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(3))?;
     let queries = match (input.queries, input.namespace, input.metric) {
         (Some(queries), None, None) if input.dimensions.is_none() && input.stat.is_none() => queries,

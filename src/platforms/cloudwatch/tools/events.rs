@@ -8,10 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::{Doing, Place, Window, bounded, cut, fit, int, invalid, read};
+use super::{Doing, Place, Window, cut, int, invalid, read};
 use crate::{
+    kit::args::{Limit, PageArgs},
     platforms::cloudwatch::CloudWatch,
-    tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, time::from_milliseconds},
+    tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit, time::from_milliseconds},
 };
 
 /// Characters of one event's text.
@@ -124,7 +125,6 @@ impl CloudWatch {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct FilterInput {
     /// Name of the log group, or its ARN if it belongs to a linked account.
     #[schemars(length(min = 1, max = 2_048))]
@@ -146,13 +146,8 @@ struct FilterInput {
     /// The newest events first. Defaults to true; not for a time before 2024.
     #[serde(default)]
     newest_first: Option<bool>,
-    /// Events to answer at most. Defaults to 100.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 1_000))]
-    limit: Option<usize>,
-    /// `next_cursor` of the previous answer, together with the same other arguments.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<100, 1_000>,
 }
 
 /// Events that were found.
@@ -179,11 +174,11 @@ struct Onward {
 }
 
 async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallContext) -> Result<Found, ToolError> {
-    let limit = bounded("limit", input.limit, 100, 1_000)?;
+    let limit = input.page.limit();
     let mut window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(1))?;
     let mut place = Place::default();
-    if let Some(cursor) = &input.cursor {
-        let onward: Onward = Place::decode(cursor)?;
+    if let Some(cursor) = input.page.cursor() {
+        let onward: Onward = cursor.value()?;
         let at = |millisecond| Timestamp::from_millisecond(millisecond).unwrap_or_default();
         window = Window { from: at(onward.from), to: at(onward.to) };
         place = onward.place;
@@ -233,7 +228,6 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct TailInput {
     /// Name of the log group, or its ARN if it belongs to a linked account.
     #[schemars(length(min = 1, max = 2_048))]
@@ -242,14 +236,12 @@ struct TailInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 1_024))]
     pattern: Option<String>,
-    /// Seconds to follow. Defaults to 10.
+    /// Seconds to follow.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 60))]
-    seconds: Option<usize>,
-    /// Events after which it ends. Defaults to 200.
+    seconds: Limit<10, 60>,
+    /// Events after which it ends.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 1_000))]
-    max_events: Option<usize>,
+    max_events: Limit<200, 1_000>,
 }
 
 /// Events that came.
@@ -267,11 +259,9 @@ struct Followed {
 }
 
 async fn tail(cloudwatch: Arc<CloudWatch>, input: TailInput, context: CallContext) -> Result<Followed, ToolError> {
-    let seconds = bounded("seconds", input.seconds, 10, 60)?;
-    let most = bounded("max_events", input.max_events, 200, 1_000)?;
+    let most = input.max_events.get();
     let begun = Instant::now();
-    let time = Duration::from_secs(u64::try_from(seconds).unwrap_or(60));
-    let until = (begun + time).min(context.deadline.checked_sub(RESERVE).unwrap_or(begun));
+    let until = (begun + input.seconds.seconds()).min(context.deadline.checked_sub(RESERVE).unwrap_or(begun));
     let from = Timestamp::now();
     let window = Window { from, to: from };
     let mut search =
@@ -300,7 +290,7 @@ async fn tail(cloudwatch: Arc<CloudWatch>, input: TailInput, context: CallContex
             }
         }
         let done = begun.elapsed().as_secs_f64();
-        context.progress.report(done, Some(time.as_secs_f64()), format!("{} events", events.len()));
+        context.progress.report(done, Some(input.seconds.seconds().as_secs_f64()), format!("{} events", events.len()));
         if events.len() >= most || Instant::now() >= until {
             break;
         }

@@ -6,8 +6,9 @@ use aws_sdk_cloudwatchlogs::types::LogGroupClass;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Doing, Place, bounded, hinted, int, invalid, read};
+use super::{Doing, Place, hinted, int, invalid, read};
 use crate::{
+    kit::args::PageArgs,
     platforms::cloudwatch::CloudWatch,
     tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError, time::from_milliseconds},
 };
@@ -24,7 +25,6 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// Beginning of the name, such as `/aws/lambda/`. Not together with `name_contains`.
     #[serde(default)]
@@ -40,13 +40,8 @@ struct ListInput {
     /// In a monitoring account: groups of linked accounts, too.
     #[serde(default)]
     linked_accounts: bool,
-    /// Groups to answer at most. Defaults to 50.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 50))]
-    limit: Option<usize>,
-    /// `next_cursor` of the previous answer.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 50>,
 }
 
 /// Class of a log group.
@@ -92,8 +87,8 @@ async fn list(
     if input.prefix.is_some() && input.name_contains.is_some() {
         return Err(invalid("prefix", "give either prefix or name_contains"));
     }
-    let limit = bounded("limit", input.limit, 50, 50)?;
-    let place = Place::of(input.cursor.as_deref())?;
+    let limit = input.page.limit();
+    let place = Place::of(input.page.cursor())?;
     let class = input.class.map(|class| match class {
         Class::Standard => LogGroupClass::Standard,
         Class::InfrequentAccess => LogGroupClass::InfrequentAccess,

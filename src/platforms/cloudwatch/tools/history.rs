@@ -11,11 +11,12 @@ use serde_json::Value;
 use super::{
     Doing, Place, Window, alarms,
     alarms::{Alarm, Described, looked_at},
-    bounded, cut,
+    cut,
     data::{self, Query, Series},
     int, read, rfc3339, sdk_time,
 };
 use crate::{
+    kit::args::PageArgs,
     platforms::cloudwatch::CloudWatch,
     tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -57,7 +58,6 @@ enum Kind {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct HistoryInput {
     /// Name of the alarm, exactly as it is.
     #[schemars(length(min = 1, max = 255))]
@@ -71,13 +71,8 @@ struct HistoryInput {
     /// End. Defaults to now.
     #[serde(default)]
     until: Option<TimeInput>,
-    /// Entries to answer at most. Defaults to 50.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<usize>,
-    /// `next_cursor` of the previous answer.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 100>,
 }
 
 /// An alarm's history.
@@ -128,8 +123,8 @@ struct Suggested {
 
 async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: CallContext) -> Result<History, ToolError> {
     const DOING: Doing = Doing::new("read the alarm's history", "cloudwatch:DescribeAlarmHistory");
-    let limit = bounded("limit", input.limit, 50, 100)?;
-    let place = Place::of(input.cursor.as_deref())?;
+    let limit = input.page.limit();
+    let place = Place::of(input.page.cursor())?;
     let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(24))?;
     let kind = input.kind.map(|kind| match kind {
         Kind::StateUpdate => HistoryItemType::StateUpdate,
@@ -193,7 +188,6 @@ fn around(entry: &Entry) -> Option<Suggested> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ExplainInput {
     /// Name of the alarm, exactly as it is.
     #[schemars(length(min = 1, max = 255))]

@@ -6,8 +6,9 @@ use aws_sdk_cloudwatch::types::{DimensionFilter, RecentlyActive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Place, bounded, dimensions, hinted, read};
+use super::{Dimensions, Doing, Place, dimensions, hinted, read};
 use crate::{
+    kit::args::PageArgs,
     platforms::cloudwatch::CloudWatch,
     tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -26,7 +27,6 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// Namespace, such as `AWS/EC2`. Exactly as it is.
     #[serde(default)]
@@ -47,13 +47,8 @@ struct ListInput {
     #[serde(default)]
     #[schemars(regex(pattern = "^[0-9]{12}$"))]
     account: Option<String>,
-    /// Metrics to answer at most. Defaults to 100.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<usize>,
-    /// `next_cursor` of the previous answer.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<100, 500>,
 }
 
 /// A metric.
@@ -76,8 +71,8 @@ async fn list(
     context: CallContext,
 ) -> Result<Page<ListedMetric>, ToolError> {
     const DOING: Doing = Doing::new("list metrics", "cloudwatch:ListMetrics");
-    let limit = bounded("limit", input.limit, 100, 500)?;
-    let place = Place::of(input.cursor.as_deref())?;
+    let limit = input.page.limit();
+    let place = Place::of(input.page.cursor())?;
     let filters: Vec<DimensionFilter> = input
         .dimensions
         .iter()

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::{DateTime, error::metadata::ProvideErrorMetadata};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::{
     CloudWatch,
@@ -28,8 +28,9 @@ use super::{
     transport::Manner,
 };
 use crate::{
+    kit::args::Cursor,
     outbound::Repeat,
-    tools::{CallContext, Cursor, ErrorCode, Page, TimeInput, ToolEntry, ToolError, mutation, read},
+    tools::{CallContext, ErrorCode, Page, TimeInput, ToolEntry, ToolError, mutation, page::encode_cursor, read},
 };
 
 /// Every tool of CloudWatch.
@@ -103,18 +104,6 @@ fn invalid(argument: &str, message: impl Into<String>) -> ToolError {
     ToolError::invalid_argument(message).with_argument(argument)
 }
 
-/// A number within its bounds, which the schema says as well.
-///
-/// # Errors
-/// When it is out of them; the text names them.
-fn bounded(argument: &str, given: Option<usize>, default: usize, max: usize) -> Result<usize, ToolError> {
-    let value = given.unwrap_or(default);
-    if (1..=max).contains(&value) {
-        return Ok(value);
-    }
-    Err(invalid(argument, format!("{argument} must be from 1 to {max}")))
-}
-
 /// A number of AWS' own kind.
 fn int(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
@@ -172,21 +161,12 @@ struct Place {
 }
 
 impl Place {
-    fn of(cursor: Option<&str>) -> Result<Self, ToolError> {
-        let Some(cursor) = cursor else { return Ok(Self::default()) };
-        Self::decode(cursor)
-    }
-
-    /// What a cursor holds.
-    fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, ToolError> {
-        serde_json::from_str(&Cursor::decode(cursor)?.0).map_err(|_| {
-            invalid("cursor", "cursor is not one that this tool gave")
-                .with_remedy("pass next_cursor of the previous answer unchanged, or leave cursor out to begin anew")
-        })
+    fn of(cursor: Option<&Cursor>) -> Result<Self, ToolError> {
+        cursor.map_or_else(|| Ok(Self::default()), Cursor::value)
     }
 
     fn encode(place: &impl Serialize) -> Option<String> {
-        serde_json::to_string(place).ok().map(|text| Cursor(text).encode())
+        serde_json::to_string(place).ok().map(|text| encode_cursor(&text))
     }
 
     /// The cursor after so many of the entries that AWS' page still had, with AWS' token for its next page.
@@ -215,23 +195,6 @@ fn hinted<T>(page: Page<T>, when_empty: &str) -> Page<T> {
         (true, true) => page.with_hint("this page is empty and more follow: go on with next_cursor"),
         (true, false) => page.with_hint(when_empty),
     }
-}
-
-/// Keeps as many entries as fit into a number of bytes, as JSON. Tells whether some were left out.
-fn fit<T: Serialize>(entries: Vec<T>, bytes: usize) -> (Vec<T>, bool) {
-    let count = entries.len();
-    let mut room = bytes;
-    let kept: Vec<T> = entries
-        .into_iter()
-        .take_while(|entry| {
-            let size = serde_json::to_vec(entry).map_or(usize::MAX, |text| text.len().saturating_add(1));
-            let fits = size <= room;
-            room = room.saturating_sub(size);
-            fits
-        })
-        .collect();
-    let cut = kept.len() < count;
-    (kept, cut)
 }
 
 /// A text cut to a number of characters, with a mark where it was cut.

@@ -33,7 +33,6 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct MuteInput {
     /// Names of the alarms, exactly as they are.
     #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 255)))]

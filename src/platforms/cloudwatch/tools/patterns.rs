@@ -39,7 +39,6 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct FindInput {
     /// Name of the log group, or its ARN if it belongs to a linked account.
     #[schemars(length(min = 1, max = 2_048))]

@@ -1,6 +1,6 @@
 //! Insights queries as tools: run one, and go on with one that was left running or has more rows.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sdk_cloudwatchlogs::{
     operation::get_query_results::GetQueryResultsOutput,
@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Doing, Place, Window, bounded, cut, fit,
+    Doing, Place, Window, cut,
     insights::{Outcome, Question, has_ended, stopping},
     int, invalid, mutation, read,
 };
 use crate::{
+    kit::args::{Limit, PageArgs, WaitSeconds},
     platforms::cloudwatch::CloudWatch,
-    tools::{CallContext, ErrorCode, Preview, TimeInput, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ErrorCode, Preview, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit},
 };
 
 /// Rows of one answer.
@@ -27,7 +28,6 @@ const MOST_ROWS: usize = 1_000;
 const MOST_VALUE: usize = 8_192;
 /// Log groups of one query.
 const MOST_GROUPS: usize = 50;
-const DEFAULT_WAIT: u64 = 30;
 
 const RUN: ToolDeclaration = ToolDeclaration::read(
     "query_cloudwatch_logs",
@@ -57,7 +57,7 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 }
 
 /// Language of a query.
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Language {
     /// Logs Insights: `fields @timestamp, @message | filter @message like /x/`.
@@ -70,7 +70,6 @@ enum Language {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct RunInput {
     /// Names of log groups, or ARNs where they belong to linked accounts; not both kinds. Leave it out only if the text names
     /// them (`SOURCE`, or SQL's `FROM`).
@@ -80,7 +79,7 @@ struct RunInput {
     /// The query's text, which is passed on as it is. Without a `limit` of its own.
     #[schemars(length(min = 1, max = 10_000))]
     query: String,
-    /// Language of the text. Defaults to `insights`.
+    /// Language of the text.
     #[serde(default)]
     language: Language,
     /// Beginning. Defaults to one hour before `until`.
@@ -91,27 +90,19 @@ struct RunInput {
     until: Option<TimeInput>,
     /// Rows that the query finds at most. Defaults to 100. A `limit` in the text goes before it. Only for `insights`.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 100_000))]
-    limit: Option<usize>,
-    /// Seconds to wait for its end; 0 to leave it running and answer its query_id at once. Defaults to 30.
+    limit: Option<Limit<100, 100_000>>,
+    /// Seconds to wait for its end; 0 to leave it running and answer its query_id at once.
     #[serde(default)]
-    #[schemars(range(min = 0, max = 60))]
-    wait_seconds: Option<u64>,
+    wait_seconds: WaitSeconds<30, 60>,
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct GetInput {
     /// Id of the query.
     #[schemars(length(min = 1, max = 256))]
     query_id: String,
-    /// Rows to answer at most. Defaults to 100.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 1_000))]
-    limit: Option<usize>,
-    /// `next_cursor` of the previous answer.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<100, MOST_ROWS>,
 }
 
 /// A query, and rows of it.
@@ -149,11 +140,8 @@ struct Statistics {
 
 async fn run(cloudwatch: Arc<CloudWatch>, input: RunInput, context: CallContext) -> Result<QueryAnswer, ToolError> {
     let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(1))?;
-    let limit = bounded("limit", input.limit, 100, 100_000)?;
-    let wait = input.wait_seconds.unwrap_or(DEFAULT_WAIT);
-    if wait > 60 {
-        return Err(invalid("wait_seconds", "wait_seconds must be from 0 to 60"));
-    }
+    let limit = input.limit.unwrap_or_default().get();
+    let wait = input.wait_seconds.seconds();
     if input.groups.len() > MOST_GROUPS {
         return Err(invalid("groups", format!("groups may hold {MOST_GROUPS} entries")));
     }
@@ -180,7 +168,7 @@ async fn run(cloudwatch: Arc<CloudWatch>, input: RunInput, context: CallContext)
     }
     let question = Question { language, group_names, group_arns, text: input.query, window, limit: limited };
     let mut run = cloudwatch.start_query(&question, &context).await?;
-    if wait == 0 {
+    if wait.is_zero() {
         hints.push(
             "the query runs: get_cloudwatch_query answers its rows, and stop_cloudwatch_query ends it".to_owned(),
         );
@@ -198,7 +186,7 @@ async fn run(cloudwatch: Arc<CloudWatch>, input: RunInput, context: CallContext)
     let size = limit.min(MOST_ROWS);
     let max_items = pages.then(|| int(size));
     let id = run.id.clone();
-    let outcome = run.wait(&cloudwatch, Duration::from_secs(wait), max_items, &context).await?;
+    let outcome = run.wait(&cloudwatch, wait, max_items, &context).await?;
     match outcome {
         Outcome::Ended(results) => {
             ended_well(&results, &id)?;
@@ -249,8 +237,8 @@ pub(super) fn ended_well(results: &GetQueryResultsOutput, id: &str) -> Result<()
 }
 
 async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext) -> Result<QueryAnswer, ToolError> {
-    let size = bounded("limit", input.limit, 100, MOST_ROWS)?;
-    let place = Place::of(input.cursor.as_deref())?;
+    let size = input.page.limit();
+    let place = Place::of(input.page.cursor())?;
     let max_items = Some(int(size + place.skip));
     let results = cloudwatch.fetch_results(&input.query_id, place.token.as_deref(), max_items, &context).await?;
     let mut hints = Vec::new();
@@ -263,7 +251,6 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct StopInput {
     /// Id of the query.
     #[schemars(length(min = 1, max = 256))]

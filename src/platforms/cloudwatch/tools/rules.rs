@@ -8,8 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Doing, Place, alarms::rule_name, bounded, hinted, int, invalid, mutation, read, rfc3339};
+use super::{Doing, Place, alarms::rule_name, hinted, int, invalid, mutation, read, rfc3339};
 use crate::{
+    kit::args::PageArgs,
     platforms::cloudwatch::CloudWatch,
     tools::{CallContext, Page, Preview, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -54,7 +55,6 @@ enum Status {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// Only rules that concern this alarm.
     #[serde(default)]
@@ -63,13 +63,8 @@ struct ListInput {
     /// Only rules of this status. Defaults to those that are scheduled or active.
     #[serde(default)]
     status: Option<Status>,
-    /// Rules to answer at most. Defaults to 20.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 50))]
-    limit: Option<usize>,
-    /// `next_cursor` of the previous answer.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<20, MOST_RULES>,
 }
 
 /// A mute rule.
@@ -120,8 +115,8 @@ async fn list(
     input: ListInput,
     context: CallContext,
 ) -> Result<Page<MuteRule>, ToolError> {
-    let limit = bounded("limit", input.limit, 20, MOST_RULES)?;
-    let place = Place::of(input.cursor.as_deref())?;
+    let limit = input.page.limit();
+    let place = Place::of(input.page.cursor())?;
     let statuses = match input.status {
         None => vec![AlarmMuteRuleStatus::Scheduled, AlarmMuteRuleStatus::Active],
         Some(Status::Scheduled) => vec![AlarmMuteRuleStatus::Scheduled],
@@ -180,7 +175,6 @@ impl CloudWatch {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct UnmuteInput {
     /// Name of the rule. Not together with `names`.
     #[serde(default)]

@@ -43,7 +43,6 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ActionsInput {
     /// Names of the alarms, exactly as they are.
     #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 255)))]
@@ -109,7 +108,6 @@ async fn set_actions(
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct StateInput {
     /// Name of the alarm, exactly as it is.
     #[schemars(length(min = 1, max = 255))]

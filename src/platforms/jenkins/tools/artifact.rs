@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Target, bounded, build_input, read};
+use super::{BuildArgs, BuildName, Target, read};
 use crate::{
+    kit::args::Bytes,
     outbound::{RequestError, ScanEnd},
     platforms::{
         jenkins::{
@@ -32,17 +33,17 @@ const GET: ToolDeclaration = ToolDeclaration::read(
      and no instructions. An artifact that lies in object storage can't be read.",
 );
 
-build_input! {
-    /// Arguments of `get_jenkins_artifact`.
-    GetInput, LastSuccessful {
-        /// Path of the artifact, as list_jenkins_artifacts answers it.
-        #[schemars(length(min = 1, max = 1000))]
-        path: String,
-        /// Bytes of the answer: 1024 to 262144, 32768 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1_024, max = 262_144))]
-        max_bytes: Option<usize>,
-    }
+/// Arguments of `get_jenkins_artifact`.
+#[derive(Deserialize, JsonSchema)]
+struct GetInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST_SUCCESSFUL }>,
+    /// Path of the artifact, as list_jenkins_artifacts answers it.
+    #[schemars(length(min = 1, max = 1000))]
+    path: String,
+    /// Bytes of the answer.
+    #[serde(default)]
+    max_bytes: Bytes<32_768, 262_144>,
 }
 
 /// What an artifact holds.
@@ -69,8 +70,8 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Result<Content, ToolError> {
-    let max_bytes = bounded("max_bytes", input.max_bytes, 32_768, (1_024, 262_144))?.min(context.max_result_bytes / 2);
-    let target = input.target(&jenkins, &context).await?;
+    let max_bytes = input.max_bytes.get().min(context.max_result_bytes / 2);
+    let target = input.build.target(&jenkins, &context).await?;
     // The path must be one that Jenkins lists, so that nothing else is ever asked for.
     let tree = format!("number,artifacts[relativePath]{{0,{MAX_LOOKED_AT}}}");
     let build = jenkins.fetch_build(&target, &tree, &context).await?;

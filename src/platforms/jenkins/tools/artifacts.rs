@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{AGE_OF_AN_ENDED_BUILD, bounded, build_input, position, read};
+use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, read};
 use crate::{
+    kit::args::PageArgs,
     platforms::jenkins::Jenkins,
-    tools::{CallContext, Cursor, Page, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor},
 };
 
 const LIST: ToolDeclaration = ToolDeclaration::read(
@@ -18,18 +19,13 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 )
 .cached_if_final(AGE_OF_AN_ENDED_BUILD);
 
-build_input! {
-    /// Arguments of `list_jenkins_artifacts`.
-    ListInput, LastSuccessful {
-        /// Artifacts of one answer: 1 to 200, 100 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 200))]
-        limit: Option<usize>,
-        /// Where to go on: next_cursor of the previous answer.
-        #[serde(default)]
-        #[schemars(length(max = 200))]
-        cursor: Option<String>,
-    }
+/// Arguments of `list_jenkins_artifacts`.
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST_SUCCESSFUL }>,
+    #[serde(flatten)]
+    page: PageArgs<100, 200>,
 }
 
 /// An artifact.
@@ -44,11 +40,11 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> Result<Page<ArtifactView>, ToolError> {
-    let limit = bounded("limit", input.limit, 100, (1, 200))?;
-    let from: usize = position(input.cursor.as_deref())?;
+    let limit = input.page.limit();
+    let from: usize = input.page.position()?;
     let tree =
         format!("number,building,inProgress,artifacts[relativePath]{{{from},{}}}", from.saturating_add(limit + 1));
-    let target = input.target(&jenkins, &context).await?;
+    let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, &tree, &context).await?;
     target.say_if_final(&build, &context);
     let paths = build.artifacts.iter().take(limit).map(|one| ArtifactView { path: one.relative_path.clone() });
@@ -59,5 +55,5 @@ async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> 
         let none = if build.building { "has none yet: it runs" } else { "has no artifacts" };
         hints.push(format!("build {} {none}", build.number));
     }
-    Ok(Page { items, truncated, next_cursor: truncated.then(|| Cursor((from + limit).to_string()).encode()), hints })
+    Ok(Page { items, truncated, next_cursor: truncated.then(|| encode_cursor(&(from + limit).to_string())), hints })
 }

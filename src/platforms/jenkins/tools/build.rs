@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    AGE_OF_AN_ENDED_BUILD, build_input,
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName,
     builds::BuildStatus,
     matrix::{self, ConfigurationRunView},
     parameters::{MASKED, shown},
@@ -36,9 +36,11 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 .cached_if_final(AGE_OF_AN_ENDED_BUILD)
 .polled();
 
-build_input! {
-    /// Arguments of `get_jenkins_build_status`.
-    GetInput, Last {}
+/// Arguments of `get_jenkins_build_status`.
+#[derive(Deserialize, JsonSchema)]
+struct GetInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST }>,
 }
 
 /// A build.
@@ -121,7 +123,7 @@ pub(super) fn causes(build: &Build) -> Vec<String> {
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Result<BuildDetails, ToolError> {
-    let target = input.target(&jenkins, &context).await?;
+    let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD, &context).await?;
     target.say_if_final(&build, &context);
     let parameters = build.actions.iter().flat_map(|action| &action.parameters).take(MAX_LISTED);

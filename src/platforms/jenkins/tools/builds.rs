@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{bounded, position, read};
+use super::read;
 use crate::{
+    kit::args::PageArgs,
     platforms::{
         jenkins::{
             Jenkins,
@@ -17,7 +18,7 @@ use crate::{
         },
         text,
     },
-    tools::{CallContext, Cursor, Page, TimeInput, ToolDeclaration, ToolEntry, ToolError, time},
+    tools::{CallContext, Page, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor, time},
 };
 
 /// Builds that Jenkins tells of at once: what `builds` of a job gives at most.
@@ -31,7 +32,6 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `list_jenkins_builds`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
     /// project.
@@ -43,14 +43,8 @@ struct ListInput {
     /// Only builds that began at this time or later.
     #[serde(default)]
     since: Option<TimeInput>,
-    /// Builds of one answer: 1 to 100, 20 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<usize>,
-    /// Where to go on: next_cursor of the previous answer.
-    #[serde(default)]
-    #[schemars(length(max = 200))]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<20, NEWEST>,
 }
 
 /// How a build does, or did.
@@ -119,10 +113,10 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> Result<Page<BuildView>, ToolError> {
-    let limit = bounded("limit", input.limit, 20, (1, NEWEST))?;
+    let limit = input.page.limit();
     let job = jenkins.fetch_name(&input.job, &context).await?;
     let since = input.since.as_ref().map(|since| since.resolve("since", Timestamp::now())).transpose()?;
-    let before: u32 = position(input.cursor.as_deref())?;
+    let before: u32 = input.page.position()?;
     let call = Call::json(job.segments(), &format!("builds[{}]{{0,{NEWEST}}}", wire::SUMMARY));
     let there: Builds = match jenkins.object(&call, &context).await {
         Ok(there) => there,
@@ -139,7 +133,7 @@ async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> 
         .filter(|view| input.status.is_none_or(|wanted| view.status == wanted));
     let items: Vec<BuildView> = matching.by_ref().take(limit).collect();
     let truncated = matching.next().is_some();
-    let next_cursor = items.last().filter(|_| truncated).map(|last| Cursor(last.number.to_string()).encode());
+    let next_cursor = items.last().filter(|_| truncated).map(|last| encode_cursor(&last.number.to_string()));
     let mut hints = Vec::new();
     if items.is_empty() {
         let none = if there.builds.is_empty() { "has no builds yet, or is a folder" } else { "has none that match" };

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{build_input, builds::BuildStatus, mutation, queue};
+use super::{BuildArgs, BuildName, builds::BuildStatus, mutation, queue};
 use crate::{
     platforms::jenkins::{
         Jenkins,
@@ -55,18 +55,18 @@ impl Mode {
     }
 }
 
-build_input! {
-    /// Arguments of `cancel_jenkins_build`.
-    BuildInput, Last {
-        /// How hard: stop if left out.
-        #[serde(default)]
-        mode: Mode,
-    }
+/// Arguments of `cancel_jenkins_build`.
+#[derive(Deserialize, JsonSchema)]
+struct BuildInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST }>,
+    /// How hard.
+    #[serde(default)]
+    mode: Mode,
 }
 
 /// Arguments of `cancel_jenkins_queue_item`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ItemInput {
     /// Id of the item.
     #[schemars(range(min = 1))]
@@ -108,7 +108,7 @@ fn status(build: &Build) -> BuildStatus {
 }
 
 async fn preview_build(jenkins: Arc<Jenkins>, input: BuildInput, context: CallContext) -> Result<Preview, ToolError> {
-    let target = input.target(&jenkins, &context).await?;
+    let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     let target = target.numbered(&build);
     let would = if build.building {
@@ -121,7 +121,7 @@ async fn preview_build(jenkins: Arc<Jenkins>, input: BuildInput, context: CallCo
 }
 
 async fn cancel_build(jenkins: Arc<Jenkins>, input: BuildInput, context: CallContext) -> Result<Cancelled, ToolError> {
-    let target = input.target(&jenkins, &context).await?;
+    let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     if !build.building {
         return Ok(Cancelled { build: build.number, status: status(&build), already: true, hints: Vec::new() });

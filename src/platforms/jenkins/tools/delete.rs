@@ -29,7 +29,6 @@ const DELETE: ToolDeclaration = ToolDeclaration::destroy(
 
 /// Arguments of `delete_jenkins_job`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct DeleteInput {
     /// Full name of the job, such as `folder/name`.
     #[schemars(length(min = 1, max = 1000))]

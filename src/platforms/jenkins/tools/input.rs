@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    NO_STAGE_VIEW, Target, build_input, mutation,
+    BuildArgs, BuildName, NO_STAGE_VIEW, Target, mutation,
     parameters::{GivenValue, check, definitions, shown},
 };
 use crate::{
@@ -40,19 +40,20 @@ enum Decision {
     Abort,
 }
 
-build_input! {
-    /// Arguments of `submit_jenkins_input`.
-    SubmitInput, Last {
-        /// Id of the input.
-        #[schemars(length(min = 1, max = 200))]
-        input_id: String,
-        /// What to do.
-        action: Decision,
-        /// Values of the parameters that it asks for, by name. None with abort.
-        #[serde(default)]
-        #[schemars(extend("maxProperties" = 100))]
-        parameters: BTreeMap<String, GivenValue>,
-    }
+/// Arguments of `submit_jenkins_input`.
+#[derive(Deserialize, JsonSchema)]
+struct SubmitInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST }>,
+    /// Id of the input.
+    #[schemars(length(min = 1, max = 200))]
+    input_id: String,
+    /// What to do.
+    action: Decision,
+    /// Values of the parameters that it asks for, by name. None with abort.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 100))]
+    parameters: BTreeMap<String, GivenValue>,
 }
 
 /// An input that was settled.
@@ -82,7 +83,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 
 impl SubmitInput {
     async fn look(&self, jenkins: &Jenkins, context: &CallContext) -> Result<Looked, ToolError> {
-        let target = self.target(jenkins, context).await?;
+        let target = self.build.target(jenkins, context).await?;
         let build = jenkins.fetch_build(&target, wire::BUILD_STATE, context).await?;
         let target = target.numbered(&build);
         let pending = jenkins.fetch_inputs(&target, context).await;

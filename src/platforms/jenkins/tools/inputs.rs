@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{NO_STAGE_VIEW, Target, build_input, parameters::ParameterView, read};
+use super::{BuildArgs, BuildName, NO_STAGE_VIEW, Target, parameters::ParameterView, read};
 use crate::{
     platforms::{
         jenkins::{
@@ -30,9 +30,11 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 )
 .polled();
 
-build_input! {
-    /// Arguments of `list_jenkins_pending_inputs`.
-    InputsInput, Last {}
+/// Arguments of `list_jenkins_pending_inputs`.
+#[derive(Deserialize, JsonSchema)]
+struct InputsInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST }>,
 }
 
 /// What a pipeline waits for.
@@ -78,7 +80,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn list(jenkins: Arc<Jenkins>, input: InputsInput, context: CallContext) -> Result<Pending, ToolError> {
-    let target = input.target(&jenkins, &context).await?;
+    let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     let target = target.numbered(&build);
     let pending = jenkins.fetch_inputs(&target, &context).await;

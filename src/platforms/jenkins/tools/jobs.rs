@@ -5,8 +5,9 @@ use std::{collections::VecDeque, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{bounded, builds::BuildView, read};
+use super::{builds::BuildView, read};
 use crate::{
+    kit::args::{Limit, PageArgs},
     platforms::jenkins::{
         Jenkins,
         client::{Call, Error},
@@ -31,7 +32,6 @@ const SEARCH: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `search_jenkins_jobs`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct SearchInput {
     /// Part of the full name, without regard to case; `*` stands for anything. Left out, every job.
     #[serde(default)]
@@ -41,21 +41,14 @@ struct SearchInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 1000))]
     folder: Option<String>,
-    /// How deep to look: 1 is the folder itself. 1 to 5, 2 if left out.
+    /// How deep to look: 1 is the folder itself.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 5))]
-    depth: Option<usize>,
+    depth: Limit<2, 5>,
     /// Only jobs in this state.
     #[serde(default)]
     status: Option<JobStatus>,
-    /// Jobs of one answer: 1 to 200, 50 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 200))]
-    limit: Option<usize>,
-    /// Where to go on: next_cursor of the previous answer.
-    #[serde(default)]
-    #[schemars(length(max = 2000))]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 200>,
 }
 
 /// How a job does.
@@ -116,8 +109,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext) -> Result<Page<JobView>, ToolError> {
-    let limit = bounded("limit", input.limit, 50, (1, 200))?;
-    let depth = bounded("depth", input.depth, 2, (1, 5))?;
+    let depth = input.depth.get();
     let top = input.folder.as_deref().map(|folder| JobName::parse(folder, "folder")).transpose()?;
     let pattern = input.pattern.as_deref().map(str::to_lowercase);
     let mut left = VecDeque::from([(top, 1)]);
@@ -155,7 +147,7 @@ async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext)
             }
         }
     }
-    let mut page = Page::cut(found, |job| job.name.as_str(), input.cursor.as_deref(), limit)?;
+    let mut page = input.page.cut(found, |job| job.name.as_str())?;
     if page.items.is_empty() {
         hints.push("nothing was found: look deeper with depth, in another folder, or for less of the name".to_owned());
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{AGE_OF_AN_ENDED_BUILD, Target, bounded, build_input, foreign_cursor, read};
+use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, Target, read};
 use crate::{
+    kit::args::{Bytes, Cursor, Limit},
     outbound::{Scan, ScanEnd, Scanned},
     platforms::jenkins::{
         Jenkins,
@@ -17,7 +18,10 @@ use crate::{
         names::BuildName,
         wire,
     },
-    tools::{CallContext, Cursor, ErrorCode, ToolDeclaration, ToolEntry, ToolError},
+    tools::{
+        CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError,
+        page::{encode_cursor, foreign_cursor},
+    },
 };
 
 const GET: ToolDeclaration = ToolDeclaration::read(
@@ -30,25 +34,23 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 .cached_if_final(AGE_OF_AN_ENDED_BUILD)
 .polled();
 
-build_input! {
-    /// Arguments of `get_jenkins_build_log`.
-    LogInput, Last {
-        /// Lines from the end: 1 to 2000, 200 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 2000))]
-        tail_lines: Option<usize>,
-        /// Whether the log is read from its beginning instead.
-        #[serde(default)]
-        from_start: bool,
-        /// Where to go on: next_cursor of the previous answer.
-        #[serde(default)]
-        #[schemars(length(max = 200))]
-        cursor: Option<String>,
-        /// Bytes of the answer: 1024 to 262144, 32768 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1_024, max = 262_144))]
-        max_bytes: Option<usize>,
-    }
+/// Arguments of `get_jenkins_build_log`.
+#[derive(Deserialize, JsonSchema)]
+struct LogInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST }>,
+    /// Lines from the end.
+    #[serde(default)]
+    tail_lines: Limit<200, 2_000>,
+    /// Whether the log is read from its beginning instead.
+    #[serde(default)]
+    from_start: bool,
+    /// Where to go on: next_cursor of the previous answer.
+    #[serde(default)]
+    cursor: Option<Cursor>,
+    /// Bytes of the answer.
+    #[serde(default)]
+    max_bytes: Bytes<32_768, 262_144>,
 }
 
 /// A part of a log.
@@ -87,15 +89,14 @@ enum Place {
 }
 
 impl Place {
-    fn cursor(self, build: u32) -> Cursor {
-        Cursor(match self {
+    fn key(self, build: u32) -> String {
+        match self {
             Self::Text(offset) => format!("{build} t {offset}"),
             Self::Raw(start, skip) => format!("{build} r {start} {skip}"),
-        })
+        }
     }
 
-    fn read(cursor: &str) -> Result<(u32, Self), ToolError> {
-        let text = Cursor::decode(cursor)?.0;
+    fn read(text: &str) -> Result<(u32, Self), ToolError> {
         let parts: Vec<&str> = text.split(' ').collect();
         let number = |text: &str| text.parse::<u64>().map_err(|_| foreign_cursor());
         let (build, place) = match parts.as_slice() {
@@ -138,14 +139,14 @@ impl Jenkins {
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: LogInput, context: CallContext) -> Result<LogPart, ToolError> {
-    let tail_lines = bounded("tail_lines", input.tail_lines, 200, (1, 2_000))?;
-    let max_bytes = bounded("max_bytes", input.max_bytes, 32_768, (1_024, 262_144))?;
+    let tail_lines = input.tail_lines.get();
+    let max_bytes = input.max_bytes.get();
     // Quotes and ends of lines take two bytes each in the answer.
     let max_bytes = max_bytes.min(context.max_result_bytes / 2);
-    let mut target = input.target(&jenkins, &context).await?;
+    let mut target = input.build.target(&jenkins, &context).await?;
     let mut place = None;
     if let Some(cursor) = &input.cursor {
-        let (build, at) = Place::read(cursor)?;
+        let (build, at) = Place::read(&cursor.key()?)?;
         target.build = BuildName::Number(build);
         place = Some(at);
     }
@@ -169,7 +170,7 @@ async fn get(jenkins: Arc<Jenkins>, input: LogInput, context: CallContext) -> Re
         Some(Place::Text(offset)) => read.text(offset, &mut part).await,
         Some(Place::Raw(start, skip)) => read.raw(start, skip, &mut part).await,
     }?;
-    part.next_cursor = next.map(|place| place.cursor(build.number).encode());
+    part.next_cursor = next.map(|place| encode_cursor(&place.key(build.number)));
     // With a hint, the time was up, or the log too long for its end.
     if part.hints.is_empty() {
         named.say_if_final(&build, &context);
@@ -277,10 +278,10 @@ mod tests {
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
         for place in [Place::Text(12), Place::Raw(7, 300)] {
-            assert_eq!(Place::read(&place.cursor(4).encode()).unwrap(), (4, place));
+            assert_eq!(Place::read(&place.key(4)).unwrap(), (4, place));
         }
         for text in ["", "4 t", "4 x 1", "x t 1", "4 r 1 -1"] {
-            assert!(Place::read(&Cursor(text.to_owned()).encode()).is_err(), "{text}");
+            assert!(Place::read(text).is_err(), "{text}");
         }
     }
 }

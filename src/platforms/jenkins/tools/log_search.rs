@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use regex::RegexBuilder;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{AGE_OF_AN_ENDED_BUILD, bounded, build_input, fit, read};
+use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, read};
 use crate::{
+    kit::args::{Bounded, Limit},
     outbound::ScanEnd,
     platforms::jenkins::{
         Jenkins,
@@ -16,7 +17,7 @@ use crate::{
         log::{Found, MAX_SCAN, Search},
         wire,
     },
-    tools::{CallContext, ToolDeclaration, ToolEntry, ToolError},
+    tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit},
 };
 
 /// Bytes that a compiled expression may have.
@@ -30,25 +31,24 @@ const SEARCH: ToolDeclaration = ToolDeclaration::read(
 )
 .cached_if_final(AGE_OF_AN_ENDED_BUILD);
 
-build_input! {
-    /// Arguments of `search_jenkins_build_log`.
-    SearchInput, Last {
-        /// The text to look for, with regard to case. With regex, a regular expression in the syntax of Rust's crate regex;
-        /// `(?i)` at its beginning disregards case.
-        #[schemars(length(min = 1, max = 500))]
-        pattern: String,
-        /// Whether pattern is a regular expression.
-        #[serde(default)]
-        regex: bool,
-        /// Lines before and after each match: 0 to 10, 2 if left out.
-        #[serde(default)]
-        #[schemars(range(max = 10))]
-        context: Option<usize>,
-        /// Matches of the answer: 1 to 500, 50 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 500))]
-        max_matches: Option<usize>,
-    }
+/// Arguments of `search_jenkins_build_log`.
+#[derive(Deserialize, JsonSchema)]
+struct SearchInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST }>,
+    /// The text to look for, with regard to case. With regex, a regular expression in the syntax of Rust's crate regex;
+    /// `(?i)` at its beginning disregards case.
+    #[schemars(length(min = 1, max = 500))]
+    pattern: String,
+    /// Whether pattern is a regular expression.
+    #[serde(default)]
+    regex: bool,
+    /// Lines before and after each match.
+    #[serde(default)]
+    context: Bounded<2, 0, 10>,
+    /// Matches of the answer.
+    #[serde(default)]
+    max_matches: Limit<50, 500>,
 }
 
 /// Lines that were found.
@@ -94,8 +94,8 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext) -> Result<Findings, ToolError> {
-    let around = bounded("context", input.context, 2, (0, 10))?;
-    let max_matches = bounded("max_matches", input.max_matches, 50, (1, 500))?;
+    let around = input.context.get();
+    let max_matches = input.max_matches.get();
     if input.pattern.is_empty() {
         return Err(ToolError::invalid_argument("pattern is empty").with_argument("pattern"));
     }
@@ -105,7 +105,7 @@ async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext)
             .with_argument("pattern")
             .with_remedy("leave regex out to look for the text as it is; there are no look-arounds or back-references")
     })?;
-    let target = input.target(&jenkins, &context).await?;
+    let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     let named = target;
     let target = named.numbered(&build);

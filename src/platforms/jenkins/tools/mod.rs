@@ -28,7 +28,7 @@ mod trigger;
 use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
@@ -38,7 +38,7 @@ use super::{
     names::{BuildName, JobName},
     wire::{self, Build, Builds, Folder, Job},
 };
-use crate::tools::{CallContext, Cursor, ErrorCode, ToolEntry, ToolError, mutation, read};
+use crate::tools::{CallContext, ErrorCode, ToolEntry, ToolError, mutation, read};
 
 /// How long answers about a build that has ended are kept: what people write on it afterwards is all that changes.
 const AGE_OF_AN_ENDED_BUILD: Duration = Duration::from_mins(10);
@@ -71,40 +71,25 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
     .concat()
 }
 
-/// Declares the arguments of a tool that is about one build: those that name it, and its own.
-macro_rules! build_input {
-    ($(#[$meta:meta])* $name:ident, $default:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
-        #[derive(serde::Deserialize, schemars::JsonSchema)]
-        #[serde(deny_unknown_fields)]
-        struct $name {
-            /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of
-            /// a matrix project.
-            #[schemars(length(min = 1, max = 1000))]
-            job: String,
-            /// Number of the build, or last, lastFailed, lastSuccessful, lastCompleted.
-            #[serde(default = "default_build")]
-            build: $crate::platforms::jenkins::names::BuildName,
-            $($(#[$field_meta])* $field: $type,)*
-        }
-
-        const fn default_build() -> $crate::platforms::jenkins::names::BuildName {
-            $crate::platforms::jenkins::names::BuildName::$default
-        }
-
-        impl $name {
-            async fn target(
-                &self,
-                jenkins: &$crate::platforms::jenkins::Jenkins,
-                context: &$crate::tools::CallContext,
-            ) -> Result<$crate::platforms::jenkins::tools::Target, $crate::tools::ToolError> {
-                let job = jenkins.fetch_name(&self.job, context).await?;
-                Ok($crate::platforms::jenkins::tools::Target { job, build: self.build })
-            }
-        }
-    };
+/// Arguments that name the build that a tool is about. Left out, it is the last of a kind: `DEFAULT` is that one's place in
+/// [`BuildName::WORDS`].
+#[derive(Deserialize, JsonSchema)]
+struct BuildArgs<const DEFAULT: usize> {
+    /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
+    /// project.
+    #[schemars(length(min = 1, max = 1000))]
+    job: String,
+    /// Number of the build, or last, lastFailed, lastSuccessful, lastCompleted.
+    #[serde(default = "BuildName::last::<DEFAULT>")]
+    build: BuildName,
 }
-use build_input;
+
+impl<const DEFAULT: usize> BuildArgs<DEFAULT> {
+    async fn target(&self, jenkins: &Jenkins, context: &CallContext) -> Result<Target, ToolError> {
+        let job = jenkins.fetch_name(&self.job, context).await?;
+        Ok(Target { job, build: self.build })
+    }
+}
 
 /// The build that a call is about.
 #[derive(Clone)]
@@ -265,60 +250,14 @@ const NO_STAGE_VIEW: &str =
 /// How a hint begins that says which part of an answer is missing, and why.
 const NOT_TOLD: &str = "not told here,";
 
-/// A number within its bounds.
-///
-/// # Errors
-/// When it is out of them; the text names them.
-fn bounded(argument: &str, given: Option<usize>, default: usize, bounds: (usize, usize)) -> Result<usize, ToolError> {
-    let (min, max) = bounds;
-    let value = given.unwrap_or(default);
-    if (min..=max).contains(&value) {
-        return Ok(value);
-    }
-    Err(ToolError::invalid_argument(format!("{argument} must be from {min} to {max}")).with_argument(argument))
-}
-
-/// The number that a cursor holds; 0 without one.
-///
-/// # Errors
-/// When it is not one that this tool gave.
-fn position<T: std::str::FromStr + Default>(cursor: Option<&str>) -> Result<T, ToolError> {
-    let Some(cursor) = cursor else { return Ok(T::default()) };
-    Cursor::decode(cursor)?.0.parse().map_err(|_| foreign_cursor())
-}
-
-fn foreign_cursor() -> ToolError {
-    ToolError::invalid_argument("cursor is not one that this tool gave")
-        .with_argument("cursor")
-        .with_remedy("pass next_cursor of the previous answer unchanged, or leave cursor out to begin anew")
-}
-
 /// When a wait that was asked for ends: never so late that there is no time for an answer.
 fn wait_until(wait: Duration, context: &CallContext) -> Instant {
     let latest = context.deadline.checked_sub(RESERVE).unwrap_or(context.deadline);
     Instant::now().checked_add(wait).map_or(latest, |until| latest.min(until))
 }
 
-/// Keeps as many entries as fit into a number of bytes, as JSON. Tells whether some were left out.
-fn fit<T: Serialize>(entries: Vec<T>, bytes: usize) -> (Vec<T>, bool) {
-    let count = entries.len();
-    let mut room = bytes;
-    let kept: Vec<T> = entries
-        .into_iter()
-        .take_while(|entry| {
-            let size = serde_json::to_vec(entry).map_or(usize::MAX, |text| text.len().saturating_add(1));
-            let fits = size <= room;
-            room = room.saturating_sub(size);
-            fits
-        })
-        .collect();
-    let cut = kept.len() < count;
-    (kept, cut)
-}
-
 /// Arguments of a tool that is about one job.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct JobInput {
     /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
     /// project.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{bounded, read};
+use super::read;
 use crate::{
+    kit::args::PageArgs,
     platforms::{
         jenkins::{
             Jenkins,
@@ -27,19 +28,12 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `list_jenkins_nodes`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// Whether only nodes that are offline are listed.
     #[serde(default)]
     offline_only: bool,
-    /// Nodes of one answer: 1 to 200, 100 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 200))]
-    limit: Option<usize>,
-    /// Where to go on: next_cursor of the previous answer.
-    #[serde(default)]
-    #[schemars(length(max = 2000))]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<100, 200>,
 }
 
 /// A node.
@@ -81,13 +75,12 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> Result<Page<NodeView>, ToolError> {
-    let limit = bounded("limit", input.limit, 100, (1, 200))?;
     let there: Nodes = jenkins
         .object(&Call::json(["computer"], wire::NODES), &context)
         .await
         .map_err(|error| to_tool_error(error, "list the nodes"))?;
     let nodes = there.computer.iter().filter(|node| node.offline || !input.offline_only).map(NodeView::of).collect();
-    let mut page = Page::cut(nodes, |node: &NodeView| node.name.as_str(), input.cursor.as_deref(), limit)?;
+    let mut page = input.page.cut(nodes, |node: &NodeView| node.name.as_str())?;
     if page.items.is_empty() {
         page.hints.push(if input.offline_only { "no node is offline" } else { "no node may be seen" }.to_owned());
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{bounded, position, read};
+use super::read;
 use crate::{
+    kit::args::PageArgs,
     platforms::{
         jenkins::{
             Jenkins,
@@ -16,7 +17,7 @@ use crate::{
         },
         text,
     },
-    tools::{CallContext, Cursor, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError, time},
+    tools::{CallContext, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor, time},
 };
 
 const LIST: ToolDeclaration = ToolDeclaration::read(
@@ -37,21 +38,13 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `list_jenkins_queue`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
-    /// Items of one answer: 1 to 100, 50 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<usize>,
-    /// Where to go on: next_cursor of the previous answer.
-    #[serde(default)]
-    #[schemars(length(max = 200))]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 100>,
 }
 
 /// Arguments of `get_jenkins_queue_item`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct GetInput {
     /// Id of the item.
     #[schemars(range(min = 1))]
@@ -151,8 +144,8 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> Result<Page<ItemView>, ToolError> {
-    let limit = bounded("limit", input.limit, 50, (1, 100))?;
-    let after: u64 = position(input.cursor.as_deref())?;
+    let limit = input.page.limit();
+    let after: u64 = input.page.position()?;
     let call = Call::json(["queue"], &format!("items[{}]{{0,1000}}", wire::QUEUE_ITEM));
     let queue: Queue = jenkins.object(&call, &context).await.map_err(|error| to_tool_error(error, "read the queue"))?;
     let mut items = queue.items;
@@ -160,7 +153,7 @@ async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> 
     let mut rest = items.iter().filter(|item| item.id > after);
     let items: Vec<ItemView> = rest.by_ref().take(limit).map(ItemView::of).collect();
     let truncated = rest.next().is_some();
-    let next_cursor = items.last().filter(|_| truncated).map(|last| Cursor(last.id.to_string()).encode());
+    let next_cursor = items.last().filter(|_| truncated).map(|last| encode_cursor(&last.id.to_string()));
     let hints = if items.is_empty() { vec!["nothing waits".to_owned()] } else { Vec::new() };
     Ok(Page { items, truncated, next_cursor, hints })
 }

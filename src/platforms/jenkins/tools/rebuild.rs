@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    build_input, mutation, not_a_configuration,
+    BuildArgs, BuildName, mutation, not_a_configuration,
     parameters::{GivenValue, check},
     start::{Started, check_buildable, start},
     trigger,
 };
 use crate::{
+    kit::args::WaitSeconds,
     platforms::{
         jenkins::{
             Jenkins,
@@ -29,14 +32,14 @@ const REBUILD: ToolDeclaration = ToolDeclaration::mutate(
      Parameters with a password can't be read back: trigger_jenkins_build takes them anew.",
 );
 
-build_input! {
-    /// Arguments of `rebuild_jenkins_build`.
-    RebuildInput, Last {
-        /// Seconds to wait for the build's number: 0 to 60, 60 if left out. Never longer than the call may take.
-        #[serde(default)]
-        #[schemars(range(max = 60))]
-        wait_seconds: Option<usize>,
-    }
+/// Arguments of `rebuild_jenkins_build`.
+#[derive(Deserialize, JsonSchema)]
+struct RebuildInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST }>,
+    /// Seconds to wait for the build's number. Never longer than the call may take.
+    #[serde(default)]
+    wait_seconds: WaitSeconds<60, 60>,
 }
 
 pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
@@ -49,7 +52,7 @@ impl RebuildInput {
         jenkins: &Jenkins,
         context: &CallContext,
     ) -> Result<(JobName, Job, Vec<(String, String)>), ToolError> {
-        let target = self.target(jenkins, context).await?;
+        let target = self.build.target(jenkins, context).await?;
         not_a_configuration(&target.job, "built")?;
         let build = jenkins.fetch_build(&target, wire::BUILD, context).await?;
         let job = jenkins.fetch_job(&target.job, context).await?;
@@ -82,13 +85,12 @@ fn values(build: &Build, job: &Job) -> Result<BTreeMap<String, GivenValue>, Tool
 }
 
 async fn preview(jenkins: Arc<Jenkins>, input: RebuildInput, context: CallContext) -> Result<Preview, ToolError> {
-    trigger::wait(input.wait_seconds)?;
     let (name, job, fields) = input.look(&jenkins, &context).await?;
     Ok(trigger::preview_of(&name, &job, &fields))
 }
 
 async fn rebuild(jenkins: Arc<Jenkins>, input: RebuildInput, context: CallContext) -> Result<Started, ToolError> {
-    let wait = trigger::wait(input.wait_seconds)?;
+    let wait = input.wait_seconds.seconds();
     let (name, job, fields) = input.look(&jenkins, &context).await?;
     start(&jenkins, &name, &job, fields, wait, &context).await
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    AGE_OF_AN_ENDED_BUILD, NO_STAGE_VIEW, NOT_TOLD,
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, NO_STAGE_VIEW, NOT_TOLD,
     build::{Commit, causes},
-    build_input,
     builds::BuildStatus,
     matrix::{self, ConfigurationRunView},
     read,
@@ -39,9 +38,11 @@ const REPORT: ToolDeclaration = ToolDeclaration::read(
 )
 .cached_if_final(AGE_OF_AN_ENDED_BUILD);
 
-build_input! {
-    /// Arguments of `get_jenkins_failure_report`.
-    ReportInput, LastFailed {}
+/// Arguments of `get_jenkins_failure_report`.
+#[derive(Deserialize, JsonSchema)]
+struct ReportInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST_FAILED }>,
 }
 
 /// Why a build failed.
@@ -93,7 +94,7 @@ fn told<T>(part: Result<T, Error>, what: &str, hints: &mut Vec<String>) -> Optio
 }
 
 async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext) -> Result<Report, ToolError> {
-    let target = input.target(&jenkins, &context).await?;
+    let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD, &context).await?;
     let named = target;
     let target = named.numbered(&build);

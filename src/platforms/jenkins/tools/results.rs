@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{AGE_OF_AN_ENDED_BUILD, Target, bounded, build_input, fit, position, read};
+use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, Target, read};
 use crate::{
+    kit::args::{PageArgs, yes},
     platforms::{
         jenkins::{
             Jenkins,
@@ -17,7 +18,10 @@ use crate::{
         },
         text,
     },
-    tools::{CallContext, Cursor, ToolDeclaration, ToolEntry, ToolError},
+    tools::{
+        CallContext, ToolDeclaration, ToolEntry, ToolError,
+        page::{encode_cursor, fit},
+    },
 };
 
 /// Characters of a test's error that are answered.
@@ -31,25 +35,16 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 )
 .cached_if_final(AGE_OF_AN_ENDED_BUILD);
 
-build_input! {
-    /// Arguments of `get_jenkins_test_results`.
-    TestsInput, LastCompleted {
-        /// Whether only tests that failed are listed. True if left out.
-        #[serde(default = "yes")]
-        only_failed: bool,
-        /// Tests of one answer: 1 to 200, 50 if left out.
-        #[serde(default)]
-        #[schemars(range(min = 1, max = 200))]
-        limit: Option<usize>,
-        /// Where to go on: next_cursor of the previous answer.
-        #[serde(default)]
-        #[schemars(length(max = 200))]
-        cursor: Option<String>,
-    }
-}
-
-const fn yes() -> bool {
-    true
+/// Arguments of `get_jenkins_test_results`.
+#[derive(Deserialize, JsonSchema)]
+struct TestsInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST_COMPLETED }>,
+    /// Whether only tests that failed are listed.
+    #[serde(default = "yes")]
+    only_failed: bool,
+    #[serde(flatten)]
+    page: PageArgs<50, 200>,
 }
 
 /// Results of tests.
@@ -179,9 +174,9 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: TestsInput, context: CallContext) -> Result<Results, ToolError> {
-    let limit = bounded("limit", input.limit, 50, (1, 200))?;
-    let from: usize = position(input.cursor.as_deref())?;
-    let target = input.target(&jenkins, &context).await?;
+    let limit = input.page.limit();
+    let from: usize = input.page.position()?;
+    let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     target.say_if_final(&build, &context);
     let target = target.numbered(&build);
@@ -205,7 +200,7 @@ async fn get(jenkins: Arc<Jenkins>, input: TestsInput, context: CallContext) -> 
     Ok(Results {
         build: build.number,
         counts: Some(report.counts()),
-        next_cursor: truncated.then(|| Cursor((from + cases.len()).to_string()).encode()),
+        next_cursor: truncated.then(|| encode_cursor(&(from + cases.len()).to_string())),
         cases,
         truncated,
         hints,

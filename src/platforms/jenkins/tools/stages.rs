@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{AGE_OF_AN_ENDED_BUILD, NO_STAGE_VIEW, Target, build_input, read};
+use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, NO_STAGE_VIEW, Target, read};
 use crate::{
     platforms::{
         jenkins::{
@@ -31,9 +31,11 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 .cached_if_final(AGE_OF_AN_ENDED_BUILD)
 .polled();
 
-build_input! {
-    /// Arguments of `get_jenkins_build_stages`.
-    StagesInput, Last {}
+/// Arguments of `get_jenkins_build_stages`.
+#[derive(Deserialize, JsonSchema)]
+struct StagesInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST }>,
 }
 
 /// The stages of a build.
@@ -143,7 +145,7 @@ impl Jenkins {
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: StagesInput, context: CallContext) -> Result<Pipeline, ToolError> {
-    let target = input.target(&jenkins, &context).await?;
+    let target = input.build.target(&jenkins, &context).await?;
     // Without it, a 404 could mean anything.
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     target.say_if_final(&build, &context);

@@ -25,10 +25,6 @@ const POLL: Duration = Duration::from_secs(2);
 const SLOW_POLL: Duration = Duration::from_secs(5);
 /// When looks become rarer.
 const SLOWER_AFTER: Duration = Duration::from_secs(20);
-/// Time that is waited if the caller doesn't say.
-pub(super) const DEFAULT_WAIT: u64 = 60;
-/// Time that can be waited.
-pub(super) const MAX_WAIT: u64 = 60;
 
 /// How far a build is that was triggered.
 #[derive(Serialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,17 +1,18 @@
 //! `trigger_jenkins_build`: starts a build with parameters that fit the job.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    bounded, mutation, not_a_configuration,
+    mutation, not_a_configuration,
     parameters::{GivenValue, check, shown},
-    start::{DEFAULT_WAIT, MAX_WAIT, Started, check_buildable, start},
+    start::{Started, check_buildable, start},
 };
 use crate::{
+    kit::args::WaitSeconds,
     platforms::jenkins::{Jenkins, names::JobName, wire::Job},
     tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError},
 };
@@ -26,7 +27,6 @@ const TRIGGER: ToolDeclaration = ToolDeclaration::mutate(
 
 /// Arguments of `trigger_jenkins_build`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct TriggerInput {
     /// Full name of the job, such as `folder/name`.
     #[schemars(length(min = 1, max = 1000))]
@@ -35,21 +35,13 @@ struct TriggerInput {
     #[serde(default)]
     #[schemars(extend("maxProperties" = 100))]
     parameters: BTreeMap<String, GivenValue>,
-    /// Seconds to wait for the build's number: 0 to 60, 60 if left out. Never longer than the call may take.
+    /// Seconds to wait for the build's number. Never longer than the call may take.
     #[serde(default)]
-    #[schemars(range(max = 60))]
-    wait_seconds: Option<usize>,
+    wait_seconds: WaitSeconds<60, 60>,
 }
 
 pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
     vec![mutation(jenkins, TRIGGER, preview, trigger)]
-}
-
-/// The time that is waited.
-pub(super) fn wait(given: Option<usize>) -> Result<Duration, ToolError> {
-    let most = usize::try_from(MAX_WAIT).unwrap_or(usize::MAX);
-    let default = usize::try_from(DEFAULT_WAIT).unwrap_or(usize::MAX);
-    bounded("wait_seconds", given, default, (0, most)).map(|seconds| Duration::from_secs(seconds as u64))
 }
 
 impl TriggerInput {
@@ -92,13 +84,12 @@ pub(super) fn preview_of(name: &JobName, job: &Job, fields: &[(String, String)])
 }
 
 async fn preview(jenkins: Arc<Jenkins>, input: TriggerInput, context: CallContext) -> Result<Preview, ToolError> {
-    wait(input.wait_seconds)?;
     let (name, job, fields) = input.look(&jenkins, &context).await?;
     Ok(preview_of(&name, &job, &fields))
 }
 
 async fn trigger(jenkins: Arc<Jenkins>, input: TriggerInput, context: CallContext) -> Result<Started, ToolError> {
-    let wait = wait(input.wait_seconds)?;
+    let wait = input.wait_seconds.seconds();
     let (name, job, fields) = input.look(&jenkins, &context).await?;
     start(&jenkins, &name, &job, fields, wait, &context).await
 }

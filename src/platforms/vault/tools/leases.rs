@@ -46,7 +46,6 @@ const REVOKE: ToolDeclaration = ToolDeclaration::destroy(
 
 /// Arguments of `lookup_vault_lease` and `revoke_vault_lease`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct LeaseInput {
     /// Id of the lease, such as `database/creds/app/7b1c...`.
     #[schemars(length(min = 1, max = 512))]
@@ -55,7 +54,6 @@ struct LeaseInput {
 
 /// Arguments of `renew_vault_lease`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct RenewInput {
     /// Id of the lease, such as `database/creds/app/7b1c...`.
     #[schemars(length(min = 1, max = 512))]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{failed, limit, read};
+use super::{failed, read};
 use crate::{
+    kit::args::{Limit, PageArgs},
     platforms::vault::{
         Vault,
         client::{Call, Error},
@@ -25,7 +26,6 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `list_vault_secrets`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
     /// The mount followed by the folder in it, such as `secret/apps`. With `mount`, the folder in that mount.
     #[serde(default)]
@@ -35,17 +35,11 @@ struct ListInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 512))]
     mount: Option<String>,
-    /// Levels of folders to go down, 1 to 4; 1 if left out. Each folder costs a request, of which there are 50 at most.
+    /// Levels of folders to go down. Each folder costs a request, of which there are 50 at most.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 4))]
-    depth: Option<u8>,
-    /// Entries of one answer: 1 to 1000, 200 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 1000))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    depth: Limit<1, 4>,
+    #[serde(flatten)]
+    page: PageArgs<200, 1_000>,
 }
 
 pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
@@ -53,11 +47,7 @@ pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
 }
 
 async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Result<Page<String>, ToolError> {
-    let limit = limit(input.limit, 200, 1_000)?;
-    let depth = input.depth.unwrap_or(1);
-    if !(1..=4).contains(&depth) {
-        return Err(ToolError::invalid_argument("depth must be from 1 to 4").with_argument("depth"));
-    }
+    let depth = input.depth.get();
     if input.path.trim_matches('/').is_empty() && input.mount.is_none() {
         return Err(ToolError::invalid_argument("path is empty")
             .with_argument("path")
@@ -101,7 +91,7 @@ async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Resu
         }
     }
     let is_empty = entries.is_empty();
-    let mut page = Page::cut(entries, String::as_str, input.cursor.as_deref(), limit)?;
+    let mut page = input.page.cut(entries, String::as_str)?;
     if is_empty {
         page = page.with_hint(format!(
             "there is nothing at {}; it may be a secret and no folder, which read_vault_secret tells",

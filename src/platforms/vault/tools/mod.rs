@@ -35,22 +35,9 @@ pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
 
 /// A tool without arguments.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct NoArguments {}
 
 /// Words an error of Vault for what was tried: `failed("read", path, "read")`.
 fn failed<'a>(doing: &'a str, path: &'a str, capability: &'a str) -> impl Fn(Error) -> ToolError + 'a {
     move |error| to_tool_error(&error, doing, path, capability)
-}
-
-/// The limit of a list within its bounds.
-///
-/// # Errors
-/// When it is out of them; the text names them.
-fn limit(given: Option<usize>, default: usize, max: usize) -> Result<usize, ToolError> {
-    let limit = given.unwrap_or(default);
-    if (1..=max).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(ToolError::invalid_argument(format!("limit must be from 1 to {max}")).with_argument("limit"))
 }

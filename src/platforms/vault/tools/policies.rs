@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{failed, limit, read};
+use super::{failed, read};
 use crate::{
+    kit::args::PageArgs,
     platforms::vault::{
         Vault,
         client::{Call, Error},
@@ -36,7 +37,6 @@ const READ: ToolDeclaration =
 
 /// Arguments of `check_vault_capabilities`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct CapabilitiesInput {
     /// API paths, as in policies: 1 to 50.
     #[schemars(length(min = 1, max = 50), inner(length(min = 1, max = 1024)))]
@@ -45,20 +45,13 @@ struct CapabilitiesInput {
 
 /// Arguments of `list_vault_policies`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ListInput {
-    /// Entries of one answer: 1 to 200, 200 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 200))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<200, 200>,
 }
 
 /// Arguments of `read_vault_policy`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ReadInput {
     /// Name of the policy, as `list_vault_policies` answers it.
     #[schemars(length(min = 1, max = 256))]
@@ -153,14 +146,13 @@ fn in_words(capabilities: &[String]) -> String {
 }
 
 async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Result<Page<String>, ToolError> {
-    let limit = limit(input.limit, 200, 200)?;
     let call = Call::list(["sys", "policies", "acl"]);
     let names = vault.session.list(&call, context.deadline).await.map_err(failed(
         "list policies at",
         "sys/policies/acl",
         "list",
     ))?;
-    let page = Page::cut(names.unwrap_or_default(), String::as_str, input.cursor.as_deref(), limit)?;
+    let page = input.page.cut(names.unwrap_or_default(), String::as_str)?;
     if !page.items.is_empty() {
         return Ok(page);
     }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{failed, read};
 use crate::{
+    kit::args::Limit,
     platforms::vault::{
         Vault,
         client::{Call, Error},
@@ -50,7 +51,6 @@ const METADATA: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `read_vault_secret`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ReadInput {
     /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
     #[schemars(length(min = 1, max = 1024))]
@@ -71,7 +71,6 @@ struct ReadInput {
 
 /// Arguments of `get_vault_secret_keys`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct KeysInput {
     /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
     #[schemars(length(min = 1, max = 1024))]
@@ -84,15 +83,13 @@ struct KeysInput {
     #[serde(default)]
     #[schemars(range(min = 1))]
     version: Option<u64>,
-    /// Levels of nested keys, 1 to 10; 1 if left out.
+    /// Levels of nested keys.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 10))]
-    depth: Option<u8>,
+    depth: Limit<1, 10>,
 }
 
 /// Arguments of `get_vault_secret_metadata`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct MetadataInput {
     /// The mount followed by the path in it, without `metadata/`, such as `secret/apps/web`.
     #[schemars(length(min = 1, max = 1024))]
@@ -263,10 +260,7 @@ async fn read_value(
 }
 
 async fn keys(vault: Arc<Vault>, input: KeysInput, context: CallContext) -> Result<KeyTree, ToolError> {
-    let depth = input.depth.unwrap_or(1);
-    if !(1..=10).contains(&depth) {
-        return Err(ToolError::invalid_argument("depth must be from 1 to 10").with_argument("depth"));
-    }
+    let depth = u8::try_from(input.depth.get()).unwrap_or(u8::MAX);
     let location = vault.locate(&input.path, input.mount.as_deref(), context.deadline).await?;
     vault.rules.check(&location)?;
     check_version(&location, input.version)?;

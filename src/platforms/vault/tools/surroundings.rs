@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{failed, limit, read};
+use super::{failed, read};
 use crate::{
+    kit::args::PageArgs,
     platforms::vault::{
         MOUNTS_AGE, Vault,
         client::{Call, Error},
@@ -41,49 +42,31 @@ const ROLES: ToolDeclaration = ToolDeclaration::read(
 
 /// Arguments of `list_vault_mounts`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct MountsInput {
     /// Only engines of this type, such as `kv`, `database` or `pki`.
     #[serde(default, rename = "type")]
     #[schemars(length(min = 1, max = 64))]
     kind: Option<String>,
-    /// Entries of one answer: 1 to 100, 100 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<100, 100>,
 }
 
 /// Arguments of `list_vault_auth_methods`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct AuthInput {
-    /// Entries of one answer: 1 to 100, 100 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<100, 100>,
 }
 
 /// Arguments of `list_vault_roles`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct RolesInput {
     /// Mount of a secret engine, such as `database`, or of an auth method with `auth/` in front, such as
     /// `auth/approle`.
     #[schemars(length(min = 1, max = 512))]
     mount: String,
-    /// Entries of one answer: 1 to 200, 200 if left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 200))]
-    limit: Option<usize>,
-    /// `next_cursor` of the answer before.
-    #[serde(default)]
-    cursor: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<200, 200>,
 }
 
 /// A secret engine.
@@ -117,7 +100,6 @@ pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
 }
 
 async fn mounts(vault: Arc<Vault>, input: MountsInput, context: CallContext) -> Result<Page<MountEntry>, ToolError> {
-    let limit = limit(input.limit, 100, 100)?;
     // Asked for anew: this is the tool by which one sees whether something has changed.
     let known = vault.mounts(Duration::ZERO, context.deadline).await.map_err(failed(
         "list mounts at",
@@ -136,7 +118,7 @@ async fn mounts(vault: Arc<Vault>, input: MountsInput, context: CallContext) -> 
             description: mount.description.chars().take(256).collect(),
         })
         .collect();
-    let page = Page::cut(entries, |entry| entry.path.as_str(), input.cursor.as_deref(), limit)?;
+    let page = input.page.cut(entries, |entry| entry.path.as_str())?;
     if !page.items.is_empty() {
         return Ok(page);
     }
@@ -144,7 +126,6 @@ async fn mounts(vault: Arc<Vault>, input: MountsInput, context: CallContext) -> 
 }
 
 async fn auth_methods(vault: Arc<Vault>, input: AuthInput, context: CallContext) -> Result<Page<AuthEntry>, ToolError> {
-    let limit = limit(input.limit, 100, 100)?;
     let asked = vault
         .session
         .data::<std::collections::BTreeMap<String, wire::Mount>>(&Call::get(["sys", "auth"]), context.deadline)
@@ -166,7 +147,7 @@ async fn auth_methods(vault: Arc<Vault>, input: AuthInput, context: CallContext)
         .into_iter()
         .map(|(path, mount)| AuthEntry { path: format!("auth/{}", path.trim_matches('/')), kind: mount.kind })
         .collect();
-    let page = Page::cut(entries, |entry| entry.path.as_str(), input.cursor.as_deref(), limit)?;
+    let page = input.page.cut(entries, |entry| entry.path.as_str())?;
     if !partial {
         return Ok(page);
     }
@@ -174,7 +155,6 @@ async fn auth_methods(vault: Arc<Vault>, input: AuthInput, context: CallContext)
 }
 
 async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Result<Page<String>, ToolError> {
-    let limit = limit(input.limit, 200, 200)?;
     let mount = segments("mount", &input.mount)?;
     let known = vault.mounts(MOUNTS_AGE, context.deadline).await.map_err(failed(
         "list mounts at",
@@ -214,6 +194,6 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
     let call = Call::list(mount.iter().map(String::as_str).chain([folder]));
     let path = call.policy_path();
     let names = vault.session.list(&call, context.deadline).await.map_err(failed("list", &path, "list"))?;
-    let page = Page::cut(names.unwrap_or_default(), String::as_str, input.cursor.as_deref(), limit)?;
+    let page = input.page.cut(names.unwrap_or_default(), String::as_str)?;
     if page.items.is_empty() { Ok(page.with_hint("there are no roles, or no engine, at that mount")) } else { Ok(page) }
 }

@@ -48,7 +48,6 @@ const DESTROY: ToolDeclaration = ToolDeclaration::destroy(
 
 /// Arguments of `delete_vault_secret`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct DeleteInput {
     /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
     #[schemars(length(min = 1, max = 1024))]
@@ -65,7 +64,6 @@ struct DeleteInput {
 
 /// Arguments of `undelete_vault_secret`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct UndeleteInput {
     /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
     #[schemars(length(min = 1, max = 1024))]
@@ -81,7 +79,6 @@ struct UndeleteInput {
 
 /// Arguments of `destroy_vault_secret`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct DestroyInput {
     /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
     #[schemars(length(min = 1, max = 1024))]

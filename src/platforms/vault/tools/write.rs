@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{failed, mutation};
 use crate::{
+    kit::args::yes,
     outbound::RequestError,
     platforms::vault::{
         Vault,
@@ -38,7 +39,6 @@ const WRITE: ToolDeclaration = ToolDeclaration::destroy(
 
 /// Arguments of `write_vault_secret`.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct WriteInput {
     /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
     #[schemars(length(min = 1, max = 1024))]
@@ -57,9 +57,9 @@ struct WriteInput {
     /// that is there when the tool begins.
     #[serde(default)]
     cas: Option<u64>,
-    /// Whether keys that are not named stay. True if left out. KV version 1 can only replace: false must be said there.
-    #[serde(default)]
-    patch: Option<bool>,
+    /// Whether keys that are not named stay. KV version 1 can only replace: false must be said there.
+    #[serde(default = "yes")]
+    patch: bool,
 }
 
 /// How a value is generated.
@@ -107,7 +107,7 @@ pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
 
 impl WriteInput {
     fn patches(&self) -> bool {
-        self.patch.unwrap_or(true)
+        self.patch
     }
 
     async fn locate(&self, vault: &Vault, context: &CallContext) -> Result<Location, ToolError> {
@@ -235,7 +235,7 @@ async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Re
         data.insert(key.clone(), Value::String(generated(&vault, generate, &context).await?));
     }
     let path = location.api("data").join("/");
-    let patches = input.patch.unwrap_or(true);
+    let patches = input.patch;
     // A patch needs a version that can be read: without one, the keys are all that there will be.
     let patches_something = patches && !matches!(expected, Some((0, _) | (_, Some(false))));
     let call = match location.version {
