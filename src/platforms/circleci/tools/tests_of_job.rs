@@ -128,8 +128,7 @@ async fn tests(circleci: Arc<CircleCi>, input: TestsInput, context: CallContext)
     }
     let count = |wanted: fn(&Test) -> bool| found.items.iter().filter(|test| wanted(test)).count();
     let (failed, skipped) = (count(has_failed), count(|test| test.result == "skipped"));
-    let wanted: Vec<&Test> =
-        found.items.iter().filter(|test| !input.only_failed || has_failed(test)).collect();
+    let wanted: Vec<&Test> = found.items.iter().filter(|test| !input.only_failed || has_failed(test)).collect();
     let cases: Vec<TestView> = wanted.iter().skip(skip).take(limit).map(|test| TestView::of(test)).collect();
     let seen = skip + cases.len();
     let mut hints = Vec::new();
