@@ -192,7 +192,7 @@ fn offer(entry: ToolEntry, name: String, answers: OutputSchemas, cache: bool) ->
     } else {
         (publish::arguments(&input), publish::answer(&entry.output_schema))
     };
-    let output = if confirmed { build_mutation_output(answer) } else { answer };
+    let output = if confirmed { build_mutation_output(&answer) } else { answer };
     let description = if confirmed {
         Cow::Owned(format!(
             "{} Without confirm: true it changes nothing and answers what it would do, with a plan; pass that plan \
@@ -280,7 +280,7 @@ fn add_arguments(
 }
 
 /// The answer's schema of a tool that changes something, as it is published.
-fn build_mutation_output(result: Map<String, Value>) -> Map<String, Value> {
+fn build_mutation_output(result: &Map<String, Value>) -> Map<String, Value> {
     let mut schema = Map::new();
     schema.insert("type".to_owned(), json!("object"));
     schema.insert(

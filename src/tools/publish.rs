@@ -326,9 +326,10 @@ fn check_default(node: &mut Node) {
     let Some(default) = node.get("default") else { return };
     let is_listed = node.get("enum").and_then(Value::as_array).is_none_or(|values| values.contains(default));
     let fits = match (type_of(node), default) {
-        (Some("string"), Value::String(_)) | (Some("boolean"), Value::Bool(_)) => true,
+        (Some("string"), Value::String(_)) | (Some("boolean"), Value::Bool(_)) | (Some("number"), Value::Number(_)) => {
+            true
+        }
         (Some("integer"), Value::Number(number)) => !number.is_f64(),
-        (Some("number"), Value::Number(_)) => true,
         (Some("array"), Value::Array(entries)) => !entries.is_empty(),
         (Some("object"), Value::Object(map)) => !map.is_empty(),
         _ => false,

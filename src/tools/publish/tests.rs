@@ -120,13 +120,13 @@ struct Tree {
     name: String,
     /// What is below.
     #[serde(default)]
-    below: Vec<Tree>,
+    below: Vec<Self>,
 }
 
 #[derive(Deserialize, Serialize, JsonSchema)]
 struct Trees {
     one: Tree,
-    other: Option<Box<Trees>>,
+    other: Option<Box<Self>>,
 }
 
 #[test]
@@ -210,7 +210,10 @@ fn schemas() -> impl Strategy<Value = (Value, Value)> {
     })
 }
 
-fn object((properties, closed): (std::collections::BTreeMap<String, ((Value, Value), bool)>, bool)) -> (Value, Value) {
+/// Properties by name: a schema, a value that fits it, and whether it is required.
+type Properties = std::collections::BTreeMap<String, ((Value, Value), bool)>;
+
+fn object((properties, closed): (Properties, bool)) -> (Value, Value) {
     let required: Vec<&String> = properties.iter().filter(|(_, (_, needed))| *needed).map(|(name, _)| name).collect();
     let value: Map<String, Value> = properties
         .iter()

@@ -45,7 +45,7 @@ struct ListInput {
     recently_active: bool,
     /// In a monitoring account: metrics of this linked account, by its number.
     #[serde(default)]
-    #[schemars(regex(pattern = "^[0-9]{12}$"))]
+    #[schemars(regex(pattern = "^[0-9]{12}$"), length(min = 1))]
     account: Option<String>,
     #[serde(flatten)]
     page: PageArgs<100, 500>,
