@@ -65,7 +65,7 @@ def ping(url: str, **headers: str) -> int:
 @pytest.mark.parametrize(("mode", "version"), [("auto", "2026-07-28"), ("legacy", "2025-11-25")])
 def test_a_client_calls_tools_in_both_eras(folder: Path, mode: str, version: str) -> None:
     async def look_around(client: Client) -> tuple[str, Any, Any]:
-        health = await client.call_tool("health_check", {})
+        health = await client.call_tool("check_jenkins_connector", {})
         jobs = await client.call_tool("search_jenkins_jobs", {})
         return str(client.protocol_version), health.structured_content, jobs.structured_content
 

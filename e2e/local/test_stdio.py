@@ -44,7 +44,7 @@ def test_the_inspector_lists_and_calls(inspector: Inspector, era: str) -> None:
     told = inspector.run(era, "tools/list", "--strict")
     assert told.status == OK, told.errors
     assert "search_jenkins_jobs" in {tool["name"] for tool in told.result["tools"]}
-    told = inspector.run(era, "tools/call", "--tool-name", "health_check", "--tool-args-json", "{}")
+    told = inspector.run(era, "tools/call", "--tool-name", "check_jenkins_connector", "--tool-args-json", "{}")
     assert told.status == OK, told.errors
     wrong = inspector.run(era, "tools/call", "--tool-name", "get_jenkins_job", "--tool-args-json", '{"job": "none"}')
     assert wrong.status == TOOL_FAILED, wrong.errors

@@ -24,7 +24,7 @@ CALLS: tuple[tuple[str, dict[str, object]], ...] = (
     ("search_jenkins_jobs", {}),
     ("get_jenkins_job", {"job": "plain", "cache": False}),
     ("list_jenkins_nodes", {}),
-    ("health_check", {}),
+    ("check_jenkins_connector", {}),
     ("no_such_tool", {}),
 )
 

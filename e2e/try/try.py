@@ -32,11 +32,11 @@ def sample(folder: Path) -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]
         keys.mkdir(parents=True)
         (keys / "token").touch(mode=0o600)
         (keys / "token").write_text(token)
-        yield "default/vault", [("get_vault_health", {}), ("health_check", {})]
+        yield "default/vault", [("get_vault_health", {}), ("check_vault_connector", {})]
         return
     with program.jenkins() as url:
         (folder / "jenkins.yaml").write_text(program.manifests(url) + program.secret())
-        yield "ci/jenkins", [("search_jenkins_jobs", {}), ("health_check", {})]
+        yield "ci/jenkins", [("search_jenkins_jobs", {}), ("check_jenkins_connector", {})]
 
 
 def vault(address: str) -> str:

@@ -151,7 +151,7 @@ impl RedisSpec {
 }
 
 /// When a caller that makes the same call over and over is warned, and refused. Tools that are made to be asked again, such
-/// as `health_check`, are exempt. Agents that share a ServiceAccount are one caller, so leave room for each of them.
+/// as `check_jenkins_connector`, are exempt. Agents that share a ServiceAccount are one caller, so leave room for each of them.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("(has(self.warnAfter) ? self.warnAfter : 2) <= (has(self.refuseAfter) ? self.refuseAfter : 5)")
     .message("warnAfter (2 by default) may not be more than refuseAfter (5 by default)"))]

@@ -1,4 +1,4 @@
-//! What the way out to a platform is doing now, for `/status`, the tool `health_check` and the metrics: one snapshot.
+//! What the way out to a platform is doing now, for `/status`, the connector's own tool and the metrics: one snapshot.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

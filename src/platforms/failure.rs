@@ -13,6 +13,8 @@ const OWNER: &str = "whoever owns the McpConnector must check";
 pub(super) struct Way {
     /// The platform's name as people write it.
     pub(super) title: &'static str,
+    /// The connector's own tool, by its name.
+    pub(super) check_tool: &'static str,
     /// Path in the manifest of the field that says where it is.
     pub(super) address: &'static str,
     /// What to ask for instead of an answer that is too large.
@@ -22,7 +24,7 @@ pub(super) struct Way {
 /// Words an error of the way to a platform.
 pub(super) fn request_failed(way: &Way, cause: RequestError) -> ToolError {
     use ErrorCode as Code;
-    let Way { title, address, narrower } = way;
+    let Way { title, check_tool, address, narrower } = way;
     match cause {
         RequestError::Busy(wait) => {
             let message = format!("too many requests of this connector to {title} are on their way");
@@ -33,13 +35,13 @@ pub(super) fn request_failed(way: &Way, cause: RequestError) -> ToolError {
         RequestError::TooFast(wait) => {
             let message = format!("{title} is asked as often as it may be");
             ToolError::new(Code::RateLimited, message)
-                .with_remedy("make fewer calls; health_check tells how many requests there may be")
+                .with_remedy(format!("make fewer calls; {check_tool} tells how many requests there may be"))
                 .with_retry_after(wait)
         }
         RequestError::CircuitOpen(wait) => {
             let message = format!("{title} failed to answer several times, and is left alone for a while");
             ToolError::new(Code::PlatformUnavailable, message)
-                .with_remedy("wait; health_check tells how the platform does")
+                .with_remedy(format!("wait; {check_tool} tells how the platform does"))
                 .with_retry_after(wait)
         }
         RequestError::Build => {

@@ -49,6 +49,10 @@ pub trait Platform: Send + Sync {
         None
     }
 
+    /// Name of the connector's own tool, which tells how the connector does. Every platform has another, so that an agent with
+    /// several connectors has no two tools of one name.
+    fn check_tool(&self) -> &'static str;
+
     /// Text for the agent: what these tools are for and how they go together.
     fn instructions(&self) -> String;
 

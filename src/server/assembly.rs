@@ -14,9 +14,9 @@ use super::{
     audit::Audit,
     auth::Authenticator,
     catalogue::Catalogue,
+    check_tool,
     guards::{Guards, cache::AnswerCache},
     handler::Handler,
-    health_check,
     http::{Door, DoorParts},
     metrics::Metrics,
     mutations::Mutations,
@@ -87,7 +87,7 @@ impl<H: ServerHandler + Clone> Assembly<H> {
             shared_rates: parts.shared_rates.clone(),
         });
         let mut tools = parts.platform.clone().tools();
-        tools.push(health_check::build_tool(state.clone()));
+        tools.push(check_tool::build_tool(state.clone()));
         let catalogue = Catalogue::new(tools, &config.tools, &access, config.limits.cache.enabled)
             .map_err(ServeError::BuildCatalogue)?;
         let uid = config.connector.uid.clone();

@@ -254,6 +254,10 @@ mod tests {
             *self.again_in.lock().unwrap()
         }
 
+        fn check_tool(&self) -> &'static str {
+            "check_fake_connector"
+        }
+
         fn instructions(&self) -> String {
             String::new()
         }

@@ -1,4 +1,4 @@
-//! What the replica knows of how it does: one snapshot, from which `/status`, `/health`, the tool `health_check` and the
+//! What the replica knows of how it does: one snapshot, from which `/status`, `/health`, the connector's own tool and the
 //! metrics are made, so that no two of them can differ. Never asks the platform.
 
 use std::sync::Arc;

@@ -55,6 +55,10 @@ impl Platform for Nothing {
         std::future::pending().await
     }
 
+    fn check_tool(&self) -> &'static str {
+        "check_fake_connector"
+    }
+
     fn instructions(&self) -> String {
         String::new()
     }

@@ -87,7 +87,7 @@ pub const REASONS: &[DeclaredReason] = &[
     DeclaredReason {
         name: "RateLow",
         meaning: "Less than a tenth of the requests that CircleCI allows is left: they are spread over the time until \
-                  CircleCI counts anew, so calls take longer. It passes by itself; health_check has the numbers.",
+                  CircleCI counts anew, so calls take longer. It passes by itself; check_circleci_connector has the numbers.",
     },
     DeclaredReason {
         name: "NotCircleCI",

@@ -7,8 +7,9 @@ use crate::{
 };
 
 /// What is particular about the way to Argo CD, in words.
-const WAY: Way = Way {
+pub(super) const WAY: Way = Way {
     title: "Argo CD",
+    check_tool: "check_argocd_connector",
     address: "spec.platform.argoCd.url",
     narrower: "ask for a narrower part: one project, one kind, one resource",
 };

@@ -118,6 +118,10 @@ impl Platform for ArgoCd {
         vec![self.session.outbound()]
     }
 
+    fn check_tool(&self) -> &'static str {
+        error::WAY.check_tool
+    }
+
     fn instructions(&self) -> String {
         "These tools work with Argo CD, which brings clusters to the state that Git says. An application has two \
          independent states: sync (is what runs what Git says?) and health (does it run well?); look at both. A sync \

@@ -7,8 +7,9 @@ use crate::{
 };
 
 /// What is particular about the way to CircleCI, in words.
-const WAY: Way = Way {
+pub(super) const WAY: Way = Way {
     title: "CircleCI",
+    check_tool: "check_circleci_connector",
     address: "spec.platform.circleCi.url",
     narrower: "ask for a narrower part, or open it in CircleCI's web site",
 };

@@ -113,6 +113,10 @@ impl Platform for CircleCi {
         vec![self.session.outbound(), self.links.outbound()]
     }
 
+    fn check_tool(&self) -> &'static str {
+        error::WAY.check_tool
+    }
+
     fn instructions(&self) -> String {
         "These tools work with CircleCI. A run (which older texts call a pipeline) has workflows, a workflow has jobs, a \
          job has steps; each is found from the level above, and a project is named by its slug, such as gh/acme/web, or \

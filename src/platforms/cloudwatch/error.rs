@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// What is particular about the way to CloudWatch, in words.
-const WAY: Way = Way {
+pub(super) const WAY: Way = Way {
     title: "CloudWatch",
+    check_tool: "check_cloudwatch_connector",
     address: "spec.platform.cloudWatch",
     narrower: "ask for a shorter time, or for fewer entries",
 };

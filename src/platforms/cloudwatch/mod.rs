@@ -101,6 +101,10 @@ impl Platform for CloudWatch {
         self.session.keys.expiration()?.ok()
     }
 
+    fn check_tool(&self) -> &'static str {
+        error::WAY.check_tool
+    }
+
     fn instructions(&self) -> String {
         format!(
             "These tools read metrics, alarms and logs of Amazon CloudWatch in the region {}, and of no other region. Begin \

@@ -7,8 +7,9 @@ use crate::{
 };
 
 /// What is particular about the way to Jenkins, in words.
-const WAY: Way = Way {
+pub(super) const WAY: Way = Way {
     title: "Jenkins",
+    check_tool: "check_jenkins_connector",
     address: "spec.platform.jenkins.url",
     narrower: "ask for less: one folder, a smaller limit",
 };

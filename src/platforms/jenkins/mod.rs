@@ -100,6 +100,10 @@ impl Platform for Jenkins {
         vec![self.session.outbound()]
     }
 
+    fn check_tool(&self) -> &'static str {
+        error::WAY.check_tool
+    }
+
     fn instructions(&self) -> String {
         "These tools work with Jenkins. A job is named by its full name, folder/name; search_jenkins_jobs finds it, and a \
          branch of a multibranch job has slashes in its name as %2F; a configuration of a matrix project is a job called \

@@ -7,7 +7,12 @@ use crate::{
 };
 
 /// What is particular about the way to Vault, in words.
-const WAY: Way = Way { title: "Vault", address: "spec.platform.vault.url", narrower: "ask for a narrower part" };
+pub(super) const WAY: Way = Way {
+    title: "Vault",
+    check_tool: "check_vault_connector",
+    address: "spec.platform.vault.url",
+    narrower: "ask for a narrower part",
+};
 
 /// Translates an error that came up while doing something (`read`) with an API path (`secret/data/apps/web`), for which
 /// a policy needs a capability (`read`).

@@ -166,6 +166,10 @@ impl Platform for Vault {
         self.session.close().await;
     }
 
+    fn check_tool(&self) -> &'static str {
+        error::WAY.check_tool
+    }
+
     fn instructions(&self) -> String {
         "Secrets of a HashiCorp Vault. Paths are the mount followed by the path in it, without data/ or metadata/, \
          such as secret/apps/web; list_vault_mounts tells the mounts, list_vault_secrets what is in them. \

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     outbound::OutboundState,
     platforms::Platform,
-    server::{catalogue::OfferedTool, health_check},
+    server::catalogue::OfferedTool,
     tools::{ErrorCode, ToolError},
 };
 
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// When there is no place.
 pub fn check(platform: &dyn Platform, tool: &OfferedTool) -> Result<(), ToolError> {
-    if tool.kept_for.is_some() || tool.entry.declaration.name == health_check::NAME {
+    if tool.kept_for.is_some() || tool.entry.declaration.name == platform.check_tool() {
         return Ok(());
     }
     let ways = platform.outbound();

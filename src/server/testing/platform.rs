@@ -225,6 +225,10 @@ impl Platform for FakePlatform {
         self.state.report.lock().unwrap().clone()
     }
 
+    fn check_tool(&self) -> &'static str {
+        "check_fake_connector"
+    }
+
     fn instructions(&self) -> String {
         "Fake things.".into()
     }

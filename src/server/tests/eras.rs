@@ -21,7 +21,7 @@ async fn the_newest_era_is_served() {
     let listed = server.modern(&token, "tools/list", json!({})).await;
     assert_eq!(
         tool_names(&listed),
-        ["delete_fake_thing", "echo_fake_text", "get_fake_thing", "health_check", "wait_fake_time"]
+        ["check_fake_connector", "delete_fake_thing", "echo_fake_text", "get_fake_thing", "wait_fake_time"]
     );
     let result = &listed.json()["result"];
     assert_eq!((&result["cacheScope"], result["ttlMs"].is_u64()), (&json!("private"), true));

@@ -41,7 +41,7 @@ async fn calls_for_which_the_platform_has_no_place_are_refused_before_anything_i
     let reply = call("get_fake_thing", json!({"name": 1})).await;
     let error = tool_error(&reply);
     assert_eq!((&error["code"], &error["retry_after_seconds"]), (&json!("rate_limited"), &json!(1)));
-    for (tool, arguments) in [("health_check", json!({})), ("echo_fake_text", json!({"text": "a"}))] {
+    for (tool, arguments) in [("check_fake_connector", json!({})), ("echo_fake_text", json!({"text": "a"}))] {
         assert_eq!(call(tool, arguments).await["result"]["isError"], false, "{tool} may do without the platform");
     }
     let unknown = call("no_such_tool", json!({})).await;
@@ -169,7 +169,7 @@ async fn who_calls_the_same_over_and_over_is_warned_and_then_refused() {
         assert_eq!(server.call(&token, "get_fake_thing", arguments).await["result"]["isError"], false);
     }
     for _ in 0..10 {
-        let polled = server.call(&server.token(), "health_check", json!({})).await;
+        let polled = server.call(&server.token(), "check_fake_connector", json!({})).await;
         assert_eq!(polled["result"]["isError"], false, "made to be asked again");
     }
     let metrics = server.admin("/metrics", None).await.body;
@@ -215,7 +215,8 @@ async fn an_answer_is_given_again_to_whom_it_was_given() {
     assert_eq!(note(&other, json!({"text": "a"})).await, Some(false), "another caller");
     assert_eq!(note(&triage, json!({"text": "a", "cache": false})).await, Some(false));
     assert_eq!(note(&triage, json!({"text": "a", "cache": true})).await, Some(true));
-    let health = server.call(&triage, "health_check", json!({})).await["result"]["structuredContent"]["cache"].clone();
+    let health =
+        server.call(&triage, "check_fake_connector", json!({})).await["result"]["structuredContent"]["cache"].clone();
     assert_eq!((&health["hits"], &health["misses"], &health["entries"]), (&json!(2), &json!(4), &json!(3)));
     assert!(health["bytes"].as_u64().unwrap() > 0, "{health}");
     let status = server.admin("/status", Some(&server.operator_token())).await.json();

@@ -386,7 +386,7 @@ async fn without_a_collector_the_callers_trace_is_passed_on_and_one_is_made_for_
 // ===== health, version, mutations =====
 
 #[tokio::test]
-async fn health_check_says_what_the_replica_knows_without_asking_the_platform() {
+async fn the_check_tool_says_what_the_replica_knows_without_asking_the_platform() {
     let server = TestServer::start().await;
     let platform = platform_of(&server, 0).await;
     let way = way(1, 2);
@@ -394,7 +394,7 @@ async fn health_check_says_what_the_replica_knows_without_asking_the_platform() 
     // The first probe takes a moment.
     let mut answer = Value::Null;
     for _ in 0..1_000 {
-        answer = server.call(&server.token(), "health_check", json!({})).await;
+        answer = server.call(&server.token(), "check_fake_connector", json!({})).await;
         if answer["result"]["structuredContent"]["status"] != "starting" {
             break;
         }

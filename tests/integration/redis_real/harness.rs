@@ -131,7 +131,7 @@ impl Replica {
 
     /// Calls a tool.
     pub(crate) async fn call(&self) -> Reply {
-        let (error, _, headers) = self.served.call("health_check").await;
+        let (error, _, headers) = self.served.call("check_vault_connector").await;
         let number = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
         Reply { error, remaining: number("x-ratelimit-remaining"), retry_after: number("retry-after") }
     }

@@ -1,4 +1,4 @@
-//! The tool `health_check`, which every connector has: an agent whose calls fail finds out whether the platform, the
+//! The connector's own tool, which every connector has as `check_<platform>_connector`: an agent whose calls fail finds out whether the platform, the
 //! credentials or the way between them is the cause, without asking the platform once more.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -13,17 +13,17 @@ use crate::{
     tools::{CallContext, ToolDeclaration, ToolEntry},
 };
 
-/// The tool's name, without a prefix.
-pub const NAME: &str = "health_check";
-
-const DECLARATION: ToolDeclaration = ToolDeclaration::read(
-    NAME,
+/// What the tool is, under the name that the platform gives it.
+fn declaration(name: &'static str) -> ToolDeclaration {
+    ToolDeclaration::read(
+    name,
     "Check the connector",
     "Answers how this connector and its way to the platform do: the last probe, the credentials, requests that run and \
      wait, and whether requests are held back because the platform failed. It does not call the platform. Use it to \
      find out why other tools fail.",
 )
-.polled();
+.polled()
+}
 
 #[derive(Deserialize, JsonSchema)]
 struct Input {}
@@ -94,7 +94,7 @@ struct Probe {
 
 /// The tool, which answers from `state`.
 pub fn build_tool(state: Arc<ReplicaState>) -> ToolEntry {
-    ToolEntry::read(DECLARATION, move |_: Input, _: CallContext| {
+    ToolEntry::read(declaration(state.platform.check_tool()), move |_: Input, _: CallContext| {
         let output = output(&state);
         async move { Ok(output) }
     })
