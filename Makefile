@@ -198,7 +198,7 @@ bench: ## Measure the server beside its peers, guards under stress, platforms, t
 .PHONY: generate
 generate: ## Write crds/, the chart's copy of them, config/samples, config/argocd, docs/api.md, docs/platforms.md and its table in the README
 	@$(STEP) "generate" e2e/checks/generate
-	@$(STEP) "states for Argo CD" env MCP_CONNECTORS_WRITE_STATES=1 $(CARGO) test --locked --quiet --lib status::states
+	@$(STEP) "states for Argo CD" env MCP_CONNECTORS_WRITE_STATES=1 $(CARGO) test --locked --quiet --package mcp-connectors-operator --lib status::states
 
 .PHONY: image
 image: ## Build the image as an OCI archive in build/; PROFILE=dev for a quicker build

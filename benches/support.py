@@ -159,7 +159,7 @@ def commit(given: Path | None) -> str:
     """The commit that is measured, and whether the sources differ from it."""
     if given:
         return "unknown (--binary)"
-    changed = run(["git", "status", "--porcelain", "src", "Cargo.toml", "Cargo.lock"], cwd=ROOT)
+    changed = run(["git", "status", "--porcelain", "crates", "Cargo.toml", "Cargo.lock"], cwd=ROOT)
     return run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT).strip() + (" with changes" if changed else "")
 
 

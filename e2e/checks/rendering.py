@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "mcp-connectors"
 CRD_CHART = ROOT / "charts" / "mcp-connectors-crds"
 
-VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
 RELEASE = "mcp-connectors"
 NAMESPACE = "mcp-connectors-system"
 IMAGE = {"image": {"repository": "mcp-connectors"}}

@@ -75,10 +75,9 @@ def judge_make(command: Command) -> None:
 
 
 def judge_cargo(command: Command) -> None:
-    manifest = (ROOT / "Cargo.toml").read_text()
     assert_parses("cargo", *command.words[1:])
-    for name in options(command.words, "--bin"):
-        assert f'name = "{name}"' in manifest, f"there is no program {name}"
+    for name in options(command.words, "--bin", "--package"):
+        assert (ROOT / "crates" / name / "src/main.rs").is_file(), f"there is no program {name}"
 
 
 def judge_helm(command: Command) -> None:

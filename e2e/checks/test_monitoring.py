@@ -143,7 +143,7 @@ def test_prometheus_can_read_the_queries_of_dashboards(path: Path, tmp_path: Pat
 
 
 def test_a_roll_out_can_be_followed_on_the_operators_dashboard() -> None:
-    figures = set(re.findall(r'"(mcpconnector_rollout_\w+)"', (ROOT / "src/operator/metrics.rs").read_text()))
+    figures = set(re.findall(r'"(mcpconnector_rollout_\w+)"', (ROOT / "crates/operator/src/metrics.rs").read_text()))
     panels = json.loads((ROOT / "config/grafana/operator.json").read_text())["panels"]
     queries = " ".join(target["expr"] for panel in panels for target in panel.get("targets", []))
     assert len(figures) == 4

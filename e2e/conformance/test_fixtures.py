@@ -33,7 +33,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = found.getsockname()[1]
     log = tmp_path_factory.mktemp("fixtures") / "log"
     with log.open("w") as output:
-        server = subprocess.Popen([programs() / "examples" / "conformance-fixtures", str(port)], stdout=output, stderr=subprocess.STDOUT)
+        server = subprocess.Popen([programs() / "conformance-fixtures", str(port)], stdout=output, stderr=subprocess.STDOUT)
     try:
         address = f"http://127.0.0.1:{port}/mcp"
         _wait_until_it_answers(server, address, log)

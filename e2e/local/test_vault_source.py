@@ -1,5 +1,5 @@
 """`mcp-connectors local` with credentials in Vault, as far as no Vault is needed: what is said where nothing logs in, that a
-check calls nobody, and that an outage is a condition. `tests/integration/vault_real/local.rs` logs in to a real one.
+check calls nobody, and that an outage is a condition. `crates/mcp-connectors/tests/integration/vault_real/local.rs` logs in to a real one.
 """
 
 from pathlib import Path

@@ -1,5 +1,5 @@
 """A platform that fails in each way that platforms do: what agents are told and how soon, how often it is asked
-meanwhile, what the McpConnector shows, and that everything is well again when it is. `tests/integration/faults.rs` has the
+meanwhile, what the McpConnector shows, and that everything is well again when it is. `crates/mcp-connectors/tests/integration/faults.rs` has the
 same faults without a cluster."""
 
 import asyncio
@@ -44,7 +44,7 @@ class Fault:
 
     @property
     def most_asked(self) -> float:
-        """How many requests the calls may come to: a fifth of them may be repeated (`src/outbound/retry.rs`)."""
+        """How many requests the calls may come to: a fifth of them may be repeated (`crates/outbound/src/retry.rs`)."""
         return self.calls - 1 if self.left_alone else self.calls * 1.2
 
 

@@ -7,11 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::endpoint::{AddressPolicy, PlatformUrl};
 use http::{HeaderName, Method};
-use mcp_connectors::{
-    api::endpoint::{AddressPolicy, PlatformUrl},
-    outbound::{Outbound, OutboundLimits, OutboundSettings, Request, USER_AGENT, classify_by_status},
-};
+use outbound::{Outbound, OutboundLimits, OutboundSettings, Request, USER_AGENT, classify_by_status};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::task::JoinSet;

@@ -1,0 +1,152 @@
+//! `spec.platform`: what of each platform stands in a manifest, and what follows from that alone. One file and one field of
+//! [`PlatformSpec`] a platform; its client is elsewhere, and nothing here knows of it.
+
+pub mod argocd;
+pub mod circleci;
+pub mod cloudwatch;
+pub mod jenkins;
+pub mod vault;
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ca_bundle::CaBundle,
+    connector::McpConnectorSpec,
+    endpoint::{AddressPolicy, Endpoint, EndpointError},
+    limits::DEFAULT_REQUESTS_AT_A_TIME,
+    requirement::{Field, Requirement},
+};
+
+/// The platform of a connector; exactly one of the fields.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[x_kube(validation = Rule::new(
+    "[has(self.argoCd), has(self.circleCi), has(self.cloudWatch), has(self.jenkins), has(self.vault)].exists_one(set, set)"
+).message("exactly one platform must be set: argoCd, circleCi, cloudWatch, jenkins or vault"))]
+#[serde(rename_all = "camelCase")]
+pub struct PlatformSpec {
+    /// Argo CD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argo_cd: Option<argocd::ArgoCdSpec>,
+    /// CircleCI: the cloud, or a CircleCI Server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circle_ci: Option<circleci::CircleCiSpec>,
+    /// Amazon CloudWatch: metrics, alarms and logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_watch: Option<cloudwatch::CloudWatchSpec>,
+    /// Jenkins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jenkins: Option<jenkins::JenkinsSpec>,
+    /// HashiCorp Vault, or OpenBao.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<vault::VaultSpec>,
+}
+
+impl PlatformSpec {
+    /// The one platform that is set, or nothing if none or several are (which the API server refuses).
+    #[must_use]
+    pub fn declaration(&self) -> Option<&dyn Declaration> {
+        let Self { argo_cd, circle_ci, cloud_watch, jenkins, vault } = self;
+        let set: [Option<&dyn Declaration>; 5] = [
+            argo_cd.as_ref().map(|spec| spec as &dyn Declaration),
+            circle_ci.as_ref().map(|spec| spec as &dyn Declaration),
+            cloud_watch.as_ref().map(|spec| spec as &dyn Declaration),
+            jenkins.as_ref().map(|spec| spec as &dyn Declaration),
+            vault.as_ref().map(|spec| spec as &dyn Declaration),
+        ];
+        let mut set = set.into_iter().flatten();
+        let one = set.next()?;
+        set.next().is_none().then_some(one)
+    }
+}
+
+/// Every platform's declared reasons, by the platform's name in `spec.platform`, for documentation and for the closed
+/// list that the operator accepts from its pods.
+#[must_use]
+pub fn declared_reasons() -> Vec<(&'static str, &'static [DeclaredReason])> {
+    vec![
+        ("argoCd", argocd::REASONS),
+        ("circleCi", circleci::REASONS),
+        ("cloudWatch", cloudwatch::REASONS),
+        ("jenkins", jenkins::REASONS),
+        ("vault", vault::REASONS),
+    ]
+}
+
+/// A sample spec of every platform, from which `config/samples` is generated.
+#[must_use]
+pub fn examples() -> Vec<(&'static str, McpConnectorSpec)> {
+    vec![
+        ("argoCd", argocd::example()),
+        ("circleCi", circleci::example()),
+        ("cloudWatch", cloudwatch::example()),
+        ("jenkins", jenkins::example()),
+        ("vault", vault::example()),
+    ]
+}
+
+/// What the operator may know of a platform: its part of a manifest, and what follows from that alone.
+pub trait Declaration: Send + Sync {
+    /// The field of `spec.platform`, such as `vault`.
+    fn name(&self) -> &'static str;
+
+    /// Its name as people write it, such as `Argo CD`.
+    fn title(&self) -> &'static str;
+
+    /// The platform's address.
+    ///
+    /// # Errors
+    /// When the URL can't be a platform's.
+    fn endpoint(&self, policy: AddressPolicy) -> Result<Endpoint, EndpointError>;
+
+    /// Further addresses that are called with the same credentials, of a platform that is several services.
+    ///
+    /// # Errors
+    /// When a URL can't be a platform's.
+    fn further_endpoints(&self, _policy: AddressPolicy) -> Result<Vec<Endpoint>, EndpointError> {
+        Ok(Vec::new())
+    }
+
+    /// Path in the manifest of the field that [`Declaration::endpoint`] comes from.
+    fn endpoint_field(&self) -> &'static str;
+
+    /// Where the CA bundle lies, if the platform has one of its own.
+    fn ca_bundle(&self) -> Option<&CaBundle>;
+
+    /// The credential fields that the platform needs.
+    fn requirement(&self) -> Requirement;
+
+    /// The credential fields that a sample shows: by default the combination that is preferred.
+    fn sample_fields(&self) -> &'static [Field] {
+        self.requirement().alternatives().first().copied().unwrap_or_default()
+    }
+
+    /// Requests that the platform is sent at a time, by one replica, if the manifest doesn't say.
+    fn requests_at_a_time(&self) -> usize {
+        DEFAULT_REQUESTS_AT_A_TIME
+    }
+
+    /// Requests that the platform is sent a minute, by one replica, if the manifest doesn't say; nothing if no such bound
+    /// is known.
+    fn requests_per_minute(&self) -> Option<u32> {
+        None
+    }
+
+    /// Hosts of the provider that knows the identity of pods and gives credentials for it: they may be called without
+    /// being listed in a `CredentialSource`. None where the platform knows no such identity.
+    fn identity_hosts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What is wrong with the spec beyond what the schema and its rules can say: `(field, what and what to do)`.
+    fn problems(&self) -> Vec<(String, String)>;
+}
+
+/// A reason that a platform can give for `PlatformHealthy` beside the core ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeclaredReason {
+    /// CamelCase name.
+    pub name: &'static str,
+    /// When it is given, and what to do.
+    pub meaning: &'static str,
+}

@@ -1,0 +1,6 @@
+//! What is the same wherever it is done: errors as people read them, listening on both IP families, schemas that other programs
+//! take.
+
+pub mod errors;
+pub mod listener;
+pub mod schema;

@@ -1,0 +1,83 @@
+//! What an agent is told of a request that has no usable answer, the same for every platform. What a platform answers in
+//! its own way is worded by the platform.
+
+use outbound::RequestError;
+use tools::{ErrorCode, ToolError};
+
+const CHECK_FIRST: &str = "a read can be tried again; after a change, check first whether it was carried out";
+const OWNER: &str = "whoever owns the McpConnector must check";
+
+/// What differs from platform to platform.
+pub struct Way {
+    /// The platform's name as people write it.
+    pub title: &'static str,
+    /// The connector's own tool, by its name.
+    pub check_tool: &'static str,
+    /// Path in the manifest of the field that says where it is.
+    pub address: &'static str,
+    /// What to ask for instead of an answer that is too large.
+    pub narrower: &'static str,
+}
+
+/// Words an error of the way to a platform.
+pub fn request_failed(way: &Way, cause: RequestError) -> ToolError {
+    use ErrorCode as Code;
+    let Way { title, check_tool, address, narrower } = way;
+    match cause {
+        RequestError::Busy(wait) => {
+            let message = format!("too many requests of this connector to {title} are on their way");
+            ToolError::new(Code::RateLimited, message)
+                .with_remedy("make fewer calls at a time; spec.limits.platform says how many requests there may be")
+                .with_retry_after(wait)
+        }
+        RequestError::TooFast(wait) => {
+            let message = format!("{title} is asked as often as it may be");
+            ToolError::new(Code::RateLimited, message)
+                .with_remedy(format!("make fewer calls; {check_tool} tells how many requests there may be"))
+                .with_retry_after(wait)
+        }
+        RequestError::CircuitOpen(wait) => {
+            let message = format!("{title} failed to answer several times, and is left alone for a while");
+            ToolError::new(Code::PlatformUnavailable, message)
+                .with_remedy(format!("wait; {check_tool} tells how the platform does"))
+                .with_retry_after(wait)
+        }
+        RequestError::Build => {
+            ToolError::invalid_argument(format!("an argument can't be part of a request to {title}"))
+                .with_remedy("names can't be . or ..")
+        }
+        RequestError::ClientCertificate => {
+            let message = format!("the connector's client certificate for {title} can't be used");
+            ToolError::new(Code::CredentialsUnavailable, message)
+                .with_remedy("whoever owns the connector must correct tls_certificate and tls_key of its credentials")
+        }
+        RequestError::CredentialForm => ToolError::new(
+            Code::CredentialsUnavailable,
+            format!("the connector's {title} credentials hold characters that can't be sent"),
+        )
+        .with_remedy("whoever owns the connector must correct its credentials"),
+        RequestError::Unreachable | RequestError::DnsFailed | RequestError::TlsInvalid(_) => {
+            ToolError::new(Code::PlatformUnavailable, format!("{title} can't be reached: {cause}"))
+        }
+        RequestError::AddressRefused(_) | RequestError::RedirectedElsewhere | RequestError::Redirected => {
+            ToolError::new(Code::PlatformError, format!("{title} can't be called: {cause}"))
+                .with_remedy(format!("{OWNER} {address}"))
+        }
+        RequestError::Timeout => {
+            ToolError::new(Code::DeadlineExceeded, format!("{title} did not answer in time")).with_remedy(CHECK_FIRST)
+        }
+        RequestError::Interrupted => {
+            let message = format!("the connection to {title} ended before the answer did");
+            ToolError::new(Code::PlatformUnavailable, message).with_remedy(CHECK_FIRST)
+        }
+        RequestError::BodyTooLarge => {
+            ToolError::new(Code::ResultTooLarge, format!("{title}'s answer is not read: {cause}"))
+                .with_remedy(*narrower)
+        }
+        RequestError::Html | RequestError::NotJson => {
+            let message =
+                format!("the address does not answer as the API of {title} (its path, or a proxy with a login)");
+            ToolError::new(Code::PlatformError, message).with_remedy(format!("{OWNER} {address} and workload.proxy"))
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What platforms are made of: what a platform is to the server, and the parts that each of them would otherwise write for
+//! itself. It knows no platform and no server.
+
+pub mod args;
+pub mod failure;
+mod platform;
+pub mod text;
+
+pub use pod_api::report::{Check, CredentialVerdict, HealthStatus, ProbeReport};
+
+pub use self::platform::{Connect, ConnectError, Platform, PlatformEnvironment};

@@ -1,0 +1,143 @@
+//! `local --check`: everything that can be said of manifests without running them, and with `--probe` what their
+//! platforms say.
+
+use std::io;
+
+use tokio::sync::watch;
+
+use super::{
+    LocalError, NO_KEYS,
+    documents::{Sources, read_objects},
+    finding::{Finding, Level},
+    manifests::{Judged, Manifests, settings},
+    schema::Schemas,
+    serving::{Credentials, Inbound, Keyring, configure, serve_settings},
+};
+use api::{Reason, endpoint::AddressPolicy};
+use credentials::directory::Source;
+use operator::connector::validate::ValidatedConnector;
+use pod_api::report::{CredentialVerdict, HealthStatus};
+use server::{Parts, prober};
+
+/// What is checked.
+#[derive(Clone, Debug)]
+pub struct CheckSettings {
+    /// Where the manifests are.
+    pub sources: Sources,
+    /// Where credentials may be.
+    pub keyring: Keyring,
+    /// Whether each platform is asked once.
+    pub probe: bool,
+}
+
+/// Checks manifests, and returns what was found, by file and line.
+///
+/// # Errors
+/// When they can't be checked: they can't be read, or there is nothing to check.
+pub async fn check(settings: &CheckSettings) -> Result<Vec<Finding>, LocalError> {
+    let schemas = Schemas::new().map_err(LocalError::Schema)?;
+    let texts = settings.sources.read(&mut None).map_err(LocalError::Read)?;
+    let (objects, mut findings) = read_objects(&texts, &schemas, &settings.sources.namespace);
+    drop(texts);
+    if objects.is_empty() && findings.is_empty() {
+        return Err(LocalError::NothingThere);
+    }
+    let (manifests, twice) = Manifests::collect(objects);
+    findings.extend(twice);
+    findings.extend(judge(&manifests, settings).await?);
+    findings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    Ok(findings)
+}
+
+async fn judge(manifests: &Manifests, check: &CheckSettings) -> Result<Vec<Finding>, LocalError> {
+    let mut findings = Vec::new();
+    let (cluster, here) = (settings(AddressPolicy::Cluster), settings(AddressPolicy::Loopback));
+    let in_cluster = manifests.judge(&cluster, &NO_KEYS);
+    for (judged, in_cluster) in manifests.judge(&here, &NO_KEYS).zip(in_cluster) {
+        match (&judged.verdict, &in_cluster.verdict) {
+            (Err(rejection), _) => {
+                // Bundles are often made in the cluster; everything else belongs to the connector.
+                let elsewhere = rejection.reason == Reason::CaBundleInvalid && !manifests.has_bundles(&judged);
+                let level = if elsewhere { Level::Warning } else { Level::Error };
+                findings.push(judged.finding(level, rejection.reason.as_str(), &rejection.message));
+            }
+            (Ok(connector), verdict) => {
+                findings.extend(verdict.as_ref().err().map(|rejection| judged.works_here_only(rejection)));
+                findings.extend(Box::pin(try_out(&judged, connector, manifests, check)).await?);
+            }
+        }
+    }
+    Ok(findings)
+}
+
+/// Loads the credentials of a connector, if they are given, and asks its platform, if that is wanted.
+async fn try_out(
+    judged: &Judged<'_>,
+    connector: &ValidatedConnector,
+    manifests: &Manifests,
+    check: &CheckSettings,
+) -> Result<Vec<Finding>, LocalError> {
+    let source = &judged.connector.spec.credentials.name;
+    let credentials = Credentials::find(judged.key, connector, source, manifests, &check.keyring);
+    match &credentials {
+        Credentials::NotHere(message) => {
+            let level = if check.probe { Level::Error } else { Level::Warning };
+            return Ok(vec![judged.finding(level, Reason::NoFields.as_str(), message)]);
+        }
+        // A Secret is rarely kept where manifests are, and nobody is asked without --probe.
+        Credentials::Missing | Credentials::Vault { .. } if !check.probe => return Ok(Vec::new()),
+        _ => {}
+    }
+    let loaded =
+        configure(connector, &settings(AddressPolicy::Loopback), &Inbound::Open).map_err(LocalError::Configure)?;
+    let (_files, receiver) = watch::channel(credentials.supplied());
+    let mut agent = credentials.agent(&loaded.config).map_err(LocalError::Agent)?;
+    if let Some((agent, _)) = &mut agent {
+        agent.step().await;
+    }
+    let source = match (&credentials, &agent) {
+        (Credentials::Folder(folder), _) => Source::Directory(folder.clone()),
+        (_, Some((_, supplied))) => Source::Memory(supplied.clone()),
+        (_, None) => Source::Memory(receiver),
+    };
+    let parts = Parts::connect(
+        platforms::connect,
+        &serve_settings(&Inbound::Open),
+        &loaded,
+        source,
+        Box::new(io::sink()),
+        None,
+    )
+    .map_err(LocalError::Serve)?;
+    let mut findings = Vec::new();
+    let state = parts.credentials_state.borrow().clone();
+    if state.reason != Reason::Loaded.as_str() {
+        let message = format!("spec.credentials: {}", state.message);
+        findings.push(judged.finding(Level::Error, &state.reason, &message));
+    } else if check.probe {
+        let report = prober::probe(parts.platform.as_ref(), loaded.config.probe.timeout.0).await.report;
+        let field =
+            judged.connector.spec.platform.declaration().map_or("spec.platform", |found| found.endpoint_field());
+        let level = match report.status {
+            HealthStatus::Ok => None,
+            HealthStatus::Degraded => Some(Level::Warning),
+            HealthStatus::Error => Some(Level::Error),
+        };
+        findings
+            .extend(level.map(|level| judged.finding(level, &report.reason, &format!("{field}: {}", report.message))));
+        let refused = match report.credentials {
+            CredentialVerdict::Accepted | CredentialVerdict::Unknown => None,
+            CredentialVerdict::Rejected => Some(Reason::Rejected),
+            CredentialVerdict::Expired => Some(Reason::Expired),
+            CredentialVerdict::PermissionMissing => Some(Reason::PermissionMissing),
+        };
+        let words = format!("spec.credentials: {}", report.credentials_message);
+        findings.extend(refused.map(|reason| judged.finding(Level::Error, reason.as_str(), &words)));
+    }
+    parts.background.cancel();
+    parts.platform.close().await;
+    if let Some((mut agent, _)) = agent {
+        agent.close().await;
+    }
+    Ok(findings)
+}

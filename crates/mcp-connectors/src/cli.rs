@@ -1,0 +1,488 @@
+//! The command line: every setting of every room, with its environment variable and its default.
+
+mod local;
+mod log_level;
+
+use std::{
+    error::Error as StdError,
+    io::{ErrorKind, Write},
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use strum::IntoEnumIterator;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{reference, samples};
+use agent::pod::{self, AgentSettings};
+use api::{
+    Reason, crd,
+    duration::ApiDuration,
+    endpoint::{AddressPolicy, PlatformUrl},
+    platform,
+    scope::{Scope, ScopeError},
+};
+use common::errors::with_causes;
+use credentials::identity::PodIdentityAgent;
+use operator::{
+    self,
+    context::Settings,
+    rollout::{Limits, Share},
+};
+use pod_api::{
+    agent::IDENTITY_DIRECTORY,
+    config::{CONFIG_DIRECTORY, CONFIG_FILE, CREDENTIALS_DIRECTORY},
+};
+use server::{self, LoadedConfig, ServeSettings, audit::chain};
+use telemetry::{self, LogSettings};
+
+/// Kubernetes operator that runs MCP connectors to DevOps platforms as custom resources.
+#[derive(Parser, Debug)]
+#[command(name = "mcp-connectors", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// What is logged: error, warn, info, debug or trace, or a filter such as `info,mcp_connectors=debug`; info by
+    /// default, and warn for `local`
+    #[arg(long, global = true, env = "MCP_CONNECTORS_LOG_LEVEL")]
+    log_level: Option<String>,
+
+    /// Form of the log lines; json by default, and text for `local`
+    #[arg(long, global = true, env = "MCP_CONNECTORS_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// One JSON object a line
+    Json,
+    /// For a person at a terminal
+    Text,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Runs the operator: reconciles McpConnectors and CredentialSources
+    Operator(Box<OperatorArgs>),
+    /// Serves one connector, as the operator starts it in a pod
+    Serve(ServeArgs),
+    /// Checks or serves the same manifests on this machine, without a cluster
+    Local(Box<local::LocalArgs>),
+    /// Fetches the credentials of one connector from Vault, as the operator starts it beside the server
+    Agent(AgentArgs),
+    /// Prints the CustomResourceDefinitions as YAML
+    Crd,
+    /// Writes a sample manifest for every platform
+    Samples {
+        /// Directory to write to; it must exist
+        #[arg(long)]
+        output: PathBuf,
+    },
+    /// Prints what each platform's connector can do, as Markdown
+    Platforms,
+    /// Prints every field of the custom resources, as Markdown
+    Api,
+    /// Prints every reason that a condition can have, and when it is given
+    Reasons,
+    /// Works on audit records
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Prints the completion script of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum AuditCommand {
+    /// Checks that no record of a file was changed, left out or put in between; the records must be chained
+    /// (spec.telemetry.audit.hashChain)
+    Verify {
+        /// The file, as `audit.log`, or standard output of a connector's pod with the other lines taken out
+        file: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+struct ServeArgs {
+    /// Where the operator's ConfigMap is mounted
+    #[arg(long, default_value = CONFIG_DIRECTORY)]
+    config_directory: PathBuf,
+
+    /// Where the credential fields are mounted, one file each
+    #[arg(long, default_value = CREDENTIALS_DIRECTORY)]
+    credentials_directory: PathBuf,
+
+    /// Where the agent of EKS Pod Identity gives credentials, as EKS tells its pods
+    #[arg(long, env = "AWS_CONTAINER_CREDENTIALS_FULL_URI")]
+    pod_identity_url: Option<Url>,
+
+    /// File with the token that it is shown, as EKS tells its pods
+    #[arg(long, env = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")]
+    pod_identity_token_file: Option<PathBuf>,
+}
+
+impl From<ServeArgs> for ServeSettings {
+    fn from(args: ServeArgs) -> Self {
+        let agent = args.pod_identity_url.zip(args.pod_identity_token_file);
+        Self {
+            config_directory: args.config_directory,
+            credentials_directory: args.credentials_directory,
+            pod_identity_agent: agent.map(|(url, token_file)| PodIdentityAgent { url, token_file }),
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+struct AgentArgs {
+    /// Where the operator's ConfigMap is mounted
+    #[arg(long = "config-directory", default_value = CONFIG_DIRECTORY)]
+    config: PathBuf,
+
+    /// Where lies what it logs in with
+    #[arg(long = "identity-directory", default_value = IDENTITY_DIRECTORY)]
+    identity: PathBuf,
+
+    /// Where it writes the credential fields, one file each
+    #[arg(long = "credentials-directory", default_value = CREDENTIALS_DIRECTORY)]
+    credentials: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct OperatorArgs {
+    /// Image of the connectors' pods: the operator's own
+    #[arg(long, env = "MCP_CONNECTORS_CONNECTOR_IMAGE")]
+    connector_image: String,
+
+    /// Pull policy of that image
+    #[arg(long, env = "MCP_CONNECTORS_CONNECTOR_IMAGE_PULL_POLICY", default_value = "IfNotPresent",
+          value_parser = ["Always", "IfNotPresent", "Never"])]
+    connector_image_pull_policy: String,
+
+    /// The one namespace to watch; left out or empty, all of them
+    #[arg(long, env = "WATCH_NAMESPACE")]
+    watch_namespace: Option<String>,
+
+    /// Namespaces to leave to others, separated by commas; not together with the one namespace to watch
+    #[arg(long, env = "IGNORE_NAMESPACES", value_delimiter = ',', value_parser = namespace_or_nothing)]
+    ignore_namespaces: Vec<String>,
+
+    /// Namespace the operator runs in
+    #[arg(long, env = "POD_NAMESPACE")]
+    operator_namespace: String,
+
+    /// ServiceAccount the operator runs as
+    #[arg(long, env = "POD_SERVICE_ACCOUNT")]
+    operator_service_account: String,
+
+    /// Name of this replica
+    #[arg(long, env = "POD_NAME")]
+    instance: String,
+
+    /// Namespace whose pods may scrape the connectors' metrics; left out, none may
+    #[arg(long, env = "MONITORING_NAMESPACE")]
+    monitoring_namespace: Option<String>,
+
+    /// The cluster's DNS domain
+    #[arg(long, env = "MCP_CONNECTORS_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+
+    /// Time between two questions to a connector's replicas; jitter only shortens it
+    #[arg(long, env = "MCP_CONNECTORS_POLL_INTERVAL", default_value = "15s", value_parser = poll_interval)]
+    poll_interval: Duration,
+
+    /// Address of /livez, /readyz and /metrics
+    #[arg(long, env = "MCP_CONNECTORS_ADDRESS", default_value = "[::]:8080")]
+    address: SocketAddr,
+
+    /// File with the token that proves to connectors who the operator is
+    #[arg(
+        long,
+        env = "MCP_CONNECTORS_TOKEN_FILE",
+        default_value = "/var/run/secrets/mcp-connectors.io/operator/token"
+    )]
+    token_file: PathBuf,
+
+    /// Reconciles at a time, of each kind
+    #[arg(long, env = "MCP_CONNECTORS_CONCURRENCY", default_value_t = 32,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+
+    /// Connectors whose pods a change of the operator's own (a new image, new defaults) replaces at a time: a number, or
+    /// a share of all of them
+    #[arg(long, env = "MCP_CONNECTORS_ROLLOUT_MAX_CONCURRENT", default_value = "10%")]
+    rollout_max_concurrent: Share,
+
+    /// Connectors that may fail to become Ready after such a change before no other is changed: a number, or a share
+    #[arg(long, env = "MCP_CONNECTORS_ROLLOUT_MAX_FAILURES", default_value = "5%")]
+    rollout_max_failures: Share,
+
+    /// How long a connector may take for each of its replicas to be Ready again after such a change: from 10s to 30m
+    #[arg(long, env = "MCP_CONNECTORS_ROLLOUT_READY_TIMEOUT", default_value = "2m", value_parser = ready_timeout)]
+    rollout_ready_timeout: Duration,
+
+    /// Give connectors' pods no user and group, because the cluster assigns them, as OpenShift does
+    #[arg(long, env = "MCP_CONNECTORS_CLUSTER_ASSIGNS_USER", action = clap::ArgAction::Set, default_value_t = false)]
+    cluster_assigns_user: bool,
+
+    /// Collector of the traces of connectors that name none in spec.telemetry: OTLP over HTTP, such as
+    /// `http://collector.observability.svc:4318`; left out or empty, they are not traced
+    #[arg(long, env = "MCP_CONNECTORS_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
+    otlp_endpoint: Option<String>,
+}
+
+/// A name that can stand in a field selector. Nothing, because a variable may be empty.
+fn namespace_or_nothing(text: &str) -> Result<String, String> {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_name = text.len() <= 63 && text.bytes().all(is_inner) && !text.starts_with('-') && !text.ends_with('-');
+    is_name.then(|| text.to_owned()).ok_or_else(|| {
+        "a namespace's name has at most 63 lower case letters, digits and dashes, and no dash at either end".to_owned()
+    })
+}
+
+fn poll_interval(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::from_secs(1)..=Duration::from_mins(5))
+        .ok_or_else(|| "the poll interval must be between 1s and 5m".to_owned())
+}
+
+fn ready_timeout(text: &str) -> Result<Duration, String> {
+    duration_within(text, Duration::from_secs(10)..=Duration::from_mins(30))
+        .ok_or_else(|| "the time to become Ready must be between 10s and 30m".to_owned())
+}
+
+fn duration_within(text: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+    let ApiDuration(duration) = text.parse().ok()?;
+    bounds.contains(&duration).then_some(duration)
+}
+
+fn otlp_endpoint(text: &str) -> Result<String, String> {
+    if !text.is_empty() {
+        PlatformUrl(text.to_owned()).endpoint(true, AddressPolicy::Cluster).map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
+}
+
+impl TryFrom<OperatorArgs> for Settings {
+    type Error = ScopeError;
+
+    fn try_from(args: OperatorArgs) -> Result<Self, ScopeError> {
+        let not_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let ignored = args.ignore_namespaces.into_iter().filter(|name| !name.is_empty()).collect();
+        Ok(Self {
+            connector_image: args.connector_image,
+            connector_image_pull_policy: args.connector_image_pull_policy,
+            scope: Scope::new(not_empty(args.watch_namespace), ignored)?,
+            operator_namespace: args.operator_namespace,
+            operator_service_account: args.operator_service_account,
+            instance: args.instance,
+            monitoring_namespace: not_empty(args.monitoring_namespace),
+            cluster_domain: args.cluster_domain,
+            poll_interval: args.poll_interval,
+            address: args.address,
+            token_file: args.token_file,
+            concurrency: args.concurrency,
+            rollout: Limits {
+                max_concurrent: args.rollout_max_concurrent,
+                max_failures: args.rollout_max_failures,
+                ready_timeout: args.rollout_ready_timeout,
+            },
+            otlp_endpoint: not_empty(args.otlp_endpoint),
+            addresses: AddressPolicy::Cluster,
+            cluster_assigns_user: args.cluster_assigns_user,
+        })
+    }
+}
+
+/// Runs the command to its end.
+pub fn run(cli: Cli) -> ExitCode {
+    let failed = match &cli.command {
+        Command::Local(_) => ExitCode::from(local::COULD_NOT),
+        _ => ExitCode::FAILURE,
+    };
+    dispatch(cli).unwrap_or_else(|error| {
+        eprintln!("error: {}", with_causes(error.as_ref()));
+        failed
+    })
+}
+
+/// Writes to standard output. Whoever reads it may stop before the end, as `head` does.
+fn print(text: &str) -> Result<(), Box<dyn StdError>> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
+    let format = cli.log_format.map(|format| match format {
+        LogFormat::Json => telemetry::LogFormat::Json,
+        LogFormat::Text => telemetry::LogFormat::Text,
+    });
+    let logs = if matches!(cli.command, Command::Local(_)) {
+        local::log_settings(cli.log_level, format)
+    } else {
+        let defaults = LogSettings::default();
+        LogSettings {
+            filter: cli.log_level.unwrap_or(defaults.filter),
+            format: format.unwrap_or(defaults.format),
+            output: defaults.output,
+        }
+    };
+    let done = match cli.command {
+        Command::Operator(args) => block_on(async {
+            let _telemetry = telemetry::init(&logs, None, None)?;
+            let shutdown = shutdown_signal()?;
+            operator::run((*args).try_into()?, shutdown).await.map_err(Into::into)
+        }),
+        Command::Serve(args) => {
+            let settings = ServeSettings::from(args);
+            block_on(async {
+                let loaded = LoadedConfig::read(&settings.config_directory).map_err(server::ServeError::ReadConfig)?;
+                let traces = loaded.trace_settings();
+                let telemetry = telemetry::init(&logs, Some(&loaded.connector()), traces.as_ref())?;
+                tokio::spawn(log_level::follow(settings.config_directory.clone(), telemetry.filter(), logs.filter));
+                let served = server::run(platforms::connect, settings, loaded, telemetry.exports()).await;
+                telemetry.finish().await;
+                served.map_err(Into::into)
+            })
+        }
+        Command::Local(args) => return block_on(local::run(*args, logs)),
+        Command::Agent(args) => {
+            let directory = args.config;
+            let settings = AgentSettings {
+                config_file: directory.join(CONFIG_FILE),
+                identity_directory: args.identity,
+                credentials_directory: args.credentials,
+                address_policy: AddressPolicy::Cluster,
+            };
+            block_on_one_thread(async {
+                let telemetry = telemetry::init(&logs, None, None)?;
+                tokio::spawn(log_level::follow(directory, telemetry.filter(), logs.filter));
+                pod::run(settings, shutdown_signal()?).await;
+                Ok(())
+            })
+        }
+        Command::Crd => {
+            let mut text = String::new();
+            for crd in crd::all()? {
+                text.push_str("---\n");
+                text.push_str(&serde_saphyr::to_string(&crd)?);
+            }
+            print(&text)
+        }
+        Command::Samples { output } => {
+            for (name, text) in samples::all()? {
+                let path = output.join(name);
+                std::fs::write(&path, text).map_err(|error| format!("failed to write {}: {error}", path.display()))?;
+            }
+            Ok(())
+        }
+        Command::Platforms => print(&reference::platforms().map_err(|error| with_causes(&error))?),
+        Command::Api => print(&reference::fields()?),
+        Command::Reasons => {
+            let mut lines: Vec<String> = Reason::iter().map(|reason| format!("core\t{reason}\n")).collect();
+            for (platform, reasons) in platform::declared_reasons() {
+                lines.extend(reasons.iter().map(|reason| format!("{platform}\t{}\t{}\n", reason.name, reason.meaning)));
+            }
+            print(&lines.concat())
+        }
+        Command::Audit(AuditCommand::Verify { file }) => {
+            let name = file.display().to_string();
+            let file = std::fs::File::open(&file).map_err(|error| format!("failed to open {name}: {error}"))?;
+            let verified = chain::verify(std::io::BufReader::new(file)).map_err(|error| with_causes(&error))?;
+            print(&verified.to_string())
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "mcp-connectors", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+fn block_on<T>(task: impl Future<Output = Result<T, Box<dyn StdError>>>) -> Result<T, Box<dyn StdError>> {
+    install_cryptography();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(task);
+    // Whatever has to end in order has ended; a read of standard input that nobody answers never would.
+    runtime.shutdown_background();
+    done
+}
+
+/// For a process that waits nearly all of the time, and should be small.
+fn block_on_one_thread<T>(task: impl Future<Output = Result<T, Box<dyn StdError>>>) -> Result<T, Box<dyn StdError>> {
+    install_cryptography();
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?.block_on(task)
+}
+
+/// One provider of cryptography in the process; whoever comes second is content with the first.
+fn install_cryptography() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}
+
+/// A token that is cancelled at SIGTERM or SIGINT.
+fn shutdown_signal() -> std::io::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancel.cancel();
+    });
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The settings of an operator that is started with these words beside those that it needs.
+    fn operator(words: &[&str]) -> Result<Settings, String> {
+        let needed = ["mcp-connectors", "operator", "--connector-image=i", "--operator-namespace=n", "--instance=p"];
+        let all = needed.iter().chain(&["--operator-service-account=a"]).chain(words);
+        match Cli::try_parse_from(all).map_err(|error| error.to_string())?.command {
+            Command::Operator(args) => (*args).try_into().map_err(|error: ScopeError| error.to_string()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn an_operator_looks_after_all_namespaces_one_or_all_but_some() {
+        let scope = |words: &[&str]| operator(words).map(|settings| settings.scope.to_string());
+        assert_eq!(scope(&[]).as_deref(), Ok("all namespaces"));
+        assert_eq!(scope(&["--watch-namespace=a"]).as_deref(), Ok("the namespace a"));
+        assert_eq!(scope(&["--ignore-namespaces=b,a"]).as_deref(), Ok("all namespaces but a, b"));
+        assert_eq!(
+            scope(&["--ignore-namespaces=a", "--ignore-namespaces=b"]).as_deref(),
+            Ok("all namespaces but a, b")
+        );
+        // As a variable that is set to nothing.
+        assert_eq!(scope(&["--watch-namespace=", "--ignore-namespaces="]).as_deref(), Ok("all namespaces"));
+        assert_eq!(scope(&["--watch-namespace=a", "--ignore-namespaces="]).as_deref(), Ok("the namespace a"));
+    }
+
+    #[test]
+    fn an_operator_of_one_namespace_ignores_none_and_names_are_names() {
+        let both = operator(&["--watch-namespace=a", "--ignore-namespaces=b"]).unwrap_err();
+        assert!(both.contains("can't be set together"), "{both}");
+        for wrong in ["a=b", "A", "-a", "a-", "a, b", &"a".repeat(64)] {
+            let refused = operator(&[&format!("--ignore-namespaces={wrong}")]).unwrap_err();
+            assert!(refused.contains("at most 63 lower case letters"), "{wrong}: {refused}");
+        }
+    }
+}

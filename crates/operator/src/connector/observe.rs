@@ -1,0 +1,294 @@
+//! The observe step: asks the Deployment's pods how they are, each for itself, and calls the endpoint through the Service
+//! as an agent would. What pods say is untrusted input: bounded in size and time, and only from pods that really belong
+//! to the Deployment.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::Pod,
+};
+use kube::{ResourceExt, core::PartialObjectMeta};
+use serde_json::{Value, json};
+use tracing::debug;
+
+use super::validate::ValidatedConnector;
+use crate::context::Context;
+use api::{ADMIN_PORT, endpoint_url};
+use pod_api::status::{MAX_STATUS_BYTES, ReplicaStatus};
+
+/// The protocol revision that the handshake is made in.
+const PROTOCOL_VERSION: &str = "2026-07-28";
+/// Time that a pod has for one answer.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Pods of one connector that are asked at a time.
+pub(super) const AT_A_TIME: usize = 24;
+/// Answers in a row that may be missing before what a pod said last no longer counts.
+const TOLERATED_MISSES: u32 = 1;
+
+/// What was heard from a connector's pods so far.
+#[derive(Debug, Default)]
+pub struct Memory {
+    replicas: HashMap<String, Remembered>,
+    handshake_misses: u32,
+    handshake_succeeded: bool,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    status: Option<ReplicaStatus>,
+    misses: u32,
+}
+
+/// A connector's pods and endpoint, as they were found.
+#[derive(Clone, Debug, Default)]
+pub struct Observation {
+    /// The pods of the Deployment, without those that are going.
+    pub pods: Vec<Arc<Pod>>,
+    /// What each ready pod says of itself; none where it doesn't answer, or didn't yet.
+    pub replicas: Vec<Replica>,
+    /// How the handshake through the Service went; none where nothing could answer it.
+    pub handshake: Option<Handshake>,
+}
+
+impl Observation {
+    /// Whether a pod was there to be asked. Otherwise everything that was looked at is watched.
+    pub fn has_ready_pods(&self) -> bool {
+        !self.replicas.is_empty()
+    }
+}
+
+/// A ready pod.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// Name of the pod.
+    pub pod: String,
+    /// What it says of itself.
+    pub status: Option<ReplicaStatus>,
+    /// Whether it has failed to answer more often than is tolerated.
+    pub silent: bool,
+}
+
+/// How the handshake through the Service went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// It succeeded; these are the revisions that are served.
+    Succeeded(Vec<String>),
+    /// It failed lately, after it had succeeded: not believed yet.
+    Doubtful,
+    /// It failed, in our own words.
+    Failed(String),
+}
+
+/// Asks a connector's pods and endpoint.
+pub async fn observe(context: &Context, connector: &ValidatedConnector, deployment: &Deployment) -> Observation {
+    let pods = pods_of(context, connector, deployment);
+    let memory = memory_of(context, &connector.owner.uid);
+    let mut memory = memory.lock().await;
+    let ready: Vec<Arc<Pod>> = pods.iter().filter(|pod| is_ready(pod)).cloned().collect();
+    let Some(token) = read_token(context).await else {
+        return Observation { pods, replicas: silent(&ready), handshake: None };
+    };
+    let answers: Vec<(Arc<Pod>, Option<ReplicaStatus>)> = stream::iter(ready.iter().cloned())
+        .map(|pod| {
+            let token = &token;
+            async move {
+                let status = fetch_status(context, &pod, token).await.filter(|status| {
+                    // A pod that carries another connector's configuration is none of this one's.
+                    status.connector_uid == connector.owner.uid
+                });
+                (pod, status)
+            }
+        })
+        .buffered(AT_A_TIME)
+        .collect()
+        .await;
+    let mut remembered = std::mem::take(&mut memory.replicas);
+    let mut replicas = Vec::with_capacity(answers.len());
+    for (pod, answer) in answers {
+        let uid = pod.uid().unwrap_or_default();
+        let mut entry = remembered.remove(&uid).unwrap_or_default();
+        if let Some(status) = answer {
+            entry = Remembered { status: Some(status), misses: 0 };
+        } else {
+            entry.misses = entry.misses.saturating_add(1);
+            if entry.misses > TOLERATED_MISSES {
+                entry.status = None;
+            }
+        }
+        replicas.push(Replica {
+            pod: pod.name_any(),
+            status: entry.status.clone(),
+            silent: entry.misses > TOLERATED_MISSES,
+        });
+        memory.replicas.insert(uid, entry);
+    }
+    let handshake = if ready.is_empty() {
+        None
+    } else {
+        Some(match shake_hands(context, connector, &token).await {
+            Ok(versions) => {
+                memory.handshake_misses = 0;
+                memory.handshake_succeeded = true;
+                Handshake::Succeeded(versions)
+            }
+            Err(problem) => {
+                memory.handshake_misses = memory.handshake_misses.saturating_add(1);
+                if memory.handshake_succeeded && memory.handshake_misses <= TOLERATED_MISSES {
+                    Handshake::Doubtful
+                } else {
+                    memory.handshake_succeeded = false;
+                    Handshake::Failed(problem)
+                }
+            }
+        })
+    };
+    Observation { pods, replicas, handshake }
+}
+
+/// Forgets what was heard from the pods of connectors that are gone.
+pub fn forget_others(context: &Context, living: &dyn Fn(&str) -> bool) {
+    context.memory.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| living(uid));
+}
+
+fn memory_of(context: &Context, uid: &str) -> Arc<tokio::sync::Mutex<Memory>> {
+    let mut memory = context.memory.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(memory.entry(uid.to_owned()).or_default())
+}
+
+fn silent(ready: &[Arc<Pod>]) -> Vec<Replica> {
+    ready.iter().map(|pod| Replica { pod: pod.name_any(), status: None, silent: false }).collect()
+}
+
+/// The pods that belong to the Deployment by their owners, and not by labels that anybody can write.
+pub(super) fn pods_of(context: &Context, connector: &ValidatedConnector, deployment: &Deployment) -> Vec<Arc<Pod>> {
+    let Some(deployment_uid) = deployment.uid() else { return Vec::new() };
+    let in_deployment = |set: &PartialObjectMeta<ReplicaSet>| {
+        set.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == deployment_uid)
+    };
+    let caches = &context.caches;
+    let mut pods = caches.pods_by_connector.members(&caches.pods, &connector.namespace, &connector.name);
+    pods.retain(|pod| {
+        pod.metadata.deletion_timestamp.is_none()
+            && pod.owner_references().iter().filter(|owner| owner.controller == Some(true)).any(|owner| {
+                caches
+                    .replica_sets
+                    .get(&connector.namespace, &owner.name)
+                    .is_some_and(|set| set.uid().as_deref() == Some(&owner.uid) && in_deployment(&set))
+            })
+    });
+    pods
+}
+
+/// Whether a pod's Ready condition is true.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The kubelet renews the token, so it is read for every use.
+pub(super) async fn read_token(context: &Context) -> Option<String> {
+    match tokio::fs::read_to_string(&context.settings.token_file).await {
+        Ok(token) => Some(token.trim().to_owned()),
+        Err(error) => {
+            tracing::warn!(file = %context.settings.token_file.display(), %error, "reading the operator's token failed");
+            None
+        }
+    }
+}
+
+/// A path of a pod's admin port; nothing while the pod has no address.
+pub(super) fn admin_url(pod: &Pod, path: &str) -> Option<String> {
+    let address = pod.status.as_ref()?.pod_ip.as_deref()?;
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    Some(format!("http://{host}:{ADMIN_PORT}{path}"))
+}
+
+async fn fetch_status(context: &Context, pod: &Pod, token: &str) -> Option<ReplicaStatus> {
+    let request = context.pods_http.get(admin_url(pod, "/status")?).bearer_auth(token);
+    let answer = async {
+        let response = request.send().await.ok()?;
+        if !response.status().is_success() {
+            debug!(pod = %pod.name_any(), status = %response.status(), "a replica refused to tell its state");
+            return None;
+        }
+        serde_json::from_slice(&read_capped(response, MAX_STATUS_BYTES).await?).ok()
+    };
+    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.ok().flatten()
+}
+
+async fn read_capped(mut response: reqwest::Response, limit: usize) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        if body.len() + chunk.len() > limit {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body)
+}
+
+async fn shake_hands(context: &Context, connector: &ValidatedConnector, token: &str) -> Result<Vec<String>, String> {
+    let body = json!({
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "server/discover",
+        "params": {"_meta": {
+            "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": {
+                "name": "mcp-connectors-operator", "version": env!("CARGO_PKG_VERSION"),
+            },
+        }},
+    });
+    let request = context
+        .pods_http
+        .post(endpoint_url(&connector.namespace, &connector.name))
+        .bearer_auth(token)
+        .header("accept", "application/json, text/event-stream")
+        .header("content-type", "application/json")
+        .header("mcp-protocol-version", PROTOCOL_VERSION)
+        .header("mcp-method", "server/discover")
+        .body(body.to_string());
+    let exchange = async {
+        let response = request.send().await.map_err(|error| {
+            if error.is_connect() { "no connection through the Service".to_owned() } else { "no answer".to_owned() }
+        })?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(format!("HTTP status {}", status.as_u16()));
+        }
+        let body = read_capped(response, MAX_STATUS_BYTES).await.ok_or("the answer broke off or is too large")?;
+        let answer: Value = serde_json::from_slice(&body).map_err(|_| "the answer is not JSON".to_owned())?;
+        let versions = answer.pointer("/result/supportedVersions").and_then(Value::as_array);
+        let versions: Vec<String> =
+            versions.into_iter().flatten().filter_map(Value::as_str).take(16).map(str::to_owned).collect();
+        if versions.is_empty() { Err("the answer names no protocol version".to_owned()) } else { Ok(versions) }
+    };
+    tokio::time::timeout(ANSWER_TIMEOUT, exchange)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_of_both_ip_families_are_asked_and_those_without_an_address_are_not() {
+        let url = |status: &str| {
+            let pod: Pod = serde_saphyr::from_str(&format!("{{metadata: {{name: p}}, status: {status}}}")).unwrap();
+            admin_url(&pod, "/status")
+        };
+        assert_eq!(url("{podIP: 192.0.2.1}").as_deref(), Some("http://192.0.2.1:8081/status"));
+        let v6 = url("{podIP: '2001:db8::7'}").unwrap();
+        assert_eq!(v6, "http://[2001:db8::7]:8081/status");
+        assert_eq!(url::Url::parse(&v6).unwrap().port(), Some(ADMIN_PORT));
+        assert_eq!(url("{}"), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! The controller as a whole: what is written when.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::runtime::{reflector::store::Writer, watcher::Event};
+
+use super::*;
+use crate::{
+    cache::Cache,
+    connector::testing::{ApiServer, MINIMAL, caches, connector, context, found},
+    context::Caches,
+};
+
+const CONNECTOR: &str = "/apis/mcp-connectors.io/v1alpha1/namespaces/team/mcpconnectors/tresor";
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/team/deployments/mcp-tresor";
+
+/// Caches with a connector, its source, and a Deployment that the test fills.
+fn world() -> (Arc<DeserializeGuard<McpConnector>>, Caches, Writer<Deployment>) {
+    let connector = DeserializeGuard(Ok(connector(MINIMAL)));
+    let (connectors, mut writer) = Cache::unwatched();
+    writer.apply_watcher_event(&Event::Apply(connector.clone()));
+    let (sources, mut writer) = Cache::unwatched();
+    let source = found().source.unwrap().as_ref().clone();
+    writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(source))));
+    let (deployments, writer) = Cache::unwatched();
+    (Arc::new(connector), Caches { connectors, sources, deployments, ..caches() }, writer)
+}
+
+#[tokio::test]
+async fn the_first_word_is_said_once_there_is_more_to_say_than_that_it_was_made() {
+    let (connector, caches, mut writer) = world();
+    let server = ApiServer::default();
+    server.put(CONNECTOR, serde_json::to_value(connector.0.as_ref().unwrap()).unwrap());
+    let context = context(&server, caches);
+    let action = reconcile(Arc::clone(&connector), Arc::clone(&context)).await.unwrap();
+    assert_eq!(action, Action::requeue(LOOK_AGAIN));
+    let requests = server.requests();
+    assert!(requests.contains(&"PATCH deployments new".to_owned()), "{requests:?}");
+    assert!(!requests.iter().any(|request| request.contains("status")), "{requests:?}");
+
+    let mut seen: Deployment = serde_json::from_value(server.object(DEPLOYMENT)).unwrap();
+    seen.status = Some(serde_json::from_value(json!({"observedGeneration": 1, "replicas": 1})).unwrap());
+    seen.metadata.resource_version = Some("8".into());
+    writer.apply_watcher_event(&Event::Apply(seen));
+    let action = reconcile(connector, context).await.unwrap();
+    let requests = server.requests();
+    assert_eq!(requests.iter().filter(|request| request.ends_with("status")).count(), 1, "{requests:?}");
+    assert_ne!(action, Action::requeue(LOOK_AGAIN), "no pod is there to be asked: a watch will tell");
+}
+
+fn condition<'a>(status: &'a serde_json::Value, type_: &str) -> &'a serde_json::Value {
+    status["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == type_).unwrap()
+}
+
+#[tokio::test]
+async fn what_the_api_server_refuses_is_told_with_its_words() {
+    let (connector, caches, _writer) = world();
+    let server = ApiServer::default();
+    server.put(CONNECTOR, serde_json::to_value(connector.0.as_ref().unwrap()).unwrap());
+    server.refuse("services");
+    let action = reconcile(connector, context(&server, caches)).await.unwrap();
+    let status = server.object(CONNECTOR)["status"].take();
+    for type_ in ["Ready", "Accepted"] {
+        let told = condition(&status, type_);
+        assert_eq!((&told["status"], &told["reason"]), (&json!("False"), &json!("ApplyFailed")), "{told}");
+        assert!(told["message"].as_str().unwrap().contains("Service mcp-tresor: exceeded quota"), "{told}");
+    }
+    assert_eq!(condition(&status, "Stalled")["status"], "True");
+    assert_ne!(action, Action::requeue(LOOK_AGAIN), "what was refused is not tried all the time");
+}
+
+#[tokio::test]
+async fn whoever_suspends_a_connector_stops_it_though_its_spec_is_refused() {
+    let mut suspended = connector(&format!("{MINIMAL}\nsuspend: true"));
+    suspended.metadata.uid = Some("6".into());
+    let (deployments, mut writer) = Cache::unwatched();
+    let caches = Caches { deployments, ..caches() };
+    let server = ApiServer::default();
+    server.put(CONNECTOR, serde_json::to_value(&suspended).unwrap());
+    let owner = suspended.controller_owner_ref(&()).unwrap();
+    let live = json!({
+        "metadata": {"name": "mcp-tresor", "namespace": "team", "resourceVersion": "5", "ownerReferences": [owner]},
+        "spec": {"replicas": 2, "selector": {}, "template": {}},
+    });
+    server.put(DEPLOYMENT, live.clone());
+    writer.apply_watcher_event(&Event::Apply(serde_json::from_value(live).unwrap()));
+    let context = context(&server, caches);
+    for _ in 0..2 {
+        // Its source is not there.
+        reconcile(Arc::new(DeserializeGuard(Ok(suspended.clone()))), Arc::clone(&context)).await.unwrap();
+    }
+    assert_eq!(server.object(DEPLOYMENT)["spec"]["replicas"], 0);
+    let stops = server.requests().iter().filter(|request| *request == "PATCH deployments").count();
+    assert_eq!(stops, 1, "stopped once");
+    let status = server.object(CONNECTOR)["status"].take();
+    let told = condition(&status, "Ready");
+    assert_eq!(told["reason"], "CredentialSourceNotFound");
+    assert!(
+        told["message"].as_str().unwrap().ends_with(". It is suspended, so its pods are stopped all the same."),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_keeps_what_was_honoured() {
+    let server = ApiServer::default();
+    let mut malformed = serde_json::to_value(connector(MINIMAL)).unwrap();
+    malformed["spec"]["suspend"] = json!("perhaps");
+    malformed["status"] = json!({"requests": {"restart": "2025-11-21T11:00:00Z"}, "conditions": []});
+    server.put(CONNECTOR, malformed.clone());
+    let guard: DeserializeGuard<McpConnector> = serde_json::from_value(malformed).unwrap();
+    assert!(guard.0.is_err());
+    reconcile(Arc::new(guard), context(&server, caches())).await.unwrap();
+    let status = server.object(CONNECTOR)["status"].take();
+    assert_eq!(condition(&status, "Accepted")["reason"], "InvalidSpec");
+    assert_eq!(status["requests"], json!({"restart": "2025-11-21T11:00:00Z"}));
+}
+
+#[test]
+fn a_rotation_is_told_once() {
+    let with = |revision: Option<&str>| {
+        let credentials = revision.map(|revision| api::connector::CredentialsStatus {
+            revision: Some(revision.to_owned()),
+            loaded_replicas: 0,
+            replicas: 1,
+        });
+        McpConnectorStatus { credentials, ..McpConnectorStatus::default() }
+    };
+    assert_eq!(rotated(&with(Some("a")), &with(Some("b"))), Some("b"));
+    for (before, after) in [(Some("a"), Some("a")), (None, Some("a")), (Some("a"), None)] {
+        assert_eq!(rotated(&with(before), &with(after)), None, "{before:?} {after:?}");
+    }
+}
+
+#[test]
+fn who_can_be_asked_is_asked_again() {
+    let interval = Duration::from_secs(15);
+    assert_eq!(next_look(true, true, interval), LOOK_AGAIN);
+    assert_eq!(next_look(true, false, interval), interval);
+    assert_eq!(next_look(false, true, interval), dereference::FOUND_FOR, "a watch tells of a pod that gets ready");
+    assert_eq!(next_look(true, true, Duration::from_secs(1)), Duration::from_secs(1));
+}

@@ -1,0 +1,396 @@
+//! What every platform must be and do, whatever it is: its tools' declarations, its manifest part, how each tool fails
+//! with each way in which an upstream can fail, that a call can be ended, and that nothing secret comes out. A platform's
+//! tests take part by [`complies!`](crate::complies).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::{Connected, Fault, Faulty, PLANTED};
+use api::{
+    Reason,
+    platform::{PlatformSpec, declared_reasons, examples},
+};
+use kit::{Connect, HealthStatus};
+use tools::{Effect, ErrorCode, ToolEntry, publish};
+
+/// A platform, as it takes part.
+pub struct Subject {
+    /// Its name in `spec.platform`.
+    pub name: &'static str,
+    /// The word in its tools' names.
+    pub word: &'static str,
+    /// Makes its client.
+    pub connect: Connect,
+    /// `spec.platform` for an upstream at this URL.
+    pub spec: fn(&str) -> Value,
+    /// Credentials, each value with [`PLANTED`] in it.
+    pub credentials: &'static [(&'static str, &'static str)],
+    /// For each tool, arguments with which it asks the upstream.
+    pub calls: fn() -> Vec<(&'static str, Value)>,
+    /// Requests that one call of a tool makes at most to an upstream that only fails, a login and a look at the token
+    /// included.
+    pub most_requests: usize,
+    /// The tool that answers how the platform does, also when it does badly.
+    pub tells_health: &'static str,
+    /// Tools for which 404 is the platform's way to answer an empty list.
+    pub empty_is_404: &'static [&'static str],
+}
+
+impl Subject {
+    fn connect(&self, url: &str) -> Connected {
+        Connected::new(self.connect, &(self.spec)(url), self.credentials)
+    }
+
+    /// Connected to where nobody listens.
+    #[must_use]
+    pub fn nowhere(&self) -> Connected {
+        self.connect("http://127.0.0.1:1")
+    }
+}
+
+/// Words with which a tool's name begins.
+const VERBS: &[&str] = &[
+    "analyze",
+    "approve",
+    "cancel",
+    "check",
+    "delete",
+    "destroy",
+    "diff",
+    "disable",
+    "discover",
+    "enable",
+    "explain",
+    "filter",
+    "find",
+    "get",
+    "list",
+    "lookup",
+    "mute",
+    "preview",
+    "query",
+    "read",
+    "rebuild",
+    "refresh",
+    "renew",
+    "rerun",
+    "retry",
+    "revoke",
+    "rollback",
+    "run",
+    "search",
+    "set",
+    "start",
+    "stop",
+    "submit",
+    "sync",
+    "tail",
+    "terminate",
+    "trigger",
+    "undelete",
+    "unmute",
+    "update",
+    "validate",
+    "wait",
+    "write",
+];
+
+/// Its sample names it and can be called.
+pub fn an_example_names_its_platform_and_can_be_called(subject: &Subject) {
+    let name = subject.name;
+    let (_, example) = examples().into_iter().find(|(of, _)| *of == name).unwrap();
+    let declaration = example.platform.declaration().unwrap();
+    assert_eq!(declaration.name(), name);
+    assert!(declaration.endpoint(api::endpoint::AddressPolicy::Cluster).is_ok(), "{name}");
+    assert!(declaration.endpoint_field().starts_with(&format!("spec.platform.{name}.")), "{name}");
+    assert_eq!(declaration.problems(), Vec::new(), "{name}");
+    let again: PlatformSpec = serde_json::from_value(serde_json::to_value(&example.platform).unwrap()).unwrap();
+    assert_eq!(again, example.platform, "{name}");
+}
+
+/// Its own reasons are there once, and say what to do.
+pub fn declared_reasons_are_their_own_and_say_what_to_do(subject: &Subject) {
+    let name = subject.name;
+    let (_, reasons) = declared_reasons().into_iter().find(|(of, _)| *of == name).unwrap();
+    let mut seen = BTreeSet::new();
+    for reason in reasons {
+        assert!(seen.insert(reason.name), "{name}: {} twice", reason.name);
+        assert!(reason.name.chars().all(|c| c.is_ascii_alphanumeric()), "{name}: {}", reason.name);
+        assert!(reason.name.starts_with(|c: char| c.is_ascii_uppercase()), "{name}: {}", reason.name);
+        assert!(reason.meaning.ends_with('.') && reason.meaning.len() > 20, "{name}: {}", reason.name);
+    }
+}
+
+fn described(place: &str, schema: &serde_json::Map<String, Value>) {
+    assert_eq!(schema["type"], "object", "{place}");
+    let properties = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    for (field, property) in properties {
+        assert!(property.get("description").is_some(), "{place}: {field} has no description");
+        assert!(field.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{place}: {field}");
+    }
+}
+
+fn declared_well(subject: &Subject, tool: &ToolEntry) {
+    let declaration = &tool.declaration;
+    let name = declaration.name;
+    let parts: Vec<&str> = name.split('_').collect();
+    assert!(parts.len() >= 3 && parts[1] == subject.word, "{name}: verb, platform, noun");
+    assert!(VERBS.contains(&parts[0]), "{name} begins with no known verb");
+    assert!(name.len() <= 60, "{name} is too long with a prefix");
+    assert!(declaration.description.ends_with('.') && declaration.description.len() >= 30, "{name}");
+    assert!(declaration.description.len() <= 600, "{name} tells too much: it fills every agent's context");
+    assert!(!declaration.title.is_empty() && !declaration.title.ends_with('.'), "{name}");
+    assert_eq!(tool.input_schema["additionalProperties"], false, "{name} takes what it doesn't know");
+    described(name, &publish::arguments(&tool.input_schema));
+    described(name, &publish::answer(&tool.output_schema));
+    if declaration.cached.is_some() {
+        assert!(declaration.effect == Effect::Read && !declaration.sensitive, "{name} may not be cached");
+    }
+    for taken in ["confirm", "plan", "idempotency_key", "cache"] {
+        let properties = tool.input_schema.get("properties").and_then(Value::as_object);
+        assert!(properties.is_none_or(|map| !map.contains_key(taken)), "{name}: {taken} is the server's");
+    }
+}
+
+/// Every tool is declared well, and refuses what it does not know.
+pub fn every_tool_is_declared_well_and_refuses_what_it_does_not_know(subject: &Subject) {
+    let connected = subject.nowhere();
+    assert!(!connected.tools.is_empty());
+    for (name, tool) in &connected.tools {
+        declared_well(subject, tool);
+        let schema = Value::Object((*tool.input_schema).clone());
+        assert!(!jsonschema::is_valid(&schema, &json!({ "no_such_argument": 1 })), "{name}");
+    }
+    let instructions = connected.platform.instructions();
+    assert!(instructions.len() > 100 && instructions.len() < 2_000, "{}", subject.name);
+}
+
+/// Every tool has a call in this suite.
+pub fn every_tool_has_a_call_in_this_suite(subject: &Subject) {
+    let called: BTreeSet<_> = (subject.calls)().iter().map(|(name, _)| *name).collect();
+    let there: BTreeSet<_> = subject.nowhere().tools.keys().copied().collect();
+    assert_eq!(called, there, "{}", subject.name);
+}
+
+/// A schema without its words.
+fn bare(schema: &Value) -> Value {
+    match schema {
+        Value::Object(fields) => {
+            let is_text = |name: &str, value: &Value| matches!(name, "description" | "title") && value.is_string();
+            let kept = fields.iter().filter(|(name, value)| !is_text(name, value));
+            kept.map(|(name, value)| (name.clone(), bare(value))).collect()
+        }
+        Value::Array(entries) => entries.iter().map(bare).collect(),
+        other => other.clone(),
+    }
+}
+
+/// What each tool takes and answers, as agents are told it, without the words: for the snapshot on which agents and their
+/// makers rely. A change of it is one for the changelog.
+#[must_use]
+pub fn shapes(subject: &Subject) -> BTreeMap<&'static str, Value> {
+    let shape = |tool: &ToolEntry| {
+        let (input, output) = (publish::arguments(&tool.input_schema), publish::answer(&tool.output_schema));
+        let [input, output] = [input, output].map(|schema| bare(&Value::Object(schema)));
+        json!({ "effect": format!("{:?}", tool.declaration.effect), "input": input, "output": output })
+    };
+    subject.nowhere().tools.iter().map(|(name, tool)| (*name, shape(tool))).collect()
+}
+
+/// Every way in which an upstream fails, and the codes of which one must come of it.
+fn faults() -> Vec<(&'static str, Fault, &'static [ErrorCode])> {
+    use ErrorCode::{
+        CredentialsUnavailable, DeadlineExceeded, NotFound, PermissionDenied, PlatformError, PlatformUnavailable,
+        RateLimited, ResultTooLarge,
+    };
+    let page = format!("<!doctype html><title>{PLANTED}</title>");
+    let text = format!("{{\"{PLANTED}\":\"{PLANTED}\",\"errors\":[\"{PLANTED}\"],\"message\":\"{PLANTED}\"}}");
+    let huge = vec![b' '; outbound::MAX_BODY_BYTES + 1];
+    let json = "application/json";
+    vec![
+        ("refused", Fault::Refuses, &[PlatformUnavailable]),
+        ("hanging", Fault::Hangs, &[DeadlineExceeded, PlatformUnavailable]),
+        ("closing", Fault::Closes, &[PlatformUnavailable]),
+        ("401", Fault::answer(401, json, &text), &[CredentialsUnavailable, PlatformError]),
+        ("403", Fault::answer(403, json, &text), &[PermissionDenied, CredentialsUnavailable]),
+        ("404", Fault::answer(404, json, &text), &[NotFound, PlatformError, PermissionDenied]),
+        ("429", Fault::answer(429, json, &text), &[RateLimited]),
+        ("500", Fault::answer(500, json, &text), &[PlatformError, PlatformUnavailable]),
+        ("503", Fault::answer(503, json, &text), &[PlatformUnavailable, PlatformError]),
+        ("504", Fault::answer(504, json, &text), &[PlatformUnavailable, PlatformError, DeadlineExceeded]),
+        ("page", Fault::answer(200, "text/html", &page), &[PlatformError]),
+        ("error page", Fault::answer(502, "text/html", &page), &[PlatformError, PlatformUnavailable]),
+        ("no JSON", Fault::answer(200, json, PLANTED), &[PlatformError]),
+        ("other JSON", Fault::answer(200, json, &format!("[\"{PLANTED}\"]")), &[PlatformError]),
+        (
+            "huge",
+            Fault::Answers("HTTP/1.1 200 OK\r\ncontent-type: application/json", huge),
+            &[ResultTooLarge, PlatformError],
+        ),
+    ]
+}
+
+/// Time for a call whose end is waited for.
+fn patience(fault: &Fault) -> Option<Duration> {
+    matches!(fault, Fault::Hangs).then_some(Duration::from_secs(2))
+}
+
+/// Every tool answers every way in which an upstream fails with an error of the right code, and asks no more often than it may.
+pub async fn every_tool_fails_well_with_every_fault(subject: &Subject) {
+    let cases = faults().into_iter().flat_map(|(name, fault, codes)| {
+        (subject.calls)().into_iter().map(move |(tool, arguments)| (name, fault.clone(), codes, tool, arguments))
+    });
+    let wrong: Vec<String> = stream::iter(cases)
+        .map(|(name, fault, codes, tool, arguments)| async move {
+            let patience = patience(&fault);
+            let faulty = Faulty::start(fault);
+            let connected = subject.connect(&faulty.url());
+            let connected = Connected { patience: patience.unwrap_or(connected.patience), ..connected };
+            let outcome = connected.call(tool, arguments).await;
+            let place = format!("{}: {tool} with an upstream that is {name}", subject.name);
+            if faulty.asked() > subject.most_requests {
+                return Some(format!("{place} asks {} times", faulty.asked()));
+            }
+            match outcome {
+                Ok(answer) if name == "404" && subject.empty_is_404.contains(&tool) => {
+                    answer["hints"][0].is_null().then(|| format!("{place} answers {answer} without a hint"))
+                }
+                Ok(_) if tool == subject.tells_health && name.parse::<u16>().is_ok() => None,
+                Ok(answer) => Some(format!("{place} answers {answer}")),
+                Err(error) if !codes.contains(&error.code) => Some(format!("{place}: {error:?}")),
+                Err(_) => None,
+            }
+        })
+        .buffer_unordered(32)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a mutation would do is looked up.
+pub async fn what_a_mutation_would_do_is_not_made_up(subject: &Subject) {
+    for (tool, arguments) in (subject.calls)() {
+        let faulty = Faulty::start(Fault::answer(500, "application/json", "{}"));
+        let connected = subject.connect(&faulty.url());
+        if connected.tools[tool].declaration.effect == Effect::Read {
+            continue;
+        }
+        let previewed = connected.preview(tool, arguments).await;
+        assert!(faulty.asked() > 0, "{}: {tool} says what it would do without looking", subject.name);
+        assert!(previewed.is_err(), "{}: {tool} saw a failure and says {previewed:?}", subject.name);
+    }
+}
+
+/// The probe tells every fault by a reason that is declared.
+pub async fn every_probe_tells_every_fault(subject: &Subject) {
+    let known: BTreeSet<String> =
+        <Reason as strum::IntoEnumIterator>::iter().map(|reason| reason.as_str().to_owned()).collect();
+    let declared = declared_reasons().into_iter().find(|(name, _)| *name == subject.name).unwrap().1;
+    for (name, fault, _) in faults() {
+        let patience = patience(&fault);
+        let faulty = Faulty::start(fault);
+        let connected = subject.connect(&faulty.url());
+        let report = Connected { patience: patience.unwrap_or(connected.patience), ..connected }.probe().await;
+        let place = format!("{}: {name}", subject.name);
+        assert_ne!(report.status, HealthStatus::Ok, "{place}: {report:?}");
+        let reason = &report.reason;
+        assert!(known.contains(reason) || declared.iter().any(|one| one.name == reason), "{place}: {reason}");
+        assert!(report.message.len() > 15, "{place}: {report:?}");
+    }
+}
+
+/// A call that is dropped leaves the platform at once.
+pub async fn a_call_that_is_dropped_leaves_the_platform_at_once(subject: &Subject) {
+    for (tool, arguments) in (subject.calls)() {
+        let mut faulty = Faulty::start(Fault::Hangs);
+        let connected = subject.connect(&faulty.url());
+        let call = connected.call(tool, arguments);
+        tokio::select! {
+            outcome = call => panic!("{tool} ended by itself: {outcome:?}"),
+            () = faulty.is_asked() => {}
+        }
+        // The call is dropped here.
+        let left = tokio::time::timeout(Duration::from_secs(30), faulty.is_left()).await;
+        assert!(left.is_ok(), "{}: {tool} goes on without its caller", subject.name);
+    }
+}
+
+/// Without credentials every tool says so, or that the platform can't be reached.
+pub async fn without_credentials_every_tool_says_so_or_works(subject: &Subject) {
+    let faulty = Faulty::start(Fault::Closes);
+    let connected = Connected::new(subject.connect, &(subject.spec)(&faulty.url()), &[]);
+    for (tool, arguments) in (subject.calls)() {
+        let error = connected.call(tool, arguments).await.unwrap_err();
+        let expected = [ErrorCode::CredentialsUnavailable, ErrorCode::PlatformUnavailable];
+        assert!(expected.contains(&error.code), "{}: {tool}: {error:?}", subject.name);
+    }
+}
+
+/// Has the platform of a [`compliance::Subject`](crate::compliance::Subject) pass the suite: a test each.
+#[macro_export]
+macro_rules! complies {
+    ($subject:path) => {
+        mod compliance {
+            use $crate::compliance;
+
+            #[test]
+            fn an_example_names_its_platform_and_can_be_called() {
+                compliance::an_example_names_its_platform_and_can_be_called(&$subject());
+            }
+
+            #[test]
+            fn declared_reasons_are_their_own_and_say_what_to_do() {
+                compliance::declared_reasons_are_their_own_and_say_what_to_do(&$subject());
+            }
+
+            #[tokio::test]
+            async fn every_tool_is_declared_well_and_refuses_what_it_does_not_know() {
+                compliance::every_tool_is_declared_well_and_refuses_what_it_does_not_know(&$subject());
+            }
+
+            #[tokio::test]
+            async fn every_tool_has_a_call_in_this_suite() {
+                compliance::every_tool_has_a_call_in_this_suite(&$subject());
+            }
+
+            #[tokio::test]
+            async fn what_tools_take_and_answer_changes_knowingly() {
+                let shapes = compliance::shapes(&$subject());
+                $crate::insta::with_settings!({ sort_maps => true, prepend_module_to_snapshot => false }, {
+                    $crate::insta::assert_yaml_snapshot!("tools", shapes);
+                });
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn every_tool_fails_well_with_every_fault() {
+                compliance::every_tool_fails_well_with_every_fault(&$subject()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn what_a_mutation_would_do_is_not_made_up() {
+                compliance::what_a_mutation_would_do_is_not_made_up(&$subject()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn every_probe_tells_every_fault() {
+                compliance::every_probe_tells_every_fault(&$subject()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_call_that_is_dropped_leaves_the_platform_at_once() {
+                compliance::a_call_that_is_dropped_leaves_the_platform_at_once(&$subject()).await;
+            }
+
+            #[tokio::test]
+            async fn without_credentials_every_tool_says_so_or_works() {
+                compliance::without_credentials_every_tool_says_so_or_works(&$subject()).await;
+            }
+        }
+    };
+}

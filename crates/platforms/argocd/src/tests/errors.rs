@@ -1,0 +1,79 @@
+//! What agents are told when Argo CD says no.
+
+use serde_json::json;
+
+use super::{connect, double::Double, with_token};
+use tools::ErrorCode::{
+    self, Conflict, CredentialsUnavailable, InvalidArgument, NotFound, PermissionDenied, PlatformError,
+    PlatformUnavailable, RateLimited,
+};
+
+#[tokio::test]
+async fn each_answer_has_its_words() {
+    let table: &[(u16, i64, &str, ErrorCode, &str)] = &[
+        (400, 9, "another operation is already in progress", Conflict, "another operation runs"),
+        (400, 9, "application is deleting", Conflict, "being deleted"),
+        (400, 9, "Cannot sync to x: auto-sync currently set to y", Conflict, "auto-sync"),
+        (400, 3, "application web does not have deployment with id 3", InvalidArgument, "no deployment with this id"),
+        (400, 9, "error resolving repo revision: rpc error", InvalidArgument, "resolve the revision"),
+        (400, 3, "something else", InvalidArgument, "refuses to"),
+        (403, 7, "cannot sync: blocked by sync window", Conflict, "sync window"),
+        (403, 7, "permission denied: applications, sync, team/web", PermissionDenied, "may not sync the application"),
+        (404, 5, "not found", NotFound, "no such object"),
+        (429, 8, "slow down", RateLimited, "limits calls"),
+        (500, 2, "failed to list refs: repository not found", PlatformError, "the repository can't be read"),
+        (500, 2, "rpc error: context deadline exceeded", PlatformError, "took too long"),
+        (500, 2, "unable to resolve 'wip' to a commit SHA", InvalidArgument, "resolve the revision"),
+        (500, 13, "boom", PlatformError, "internal error"),
+        (501, 12, "unknown method", PlatformError, "does not have the function"),
+        (503, 14, "connection refused", PlatformUnavailable, "503"),
+    ];
+    for (status, code, message, expected, words) in table {
+        let double = Double::start().await;
+        let connector = with_token(&double.uri());
+        double.fail("applications/web/sync", *status, *code, message);
+        let error = connector.call("sync_argocd_app", json!({ "app": "web", "project": "team" })).await.unwrap_err();
+        assert_eq!(error.code, *expected, "{message}: {error:?}");
+        assert!(error.message.contains(words), "{message}: {error:?}");
+        assert_eq!(double.count("POST", "applications/web/sync"), 1, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_application_is_told_from_a_forbidden_one() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let missing = connector.call("get_argocd_app_status", json!({ "app": "wep" })).await.unwrap_err();
+    assert_eq!((missing.code, missing.remedy.as_deref()), (NotFound, Some("similar names: web")));
+    let with_project = json!({ "app": "wep", "project": "team" });
+    assert_eq!(connector.call("get_argocd_app_status", with_project).await.unwrap_err().code, NotFound);
+    double.fail("applications/web/logs", 403, 7, "permission denied");
+    let forbidden = connector.call("get_argocd_logs", json!({ "app": "web", "pod": "web-1" })).await.unwrap_err();
+    assert_eq!(forbidden.code, PermissionDenied);
+    assert!(forbidden.remedy.unwrap().contains("logs, get"));
+}
+
+#[tokio::test]
+async fn a_login_page_is_known_as_one() {
+    let double = Double::start().await;
+    double.page("applications/web", 200);
+    let error = with_token(&double.uri()).call("get_argocd_app_status", json!({ "app": "web" })).await.unwrap_err();
+    assert!(error.message.contains("does not answer as the API of Argo CD"), "{}", error.message);
+    // A path that is missing in the URL gives Argo CD's own pages.
+    let elsewhere = connect(&format!("{}/argocd", double.uri()), &[("token", super::TOKEN)], &json!({}));
+    assert_eq!(elsewhere.probe().await.reason, "NotArgoCD");
+}
+
+#[tokio::test]
+async fn a_newer_token_is_taken_when_one_is_refused() {
+    let double = Double::start().await;
+    let mut connector = connect(&double.uri(), &[("token", "a.b.planted-old")], &json!({}));
+    let call = connector.call("get_argocd_app_status", json!({ "app": "web" }));
+    let rotate = connector.mount_when_asked(2, &[("token", super::TOKEN)]);
+    let (answer, ()) = tokio::join!(call, rotate);
+    assert_eq!(answer.unwrap()["name"], "web");
+    assert_eq!(*connector.reread.borrow_and_update(), 1);
+    connector.mount(3, &[("token", "a.b.planted-bad")]);
+    let error = connector.call("get_argocd_app_status", json!({ "app": "web" })).await.unwrap_err();
+    assert_eq!(error.code, CredentialsUnavailable);
+}

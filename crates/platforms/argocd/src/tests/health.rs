@@ -1,0 +1,128 @@
+//! The table of health: what Argo CD answers, and what the probe makes of it.
+
+use serde_json::{Value, json};
+
+use super::{
+    TOKEN, connect,
+    double::{Double, jwt},
+    with_token,
+};
+use kit::{
+    CredentialVerdict::{self, Accepted, Expired, PermissionMissing, Rejected, Unknown},
+    HealthStatus::{self, Degraded, Error, Ok},
+    ProbeReport,
+};
+
+fn told(report: &ProbeReport) -> (HealthStatus, &str, bool, CredentialVerdict) {
+    (report.status, report.reason.as_str(), report.passing, report.credentials)
+}
+
+#[tokio::test]
+async fn a_healthy_probe_makes_five_requests() {
+    let double = Double::start().await;
+    let report = with_token(&double.uri()).probe().await;
+    assert_eq!(told(&report), (Ok, "Healthy", false, Accepted), "{report:?}");
+    assert_eq!((report.version.as_deref(), report.identity.as_deref()), (Some("v3.2.9+abc"), Some("ci")));
+    let names: Vec<_> = report.checks.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!((names, double.total()), (vec!["version", "identity", "rbac"], 5));
+}
+
+#[tokio::test]
+async fn every_fault_has_its_finding() {
+    let table: Vec<(&str, u16, Value, HealthStatus, &str)> = vec![
+        ("version", 502, json!({}), Error, "Unreachable"),
+        ("version", 503, json!({}), Error, "Unreachable"),
+        ("version", 504, json!({}), Error, "Unreachable"),
+        ("version", 500, json!({}), Error, "ServerError"),
+        ("version", 404, json!({}), Error, "NotArgoCD"),
+        ("version", 401, json!({}), Error, "NotArgoCD"),
+        ("version", 200, json!("planted"), Error, "NotArgoCD"),
+        ("version", 429, json!({}), Degraded, "RateLimited"),
+        ("session/userinfo", 401, json!({}), Error, "Starting"),
+        ("session/userinfo", 503, json!({}), Error, "Unreachable"),
+    ];
+    for (path, status, body, expected, reason) in table {
+        let double = Double::start().await;
+        double.want(path, status, body);
+        let report = with_token(&double.uri()).probe().await;
+        assert_eq!(told(&report), (expected, reason, true, Unknown), "{path} {status}: {report:?}");
+        let asked = if path == "version" { 1 } else { 2 };
+        assert_eq!(double.total(), asked, "{path} {status}: more was asked of an Argo CD that does not answer");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_token_is_seen_though_argocd_answers_200() {
+    let double = Double::start().await;
+    let now = jiff::Timestamp::now().as_second();
+    let ended = jwt(now - 7_200, now - 3_600, "e");
+    let rejected = connect(&double.uri(), &[("token", "a.b.planted")], &json!({})).probe().await;
+    assert_eq!(told(&rejected), (Error, "TokenRejected", true, Rejected));
+    let expired = connect(&double.uri(), &[("token", &ended)], &json!({})).probe().await;
+    assert_eq!(told(&expired), (Error, "TokenExpired", false, Expired));
+    let none = connect(&double.uri(), &[], &json!({})).probe().await;
+    assert_eq!(told(&none), (Degraded, "NoCredentials", false, Unknown));
+    let ending = jwt(now - 7_200, now + 3_600, "s");
+    double.change(|state| state.tokens.push(ending.clone()));
+    let ending = connect(&double.uri(), &[("token", &ending)], &json!({})).probe().await;
+    assert_eq!(told(&ending), (Degraded, "TokenExpiring", false, Accepted));
+}
+
+#[tokio::test]
+async fn a_session_is_replaced_by_the_probe_itself() {
+    let double = Double::start().await;
+    let connector = connect(&double.uri(), &[("username", "ci"), ("password", "planted-password")], &json!({}));
+    assert_eq!(connector.probe().await.reason, "Healthy");
+    double.change(|state| state.tokens.clear());
+    assert_eq!(connector.probe().await.reason, "Healthy");
+    assert_eq!(double.count("POST", "session"), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_renewed_yet_is_no_fault() {
+    let double = Double::start().await;
+    double.change(|state| state.session_seconds = 200);
+    let connector = connect(&double.uri(), &[("username", "ci"), ("password", "planted-password")], &json!({}));
+    let report = connector.probe().await;
+    assert_eq!(told(&report), (Ok, "Refreshing", true, Accepted), "{report:?}");
+}
+
+#[tokio::test]
+async fn an_account_that_may_read_nothing_is_told_so() {
+    let double = Double::start().await;
+    double.change(|state| state.rights = false);
+    let report = with_token(&double.uri()).probe().await;
+    assert_eq!(told(&report), (Degraded, "PermissionMissing", false, PermissionMissing));
+    assert!(report.message.contains("applications, get"));
+    // An account of a project may do nothing everywhere, and sees its applications all the same.
+    double.change(|state| state.rights = true);
+    double.want("account/can-i/applications/get/*/*", 200, json!({ "value": "no" }));
+    assert_eq!(with_token(&double.uri()).probe().await.reason, "Healthy");
+}
+
+#[tokio::test]
+async fn applications_that_matter_are_looked_at() {
+    let table = [
+        ("Degraded", "Synced", Degraded, "ApplicationsUnhealthy"),
+        ("Missing", "OutOfSync", Degraded, "ApplicationsUnhealthy"),
+        ("Healthy", "OutOfSync", Ok, "ApplicationsOutOfSync"),
+        ("Progressing", "Synced", Ok, "Healthy"),
+    ];
+    let spec = |name: &str| json!({ "criticalApplications": [{ "name": name }] });
+    for (health, sync, status, reason) in table {
+        let double = Double::start().await;
+        double.change(|state| {
+            state.app["status"]["health"]["status"] = json!(health);
+            state.app["status"]["sync"]["status"] = json!(sync);
+        });
+        let report = connect(&double.uri(), &[("token", TOKEN)], &spec("web")).probe().await;
+        assert_eq!((report.status, report.reason.as_str()), (status, reason), "{health} {sync}: {report:?}");
+        assert_eq!(double.total(), 6);
+    }
+    let double = Double::start().await;
+    let report = connect(&double.uri(), &[("token", TOKEN)], &spec("gone")).probe().await;
+    assert!(report.message.contains("gone is not there"), "{}", report.message);
+    double.page("applications", 502);
+    let unknown = connect(&double.uri(), &[("token", TOKEN)], &spec("web")).probe().await;
+    assert_eq!((unknown.status, unknown.reason.as_str()), (Degraded, "Unreachable"));
+}

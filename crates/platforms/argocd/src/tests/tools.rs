@@ -1,0 +1,386 @@
+//! Every tool: what it asks, and what it answers.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{double::Double, subject, with_token};
+use platform_testing::Connected;
+use tools::ErrorCode;
+
+async fn good(connector: &Connected, tool: &str, arguments: Value) -> Value {
+    connector.call(tool, arguments).await.unwrap_or_else(|error| panic!("{tool}: {error:?}"))
+}
+
+#[tokio::test]
+async fn every_tool_that_reads_makes_few_requests() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    for (tool, arguments) in (subject().calls)() {
+        if connector.tools[tool].declaration.effect != tools::Effect::Read {
+            continue;
+        }
+        let before = double.total();
+        good(&connector, tool, arguments).await;
+        let most = if matches!(tool, "list_argocd_resource_actions" | "preview_argocd_appset") { 2 } else { 1 };
+        assert_eq!(double.total() - before, most, "{tool}");
+    }
+}
+
+#[tokio::test]
+async fn sync_and_health_are_told_apart() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let status = good(
+        &connector,
+        "get_argocd_app_status",
+        json!({ "app": "web", "project": "team", "include_resources": true }),
+    )
+    .await;
+    assert_eq!((&status["sync"]["status"], &status["health"]["status"]), (&json!("OutOfSync"), &json!("Degraded")));
+    assert_eq!(status["sync"]["message"], "SyncError: can't read https://git.example.com/web.git");
+    assert_eq!(status["sources"][0]["repo_url"], "https://git.example.com/web.git");
+    assert_eq!(status["operation"]["phase"], "Succeeded");
+    assert!(status["verdict"].as_str().unwrap().contains("the worst"), "{status}");
+    assert_eq!(status["resources"].as_array().unwrap().len(), 3);
+    let resources = good(&connector, "get_argocd_app_resources", json!({ "app": "web", "unhealthy_only": true })).await;
+    assert_eq!(resources["items"][0]["kind"], "Deployment");
+    assert_eq!(resources["items"].as_array().unwrap().len(), 1);
+    let history = good(&connector, "list_argocd_app_history", json!({ "app": "web", "limit": 1 })).await;
+    assert_eq!((&history["items"][0]["id"], &history["items"][0]["initiated_by"]), (&json!(1), &json!("auto-sync")));
+    let next = json!({ "app": "web", "cursor": history["next_cursor"] });
+    assert_eq!(good(&connector, "list_argocd_app_history", next).await["items"][0]["id"], 0);
+}
+
+#[tokio::test]
+async fn filters_are_those_that_argocd_has_and_those_that_it_lacks() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    for (arguments, count, hint) in [
+        (json!({ "project": "team", "health_status": "Degraded", "sync_status": "OutOfSync" }), 1, ""),
+        (json!({ "namespace": "shop", "name_contains": "we" }), 1, ""),
+        (json!({ "project": "other" }), 0, "may not see"),
+        (json!({ "health_status": "Suspended" }), 0, "none that match"),
+    ] {
+        let page = good(&connector, "list_argocd_apps", arguments.clone()).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), count, "{arguments}");
+        let hints = page["hints"].to_string();
+        assert!(hints.contains(hint), "{arguments}: {hints}");
+    }
+    let error = connector.call("list_argocd_apps", json!({ "health_status": "Bad" })).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidArgument);
+}
+
+#[tokio::test]
+async fn what_is_answered_holds_no_secret() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let diff = good(&connector, "get_argocd_diff", json!({ "app": "web" })).await;
+    assert_eq!(diff["resources"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        diff["resources"][1]["paths"][0],
+        json!({ "path": "/spec/replicas", "change": "changed", "now": "1", "then": "2" })
+    );
+    let manifests = good(&connector, "get_argocd_manifests", json!({ "app": "web", "kind": "Secret" })).await;
+    assert_eq!(manifests["manifests"], json!([{ "kind": "Secret", "stringData": { "a": "++++++++" } }]));
+    let project = good(&connector, "get_argocd_project", json!({ "name": "team" })).await;
+    assert_eq!(project["source_repos"][0], "https://git.example.com/*");
+    let clusters = good(&connector, "list_argocd_clusters", json!({})).await;
+    assert_eq!(clusters["items"][0]["status"], "Successful");
+    let planned = good(&connector, "preview_argocd_appset", json!({ "name": "all" })).await;
+    assert_eq!(planned["applications"][0]["name"], "web");
+    assert_eq!(
+        double.body("POST", "applicationsets/generate")["applicationSet"]["metadata"],
+        json!({ "name": "all", "namespace": "argocd" })
+    );
+    let set = good(&connector, "get_argocd_appset", json!({ "name": "all" })).await;
+    assert_eq!(
+        (&set["generators"][0], &set["error"], &set["made"][0]["name"]),
+        (&json!("git"), &json!("bad"), &json!("web"))
+    );
+}
+
+#[tokio::test]
+async fn the_tree_leads_to_what_is_not_healthy() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let tree = good(&connector, "get_argocd_resource_tree", json!({ "app": "web", "unhealthy_only": true })).await;
+    let names: Vec<_> = tree["nodes"].as_array().unwrap().iter().map(|node| node["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["web", "web-r", "web-1"]);
+    assert_eq!((&tree["nodes"][2]["parent"], &tree["nodes"][2]["level"]), (&json!("ReplicaSet web-r"), &json!(3)));
+    let shallow = good(&connector, "get_argocd_resource_tree", json!({ "app": "web", "depth": 1 })).await;
+    assert_eq!(shallow["nodes"].as_array().unwrap().len(), 2);
+    let pod = json!({ "kind": "Pod", "name": "web-1" });
+    let events = good(&connector, "get_argocd_events", json!({ "app": "web", "resource": pod })).await;
+    assert_eq!(events["events"][0]["reason"], "Pulled");
+    let none = json!({ "app": "web", "resource": { "kind": "Pod", "name": "web-9" } });
+    assert_eq!(connector.call("get_argocd_events", none).await.unwrap_err().code, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn long_lists_go_on_at_their_cursors() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    for (tool, list) in [
+        ("get_argocd_resource_tree", "nodes"),
+        ("get_argocd_manifests", "manifests"),
+        ("get_argocd_diff", "resources"),
+        ("get_argocd_events", "events"),
+    ] {
+        let whole = good(&connector, tool, json!({ "app": "web" })).await;
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let mut arguments = json!({ "app": "web", "limit": 1 });
+            if let Some(cursor) = cursor.take() {
+                arguments["cursor"] = cursor;
+            }
+            let part = good(&connector, tool, arguments).await;
+            seen.extend(part[list].as_array().unwrap().iter().cloned());
+            let Some(next) = part.get("next_cursor") else { break };
+            assert_eq!(part["truncated"], true, "{tool}: {part}");
+            cursor = Some(next.clone());
+        }
+        assert_eq!(Some(&seen), whole[list].as_array(), "{tool}");
+        assert!(seen.len() > 1, "{tool}: {whole}");
+    }
+}
+
+#[tokio::test]
+async fn what_changed_between_two_revisions_takes_two_renderings() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let between = json!({ "app": "web", "from_revision": "v1", "to_revision": "v2" });
+    let diff = good(&connector, "get_argocd_diff", between).await;
+    assert_eq!((&diff["resources"], &diff["hints"]), (&json!([]), &json!(["nothing differs"])));
+    assert!(diff["compared"].as_u64().unwrap() > 0, "{diff}");
+    assert_eq!(double.count("GET", "applications/web/manifests"), 2);
+    assert_eq!(double.count("GET", "applications/web/managed-resources"), 0);
+    let error = connector.call("get_argocd_diff", json!({ "app": "web", "to_revision": "v2" })).await.unwrap_err();
+    assert_eq!(error.argument.as_deref(), Some("to_revision"));
+
+    // Argo CD would not say that it leaves the revision out.
+    double.change(|state| state.app["spec"]["sources"] = json!([{ "repoURL": "https://a", "targetRevision": "main" }]));
+    for (tool, argument) in [("get_argocd_diff", "from_revision"), ("get_argocd_manifests", "revision")] {
+        let refused = connector.call(tool, json!({ "app": "web", argument: "v1" })).await.unwrap_err();
+        assert_eq!((refused.code, refused.argument.as_deref()), (ErrorCode::InvalidArgument, Some(argument)));
+        assert!(refused.remedy.unwrap().contains("only at the revisions that it follows"));
+    }
+    assert_eq!(double.count("GET", "applications/web/manifests"), 2);
+}
+
+#[tokio::test]
+async fn logs_end_where_the_stream_says() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let logs =
+        good(&connector, "get_argocd_logs", json!({ "app": "web", "pod": "web-1", "filter": "o", "tail": 1 })).await;
+    assert_eq!((&logs["lines"][0]["text"], &logs["truncated"]), (&json!("two[0m"), &json!(true)));
+    assert_eq!(logs["pods"], json!(["web-1"]));
+    let none = good(&connector, "get_argocd_logs", json!({ "app": "web", "kind": "Deployment", "name": "x" })).await;
+    assert!(none["hints"][0].as_str().unwrap().contains("no lines"));
+    let error = connector.call("get_argocd_logs", json!({ "app": "web", "pod": "broken" })).await.unwrap_err();
+    assert_eq!(error.message, "these are more pods than Argo CD reads logs of at once");
+    let since = |time: &str| json!({ "app": "web", "pod": "web-1", "since": time });
+    good(&connector, "get_argocd_logs", since("-15m")).await;
+    assert_eq!(connector.call("get_argocd_logs", since("now")).await.unwrap_err().argument.as_deref(), Some("since"));
+    let both = json!({ "app": "web", "pod": "web-1", "kind": "Deployment" });
+    assert_eq!(connector.call("get_argocd_logs", both).await.unwrap_err().argument.as_deref(), Some("pod"));
+}
+
+#[tokio::test]
+async fn a_sync_says_first_what_it_would_do() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let preview = connector.preview("sync_argocd_app", json!({ "app": "web" })).await.unwrap();
+    assert!(
+        preview.would.ends_with("change 1 resources; 1 that Git no longer names stay, because prune is false"),
+        "{}",
+        preview.would
+    );
+    let pruning =
+        connector.preview("sync_argocd_app", json!({ "app": "web", "prune": true, "dry_run": true })).await.unwrap();
+    assert!(pruning.would.starts_with("apply nothing") && pruning.would.contains("DELETE 1"), "{}", pruning.would);
+    assert_eq!(double.count("POST", "applications/web/sync"), 0);
+}
+
+#[tokio::test]
+async fn a_sync_is_started_once_and_waited_for() {
+    let double = Double::start().await;
+    let mut connector = with_token(&double.uri());
+    connector.patience = Duration::from_secs(15);
+    let arguments = json!({ "app": "web", "project": "team", "dry_run": true, "sync_options": ["Validate=false"],
+                            "resources": [{ "group": "apps", "kind": "Deployment", "name": "web" }] });
+    let started = good(&connector, "sync_argocd_app", arguments).await;
+    assert_eq!(
+        double.body("POST", "applications/web/sync"),
+        json!({
+            "prune": false, "dryRun": true, "project": "team", "syncOptions": { "items": ["Validate=false"] },
+            "resources": [{ "group": "apps", "kind": "Deployment", "name": "web", "namespace": "shop" }],
+        })
+    );
+    assert!(
+        started["summary"].as_str().unwrap().starts_with("Nothing was applied: the dry run has ended (Succeeded)"),
+        "{started}"
+    );
+    assert_eq!((&started["finished"], &started["revision"]), (&json!(true), &json!("cccccccccc")));
+    assert_eq!(started["results"][0]["status"], "Synced");
+    assert_eq!(double.count("POST", "applications/web/sync"), 1);
+}
+
+#[tokio::test]
+async fn an_operation_that_runs_is_reported_and_can_be_ended() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let error = connector.call("terminate_argocd_operation", json!({ "app": "web" })).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+    let started = good(&connector, "sync_argocd_app", json!({ "app": "web" })).await;
+    assert_eq!((&started["finished"], &started["operation"]["phase"]), (&json!(false), &json!("Running")));
+    let again = connector.call("sync_argocd_app", json!({ "app": "web" })).await.unwrap_err();
+    assert_eq!(again.code, ErrorCode::Conflict);
+    assert!(again.message.contains("since 2026-01-03T00:00:00Z"), "{}", again.message);
+    assert_eq!(double.count("POST", "applications/web/sync"), 1);
+
+    let operation = json!({ "sync": {} });
+    double.change(|state| {
+        state.stands_still = true;
+        state.app["status"]["operationState"] = json!({ "phase": "Running", "operation": operation });
+        state.app["operation"] = operation;
+    });
+    let waited = good(&connector, "wait_argocd_app", json!({ "app": "web", "timeout_seconds": 1 })).await;
+    assert_eq!((&waited["finished"], &waited["operation"]["phase"]), (&json!(false), &json!("Running")));
+    let ended = good(&connector, "terminate_argocd_operation", json!({ "app": "web" })).await;
+    assert_eq!(ended["phase"], "Terminating");
+    // It is being ended: nothing more is sent.
+    good(&connector, "terminate_argocd_operation", json!({ "app": "web" })).await;
+    assert_eq!(double.count("DELETE", "applications/web/operation"), 1);
+}
+
+#[tokio::test]
+async fn a_sync_whose_answer_is_lost_is_not_sent_again() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    double.change(|state| state.loses_answers = true);
+    let started = good(&connector, "sync_argocd_app", json!({ "app": "web" })).await;
+    assert_eq!(started["triggered"], true);
+    assert_eq!(double.count("POST", "applications/web/sync"), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_synced_is_refused_before_it_is_sent() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let sync = async |arguments: Value| connector.call("sync_argocd_app", arguments).await.unwrap_err();
+    let unknown = json!({ "app": "web", "resources": [{ "kind": "Deployment", "name": "web" }] });
+    assert_eq!(sync(unknown).await.argument.as_deref(), Some("resources"));
+    assert_eq!(sync(json!({ "app": "web", "revisions": ["a"] })).await.argument.as_deref(), Some("revisions"));
+    double.change(|state| state.can_sync = false);
+    let closed = sync(json!({ "app": "web" })).await;
+    assert!(closed.message.contains("for 1h, Etc/GMT-3) is open until "), "{}", closed.message);
+    let windows = good(&connector, "get_argocd_sync_windows", json!({ "app": "web" })).await;
+    let (_, until) = windows["why_not"].as_str().unwrap().split_once(" is open until ").unwrap();
+    let left = until.parse::<jiff::Timestamp>().unwrap().duration_since(jiff::Timestamp::now()).as_mins();
+    assert!((48..=50).contains(&left), "{windows}");
+    double.change(|state| {
+        state.can_sync = true;
+        state.app["spec"]["syncPolicy"] = json!({ "automated": {} });
+    });
+    assert!(sync(json!({ "app": "web", "revision": "other" })).await.message.contains("auto-sync"));
+    assert_eq!(double.count("POST", "applications/web/sync"), 0);
+}
+
+#[tokio::test]
+async fn a_sync_of_several_sources_names_positions() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    double.change(|state| {
+        state.app["spec"]["sources"] = json!([{ "repoURL": "https://a" }, { "repoURL": "https://b" }]);
+    });
+    good(&connector, "sync_argocd_app", json!({ "app": "web", "revisions": ["", "v2"] })).await;
+    let body = double.body("POST", "applications/web/sync");
+    assert_eq!((&body["revisions"], &body["sourcePositions"]), (&json!(["v2"]), &json!([2])));
+}
+
+#[tokio::test]
+async fn a_rollback_goes_to_the_deployment_that_is_meant() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let arguments = json!({ "app": "web", "history_id": 0, "expected_revision": "aaaaaaa" });
+    let preview = connector.preview("rollback_argocd_app", arguments.clone()).await.unwrap();
+    assert!(preview.would.contains("deployment 0 of 2026-01-01T00:00:00Z, revision aaaaaaaaaa"), "{}", preview.would);
+    let fails = async |arguments: Value| connector.call("rollback_argocd_app", arguments).await.unwrap_err();
+    let unknown = fails(json!({ "app": "web", "history_id": 7 })).await;
+    assert_eq!(unknown.remedy.as_deref(), Some("the history has the ids 1, 0, the newest first"));
+    let other = fails(json!({ "app": "web", "history_id": 1, "expected_revision": "aaaaaaa" })).await;
+    assert_eq!(other.argument.as_deref(), Some("expected_revision"));
+    double.change(|state| state.app["spec"]["syncPolicy"] = json!({ "automated": { "prune": true } }));
+    assert!(fails(arguments.clone()).await.remedy.unwrap().contains("set_argocd_auto_sync"));
+    assert_eq!(double.count("POST", "applications/web/rollback"), 0);
+
+    let off = good(&connector, "set_argocd_auto_sync", json!({ "app": "web", "enabled": false })).await;
+    assert_eq!((&off["before"]["prune"], off.get("after")), (&json!(true), None));
+    let rolled = good(&connector, "rollback_argocd_app", arguments).await;
+    assert!(rolled["summary"].as_str().unwrap().ends_with("it goes to the deployment 0, aaaaaaaaaa"), "{rolled}");
+    assert_eq!(double.body("POST", "applications/web/rollback"), json!({ "id": 0, "prune": false, "dryRun": false }));
+}
+
+#[tokio::test]
+async fn auto_sync_is_switched_only_where_it_differs() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let on = json!({ "app": "web", "enabled": true, "self_heal": true });
+    for _ in 0..2 {
+        let after = good(&connector, "set_argocd_auto_sync", on.clone()).await;
+        assert_eq!(after["after"], json!({ "prune": false, "self_heal": true }));
+    }
+    assert_eq!(double.count("PATCH", "applications/web"), 1);
+    let wrong = json!({ "app": "web", "enabled": false, "prune": true });
+    assert_eq!(connector.call("set_argocd_auto_sync", wrong).await.unwrap_err().argument.as_deref(), Some("enabled"));
+}
+
+#[tokio::test]
+async fn an_application_is_deleted_once_and_by_name() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let wrong = json!({ "app": "web", "confirm_name": "wep" });
+    let error = connector.call("delete_argocd_app", wrong).await.unwrap_err();
+    assert_eq!((error.argument.as_deref(), double.total()), (Some("confirm_name"), 0));
+    let arguments = json!({ "app": "web", "confirm_name": "web", "cascade": true });
+    let preview = connector.preview("delete_argocd_app", arguments.clone()).await.unwrap();
+    assert!(preview.would.ends_with("and DELETE the 3 resources that it manages"), "{}", preview.would);
+    for already in [false, true] {
+        assert_eq!(good(&connector, "delete_argocd_app", arguments.clone()).await["already"], already);
+    }
+    assert_eq!(double.count("DELETE", "applications/web"), 1);
+}
+
+#[tokio::test]
+async fn an_action_is_checked_before_it_is_run() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let deployment = json!({ "group": "apps", "kind": "Deployment", "name": "web" });
+    let run = |action: &str, parameters: Value| json!({ "app": "web", "resource": deployment, "action": action, "parameters": parameters });
+    for (arguments, argument) in [
+        (run("explode", json!({})), "action"),
+        (run("resume", json!({})), "action"),
+        (run("scale", json!({ "size": "3" })), "parameters"),
+    ] {
+        let error = connector.call("run_argocd_resource_action", arguments).await.unwrap_err();
+        assert_eq!(error.argument.as_deref(), Some(argument));
+    }
+    assert_eq!(double.count("POST", "applications/web/resource/actions/v2"), 0);
+    good(&connector, "run_argocd_resource_action", run("scale", json!({ "replicas": "3" }))).await;
+    let body = double.body("POST", "applications/web/resource/actions/v2");
+    assert_eq!(body["resourceActionParameters"], json!([{ "name": "replicas", "value": "3" }]));
+}
+
+#[tokio::test]
+async fn a_hard_refresh_has_its_pause() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let hard = json!({ "app": "web", "hard": true });
+    assert_eq!(good(&connector, "refresh_argocd_app", hard.clone()).await["app"], "web");
+    let error = connector.call("refresh_argocd_app", hard).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::RateLimited);
+    assert!(error.retry_after_seconds.is_some_and(|seconds| (1..=30).contains(&seconds)));
+    assert_eq!(double.count("GET", "applications/web"), 1);
+}

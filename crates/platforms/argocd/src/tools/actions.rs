@@ -1,0 +1,192 @@
+//! `list_argocd_resource_actions` and `run_argocd_resource_action`: what Argo CD can do with a resource, as restart it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{AppArgs, ResourceName, Target, events, mutation, read, tree};
+use crate::{
+    ArgoCd, text,
+    wire::{Action, Actions, Node},
+};
+use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+/// Actions of one answer.
+const MAX_ACTIONS: usize = 50;
+
+const LIST: ToolDeclaration = ToolDeclaration::read(
+    "list_argocd_resource_actions",
+    "Actions of a resource",
+    "Lists the actions that Argo CD has for a resource of an application, such as restart or scale, and whether each is \
+     possible now.",
+);
+
+const RUN: ToolDeclaration = ToolDeclaration::destroy(
+    "run_argocd_resource_action",
+    "Run an action",
+    "Runs an action of list_argocd_resource_actions on a resource of an application, such as restart on a Deployment.",
+);
+
+/// Arguments of `list_argocd_resource_actions`.
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// The resource, as get_argocd_resource_tree answers it.
+    resource: ResourceName,
+}
+
+/// Arguments of `run_argocd_resource_action`.
+#[derive(Deserialize, JsonSchema)]
+struct RunInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// The resource, as get_argocd_resource_tree answers it.
+    resource: ResourceName,
+    /// Name of the action.
+    #[schemars(length(min = 1, max = 253))]
+    action: String,
+    /// Parameters of the action, as `{"replicas": "3"}`: 20 at most.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 20))]
+    parameters: BTreeMap<String, String>,
+}
+
+/// The actions of a resource.
+#[derive(Serialize, JsonSchema)]
+struct ActionList {
+    /// The actions: 50 at most.
+    actions: Vec<ActionView>,
+    /// Whether actions were left out.
+    truncated: bool,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// An action.
+#[derive(Serialize, JsonSchema)]
+struct ActionView {
+    /// Name, as run_argocd_resource_action takes it.
+    name: String,
+    /// Name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    /// Whether it is possible now.
+    possible: bool,
+    /// Names of its parameters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parameters: Vec<String>,
+}
+
+/// An action that was run.
+#[derive(Serialize, JsonSchema)]
+struct Ran {
+    /// Name of the application.
+    app: String,
+    /// Kind and name of the resource.
+    resource: String,
+    /// Name of the action.
+    action: String,
+    /// What to do next.
+    hints: Vec<String>,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![read(argocd, LIST, list), mutation(argocd, RUN, preview, run)]
+}
+
+/// Finds a resource and its actions.
+async fn fetch(
+    argocd: &ArgoCd,
+    target: &Target,
+    wanted: &ResourceName,
+    context: &CallContext,
+) -> Result<(Node, Vec<Action>), ToolError> {
+    // The version is part of the call, and only the tree tells it.
+    let node = events::find(&tree::fetch(argocd, target, context).await?.nodes, wanted)?;
+    let call = target
+        .get(&["resource", "actions"])
+        .query("resourceName", &node.name)
+        .query("namespace", &node.namespace)
+        .query("version", &node.version)
+        .query("group", &node.group)
+        .query("kind", &node.kind);
+    let found: Actions = argocd.ask(target, &call, "read the actions of", "applications, get", context).await?;
+    Ok((node, found.actions.0))
+}
+
+async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Result<ActionList, ToolError> {
+    let (_, found) = fetch(&argocd, &input.app.target(), &input.resource, &context).await?;
+    let mut hints = Vec::new();
+    if found.is_empty() {
+        hints.push(format!("Argo CD has no actions for the kind {}", input.resource.kind));
+    }
+    let actions = found.iter().take(MAX_ACTIONS).map(|action| ActionView {
+        name: action.name.clone(),
+        title: text::optional(&action.display_name),
+        possible: !action.disabled,
+        parameters: action.params.iter().take(20).map(|parameter| parameter.name.clone()).collect(),
+    });
+    Ok(ActionList { actions: actions.collect(), truncated: found.len() > MAX_ACTIONS, hints })
+}
+
+impl RunInput {
+    fn check(&self, actions: &[Action]) -> Result<(), ToolError> {
+        if self.parameters.len() > 20 {
+            return Err(
+                ToolError::invalid_argument("parameters can't have more than 20 entries").with_argument("parameters")
+            );
+        }
+        let Some(action) = actions.iter().find(|action| action.name == self.action) else {
+            let names = actions.iter().take(20).map(|action| action.name.as_str()).collect::<Vec<_>>().join(", ");
+            let remedy = if names.is_empty() { "it has none".to_owned() } else { format!("it has: {names}") };
+            return Err(ToolError::invalid_argument(format!("{} has no such action", self.resource))
+                .with_argument("action")
+                .with_remedy(remedy));
+        };
+        if action.disabled {
+            let message = format!("the action is not possible on {} in its state", self.resource);
+            return Err(ToolError::new(ErrorCode::Conflict, message).with_argument("action"));
+        }
+        let unknown = self.parameters.keys().any(|name| !action.params.iter().any(|one| one.name == *name));
+        if unknown {
+            let names = action.params.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(ToolError::invalid_argument("the action has no parameter of one of these names")
+                .with_argument("parameters")
+                .with_remedy(format!("it has: {names}")));
+        }
+        Ok(())
+    }
+}
+
+async fn preview(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Result<Preview, ToolError> {
+    let (node, actions) = fetch(&argocd, &input.app.target(), &input.resource, &context).await?;
+    input.check(&actions)?;
+    let would = format!("run {} on {} in the namespace {:?}", input.action, input.resource, node.namespace);
+    let health = node.health.as_ref().map(|health| health.status.clone());
+    Ok(Preview { would, state: json!({ "uid": node.uid, "health": health }) })
+}
+
+async fn run(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Result<Ran, ToolError> {
+    let target = input.app.target();
+    let (node, actions) = fetch(&argocd, &target, &input.resource, &context).await?;
+    input.check(&actions)?;
+    let parameters = input.parameters.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+    let body = json!({
+        "namespace": node.namespace,
+        "resourceName": node.name,
+        "version": node.version,
+        "group": node.group,
+        "kind": node.kind,
+        "action": input.action,
+        "resourceActionParameters": parameters.collect::<Vec<_>>(),
+    });
+    let call = target.post(&["resource", "actions", "v2"], body);
+    let right = format!("applications, action/{}/{}/{}", node.group, node.kind, input.action);
+    let _: serde::de::IgnoredAny = argocd.ask(&target, &call, "run the action in", &right, &context).await?;
+    let hints = vec!["the action was accepted; get_argocd_resource_tree tells what comes of it".to_owned()];
+    Ok(Ran { app: input.app.name, resource: input.resource.to_string(), action: input.action, hints })
+}

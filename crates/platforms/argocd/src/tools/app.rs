@@ -1,0 +1,261 @@
+//! `get_argocd_app_status`, `get_argocd_app_resources` and `list_argocd_app_history`: one application.
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AppArgs, read,
+    state::{AppState, ResourceView, SourceView},
+};
+use crate::{ArgoCd, text, wire};
+use kit::args::PageArgs;
+use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError, page::fit};
+
+/// Resources that a status answers.
+const MAX_RESOURCES: usize = 200;
+/// Time for which an application's state is answered again.
+const AGE: Duration = Duration::from_secs(2);
+
+const STATUS: ToolDeclaration = ToolDeclaration::read(
+    "get_argocd_app_status",
+    "State of an application",
+    "Answers how an application is: sync, health and the last operation, which say different things, with a verdict in \
+     words; its sources, destination and auto-sync. include_resources adds what it manages.",
+)
+.cached(AGE)
+.polled();
+
+const RESOURCES: ToolDeclaration = ToolDeclaration::read(
+    "get_argocd_app_resources",
+    "Resources of an application",
+    "Lists the resources that an application manages, with the sync and health state of each; for what these make in \
+     turn (ReplicaSets, pods) use get_argocd_resource_tree.",
+)
+.cached(AGE);
+
+const HISTORY: ToolDeclaration = ToolDeclaration::read(
+    "list_argocd_app_history",
+    "Deployments of an application",
+    "Lists what was deployed, newest first, with the ids that rollback_argocd_app takes. Id 0 is the first deployment, \
+     not the one before.",
+)
+.cached(AGE);
+
+/// Arguments of `get_argocd_app_status`.
+#[derive(Deserialize, JsonSchema)]
+struct StatusInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Whether the managed resources are answered, too: 200 at most.
+    #[serde(default)]
+    include_resources: bool,
+}
+
+/// Arguments of `get_argocd_app_resources`.
+#[derive(Deserialize, JsonSchema)]
+struct ResourcesInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Only resources that are not what Git says.
+    #[serde(default)]
+    out_of_sync_only: bool,
+    /// Only resources whose health is known and neither Healthy nor Suspended.
+    #[serde(default)]
+    unhealthy_only: bool,
+    /// Only resources of this kind, such as `Deployment`.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    kind: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<100, 1_000>,
+}
+
+/// Arguments of `list_argocd_app_history`.
+#[derive(Deserialize, JsonSchema)]
+struct HistoryInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    #[serde(flatten)]
+    page: PageArgs<20, 100>,
+}
+
+/// How an application is.
+#[derive(Serialize, JsonSchema)]
+struct Status {
+    /// Name.
+    name: String,
+    /// Namespace of the `Application` object.
+    namespace: String,
+    /// Project.
+    project: String,
+    /// Its state.
+    #[serde(flatten)]
+    state: AppState,
+    /// Where its manifests come from: one source, or several.
+    sources: Vec<SourceView>,
+    /// Namespace that it deploys to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    destination_namespace: String,
+    /// Cluster that it deploys to: its name, or its address.
+    destination_cluster: String,
+    /// How it is synced by itself; absent if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_sync: Option<AutoSync>,
+    /// When it was compared with Git last (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reconciled_at: Option<String>,
+    /// The `ApplicationSet` that makes it, and undoes changes to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application_set: Option<String>,
+    /// What it manages, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<Vec<ResourceView>>,
+    /// Whether resources were left out.
+    truncated: bool,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// How an application is synced by itself.
+#[derive(Serialize, JsonSchema, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AutoSync {
+    /// Whether it deletes what Git no longer names.
+    pub(super) prune: bool,
+    /// Whether it undoes changes that were made in the cluster.
+    pub(super) self_heal: bool,
+}
+
+impl AutoSync {
+    pub(super) fn of(app: &wire::Application) -> Option<Self> {
+        app.spec.automated().map(|automated| Self { prune: automated.prune, self_heal: automated.self_heal })
+    }
+}
+
+/// The `ApplicationSet` that an application belongs to.
+pub(super) fn application_set(app: &wire::Application) -> Option<String> {
+    app.metadata.owner_references.iter().find(|owner| owner.kind == "ApplicationSet").map(|owner| owner.name.clone())
+}
+
+/// A deployment.
+#[derive(Serialize, JsonSchema)]
+struct Deployment {
+    /// Id, as rollback_argocd_app takes it.
+    id: i64,
+    /// Revision that was deployed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<String>,
+    /// Revisions of the sources of an application that has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    revisions: Vec<String>,
+    /// When it was done (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployed_at: Option<String>,
+    /// When it began (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deploy_started_at: Option<String>,
+    /// Who began it: a user, or `auto-sync`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    initiated_by: Option<String>,
+    /// Where the manifests came from.
+    sources: Vec<SourceView>,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![read(argocd, STATUS, status), read(argocd, RESOURCES, resources), read(argocd, HISTORY, history)]
+}
+
+async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -> Result<Status, ToolError> {
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let all: Vec<ResourceView> = app.status.resources.iter().map(ResourceView::of).collect();
+    let count = all.len();
+    let resources = input.include_resources.then(|| {
+        let most: Vec<_> = all.into_iter().take(MAX_RESOURCES).collect();
+        fit(most, context.max_result_bytes / 2).0
+    });
+    let truncated = resources.as_ref().is_some_and(|resources| resources.len() < count);
+    let mut hints = Vec::new();
+    if truncated {
+        hints.push(format!("it manages {count} resources; get_argocd_app_resources lists the others"));
+    }
+    let destination = &app.spec.destination;
+    Ok(Status {
+        name: app.metadata.name.clone(),
+        namespace: app.metadata.namespace.clone(),
+        project: app.spec.project().to_owned(),
+        state: AppState::of(&app),
+        sources: app.spec.all_sources().iter().take(20).map(SourceView::of).collect(),
+        destination_namespace: destination.namespace.clone(),
+        destination_cluster: if destination.name.is_empty() { &destination.server } else { &destination.name }.clone(),
+        auto_sync: AutoSync::of(&app),
+        reconciled_at: app.status.reconciled_at.clone(),
+        application_set: application_set(&app),
+        resources,
+        truncated,
+        hints,
+    })
+}
+
+async fn resources(
+    argocd: Arc<ArgoCd>,
+    input: ResourcesInput,
+    context: CallContext,
+) -> Result<Page<ResourceView>, ToolError> {
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let is_well = |resource: &wire::Resource| {
+        resource.health.as_ref().is_none_or(|health| matches!(health.status.as_str(), "Healthy" | "Suspended" | ""))
+    };
+    let wanted = app.status.resources.iter().filter(|resource| {
+        (!input.out_of_sync_only || resource.status == "OutOfSync")
+            && (!input.unhealthy_only || !is_well(resource))
+            && input.kind.as_ref().is_none_or(|kind| *kind == resource.kind)
+    });
+    let entries = wanted
+        .map(|one| (format!("{}/{}/{}/{}", one.group, one.kind, one.namespace, one.name), ResourceView::of(one)))
+        .collect();
+    let page = input.page.cut_keyed(entries)?;
+    if !page.items.is_empty() {
+        return Ok(page);
+    }
+    Ok(page.with_hint(if app.status.resources.is_empty() {
+        "the application manages nothing yet; get_argocd_app_status tells why"
+    } else {
+        "it manages resources, but none that match"
+    }))
+}
+
+async fn history(
+    argocd: Arc<ArgoCd>,
+    input: HistoryInput,
+    context: CallContext,
+) -> Result<Page<Deployment>, ToolError> {
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let entries = app.status.history.iter().map(|deployment| {
+        // Newest first: the larger the id, the smaller the key.
+        (format!("{:020}", i64::MAX.saturating_sub(deployment.id)), Deployment::of(deployment))
+    });
+    let page = input.page.cut_keyed(entries.collect())?;
+    Ok(if page.items.is_empty() { page.with_hint("nothing was deployed yet") } else { page })
+}
+
+impl Deployment {
+    fn of(deployment: &wire::Deployment) -> Self {
+        let sources = if deployment.sources.is_empty() {
+            vec![SourceView::of(&deployment.source)]
+        } else {
+            deployment.sources.iter().take(20).map(SourceView::of).collect()
+        };
+        let by = &deployment.initiated_by;
+        Self {
+            id: deployment.id,
+            revision: text::optional(&deployment.revision),
+            revisions: deployment.revisions.iter().take(20).map(|revision| text::clean(revision)).collect(),
+            deployed_at: deployment.deployed_at.clone(),
+            deploy_started_at: deployment.deploy_started_at.clone(),
+            initiated_by: if by.automated { Some("auto-sync".to_owned()) } else { text::optional(&by.username) },
+            sources,
+        }
+    }
+}

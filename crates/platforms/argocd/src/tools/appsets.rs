@@ -1,0 +1,307 @@
+//! `list_argocd_appsets`, `get_argocd_appset` and `preview_argocd_appset`: what makes applications.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{failed, read, state::SourceView};
+use crate::{
+    ArgoCd,
+    client::Call,
+    text,
+    wire::{AppSet, Application, Generated, Items},
+};
+use kit::args::PageArgs;
+use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError, page::fit};
+
+/// Applications of one answer.
+const MAX_APPS: usize = 100;
+
+const LIST: ToolDeclaration = ToolDeclaration::read(
+    "list_argocd_appsets",
+    "ApplicationSets",
+    "Lists ApplicationSets, which make applications out of generators, with their state.",
+);
+
+const GET: ToolDeclaration = ToolDeclaration::read(
+    "get_argocd_appset",
+    "An ApplicationSet",
+    "Answers an ApplicationSet: generators, conditions, and the applications that it makes.",
+);
+
+const PREVIEW: ToolDeclaration = ToolDeclaration::read(
+    "preview_argocd_appset",
+    "What an ApplicationSet would make",
+    "Answers the applications that an ApplicationSet would make now: one that is there, or with definition one that is \
+     not. Nothing is made. The connector's account needs the right to create it.",
+);
+
+/// Arguments of `list_argocd_appsets`.
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    /// Only sets whose applications belong to this project.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    project: Option<String>,
+    /// Only sets whose labels match, as `team=payments`.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 1024))]
+    selector: Option<String>,
+    /// Only sets of this namespace.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    appset_namespace: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 50>,
+}
+
+/// Arguments of `get_argocd_appset`.
+#[derive(Deserialize, JsonSchema)]
+struct GetInput {
+    /// Name of the set.
+    #[schemars(length(min = 1, max = 253))]
+    name: String,
+    /// Namespace of the set. Left out, Argo CD's own.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    appset_namespace: Option<String>,
+}
+
+/// Arguments of `preview_argocd_appset`.
+#[derive(Deserialize, JsonSchema)]
+struct PreviewInput {
+    /// Name of a set that is there. Give it, or definition.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    name: Option<String>,
+    /// Namespace of the set that is there. Left out, Argo CD's own.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    appset_namespace: Option<String>,
+    /// A whole ApplicationSet, with `metadata` and `spec`.
+    #[serde(default)]
+    definition: Option<Map<String, Value>>,
+}
+
+/// An ApplicationSet in a list.
+#[derive(Serialize, JsonSchema)]
+struct SetSummary {
+    /// Name.
+    name: String,
+    /// Namespace: `appset_namespace` of the other tools.
+    namespace: String,
+    /// Project of its applications, which may be a template.
+    project: String,
+    /// Generators, such as `list`, `git` or `clusters`.
+    generators: Vec<String>,
+    /// Number of applications that it makes, as far as Argo CD tells.
+    applications: usize,
+    /// What is wrong; absent if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// An ApplicationSet.
+#[derive(Serialize, JsonSchema)]
+struct SetView {
+    /// The set.
+    #[serde(flatten)]
+    summary: SetSummary,
+    /// Its conditions.
+    conditions: Vec<ConditionView>,
+    /// Applications that it makes: 100 at most.
+    made: Vec<Made>,
+    /// Whether applications were left out.
+    truncated: bool,
+    /// What to know about the answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// A condition of an ApplicationSet.
+#[derive(Serialize, JsonSchema)]
+struct ConditionView {
+    /// Type, such as `ErrorOccurred`.
+    condition: String,
+    /// `True`, `False` or `Unknown`.
+    status: String,
+    /// Short reason.
+    reason: String,
+    /// What it says.
+    message: String,
+}
+
+/// An application that an ApplicationSet makes.
+#[derive(Serialize, JsonSchema)]
+struct Made {
+    /// Name.
+    name: String,
+    /// Namespace.
+    namespace: String,
+    /// `Synced`, `OutOfSync` or `Unknown`.
+    sync: String,
+    /// Health, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<String>,
+}
+
+/// What an ApplicationSet would make.
+#[derive(Serialize, JsonSchema)]
+struct WouldMake {
+    /// The applications: 100 at most.
+    applications: Vec<Planned>,
+    /// Number of them.
+    count: usize,
+    /// Whether applications were left out.
+    truncated: bool,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// An application that would be made.
+#[derive(Serialize, JsonSchema)]
+struct Planned {
+    /// Name.
+    name: String,
+    /// Project.
+    project: String,
+    /// Namespace that it would deploy to.
+    destination_namespace: String,
+    /// Cluster that it would deploy to.
+    destination_cluster: String,
+    /// Where its manifests would come from.
+    sources: Vec<SourceView>,
+    /// Whether auto-sync would be on.
+    auto_sync: bool,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![read(argocd, LIST, list), read(argocd, GET, get), read(argocd, PREVIEW, preview)]
+}
+
+impl SetSummary {
+    fn of(set: &AppSet) -> Self {
+        let generators =
+            set.spec.generators.iter().filter_map(|generator| generator.keys().find(|name| *name != "selector"));
+        let errors = set.status.conditions.iter().find(|one| one.type_ == "ErrorOccurred" && one.status == "True");
+        Self {
+            name: set.metadata.name.clone(),
+            namespace: set.metadata.namespace.clone(),
+            project: text::clean(set.spec.template.spec.project()),
+            generators: generators.take(20).map(|name| text::clean(name)).collect(),
+            applications: set.status.resources.len(),
+            error: errors.map(|one| text::clean(&one.message)),
+        }
+    }
+}
+
+async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Result<Page<SetSummary>, ToolError> {
+    let call = Call::get(["applicationsets"])
+        .maybe("projects", input.project.as_ref())
+        .maybe("selector", input.selector.as_ref())
+        .maybe("appsetNamespace", input.appset_namespace.as_ref());
+    let failed = failed("list ApplicationSets", "applicationsets, get");
+    let found: Items<AppSet> = argocd.session.call(&call, context.deadline).await.map_err(failed)?;
+    let entries =
+        found.items.iter().map(SetSummary::of).map(|set| (format!("{}/{}", set.name, set.namespace), set)).collect();
+    let page = input.page.cut_keyed(entries)?;
+    if !page.items.is_empty() {
+        return Ok(page);
+    }
+    Ok(page.with_hint("there are none that match, or the connector's account may not see them (applicationsets, get)"))
+}
+
+/// Gives a set, in the form that is asked for.
+async fn fetch<T: serde::de::DeserializeOwned>(
+    argocd: &ArgoCd,
+    name: &str,
+    namespace: Option<&String>,
+    context: &CallContext,
+) -> Result<T, ToolError> {
+    let call = Call::get(["applicationsets", name]).maybe("appsetNamespace", namespace);
+    let doing = format!("read the ApplicationSet {name:?}");
+    argocd.session.call(&call, context.deadline).await.map_err(failed(&doing, "applicationsets, get"))
+}
+
+async fn get(argocd: Arc<ArgoCd>, input: GetInput, context: CallContext) -> Result<SetView, ToolError> {
+    let set: AppSet = fetch(&argocd, &input.name, input.appset_namespace.as_ref(), &context).await?;
+    let conditions = set.status.conditions.iter().take(20).map(|one| ConditionView {
+        condition: text::clean(&one.type_),
+        status: text::clean(&one.status),
+        reason: text::clean(&one.reason),
+        message: text::clean(&one.message),
+    });
+    let made: Vec<Made> = set
+        .status
+        .resources
+        .iter()
+        .take(MAX_APPS)
+        .map(|one| Made {
+            name: one.name.clone(),
+            namespace: one.namespace.clone(),
+            sync: text::optional(&one.status).unwrap_or_else(|| "Unknown".to_owned()),
+            health: one.health.as_ref().and_then(|health| text::optional(&health.status)),
+        })
+        .collect();
+    // Argo CD 3.2 writes them down when it looks at the set for the second time, minutes later.
+    let unnamed = "the set's status names no applications, which comes minutes after they were made: \
+                   preview_argocd_appset tells which it makes, list_argocd_apps which are there";
+    let hints = if made.is_empty() { vec![unnamed.to_owned()] } else { Vec::new() };
+    Ok(SetView {
+        hints,
+        summary: SetSummary::of(&set),
+        conditions: conditions.collect(),
+        truncated: made.len() < set.status.resources.len(),
+        made,
+    })
+}
+
+async fn preview(argocd: Arc<ArgoCd>, input: PreviewInput, context: CallContext) -> Result<WouldMake, ToolError> {
+    let definition = match (&input.name, input.definition) {
+        (Some(name), None) => {
+            let mut set: Map<String, Value> = fetch(&argocd, name, input.appset_namespace.as_ref(), &context).await?;
+            // Names only: what else stands in an object of the cluster is for the API server.
+            let metadata = set.get("metadata").cloned().unwrap_or_default();
+            let named = json!({ "name": metadata.get("name"), "namespace": metadata.get("namespace") });
+            json!({ "metadata": named, "spec": set.remove("spec") })
+        }
+        (None, Some(definition)) => {
+            let has = |field: &str| definition.get(field).is_some_and(Value::is_object);
+            if !has("metadata") || !has("spec") {
+                let message = "definition must be an ApplicationSet with metadata and spec";
+                return Err(ToolError::invalid_argument(message).with_argument("definition"));
+            }
+            Value::Object(definition)
+        }
+        _ => return Err(ToolError::invalid_argument("give either name or definition").with_argument("name")),
+    };
+    let call = Call::post(["applicationsets", "generate"], json!({ "applicationSet": definition }));
+    let failed = failed("generate the applications of this ApplicationSet", "applicationsets, create");
+    let found: Generated = argocd.session.call(&call, context.deadline).await.map_err(failed)?;
+    let count = found.applications.len();
+    let planned = found.applications.iter().take(MAX_APPS).map(Planned::of).collect();
+    let (applications, _) = fit(planned, context.max_result_bytes.saturating_sub(super::ROOM_FOR_THE_REST));
+    let mut hints = Vec::new();
+    if count == 0 {
+        hints.push("its generators give nothing, so it would make no application".to_owned());
+    }
+    Ok(WouldMake { truncated: applications.len() < count, applications, count, hints })
+}
+
+impl Planned {
+    fn of(app: &Application) -> Self {
+        let destination = &app.spec.destination;
+        let cluster = if destination.name.is_empty() { &destination.server } else { &destination.name };
+        Self {
+            name: app.metadata.name.clone(),
+            project: app.spec.project().to_owned(),
+            destination_namespace: destination.namespace.clone(),
+            destination_cluster: cluster.clone(),
+            sources: app.spec.all_sources().iter().take(20).map(SourceView::of).collect(),
+            auto_sync: app.spec.automated().is_some(),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `delete_argocd_app`: deletes an application, with or without what it runs.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{AppArgs, app::application_set, mutation};
+use crate::ArgoCd;
+use tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+const DELETE: ToolDeclaration = ToolDeclaration::destroy(
+    "delete_argocd_app",
+    "Delete an application",
+    "Deletes an application from Argo CD. With cascade, all that it runs is deleted, too; without, that stays and nobody \
+     manages it any more. confirm_name must repeat the name.",
+)
+.idempotent()
+.off_by_default();
+
+/// Arguments of `delete_argocd_app`.
+#[derive(Deserialize, JsonSchema)]
+struct DeleteInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Whether what the application runs is deleted with it.
+    #[serde(default)]
+    cascade: bool,
+    /// The application's name once more.
+    #[schemars(length(min = 1, max = 253))]
+    confirm_name: String,
+}
+
+/// What was deleted.
+#[derive(Serialize, JsonSchema)]
+struct Deleted {
+    /// Name of the application.
+    app: String,
+    /// Whether it was being deleted already, so that nothing was done.
+    already: bool,
+    /// Whether what it runs is deleted with it.
+    cascade: bool,
+    /// Number of resources that it managed.
+    resources: usize,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![mutation(argocd, DELETE, preview, delete)]
+}
+
+impl DeleteInput {
+    fn check(&self) -> Result<(), ToolError> {
+        if self.confirm_name == self.app.name {
+            return Ok(());
+        }
+        Err(ToolError::invalid_argument("confirm_name does not repeat the application's name")
+            .with_argument("confirm_name"))
+    }
+}
+
+async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -> Result<Preview, ToolError> {
+    input.check()?;
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let count = app.status.resources.len();
+    let what = if input.cascade {
+        format!("and DELETE the {count} resources that it manages")
+    } else {
+        format!("and leave the {count} resources that it manages where they are")
+    };
+    let again = application_set(&app).map(|name| format!("; the ApplicationSet {name:?} would make it again"));
+    let would = format!("delete the application {} {what}{}", app.metadata.name, again.unwrap_or_default());
+    let state = json!({
+        "resources": count,
+        "health": app.status.health.status,
+        "being_deleted": app.metadata.deletion_timestamp.is_some(),
+    });
+    Ok(Preview { would, state })
+}
+
+async fn delete(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -> Result<Deleted, ToolError> {
+    input.check()?;
+    let target = input.app.target();
+    let app = argocd.fetch_app(&target, &context).await?;
+    let already = app.metadata.deletion_timestamp.is_some();
+    if !already {
+        let call = target.delete(&[]).query("cascade", &input.cascade);
+        let right = "applications, delete";
+        let _: serde::de::IgnoredAny = argocd.ask(&target, &call, "delete the application", right, &context).await?;
+    }
+    let resources = app.status.resources.len();
+    Ok(Deleted { app: app.metadata.name, already, cascade: input.cascade, resources })
+}

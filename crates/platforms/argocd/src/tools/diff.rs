@@ -1,0 +1,436 @@
+//! `get_argocd_diff`: what a sync would change, or what changed between two revisions, as paths instead of whole manifests.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{AppArgs, ROOM_FOR_THE_REST, Target, names_of, part, read};
+use crate::{
+    ArgoCd, text,
+    wire::{Items, ManagedResource, Rendering},
+};
+use kit::args::PageArgs;
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
+
+/// Paths of one resource.
+const MAX_PATHS: usize = 50;
+/// Characters of a value.
+const MAX_VALUE: usize = 200;
+/// Bytes of one answer.
+const MAX_BYTES: usize = 32 * 1024;
+
+const DIFF: ToolDeclaration = ToolDeclaration::read(
+    "get_argocd_diff",
+    "What a sync would change",
+    "Answers for each resource that differs from Git what a sync would change: paths with the values now and then. With \
+     from_revision it answers what changed in Git instead: between the manifests of two revisions, whatever is deployed. \
+     Values of Secrets are never answered.",
+);
+
+/// Arguments of `get_argocd_diff`.
+#[derive(Deserialize, JsonSchema)]
+struct DiffInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Only resources of this kind.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 63))]
+    kind: Option<String>,
+    /// Only resources of this name.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    name: Option<String>,
+    /// Compare the manifests that Git says at this revision, and not what is deployed: a commit, branch, tag or chart
+    /// version, such as one of list_argocd_app_history. Not for an application with a list of sources.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    from_revision: Option<String>,
+    /// With from_revision: the revision to compare it with. Left out, the one that the application follows.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    to_revision: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<20, 100>,
+}
+
+/// What a sync would change, or what changed between two revisions.
+#[derive(Serialize, JsonSchema)]
+struct Diff {
+    /// The resources that differ.
+    resources: Vec<ResourceDiff>,
+    /// Number of resources that were compared.
+    compared: usize,
+    /// Whether resources were left out.
+    truncated: bool,
+    /// Pass this as `cursor` to go on; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// What differs in a resource.
+#[derive(Serialize, JsonSchema)]
+struct ResourceDiff {
+    /// API group; absent for the core group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    group: String,
+    /// Kind.
+    kind: String,
+    /// Name.
+    name: String,
+    /// Namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    namespace: String,
+    /// `create`, `change`, or `prune` (deleted by a sync with prune only): how one gets from now, or from from_revision, to
+    /// then.
+    action: &'static str,
+    /// Paths that differ: 50 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<PathDiff>,
+    /// Whether paths were left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+}
+
+/// A path that differs.
+#[derive(Serialize, JsonSchema, PartialEq, Debug)]
+struct PathDiff {
+    /// The path, as a JSON pointer (RFC 6901).
+    path: String,
+    /// `added`, `removed` or `changed`.
+    change: &'static str,
+    /// What is there now, or at from_revision, as JSON, cut to 200 characters; never of a Secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now: Option<String>,
+    /// What a sync would make of it, or what it is at to_revision, in the same form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    then: Option<String>,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![read(argocd, DIFF, diff)]
+}
+
+async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Result<Diff, ToolError> {
+    let target = input.app.target();
+    if let Some(from) = &input.from_revision {
+        argocd.check_takes_revision(&target, "from_revision", &context).await?;
+        let (from, to) = tokio::try_join!(
+            argocd.fetch_rendering(&target, Some(from), &context),
+            argocd.fetch_rendering(&target, input.to_revision.as_ref(), &context),
+        )?;
+        let both = pair(&from.manifests, &to.manifests);
+        let wanted = |one: &&ManagedResource| {
+            input.kind.as_ref().is_none_or(|kind| *kind == one.kind)
+                && input.name.as_ref().is_none_or(|name| *name == one.name)
+        };
+        let both: Vec<&ManagedResource> = both.iter().filter(wanted).collect();
+        let differing = both.iter().filter_map(|one| compare(one)).collect();
+        let nothing = if both.is_empty() { "Git names nothing that matches" } else { "nothing differs" };
+        return answer(differing, both.len(), &input, nothing, &context);
+    }
+    if input.to_revision.is_some() {
+        return Err(ToolError::invalid_argument("to_revision goes with from_revision").with_argument("to_revision"));
+    }
+    let call = target.get(&["managed-resources"]).maybe("kind", input.kind.as_ref()).maybe("name", input.name.as_ref());
+    let found: Items<ManagedResource> =
+        argocd.ask(&target, &call, "read the managed resources of", "applications, get", &context).await?;
+    let differing = found.items.iter().filter(|one| !one.hook).filter_map(compare).collect();
+    let nothing = if found.items.is_empty() {
+        "Argo CD has compared nothing that matches; get_argocd_app_status tells why"
+    } else {
+        "nothing differs, as far as Argo CD compared it last; refresh_argocd_app compares anew"
+    };
+    answer(differing, found.items.len(), &input, nothing, &context)
+}
+
+/// The answer, cut to what fits; `nothing` is the hint where nothing differs.
+fn answer(
+    differing: Vec<ResourceDiff>,
+    compared: usize,
+    input: &DiffInput,
+    nothing: &str,
+    context: &CallContext,
+) -> Result<Diff, ToolError> {
+    let count = differing.len();
+    let named = |one: ResourceDiff| (format!("{}/{}/{}/{}", one.group, one.kind, one.namespace, one.name), one);
+    let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST));
+    let limit = input.page.limit();
+    let part = part(differing.into_iter().map(named).collect(), str::cmp, input.page.cursor(), limit, room)?;
+    let truncated = part.is_cut();
+    let mut hints = part.hints;
+    if count == 0 {
+        hints.push(nothing.to_owned());
+    } else if truncated {
+        hints.push(format!("{count} resources differ; go on with next_cursor, or narrow it by kind or name"));
+    }
+    Ok(Diff { resources: part.entries, compared, truncated, next_cursor: part.next_cursor, hints })
+}
+
+impl ArgoCd {
+    /// Fails for an application whose manifests can't be had at a revision of one's own. With `spec.sources` Argo CD takes no
+    /// `revision` and says nothing of it; `revisions` it takes by writing them into its API server's copy of the application,
+    /// which others are shown (`GetManifests` in `server/application/application.go`, v3.2.11).
+    pub(super) async fn check_takes_revision(
+        &self,
+        target: &Target,
+        argument: &'static str,
+        context: &CallContext,
+    ) -> Result<(), ToolError> {
+        if self.fetch_app(target, context).await?.spec.sources.is_empty() {
+            return Ok(());
+        }
+        let message = format!("application `{}` has a list of sources", target.name);
+        let remedy = format!(
+            "Argo CD renders such an application safely only at the revisions that it follows: leave {argument} out, or \
+             compare the revisions in Git; get_argocd_revision_metadata tells who made one"
+        );
+        Err(ToolError::invalid_argument(message).with_remedy(remedy).with_argument(argument))
+    }
+
+    /// What Git says for an application at a revision; at the one that it follows, if none is named.
+    pub(super) async fn fetch_rendering(
+        &self,
+        target: &Target,
+        revision: Option<&String>,
+        context: &CallContext,
+    ) -> Result<Rendering, ToolError> {
+        let call = target.get(&["manifests"]).maybe("revision", revision);
+        self.ask(target, &call, "render the manifests of", "applications, get", context).await
+    }
+}
+
+/// The manifests of two revisions side by side, as Argo CD puts what is deployed beside what is wanted.
+fn pair(from: &[String], to: &[String]) -> Vec<ManagedResource> {
+    let mut named: BTreeMap<[String; 4], [Vec<&str>; 2]> = BTreeMap::new();
+    for (side, texts) in [from, to].into_iter().enumerate() {
+        for text in texts {
+            let Some(manifest) = state(text) else { continue };
+            if let Some(texts) = named.entry(names_of(&manifest)).or_default().get_mut(side) {
+                texts.push(text);
+            }
+        }
+    }
+    let mut pairs = Vec::new();
+    for ([group, kind, namespace, name], [from, to]) in named {
+        pairs.extend(pair_namesakes(from, to).into_iter().map(|(from, to)| ManagedResource {
+            group: group.clone(),
+            kind: kind.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+            live_state: from.to_owned(),
+            target_state: to.to_owned(),
+            ..ManagedResource::default()
+        }));
+    }
+    pairs
+}
+
+/// Pairs the manifests of one name, of which there are several where hooks have the same `generateName`: first those that are
+/// equal, then the others in their order. Where one revision has fewer, the text is empty.
+fn pair_namesakes<'a>(mut from: Vec<&'a str>, mut to: Vec<&'a str>) -> Vec<(&'a str, &'a str)> {
+    let mut pairs = Vec::new();
+    let mut unpaired: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in &to {
+        *unpaired.entry(text).or_default() += 1;
+    }
+    let take = |unpaired: &mut BTreeMap<&str, usize>, text: &str| match unpaired.get_mut(text) {
+        Some(left @ 1..) => {
+            *left -= 1;
+            true
+        }
+        _ => false,
+    };
+    from.retain(|text| {
+        let equal = take(&mut unpaired, text);
+        if equal {
+            pairs.push((*text, *text));
+        }
+        !equal
+    });
+    // Of equal texts it is all the same which is left.
+    to.retain(|text| take(&mut unpaired, text));
+    let rest = from.len().max(to.len());
+    let (mut from, mut to) = (from.into_iter(), to.into_iter());
+    pairs.extend((0..rest).map(|_| (from.next().unwrap_or_default(), to.next().unwrap_or_default())));
+    pairs
+}
+
+/// A state, which Argo CD writes as JSON in a text; none for an empty one, and for `null`.
+fn state(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().filter(|value: &Value| !value.is_null())
+}
+
+/// What differs in a resource. Argo CD decides by the normalised states, which lack what is ignored.
+fn compare(resource: &ManagedResource) -> Option<ResourceDiff> {
+    let (live, wanted) = (state(&resource.live_state), state(&resource.target_state));
+    let mut paths = Vec::new();
+    let action = match (live, wanted) {
+        (None, None) => return None,
+        (None, Some(_)) => "create",
+        (Some(_), None) => "prune",
+        (Some(live), Some(wanted)) => {
+            let now = state(&resource.normalized_live_state).unwrap_or(live);
+            let then = state(&resource.predicted_live_state).unwrap_or(wanted);
+            walk(&mut String::new(), Some(&now), Some(&then), resource.kind == "Secret", &mut paths);
+            if paths.is_empty() {
+                return None;
+            }
+            "change"
+        }
+    };
+    let truncated = paths.len() > MAX_PATHS;
+    paths.truncate(MAX_PATHS);
+    Some(ResourceDiff {
+        group: resource.group.clone(),
+        kind: resource.kind.clone(),
+        name: resource.name.clone(),
+        namespace: resource.namespace.clone(),
+        action,
+        paths,
+        truncated,
+    })
+}
+
+/// Gathers the paths that differ, one more than are answered at most.
+fn walk(path: &mut String, now: Option<&Value>, then: Option<&Value>, secret: bool, found: &mut Vec<PathDiff>) {
+    if now == then || found.len() > MAX_PATHS {
+        return;
+    }
+    let mut below = |step: &str, now: Option<&Value>, then: Option<&Value>| {
+        let length = path.len();
+        path.push('/');
+        path.push_str(&step.replace('~', "~0").replace('/', "~1"));
+        walk(path, now, then, secret, found);
+        path.truncate(length);
+    };
+    match (now, then) {
+        (Some(Value::Object(now)), Some(Value::Object(then))) => {
+            let added = then.keys().filter(|name| !now.contains_key(*name));
+            for name in now.keys().chain(added) {
+                below(name, now.get(name), then.get(name));
+            }
+        }
+        (Some(Value::Array(now)), Some(Value::Array(then))) => {
+            for index in 0..now.len().max(then.len()) {
+                below(&index.to_string(), now.get(index), then.get(index));
+            }
+        }
+        _ => {
+            let change = match (now, then) {
+                (None, _) => "added",
+                (_, None) => "removed",
+                _ => "changed",
+            };
+            let shown = |value: Option<&Value>| value.filter(|_| !secret).map(shown);
+            found.push(PathDiff { path: path.clone(), change, now: shown(now), then: shown(then) });
+        }
+    }
+}
+
+fn shown(value: &Value) -> String {
+    let text = text::clean(&value.to_string());
+    if text.chars().count() <= MAX_VALUE {
+        return text;
+    }
+    text.chars().take(MAX_VALUE).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn resource(kind: &str, live: &Value, target: &Value) -> ManagedResource {
+        ManagedResource {
+            kind: kind.into(),
+            live_state: live.to_string(),
+            target_state: target.to_string(),
+            ..ManagedResource::default()
+        }
+    }
+
+    #[test]
+    fn paths_tell_what_differs() {
+        let live = json!({ "spec": { "replicas": 1, "old": true, "a/b": [1, 2] } });
+        let target = json!({ "spec": { "replicas": 3, "new": true, "a/b": [1] } });
+        let mut paths = compare(&resource("Deployment", &live, &target)).unwrap().paths;
+        paths.sort_by(|a, b| a.path.cmp(&b.path));
+        let told: Vec<_> = paths.iter().map(|one| (one.path.as_str(), one.change)).collect();
+        assert_eq!(
+            told,
+            [
+                ("/spec/a~1b/1", "removed"),
+                ("/spec/new", "added"),
+                ("/spec/old", "removed"),
+                ("/spec/replicas", "changed")
+            ]
+        );
+        assert_eq!((paths[3].now.as_deref(), paths[3].then.as_deref()), (Some("1"), Some("3")));
+        assert!(compare(&resource("Deployment", &live, &live)).is_none());
+        assert_eq!(compare(&resource("Deployment", &Value::Null, &live)).unwrap().action, "create");
+        assert_eq!(compare(&resource("Deployment", &live, &Value::Null)).unwrap().action, "prune");
+    }
+
+    #[test]
+    fn manifests_of_two_revisions_are_put_side_by_side() {
+        let manifest = |version: &str, name: &str, replicas: u32| {
+            json!({ "apiVersion": version, "kind": "Deployment", "metadata": { "name": name, "namespace": "shop" },
+                    "spec": { "replicas": replicas } })
+            .to_string()
+        };
+        let from = [manifest("apps/v1", "web", 1), manifest("apps/v1", "old", 1), manifest("apps/v1", "same", 1)];
+        let to = [manifest("apps/v1", "same", 1), manifest("apps/v1", "web", 2), manifest("apps/v1", "new", 1)];
+        let both = pair(&from, &to);
+        let told: Vec<_> = both.iter().filter_map(compare).map(|one| (one.name, one.action)).collect();
+        let expected = [("new", "create"), ("old", "prune"), ("web", "change")];
+        assert_eq!(told, expected.map(|(name, action)| (name.to_owned(), action)));
+        assert_eq!((both.len(), both[0].group.as_str(), both[0].namespace.as_str()), (4, "apps", "shop"));
+        let web = both.iter().find(|one| one.name == "web").and_then(compare).unwrap();
+        assert_eq!((web.paths[0].now.as_deref(), web.paths[0].then.as_deref()), (Some("1"), Some("2")));
+    }
+
+    #[test]
+    fn hooks_that_share_a_generated_name_are_compared_each() {
+        let hook = |image: &str| {
+            json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "generateName": "migrate-" }, "image": image })
+                .to_string()
+        };
+        let told = |from: &[&str], to: &[&str]| -> Vec<String> {
+            let texts = |images: &[&str]| images.iter().map(|image| hook(image)).collect::<Vec<_>>();
+            let both = pair(&texts(from), &texts(to));
+            assert_eq!(both.len(), from.len().max(to.len()));
+            let path = |one: &PathDiff| Some(format!(" {} to {}", one.now.as_deref()?, one.then.as_deref()?));
+            let resource = |one: ResourceDiff| {
+                one.paths.iter().filter_map(path).fold(one.action.to_owned(), |all, one| all + &one)
+            };
+            both.iter().filter_map(compare).map(resource).collect()
+        };
+        assert_eq!(told(&["a", "b"], &["b", "a"]), [""; 0]);
+        assert_eq!(told(&["a", "a"], &["a", "a"]), [""; 0]);
+        assert_eq!(told(&["a", "b"], &["c", "a"]), [r#"change "b" to "c""#]);
+        assert_eq!(told(&["a", "b"], &["c", "d"]), [r#"change "a" to "c""#, r#"change "b" to "d""#]);
+        assert_eq!(told(&["a"], &["a", "a"]), ["create"]);
+        assert_eq!(told(&["b", "a"], &["a"]), ["prune"]);
+    }
+
+    #[test]
+    fn values_of_secrets_stay_away() {
+        let (live, target) = (json!({ "data": { "a": "planted" } }), json!({ "data": { "a": "planted2" } }));
+        let diff = compare(&resource("Secret", &live, &target)).unwrap();
+        let told = PathDiff { path: "/data/a".into(), change: "changed", now: None, then: None };
+        assert_eq!(diff.paths, [told]);
+    }
+
+    #[test]
+    fn many_differences_are_cut() {
+        let live: Value = (0..500).map(|i| (format!("k{i}"), json!(i))).collect::<serde_json::Map<_, _>>().into();
+        let diff = compare(&resource("ConfigMap", &live, &json!({}))).unwrap();
+        assert_eq!((diff.paths.len(), diff.truncated), (MAX_PATHS, true));
+    }
+}

@@ -1,0 +1,242 @@
+//! `wait_argocd_app`, `refresh_argocd_app` and `terminate_argocd_operation`: what goes on in an application.
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    AppArgs, Target, mutation, read,
+    state::{AppState, Operation},
+};
+use crate::{ArgoCd, client::Error, wire::Application};
+use kit::args::Limit;
+use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+/// Time between two looks at an application that is waited for.
+const POLL: Duration = Duration::from_secs(3);
+/// The same after [`SLOWER_AFTER`].
+const SLOW_POLL: Duration = Duration::from_secs(5);
+/// When looks become rarer.
+const SLOWER_AFTER: Duration = Duration::from_secs(30);
+/// Time that is kept for an answer when the call's own time is up.
+const RESERVE: Duration = Duration::from_secs(1);
+
+const WAIT: ToolDeclaration = ToolDeclaration::read(
+    "wait_argocd_app",
+    "Wait for an application",
+    "Waits until an operation of the application has ended, or it is synced, or healthy, and answers its state then. If \
+     the time is up before, finished is false: call it again. A sync that succeeded on an application that is degraded \
+     is no good deployment.",
+)
+.polled();
+
+const REFRESH: ToolDeclaration = ToolDeclaration::read(
+    "refresh_argocd_app",
+    "Compare an application anew",
+    "Has Argo CD compare the application with Git now, and answers its state then. It applies nothing itself; where \
+     auto-sync is on, Argo CD syncs what it finds. With hard, manifests are rendered anew instead of taken from the \
+     cache; that is possible once in 30 seconds.",
+);
+
+const TERMINATE: ToolDeclaration = ToolDeclaration::destroy(
+    "terminate_argocd_operation",
+    "End an operation",
+    "Ends the sync or rollback that runs. What it has applied stays applied, so the application may be half changed.",
+)
+.idempotent();
+
+/// What is waited for.
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Goal {
+    /// That no operation runs.
+    #[default]
+    Operation,
+    /// That the application is synced, and no operation runs.
+    Sync,
+    /// That the application is healthy, and no operation runs.
+    Health,
+}
+
+/// Arguments of `wait_argocd_app`.
+#[derive(Deserialize, JsonSchema)]
+struct WaitInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// What to wait for.
+    #[serde(default, rename = "for")]
+    goal: Goal,
+    /// Seconds to wait; never longer than the call may take.
+    #[serde(default)]
+    timeout_seconds: Limit<60, 120>,
+}
+
+/// Arguments of `refresh_argocd_app`.
+#[derive(Deserialize, JsonSchema)]
+struct RefreshInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Whether manifests are rendered anew.
+    #[serde(default)]
+    hard: bool,
+}
+
+/// Arguments of `terminate_argocd_operation`.
+#[derive(Deserialize, JsonSchema)]
+struct TerminateInput {
+    #[serde(flatten)]
+    app: AppArgs,
+}
+
+/// What came of waiting.
+#[derive(Serialize, JsonSchema)]
+struct Waited {
+    /// Name of the application.
+    app: String,
+    /// Whether what was waited for is there, or can't come any more; false if the time was up before.
+    finished: bool,
+    /// Its state.
+    #[serde(flatten)]
+    state: AppState,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// The state after a refresh.
+#[derive(Serialize, JsonSchema)]
+struct Refreshed {
+    /// Name of the application.
+    app: String,
+    /// Its state.
+    #[serde(flatten)]
+    state: AppState,
+}
+
+/// What came of ending an operation.
+#[derive(Serialize, JsonSchema)]
+struct Terminated {
+    /// Name of the application.
+    app: String,
+    /// Phase of the operation: `Terminating` until it has stopped.
+    phase: String,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![
+        read(argocd, WAIT, wait),
+        read(argocd, REFRESH, refresh),
+        mutation(argocd, TERMINATE, preview_terminate, terminate),
+    ]
+}
+
+/// Looks at an application again and again until `done`, or until the time is up; `report` is told on the way.
+pub(super) async fn poll(
+    argocd: &ArgoCd,
+    target: &Target,
+    wait: Duration,
+    context: &CallContext,
+    done: impl Fn(&Application) -> bool,
+) -> Result<(Application, bool), ToolError> {
+    let begun = Instant::now();
+    let until = (begun + wait).min(context.deadline.checked_sub(RESERVE).unwrap_or(begun));
+    let mut app = argocd.fetch_app(target, context).await?;
+    let mut looks = 1.0;
+    loop {
+        if done(&app) {
+            return Ok((app, true));
+        }
+        let phase = app.running().unwrap_or("no operation");
+        context.progress.report(looks, None, format!("{phase}, {}", app.status.health.status));
+        let pause = if begun.elapsed() < SLOWER_AFTER { POLL } else { SLOW_POLL };
+        if Instant::now() + pause > until {
+            tokio::time::sleep_until(until).await;
+            return Ok((app, false));
+        }
+        tokio::time::sleep(pause).await;
+        // A look that fails on the way doesn't lose what is known; the next one may work.
+        match argocd.session.call::<Application>(&target.get(&[]), context.deadline).await {
+            Ok(newer) => app = newer,
+            Err(Error::Request(_) | Error::Unavailable(_) | Error::Failed(_) | Error::RateLimited(_)) => {}
+            Err(error) => {
+                let right = "applications, get";
+                return Err(argocd.explain(target, error, "read the application", right, context).await);
+            }
+        }
+        looks += 1.0;
+    }
+}
+
+async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Result<Waited, ToolError> {
+    let done = |app: &Application| {
+        app.running().is_none()
+            && match input.goal {
+                Goal::Operation => true,
+                Goal::Sync => app.status.sync.status == "Synced",
+                // Somebody must resume it: waiting doesn't help.
+                Goal::Health => matches!(app.status.health.status.as_str(), "Healthy" | "Suspended"),
+            }
+    };
+    let wait = input.timeout_seconds.seconds();
+    let (app, finished) = poll(&argocd, &input.app.target(), wait, &context, done).await?;
+    let mut hints = Vec::new();
+    if !finished {
+        hints.push(match (app.running(), input.goal) {
+            (Some(_), _) => "the operation still runs: call it again".to_owned(),
+            (None, Goal::Sync) => "nothing runs that would sync it: sync_argocd_app does".to_owned(),
+            (None, _) => "get_argocd_resource_tree with unhealthy_only tells what is not healthy".to_owned(),
+        });
+    }
+    Ok(Waited { app: app.metadata.name.clone(), finished, state: AppState::of(&app), hints })
+}
+
+async fn refresh(argocd: Arc<ArgoCd>, input: RefreshInput, context: CallContext) -> Result<Refreshed, ToolError> {
+    let target = input.app.target();
+    if input.hard {
+        let key = format!("{}/{}", target.namespace.as_deref().unwrap_or_default(), target.name);
+        argocd.take_hard_refresh(key).map_err(|wait| {
+            ToolError::new(ErrorCode::RateLimited, "the application was refreshed from scratch a moment ago")
+                .with_remedy("refresh without hard, or come back later")
+                .with_retry_after(wait)
+        })?;
+    }
+    let call = target.get(&[]).query("refresh", &if input.hard { "hard" } else { "normal" });
+    let app: Application = argocd.ask(&target, &call, "refresh the application", "applications, get", &context).await?;
+    Ok(Refreshed { app: app.metadata.name.clone(), state: AppState::of(&app) })
+}
+
+async fn preview_terminate(
+    argocd: Arc<ArgoCd>,
+    input: TerminateInput,
+    context: CallContext,
+) -> Result<Preview, ToolError> {
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let Some(operation) = app.running().and_then(|_| Operation::of(&app)) else { return Err(nothing_runs()) };
+    let since = operation.started_at.as_deref().map(|at| format!(" that runs since {at}")).unwrap_or_default();
+    let would = format!("end the operation{since} on {}; what it has applied stays applied", app.metadata.name);
+    Ok(Preview { would, state: json!({ "operation": operation }) })
+}
+
+fn nothing_runs() -> ToolError {
+    super::to_tool_error(Error::NoOperation, "", "")
+}
+
+async fn terminate(argocd: Arc<ArgoCd>, input: TerminateInput, context: CallContext) -> Result<Terminated, ToolError> {
+    let target = input.app.target();
+    let app = argocd.fetch_app(&target, &context).await?;
+    let phase = "Terminating".to_owned();
+    match app.running() {
+        None => return Err(nothing_runs()),
+        Some("Terminating") => {}
+        Some(_) => {
+            let call = target.delete(&["operation"]);
+            let right = "applications, sync";
+            let _: serde::de::IgnoredAny =
+                argocd.ask(&target, &call, "end the operation of the application", right, &context).await?;
+        }
+    }
+    Ok(Terminated { app: app.metadata.name, phase })
+}

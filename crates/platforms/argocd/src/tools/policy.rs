@@ -1,0 +1,120 @@
+//! `set_argocd_auto_sync`: whether Git decides by itself.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    AppArgs,
+    app::{AutoSync, application_set},
+    mutation,
+};
+use crate::{ArgoCd, client::Error, wire::Application};
+use tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+const SET: ToolDeclaration = ToolDeclaration::mutate(
+    "set_argocd_auto_sync",
+    "Switch auto-sync",
+    "Switches auto-sync of an application on or off. Off is what a rollback needs, and loses the settings of prune and \
+     self-healing, which are answered. An ApplicationSet or Git may switch it back.",
+)
+.idempotent()
+.off_by_default();
+
+/// Arguments of `set_argocd_auto_sync`.
+#[derive(Deserialize, JsonSchema)]
+struct SetInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Whether auto-sync is on.
+    enabled: bool,
+    /// Whether it deletes what Git no longer names. Only with enabled; left out, as it is.
+    #[serde(default)]
+    prune: Option<bool>,
+    /// Whether it undoes changes that were made in the cluster. Only with enabled; left out, as it is.
+    #[serde(default)]
+    self_heal: Option<bool>,
+}
+
+/// Auto-sync before and after.
+#[derive(Serialize, JsonSchema)]
+struct Switched {
+    /// Name of the application.
+    app: String,
+    /// How it was synced by itself; absent if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<AutoSync>,
+    /// How it is synced by itself now; absent if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<AutoSync>,
+    /// What to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![mutation(argocd, SET, preview, set)]
+}
+
+impl SetInput {
+    /// What is wanted, where it isn't so already.
+    fn wanted(&self, app: &Application) -> Result<Option<AutoSync>, ToolError> {
+        if !self.enabled && (self.prune.is_some() || self.self_heal.is_some()) {
+            return Err(ToolError::invalid_argument("prune and self_heal mean nothing while auto-sync is off")
+                .with_argument("enabled"));
+        }
+        if app.metadata.deletion_timestamp.is_some() {
+            return Err(super::to_tool_error(Error::Deleting, "", ""));
+        }
+        let now = AutoSync::of(app);
+        Ok(self.enabled.then(|| AutoSync {
+            prune: self.prune.unwrap_or_else(|| now.is_some_and(|now| now.prune)),
+            self_heal: self.self_heal.unwrap_or_else(|| now.is_some_and(|now| now.self_heal)),
+        }))
+    }
+}
+
+fn hints(app: &Application) -> Vec<String> {
+    let made = application_set(app).map(|name| {
+        format!("the application belongs to the ApplicationSet {name:?}, which undoes changes unless it is told not to")
+    });
+    made.into_iter().collect()
+}
+
+/// As merge patch (RFC 7396). `automated` goes as a whole: servers before 3.1 don't know its field `enabled`, would drop
+/// it, and leave auto-sync on.
+fn patch(wanted: Option<AutoSync>) -> Value {
+    let automated = wanted
+        .map_or(Value::Null, |wanted| json!({ "prune": wanted.prune, "selfHeal": wanted.self_heal, "enabled": null }));
+    json!({ "spec": { "syncPolicy": { "automated": automated } } })
+}
+
+async fn preview(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> Result<Preview, ToolError> {
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let (now, wanted) = (AutoSync::of(&app), input.wanted(&app)?);
+    let name = &app.metadata.name;
+    let would = match (now == wanted, wanted) {
+        (true, _) => format!("change nothing: auto-sync of {name} is so already"),
+        (false, None) => format!("switch auto-sync of {name} off"),
+        (false, Some(wanted)) => {
+            format!("switch auto-sync of {name} on, with prune {} and self_heal {}", wanted.prune, wanted.self_heal)
+        }
+    };
+    Ok(Preview { would, state: json!({ "auto_sync": now, "hints": hints(&app) }) })
+}
+
+async fn set(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> Result<Switched, ToolError> {
+    let target = input.app.target();
+    let app = argocd.fetch_app(&target, &context).await?;
+    let (before, wanted) = (AutoSync::of(&app), input.wanted(&app)?);
+    let mut after = before;
+    if before != wanted {
+        let call = target.patch(json!({ "patch": patch(wanted).to_string(), "patchType": "merge" }));
+        let right = "applications, update";
+        let patched: Application = argocd.ask(&target, &call, "change the application", right, &context).await?;
+        after = AutoSync::of(&patched);
+    }
+    Ok(Switched { app: app.metadata.name.clone(), before, after, hints: hints(&app) })
+}

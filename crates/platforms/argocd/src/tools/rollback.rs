@@ -1,0 +1,122 @@
+//! `rollback_argocd_app`: goes back to an earlier deployment.
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    AppArgs, mutation,
+    sync::{self, Started},
+};
+use crate::{
+    ArgoCd,
+    error::auto_sync,
+    wire::{Application, Deployment},
+};
+use kit::args::WaitSeconds;
+use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+const ROLLBACK: ToolDeclaration = ToolDeclaration::destroy(
+    "rollback_argocd_app",
+    "Roll an application back",
+    "Goes back to an earlier deployment, named by its id of list_argocd_app_history. Impossible while auto-sync is on: \
+     Git decides then. expected_revision guards against a mistaken id. Git stays as it is, so the application is \
+     OutOfSync afterwards.",
+);
+
+/// Arguments of `rollback_argocd_app`.
+#[derive(Deserialize, JsonSchema)]
+struct RollbackInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Id of the deployment, as list_argocd_app_history answers it. 0 is the first one, not the one before.
+    #[schemars(range(min = 0))]
+    history_id: i64,
+    /// Revision that this deployment must have, in full or its first characters (7 at least).
+    #[serde(default)]
+    #[schemars(length(min = 7, max = 253))]
+    expected_revision: Option<String>,
+    /// Whether what that deployment does not name is deleted.
+    #[serde(default)]
+    prune: bool,
+    /// Whether it is only tried: nothing is applied.
+    #[serde(default)]
+    dry_run: bool,
+    /// Seconds to wait for the end. Left out, 0; for a dry run 20. Never longer than the call may take.
+    #[serde(default)]
+    wait_seconds: Option<WaitSeconds<0, 120>>,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![mutation(argocd, ROLLBACK, preview, rollback)]
+}
+
+impl RollbackInput {
+    /// Finds the deployment, and says no where a rollback is impossible or is not what was meant.
+    fn check<'a>(&self, app: &'a Application) -> Result<&'a Deployment, ToolError> {
+        let Some(deployment) = app.status.history.iter().find(|one| one.id == self.history_id) else {
+            let ids = app.status.history.iter().rev().take(20).map(|one| one.id.to_string()).collect::<Vec<_>>();
+            let message = format!("the application has no deployment with the id {}", self.history_id);
+            let remedy = if ids.is_empty() {
+                "nothing was deployed yet".to_owned()
+            } else {
+                format!("the history has the ids {}, the newest first", ids.join(", "))
+            };
+            return Err(ToolError::invalid_argument(message).with_argument("history_id").with_remedy(remedy));
+        };
+        if let Some(expected) = &self.expected_revision {
+            let mut revisions = std::iter::once(&deployment.revision).chain(deployment.revisions.iter());
+            if !revisions.any(|revision| expected.len() >= 7 && revision.starts_with(expected.as_str())) {
+                let message = format!("the deployment {} has another revision than expected_revision", deployment.id);
+                return Err(ToolError::new(ErrorCode::Conflict, message)
+                    .with_argument("expected_revision")
+                    .with_remedy("list_argocd_app_history tells which id has which revision"));
+            }
+        }
+        if app.spec.automated().is_some() {
+            return Err(auto_sync("roll back"));
+        }
+        sync::ready(app)?;
+        Ok(deployment)
+    }
+}
+
+fn revision(deployment: &Deployment) -> String {
+    if deployment.revision.is_empty() { deployment.revisions.join(", ") } else { deployment.revision.clone() }
+}
+
+async fn preview(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext) -> Result<Preview, ToolError> {
+    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let deployment = input.check(&app)?;
+    let revision = revision(deployment);
+    let act = if input.dry_run { "apply nothing, and try to roll" } else { "roll" };
+    let prune = if input.prune { ", and DELETE what it does not name" } else { "" };
+    let at = deployment.deployed_at.as_deref().map(|at| format!(" of {at}")).unwrap_or_default();
+    let would =
+        format!("{act} {} back to the deployment {}{at}, revision {revision}{prune}", app.metadata.name, deployment.id);
+    let state = json!({
+        "history_id": deployment.id,
+        "to_revision": revision,
+        "from_revision": app.status.sync.revision,
+        "newest_id": app.status.history.iter().map(|one| one.id).max(),
+        "health": app.status.health.status,
+    });
+    Ok(Preview { would, state })
+}
+
+async fn rollback(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext) -> Result<Started, ToolError> {
+    let target = input.app.target();
+    let app = argocd.fetch_app(&target, &context).await?;
+    let wanted = input.check(&app)?;
+    let body = json!({ "id": input.history_id, "prune": input.prune, "dryRun": input.dry_run });
+    let call = target.post(&["rollback"], body);
+    sync::start(&argocd, &target, &call, &app, "roll back the application", &context).await?;
+    let wait = input
+        .wait_seconds
+        .map_or(if input.dry_run { Duration::from_secs(20) } else { Duration::ZERO }, WaitSeconds::seconds);
+    let started = sync::finish(&argocd, &target, wait, input.dry_run, input.prune, &context).await?;
+    let summary = format!("{}; it goes to the deployment {}, {}", started.summary, wanted.id, revision(wanted));
+    Ok(Started { summary, ..started })
+}

@@ -1,0 +1,229 @@
+//! An application's state, as several tools answer it: sync and health, which are independent, and the last operation.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    text,
+    wire::{Application, OperationState, Resource, Source},
+};
+
+/// Whether what runs is what Git says.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Sync {
+    /// `Synced`, `OutOfSync` or `Unknown`.
+    pub(super) status: String,
+    /// Revision that was compared with: a commit, or a chart's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) revision: Option<String>,
+    /// Revisions of the sources of an application that has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) revisions: Vec<String>,
+    /// The application's conditions: what Argo CD has to say about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+}
+
+/// Whether what runs is well.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Health {
+    /// `Healthy`, `Progressing`, `Degraded`, `Suspended`, `Missing` or `Unknown`.
+    pub(super) status: String,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+}
+
+/// The operation that runs, or the last one: a sync, a rollback, or a dry run of one.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Operation {
+    /// `Running`, `Terminating`, `Succeeded`, `Failed` or `Error`.
+    pub(super) phase: String,
+    /// Whether it is a dry run, which applies nothing.
+    pub(super) dry_run: bool,
+    /// When it began (RFC 3339); absent before Argo CD's controller has taken it up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) started_at: Option<String>,
+    /// When it ended (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) finished_at: Option<String>,
+    /// What it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+    /// Who began it; absent for auto-sync.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) initiated_by: Option<String>,
+}
+
+/// Where manifests come from.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SourceView {
+    /// Repository, without user information.
+    pub(super) repo_url: String,
+    /// Path in it, of a Git repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path: Option<String>,
+    /// Chart, of a Helm repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) chart: Option<String>,
+    /// Revision that is followed; `HEAD` if none is named.
+    pub(super) target_revision: String,
+    /// The source's own name, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+}
+
+/// A resource that the application manages.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ResourceView {
+    /// API group; absent for the core group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) group: String,
+    /// Kind.
+    pub(super) kind: String,
+    /// Name.
+    pub(super) name: String,
+    /// Namespace; absent for what belongs to none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) namespace: String,
+    /// `Synced`, `OutOfSync` or `Unknown`.
+    pub(super) sync: String,
+    /// As of the application; absent for kinds that Argo CD can't judge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) health: Option<Health>,
+    /// Whether Git says no longer that it should be there: a sync with prune deletes it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) requires_pruning: bool,
+}
+
+/// How an application is.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AppState {
+    /// Sync and health in words: what they mean together.
+    pub(super) verdict: String,
+    /// Whether what runs is what Git says.
+    pub(super) sync: Sync,
+    /// Whether what runs is well.
+    pub(super) health: Health,
+    /// The operation that runs, or the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) operation: Option<Operation>,
+}
+
+fn known(status: &str) -> String {
+    if status.is_empty() { "Unknown".to_owned() } else { text::clean(status) }
+}
+
+impl Health {
+    pub(super) fn of(health: &crate::wire::Health) -> Self {
+        Self { status: known(&health.status), message: text::optional(&health.message) }
+    }
+}
+
+impl Operation {
+    /// The operation of an application, also one that is wanted and not yet taken up.
+    pub(super) fn of(app: &Application) -> Option<Self> {
+        let state = app.status.operation_state.as_ref();
+        let wanted = app.operation.as_ref().filter(|_| state.is_none());
+        if let Some(operation) = wanted {
+            return Some(Self {
+                phase: "Running".to_owned(),
+                dry_run: operation.sync.as_ref().is_some_and(|sync| sync.dry_run),
+                started_at: None,
+                finished_at: None,
+                message: Some("it waits for Argo CD's controller".to_owned()),
+                initiated_by: text::optional(&operation.initiated_by.username),
+            });
+        }
+        state.map(Self::of_state)
+    }
+
+    fn of_state(state: &OperationState) -> Self {
+        Self {
+            phase: known(&state.phase),
+            dry_run: state.operation.sync.as_ref().is_some_and(|sync| sync.dry_run),
+            started_at: state.started_at.clone(),
+            finished_at: state.finished_at.clone(),
+            message: text::optional(&state.message),
+            initiated_by: text::optional(&state.operation.initiated_by.username),
+        }
+    }
+}
+
+impl SourceView {
+    pub(super) fn of(source: &Source) -> Self {
+        let target = if source.target_revision.is_empty() { "HEAD" } else { &source.target_revision };
+        Self {
+            repo_url: text::repository(&source.repo_url),
+            path: text::optional(&source.path),
+            chart: text::optional(&source.chart),
+            target_revision: text::clean(target),
+            name: text::optional(&source.name),
+        }
+    }
+}
+
+impl ResourceView {
+    pub(super) fn of(resource: &Resource) -> Self {
+        Self {
+            group: resource.group.clone(),
+            kind: resource.kind.clone(),
+            name: resource.name.clone(),
+            namespace: resource.namespace.clone(),
+            sync: known(&resource.status),
+            health: resource.health.as_ref().map(Health::of),
+            requires_pruning: resource.requires_pruning,
+        }
+    }
+}
+
+impl AppState {
+    pub(super) fn of(app: &Application) -> Self {
+        let status = &app.status;
+        let conditions: Vec<String> = status
+            .conditions
+            .iter()
+            .take(10)
+            .map(|one| format!("{}: {}", one.type_, text::clean(&one.message)))
+            .collect();
+        let sync = Sync {
+            status: known(&status.sync.status),
+            revision: text::optional(&status.sync.revision),
+            revisions: status.sync.revisions.iter().take(20).map(|revision| text::clean(revision)).collect(),
+            message: Some(conditions.join("; ")).filter(|text| !text.is_empty()),
+        };
+        let health = Health::of(&status.health);
+        Self { verdict: verdict(app, &sync.status, &health.status), sync, health, operation: Operation::of(app) }
+    }
+}
+
+/// What sync and health mean together, and beside the last operation.
+fn verdict(app: &Application, sync: &str, health: &str) -> String {
+    if app.metadata.deletion_timestamp.is_some() {
+        return "the application is being deleted".to_owned();
+    }
+    let state = match (sync, health) {
+        ("Synced", "Healthy") => "well: what Git says runs, and is healthy",
+        ("OutOfSync", "Healthy") => "what runs is healthy, and is not what Git says",
+        ("Synced", "Degraded") => "what Git says was applied, and doesn't work",
+        ("OutOfSync", "Degraded") => "the worst: what runs doesn't work, and is not what Git says",
+        ("Synced", "Progressing") => "what Git says was applied, and is still starting",
+        ("OutOfSync", "Progressing") => "what runs is still starting, and is not what Git says",
+        (_, "Suspended") => "it is suspended: somebody, or something, must resume it",
+        ("Unknown", "Missing") => "its cluster can't be reached, or its resources are gone",
+        (_, "Missing") => "resources that Git names are not there",
+        ("Unknown", _) => "Argo CD can't compare it with what Git says: see sync.message",
+        _ => "its health is not known",
+    };
+    let running = app.running();
+    let last = app.status.operation_state.as_ref().map(|state| state.phase.as_str());
+    match (running, last) {
+        (Some("Terminating"), _) => format!("{state}; an operation is being ended"),
+        (Some(_), _) => format!("{state}; an operation runs"),
+        (None, Some("Succeeded")) if health == "Degraded" => {
+            format!("{state}; the last operation succeeded all the same, which says only that it was applied")
+        }
+        (None, Some("Failed" | "Error")) => format!("{state}; the last operation failed"),
+        _ => state.to_owned(),
+    }
+}

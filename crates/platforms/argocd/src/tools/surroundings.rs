@@ -1,0 +1,214 @@
+//! `list_argocd_projects`, `get_argocd_project` and `list_argocd_clusters`: where applications may come from and go to.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{failed, read, revision::Window};
+use crate::{
+    ArgoCd,
+    client::Call,
+    text,
+    wire::{Cluster, Items, Project},
+};
+use kit::args::PageArgs;
+use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError};
+
+/// Entries of each list of a project.
+const MAX_ENTRIES: usize = 100;
+
+const PROJECTS: ToolDeclaration = ToolDeclaration::read(
+    "list_argocd_projects",
+    "Projects",
+    "Lists the projects of Argo CD that the connector's account may see.",
+);
+
+const PROJECT: ToolDeclaration = ToolDeclaration::read(
+    "get_argocd_project",
+    "A project",
+    "Answers what a project permits: repositories, destinations and sync windows, with its roles.",
+);
+
+const CLUSTERS: ToolDeclaration = ToolDeclaration::read(
+    "list_argocd_clusters",
+    "Clusters",
+    "Lists the clusters that Argo CD deploys to, with the state of the connection. Never how it logs in to them.",
+);
+
+/// Arguments of a list.
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    #[serde(flatten)]
+    page: PageArgs<100, 100>,
+}
+
+/// Arguments of `get_argocd_project`.
+#[derive(Deserialize, JsonSchema)]
+struct ProjectInput {
+    /// Name of the project.
+    #[schemars(length(min = 1, max = 253))]
+    name: String,
+}
+
+/// A project in a list.
+#[derive(Serialize, JsonSchema)]
+struct ProjectSummary {
+    /// Name.
+    name: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// Number of sync windows.
+    sync_windows: usize,
+}
+
+/// What a project permits.
+#[derive(Serialize, JsonSchema)]
+struct ProjectView {
+    /// Name.
+    name: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// Repositories that applications may come from, as patterns; `!` in front forbids.
+    source_repos: Vec<String>,
+    /// Where applications may go to.
+    destinations: Vec<DestinationView>,
+    /// Namespaces beside Argo CD's own in which applications may be declared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    source_namespaces: Vec<String>,
+    /// When syncs are permitted.
+    sync_windows: Vec<Window>,
+    /// Roles, without their tokens.
+    roles: Vec<RoleView>,
+    /// Whether something was left out: each list has 100 entries at most.
+    truncated: bool,
+}
+
+/// Where applications may go to.
+#[derive(Serialize, JsonSchema)]
+struct DestinationView {
+    /// Cluster: its name, or the pattern of its address.
+    cluster: String,
+    /// Namespace, as a pattern.
+    namespace: String,
+}
+
+/// A role of a project.
+#[derive(Serialize, JsonSchema)]
+struct RoleView {
+    /// Name.
+    name: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+}
+
+/// A cluster.
+#[derive(Serialize, JsonSchema)]
+struct ClusterView {
+    /// Name.
+    name: String,
+    /// Address of its API server.
+    server: String,
+    /// `Successful`, `Failed` or `Unknown`, as Argo CD's controller saw it last. A cluster without applications is
+    /// Unknown.
+    status: String,
+    /// What is wrong with the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// Version of Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    /// Number of applications that go there.
+    applications: i64,
+    /// Project that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![read(argocd, PROJECTS, projects), read(argocd, PROJECT, project), read(argocd, CLUSTERS, clusters)]
+}
+
+async fn projects(
+    argocd: Arc<ArgoCd>,
+    input: ListInput,
+    context: CallContext,
+) -> Result<Page<ProjectSummary>, ToolError> {
+    let failed = failed("list projects", "projects, get");
+    let found: Items<Project> =
+        argocd.session.call(&Call::get(["projects"]), context.deadline).await.map_err(failed)?;
+    let entries = found.items.iter().map(|project| {
+        let summary = ProjectSummary {
+            name: project.metadata.name.clone(),
+            description: text::optional(&project.spec.description),
+            sync_windows: project.spec.sync_windows.len(),
+        };
+        (summary.name.clone(), summary)
+    });
+    let page = input.page.cut_keyed(entries.collect())?;
+    if !page.items.is_empty() {
+        return Ok(page);
+    }
+    Ok(page.with_hint("the connector's account may see none: it needs projects, get"))
+}
+
+async fn project(argocd: Arc<ArgoCd>, input: ProjectInput, context: CallContext) -> Result<ProjectView, ToolError> {
+    let doing = format!("read the project {:?}", input.name);
+    let found: Project = argocd
+        .session
+        .call(&Call::get(["projects", &input.name]), context.deadline)
+        .await
+        .map_err(failed(&doing, "projects, get"))?;
+    let spec = &found.spec;
+    let lengths = [spec.source_repos.len(), spec.destinations.len(), spec.sync_windows.len(), spec.roles.len()];
+    Ok(ProjectView {
+        name: found.metadata.name.clone(),
+        description: text::optional(&spec.description),
+        source_repos: spec.source_repos.iter().take(MAX_ENTRIES).map(|repo| text::repository(repo)).collect(),
+        destinations: spec.destinations.iter().take(MAX_ENTRIES).map(DestinationView::of).collect(),
+        source_namespaces: spec.source_namespaces.iter().take(MAX_ENTRIES).cloned().collect(),
+        sync_windows: spec.sync_windows.iter().take(MAX_ENTRIES).map(|window| Window::of(window, None)).collect(),
+        roles: spec.roles.iter().take(MAX_ENTRIES).map(RoleView::of).collect(),
+        truncated: lengths.into_iter().chain([spec.source_namespaces.len()]).any(|length| length > MAX_ENTRIES),
+    })
+}
+
+impl DestinationView {
+    fn of(destination: &crate::wire::Destination) -> Self {
+        let cluster = if destination.name.is_empty() { &destination.server } else { &destination.name };
+        Self { cluster: cluster.clone(), namespace: destination.namespace.clone() }
+    }
+}
+
+impl RoleView {
+    fn of(role: &crate::wire::Role) -> Self {
+        Self { name: role.name.clone(), description: text::optional(&role.description) }
+    }
+}
+
+async fn clusters(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Result<Page<ClusterView>, ToolError> {
+    let failed = failed("list clusters", "clusters, get");
+    let found: Items<Cluster> =
+        argocd.session.call(&Call::get(["clusters"]), context.deadline).await.map_err(failed)?;
+    let entries = found.items.iter().map(|cluster| {
+        let state = &cluster.info.connection_state;
+        let view = ClusterView {
+            name: cluster.name.clone(),
+            server: text::repository(&cluster.server),
+            status: text::optional(&state.status).unwrap_or_else(|| "Unknown".to_owned()),
+            message: text::optional(&state.message).filter(|_| state.status != "Successful"),
+            version: text::optional(&cluster.info.server_version),
+            applications: cluster.info.applications_count,
+            project: text::optional(&cluster.project),
+        };
+        (format!("{}/{}", view.name, view.server), view)
+    });
+    let page = input.page.cut_keyed(entries.collect())?;
+    if !page.items.is_empty() {
+        return Ok(page);
+    }
+    Ok(page.with_hint("the connector's account may see none: it needs clusters, get"))
+}

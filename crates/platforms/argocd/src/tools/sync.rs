@@ -1,0 +1,355 @@
+//! `sync_argocd_app`: applies what Git says, all or some of it, or tries it without applying.
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    AppArgs, ResourceName, Target, mutation, operation,
+    state::{AppState, Operation},
+};
+use crate::{
+    ArgoCd,
+    client::Error,
+    error::{auto_sync, operation_running, to_tool_error},
+    text,
+    wire::{Application, Resource, SyncWindows},
+};
+use kit::args::WaitSeconds;
+use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError, page::fit};
+
+/// Resources that are named in one call, and in one answer.
+const MAX_RESOURCES: usize = 100;
+/// Time that a dry run is waited for unless the call says otherwise: its result is all that it is for.
+const DRY_RUN_WAIT: u64 = 20;
+
+const SYNC: ToolDeclaration = ToolDeclaration::destroy(
+    "sync_argocd_app",
+    "Sync an application",
+    "Applies what Git says to the cluster. Try it with dry_run first: it applies nothing and answers what would change. \
+     resources restricts it to some; prune also deletes what Git no longer names. With wait_seconds it answers what came \
+     of it, otherwise ask wait_argocd_app. Look at health afterwards: a sync that succeeded says only that it was \
+     applied.",
+);
+
+/// Arguments of `sync_argocd_app`.
+#[derive(Deserialize, JsonSchema)]
+struct SyncInput {
+    #[serde(flatten)]
+    app: AppArgs,
+    /// Revision to sync to: a commit, branch, tag or chart version. Left out, the one that the application follows.
+    /// Impossible while auto-sync is on.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 253))]
+    revision: Option<String>,
+    /// For an application with several sources: a revision for each, in their order; an empty text keeps the one
+    /// that is followed.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 253)))]
+    revisions: Vec<String>,
+    /// Whether what Git no longer names is deleted.
+    #[serde(default)]
+    prune: bool,
+    /// Whether it is only tried: nothing is applied.
+    #[serde(default)]
+    dry_run: bool,
+    /// Only these resources; all if left out.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    resources: Vec<ResourceName>,
+    /// Sync options of Argo CD, such as `ServerSideApply=true`, instead of the application's own.
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 100), regex(pattern = "^[A-Za-z]+=[A-Za-z]+$")))]
+    sync_options: Vec<String>,
+    /// Seconds to wait for the end. Left out, 0; for a dry run 20. Never longer than the call may take.
+    #[serde(default)]
+    wait_seconds: Option<WaitSeconds<0, 120>>,
+}
+
+/// What came of a sync.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Started {
+    /// What happened, in words: first whether anything was applied.
+    pub(super) summary: String,
+    /// Name of the application.
+    pub(super) app: String,
+    /// Whether the operation was started.
+    pub(super) triggered: bool,
+    /// Whether it is only tried.
+    pub(super) dry_run: bool,
+    /// Whether what Git no longer names is deleted.
+    pub(super) prune: bool,
+    /// Whether the operation has ended; if not, ask wait_argocd_app.
+    pub(super) finished: bool,
+    /// Revision that it goes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) revision: Option<String>,
+    /// Revisions of the sources of an application that has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) revisions: Vec<String>,
+    /// The application's state.
+    #[serde(flatten)]
+    pub(super) state: AppState,
+    /// What changed, or with a dry run would change, as far as the operation has come: 100 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) results: Vec<ResourceOutcome>,
+    /// Whether results were left out.
+    pub(super) truncated: bool,
+}
+
+/// What an operation did to a resource.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ResourceOutcome {
+    /// API group; absent for the core group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    group: String,
+    /// Kind.
+    kind: String,
+    /// Name.
+    name: String,
+    /// Namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    namespace: String,
+    /// `Synced`, `SyncFailed`, `Pruned` or `PruneSkipped`; for a hook its phase.
+    status: String,
+    /// What Kubernetes or Argo CD says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
+    vec![mutation(argocd, SYNC, preview, sync)]
+}
+
+impl SyncInput {
+    /// Checks the arguments against each other and against the application.
+    fn check(&self, app: &Application) -> Result<(), ToolError> {
+        if self.resources.len() > MAX_RESOURCES {
+            let message = format!("resources can't have more than {MAX_RESOURCES} entries");
+            return Err(ToolError::invalid_argument(message).with_argument("resources"));
+        }
+        let sources = app.spec.sources.len();
+        if sources > 0 && self.revision.is_some() {
+            let message = format!("the application has {sources} sources: revision can't say which of them is meant");
+            return Err(ToolError::invalid_argument(message).with_argument("revision").with_remedy("give revisions"));
+        }
+        if !self.revisions.is_empty() && self.revisions.len() != sources {
+            let message =
+                format!("the application has {sources} sources in its list, and revisions names another number");
+            return Err(ToolError::invalid_argument(message).with_argument("revisions"));
+        }
+        let sets_revision = self.revision.is_some() || self.revisions.iter().any(|revision| !revision.is_empty());
+        let first = app.spec.all_sources().first();
+        let followed = first.map(|source| source.target_revision.as_str()).filter(|revision| !revision.is_empty());
+        let same = self.revision.as_deref() == Some(followed.unwrap_or("HEAD"));
+        if sets_revision && !same && !self.dry_run && app.spec.automated().is_some() {
+            return Err(auto_sync("sync to another revision"));
+        }
+        for wanted in &self.resources {
+            let found = app.status.resources.iter().any(|one| names(wanted, one));
+            if !found {
+                let message = format!("the application manages no {wanted} of the group {:?}", wanted.group);
+                return Err(ToolError::invalid_argument(message)
+                    .with_argument("resources")
+                    .with_remedy("get_argocd_app_resources tells what it manages, with group and namespace"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The resources that a sync is about, as Argo CD compared them last.
+    fn affected<'a>(&'a self, app: &'a Application) -> impl Iterator<Item = &'a Resource> {
+        app.status
+            .resources
+            .iter()
+            .filter(|one| self.resources.is_empty() || self.resources.iter().any(|wanted| names(wanted, one)))
+    }
+
+    fn body(&self, app: &Application) -> Value {
+        let mut body = Map::new();
+        body.insert("prune".into(), self.prune.into());
+        body.insert("dryRun".into(), self.dry_run.into());
+        if let Some(revision) = &self.revision {
+            body.insert("revision".into(), revision.clone().into());
+        }
+        let positions: Vec<(usize, &String)> =
+            (1..).zip(&self.revisions).filter(|(_, revision)| !revision.is_empty()).collect();
+        if !positions.is_empty() {
+            body.insert("revisions".into(), positions.iter().map(|(_, revision)| (*revision).clone()).collect());
+            body.insert("sourcePositions".into(), positions.iter().map(|(position, _)| *position).collect());
+        }
+        if !self.resources.is_empty() {
+            let resources = self.affected(app).map(
+                |one| json!({ "group": one.group, "kind": one.kind, "name": one.name, "namespace": one.namespace }),
+            );
+            body.insert("resources".into(), resources.collect());
+        }
+        if !self.sync_options.is_empty() {
+            body.insert("syncOptions".into(), json!({ "items": self.sync_options }));
+        }
+        Value::Object(body)
+    }
+}
+
+fn names(wanted: &ResourceName, resource: &Resource) -> bool {
+    wanted.matches(&resource.group, &resource.kind, &resource.namespace, &resource.name)
+}
+
+/// Says no where an operation can't be started now.
+pub(super) fn ready(app: &Application) -> Result<(), ToolError> {
+    if app.metadata.deletion_timestamp.is_some() {
+        return Err(to_tool_error(Error::Deleting, "", ""));
+    }
+    if app.running().is_some() {
+        let since = app.status.operation_state.as_ref().and_then(|state| state.started_at.as_deref());
+        return Err(operation_running(since));
+    }
+    Ok(())
+}
+
+/// Says no while a sync window is closed.
+async fn check_windows(
+    argocd: &ArgoCd,
+    target: &Target,
+    app: &Application,
+    context: &CallContext,
+) -> Result<(), ToolError> {
+    let call = target.get(&["syncwindows"]);
+    let right = "applications, get";
+    let windows: SyncWindows = argocd.ask(target, &call, "read the sync windows of", right, context).await?;
+    if windows.can_sync {
+        return Ok(());
+    }
+    let why = argocd.why_closed(&windows, &app.spec.project, context).await;
+    let message = format!("sync windows do not permit syncs now: {why}; nothing was started");
+    Err(ToolError::new(ErrorCode::Conflict, message)
+        .with_remedy("come back then; get_argocd_sync_windows tells all windows of the application"))
+}
+
+async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Result<Preview, ToolError> {
+    let target = input.app.target();
+    let app = argocd.fetch_app(&target, &context).await?;
+    input.check(&app)?;
+    ready(&app)?;
+    check_windows(&argocd, &target, &app, &context).await?;
+    let name = |one: &Resource| format!("{}/{}", one.kind, one.name);
+    let changed: Vec<_> =
+        input.affected(&app).filter(|one| one.status == "OutOfSync" && !one.requires_pruning).map(name).collect();
+    let pruned: Vec<_> = input.affected(&app).filter(|one| one.requires_pruning).map(name).collect();
+    let to = match (&input.revision, app.status.sync.revision.as_str()) {
+        (Some(revision), _) => format!(" to the revision {revision:?}, which may differ from what was compared last"),
+        (None, "") => String::new(),
+        (None, revision) => format!(" to what Git said last ({revision})"),
+    };
+    let act = if input.dry_run { "apply nothing, and try a sync of" } else { "sync" };
+    let kept = match (pruned.len(), input.prune) {
+        (0, _) => String::new(),
+        (count, true) => format!(", and DELETE {count} that Git no longer names"),
+        (count, false) => format!("; {count} that Git no longer names stay, because prune is false"),
+    };
+    let would = format!("{act} {}{to}: change {} resources{kept}", app.metadata.name, changed.len());
+    let state = json!({
+        "sync": app.status.sync.status,
+        "revision": app.status.sync.revision,
+        "changed": changed.iter().take(MAX_RESOURCES).collect::<Vec<_>>(),
+        "no_longer_in_git": pruned.iter().take(MAX_RESOURCES).collect::<Vec<_>>(),
+        "auto_sync": app.spec.automated().is_some(),
+    });
+    Ok(Preview { would, state })
+}
+
+async fn sync(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Result<Started, ToolError> {
+    let target = input.app.target();
+    let app = argocd.fetch_app(&target, &context).await?;
+    input.check(&app)?;
+    ready(&app)?;
+    check_windows(&argocd, &target, &app, &context).await?;
+    let call = target.post(&["sync"], input.body(&app));
+    start(&argocd, &target, &call, &app, "sync the application", &context).await?;
+    let unsaid = Duration::from_secs(if input.dry_run { DRY_RUN_WAIT } else { 0 });
+    let wait = input.wait_seconds.map_or(unsaid, WaitSeconds::seconds);
+    finish(&argocd, &target, wait, input.dry_run, input.prune, &context).await
+}
+
+/// Starts an operation. It is never sent twice: when there is no answer, the application tells whether it was started.
+pub(super) async fn start(
+    argocd: &ArgoCd,
+    target: &Target,
+    call: &crate::client::Call,
+    before: &Application,
+    doing: &str,
+    context: &CallContext,
+) -> Result<(), ToolError> {
+    // Part of the time stays for a look at what came of it.
+    let deadline = tokio::time::Instant::now() + context.remaining().mul_f64(0.7);
+    let right = "applications, sync";
+    let Err(error) = argocd.session.call::<serde::de::IgnoredAny>(call, deadline).await else { return Ok(()) };
+    if error.fate_is_unknown() {
+        let started = |app: &Application| {
+            let at = |app: &Application| app.status.operation_state.as_ref().and_then(|state| state.started_at.clone());
+            app.operation.is_some() || at(app) != at(before)
+        };
+        if let Ok(now) = argocd.session.call::<Application>(&target.get(&[]), context.deadline).await
+            && started(&now)
+        {
+            return Ok(());
+        }
+    }
+    Err(argocd.explain(target, error, doing, right, context).await)
+}
+
+/// Waits for an operation that was started, and says what came of it.
+pub(super) async fn finish(
+    argocd: &ArgoCd,
+    target: &Target,
+    wait: Duration,
+    dry_run: bool,
+    prune: bool,
+    context: &CallContext,
+) -> Result<Started, ToolError> {
+    let ended = operation::poll(argocd, target, wait, context, |app| app.running().is_none()).await;
+    let (app, finished) = ended.map_err(|error| if dry_run { error } else { error.after_the_change() })?;
+    let operation = Operation::of(&app);
+    let phase = operation.as_ref().map_or("Running", |operation| operation.phase.as_str());
+    let applied = match (dry_run, finished) {
+        (true, true) => "Nothing was applied: the dry run has ended",
+        (true, false) => "Nothing was applied: the dry run still runs",
+        (false, true) => "It was applied, as far as the phase says: the operation has ended",
+        (false, false) => "It is being applied: the operation still runs",
+    };
+    let summary = format!("{applied} ({phase}); the application is {}", app.status.health.status);
+    let result = app.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
+    let outcomes: Vec<_> = result.iter().flat_map(|result| result.resources.iter()).map(ResourceOutcome::of).collect();
+    let count = outcomes.len();
+    let (results, _) = fit(outcomes.into_iter().take(MAX_RESOURCES).collect(), context.max_result_bytes / 2);
+    Ok(Started {
+        summary,
+        app: app.metadata.name.clone(),
+        triggered: true,
+        dry_run,
+        prune,
+        finished,
+        revision: result.and_then(|result| text::optional(&result.revision)),
+        revisions: result.iter().flat_map(|result| result.revisions.iter().take(20).cloned()).collect(),
+        state: AppState::of(&app),
+        truncated: results.len() < count,
+        results,
+    })
+}
+
+impl ResourceOutcome {
+    fn of(result: &crate::wire::ResourceResult) -> Self {
+        let is_hook = !result.hook_type.is_empty() || result.status.is_empty();
+        Self {
+            group: result.group.clone(),
+            kind: result.kind.clone(),
+            name: result.name.clone(),
+            namespace: result.namespace.clone(),
+            status: if is_hook { &result.hook_phase } else { &result.status }.clone(),
+            // What Kubernetes says of a Secret may quote it.
+            message: if result.kind == "Secret" { None } else { text::optional(&result.message) },
+        }
+    }
+}

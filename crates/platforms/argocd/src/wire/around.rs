@@ -1,0 +1,258 @@
+//! What Argo CD sends of what surrounds an application: its tree, what differs, manifests, events, logs, revisions, sync
+//! windows and actions; and projects, clusters and `ApplicationSet`s.
+
+use serde::Deserialize;
+
+use super::{AppSpec, Application, Destination, Health, List, Metadata, Resource};
+
+/// `GET …/resource-tree`.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Tree {
+    pub(crate) nodes: List<Node>,
+    pub(crate) orphaned_nodes: List<Node>,
+}
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Node {
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) kind: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) parent_refs: List<NodeRef>,
+    pub(crate) images: List<String>,
+    pub(crate) health: Option<Health>,
+    pub(crate) created_at: Option<String>,
+}
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(default)]
+pub(crate) struct NodeRef {
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+/// An entry of `GET …/managed-resources`. The states are JSON documents as texts; `null` or empty for none.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ManagedResource {
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) target_state: String,
+    pub(crate) live_state: String,
+    pub(crate) normalized_live_state: String,
+    pub(crate) predicted_live_state: String,
+    pub(crate) hook: bool,
+}
+
+/// `GET …/manifests`: JSON documents as texts.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rendering {
+    #[serde(default)]
+    pub(crate) manifests: List<String>,
+    #[serde(default)]
+    pub(crate) revision: String,
+    #[serde(default)]
+    pub(crate) source_type: String,
+}
+
+/// A Kubernetes event.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Event {
+    pub(crate) metadata: Metadata,
+    #[serde(rename = "type")]
+    pub(crate) type_: String,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    pub(crate) count: u64,
+    pub(crate) first_timestamp: Option<String>,
+    pub(crate) last_timestamp: Option<String>,
+    #[serde(rename = "eventTime")]
+    pub(crate) happened_at: Option<String>,
+    pub(crate) involved_object: InvolvedObject,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct InvolvedObject {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+/// A line of `GET …/logs`.
+#[derive(Deserialize)]
+pub(crate) struct LogLine {
+    pub(crate) result: Option<LogEntry>,
+    pub(crate) error: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct LogEntry {
+    pub(crate) content: String,
+    pub(crate) time_stamp_str: String,
+    pub(crate) pod_name: String,
+    pub(crate) last: bool,
+}
+
+/// `GET …/revisions/{revision}/metadata`.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Revision {
+    pub(crate) author: String,
+    pub(crate) date: Option<String>,
+    pub(crate) tags: List<String>,
+    pub(crate) message: String,
+    pub(crate) signature_info: String,
+}
+
+/// `GET …/syncwindows`.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct SyncWindows {
+    pub(crate) active_windows: List<SyncWindow>,
+    pub(crate) assigned_windows: List<SyncWindow>,
+    pub(crate) can_sync: bool,
+}
+
+#[derive(Deserialize, Default, Clone, PartialEq, Eq)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct SyncWindow {
+    pub(crate) kind: String,
+    pub(crate) schedule: String,
+    pub(crate) duration: String,
+    pub(crate) manual_sync: bool,
+    pub(crate) time_zone: String,
+    pub(crate) applications: List<String>,
+    pub(crate) namespaces: List<String>,
+    pub(crate) clusters: List<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct Project {
+    pub(crate) metadata: Metadata,
+    pub(crate) spec: ProjectSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ProjectSpec {
+    pub(crate) description: String,
+    pub(crate) source_repos: List<String>,
+    pub(crate) destinations: List<Destination>,
+    pub(crate) sync_windows: List<SyncWindow>,
+    pub(crate) source_namespaces: List<String>,
+    pub(crate) roles: List<Role>,
+}
+
+/// A project's role, without the tokens' ids.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct Role {
+    pub(crate) name: String,
+    pub(crate) description: String,
+}
+
+/// A cluster, without its configuration.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct Cluster {
+    pub(crate) name: String,
+    pub(crate) server: String,
+    pub(crate) project: String,
+    pub(crate) info: ClusterInfo,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ClusterInfo {
+    pub(crate) connection_state: ConnectionState,
+    pub(crate) server_version: String,
+    pub(crate) applications_count: i64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct ConnectionState {
+    pub(crate) status: String,
+    pub(crate) message: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct AppSet {
+    pub(crate) metadata: Metadata,
+    pub(crate) spec: AppSetSpec,
+    pub(crate) status: AppSetStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct AppSetSpec {
+    /// Each an object with one field, which is the generator's name. Their content is not read.
+    pub(crate) generators: List<serde_json::Map<String, serde_json::Value>>,
+    pub(crate) template: AppSetTemplate,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct AppSetTemplate {
+    pub(crate) spec: AppSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct AppSetStatus {
+    pub(crate) conditions: List<AppSetCondition>,
+    pub(crate) resources: List<Resource>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct AppSetCondition {
+    #[serde(rename = "type")]
+    pub(crate) type_: String,
+    pub(crate) status: String,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+/// `POST /api/v1/applicationsets/generate`.
+#[derive(Deserialize)]
+pub(crate) struct Generated {
+    #[serde(default)]
+    pub(crate) applications: List<Application>,
+}
+
+/// `GET …/resource/actions`.
+#[derive(Deserialize)]
+pub(crate) struct Actions {
+    #[serde(default)]
+    pub(crate) actions: List<Action>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Action {
+    pub(crate) name: String,
+    pub(crate) display_name: String,
+    pub(crate) disabled: bool,
+    pub(crate) params: List<ActionParameter>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct ActionParameter {
+    pub(crate) name: String,
+}

@@ -1,0 +1,335 @@
+//! HTTP calls to CircleCI: builds them for one of its API versions, and tells by status and known texts what the answer
+//! means. It knows no tool and no credential file; whoever calls gives the token.
+//!
+//! v3 takes `Authorization: Bearer` only, v2 and v1.1 `Circle-Token` (circleci.com/docs/api/v3/conventions.md,
+//! circleci.com/docs/guides/toolkit/api-developers-guide).
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, header::ACCEPT, header::AUTHORIZATION, header::RANGE};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{names::Slug, wire::Failure};
+use outbound::{Outbound, OutboundState, Reading, Repeat, Request, RequestError, Response};
+
+/// The header for tokens of v2 and v1.1.
+pub(super) const CIRCLE_TOKEN: HeaderName = HeaderName::from_static("circle-token");
+
+/// A token with the generation of the credentials that it comes from.
+#[derive(Clone)]
+pub(super) struct Token {
+    pub(super) secret: SecretString,
+    /// Counts tokens: equal numbers mean the same token. CircleCI counts the calls of each.
+    pub(super) generation: u64,
+}
+
+/// Why CircleCI did not give what was asked for. Holds nothing that CircleCI wrote but the id that it gives a failure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Error {
+    /// The connector has no credentials yet.
+    #[error("there are no credentials")]
+    NoCredentials,
+    /// 401.
+    #[error("the token is not accepted")]
+    TokenRejected,
+    /// 403.
+    #[error("CircleCI does not permit it")]
+    Forbidden,
+    /// 404.
+    #[error("CircleCI has no such object, or does not show it")]
+    NotFound,
+    /// 400: the configuration declares no such parameter. The names are the caller's own.
+    #[error("a parameter is not declared")]
+    UndeclaredParameter(Vec<String>),
+    /// 400: a parameter has a value of another type than the configuration declares.
+    #[error("a parameter has another type than is declared")]
+    ParameterType(Vec<String>),
+    /// 400 about paging, which only a fault of the connector can cause.
+    #[error("CircleCI refuses the page that was asked for")]
+    Page,
+    /// 400 with a text that is not known.
+    #[error("CircleCI calls the request wrong")]
+    BadRequest,
+    /// 409.
+    #[error("CircleCI says that it is in another state")]
+    Conflict,
+    /// 410.
+    #[error("CircleCI has retired the endpoint")]
+    Retired,
+    /// 422.
+    #[error("CircleCI can't work with the request")]
+    Unprocessable,
+    /// 429, with the wait if it is known.
+    #[error("CircleCI limits calls")]
+    RateLimited(Option<Duration>),
+    /// 500 and above: the status, and the id that CircleCI gives the failure.
+    #[error("CircleCI failed with status {0}")]
+    Failed(u16, Option<String>),
+    /// Another answer that says that it failed.
+    #[error("CircleCI answered with status {0}")]
+    Status(u16),
+    /// A link leads to a host from which nothing may be read.
+    #[error("a link leads to a host that is not allowed")]
+    LinkElsewhere,
+    /// What a link leads to is compressed in a way that is not read.
+    #[error("what the link leads to is compressed")]
+    Compressed,
+    /// There is no usable answer.
+    #[error("the request to CircleCI failed: {0}")]
+    Request(#[source] RequestError),
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl Error {
+    /// Whether a change may have been carried out all the same: the answer is missing.
+    pub(super) fn fate_is_unknown(&self) -> bool {
+        matches!(self, Self::Request(RequestError::Timeout | RequestError::Interrupted) | Self::Failed(500.., _))
+    }
+}
+
+/// A version of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Api {
+    V3,
+    V2,
+    V11,
+}
+
+/// One call to CircleCI's API.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) api: Api,
+    method: Method,
+    segments: Vec<String>,
+    query: Vec<(&'static str, String)>,
+    body: Option<Value>,
+    is_text: bool,
+    range_from: Option<u64>,
+    reading: Reading,
+    repeat: Option<Repeat>,
+    is_probe: bool,
+}
+
+impl Call {
+    fn new(api: Api, method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            api,
+            method,
+            segments: path.into_iter().map(Into::into).collect(),
+            query: Vec::new(),
+            body: None,
+            is_text: false,
+            range_from: None,
+            reading: Reading::Whole,
+            repeat: None,
+            is_probe: false,
+        }
+    }
+
+    /// `GET` of the path that these segments make below the version's.
+    pub(super) fn get(api: Api, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::new(api, Method::GET, path)
+    }
+
+    /// `POST` with a body.
+    pub(super) fn post(api: Api, path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
+        Self { body: Some(body), ..Self::new(api, Method::POST, path) }
+    }
+
+    /// `POST` without one.
+    pub(super) fn post_nothing(api: Api, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::new(api, Method::POST, path)
+    }
+
+    /// `GET` of something of a project: `front/provider/organization/project/rest`.
+    pub(super) fn of_project(api: Api, front: &str, slug: &Slug, rest: &[&str]) -> Self {
+        let path =
+            std::iter::once(front.to_owned()).chain(slug.parts()).chain(rest.iter().map(|part| (*part).to_owned()));
+        Self::get(api, path)
+    }
+
+    /// The same path with `POST`.
+    pub(super) fn posted(self, body: Value) -> Self {
+        Self { method: Method::POST, body: Some(body), ..self }
+    }
+
+    /// Adds a query parameter.
+    pub(super) fn query(mut self, name: &'static str, value: &impl ToString) -> Self {
+        self.query.push((name, value.to_string()));
+        self
+    }
+
+    /// [`Call::query`] for what may be left out.
+    pub(super) fn maybe(self, name: &'static str, value: Option<&impl ToString>) -> Self {
+        match value {
+            Some(value) => self.query(name, value),
+            None => self,
+        }
+    }
+
+    /// Says that the answer is no JSON.
+    pub(super) fn text(mut self) -> Self {
+        self.is_text = true;
+        self
+    }
+
+    /// Asks for what follows after so many bytes.
+    pub(super) fn starting_at(mut self, offset: u64) -> Self {
+        self.range_from = Some(offset);
+        self
+    }
+
+    /// Says how much of the answer is read.
+    pub(super) fn reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
+        self
+    }
+
+    /// Says that it changes nothing, though it is a `POST`.
+    pub(super) fn changes_nothing(mut self) -> Self {
+        self.repeat = Some(Repeat::Safe);
+        self
+    }
+
+    /// Says that it is the connector's own look at CircleCI's health.
+    pub(super) fn probe(mut self) -> Self {
+        self.is_probe = true;
+        self
+    }
+}
+
+/// CircleCI's HTTP API at one address. Holds no token.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    outbound: Outbound,
+}
+
+impl Client {
+    pub(super) fn new(outbound: Outbound) -> Self {
+        Self { outbound }
+    }
+
+    /// What the way to CircleCI is doing now.
+    pub(super) fn outbound(&self) -> OutboundState {
+        self.outbound.state()
+    }
+
+    /// Makes a call and gives the answer, whatever its status.
+    ///
+    /// # Errors
+    /// When there is no usable answer.
+    pub(super) async fn send(&self, call: &Call, token: &Token, deadline: Instant) -> Result<Response, Error> {
+        let front = match call.api {
+            Api::V3 => "v3",
+            Api::V2 => "v2",
+            Api::V11 => "v1.1",
+        };
+        let path = ["api", front].into_iter().chain(call.segments.iter().map(String::as_str));
+        let mut request = Request::new(call.method.clone(), path).reading(call.reading).account(token.generation);
+        if !call.is_text {
+            // v1.1 would otherwise answer EDN.
+            request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
+        }
+        for (name, value) in &call.query {
+            request = request.query(*name, value);
+        }
+        if let Some(body) = &call.body {
+            request = request.json(body, None)?;
+        }
+        if let Some(offset) = call.range_from {
+            let range = HeaderValue::from_str(&format!("bytes={offset}-")).map_err(|_| RequestError::Build)?;
+            request = request.header(RANGE, range);
+        }
+        if let Some(repeat) = call.repeat {
+            request = request.repeat(repeat);
+        }
+        if call.is_probe {
+            request = request.probe();
+        }
+        request = match call.api {
+            Api::V3 => {
+                let bearer = SecretString::from(format!("Bearer {}", token.secret.expose_secret()));
+                request.credential(AUTHORIZATION, &bearer)?
+            }
+            Api::V2 | Api::V11 => request.credential(CIRCLE_TOKEN, &token.secret)?,
+        };
+        Ok(self.outbound.send(&request, deadline).await?)
+    }
+}
+
+/// The answer as JSON, and its status.
+///
+/// # Errors
+/// What the status says when it says that it failed, and [`RequestError::NotJson`] for another form than `T`.
+pub(super) fn json<T: DeserializeOwned>(call: &Call, response: &Response) -> Result<(StatusCode, T), Error> {
+    succeeded(call, response)?;
+    // Structs would take an array of their fields, too.
+    let begins = response.body().iter().find(|byte| !byte.is_ascii_whitespace());
+    if !response.is_html() && !matches!(begins, Some(b'{' | b'[')) {
+        return Err(RequestError::NotJson.into());
+    }
+    Ok((response.status, response.json()?))
+}
+
+/// Says no to an answer whose status says that it failed, and to pages for people.
+///
+/// # Errors
+/// What the status and known texts say.
+pub(super) fn succeeded(call: &Call, response: &Response) -> Result<(), Error> {
+    if response.is_html() && !response.status.is_server_error() {
+        return Err(RequestError::Html.into());
+    }
+    if response.status.is_success() { Ok(()) } else { Err(classify(call, response)) }
+}
+
+fn classify(call: &Call, response: &Response) -> Error {
+    let failure: Failure = response.json().unwrap_or_default();
+    let text = failure.text();
+    match response.status.as_u16() {
+        400 => bad_request(call, &text),
+        401 => Error::TokenRejected,
+        403 => Error::Forbidden,
+        404 => Error::NotFound,
+        409 => Error::Conflict,
+        410 => Error::Retired,
+        422 => Error::Unprocessable,
+        429 => Error::RateLimited(response.retry_after()),
+        status @ 500.. => Error::Failed(status, failure.id()),
+        other => Error::Status(other),
+    }
+}
+
+/// 400, by the texts that CircleCI is known to give: `Unexpected argument(s): name` and `Type error for argument name`
+/// for parameters of a run, `Invalid page size` and the like for paging.
+fn bad_request(call: &Call, text: &str) -> Error {
+    let lower = text.to_ascii_lowercase();
+    let parameters = call.body.as_ref().and_then(|body| body.get("parameters")).and_then(Value::as_object);
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric() && !"_-".contains(c)).collect();
+    // Only names that the caller gave go on.
+    let named = || -> Vec<String> {
+        parameters
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name)
+            .filter(|name| words.contains(&name.as_str()))
+            .cloned()
+            .collect()
+    };
+    if lower.contains("unexpected argument") {
+        Error::UndeclaredParameter(named())
+    } else if lower.contains("type error for argument") {
+        Error::ParameterType(named())
+    } else if lower.contains("page size") || lower.contains("page[limit]") || lower.contains("page-token") {
+        Error::Page
+    } else {
+        Error::BadRequest
+    }
+}

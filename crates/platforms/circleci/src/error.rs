@@ -1,0 +1,149 @@
+//! What an agent is told when CircleCI does not give what was asked for: one table, in our own words.
+
+use super::client::Error;
+use kit::failure::{Way, request_failed};
+use tools::{ErrorCode, ToolError};
+
+/// What is particular about the way to CircleCI, in words.
+pub(super) const WAY: Way = Way {
+    title: "CircleCI",
+    check_tool: "check_circleci_connector",
+    address: "spec.platform.circleCi.url",
+    narrower: "ask for a narrower part, or open it in CircleCI's web site",
+};
+
+/// What a call was about, which is what 404 means.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum About<'a> {
+    /// A project, by its slug.
+    Project(&'a str),
+    /// A run, workflow, job or other thing that has an id: its kind.
+    Id(&'a str),
+    /// What the token's user has.
+    Account,
+}
+
+/// Translates an error that came up while doing something (`read the workflow`).
+pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> ToolError {
+    use ErrorCode as Code;
+    let new = |code, message: &str, remedy: &str| ToolError::new(code, message).with_remedy(remedy);
+    match error {
+        Error::NoCredentials => new(
+            Code::CredentialsUnavailable,
+            "the connector has no CircleCI credentials",
+            "whoever owns the connector can see in the condition CredentialsLoaded of the McpConnector what is missing",
+        ),
+        Error::TokenRejected => new(
+            Code::CredentialsUnavailable,
+            "CircleCI refused the connector's token (invalid or revoked)",
+            "whoever owns the connector must put a valid personal API token into its credentials; it is picked up without a \
+             restart",
+        ),
+        Error::Forbidden => {
+            let place = match about {
+                About::Project(slug) => format!(" in {slug}"),
+                About::Id(_) | About::Account => String::new(),
+            };
+            ToolError::new(Code::PermissionDenied, format!("the token's user may not {doing}{place}")).with_remedy(
+                "whoever owns the connector can look at the user's role, at single sign-on, which must be authorised for the \
+                 token, and at IP ranges",
+            )
+        }
+        Error::NotFound => match about {
+            About::Project(slug) => ToolError::new(
+                Code::NotFound,
+                format!("there is no project {slug:?}, or the connector's token can't see it"),
+            )
+            .with_remedy(
+                "a slug is provider/organization/project; list_circleci_projects tells those that are followed",
+            ),
+            About::Id(kind) => ToolError::new(Code::NotFound, format!("CircleCI knows no {kind} with that id or name"))
+                .with_remedy("ids of runs, workflows and jobs differ: each is found from the level above"),
+            About::Account => new(
+                Code::PlatformError,
+                "this CircleCI does not have the function",
+                "whoever owns the connector can look at spec.platform.circleCi.url and apiVersion",
+            ),
+        },
+        Error::UndeclaredParameter(names) => undeclared(names, None),
+        Error::ParameterType(names) => {
+            ToolError::invalid_argument(format!("the configuration declares another type for {}", in_words(names)))
+                .with_argument("parameters")
+                .with_remedy("pass strings, numbers and true or false as what they are")
+        }
+        Error::Page => ToolError::internal("internal request error: CircleCI refused the page that was asked for"),
+        Error::BadRequest => ToolError::new(Code::InvalidArgument, format!("CircleCI refuses to {doing} as asked"))
+            .with_remedy("check the arguments against what is there; CircleCI's own text is not passed on"),
+        Error::Conflict => new(
+            Code::Conflict,
+            "CircleCI says that it is in another state by now",
+            "read the state again, and decide anew",
+        ),
+        Error::Retired => new(
+            Code::PlatformError,
+            "this endpoint was retired by CircleCI",
+            "whoever owns the connector must upgrade it",
+        ),
+        Error::Unprocessable => new(
+            Code::InvalidArgument,
+            "the request was refused: CircleCI can't work with it",
+            "check the slug's form and the values",
+        ),
+        Error::RateLimited(wait) => {
+            let error =
+                new(Code::RateLimited, "CircleCI limits the token's calls", "make fewer calls, and come back later");
+            match wait {
+                Some(wait) => error.with_retry_after(*wait),
+                None => error,
+            }
+        }
+        Error::Failed(status @ (502..=504), _) => new(
+            Code::PlatformUnavailable,
+            &format!("CircleCI, or what stands in front of it, is not available ({status})"),
+            "try again later; after a change, check first whether it was carried out",
+        ),
+        Error::Failed(status, id) => {
+            let id = id.as_ref().map(|id| format!(", error id {id}")).unwrap_or_default();
+            new(
+                Code::PlatformError,
+                &format!("CircleCI had an internal error (status {status}{id})"),
+                "a read can be tried again; after a change, check first whether it was carried out",
+            )
+        }
+        Error::Status(status) => {
+            ToolError::new(Code::PlatformError, format!("CircleCI answered with the unexpected status {status}"))
+        }
+        Error::LinkElsewhere => new(
+            Code::PermissionDenied,
+            "CircleCI keeps it on a host from which the connector may not read",
+            "whoever owns the connector can add the host of CircleCI's files to spec.platform.circleCi.downloadHosts",
+        ),
+        Error::Compressed => new(
+            Code::PlatformError,
+            "CircleCI keeps it compressed, which the connector does not read",
+            "open it in CircleCI's web site",
+        ),
+        Error::Request(cause) => request_failed(&WAY, *cause),
+    }
+}
+
+/// Parameters that the configuration does not declare, and those that it does, where that could be found out.
+pub(super) fn undeclared(names: &[String], declared: Option<&[String]>) -> ToolError {
+    let message = if names.is_empty() {
+        "the configuration does not declare one of the parameters".to_owned()
+    } else {
+        format!("the configuration declares no parameter {}", in_words(names))
+    };
+    let remedy = match declared {
+        Some([]) => "it declares none; parameters are not environment variables".to_owned(),
+        Some(declared) => format!("declared: {}", declared.join(", ")),
+        None => "declare it below parameters in the configuration, or leave it out; parameters are not environment \
+                 variables"
+            .to_owned(),
+    };
+    ToolError::invalid_argument(message).with_argument("parameters").with_remedy(remedy)
+}
+
+fn in_words(names: &[String]) -> String {
+    if names.is_empty() { "a parameter".to_owned() } else { names.join(", ") }
+}

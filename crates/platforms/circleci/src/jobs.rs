@@ -1,0 +1,207 @@
+//! A job with its steps, the same for both kinds of API: v3 answers them by the job's id, v1.1 by its number.
+
+use super::{
+    CircleCi,
+    client::{Api, Call},
+    error::About,
+    locate::JobName,
+    names::Slug,
+    status,
+    v3::{self, Entity},
+    wire::{Build, JobDetail, WorkflowJob},
+};
+use tools::{CallContext, ToolError};
+
+/// A job.
+pub(super) struct JobFacts {
+    /// None on CircleCI Server.
+    pub(super) id: Option<String>,
+    /// None where only the id is known.
+    pub(super) number: Option<u64>,
+    pub(super) name: String,
+    pub(super) status: String,
+    pub(super) started_at: Option<String>,
+    pub(super) stopped_at: Option<String>,
+    pub(super) executor: Option<String>,
+    pub(super) workflow_id: Option<String>,
+    pub(super) steps: Vec<StepFacts>,
+}
+
+/// A step on one of the machines that run a job side by side. It has no `Debug`: its link is a credential.
+pub(super) struct StepFacts {
+    pub(super) execution: u64,
+    pub(super) num: u64,
+    pub(super) name: String,
+    pub(super) status: String,
+    pub(super) exit_code: Option<i64>,
+    /// Where its output lies, on CircleCI Server.
+    pub(super) output_url: Option<String>,
+}
+
+impl StepFacts {
+    pub(super) fn has_failed(&self) -> bool {
+        status::is_failed_job(&self.status) || self.status == "failing"
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        status::is_final_job(&self.status)
+    }
+}
+
+impl JobFacts {
+    /// Whether it changes no more.
+    pub(super) fn has_ended(&self) -> bool {
+        status::is_final_job(&self.status)
+    }
+
+    /// The step that is looked at if none is named: the first that failed, else the last one.
+    pub(super) fn telling_step(&self) -> Option<&StepFacts> {
+        self.steps.iter().find(|step| step.has_failed()).or_else(|| self.steps.last())
+    }
+}
+
+impl CircleCi {
+    /// A job of an allowed project, with its steps.
+    pub(super) async fn fetch_job(&self, name: &JobName, context: &CallContext) -> Result<JobFacts, ToolError> {
+        if let JobName::Id(id) = name {
+            self.wants_v3(context).await?;
+            let facts = self.job_of_allowed_by_id(id, None, context).await?;
+            if !self.projects.is_open() {
+                self.fetch_workflow(facts.workflow_id.as_deref().unwrap_or_default(), context).await?;
+            }
+            self.ended.learn(name, &facts);
+            return Ok(facts);
+        }
+        self.fetch_job_of_allowed(name, context).await
+    }
+
+    /// As [`CircleCi::fetch_job`], for a job of which is known already that its project is allowed.
+    pub(super) async fn fetch_job_of_allowed(
+        &self,
+        name: &JobName,
+        context: &CallContext,
+    ) -> Result<JobFacts, ToolError> {
+        let facts = match (self.api(context).await?, name) {
+            (_, JobName::Id(id)) => self.job_of_allowed_by_id(id, None, context).await?,
+            (Api::V3, JobName::Number(slug, number)) => {
+                let detail = self.job_detail(slug, *number, context).await?;
+                let id = self.id_of_job(&detail, context).await?;
+                let mut facts = self.job_of_allowed_by_id(&id, Some(*number), context).await?;
+                facts.executor = executor(&detail);
+                facts
+            }
+            (_, JobName::Number(slug, number)) => {
+                let detail = self.job_detail(slug, *number, context).await?;
+                let build = Call::of_project(Api::V11, "project", slug, &[&number.to_string()]);
+                let build: Build = self.ask(&build, "read the job's steps", About::Id("job"), context).await?;
+                from_server(detail, build)
+            }
+        };
+        self.ended.learn(name, &facts);
+        Ok(facts)
+    }
+
+    async fn job_detail(&self, slug: &Slug, number: u64, context: &CallContext) -> Result<JobDetail, ToolError> {
+        let call = Call::of_project(Api::V2, "project", slug, &["job", &number.to_string()]);
+        self.ask(&call, "read the job", About::Id("job"), context).await
+    }
+
+    async fn id_of_job(&self, detail: &JobDetail, context: &CallContext) -> Result<String, ToolError> {
+        let gone = || {
+            ToolError::new(tools::ErrorCode::NotFound, "CircleCI does not tell which workflow the job belongs to")
+                .with_remedy("pass job_id, as get_circleci_workflow_jobs answers it")
+        };
+        let workflow = detail.latest_workflow.as_ref().ok_or_else(gone)?;
+        let jobs = self.fetch_workflow_jobs(&workflow.id, context).await?;
+        jobs.items.into_iter().find(|job| job.job_number == Some(detail.number)).map(|job| job.id).ok_or_else(gone)
+    }
+
+    /// The jobs of a workflow.
+    pub(super) async fn fetch_workflow_jobs(
+        &self,
+        workflow: &str,
+        context: &CallContext,
+    ) -> Result<super::locate::Read<WorkflowJob>, ToolError> {
+        let call = Call::get(Api::V2, ["workflow", workflow, "job"]);
+        self.list(&call, 200, "read the workflow's jobs", About::Id("workflow"), context).await
+    }
+
+    async fn job_of_allowed_by_id(
+        &self,
+        id: &str,
+        number: Option<u64>,
+        context: &CallContext,
+    ) -> Result<JobFacts, ToolError> {
+        let call = Call::get(Api::V3, ["jobs", id]);
+        let job: Entity<v3::Job> = self.ask(&call, "read the job", About::Id("job"), context).await?;
+        Ok(from_v3(job.data, number))
+    }
+
+    /// Says no to a job, known by its id, of a project that is not allowed.
+    pub(super) async fn check_job(&self, id: &str, context: &CallContext) -> Result<(), ToolError> {
+        if self.projects.is_open() {
+            return Ok(());
+        }
+        self.fetch_job(&JobName::Id(id.to_owned()), context).await.map(|_| ())
+    }
+}
+
+fn from_v3(job: v3::Job, number: Option<u64>) -> JobFacts {
+    let attributes = job.attributes;
+    let begun = attributes.started_at.as_deref().is_some_and(|at| !at.is_empty());
+    let steps = attributes.parallel_executions.into_iter().zip(0..).flat_map(|(execution, index)| {
+        execution.steps.into_iter().map(move |step| StepFacts {
+            execution: index,
+            num: step.num,
+            status: status::of_phase(&step.phase, &step.outcome, "", true),
+            name: step.name,
+            exit_code: step.exit_code,
+            output_url: None,
+        })
+    });
+    JobFacts {
+        id: Some(job.id),
+        number,
+        name: attributes.name,
+        status: status::of_phase(&attributes.phase, &attributes.outcome, "", begun),
+        started_at: attributes.started_at,
+        stopped_at: attributes.ended_at,
+        executor: None,
+        workflow_id: Some(job.references.workflow.id).filter(|id| !id.is_empty()),
+        steps: steps.collect(),
+    }
+}
+
+fn from_server(detail: JobDetail, build: Build) -> JobFacts {
+    let executor = executor(&detail);
+    let steps = build.steps.into_iter().flat_map(|step| {
+        let name = step.name;
+        step.actions.into_iter().map(move |action| StepFacts {
+            execution: action.index,
+            num: action.step,
+            name: name.clone(),
+            status: action.status,
+            exit_code: action.exit_code,
+            output_url: action.output_url,
+        })
+    });
+    JobFacts {
+        id: None,
+        number: Some(detail.number),
+        name: detail.name,
+        status: detail.status,
+        started_at: detail.started_at,
+        stopped_at: detail.stopped_at,
+        executor,
+        workflow_id: detail.latest_workflow.map(|workflow| workflow.id),
+        steps: steps.collect(),
+    }
+}
+
+fn executor(detail: &JobDetail) -> Option<String> {
+    let executor = detail.executor.as_ref()?;
+    let parts = [executor.type_.as_deref(), executor.resource_class.as_deref()];
+    let machine = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let several = detail.parallelism.filter(|count| *count > 1).map(|count| format!(", {count} side by side"));
+    Some(format!("{machine}{}", several.unwrap_or_default())).filter(|text| !text.is_empty())
+}

@@ -1,0 +1,155 @@
+//! Links that CircleCI gives for artifacts and for the output of steps. They lead to other hosts, and they are
+//! credentials themselves: they are read here, and never logged or worded. The token goes to CircleCI's own hosts only,
+//! and redirects from there are followed without it, to hosts that are allowed.
+
+use http::{StatusCode, header::LOCATION};
+use tokio::time::Instant;
+use url::{Origin, Url};
+
+use super::client::{CIRCLE_TOKEN, Error, Token};
+use api::{pattern::NamePattern, platform::circleci::CLOUD_HOST};
+use outbound::{Download, Outbound, OutboundState, Reading, RequestError, Response};
+
+/// Redirects that are followed one after the other.
+const MAX_REDIRECTS: usize = 3;
+
+/// Where links may lead.
+pub(super) struct Links {
+    outbound: Outbound,
+    platform: Url,
+    allowed: Vec<NamePattern>,
+}
+
+/// What may be done with a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// It may have the token.
+    Own,
+    /// It may be called.
+    Allowed,
+    /// It may not.
+    Refused,
+}
+
+impl Links {
+    /// `outbound` is for downloads alone, so that a slow host of files takes no place from CircleCI's API.
+    pub(super) fn new(outbound: Outbound, platform: Url, allowed: Vec<NamePattern>) -> Self {
+        Self { outbound, platform, allowed }
+    }
+
+    /// What the way to the hosts of files is doing now.
+    pub(super) fn outbound(&self) -> OutboundState {
+        self.outbound.state()
+    }
+
+    fn trust(&self, link: &Url) -> Trust {
+        let is_cloud = self.platform.host_str() == Some(CLOUD_HOST);
+        let host = link.host_str().unwrap_or_default();
+        let encrypted = link.scheme() == "https";
+        let below = |domain: &str| host.strip_suffix(domain).is_some_and(|front| front.ends_with('.'));
+        if matches!(link.origin(), Origin::Tuple(..)) && link.origin() == self.platform.origin() {
+            return Trust::Own;
+        }
+        // A token of the cloud may go to the cloud's hosts; one of a Server never leaves it.
+        if is_cloud && encrypted && (below(CLOUD_HOST) || below("circle-artifacts.com")) {
+            return Trust::Own;
+        }
+        let by_name = self.allowed.iter().any(|pattern| pattern.matches(host));
+        if by_name && (encrypted || self.platform.scheme() == "http") { Trust::Allowed } else { Trust::Refused }
+    }
+
+    /// Reads what a link leads to.
+    ///
+    /// # Errors
+    /// [`Error::LinkElsewhere`] for a host that is not allowed, and whatever the host answers other than success.
+    pub(super) async fn read(
+        &self,
+        link: &str,
+        token: &Token,
+        reading: Reading,
+        deadline: Instant,
+    ) -> Result<Response, Error> {
+        let mut link = Url::parse(link).map_err(|_| Error::Request(RequestError::NotJson))?;
+        let mut with_token = true;
+        for _ in 0..=MAX_REDIRECTS {
+            let mut download = Download::new(link.clone(), reading);
+            match self.trust(&link) {
+                Trust::Own if with_token => download = download.credential(CIRCLE_TOKEN, &token.secret)?,
+                Trust::Own | Trust::Allowed => {}
+                Trust::Refused => return Err(Error::LinkElsewhere),
+            }
+            let response = self.outbound.download(&download, deadline).await?;
+            if !response.status.is_redirection() {
+                return finish(response);
+            }
+            let target = response.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+            link = target.and_then(|text| link.join(text).ok()).ok_or(RequestError::Redirected)?;
+            // Where CircleCI's hosts send a reader on to, the link itself is enough.
+            with_token = false;
+        }
+        Err(RequestError::Redirected.into())
+    }
+}
+
+fn finish(response: Response) -> Result<Response, Error> {
+    match response.status {
+        status if status.is_success() => Ok(response),
+        // The token was good a moment ago: here it means that this file is not for it, or that the link has ended.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Error::Forbidden),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound),
+        StatusCode::TOO_MANY_REQUESTS => Err(Error::RateLimited(response.retry_after())),
+        status if status.is_server_error() => Err(Error::Failed(status.as_u16(), None)),
+        status => Err(Error::Status(status.as_u16())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use api::{
+        endpoint::{AddressPolicy, PlatformUrl},
+        platform::circleci,
+    };
+    use outbound::{OutboundLimits, OutboundSettings, classify_by_status};
+
+    fn links(url: &str) -> Links {
+        let endpoint = PlatformUrl(url.into()).endpoint(true, AddressPolicy::Cluster).unwrap();
+        let spec = circleci::example().platform.circle_ci.unwrap();
+        let (platform, hosts) = (endpoint.url.clone(), spec.download_hosts(&endpoint.host));
+        let settings = OutboundSettings {
+            endpoint,
+            ca_pem: Some(include_str!("../../../outbound/src/fixtures/ca.pem").into()),
+            addresses: AddressPolicy::Cluster,
+            proxy: None,
+            name: "circleCiFiles",
+            classify: classify_by_status,
+            client_certificate: None,
+            limits: OutboundLimits::default(),
+            metrics: Arc::default(),
+        };
+        Links::new(Outbound::new(settings).unwrap(), platform, hosts)
+    }
+
+    #[test]
+    fn the_token_goes_to_circlecis_hosts_only() {
+        for (platform, link, expected) in [
+            ("https://circleci.com", "https://circleci.com/x", Trust::Own),
+            ("https://circleci.com", "https://output.circle-artifacts.com/x", Trust::Own),
+            ("https://circleci.com", "https://dl.circleci.com/x", Trust::Own),
+            ("https://circleci.com", "http://dl.circleci.com/x", Trust::Refused),
+            ("https://circleci.com", "https://evilcircleci.com/x", Trust::Refused),
+            ("https://circleci.com", "https://circle-artifacts.com.evil.com/x", Trust::Refused),
+            ("https://circleci.com", "https://bucket.s3.amazonaws.com/x", Trust::Allowed),
+            ("https://circleci.com", "https://example.com/x", Trust::Refused),
+            ("https://ci.example.com", "https://ci.example.com/x", Trust::Own),
+            ("https://ci.example.com", "https://ci.example.com:8443/x", Trust::Refused),
+            ("https://ci.example.com", "https://output.circle-artifacts.com/x", Trust::Refused),
+            ("https://ci.example.com", "https://circleci.com/x", Trust::Refused),
+            ("https://circleci.com", "data:text/plain,x", Trust::Refused),
+        ] {
+            assert_eq!(links(platform).trust(&link.parse().unwrap()), expected, "{platform} {link}");
+        }
+    }
+}

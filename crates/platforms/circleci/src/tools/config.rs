@@ -1,0 +1,163 @@
+//! `validate_circleci_config`: whether a configuration compiles.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::read;
+use crate::{
+    CircleCi,
+    client::{Api, Call},
+    error::About,
+    names::Slug,
+    text, v3,
+    wire::{Compiled, Config},
+};
+use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
+
+/// Bytes of a configuration.
+const MAX_CONFIG: usize = 256 * 1024;
+
+const VALIDATE: ToolDeclaration = ToolDeclaration::read(
+    "validate_circleci_config",
+    "Check a configuration",
+    "Has CircleCI compile a configuration, given as text or taken from the newest run of a project and branch, and answers \
+     whether it is valid and what is wrong. With project_slug its organization's private orbs can be used.",
+);
+
+/// Arguments of `validate_circleci_config`.
+#[derive(Deserialize, JsonSchema)]
+struct ValidateInput {
+    /// The configuration, as YAML. Left out, that of the newest run of project_slug and branch.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 262_144))]
+    config: Option<String>,
+    /// Slug of a project, such as `gh/acme/web`, or a link.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 2048))]
+    project_slug: Option<String>,
+    /// Branch whose newest run is taken.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255))]
+    branch: Option<String>,
+    /// Values of parameters.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    parameters: BTreeMap<String, ParameterValue>,
+    /// Whether the compiled configuration is answered.
+    #[serde(default)]
+    include_compiled: bool,
+}
+
+/// Value of a parameter.
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(untagged)]
+pub(super) enum ParameterValue {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A number.
+    Number(serde_json::Number),
+    /// A text.
+    Text(String),
+}
+
+/// What became of a configuration.
+#[derive(Serialize, JsonSchema)]
+struct Validated {
+    /// Whether it compiles.
+    valid: bool,
+    /// What is wrong, 50 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<String>,
+    /// Number of the run whose configuration it is, if it was not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of_run: Option<u64>,
+    /// The compiled configuration, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compiled: Option<String>,
+    /// Whether the compiled configuration is cut.
+    truncated: bool,
+}
+
+pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
+    vec![read(circleci, VALIDATE, validate)]
+}
+
+async fn validate(circleci: Arc<CircleCi>, input: ValidateInput, context: CallContext) -> Result<Validated, ToolError> {
+    let slug = input.project_slug.as_deref().map(|text| Slug::allowed(text, &circleci.projects)).transpose()?;
+    let (config, of_run) = match (&input.config, &slug) {
+        (Some(config), _) if config.len() > MAX_CONFIG => {
+            return Err(ToolError::invalid_argument("config is larger than 256 KiB").with_argument("config"));
+        }
+        (Some(config), _) => (config.clone(), None),
+        (None, Some(slug)) => {
+            let run = circleci.fetch_newest_run(slug, input.branch.as_deref(), &context).await?.ok_or_else(|| {
+                ToolError::new(ErrorCode::NotFound, "the project has no run of that branch").with_argument("branch")
+            })?;
+            (circleci.fetch_config(&run.id, &context).await?.source, Some(run.number))
+        }
+        (None, None) => {
+            return Err(ToolError::invalid_argument("pass config or project_slug").with_argument("config"));
+        }
+    };
+    let organization = match &slug {
+        Some(slug) => Some(circleci.fetch_project(slug, &context).await?.organization_id),
+        None => None,
+    };
+    let parameters = json!(input.parameters);
+    let compiled = circleci.compile(config, organization, parameters, &context).await?;
+    let room = context.max_result_bytes / 2;
+    let cut = compiled.output.len() > room;
+    let errors = compiled.errors.iter().take(50).map(|error| text::clean(&error.message, 1_000)).collect();
+    let shown: String = compiled.output.chars().take(room).collect();
+    Ok(Validated {
+        valid: compiled.valid,
+        errors,
+        of_run,
+        compiled: Some(shown).filter(|_| input.include_compiled && compiled.valid),
+        truncated: cut && input.include_compiled,
+    })
+}
+
+impl CircleCi {
+    /// The configuration of a run.
+    pub(super) async fn fetch_config(&self, run: &str, context: &CallContext) -> Result<Config, ToolError> {
+        let call = Call::get(Api::V2, ["pipeline", run, "config"]);
+        self.ask(&call, "read the run's configuration", About::Id("run"), context).await
+    }
+
+    async fn compile(
+        &self,
+        config: String,
+        organization: Option<String>,
+        parameters: Value,
+        context: &CallContext,
+    ) -> Result<Compiled, ToolError> {
+        let (doing, about) = ("check the configuration", About::Account);
+        if self.api(context).await? == Api::V3 {
+            // An organization that is not known must not stand there as null.
+            let mut data = json!({ "attributes": { "config": config, "pipeline_parameters": parameters } });
+            if let (Some(data), Some(id)) = (data.as_object_mut(), organization) {
+                data.insert("references".to_owned(), json!({ "org": { "id": id } }));
+            }
+            let call = Call::post(Api::V3, ["configs", "compile"], json!({ "data": data })).changes_nothing();
+            let answer: v3::Compiled = self.ask(&call, doing, about, context).await?;
+            let errors = answer.meta.messages.into_iter();
+            return Ok(Compiled {
+                valid: answer.data.attributes.outcome == "succeeded",
+                errors: errors.map(|one| crate::wire::CompileError { message: one.title }).collect(),
+                output: answer.data.attributes.compiled_config.unwrap_or_default(),
+            });
+        }
+        // What the vendor's command line used before v3 (CircleCI-Public/circleci-cli 0.1, `api/compile.go`).
+        let mut options = json!({ "pipeline_parameters": parameters });
+        if let (Some(options), Some(id)) = (options.as_object_mut(), organization) {
+            options.insert("owner_id".to_owned(), json!(id));
+        }
+        let body = json!({ "config_yaml": config, "options": options });
+        let call = Call::post(Api::V2, ["compile-config-with-defaults"], body).changes_nothing();
+        self.ask(&call, doing, about, context).await
+    }
+}

@@ -1,0 +1,127 @@
+//! `get_circleci_job`: a job with its steps.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{JobArgs, name, read, seconds_between, time, word};
+use crate::{CircleCi, ended::AGE, jobs::StepFacts};
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
+
+/// Steps of one answer.
+const MAX_STEPS: usize = 200;
+
+const GET: ToolDeclaration = ToolDeclaration::read(
+    "get_circleci_job",
+    "A job and its steps",
+    "Answers a job's state, times, executor, and its steps with state and exit code. Numbers of steps and executions are \
+     what get_circleci_job_log takes.",
+)
+.cached_if_final(AGE)
+.polled();
+
+/// Arguments of `get_circleci_job`.
+#[derive(Deserialize, JsonSchema)]
+struct GetInput {
+    #[serde(flatten)]
+    job: JobArgs,
+}
+
+/// A job.
+#[derive(Serialize, JsonSchema)]
+struct JobAnswer {
+    /// Id; none on a CircleCI Server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// Number in its project, if the job was named by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_number: Option<u64>,
+    /// Name.
+    name: String,
+    /// State.
+    status: String,
+    /// Whether it changes no more.
+    finished: bool,
+    /// Id of its workflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workflow_id: Option<String>,
+    /// When it began (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<String>,
+    /// When it ended (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_at: Option<String>,
+    /// Seconds that it took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_sec: Option<i64>,
+    /// What it ran on, if the job was named by its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executor: Option<String>,
+    /// The steps, in their order.
+    steps: Vec<StepView>,
+    /// Whether steps were left out.
+    truncated: bool,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// A step.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct StepView {
+    /// Number: `step` of get_circleci_job_log.
+    num: u64,
+    /// Which of the machines that run the job side by side: `execution` of get_circleci_job_log.
+    execution: u64,
+    /// Name.
+    name: String,
+    /// State.
+    status: String,
+    /// Exit code of its command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i64>,
+}
+
+impl StepView {
+    pub(super) fn of(step: &StepFacts) -> Self {
+        Self {
+            num: step.num,
+            execution: step.execution,
+            name: name(&step.name),
+            status: word(&step.status),
+            exit_code: step.exit_code,
+        }
+    }
+}
+
+pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
+    vec![read(circleci, GET, get)]
+}
+
+async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<JobAnswer, ToolError> {
+    let job = circleci.fetch_job(&input.job.name(&circleci)?, &context).await?;
+    if job.has_ended() {
+        context.answer_is_final();
+    }
+    let hints = if job.steps.is_empty() {
+        vec!["the job has no steps: it has not begun, or it waits for approval".to_owned()]
+    } else {
+        Vec::new()
+    };
+    Ok(JobAnswer {
+        finished: job.has_ended(),
+        duration_sec: seconds_between(job.started_at.as_deref(), job.stopped_at.as_deref()),
+        started_at: time(job.started_at.as_deref()),
+        stopped_at: time(job.stopped_at.as_deref()),
+        steps: job.steps.iter().take(MAX_STEPS).map(StepView::of).collect(),
+        truncated: job.steps.len() > MAX_STEPS,
+        id: job.id,
+        job_number: job.number,
+        name: name(&job.name),
+        status: word(&job.status),
+        workflow_id: job.workflow_id.as_deref().map(name),
+        executor: job.executor.as_deref().map(name),
+        hints,
+    })
+}

@@ -1,0 +1,291 @@
+//! `list_circleci_runs`: the runs of a project.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    name, read,
+    run::{VcsView, actor},
+    time, word,
+};
+use crate::{
+    CircleCi,
+    client::{Api, Call},
+    error::About,
+    locate::MAX_PAGES,
+    names::Slug,
+    text, v3,
+    wire::{Items, Pipeline},
+};
+use kit::args::{Cursor, PageArgs};
+use tools::{
+    CallContext, Page, TimeInput, ToolDeclaration, ToolEntry, ToolError,
+    page::{encode_cursor, foreign_cursor},
+};
+
+/// Entries of a page of v3; more are refused.
+const PAGE_OF_V3: usize = 20;
+/// How far v3 is searched back if nobody says; it wants a beginning. The vendor's own command line takes the same.
+const SEARCHED: SignedDuration = SignedDuration::from_hours(90 * 24);
+const LIST: ToolDeclaration = ToolDeclaration::read(
+    "list_circleci_runs",
+    "Runs of a project",
+    "Lists a project's runs, the newest first, with branch, commit and, where CircleCI tells it here, their state and \
+     number; get_circleci_pipeline_status tells more of one. Without from, CircleCI's cloud is searched 90 days back.",
+)
+.polled();
+
+/// The state of a run, as CircleCI's search knows it.
+#[derive(Deserialize, JsonSchema, strum::IntoStaticStr, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+enum RunStatus {
+    Success,
+    Failed,
+    Error,
+    Canceled,
+    Unauthorized,
+    NotRun,
+    Running,
+    Failing,
+    OnHold,
+    Queued,
+}
+
+/// Arguments of `list_circleci_runs`.
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    /// Slug of the project, such as `gh/acme/web`, or a link.
+    #[schemars(length(min = 1, max = 2048))]
+    project_slug: String,
+    /// Only runs of this branch.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255))]
+    branch: Option<String>,
+    /// Only runs in this state. A CircleCI Server can't filter by it.
+    #[serde(default)]
+    status: Option<RunStatus>,
+    /// Only runs from then on.
+    #[serde(default)]
+    from: Option<TimeInput>,
+    /// Only runs until then.
+    #[serde(default)]
+    to: Option<TimeInput>,
+    /// Only runs that the connector's own user started. Not together with branch or status.
+    #[serde(default)]
+    mine: bool,
+    #[serde(flatten)]
+    page: PageArgs<20, 100>,
+}
+
+/// A run in a list.
+#[derive(Serialize, JsonSchema)]
+struct RunSummary {
+    /// Id: `pipeline_id` of the other tools.
+    id: String,
+    /// Number in the project, where CircleCI tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
+    /// State, where CircleCI tells it in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<String>,
+    /// Branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    branch: Option<String>,
+    /// Tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+    /// Commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<String>,
+    /// First line of the commit's message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit_subject: Option<String>,
+    /// Who started it, or made the commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
+    /// When it was made (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<String>,
+}
+
+impl RunSummary {
+    fn of_v3(run: &v3::Run) -> Self {
+        let vcs = run.references.event.attributes.vcs.as_ref();
+        let commit = vcs.and_then(|vcs| vcs.commit.as_ref());
+        let text = |text: Option<&String>| text::optional(text.map(String::as_str), 255);
+        Self {
+            id: name(&run.id),
+            number: None,
+            status: Some(word(&run.status())),
+            branch: text(vcs.and_then(|vcs| vcs.branch.as_ref())),
+            tag: text(vcs.and_then(|vcs| vcs.tag.as_ref())),
+            revision: text(vcs.and_then(|vcs| vcs.revision.as_ref())),
+            commit_subject: text(commit.and_then(|commit| commit.subject.as_ref())),
+            actor: text(commit.and_then(|commit| commit.author.as_ref()).and_then(|author| author.login.as_ref())),
+            created_at: time(Some(&run.attributes.created_at)),
+        }
+    }
+
+    fn of_v2(run: &Pipeline) -> Self {
+        let VcsView { branch, tag, revision, commit_subject } = VcsView::of(run);
+        Self {
+            id: name(&run.id),
+            number: Some(run.number),
+            // What v2 says in a list is about the configuration only.
+            status: (run.state == "errored").then(|| "error".to_owned()),
+            branch,
+            tag,
+            revision,
+            commit_subject,
+            actor: actor(run),
+            created_at: time(Some(&run.created_at)),
+        }
+    }
+}
+
+pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
+    vec![read(circleci, LIST, list)]
+}
+
+async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -> Result<Page<RunSummary>, ToolError> {
+    let limit = input.page.limit();
+    let slug = Slug::allowed(&input.project_slug, &circleci.projects)?;
+    if input.mine && (input.branch.is_some() || input.status.is_some()) {
+        return Err(ToolError::invalid_argument("mine can't be combined with branch or status").with_argument("mine"));
+    }
+    let page = match circleci.api(&context).await? {
+        // v3 has runs of one's own across all projects only.
+        Api::V3 if !input.mine => search(&circleci, &input, &slug, limit, &context).await?,
+        api => {
+            if input.status.is_some() && api != Api::V3 {
+                return Err(ToolError::invalid_argument("this CircleCI can't filter runs by their state")
+                    .with_argument("status")
+                    .with_remedy("leave status out; get_circleci_pipeline_status tells the state of one"));
+            }
+            walk(&circleci, &input, &slug, limit, &context).await?
+        }
+    };
+    if !page.items.is_empty() {
+        return Ok(page);
+    }
+    Ok(page.with_hint("no run matches branch, status, from and to; branch is the whole name"))
+}
+
+/// The time between which runs are wanted.
+fn window(input: &ListInput) -> Result<(Option<Timestamp>, Option<Timestamp>), ToolError> {
+    let now = Timestamp::now();
+    let at = |name: &str, time: &Option<TimeInput>| time.as_ref().map(|time| time.resolve(name, now)).transpose();
+    let (from, to) = (at("from", &input.from)?, at("to", &input.to)?);
+    if from.zip(to).is_some_and(|(from, to)| from >= to) {
+        return Err(ToolError::invalid_argument("from must be before to").with_argument("from"));
+    }
+    Ok((from, to))
+}
+
+/// With the search of v3, which filters by itself.
+async fn search(
+    circleci: &CircleCi,
+    input: &ListInput,
+    slug: &Slug,
+    limit: usize,
+    context: &CallContext,
+) -> Result<Page<RunSummary>, ToolError> {
+    let (from, to) = window(input)?;
+    let to = to.unwrap_or_else(Timestamp::now);
+    let from = from.or_else(|| to.checked_sub(SEARCHED).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let mut filter = Vec::new();
+    if let Some(branch) = &input.branch {
+        if branch.contains(['"', '\\']) || branch.chars().any(char::is_control) {
+            return Err(ToolError::invalid_argument("no branch has such a name").with_argument("branch"));
+        }
+        filter.push(format!("pipeline.git.branch == \"{branch}\""));
+    }
+    if let Some(status) = input.status {
+        filter.push(format!("pipeline.status == \"{}\"", <&str>::from(status)));
+    }
+    let project = circleci.fetch_project(slug, context).await?;
+    let mut cursor = input.page.cursor().map(Cursor::key).transpose()?;
+    let mut items = Vec::new();
+    for _ in 0..MAX_PAGES {
+        let body = json!({
+            "scope": { "project_ids": [project.id], "from": from.to_string(), "to": to.to_string() },
+            "filter": filter.join(" and "),
+            "page": { "cursor": cursor.clone().unwrap_or_default(), "limit": (limit - items.len()).min(PAGE_OF_V3) },
+        });
+        let call = Call::post(Api::V3, ["runs", "search"], body).changes_nothing();
+        let about = slug.to_string();
+        let found: v3::List<v3::Run> = circleci.ask(&call, "search runs", About::Project(&about), context).await?;
+        items.extend(found.data.iter().map(RunSummary::of_v3));
+        cursor = found.page.next.filter(|next| !next.is_empty());
+        if cursor.is_none() || found.data.is_empty() || items.len() >= limit {
+            break;
+        }
+    }
+    let truncated = cursor.is_some();
+    Ok(Page { items, truncated, next_cursor: cursor.as_deref().map(encode_cursor), hints: Vec::new() })
+}
+
+/// Through the pages of v2, which knows the branch at most. A cursor says how many entries of which page were seen.
+async fn walk(
+    circleci: &CircleCi,
+    input: &ListInput,
+    slug: &Slug,
+    limit: usize,
+    context: &CallContext,
+) -> Result<Page<RunSummary>, ToolError> {
+    let (from, to) = window(input)?;
+    let mut call =
+        Call::of_project(Api::V2, "project", slug, if input.mine { &["pipeline", "mine"] } else { &["pipeline"] });
+    call = call.maybe("branch", input.branch.as_ref());
+    let (mut token, mut seen) = match input.page.cursor() {
+        Some(cursor) => position(cursor)?,
+        None => (String::new(), 0),
+    };
+    let mut items = Vec::new();
+    let mut next = None;
+    'pages: for _ in 0..MAX_PAGES {
+        let page = call.clone().maybe("page-token", Some(&token).filter(|token| !token.is_empty()));
+        let about = slug.to_string();
+        let found: Items<Pipeline> = circleci.ask(&page, "list runs", About::Project(&about), context).await?;
+        let count = found.items.len();
+        for (index, run) in found.items.iter().enumerate().skip(seen) {
+            let at: Option<Timestamp> = run.created_at.parse().ok();
+            if at.zip(from).is_some_and(|(at, from)| at < from) {
+                // The newest come first, so nothing that is wanted follows.
+                next = None;
+                break 'pages;
+            }
+            if at.zip(to).is_none_or(|(at, to)| at <= to) {
+                items.push(RunSummary::of_v2(run));
+            }
+            if items.len() == limit {
+                next = if index + 1 < count {
+                    Some(format!("{} {token}", index + 1))
+                } else {
+                    found.next_page_token.as_ref().map(|token| format!("0 {token}"))
+                };
+                break 'pages;
+            }
+        }
+        // Where to go on if no more pages are read for this call.
+        next = found.next_page_token.filter(|token| !token.is_empty()).map(|token| format!("0 {token}"));
+        match next.as_deref().and_then(|next| next.strip_prefix("0 ")) {
+            Some(following) => token = following.to_owned(),
+            None => break,
+        }
+        seen = 0;
+    }
+    let truncated = next.is_some();
+    Ok(Page { items, truncated, next_cursor: next.as_deref().map(encode_cursor), hints: Vec::new() })
+}
+
+fn position(cursor: &Cursor) -> Result<(String, usize), ToolError> {
+    let key = cursor.key()?;
+    let parts = key.split_once(' ').and_then(|(seen, token)| Some((token.to_owned(), seen.parse().ok()?)));
+    parts.ok_or_else(foreign_cursor)
+}

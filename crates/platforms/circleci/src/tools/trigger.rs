@@ -1,0 +1,377 @@
+//! `trigger_circleci_pipeline`: starts a run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use http::StatusCode;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{config::ParameterValue, definitions::DefinitionView, mutation, name, word};
+use crate::{
+    CircleCi,
+    client::{Api, Call, Error},
+    error::{About, to_tool_error, undeclared},
+    names::{Slug, is_uuid},
+    text,
+    wire::{Pipeline, Project, Triggered},
+};
+use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+/// Parameters of a run.
+const MAX_PARAMETERS: usize = 100;
+
+const TRIGGER: ToolDeclaration = ToolDeclaration::mutate(
+    "trigger_circleci_pipeline",
+    "Start a run",
+    "Starts a run of a project, on a branch or a tag (the default branch, if neither is given), with parameters that its \
+     configuration declares. Runs cost credits: with reuse_if_newer_than_seconds a run that is new enough is answered \
+     instead. skipped says that CircleCI found nothing to run, such as a commit with [ci skip].",
+);
+
+/// Arguments of `trigger_circleci_pipeline`.
+#[derive(Deserialize, JsonSchema)]
+struct TriggerInput {
+    /// Slug of the project, such as `gh/acme/web`, or a link.
+    #[schemars(length(min = 1, max = 2048))]
+    project_slug: String,
+    /// Id of the pipeline definition, as list_circleci_pipeline_definitions answers it. Projects whose slugs begin with
+    /// circleci/ need one, unless they have only one.
+    #[serde(default)]
+    #[schemars(length(min = 36, max = 36))]
+    definition_id: Option<String>,
+    /// Branch. Not together with tag.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255))]
+    branch: Option<String>,
+    /// Tag. Not together with branch.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255))]
+    tag: Option<String>,
+    /// Parameters of the run: texts, numbers, true or false. The configuration must declare them.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    parameters: BTreeMap<String, ParameterValue>,
+    /// A run of the same branch or tag that is not older than this is answered, and none started: 1 to 86400. Not
+    /// together with parameters. Left out, one is always started.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 86_400))]
+    reuse_if_newer_than_seconds: Option<i64>,
+}
+
+/// A run that was started, or why none was.
+#[derive(Serialize, JsonSchema)]
+struct Started {
+    /// Id of the run. None if it was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline_id: Option<String>,
+    /// Number of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline_number: Option<u64>,
+    /// CircleCI's word for how far it came, such as `pending`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    /// Slug of the project.
+    project_slug: String,
+    /// Branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    branch: Option<String>,
+    /// Tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+    /// Whether CircleCI found nothing to run.
+    skipped: bool,
+    /// Whether it is an earlier run that is new enough.
+    reused: bool,
+    /// What CircleCI said of a run that it skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+/// What a run is made of.
+struct Target {
+    slug: Slug,
+    project: Project,
+    branch: Option<String>,
+    tag: Option<String>,
+    definition: Option<String>,
+}
+
+impl Target {
+    fn reference(&self) -> String {
+        match (&self.branch, &self.tag) {
+            (Some(branch), _) => format!("branch {branch}"),
+            (None, Some(tag)) => format!("tag {tag}"),
+            (None, None) => "default branch".to_owned(),
+        }
+    }
+
+    fn is_of(&self, run: &Pipeline) -> bool {
+        let git = run.trigger_parameters.as_ref().and_then(|parameters| parameters.git.as_ref());
+        let vcs = run.vcs.as_ref();
+        let branch = vcs.and_then(|vcs| vcs.branch.as_ref()).or(git.and_then(|git| git.branch.as_ref()));
+        let tag = vcs.and_then(|vcs| vcs.tag.as_ref()).or(git.and_then(|git| git.tag.as_ref()));
+        match (&self.branch, &self.tag) {
+            (Some(wanted), _) => branch == Some(wanted),
+            (None, Some(wanted)) => tag == Some(wanted),
+            (None, None) => true,
+        }
+    }
+
+    fn started(&self) -> Started {
+        Started {
+            pipeline_id: None,
+            pipeline_number: None,
+            state: None,
+            project_slug: name(&self.project.slug),
+            branch: self.branch.clone(),
+            tag: self.tag.clone(),
+            skipped: false,
+            reused: false,
+            message: None,
+        }
+    }
+}
+
+pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
+    vec![mutation(circleci, TRIGGER, preview, trigger)]
+}
+
+impl TriggerInput {
+    fn check(&self) -> Result<(), ToolError> {
+        let no = |message: &str, argument: &str| Err(ToolError::invalid_argument(message).with_argument(argument));
+        if self.branch.is_some() && self.tag.is_some() {
+            return no("pass branch or tag, not both", "tag");
+        }
+        for (argument, reference) in [("branch", &self.branch), ("tag", &self.tag)] {
+            let is_odd = |text: &String| text.trim() != text || text.is_empty() || text.chars().any(char::is_control);
+            if reference.as_ref().is_some_and(is_odd) {
+                return no(&format!("no {argument} has such a name"), argument);
+            }
+        }
+        if self.definition_id.as_ref().is_some_and(|id| !is_uuid(id)) {
+            return no("definition_id is no id (a UUID)", "definition_id");
+        }
+        if self.parameters.len() > MAX_PARAMETERS {
+            return no("these are more than 100 parameters", "parameters");
+        }
+        let is_name = |text: &String| {
+            text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && text.len() <= 128
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+        };
+        if !self.parameters.keys().all(is_name) {
+            return no("names of parameters are letters, digits, _ and -, and begin with a letter", "parameters");
+        }
+        if self.reuse_if_newer_than_seconds.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
+            return no("reuse_if_newer_than_seconds must be from 1 to 86400", "reuse_if_newer_than_seconds");
+        }
+        if self.reuse_if_newer_than_seconds.is_some() && !self.parameters.is_empty() {
+            return no(
+                "a run with parameters is never reused, as CircleCI does not tell with which another one was started",
+                "reuse_if_newer_than_seconds",
+            );
+        }
+        Ok(())
+    }
+
+    /// Finds out what the run is made of.
+    async fn target(&self, circleci: &CircleCi, context: &CallContext) -> Result<Target, ToolError> {
+        self.check()?;
+        let slug = Slug::allowed(&self.project_slug, &circleci.projects)?;
+        let project = circleci.fetch_project(&slug, context).await?;
+        let default = project.vcs_info.as_ref().and_then(|vcs| vcs.default_branch.clone());
+        let branch = match (&self.branch, &self.tag) {
+            (None, None) => default.filter(|branch| !branch.is_empty()),
+            (branch, _) => branch.clone(),
+        };
+        let definition = match &self.definition_id {
+            Some(id) => Some(id.clone()),
+            None if slug.is_app_based() => {
+                if branch.is_none() && self.tag.is_none() {
+                    return Err(ToolError::invalid_argument("CircleCI knows no default branch of this project")
+                        .with_argument("branch"));
+                }
+                Some(only(&circleci.fetch_definitions(&slug, &project.id, context).await?.items)?)
+            }
+            None => None,
+        };
+        Ok(Target { slug, project, branch, tag: self.tag.clone(), definition })
+    }
+}
+
+/// The one definition that there is.
+fn only(definitions: &[DefinitionView]) -> Result<String, ToolError> {
+    match definitions {
+        [one] => Ok(one.id.clone()),
+        several => {
+            let names: Vec<String> = several.iter().take(10).map(|one| format!("{} ({})", one.id, one.name)).collect();
+            Err(ToolError::invalid_argument("a run of this project needs a definition")
+                .with_argument("definition_id")
+                .with_remedy(if names.is_empty() {
+                    "the project has none: make one in its settings".to_owned()
+                } else {
+                    format!("it has: {}", names.join(", "))
+                }))
+        }
+    }
+}
+
+async fn preview(circleci: Arc<CircleCi>, input: TriggerInput, context: CallContext) -> Result<Preview, ToolError> {
+    let target = input.target(&circleci, &context).await?;
+    let newest = circleci.fetch_newest_run(&target.slug, target.branch.as_deref(), &context).await?;
+    let mut notes = String::new();
+    if let (false, Some(run)) = (input.parameters.is_empty(), &newest)
+        && let Some(declared) = circleci.declared_parameters(&run.id, &context).await
+    {
+        let unknown: Vec<String> = input.parameters.keys().filter(|name| !declared.contains(*name)).cloned().collect();
+        if !unknown.is_empty() {
+            return Err(undeclared(&unknown, Some(&declared.into_iter().take(50).collect::<Vec<_>>())));
+        }
+        notes = format!(", with the parameters {}", input.parameters.keys().cloned().collect::<Vec<_>>().join(", "));
+    }
+    let would = match input.reusable(&target, newest.as_ref()) {
+        Some(run) => format!("start nothing: run {} of the {} is new enough", run.number, target.reference()),
+        None => format!("start a run of {} on the {}{notes}", target.project.slug, target.reference()),
+    };
+    let state = json!({
+        "project_slug": target.project.slug,
+        "reference": target.reference(),
+        "definition_id": target.definition,
+        "newest_run": newest.map(|run| run.number),
+    });
+    Ok(Preview { would, state })
+}
+
+impl TriggerInput {
+    /// The newest run, if it is new enough to be taken for the one that is asked for.
+    fn reusable<'a>(&self, target: &Target, newest: Option<&'a Pipeline>) -> Option<&'a Pipeline> {
+        let seconds = self.reuse_if_newer_than_seconds?;
+        let run = newest.filter(|run| target.is_of(run) && run.state != "errored")?;
+        let age = Timestamp::now().as_second() - run.created_at.parse::<Timestamp>().ok()?.as_second();
+        (age <= seconds).then_some(run)
+    }
+}
+
+async fn trigger(circleci: Arc<CircleCi>, input: TriggerInput, context: CallContext) -> Result<Started, ToolError> {
+    let target = input.target(&circleci, &context).await?;
+    if input.reuse_if_newer_than_seconds.is_some() {
+        let newest = circleci.fetch_newest_run(&target.slug, target.branch.as_deref(), &context).await?;
+        if let Some(run) = input.reusable(&target, newest.as_ref()) {
+            return Ok(Started {
+                pipeline_id: Some(name(&run.id)),
+                pipeline_number: Some(run.number),
+                state: Some(word(&run.state)),
+                reused: true,
+                ..target.started()
+            });
+        }
+    }
+    let begun = Timestamp::now();
+    let (status, answer) = match circleci.start(&target, &input.parameters, &context).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(circleci.explain(error, &target, begun, &context).await),
+    };
+    // 201 is a run; 200 says in a message why there is none.
+    let skipped = status != StatusCode::CREATED;
+    if !skipped && answer.id.is_none() {
+        return Err(ToolError::new(ErrorCode::PlatformError, "CircleCI says that it started a run, and not which")
+            .with_remedy("list_circleci_runs tells the newest"));
+    }
+    Ok(Started {
+        pipeline_id: answer.id.as_deref().map(name),
+        pipeline_number: answer.number,
+        state: answer.state.as_deref().map(word),
+        skipped,
+        message: text::optional(answer.message.as_deref(), 500).filter(|_| skipped),
+        ..target.started()
+    })
+}
+
+impl CircleCi {
+    /// Starts a run. Where `pipeline/run` isn't there, or takes no run without a definition, there is the older endpoint,
+    /// which knows none; a run that was refused was not taken.
+    async fn start(
+        &self,
+        target: &Target,
+        parameters: &BTreeMap<String, ParameterValue>,
+        context: &CallContext,
+    ) -> Result<(StatusCode, Triggered), Error> {
+        let reference = match (&target.branch, &target.tag) {
+            (Some(branch), _) => json!({ "branch": branch }),
+            (None, Some(tag)) => json!({ "tag": tag }),
+            (None, None) => json!({}),
+        };
+        let mut body = serde_json::Map::new();
+        if let Some(definition) = &target.definition {
+            body.insert("definition_id".to_owned(), json!(definition));
+        }
+        if reference != json!({}) {
+            body.insert("config".to_owned(), reference.clone());
+            body.insert("checkout".to_owned(), reference.clone());
+        }
+        if !parameters.is_empty() {
+            body.insert("parameters".to_owned(), json!(parameters));
+        }
+        let call = Call::of_project(Api::V2, "project", &target.slug, &["pipeline", "run"]).posted(Value::Object(body));
+        match self.session.answer(&call, context.deadline).await {
+            Err(Error::NotFound | Error::BadRequest | Error::Unprocessable) if target.definition.is_none() => {
+                let mut body = reference;
+                if let (Some(body), false) = (body.as_object_mut(), parameters.is_empty()) {
+                    body.insert("parameters".to_owned(), json!(parameters));
+                }
+                let call = Call::of_project(Api::V2, "project", &target.slug, &["pipeline"]).posted(body);
+                self.session.answer(&call, context.deadline).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Words why no run was started: with the parameters that are declared, and with what is known of a run that may have
+    /// been started all the same.
+    async fn explain(&self, error: Error, target: &Target, begun: Timestamp, context: &CallContext) -> ToolError {
+        let slug = target.slug.to_string();
+        let worded = to_tool_error(&error, "start a run", About::Project(&slug));
+        let newest = || self.fetch_newest_run(&target.slug, target.branch.as_deref(), context);
+        match &error {
+            Error::UndeclaredParameter(names) => {
+                let Ok(Some(run)) = newest().await else { return worded };
+                let declared = self.declared_parameters(&run.id, context).await;
+                let declared = declared.map(|names| names.into_iter().take(50).collect::<Vec<_>>());
+                undeclared(names, declared.as_deref())
+            }
+            error if error.fate_is_unknown() => {
+                let found = newest().await.ok().flatten();
+                // Clocks may differ by a little.
+                let since = begun.as_second() - 30;
+                let new = |run: &Pipeline| run.created_at.parse::<Timestamp>().is_ok_and(|at| at.as_second() >= since);
+                let remedy = match found.filter(new) {
+                    Some(run) => format!("run {} was made since: {} is its pipeline_id", run.number, name(&run.id)),
+                    None => {
+                        "no run that was made since is seen (yet): look with list_circleci_runs before starting another"
+                            .to_owned()
+                    }
+                };
+                ToolError::new(worded.code, "unknown whether the run started: CircleCI's answer is missing")
+                    .with_remedy(remedy)
+            }
+            _ => worded,
+        }
+    }
+
+    /// The parameters that a run's configuration declares; nothing if that can't be found out.
+    async fn declared_parameters(&self, run: &str, context: &CallContext) -> Option<BTreeSet<String>> {
+        #[derive(Deserialize)]
+        struct OnlyParameters {
+            #[serde(default)]
+            parameters: BTreeMap<String, Value>,
+        }
+        let config = self.fetch_config(run, context).await.ok()?;
+        let read: OnlyParameters = serde_saphyr::from_str(&config.source).ok()?;
+        Some(read.parameters.into_keys().map(|parameter| name(&parameter)).collect())
+    }
+}

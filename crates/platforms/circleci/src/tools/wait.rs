@@ -1,0 +1,81 @@
+//! `wait_circleci_run`: waits until a run has ended, or waits for a person.
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    RunArgs, read,
+    run::{self, RunAnswer},
+};
+use crate::CircleCi;
+use kit::args::WaitSeconds;
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
+
+/// Time between two looks, at first and after a minute.
+const POLLS: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(10)];
+/// Time after which a run without a workflow is taken for one that has none to run.
+const NOTHING_TO_RUN: Duration = Duration::from_secs(30);
+/// Time that is left for the answer.
+const RESERVE: Duration = Duration::from_secs(2);
+
+const WAIT: ToolDeclaration = ToolDeclaration::read(
+    "wait_circleci_run",
+    "Wait for a run",
+    "Waits until a run has ended, waits for approval, or the time is up, and answers its state. When finished is false, \
+     call it again with the same run.",
+)
+.polled();
+
+/// Arguments of `wait_circleci_run`.
+#[derive(Deserialize, JsonSchema)]
+struct WaitInput {
+    #[serde(flatten)]
+    run: RunArgs,
+    /// Seconds to wait at most. Never longer than the call may take.
+    #[serde(default)]
+    wait_seconds: WaitSeconds<90, 120>,
+}
+
+/// What a run came to.
+#[derive(Serialize, JsonSchema)]
+struct WaitAnswer {
+    /// Whether the run changes no more.
+    finished: bool,
+    /// Seconds that were waited.
+    waited_seconds: u64,
+    /// The run.
+    run: RunAnswer,
+}
+
+pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
+    vec![read(circleci, WAIT, wait)]
+}
+
+async fn wait(circleci: Arc<CircleCi>, input: WaitInput, context: CallContext) -> Result<WaitAnswer, ToolError> {
+    let begun = Instant::now();
+    let until = (begun + input.wait_seconds.seconds()).min(context.deadline - RESERVE.min(context.remaining()));
+    let named = circleci.fetch_run(&input.run.name(&circleci)?, &context).await?;
+    loop {
+        let mut answer = run::answer(&circleci, &named, &context).await?;
+        let waited = begun.elapsed();
+        let stands = answer.finished
+            || answer.status == "on_hold"
+            || (answer.status == "pending" && answer.state == "created" && waited >= NOTHING_TO_RUN);
+        let [first, later] = POLLS;
+        let mut pause = if waited < Duration::from_mins(1) { first } else { later };
+        if circleci.session.is_rate_low() {
+            pause = pause.saturating_mul(2);
+        }
+        if stands || Instant::now() + pause > until {
+            if !stands {
+                answer.hints.push("the time is up and the run goes on: call wait_circleci_run again".to_owned());
+            }
+            return Ok(WaitAnswer { finished: answer.finished, waited_seconds: waited.as_secs(), run: answer });
+        }
+        context.progress.report(waited.as_secs_f64(), Some(until.duration_since(begun).as_secs_f64()), &*answer.status);
+        sleep(pause).await;
+    }
+}

@@ -1,0 +1,86 @@
+//! CloudWatch's platform against a strict double: every tool, every row of the health table, credentials and errors. Every
+//! failing answer holds a planted secret, which may come out nowhere.
+
+mod alarms;
+mod errors;
+mod health;
+mod hosts;
+mod identity;
+mod logs;
+mod tools;
+mod workload;
+
+use std::sync::Arc;
+
+use platform_doubles::cloudwatch as double;
+use serde_json::{Value, json};
+
+use self::double::{KEY, REGION};
+use crate::CloudWatch;
+use api::platform::PlatformSpec;
+use kit::{ConnectError, Platform, PlatformEnvironment};
+use platform_testing::{Connected, compliance::Subject};
+
+const SECRET: &str = "planted-secret-access-key";
+const CREDENTIALS: &[(&str, &str)] = &[("access_key_id", KEY), ("secret_access_key", SECRET)];
+
+platform_testing::complies!(crate::tests::subject);
+
+/// Makes the client, as the table of platforms does.
+fn client(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
+    let spec = spec.cloud_watch.as_ref().ok_or(ConnectError::NoPlatform)?;
+    Ok(Arc::new(CloudWatch::connect(spec, environment)?))
+}
+
+/// CloudWatch in the suite that every platform must pass.
+fn subject() -> Subject {
+    Subject {
+        connect: client,
+        name: "cloudWatch",
+        word: "cloudwatch",
+        spec: |url| json!({ "cloudWatch": { "region": REGION, "endpoint": url, "insecureHttp": true } }),
+        credentials: CREDENTIALS,
+        calls: || {
+            vec![
+                ("list_cloudwatch_metrics", json!({})),
+                ("get_cloudwatch_metric_data", json!({ "namespace": "AWS/EC2", "metric": "CPUUtilization" })),
+                ("list_cloudwatch_alarms", json!({})),
+                ("get_cloudwatch_alarm", json!({ "name": "cpu" })),
+                ("list_cloudwatch_log_groups", json!({})),
+                ("query_cloudwatch_logs", json!({ "groups": ["/app/web"], "query": "fields @message" })),
+                ("get_cloudwatch_query", json!({ "query_id": "query-0" })),
+                ("stop_cloudwatch_query", json!({ "query_id": "query-0" })),
+                ("analyze_cloudwatch_metric", json!({ "namespace": "AWS/EC2", "metric": "CPUUtilization" })),
+                ("get_cloudwatch_alarm_history", json!({ "name": "cpu" })),
+                ("explain_cloudwatch_alarm", json!({ "name": "cpu" })),
+                ("list_cloudwatch_mute_rules", json!({})),
+                ("mute_cloudwatch_alarms", json!({ "names": ["disk"], "minutes": 5, "reason": "test" })),
+                ("unmute_cloudwatch_alarms", json!({ "rule": "mcp-1" })),
+                ("set_cloudwatch_alarm_actions_enabled", json!({ "names": ["disk"], "enabled": true })),
+                ("set_cloudwatch_alarm_state", json!({ "name": "disk", "state": "OK", "reason": "test" })),
+                ("filter_cloudwatch_log_events", json!({ "group": "/app/web" })),
+                ("tail_cloudwatch_logs", json!({ "group": "/app/web", "seconds": 1 })),
+                ("get_cloudwatch_log_context", json!({ "ptr": "pointer-3" })),
+                ("find_cloudwatch_log_patterns", json!({ "group": "/app/web" })),
+            ]
+        },
+        most_requests: 2,
+        tells_health: "",
+        empty_is_404: &[],
+    }
+}
+
+/// A connector to the double: `spec` is what `spec.platform.cloudWatch` says besides region and endpoint.
+fn connect(url: &str, fields: &[(&str, &str)], spec: &Value) -> Connected {
+    let mut all = json!({ "region": REGION, "endpoint": url, "insecureHttp": true });
+    all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let mut connected = Connected::new(client, &json!({ "cloudWatch": all }), fields);
+    // A query is looked at after a second and a half.
+    connected.patience = std::time::Duration::from_secs(20);
+    connected
+}
+
+/// A connector with the double's keys.
+fn with_keys(url: &str) -> Connected {
+    connect(url, CREDENTIALS, &json!({}))
+}

@@ -1,0 +1,164 @@
+//! Events of logs: searched, followed, and read around one; patterns; and a metric that is summed up.
+
+use serde_json::{Value, json};
+
+use super::{double::Double, tools::good, with_keys};
+use tools::ErrorCode;
+
+fn messages(answer: &Value) -> Vec<&str> {
+    answer["items"].as_array().unwrap().iter().map(|item| item["message"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_search_goes_over_empty_pages_and_on_at_its_cursor() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let tool = "filter_cloudwatch_log_events";
+    let mut arguments = json!({ "group": "/app/web", "pattern": "oops", "limit": 1 });
+    let mut found = Vec::new();
+    loop {
+        let page = good(&connector, tool, arguments.clone()).await;
+        found.extend(messages(&page).into_iter().map(str::to_owned));
+        if page["next_cursor"].is_null() {
+            break;
+        }
+        arguments["cursor"] = page["next_cursor"].clone();
+    }
+    assert_eq!(found, ["five oops", "three oops", "one oops"]);
+    let sent = double.input("FilterLogEvents");
+    assert_eq!((&sent["startFromHead"], &sent["filterPattern"]), (&json!(false), &json!("oops")));
+    assert_eq!(sent["endTime"].as_i64().unwrap() - sent["startTime"].as_i64().unwrap(), 3_600_000);
+    let oldest = json!({ "group": "/app/web", "newest_first": false, "streams": ["a"], "limit": 2 });
+    assert_eq!(messages(&good(&connector, tool, oldest).await), ["one oops", "three oops"]);
+}
+
+#[tokio::test]
+async fn a_search_without_an_end_says_where_it_is() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let tool = "filter_cloudwatch_log_events";
+    double.change(|state| state.logs.empty_pages = 12);
+    let first = good(&connector, tool, json!({ "group": "/app/web", "pattern": "oops" })).await;
+    assert_eq!((messages(&first).len(), double.count("FilterLogEvents")), (0, 10));
+    assert!(first["hints"][0].as_str().unwrap().contains("go on with next_cursor"));
+    let more = json!({ "group": "/app/web", "pattern": "oops", "cursor": first["next_cursor"] });
+    assert_eq!(messages(&good(&connector, tool, more).await).len(), 3);
+    let none = good(&connector, tool, json!({ "group": "/app/web", "pattern": "Oops", "since": "-5m" })).await;
+    assert_eq!(none["truncated"], true, "empty pages first");
+    let arn = "arn:aws:logs:eu-central-1:123456789012:log-group:/app/web:*";
+    good(&connector, tool, json!({ "group": arn })).await;
+    assert_eq!(double.input("FilterLogEvents")["logGroupIdentifier"], arn.trim_end_matches(":*"));
+    for (arguments, code) in [
+        (json!({ "group": "/none" }), ErrorCode::NotFound),
+        (
+            json!({ "group": "/app/web", "since": "2023-01-01T00:00:00Z", "newest_first": true }),
+            ErrorCode::InvalidArgument,
+        ),
+        (json!({ "group": "/app/web", "cursor": "e30" }), ErrorCode::InvalidArgument),
+    ] {
+        assert_eq!(connector.call(tool, arguments.clone()).await.unwrap_err().code, code, "{arguments}");
+    }
+    // Before 2024 AWS gives the oldest first.
+    good(&connector, tool, json!({ "group": "/app/web", "since": "2023-01-01T00:00:00Z" })).await;
+    assert!(double.input("FilterLogEvents")["startFromHead"].is_null());
+}
+
+#[tokio::test]
+async fn logs_are_followed_for_a_while() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.empty_pages = 0);
+    let connector = with_keys(&double.url());
+    let ahead = jiff::Timestamp::now().as_millisecond() + 500;
+    double.change(|state| {
+        for number in 0..3 {
+            state.logs.events.push((ahead + number, "a", format!("new {number}")));
+        }
+    });
+    let arguments = json!({ "group": "/app/web", "seconds": 4 });
+    let followed = good(&connector, "tail_cloudwatch_logs", arguments).await;
+    // Each once, though it is seen at each look, and nothing from before.
+    assert_eq!((messages(&followed), &followed["ended_by"]), (vec!["new 0", "new 1", "new 2"], &json!("time")));
+    assert!(double.count("FilterLogEvents") > 2);
+    let enough = json!({ "group": "/app/web", "seconds": 1, "max_events": 1, "pattern": "none" });
+    let nothing = good(&connector, "tail_cloudwatch_logs", enough).await;
+    assert!(nothing["hints"][0].as_str().unwrap().contains("no event came"));
+}
+
+#[tokio::test]
+async fn an_event_has_neighbours() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let tool = "get_cloudwatch_log_context";
+    let around = good(&connector, tool, json!({ "ptr": "pointer-3", "before": 1, "after": 2 })).await;
+    assert_eq!(messages(&around), ["one oops", "three oops", "four"]);
+    assert_eq!((&around["group"], &around["stream"]), (&json!("/app/web"), &json!("a")));
+    let named = json!({ "group": "/app/web", "stream": "a", "time": around["time"], "before": 5, "after": 5 });
+    assert_eq!(messages(&good(&connector, tool, named).await).len(), 4);
+    for (wrong, code) in [
+        (json!({ "ptr": "invented" }), ErrorCode::InvalidArgument),
+        (json!({ "group": "/app/web", "stream": "a" }), ErrorCode::InvalidArgument),
+        (json!({ "ptr": "pointer-3", "stream": "a" }), ErrorCode::InvalidArgument),
+    ] {
+        assert_eq!(connector.call(tool, wrong.clone()).await.unwrap_err().code, code, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn patterns_come_with_anomalies_where_there_is_a_detector() {
+    let double = Double::start().await;
+    double.change(|state| {
+        state.logs.script = vec!["Complete"];
+        state.logs.patterns = true;
+    });
+    let connector = with_keys(&double.url());
+    let tool = "find_cloudwatch_log_patterns";
+    let found = good(&connector, tool, json!({ "group": "/app/web" })).await;
+    assert_eq!(found["patterns"][0], json!({ "pattern": "oops <*>", "count": 7.0, "ratio": 0.7, "severity": "ERROR" }));
+    assert!(found["hints"][0].as_str().unwrap().contains("no anomaly detector"));
+    double.change(|state| state.logs.anomalies = true);
+    let found = good(&connector, tool, json!({ "group": "/app/web" })).await;
+    assert_eq!((&found["anomalies"][0]["priority"], &found["anomalies"][0]["active"]), (&json!("HIGH"), &json!(true)));
+    double.fail("ListAnomalies", 400, "AccessDeniedException");
+    let found = good(&connector, tool, json!({ "group": "/app/web" })).await;
+    assert!(found["hints"][0].as_str().unwrap().contains("lacks logs:ListAnomalies"), "{found}");
+}
+
+#[tokio::test]
+async fn a_metric_is_summed_up() {
+    let double = Double::start().await;
+    double.change(|state| {
+        state.metrics.value = |minute| match minute {
+            40..50 => None,
+            minute => Some(if minute < 90 { 10.0 } else { 50.0 }),
+        };
+    });
+    let connector = with_keys(&double.url());
+    let arguments = json!({
+        "namespace": "AWS/EC2", "metric": "CPUUtilization", "dimensions": { "InstanceId": "i-1" },
+        "since": "2026-11-01T08:00:00Z", "until": "2026-11-01T11:00:00Z", "period_seconds": 60,
+    });
+    let told = good(&connector, "analyze_cloudwatch_metric", arguments).await;
+    assert_eq!((&told["summary"]["points"], &told["trend"]["direction"]), (&json!(170), &json!("rising")), "{told}");
+    assert_eq!(told["steps"], json!([{ "time": "2026-11-01T09:30:00Z", "before": 10.0, "after": 50.0 }]));
+    assert_eq!(told["gaps"], json!([{ "since": "2026-11-01T08:40:00Z", "until": "2026-11-01T08:50:00Z" }]));
+    let missing = json!({ "namespace": "AWS/EC2", "metric": "none" });
+    let none = good(&connector, "analyze_cloudwatch_metric", missing).await;
+    assert!(none["summary"].is_null() && none["hints"][0].as_str().unwrap().contains("not zero"), "{none}");
+}
+
+#[tokio::test]
+async fn a_query_is_stopped_when_it_runs() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.script = vec!["Running"]);
+    let connector = with_keys(&double.url());
+    let left = json!({ "groups": ["/app/web"], "query": "fields @message", "wait_seconds": 0 });
+    let id = good(&connector, "query_cloudwatch_logs", left).await["query_id"].clone();
+    let arguments = json!({ "query_id": id });
+    assert_eq!(connector.preview("stop_cloudwatch_query", arguments.clone()).await.unwrap().would, "stop the query");
+    let stopped = good(&connector, "stop_cloudwatch_query", arguments.clone()).await;
+    assert_eq!(stopped, json!({ "outcome": "stopped", "status_before": "Running" }));
+    let again = good(&connector, "stop_cloudwatch_query", arguments).await;
+    assert_eq!((&again["outcome"], double.count("StopQuery")), (&json!("already_ended"), 1));
+    let unknown = connector.call("stop_cloudwatch_query", json!({ "query_id": "none" })).await.unwrap_err();
+    assert_eq!(unknown.code, ErrorCode::NotFound);
+}

@@ -1,0 +1,274 @@
+//! Every tool: what it asks, and what it answers.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{double::Double, with_keys};
+use platform_testing::Connected;
+use tools::ErrorCode;
+
+pub(super) async fn good(connector: &Connected, tool: &str, arguments: Value) -> Value {
+    connector.call(tool, arguments).await.unwrap_or_else(|error| panic!("{tool}: {error:?}"))
+}
+
+/// Follows the cursor to the end; the names of all entries, page by page.
+async fn pages(connector: &Connected, tool: &str, mut arguments: Value, name: &str) -> Vec<Vec<String>> {
+    let mut pages = Vec::new();
+    loop {
+        let page = good(connector, tool, arguments.clone()).await;
+        let items = page["items"].as_array().unwrap().iter();
+        pages.push(items.map(|item| item[name].as_str().unwrap().to_owned()).collect());
+        assert_eq!(page["truncated"], page["next_cursor"].is_string());
+        if page["next_cursor"].is_null() {
+            return pages;
+        }
+        arguments["cursor"] = page["next_cursor"].clone();
+    }
+}
+
+#[tokio::test]
+async fn lists_go_on_where_they_ended() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let metrics =
+        pages(&connector, "list_cloudwatch_metrics", json!({ "namespace": "AWS/EC2", "limit": 1 }), "metric").await;
+    // AWS' pages have two entries, ours one.
+    assert_eq!(metrics, [["CPUUtilization"], ["CPUUtilization"], ["NetworkIn"]]);
+    let groups = pages(&connector, "list_cloudwatch_log_groups", json!({}), "name").await;
+    assert_eq!(groups, [vec!["/app/api", "/app/web"], vec!["/aws/lambda/job"]]);
+    let alarms = pages(&connector, "list_cloudwatch_alarms", json!({}), "type").await;
+    assert_eq!(alarms, [vec!["metric", "metric"], vec!["composite", "log"]]);
+    let error = connector.call("list_cloudwatch_alarms", json!({ "cursor": "bm8" })).await.unwrap_err();
+    assert_eq!(error.argument.as_deref(), Some("cursor"));
+    let invented = tools::page::encode_cursor("{\"token\":\"mine\"}");
+    let error = connector.call("list_cloudwatch_alarms", json!({ "cursor": invented })).await.unwrap_err();
+    assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::InvalidArgument, Some("cursor")));
+}
+
+#[tokio::test]
+async fn filters_are_those_of_the_platform() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let of_one = json!({ "dimensions": { "InstanceId": "i-1" }, "recently_active": true, "account": "123456789012" });
+    let found = good(&connector, "list_cloudwatch_metrics", of_one).await;
+    assert_eq!(found["items"].as_array().unwrap().len(), 2);
+    let sent = double.input("ListMetrics");
+    assert_eq!((&sent["RecentlyActive"], &sent["IncludeLinkedAccounts"]), (&json!("PT3H"), &json!(true)));
+    good(&connector, "list_cloudwatch_metrics", json!({ "dimensions": { "InstanceId": "" } })).await;
+    assert_eq!(double.input("ListMetrics")["Dimensions"], json!([{ "Name": "InstanceId" }]));
+    let none = good(&connector, "list_cloudwatch_metrics", json!({ "metric": "cpuutilization" })).await;
+    assert!(none["hints"][0].as_str().unwrap().contains("must be exact"));
+    let firing = good(&connector, "list_cloudwatch_alarms", json!({ "state": "ALARM", "types": ["composite"] })).await;
+    assert_eq!((firing["items"].as_array().unwrap().len(), &firing["items"][0]["name"]), (1, &json!("site")));
+    let groups = good(&connector, "list_cloudwatch_log_groups", json!({ "name_contains": "lambda" })).await;
+    assert_eq!(groups["items"][0]["name"], "/aws/lambda/job");
+    assert!(groups["items"][0].get("stored_bytes").is_none());
+    let both = json!({ "prefix": "a", "name_contains": "b" });
+    assert_eq!(
+        connector.call("list_cloudwatch_log_groups", both).await.unwrap_err().argument.as_deref(),
+        Some("prefix")
+    );
+}
+
+#[tokio::test]
+async fn points_come_from_all_pages() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let one = json!({
+        "namespace": "AWS/EC2", "metric": "CPUUtilization", "dimensions": { "InstanceId": "i-1" },
+        "since": "2026-01-31T08:00:00Z", "until": "2026-01-31T09:00:00Z", "period_seconds": 60, "max_points": 10,
+    });
+    let data = good(&connector, "get_cloudwatch_metric_data", one).await;
+    let series = &data["series"][0];
+    assert_eq!((&series["status"], &data["truncated"]), (&json!("Complete"), &json!(true)));
+    assert_eq!(series["points"].as_array().unwrap().len(), 10);
+    assert_eq!(series["points"][9], json!({ "time": "2026-01-31T08:59:00Z", "value": 9.0 }));
+    assert_eq!(series["summary"], json!({ "points": 60, "min": 0.0, "max": 9.0, "mean": 4.5, "last": 9.0 }));
+    assert_eq!(double.count("GetMetricData"), 2);
+    let start = double.input("GetMetricData")["StartTime"]["$time"].as_f64().unwrap();
+    assert_eq!(format!("{start:.0}"), "1769846400");
+}
+
+#[tokio::test]
+async fn many_metrics_are_one_request_a_page() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let metric = |id: &str| json!({ "id": id, "namespace": "AWS/EC2", "metric": "CPUUtilization", "dimensions": { "InstanceId": "i-1" } });
+    let mut hidden = metric("m1");
+    hidden["answered"] = json!(false);
+    let queries = json!([hidden, metric("m2"), { "expression": "m1/m2", "label": "ratio" }]);
+    let data = good(&connector, "get_cloudwatch_metric_data", json!({ "queries": queries })).await;
+    let ids: Vec<_> = data["series"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert_eq!((ids, &data["series"][1]["label"]), (vec!["m2", "q3"], &json!("ratio")));
+    assert_eq!(double.count("GetMetricData"), 2);
+
+    let missing = json!({ "namespace": "AWS/EC2", "metric": "CPUUtilization" });
+    let none = good(&connector, "get_cloudwatch_metric_data", missing).await;
+    assert!(none["hints"][0].as_str().unwrap().contains("not zero"), "{none}");
+    double.change(|state| state.metrics.status = "Forbidden");
+    let one = json!({ "queries": [metric("m1")] });
+    let forbidden = good(&connector, "get_cloudwatch_metric_data", one).await;
+    assert_eq!(forbidden["series"][0]["status"], "Forbidden");
+    for (wrong, argument) in [
+        (json!({ "queries": [{ "namespace": "a" }] }), "queries"),
+        (json!({ "queries": [metric("m1"), metric("m1")] }), "queries"),
+        (json!({ "metric": "a" }), "queries"),
+        (json!({ "queries": [metric("m1")], "period_seconds": 90 }), "period_seconds"),
+        (json!({ "queries": [metric("m1")], "since": "now", "until": "-1h" }), "since"),
+    ] {
+        let error = connector.call("get_cloudwatch_metric_data", wrong.clone()).await.unwrap_err();
+        assert_eq!(error.argument.as_deref(), Some(argument), "{wrong}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn alarms_of_all_types_are_told() {
+    let double = Double::start().await;
+    double.change(|state| {
+        let arn = "arn:aws:cloudwatch:eu-central-1:123456789012:alarm-mute-rule:deploy";
+        let rule = json!({ "Name": "deploy", "AlarmMuteRuleArn": arn, "Status": "ACTIVE", "MuteTargets": { "AlarmNames": ["cpu"] } });
+        state.metrics.rules.push(rule);
+    });
+    let connector = with_keys(&double.url());
+    let cpu = good(&connector, "get_cloudwatch_alarm", json!({ "name": "cpu" })).await;
+    assert_eq!((&cpu["state"], &cpu["evaluation"]), (&json!("ALARM"), &json!("2 of 3 periods")));
+    assert_eq!((&cpu["metrics"][0]["stat"], &cpu["muted_by"]), (&json!("Average"), &json!(["deploy"])));
+    let site = good(&connector, "get_cloudwatch_alarm", json!({ "name": "site" })).await;
+    assert_eq!(site["rule"], "ALARM(cpu) OR ALARM(errors)");
+    let errors = good(&connector, "get_cloudwatch_alarm", json!({ "name": "errors" })).await;
+    assert_eq!(
+        (&errors["query"], &errors["evaluation"]),
+        (&json!("filter @message like /oops/"), &json!("1 of 3 results"))
+    );
+    assert_eq!(
+        connector.call("get_cloudwatch_alarm", json!({ "name": "CPU" })).await.unwrap_err().code,
+        ErrorCode::NotFound
+    );
+    // Without the right to see mute rules, the alarm is told all the same.
+    double.fail("ListAlarmMuteRules", 403, "AccessDenied");
+    let cpu = good(&connector, "get_cloudwatch_alarm", json!({ "name": "cpu" })).await;
+    assert!(cpu["muted_by"].is_null() && cpu["hints"][0].as_str().unwrap().contains("ListAlarmMuteRules"), "{cpu}");
+}
+
+#[tokio::test]
+async fn a_query_is_asked_for_until_it_ends() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.script = vec!["Running", "Complete"]);
+    let connector = with_keys(&double.url());
+    let arguments = json!({ "groups": ["/app/web"], "query": "fields @message | limit 5", "limit": 7, "since": "-1h" });
+    let answer = good(&connector, "query_cloudwatch_logs", arguments).await;
+    assert_eq!((&answer["status"], answer["rows"].as_array().unwrap().len()), (&json!("Complete"), 2));
+    assert_eq!(answer["statistics"]["bytes_scanned"], 1_000.0);
+    assert!(answer["hints"][0].as_str().unwrap().contains("limit of its own"));
+    let sent = double.input("StartQuery");
+    assert_eq!((&sent["queryString"], &sent["limit"]), (&json!("fields @message | limit 5"), &json!(7)));
+    assert_eq!(sent["endTime"].as_i64().unwrap() - sent["startTime"].as_i64().unwrap(), 3_600);
+    assert_eq!((double.count("GetQueryResults"), double.count("StopQuery")), (2, 0));
+    let more = json!({ "query_id": answer["query_id"], "cursor": answer["next_cursor"] });
+    let rest = good(&connector, "get_cloudwatch_query", more).await;
+    assert_eq!((&rest["rows"][0]["@ptr"], &rest["truncated"]), (&json!("pointer-2"), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_stopped() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.script = vec!["Running"]);
+    let connector = with_keys(&double.url());
+    let arguments = json!({ "groups": ["/app/web"], "query": "fields @message", "wait_seconds": 1 });
+    let answer = good(&connector, "query_cloudwatch_logs", arguments).await;
+    assert_eq!((&answer["status"], answer["rows"].as_array().unwrap().len()), (&json!("Stopped"), 1));
+    assert_eq!(double.count("StopQuery"), 1);
+    let left = json!({ "groups": ["/app/web"], "query": "fields @message", "wait_seconds": 0 });
+    let answer = good(&connector, "query_cloudwatch_logs", left).await;
+    assert_eq!((&answer["status"], double.count("StopQuery")), (&json!("Scheduled"), 1));
+    let running = good(&connector, "get_cloudwatch_query", json!({ "query_id": answer["query_id"] })).await;
+    assert_eq!((&running["status"], running["hints"].as_array().unwrap().len()), (&json!("Running"), 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_whose_caller_has_gone_is_stopped() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.script = vec!["Running"]);
+    let connector = with_keys(&double.url());
+    let arguments = json!({ "groups": ["/app/web"], "query": "fields @message" });
+    let asked = async {
+        while double.count("GetQueryResults") == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        outcome = connector.call("query_cloudwatch_logs", arguments) => panic!("{outcome:?}"),
+        () = asked => {}
+    }
+    for _ in 0..200 {
+        if double.count("StopQuery") == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the query runs on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_end_of_a_query_has_its_words() {
+    let ends = [
+        ("Failed", ErrorCode::PlatformError),
+        ("Cancelled", ErrorCode::Conflict),
+        ("Timeout", ErrorCode::DeadlineExceeded),
+        ("Unknown", ErrorCode::PlatformError),
+    ];
+    let all = ends.map(|(status, code)| async move {
+        let double = Double::start().await;
+        double.change(|state| state.logs.script = vec![status]);
+        let connector = with_keys(&double.url());
+        let arguments = json!({ "groups": ["/app/web"], "query": "fields @message" });
+        let error = connector.call("query_cloudwatch_logs", arguments).await.unwrap_err();
+        assert_eq!((error.code, double.count("StopQuery")), (code, 0), "{status}");
+        assert!(error.message.contains("query-0") && error.message.contains(status), "{}", error.message);
+        let seen = good(&connector, "get_cloudwatch_query", json!({ "query_id": "query-0" })).await;
+        assert!(seen["hints"][0].as_str().unwrap().contains(status), "{seen}");
+    });
+    futures::future::join_all(all).await;
+}
+
+#[tokio::test]
+async fn a_query_is_refused_for_what_is_wrong_with_it() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let arn = "arn:aws:logs:eu-central-1:123456789012:log-group:/app/web:*";
+    for (arguments, code, argument) in [
+        (json!({ "query": "fields @message" }), ErrorCode::InvalidArgument, Some("groups")),
+        (json!({ "query": "x", "groups": ["/app/web", arn] }), ErrorCode::InvalidArgument, Some("groups")),
+        (json!({ "query": "bad query", "groups": ["/app/web"] }), ErrorCode::InvalidArgument, Some("query")),
+        (json!({ "query": "x", "groups": ["/none"] }), ErrorCode::NotFound, None),
+        (
+            json!({ "query": "x", "groups": ["/app/web"], "wait_seconds": 61 }),
+            ErrorCode::InvalidArgument,
+            Some("wait_seconds"),
+        ),
+    ] {
+        let error = connector.call("query_cloudwatch_logs", arguments.clone()).await.unwrap_err();
+        assert_eq!((error.code, error.argument.as_deref()), (code, argument), "{arguments}: {error:?}");
+    }
+    good(&connector, "query_cloudwatch_logs", json!({ "query": "x", "groups": [arn], "wait_seconds": 0 })).await;
+    assert_eq!(double.input("StartQuery")["logGroupIdentifiers"], json!([arn.trim_end_matches(":*")]));
+    let source = json!({ "query": "SOURCE logGroups(namePrefix: ['/app']) | fields @message", "wait_seconds": 0 });
+    good(&connector, "query_cloudwatch_logs", source).await;
+    double.change(|state| state.logs.others = 100);
+    let full = json!({ "query": "x", "groups": ["/app/web"] });
+    let error = connector.call("query_cloudwatch_logs", full).await.unwrap_err();
+    assert_eq!((error.code, error.retry_after_seconds), (ErrorCode::RateLimited, Some(10)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_some_queries_run_at_a_time() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.script = vec!["Running"]);
+    let connector = with_keys(&double.url());
+    let arguments = json!({ "groups": ["/app/web"], "query": "fields @message", "wait_seconds": 1 });
+    let calls = (0..6).map(|_| connector.call("query_cloudwatch_logs", arguments.clone()));
+    let outcomes = futures::future::join_all(calls).await;
+    let refused: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    assert_eq!((refused.len(), refused[0].code, double.count("StartQuery")), (1, ErrorCode::RateLimited, 5));
+}

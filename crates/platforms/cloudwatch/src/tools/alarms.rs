@@ -1,0 +1,435 @@
+//! Alarms of all three types: which there are, and how one is defined.
+
+use std::sync::Arc;
+
+use aws_sdk_cloudwatch::{
+    operation::describe_alarms::DescribeAlarmsOutput,
+    types::{AlarmType, CompositeAlarm, LogAlarm, MetricAlarm, MetricStat, StateValue},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Dimensions, Doing, Place, cut, data::Query, dimensions, hinted, int, read, rfc3339};
+use crate::CloudWatch;
+use kit::args::PageArgs;
+use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError};
+
+/// Characters of a state's reason in a list.
+const REASON_IN_LIST: usize = 500;
+
+const LIST: ToolDeclaration = ToolDeclaration::read(
+    "list_cloudwatch_alarms",
+    "List alarms",
+    "Lists alarms of all types (on metrics, on queries of logs, and composite ones) with state, since when, and whether their \
+     actions are on. With state ALARM it tells what is wrong now.",
+);
+const GET: ToolDeclaration = ToolDeclaration::read(
+    "get_cloudwatch_alarm",
+    "Get an alarm",
+    "Reads one alarm of any type: its state and why, what it looks at, thresholds, actions, and the mute rules that concern \
+     it now or later.",
+);
+
+pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
+    vec![read(cloudwatch, LIST, list), read(cloudwatch, GET, get)]
+}
+
+/// Describing alarms without a type leaves out all but those on metrics.
+pub(super) const TYPES: [AlarmType; 3] = [AlarmType::MetricAlarm, AlarmType::CompositeAlarm, AlarmType::LogAlarm];
+pub(super) const DESCRIBE: Doing = Doing::new("read alarms", "cloudwatch:DescribeAlarms");
+
+/// State of an alarm.
+#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema, Debug, PartialEq, Eq)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum State {
+    /// All is well.
+    Ok,
+    /// The threshold is crossed.
+    Alarm,
+    /// There are too few points to tell.
+    InsufficientData,
+}
+
+impl State {
+    pub(super) fn sdk(self) -> StateValue {
+        match self {
+            Self::Ok => StateValue::Ok,
+            Self::Alarm => StateValue::Alarm,
+            Self::InsufficientData => StateValue::InsufficientData,
+        }
+    }
+}
+
+/// Type of an alarm.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Type {
+    /// On metrics.
+    Metric,
+    /// On other alarms.
+    Composite,
+    /// On queries of logs.
+    Log,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    /// State.
+    #[serde(default)]
+    state: Option<State>,
+    /// Beginning of the name.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255))]
+    prefix: Option<String>,
+    /// Types. Defaults to all.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 3))]
+    types: Option<Vec<Type>>,
+    /// Beginning of the ARN of an action, such as a topic that is told.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 1_024))]
+    action_prefix: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<50, 100>,
+}
+
+/// An alarm, in short.
+#[derive(Clone, Serialize, JsonSchema)]
+pub(super) struct Alarm {
+    /// Name.
+    pub(super) name: String,
+    /// Type: `metric`, `composite` or `log`.
+    #[serde(rename = "type")]
+    pub(super) type_: &'static str,
+    /// State: `OK`, `ALARM` or `INSUFFICIENT_DATA`.
+    pub(super) state: String,
+    /// Why it is in this state, as CloudWatch says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+    /// Since when it is in this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) since: Option<String>,
+    /// Whether changes of state cause actions.
+    pub(super) actions_enabled: bool,
+    /// Who keeps the actions of a composite alarm back now: `WaitPeriod`, `ExtensionPeriod` or `Alarm`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) suppressed_by: Option<String>,
+}
+
+/// An alarm as AWS has it.
+#[derive(Clone, Debug)]
+pub(super) enum Described {
+    Metric(Box<MetricAlarm>),
+    Composite(Box<CompositeAlarm>),
+    Log(Box<LogAlarm>),
+}
+
+impl Described {
+    pub(super) fn all(answer: &DescribeAlarmsOutput) -> Vec<Self> {
+        let metric = answer.metric_alarms().iter().cloned().map(|alarm| Self::Metric(Box::new(alarm)));
+        let composite = answer.composite_alarms().iter().cloned().map(|alarm| Self::Composite(Box::new(alarm)));
+        let log = answer.log_alarms().iter().cloned().map(|alarm| Self::Log(Box::new(alarm)));
+        metric.chain(composite).chain(log).collect()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Metric(alarm) => alarm.alarm_name(),
+            Self::Composite(alarm) => alarm.alarm_name(),
+            Self::Log(alarm) => alarm.alarm_name(),
+        }
+        .unwrap_or_default()
+    }
+
+    /// The alarm in short.
+    pub(super) fn short(&self, reason_characters: usize) -> Alarm {
+        /// The three types have the same fields.
+        macro_rules! short {
+            ($alarm:expr, $type_:literal) => {
+                Alarm {
+                    name: $alarm.alarm_name().unwrap_or_default().to_owned(),
+                    type_: $type_,
+                    state: $alarm.state_value().map(StateValue::as_str).unwrap_or_default().to_owned(),
+                    reason: $alarm.state_reason().map(|reason| cut(reason, reason_characters)),
+                    since: $alarm.state_transitioned_timestamp().or($alarm.state_updated_timestamp()).and_then(rfc3339),
+                    actions_enabled: $alarm.actions_enabled().unwrap_or_default(),
+                    suppressed_by: None,
+                }
+            };
+        }
+        match self {
+            Self::Metric(alarm) => short!(alarm, "metric"),
+            Self::Composite(alarm) => Alarm {
+                suppressed_by: alarm.actions_suppressed_by().map(|by| by.as_str().to_owned()),
+                ..short!(alarm, "composite")
+            },
+            Self::Log(alarm) => short!(alarm, "log"),
+        }
+    }
+}
+
+async fn list(cloudwatch: Arc<CloudWatch>, input: ListInput, context: CallContext) -> Result<Page<Alarm>, ToolError> {
+    let limit = input.page.limit();
+    let place = Place::of(input.page.cursor())?;
+    let types: Vec<AlarmType> = match &input.types {
+        None => TYPES.to_vec(),
+        Some(types) => types
+            .iter()
+            .map(|one| match one {
+                Type::Metric => AlarmType::MetricAlarm,
+                Type::Composite => AlarmType::CompositeAlarm,
+                Type::Log => AlarmType::LogAlarm,
+            })
+            .collect(),
+    };
+    let answer = cloudwatch
+        .ask(DESCRIBE, &context, || {
+            cloudwatch
+                .session
+                .metrics
+                .describe_alarms()
+                .set_alarm_types(Some(types.clone()))
+                .set_state_value(input.state.map(State::sdk))
+                .set_alarm_name_prefix(input.prefix.clone())
+                .set_action_prefix(input.action_prefix.clone())
+                .set_next_token(place.token.clone())
+                .max_records(int(limit))
+                .send()
+        })
+        .await?;
+    let found = Described::all(&answer).iter().map(|alarm| alarm.short(REASON_IN_LIST)).collect();
+    let page = place.page(found, answer.next_token.clone(), limit);
+    Ok(hinted(page, "no alarm matches: leave out the prefix or the state, and check the region"))
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct GetInput {
+    /// Name of the alarm, exactly as it is.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+}
+
+/// An alarm.
+#[derive(Serialize, JsonSchema)]
+struct AlarmDefinition {
+    /// State, and why.
+    #[serde(flatten)]
+    alarm: Alarm,
+    /// ARN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arn: Option<String>,
+    /// What people wrote about it. Untrusted text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// What an alarm on metrics looks at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<AlarmMetric>,
+    /// The rule of a composite alarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// The query of an alarm on logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<String>,
+    /// How values are compared with the threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<String>,
+    /// The threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f64>,
+    /// Periods that are looked at, and how many of them must cross the threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluation: Option<String>,
+    /// What missing points count as: `missing`, `notBreaching`, `breaching` or `ignore`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_data: Option<String>,
+    /// ARNs of the actions on `ALARM`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    alarm_actions: Vec<String>,
+    /// ARNs of the actions on `OK`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ok_actions: Vec<String>,
+    /// ARNs of the actions on `INSUFFICIENT_DATA`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    insufficient_data_actions: Vec<String>,
+    /// Names of the mute rules that concern it and have not ended; absent if they could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    muted_by: Option<Vec<String>>,
+    /// What to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// What an alarm on metrics looks at.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AlarmMetric {
+    /// Id, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// Namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    /// Name of the metric.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metric: Option<String>,
+    /// Dimensions.
+    dimensions: Dimensions,
+    /// Statistic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stat: Option<String>,
+    /// Seconds that a point stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) period_seconds: Option<i32>,
+    /// Expression over other ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expression: Option<String>,
+}
+
+impl CloudWatch {
+    /// The alarms of these names that there are.
+    pub(super) async fn fetch_alarms(
+        &self,
+        names: &[String],
+        context: &CallContext,
+    ) -> Result<Vec<Described>, ToolError> {
+        let answer = self
+            .ask(DESCRIBE, context, || {
+                self.session
+                    .metrics
+                    .describe_alarms()
+                    .set_alarm_names(Some(names.to_vec()))
+                    .set_alarm_types(Some(TYPES.to_vec()))
+                    .max_records(100)
+                    .send()
+            })
+            .await?;
+        Ok(Described::all(&answer))
+    }
+
+    /// The alarm of this name.
+    pub(super) async fn fetch_alarm(&self, name: &str, context: &CallContext) -> Result<Described, ToolError> {
+        let found = self.fetch_alarms(&[name.to_owned()], context).await?;
+        let missing = || self.not_found("alarm", "name", "list_cloudwatch_alarms tells the names; capitals matter");
+        found.into_iter().find(|alarm| alarm.name() == name).ok_or_else(missing)
+    }
+}
+
+async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext) -> Result<AlarmDefinition, ToolError> {
+    const RULES: Doing = Doing::new("read mute rules", "cloudwatch:ListAlarmMuteRules");
+    let described = cloudwatch.fetch_alarm(&input.name, &context).await?;
+    let mut definition = define(&described);
+    let rules = cloudwatch
+        .ask(RULES, &context, || {
+            use aws_sdk_cloudwatch::types::AlarmMuteRuleStatus::{Active, Scheduled};
+            let request = cloudwatch.session.metrics.list_alarm_mute_rules().alarm_name(&input.name);
+            request.statuses(Active).statuses(Scheduled).send()
+        })
+        .await;
+    match rules {
+        Ok(rules) => {
+            let names =
+                rules.alarm_mute_rule_summaries().iter().filter_map(|rule| rule_name(rule.alarm_mute_rule_arn()?));
+            definition.muted_by = Some(names.map(str::to_owned).collect());
+        }
+        Err(error) => definition.hints.push(format!("mute rules are not known: {}", error.message)),
+    }
+    Ok(definition)
+}
+
+/// The name at the end of a mute rule's ARN: `arn:aws:cloudwatch:eu-central-1:123456789012:alarm-mute-rule:NAME`.
+pub(super) fn rule_name(arn: &str) -> Option<&str> {
+    arn.splitn(7, ':').nth(6)
+}
+
+fn define(described: &Described) -> AlarmDefinition {
+    let alarm = described.short(usize::MAX);
+    let empty = AlarmDefinition {
+        alarm,
+        arn: None,
+        description: None,
+        metrics: Vec::new(),
+        rule: None,
+        query: None,
+        comparison: None,
+        threshold: None,
+        evaluation: None,
+        missing_data: None,
+        alarm_actions: Vec::new(),
+        ok_actions: Vec::new(),
+        insufficient_data_actions: Vec::new(),
+        muted_by: None,
+        hints: Vec::new(),
+    };
+    /// The three types have these fields in common.
+    macro_rules! common {
+        ($of:expr) => {
+            AlarmDefinition {
+                arn: $of.alarm_arn().map(str::to_owned),
+                description: $of.alarm_description().map(str::to_owned),
+                alarm_actions: $of.alarm_actions().to_vec(),
+                ok_actions: $of.ok_actions().to_vec(),
+                insufficient_data_actions: $of.insufficient_data_actions().to_vec(),
+                ..empty
+            }
+        };
+    }
+    match described {
+        Described::Composite(of) => AlarmDefinition { rule: of.alarm_rule().map(str::to_owned), ..common!(of) },
+        Described::Metric(of) => AlarmDefinition {
+            metrics: looked_at(of),
+            comparison: of.comparison_operator().map(|operator| operator.as_str().to_owned()),
+            threshold: of.threshold(),
+            evaluation: of
+                .evaluation_periods()
+                .map(|periods| format!("{} of {periods} periods", of.datapoints_to_alarm().unwrap_or(periods))),
+            missing_data: of.treat_missing_data().map(str::to_owned),
+            ..common!(of)
+        },
+        Described::Log(of) => AlarmDefinition {
+            query: of.scheduled_query_configuration().and_then(|query| query.query_string()).map(str::to_owned),
+            comparison: of.comparison_operator().map(|operator| operator.as_str().to_owned()),
+            threshold: of.threshold(),
+            evaluation: of
+                .query_results_to_evaluate()
+                .map(|results| format!("{} of {results} results", of.query_results_to_alarm().unwrap_or(results))),
+            missing_data: of.treat_missing_data().map(str::to_owned),
+            ..common!(of)
+        },
+    }
+}
+
+impl AlarmMetric {
+    /// The query that reads what the alarm looks at.
+    pub(super) fn into_query(self) -> Query {
+        let Self { id, namespace, metric, dimensions, stat, period_seconds: _, expression } = self;
+        Query { id, namespace, metric, dimensions, stat, expression, label: None, answered: None, account: None }
+    }
+}
+
+pub(super) fn looked_at(of: &MetricAlarm) -> Vec<AlarmMetric> {
+    if let Some(metric) = of.metric_name() {
+        let stat = of.extended_statistic().or(of.statistic().map(aws_sdk_cloudwatch::types::Statistic::as_str));
+        return vec![AlarmMetric {
+            id: None,
+            namespace: of.namespace().map(str::to_owned),
+            metric: Some(metric.to_owned()),
+            dimensions: dimensions(of.dimensions()),
+            stat: stat.map(str::to_owned),
+            period_seconds: of.period(),
+            expression: None,
+        }];
+    }
+    let several = of.metrics().iter().map(|query| {
+        let stat = query.metric_stat();
+        let metric = stat.and_then(|stat| stat.metric());
+        AlarmMetric {
+            id: query.id().map(str::to_owned),
+            namespace: metric.and_then(|metric| metric.namespace()).map(str::to_owned),
+            metric: metric.and_then(|metric| metric.metric_name()).map(str::to_owned),
+            dimensions: metric.map(|metric| dimensions(metric.dimensions())).unwrap_or_default(),
+            stat: stat.and_then(|stat| stat.stat()).map(str::to_owned),
+            period_seconds: stat.and_then(MetricStat::period).or(query.period()),
+            expression: query.expression().map(str::to_owned),
+        }
+    });
+    several.collect()
+}

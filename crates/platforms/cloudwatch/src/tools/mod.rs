@@ -1,0 +1,213 @@
+//! CloudWatch's tools, one file a group. [`super::error`] words what goes wrong.
+
+mod alarms;
+mod analyze;
+mod around;
+mod data;
+mod events;
+mod groups;
+mod history;
+mod insights;
+mod metrics;
+mod mute;
+mod patterns;
+mod query;
+mod rules;
+mod state;
+
+use std::sync::Arc;
+
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::{DateTime, error::metadata::ProvideErrorMetadata};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    CloudWatch,
+    error::{Error, to_tool_error},
+    transport::Manner,
+};
+use kit::args::Cursor;
+use outbound::Repeat;
+use tools::{CallContext, ErrorCode, Page, TimeInput, ToolEntry, ToolError, mutation, page::encode_cursor, read};
+
+/// Every tool of CloudWatch.
+pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
+    [
+        metrics::entries(cloudwatch),
+        data::entries(cloudwatch),
+        analyze::entries(cloudwatch),
+        alarms::entries(cloudwatch),
+        history::entries(cloudwatch),
+        mute::entries(cloudwatch),
+        rules::entries(cloudwatch),
+        state::entries(cloudwatch),
+        groups::entries(cloudwatch),
+        query::entries(cloudwatch),
+        events::entries(cloudwatch),
+        around::entries(cloudwatch),
+        patterns::entries(cloudwatch),
+    ]
+    .concat()
+}
+
+/// What a request does, in words, and the permission that it needs.
+#[derive(Clone, Copy, Debug)]
+struct Doing {
+    what: &'static str,
+    permission: &'static str,
+}
+
+impl Doing {
+    const fn new(what: &'static str, permission: &'static str) -> Self {
+        Self { what, permission }
+    }
+}
+
+impl CloudWatch {
+    /// Words what went wrong.
+    fn failed(&self, doing: Doing, error: Error) -> ToolError {
+        to_tool_error(error, doing.what, doing.permission, &self.session.place)
+    }
+
+    /// Words that nothing of this name is there.
+    fn not_found(&self, what: &str, argument: &str, remedy: &str) -> ToolError {
+        ToolError::new(ErrorCode::NotFound, format!("there is no {what} of this name in {}", self.session.place))
+            .with_argument(argument)
+            .with_remedy(remedy)
+    }
+
+    /// Changes something: it is sent again only while it is certain that AWS has not taken it.
+    async fn change<T, E, R>(&self, doing: Doing, context: &CallContext, send: impl Fn() -> R) -> Result<T, ToolError>
+    where
+        R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let manner = Manner { deadline: context.deadline, repeat: Repeat::IfNotTaken, is_probe: false };
+        self.session.call(manner, send).await.map_err(|error| self.failed(doing, error))
+    }
+
+    /// Asks for something, which changes nothing.
+    async fn ask<T, E, R>(&self, doing: Doing, context: &CallContext, send: impl Fn() -> R) -> Result<T, ToolError>
+    where
+        R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let manner = Manner { deadline: context.deadline, repeat: Repeat::Safe, is_probe: false };
+        self.session.call(manner, send).await.map_err(|error| self.failed(doing, error))
+    }
+}
+
+fn invalid(argument: &str, message: impl Into<String>) -> ToolError {
+    ToolError::invalid_argument(message).with_argument(argument)
+}
+
+/// A number of AWS' own kind.
+fn int(value: usize) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+/// A stretch of time.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Window {
+    /// Reads `since` and `until`; by default a time ago, and now.
+    ///
+    /// # Errors
+    /// When one is no time, or nothing lies between them.
+    fn new(since: Option<&TimeInput>, until: Option<&TimeInput>, default: SignedDuration) -> Result<Self, ToolError> {
+        let now = Timestamp::now();
+        let to = until.map_or(Ok(now), |until| until.resolve("until", now))?;
+        let from = match since {
+            Some(since) => since.resolve("since", now)?,
+            None => to.checked_sub(default).unwrap_or(Timestamp::UNIX_EPOCH),
+        };
+        if from >= to {
+            return Err(invalid("since", "since must be before until"));
+        }
+        Ok(Self { from, to })
+    }
+
+    fn seconds(self) -> i64 {
+        self.to.as_second() - self.from.as_second()
+    }
+}
+
+/// A time as the SDK takes it.
+fn sdk_time(time: Timestamp) -> DateTime {
+    DateTime::from_secs(time.as_second())
+}
+
+/// A time of the SDK in RFC 3339.
+fn rfc3339(time: &DateTime) -> Option<String> {
+    let nanos = i32::try_from(time.subsec_nanos()).ok()?;
+    Timestamp::new(time.secs(), nanos).ok().map(|time| time.to_string())
+}
+
+/// Where a list of AWS goes on: the token of one of its pages, and how many entries of that page were answered already,
+/// because AWS' pages are longer than ours.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Place {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(default)]
+    skip: usize,
+}
+
+impl Place {
+    fn of(cursor: Option<&Cursor>) -> Result<Self, ToolError> {
+        cursor.map_or_else(|| Ok(Self::default()), Cursor::value)
+    }
+
+    fn encode(place: &impl Serialize) -> Option<String> {
+        serde_json::to_string(place).ok().map(|text| encode_cursor(&text))
+    }
+
+    /// The cursor after so many of the entries that AWS' page still had, with AWS' token for its next page.
+    fn after(&self, answered: usize, found: usize, next: Option<String>) -> Option<String> {
+        let further = if answered < found {
+            Self { token: self.token.clone(), skip: self.skip + answered }
+        } else {
+            Self { token: Some(next?), skip: 0 }
+        };
+        Self::encode(&further)
+    }
+
+    /// Cuts one page of AWS, which goes on at `next`, to a page of ours.
+    fn page<T>(&self, entries: Vec<T>, next: Option<String>, limit: usize) -> Page<T> {
+        let found = entries.len().saturating_sub(self.skip);
+        let items: Vec<T> = entries.into_iter().skip(self.skip).take(limit).collect();
+        let next_cursor = self.after(items.len(), found, next);
+        Page { items, truncated: next_cursor.is_some(), next_cursor, hints: Vec::new() }
+    }
+}
+
+/// Says what to try when a page is empty.
+fn hinted<T>(page: Page<T>, when_empty: &str) -> Page<T> {
+    match (page.items.is_empty(), page.truncated) {
+        (false, _) => page,
+        (true, true) => page.with_hint("this page is empty and more follow: go on with next_cursor"),
+        (true, false) => page.with_hint(when_empty),
+    }
+}
+
+/// A text cut to a number of characters, with a mark where it was cut.
+fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// Name and value of a dimension.
+type Dimensions = std::collections::BTreeMap<String, String>;
+
+fn dimensions(of: &[aws_sdk_cloudwatch::types::Dimension]) -> Dimensions {
+    of.iter()
+        .map(|one| (one.name().unwrap_or_default().to_owned(), one.value().unwrap_or_default().to_owned()))
+        .collect()
+}

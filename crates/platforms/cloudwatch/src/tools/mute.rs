@@ -1,0 +1,193 @@
+//! Muting alarms for a time, by a mute rule that ends by itself.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use aws_sdk_cloudwatch::types::{MuteTargets, Rule, Schedule};
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Doing, alarms::Alarm, invalid, mutation, rules::MuteRule};
+use crate::CloudWatch;
+use tools::{CallContext, ErrorCode, Preview, TimeInput, ToolDeclaration, ToolEntry, ToolError};
+
+/// Alarms of one rule (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutAlarmMuteRule.html>).
+const MOST_ALARMS: usize = 100;
+
+const PUT_RULE: Doing = Doing::new("make a mute rule", "cloudwatch:PutAlarmMuteRule on the rule and on each alarm");
+
+const MUTE: ToolDeclaration = ToolDeclaration::mutate(
+    "mute_cloudwatch_alarms",
+    "Mute alarms",
+    "Keeps the actions of alarms back for a time, by a mute rule that ends by itself. The alarms go on being evaluated. It \
+     looks at their states first, and refuses an alarm that fires already, unless allow_firing is set: people may be waiting \
+     for its actions.",
+)
+.idempotent();
+pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
+    vec![mutation(cloudwatch, MUTE, preview_mute, mute)]
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct MuteInput {
+    /// Names of the alarms, exactly as they are.
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 255)))]
+    names: Vec<String>,
+    /// Minutes for which they are muted: 1 to 21600 (15 days).
+    #[schemars(range(min = 1, max = 21_600))]
+    minutes: u32,
+    /// When it begins, which can't lie in the past. Defaults to the next whole minute.
+    #[serde(default)]
+    start: Option<TimeInput>,
+    /// Why; it is kept with the rule.
+    #[schemars(length(min = 3, max = 500))]
+    reason: String,
+    /// Mute alarms that are in ALARM, too.
+    #[serde(default)]
+    allow_firing: bool,
+}
+
+/// What a mute would do, with everything checked.
+struct Mute {
+    rule: String,
+    alarms: Vec<Alarm>,
+    begins: Timestamp,
+    /// The rule that does it already.
+    already: Option<MuteRule>,
+}
+
+/// What was muted.
+#[derive(Serialize, JsonSchema)]
+struct Muted {
+    /// Name of the rule, by which it can be unmuted.
+    rule: String,
+    /// When it begins.
+    begins: String,
+    /// When it ends by itself.
+    ends: String,
+    /// The alarms, as they were before.
+    state_before: Vec<Alarm>,
+    /// Whether the same rule was there already, so that nothing was changed.
+    already: bool,
+}
+
+/// The name of the rule that these arguments make, so that the same call twice makes one rule.
+fn name_of(input: &MuteInput) -> String {
+    let mut names = input.names.clone();
+    names.sort();
+    names.dedup();
+    let start = input.start.as_ref().map(|start| format!("{start:?}"));
+    let text = format!("{names:?} {} {:?} {}", input.minutes, start, input.reason);
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    let short: String = hex::encode(digest.as_ref()).chars().take(16).collect();
+    format!("mcp-{short}")
+}
+
+impl CloudWatch {
+    /// # Errors
+    /// When an alarm isn't there, or fires and may not be muted then.
+    async fn plan_mute(&self, input: &MuteInput, context: &CallContext) -> Result<Mute, ToolError> {
+        if input.names.is_empty() || input.names.len() > MOST_ALARMS {
+            return Err(invalid("names", format!("names must hold from 1 to {MOST_ALARMS} alarms")));
+        }
+        if !(1..=21_600).contains(&input.minutes) {
+            return Err(invalid("minutes", "minutes must be from 1 to 21600"));
+        }
+        let now = Timestamp::now();
+        let start = input.start.as_ref().map_or(Ok(now), |start| start.resolve("start", now))?;
+        if start.as_second() < now.as_second() - 60 {
+            return Err(invalid("start", "start can't lie in the past"));
+        }
+        // Schedules count whole minutes. A time that has passed might not begin at all.
+        let minute = start.as_second().div_euclid(60) + i64::from(start.as_second().rem_euclid(60) > 0);
+        let begins = Timestamp::from_second(minute * 60).unwrap_or(start);
+        let alarms = self.states(&input.names, context).await?;
+        let firing: Vec<&str> =
+            alarms.iter().filter(|alarm| alarm.state == "ALARM").map(|alarm| alarm.name.as_str()).collect();
+        if !firing.is_empty() && !input.allow_firing {
+            return Err(ToolError::new(ErrorCode::Conflict, format!("in ALARM already: {}", firing.join(", ")))
+                .with_argument("allow_firing")
+                .with_remedy("leave them out, or set allow_firing if nobody needs to be told of them"));
+        }
+        let rule = name_of(input);
+        let already = match self.fetch_rule(&rule, context).await {
+            Ok(found) => Some(found).filter(MuteRule::counts),
+            Err(error) if error.code == ErrorCode::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Mute { rule, alarms, begins, already })
+    }
+
+    /// The alarms of these names, all of which must be there.
+    pub(super) async fn states(&self, names: &[String], context: &CallContext) -> Result<Vec<Alarm>, ToolError> {
+        let found: Vec<Alarm> = self.fetch_alarms(names, context).await?.iter().map(|alarm| alarm.short(200)).collect();
+        let missing: Vec<&str> =
+            names.iter().filter(|name| !found.iter().any(|alarm| alarm.name == **name)).map(String::as_str).collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let message = format!("there are no alarms {} in {}", missing.join(", "), self.session.place);
+        Err(ToolError::new(ErrorCode::NotFound, message)
+            .with_argument("names")
+            .with_remedy("list_cloudwatch_alarms tells the names; capitals matter"))
+    }
+}
+
+async fn preview_mute(
+    cloudwatch: Arc<CloudWatch>,
+    input: MuteInput,
+    context: CallContext,
+) -> Result<Preview, ToolError> {
+    let plan = cloudwatch.plan_mute(&input, &context).await?;
+    let would = match &plan.already {
+        Some(_) => "do nothing: the same mute rule is there already".to_owned(),
+        None => format!("keep the actions of {} alarms back for {} minutes", plan.alarms.len(), input.minutes),
+    };
+    let states: Vec<_> = plan.alarms.iter().map(|alarm| json!({ "name": alarm.name, "state": alarm.state })).collect();
+    Ok(Preview { would, state: json!({ "alarms": states, "rule": plan.rule, "already": plan.already.is_some() }) })
+}
+
+async fn mute(cloudwatch: Arc<CloudWatch>, input: MuteInput, context: CallContext) -> Result<Muted, ToolError> {
+    let plan = cloudwatch.plan_mute(&input, &context).await?;
+    let ends = plan.begins + SignedDuration::from_mins(i64::from(input.minutes));
+    let answer = Muted {
+        rule: plan.rule.clone(),
+        begins: plan.begins.to_string(),
+        ends: ends.to_string(),
+        state_before: plan.alarms,
+        already: plan.already.is_some(),
+    };
+    if let Some(already) = plan.already {
+        let at =
+            already.schedule.as_deref().and_then(|text| text.strip_prefix("at(")?.strip_suffix(')')).map(str::to_owned);
+        let began = at.and_then(|at| format!("{at}:00Z").parse::<Timestamp>().ok());
+        return Ok(match began {
+            Some(began) => Muted {
+                begins: began.to_string(),
+                ends: (began + SignedDuration::from_mins(i64::from(input.minutes))).to_string(),
+                ..answer
+            },
+            None => answer,
+        });
+    }
+    let expression = format!("at({})", plan.begins.strftime("%Y-%m-%dT%H:%M"));
+    let schedule =
+        Schedule::builder().expression(expression).duration(format!("PT{}M", input.minutes)).timezone("UTC").build();
+    let targets = MuteTargets::builder().set_alarm_names(Some(input.names.clone())).build();
+    cloudwatch
+        .change(PUT_RULE, &context, || {
+            cloudwatch
+                .session
+                .metrics
+                .put_alarm_mute_rule()
+                .name(&plan.rule)
+                .description(&input.reason)
+                .rule(Rule::builder().schedule(schedule.clone()).build())
+                .mute_targets(targets.clone())
+                .send()
+        })
+        .await?;
+    Ok(answer)
+}

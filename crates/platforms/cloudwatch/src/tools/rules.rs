@@ -1,0 +1,266 @@
+//! Mute rules: listed, and deleted. They keep the actions of alarms back for a time, while the alarms themselves go on.
+
+use std::sync::Arc;
+
+use aws_sdk_cloudwatch::{operation::get_alarm_mute_rule::GetAlarmMuteRuleOutput, types::AlarmMuteRuleStatus};
+use futures::future::try_join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Doing, Place, alarms::rule_name, hinted, int, invalid, mutation, read, rfc3339};
+use crate::CloudWatch;
+use kit::args::PageArgs;
+use tools::{CallContext, Page, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+/// Rules that are read one by one, because a list of rules does not tell their targets.
+const MOST_RULES: usize = 50;
+/// Requests for single rules at a time.
+const AT_A_TIME: usize = 4;
+
+const LIST_RULES: Doing = Doing::new("list mute rules", "cloudwatch:ListAlarmMuteRules");
+const GET_RULE: Doing = Doing::new("read a mute rule", "cloudwatch:GetAlarmMuteRule");
+const DELETE_RULE: Doing = Doing::new("delete a mute rule", "cloudwatch:DeleteAlarmMuteRule");
+
+const LIST: ToolDeclaration = ToolDeclaration::read(
+    "list_cloudwatch_mute_rules",
+    "List mute rules",
+    "Lists mute rules with their alarms, schedule and status. While a rule is active, its alarms change state and cause no \
+     actions.",
+);
+const UNMUTE: ToolDeclaration = ToolDeclaration::mutate(
+    "unmute_cloudwatch_alarms",
+    "Unmute alarms",
+    "Deletes a mute rule by its name, or all rules whose alarms are among the given ones. A rule that concerns other alarms, \
+     too, is only deleted by its name.",
+)
+.idempotent();
+
+pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
+    vec![read(cloudwatch, LIST, list), mutation(cloudwatch, UNMUTE, preview_unmute, unmute)]
+}
+
+/// Whether a rule mutes.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Status {
+    /// It will mute.
+    Scheduled,
+    /// It mutes.
+    Active,
+    /// It is over.
+    Expired,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    /// Only rules that concern this alarm.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255))]
+    alarm: Option<String>,
+    /// Only rules of this status. Defaults to those that are scheduled or active.
+    #[serde(default)]
+    status: Option<Status>,
+    #[serde(flatten)]
+    page: PageArgs<20, MOST_RULES>,
+}
+
+/// A mute rule.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct MuteRule {
+    /// Name.
+    name: String,
+    /// `SCHEDULED`, `ACTIVE` or `EXPIRED`.
+    status: String,
+    /// Alarms whose actions are kept back.
+    alarms: Vec<String>,
+    /// When it begins: `at(...)` or `cron(...)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) schedule: Option<String>,
+    /// How long it mutes each time, as in ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<String>,
+    /// Why. Untrusted text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// When the rule ends for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends: Option<String>,
+}
+
+impl MuteRule {
+    fn of(rule: GetAlarmMuteRuleOutput) -> Self {
+        let schedule = rule.rule.and_then(|rule| rule.schedule);
+        Self {
+            name: rule.name.unwrap_or_default(),
+            status: rule.status.map(|status| status.as_str().to_owned()).unwrap_or_default(),
+            alarms: rule.mute_targets.map(|targets| targets.alarm_names().to_vec()).unwrap_or_default(),
+            schedule: schedule.as_ref().and_then(|schedule| schedule.expression.clone()),
+            duration: schedule.and_then(|schedule| schedule.duration),
+            description: rule.description,
+            ends: rule.expire_date.as_ref().and_then(rfc3339),
+        }
+    }
+
+    /// Whether it keeps actions back, now or later.
+    pub(super) fn counts(&self) -> bool {
+        self.status != "EXPIRED"
+    }
+}
+
+async fn list(
+    cloudwatch: Arc<CloudWatch>,
+    input: ListInput,
+    context: CallContext,
+) -> Result<Page<MuteRule>, ToolError> {
+    let limit = input.page.limit();
+    let place = Place::of(input.page.cursor())?;
+    let statuses = match input.status {
+        None => vec![AlarmMuteRuleStatus::Scheduled, AlarmMuteRuleStatus::Active],
+        Some(Status::Scheduled) => vec![AlarmMuteRuleStatus::Scheduled],
+        Some(Status::Active) => vec![AlarmMuteRuleStatus::Active],
+        Some(Status::Expired) => vec![AlarmMuteRuleStatus::Expired],
+    };
+    let (names, next) = cloudwatch.rule_names(input.alarm.as_deref(), statuses, &place, limit, &context).await?;
+    let page = place.page(names, next, limit);
+    let items = cloudwatch.fetch_rules(&page.items, &context).await?;
+    let page = Page { items, truncated: page.truncated, next_cursor: page.next_cursor, hints: page.hints };
+    Ok(hinted(page, "no mute rule matches: status EXPIRED shows those that are over"))
+}
+
+impl CloudWatch {
+    /// Names of a page of rules, and AWS' token for the next page.
+    async fn rule_names(
+        &self,
+        alarm: Option<&str>,
+        statuses: Vec<AlarmMuteRuleStatus>,
+        place: &Place,
+        limit: usize,
+        context: &CallContext,
+    ) -> Result<(Vec<String>, Option<String>), ToolError> {
+        let answer = self
+            .ask(LIST_RULES, context, || {
+                self.session
+                    .metrics
+                    .list_alarm_mute_rules()
+                    .set_alarm_name(alarm.map(str::to_owned))
+                    .set_statuses(Some(statuses.clone()))
+                    .max_records(int(limit))
+                    .set_next_token(place.token.clone())
+                    .send()
+            })
+            .await?;
+        let names = answer.alarm_mute_rule_summaries().iter().filter_map(|rule| rule_name(rule.alarm_mute_rule_arn()?));
+        Ok((names.map(str::to_owned).collect(), answer.next_token.clone()))
+    }
+
+    pub(super) async fn fetch_rule(&self, name: &str, context: &CallContext) -> Result<MuteRule, ToolError> {
+        let request = || self.session.metrics.get_alarm_mute_rule().alarm_mute_rule_name(name).send();
+        Ok(MuteRule::of(self.ask(GET_RULE, context, request).await?))
+    }
+
+    async fn fetch_rules(&self, names: &[String], context: &CallContext) -> Result<Vec<MuteRule>, ToolError> {
+        let mut rules = Vec::new();
+        for some in names.chunks(AT_A_TIME) {
+            let mut calls = Vec::new();
+            for name in some {
+                calls.push(self.fetch_rule(name, context));
+            }
+            rules.extend(try_join_all(calls).await?);
+        }
+        Ok(rules)
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct UnmuteInput {
+    /// Name of the rule. Not together with `names`.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 255))]
+    rule: Option<String>,
+    /// Names of alarms. Not together with `rule`.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 10), inner(length(min = 1, max = 255)))]
+    names: Option<Vec<String>>,
+}
+
+/// What was unmuted.
+#[derive(Serialize, JsonSchema)]
+struct Unmuted {
+    /// Names of the rules that were deleted.
+    removed: Vec<String>,
+    /// Rules that were left, because they concern other alarms, too.
+    kept: Vec<String>,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// The rules that are to be deleted, and those that concern other alarms too.
+async fn plan_unmute(
+    cloudwatch: &CloudWatch,
+    input: &UnmuteInput,
+    context: &CallContext,
+) -> Result<(Vec<MuteRule>, Vec<MuteRule>), ToolError> {
+    match (&input.rule, &input.names) {
+        (Some(rule), None) => Ok((vec![cloudwatch.fetch_rule(rule, context).await?], Vec::new())),
+        (None, Some(alarms)) if (1..=10).contains(&alarms.len()) => {
+            let mut names: Vec<String> = Vec::new();
+            for alarm in alarms {
+                let counting = vec![AlarmMuteRuleStatus::Scheduled, AlarmMuteRuleStatus::Active];
+                let first = Place::default();
+                let (found, _) = cloudwatch.rule_names(Some(alarm), counting, &first, MOST_RULES, context).await?;
+                names.extend(found);
+            }
+            names.sort();
+            names.dedup();
+            names.truncate(MOST_RULES);
+            let rules = cloudwatch.fetch_rules(&names, context).await?;
+            Ok(rules.into_iter().partition(|rule| rule.alarms.iter().all(|alarm| alarms.contains(alarm))))
+        }
+        _ => Err(invalid("rule", "give either rule, or names of 1 to 10 alarms")),
+    }
+}
+
+fn names_of(rules: &[MuteRule]) -> Vec<String> {
+    rules.iter().map(|rule| rule.name.clone()).collect()
+}
+
+async fn preview_unmute(
+    cloudwatch: Arc<CloudWatch>,
+    input: UnmuteInput,
+    context: CallContext,
+) -> Result<Preview, ToolError> {
+    let (doomed, kept) = plan_unmute(&cloudwatch, &input, &context).await?;
+    let would = format!("delete {} mute rules, and leave {} that concern other alarms too", doomed.len(), kept.len());
+    Ok(Preview { would, state: json!({ "delete": names_of(&doomed), "keep": names_of(&kept) }) })
+}
+
+async fn unmute(cloudwatch: Arc<CloudWatch>, input: UnmuteInput, context: CallContext) -> Result<Unmuted, ToolError> {
+    let (doomed, kept) = plan_unmute(&cloudwatch, &input, &context).await?;
+    let mut hints = Vec::new();
+    let mut removed = Vec::new();
+    for rule in &doomed {
+        let request = || cloudwatch.session.metrics.delete_alarm_mute_rule().alarm_mute_rule_name(&rule.name).send();
+        match cloudwatch.change(DELETE_RULE, &context, request).await {
+            Ok(_) => removed.push(rule.name.clone()),
+            Err(error) if removed.is_empty() => return Err(error),
+            Err(error) => {
+                let left = doomed.len() - removed.len();
+                hints.push(format!("{left} more rules should go: {}; call again for them", error.message));
+                break;
+            }
+        }
+    }
+    if !kept.is_empty() {
+        hints.push(
+            "a rule that is kept mutes still: delete it by its name, which unmutes its other alarms too".to_owned(),
+        );
+    }
+    if doomed.is_empty() && kept.is_empty() {
+        hints.push(
+            "no mute rule concerns these alarms; their actions may be off: get_cloudwatch_alarm tells".to_owned(),
+        );
+    }
+    Ok(Unmuted { removed, kept: names_of(&kept), hints })
+}

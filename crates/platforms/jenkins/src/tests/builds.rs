@@ -1,0 +1,197 @@
+//! From a trigger through the queue to a build's number, and what can go wrong on the way.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    double::{Double, KEPT, Wanted},
+    good, with_token,
+};
+use platform_testing::Connected;
+use tools::ErrorCode;
+
+#[tokio::test]
+async fn a_trigger_ends_with_the_number_of_the_build() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let started = good(&connector, "trigger_jenkins_build", json!({ "job": "plain" })).await;
+    assert_eq!(
+        (&started["state"], &started["build"], &started["queue_id"]),
+        (&json!("started"), &json!(4), &json!(41))
+    );
+    assert_eq!(double.count("POST", "job/plain/build"), 1);
+    let item = good(&connector, "get_jenkins_queue_item", json!({ "id": 41 })).await;
+    assert_eq!((&item["state"], &item["build"], &item["job"]), (&json!("started"), &json!(4), &json!("plain")));
+    double.change(|state| state.now += KEPT + 1);
+    let error = connector.call("get_jenkins_queue_item", json!({ "id": 41 })).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::NotFound);
+    assert!(error.remedy.unwrap().contains("five minutes"));
+}
+
+#[tokio::test]
+async fn parameters_are_sent_as_a_form_and_checked_before() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let trigger = |parameters: Value| json!({ "job": "team/web", "parameters": parameters, "wait_seconds": 0 });
+    for (parameters, text) in [
+        (json!({ "ENV": "test" }), "allowed are dev, prod"),
+        (json!({ "env": "dev" }), "is not declared"),
+        (json!({ "DRY_RUN": "perhaps" }), "allowed are true and false"),
+    ] {
+        let error = connector.call("trigger_jenkins_build", trigger(parameters)).await.unwrap_err();
+        assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::InvalidArgument, Some("parameters")));
+        assert!(error.message.contains(text), "{error:?}");
+    }
+    let error = connector.call("trigger_jenkins_build", json!({ "job": "plain", "parameters": { "A": 1 } })).await;
+    assert!(error.unwrap_err().message.contains("takes no parameters"));
+    assert_eq!(double.count("POST", ""), 0, "something was sent");
+    good(&connector, "trigger_jenkins_build", trigger(json!({ "ENV": "prod", "DRY_RUN": false }))).await;
+    let expected = [("ENV", "prod"), ("DRY_RUN", "false")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(double.form("job/team/job/web/buildWithParameters"), expected);
+    // Without values a job with parameters still wants the form.
+    good(&connector, "trigger_jenkins_build", trigger(json!({}))).await;
+    assert_eq!(double.count("POST", "buildWithParameters"), 2);
+}
+
+#[tokio::test]
+async fn a_preview_reads_and_masks() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let arguments = json!({ "job": "team/web", "parameters": { "ENV": "prod", "DEPLOY_TOKEN": "planted-mine" } });
+    let preview = connector.preview("trigger_jenkins_build", arguments).await.unwrap();
+    assert_eq!(preview.state["parameters"], json!({ "ENV": "prod", "DEPLOY_TOKEN": "********" }));
+    assert_eq!(preview.state["next_build_number"], 3);
+    assert_eq!(double.count("POST", ""), 0);
+}
+
+#[tokio::test]
+async fn a_wait_that_is_over_leaves_the_id_to_go_on_with() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    double.change(|state| state.looks_until_start = None);
+    let queued = good(&connector, "trigger_jenkins_build", json!({ "job": "plain", "wait_seconds": 0 })).await;
+    assert_eq!(
+        (&queued["state"], &queued["item"]["why"]),
+        (&json!("queued"), &json!("Waiting for next available executor"))
+    );
+    assert!(queued["build"].is_null());
+    let list = good(&connector, "list_jenkins_queue", json!({})).await;
+    assert_eq!((&list["items"][0]["id"], &list["items"][0]["state"]), (&queued["queue_id"], &json!("waiting")));
+    // A second one with the same parameters is merged into the first.
+    let merged = good(&connector, "trigger_jenkins_build", json!({ "job": "plain", "wait_seconds": 0 })).await;
+    assert_eq!(merged["queue_id"], queued["queue_id"]);
+    double.change(|state| state.queue.values_mut().for_each(|item| item.stuck = true));
+    let stuck = good(&connector, "trigger_jenkins_build", json!({ "job": "plain", "wait_seconds": 0 })).await;
+    assert!(stuck["hints"].to_string().contains("backed up"), "{stuck}");
+}
+
+#[tokio::test]
+async fn the_queue_is_looked_at_again_after_two_seconds() {
+    let double = Double::start().await;
+    let mut connector = with_token(&double);
+    connector.patience = Duration::from_secs(6);
+    double.change(|state| state.looks_until_start = Some(1));
+    let begun = std::time::Instant::now();
+    let started = good(&connector, "trigger_jenkins_build", json!({ "job": "plain" })).await;
+    assert_eq!(started["state"], "started");
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    assert_eq!(double.count("GET", "queue/item/41/api/json"), 2);
+}
+
+#[tokio::test]
+async fn a_queue_that_hangs_does_not_lose_the_id() {
+    let double = Double::start().await;
+    double.want_with("queue/item/41/api/json", |wanted| Wanted { delay: Duration::from_secs(5), ..wanted });
+    let queued = good(&with_token(&double), "trigger_jenkins_build", json!({ "job": "plain" })).await;
+    assert_eq!((&queued["state"], &queued["queue_id"]), (&json!("queued"), &json!(41)));
+}
+
+#[tokio::test]
+async fn an_item_that_is_cancelled_or_gone_is_told() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let item = json!({ "id": 41, "cancelled": true, "why": null, "inQueueSince": 1 }).to_string();
+    double.want_with("queue/item/41/api/json", |wanted| Wanted { kind: "application/json", body: item, ..wanted });
+    let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+    assert!(error.message.contains("cancelled before it started"));
+    // The item is forgotten, and its build tells from which item it came.
+    let double = Double::start().await;
+    double.want("queue/item/41/api/json", 404, "");
+    double.build("plain", 3, |build| build.queue_id = 41);
+    let started = good(&with_token(&double), "trigger_jenkins_build", json!({ "job": "plain" })).await;
+    assert_eq!((&started["state"], &started["build"]), (&json!("started"), &json!(3)));
+}
+
+#[tokio::test]
+async fn what_can_not_be_built_is_not_sent() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    for (job, code) in [("team/off", ErrorCode::Conflict), ("team", ErrorCode::InvalidArgument)] {
+        let error = connector.call("trigger_jenkins_build", json!({ "job": job })).await.unwrap_err();
+        assert_eq!(error.code, code, "{job}");
+    }
+    assert_eq!(double.count("POST", ""), 0);
+    // It was disabled meanwhile; and something in Jenkins queued nothing.
+    double.want("job/plain/build", 409, "");
+    let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
+    assert!(error.message.contains("disabled"), "{error:?}");
+    double.want_with("job/plain/build", |wanted| Wanted {
+        status: 302,
+        headers: vec![("location", ".".into())],
+        ..wanted
+    });
+    let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
+    assert!(error.message.contains("queued no build"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_looked_for_and_nothing_is_sent_twice() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    double.want_with("job/plain/build", |wanted| Wanted { status: 504, takes_effect: true, ..wanted });
+    let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
+    assert!(error.message.contains("not known whether"), "{error:?}");
+    assert_eq!(double.count("POST", "job/plain/build"), 1);
+    // The same when nothing is answered in time; then there is none left to look for it.
+    let connector = Connected { patience: Duration::from_secs(2), ..connector };
+    double.want_with("job/plain/build", |wanted| Wanted { delay: Duration::from_secs(5), ..wanted });
+    let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::DeadlineExceeded);
+    assert!(error.message.contains("not known whether"), "{error:?}");
+    // The build begins before it is looked for.
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    double.want_with("job/plain/build", |wanted| Wanted {
+        status: 504,
+        takes_effect: true,
+        delay: Duration::from_millis(300),
+        ..wanted
+    });
+    let begin = async {
+        while double.count("POST", "job/plain/build") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        double.change(|state| state.begin(41));
+    };
+    let (started, ()) = tokio::join!(good(&connector, "trigger_jenkins_build", json!({ "job": "plain" })), begin);
+    assert_eq!((&started["state"], &started["build"]), (&json!("started"), &json!(4)));
+    assert!(started["hints"][0].as_str().unwrap().contains("was lost"));
+    assert_eq!(double.count("POST", "job/plain/build"), 1);
+}
+
+#[tokio::test]
+async fn a_build_is_built_once_more_with_its_parameters() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let started = good(&connector, "rebuild_jenkins_build", json!({ "job": "team/web", "build": 2 })).await;
+    assert_eq!((&started["state"], &started["build"]), (&json!("started"), &json!(3)));
+    let form = double.form("job/team/job/web/buildWithParameters");
+    assert_eq!(form[0], ("ENV".to_owned(), "prod".to_owned()));
+    let password = json!({ "_class": "hudson.model.PasswordParameterValue", "name": "DEPLOY_TOKEN" });
+    double.build("team/web", 2, |build| build.parameters = vec![password]);
+    let error = connector.call("rebuild_jenkins_build", json!({ "job": "team/web", "build": 2 })).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+    assert!(error.message.contains("can't be read back"), "{error:?}");
+}

@@ -1,0 +1,76 @@
+//! What agents are told when Jenkins says no.
+
+use serde_json::json;
+
+use super::{double::Double, with_token};
+use tools::ErrorCode::{
+    self, Conflict, CredentialsUnavailable, InvalidArgument, NotFound, PermissionDenied, PlatformError,
+    PlatformUnavailable, RateLimited,
+};
+
+#[tokio::test]
+async fn each_answer_has_its_words() {
+    let stack = "<h2>java.lang.IllegalStateException: planted\n\tat hudson.model.Run.execute(Run.java:1)</h2>";
+    let table: &[(u16, &str, ErrorCode, &str)] = &[
+        (400, "plain is not parameterized", InvalidArgument, "takes no parameters"),
+        (400, "something else", InvalidArgument, "refuses to trigger"),
+        (401, "", CredentialsUnavailable, "refused the connector's user or token"),
+        (403, "", PermissionDenied, "may not trigger a build of plain"),
+        (409, "", Conflict, "disabled"),
+        (429, "", RateLimited, "limited"),
+        (500, stack, PlatformError, "(java.lang.IllegalStateException)"),
+        (500, "evil.planted.Exception", PlatformError, "failed internally to trigger a build of plain"),
+        (502, "", PlatformUnavailable, "gave up (502)"),
+        (503, "Jenkins is getting ready to work", PlatformUnavailable, "is starting"),
+        (418, "", PlatformError, "unexpected status 418"),
+    ];
+    for (status, body, code, words) in table {
+        let double = Double::start().await;
+        double.want("job/plain/build", *status, body);
+        let connector = with_token(&double);
+        let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
+        assert_eq!(error.code, *code, "{status} {body}: {error:?}");
+        assert!(error.message.contains(words), "{status} {body}: {error:?}");
+        assert_eq!(double.count("POST", "job/plain/build"), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_job_is_told_from_a_missing_build() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let error = connector.call("get_jenkins_job", json!({ "job": "team/wep" })).await.unwrap_err();
+    assert_eq!((error.code, error.argument.as_deref()), (NotFound, Some("job")));
+    assert_eq!(error.remedy.as_deref(), Some("similar names that can be seen: team/web"));
+    let missing = json!({ "job": "team/web", "build": 99 });
+    let error = connector.call("get_jenkins_build_status", missing).await.unwrap_err();
+    assert_eq!((error.code, error.argument.as_deref()), (NotFound, Some("build")));
+    assert!(error.remedy.unwrap().contains("newest builds are 2, 1"));
+    let none = json!({ "job": "plain", "build": "lastFailed" });
+    let error = connector.call("get_jenkins_failure_report", none).await.unwrap_err();
+    assert!(error.message.contains("the last failed build of plain"), "{error:?}");
+    let error = connector.call("get_jenkins_build_log", json!({ "job": "team/shop/feature/login" })).await.unwrap_err();
+    assert!(error.remedy.unwrap().contains("%2F"));
+    double.change(|state| state.permissions.remove("Job/Read"));
+    let error = connector.call("get_jenkins_job", json!({ "job": "team/web" })).await.unwrap_err();
+    assert!(error.message.contains("may not see it"), "{error:?}");
+}
+
+#[tokio::test]
+async fn arguments_out_of_their_bounds_are_named() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    for (tool, arguments, argument) in [
+        ("search_jenkins_jobs", json!({ "limit": 201 }), "limit"),
+        ("search_jenkins_jobs", json!({ "depth": 6 }), "depth"),
+        ("get_jenkins_job", json!({ "job": "https://jenkins/job/web" }), "job"),
+        ("get_jenkins_build_log", json!({ "job": "plain", "tail_lines": 0 }), "tail_lines"),
+        ("get_jenkins_build_log", json!({ "job": "plain", "max_bytes": 1 }), "max_bytes"),
+        ("trigger_jenkins_build", json!({ "job": "plain", "wait_seconds": 61 }), "wait_seconds"),
+        ("list_jenkins_artifacts", json!({ "job": "plain", "cursor": "***" }), "cursor"),
+    ] {
+        let error = connector.call(tool, arguments).await.unwrap_err();
+        assert_eq!((error.code, error.argument.as_deref()), (InvalidArgument, Some(argument)), "{tool}");
+    }
+    assert_eq!(double.total(), 0);
+}

@@ -1,0 +1,148 @@
+//! `get_jenkins_build_status`: one build.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName,
+    builds::BuildStatus,
+    matrix::{self, ConfigurationRunView},
+    parameters::{MASKED, shown},
+    read,
+};
+use crate::{
+    Jenkins,
+    wire::{self, Build, Change},
+};
+use kit::text;
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, time};
+
+/// Parameters and changes of one answer.
+const MAX_LISTED: usize = 50;
+
+const GET: ToolDeclaration = ToolDeclaration::read(
+    "get_jenkins_build_status",
+    "One build",
+    "Answers how a build does or did: result, times, what started it, the commits in it, and its parameters, of which those \
+     that may be secrets are masked.",
+)
+.cached_if_final(AGE_OF_AN_ENDED_BUILD)
+.polled();
+
+/// Arguments of `get_jenkins_build_status`.
+#[derive(Deserialize, JsonSchema)]
+struct GetInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST }>,
+}
+
+/// A build.
+#[derive(Serialize, JsonSchema)]
+struct BuildDetails {
+    /// Its number.
+    number: u32,
+    /// How it does, or did.
+    status: BuildStatus,
+    /// Whether it runs.
+    building: bool,
+    /// When it began (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<String>,
+    /// How long it took; absent while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+    /// How long it takes usually, as far as Jenkins can say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_duration_ms: Option<i64>,
+    /// Id of the queue item that it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_id: Option<u64>,
+    /// What somebody wrote about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// What started it.
+    causes: Vec<String>,
+    /// Commits in it: 50 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    commits: Vec<Commit>,
+    /// Parameters that it was started with: 50 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parameters: Vec<UsedParameter>,
+    /// Of a matrix build: how each configuration did, 200 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    configurations: Vec<ConfigurationRunView>,
+}
+
+/// A commit.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Commit {
+    /// Its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// Its message, cut to 500 characters.
+    message: String,
+    /// Who wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<String>,
+}
+
+/// A parameter of a build.
+#[derive(Serialize, JsonSchema)]
+struct UsedParameter {
+    /// Its name.
+    name: String,
+    /// Its value; masked where it may be a secret.
+    value: String,
+}
+
+impl Commit {
+    pub(super) fn of(change: &Change) -> Self {
+        Self {
+            id: change.commit_id.as_deref().and_then(text::optional),
+            message: text::clean(&change.msg),
+            author: change.author.as_ref().and_then(|author| text::optional(&author.full_name)),
+        }
+    }
+}
+
+pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
+    vec![read(jenkins, GET, get)]
+}
+
+/// What started a build.
+pub(super) fn causes(build: &Build) -> Vec<String> {
+    let causes = build.actions.iter().flat_map(|action| &action.causes);
+    causes.take(MAX_LISTED).map(|cause| text::clean(&cause.short_description)).collect()
+}
+
+async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Result<BuildDetails, ToolError> {
+    let target = input.build.target(&jenkins, &context).await?;
+    let build = jenkins.fetch_build(&target, wire::BUILD, &context).await?;
+    target.say_if_final(&build, &context);
+    let parameters = build.actions.iter().flat_map(|action| &action.parameters).take(MAX_LISTED);
+    Ok(BuildDetails {
+        number: build.number,
+        status: BuildStatus::of(build.building, build.result.as_deref()),
+        building: build.building,
+        started: time::from_milliseconds(build.timestamp),
+        duration_ms: Some(build.duration).filter(|_| !build.building),
+        estimated_duration_ms: Some(build.estimated_duration).filter(|estimate| *estimate > 0),
+        queue_id: build.queue_id,
+        description: build.description.as_deref().and_then(text::optional),
+        causes: causes(&build),
+        commits: build.changes().take(MAX_LISTED).map(Commit::of).collect(),
+        parameters: parameters
+            .map(|parameter| UsedParameter {
+                name: text::clean(&parameter.name),
+                value: match &parameter.value {
+                    Some(Value::Null) | None => MASKED.to_owned(),
+                    Some(value) => shown(&parameter.name, &parameter.class, value),
+                },
+            })
+            .collect(),
+        configurations: matrix::views(&matrix::runs(&target.job, &build)),
+    })
+}

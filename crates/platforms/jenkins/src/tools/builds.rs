@@ -1,0 +1,141 @@
+//! `list_jenkins_builds`: the newest builds of a job.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::read;
+use crate::{
+    Jenkins,
+    client::{Call, Error},
+    error::to_tool_error,
+    wire::{self, BuildSummary, Builds},
+};
+use kit::{args::PageArgs, text};
+use tools::{CallContext, Page, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor, time};
+
+/// Builds that Jenkins tells of at once: what `builds` of a job gives at most.
+const NEWEST: usize = 100;
+
+const LIST: ToolDeclaration = ToolDeclaration::read(
+    "list_jenkins_builds",
+    "Builds of a job",
+    "Answers the newest builds of a job, the newest first: 100 can be listed. A build that runs has no result yet.",
+);
+
+/// Arguments of `list_jenkins_builds`.
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
+    /// project.
+    #[schemars(length(min = 1, max = 1000))]
+    job: String,
+    /// Only builds in this state.
+    #[serde(default)]
+    status: Option<BuildStatus>,
+    /// Only builds that began at this time or later.
+    #[serde(default)]
+    since: Option<TimeInput>,
+    #[serde(flatten)]
+    page: PageArgs<20, NEWEST>,
+}
+
+/// How a build does, or did.
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum BuildStatus {
+    /// It runs.
+    Running,
+    /// It succeeded.
+    Success,
+    /// It ended, but not all is well, as with failing tests.
+    Unstable,
+    /// It failed.
+    Failure,
+    /// It was aborted.
+    Aborted,
+    /// It was not built.
+    NotBuilt,
+    /// Jenkins says something else.
+    Unknown,
+}
+
+impl BuildStatus {
+    /// By result (`hudson/model/Result.java`), of which a build that runs usually has none.
+    pub(super) fn of(building: bool, result: Option<&str>) -> Self {
+        match result {
+            _ if building => Self::Running,
+            Some("SUCCESS") => Self::Success,
+            Some("UNSTABLE") => Self::Unstable,
+            Some("FAILURE") => Self::Failure,
+            Some("ABORTED") => Self::Aborted,
+            Some("NOT_BUILT") => Self::NotBuilt,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// A build in short.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct BuildView {
+    /// Its number.
+    pub(super) number: u32,
+    /// How it does, or did.
+    pub(super) status: BuildStatus,
+    /// When it began (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) started: Option<String>,
+    /// How long it took; absent while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) duration_ms: Option<i64>,
+}
+
+impl BuildView {
+    pub(super) fn of(build: &BuildSummary) -> Self {
+        Self {
+            number: build.number,
+            status: BuildStatus::of(build.building, build.result.as_deref()),
+            started: time::from_milliseconds(build.timestamp),
+            duration_ms: Some(build.duration).filter(|_| !build.building),
+        }
+    }
+}
+
+pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
+    vec![read(jenkins, LIST, list)]
+}
+
+async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> Result<Page<BuildView>, ToolError> {
+    let limit = input.page.limit();
+    let job = jenkins.fetch_name(&input.job, &context).await?;
+    let since = input.since.as_ref().map(|since| since.resolve("since", Timestamp::now())).transpose()?;
+    let before: u32 = input.page.position()?;
+    let call = Call::json(job.segments(), &format!("builds[{}]{{0,{NEWEST}}}", wire::SUMMARY));
+    let there: Builds = match jenkins.object(&call, &context).await {
+        Ok(there) => there,
+        Err(Error::NotFound) => return Err(jenkins.no_such_job(&job, &context).await),
+        Err(error) => return Err(to_tool_error(error, &format!("list the builds of {job}"))),
+    };
+    let full = there.builds.len() == NEWEST;
+    let mut matching = there
+        .builds
+        .iter()
+        .filter(|build| before == 0 || build.number < before)
+        .filter(|build| since.is_none_or(|since| build.timestamp >= since.as_millisecond()))
+        .map(BuildView::of)
+        .filter(|view| input.status.is_none_or(|wanted| view.status == wanted));
+    let items: Vec<BuildView> = matching.by_ref().take(limit).collect();
+    let truncated = matching.next().is_some();
+    let next_cursor = items.last().filter(|_| truncated).map(|last| encode_cursor(&last.number.to_string()));
+    let mut hints = Vec::new();
+    if items.is_empty() {
+        let none = if there.builds.is_empty() { "has no builds yet, or is a folder" } else { "has none that match" };
+        hints.push(format!("{} {none}", text::clean(job.as_str())));
+    }
+    if full && !truncated {
+        hints.push(format!("only the newest {NEWEST} builds are listed; older ones can be asked for by number"));
+    }
+    Ok(Page { items, truncated, next_cursor, hints })
+}

@@ -1,0 +1,142 @@
+//! `submit_jenkins_input`: settles what a pipeline waits for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    BuildArgs, BuildName, NO_STAGE_VIEW, Target, mutation,
+    parameters::{GivenValue, check, definitions, shown},
+};
+use crate::{
+    Jenkins,
+    client::Call,
+    error::to_tool_error,
+    wire::{self, PendingInput},
+};
+use kit::text;
+use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+const SUBMIT: ToolDeclaration = ToolDeclaration::destroy(
+    "submit_jenkins_input",
+    "Settle what a pipeline waits for",
+    "Lets a pipeline that waits go on, with the parameters that it asks for, or aborts it. list_jenkins_pending_inputs tells \
+     the ids and the parameters, all of which are required. What was settled can't be taken back.",
+);
+
+/// How an input is settled.
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+enum Decision {
+    /// The pipeline goes on.
+    Proceed,
+    /// The pipeline is aborted.
+    Abort,
+}
+
+/// Arguments of `submit_jenkins_input`.
+#[derive(Deserialize, JsonSchema)]
+struct SubmitInput {
+    #[serde(flatten)]
+    build: BuildArgs<{ BuildName::LAST }>,
+    /// Id of the input.
+    #[schemars(length(min = 1, max = 200))]
+    input_id: String,
+    /// What to do.
+    action: Decision,
+    /// Values of the parameters that it asks for, by name. None with abort.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 100))]
+    parameters: BTreeMap<String, GivenValue>,
+}
+
+/// An input that was settled.
+#[derive(Serialize, JsonSchema)]
+struct Settlement {
+    /// Number of the build.
+    build: u32,
+    /// Id of the input.
+    input_id: String,
+    /// What was done.
+    action: Decision,
+    /// Whether it is no longer waited for.
+    settled: bool,
+}
+
+/// What was found out before.
+struct Looked {
+    target: Target,
+    build: u32,
+    pending: PendingInput,
+    fields: Vec<(String, String)>,
+}
+
+pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
+    vec![mutation(jenkins, SUBMIT, preview, submit)]
+}
+
+impl SubmitInput {
+    async fn look(&self, jenkins: &Jenkins, context: &CallContext) -> Result<Looked, ToolError> {
+        let target = self.build.target(jenkins, context).await?;
+        let build = jenkins.fetch_build(&target, wire::BUILD_STATE, context).await?;
+        let target = target.numbered(&build);
+        let pending = jenkins.fetch_inputs(&target, context).await;
+        let pending = pending.map_err(|error| to_tool_error(error, &format!("read the inputs of {target}")))?;
+        let Some(pending) = pending else { return Err(ToolError::new(ErrorCode::NotFound, NO_STAGE_VIEW)) };
+        let ids: Vec<String> = pending.iter().map(|one| text::clean(&one.id)).collect();
+        let Some(pending) = pending.into_iter().find(|one| one.id == self.input_id) else {
+            let remedy = if ids.is_empty() {
+                "the build waits for no input: it was settled, or the build has ended".to_owned()
+            } else {
+                format!("the build waits for: {}", ids.join(", "))
+            };
+            return Err(ToolError::new(ErrorCode::NotFound, "the build does not wait for this input")
+                .with_argument("input_id")
+                .with_remedy(remedy));
+        };
+        let fields = match self.action {
+            Decision::Proceed => check(&self.parameters, &definitions(&pending.inputs), true)?,
+            Decision::Abort if self.parameters.is_empty() => Vec::new(),
+            Decision::Abort => {
+                return Err(ToolError::invalid_argument("abort takes no parameters").with_argument("parameters"));
+            }
+        };
+        Ok(Looked { target, build: build.number, pending, fields })
+    }
+}
+
+async fn preview(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext) -> Result<Preview, ToolError> {
+    let looked = input.look(&jenkins, &context).await?;
+    let Looked { target, pending, fields, .. } = &looked;
+    let message = text::clean(&pending.message);
+    let would = match input.action {
+        Decision::Proceed => format!("let {target} go on, which asks: {message}"),
+        Decision::Abort => format!("abort {target}, which asks: {message}"),
+    };
+    let kind = |name: &str| pending.inputs.iter().find(|one| one.name == name).map_or("", |one| one.kind.as_str());
+    let parameters: BTreeMap<&String, String> =
+        fields.iter().map(|(name, value)| (name, shown(name, kind(name), &json!(value)))).collect();
+    Ok(Preview { would, state: json!({ "build": looked.build, "input_id": input.input_id, "parameters": parameters }) })
+}
+
+async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext) -> Result<Settlement, ToolError> {
+    let Looked { target, build, fields, .. } = input.look(&jenkins, &context).await?;
+    // The actions of `InputStepExecution` in the plugin pipeline-input-step.
+    let (action, form) = match input.action {
+        Decision::Abort => ("abort", Vec::new()),
+        Decision::Proceed if fields.is_empty() => ("proceedEmpty", Vec::new()),
+        Decision::Proceed => {
+            let values: Vec<_> = fields.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+            ("proceed", vec![("json".to_owned(), json!({ "parameter": values }).to_string())])
+        }
+    };
+    let call = Call::post(target.path(&["input", &input.input_id, action]), form);
+    let outcome = jenkins.session.call(&call, context.deadline).await;
+    outcome.map_err(|error| to_tool_error(error, &format!("settle the input of {target}")))?;
+    // Refusals are pages with many statuses, so what counts is that it isn't waited for any more.
+    let pending = jenkins.fetch_inputs(&target, &context).await;
+    let settled = pending.is_ok_and(|pending| pending.iter().flatten().all(|one| one.id != input.input_id));
+    Ok(Settlement { build, input_id: input.input_id, action: input.action, settled })
+}

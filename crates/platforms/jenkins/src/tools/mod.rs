@@ -1,0 +1,266 @@
+//! Jenkins' tools, one file a group. A tool names its job or build, calls, and answers with typed fields;
+//! [`super::error`] words what goes wrong.
+
+mod artifact;
+mod artifacts;
+mod build;
+mod builds;
+mod cancel;
+mod delete;
+mod input;
+mod inputs;
+mod job;
+mod jobs;
+mod log;
+mod log_search;
+mod matrix;
+mod nodes;
+mod parameters;
+mod queue;
+mod rebuild;
+mod report;
+mod results;
+mod stages;
+mod start;
+
+mod trigger;
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use super::{
+    Jenkins,
+    client::{Call, Error},
+    error::to_tool_error,
+    names::{BuildName, JobName},
+    wire::{self, Build, Builds, Folder, Job},
+};
+use tools::{CallContext, ErrorCode, ToolEntry, ToolError, mutation, read};
+
+/// How long answers about a build that has ended are kept: what people write on it afterwards is all that changes.
+const AGE_OF_AN_ENDED_BUILD: Duration = Duration::from_mins(10);
+/// Time that is kept for an answer when the call's own time is up.
+const RESERVE: Duration = Duration::from_secs(1);
+
+/// Every tool of Jenkins.
+pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
+    [
+        jobs::entries(jenkins),
+        job::entries(jenkins),
+        builds::entries(jenkins),
+        build::entries(jenkins),
+        stages::entries(jenkins),
+        report::entries(jenkins),
+        log::entries(jenkins),
+        log_search::entries(jenkins),
+        results::entries(jenkins),
+        artifacts::entries(jenkins),
+        artifact::entries(jenkins),
+        queue::entries(jenkins),
+        inputs::entries(jenkins),
+        nodes::entries(jenkins),
+        trigger::entries(jenkins),
+        rebuild::entries(jenkins),
+        cancel::entries(jenkins),
+        input::entries(jenkins),
+        delete::entries(jenkins),
+    ]
+    .concat()
+}
+
+/// Arguments that name the build that a tool is about. Left out, it is the last of a kind: `DEFAULT` is that one's place in
+/// [`BuildName::WORDS`].
+#[derive(Deserialize, JsonSchema)]
+struct BuildArgs<const DEFAULT: usize> {
+    /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
+    /// project.
+    #[schemars(length(min = 1, max = 1000))]
+    job: String,
+    /// Number of the build, or last, lastFailed, lastSuccessful, lastCompleted.
+    #[serde(default = "BuildName::last::<DEFAULT>")]
+    build: BuildName,
+}
+
+impl<const DEFAULT: usize> BuildArgs<DEFAULT> {
+    async fn target(&self, jenkins: &Jenkins, context: &CallContext) -> Result<Target, ToolError> {
+        let job = jenkins.fetch_name(&self.job, context).await?;
+        Ok(Target { job, build: self.build })
+    }
+}
+
+/// The build that a call is about.
+#[derive(Clone)]
+struct Target {
+    job: JobName,
+    build: BuildName,
+}
+
+impl Target {
+    /// The path of something below the build.
+    fn path(&self, below: &[&str]) -> Vec<String> {
+        let below = below.iter().map(|part| (*part).to_owned());
+        self.job.segments().into_iter().chain([self.build.segment()]).chain(below).collect()
+    }
+
+    /// The same with the build's number instead of a word, so that what follows is about the same build.
+    fn numbered(&self, build: &Build) -> Self {
+        Self { job: self.job.clone(), build: BuildName::Number(build.number) }
+    }
+
+    /// Says that an answer about this build is final, if the build was named by its number and has ended. What is the last
+    /// one changes with the next.
+    fn say_if_final(&self, build: &Build, context: &CallContext) {
+        if matches!(self.build, BuildName::Number(_)) && !build.building && !build.in_progress {
+            context.answer_is_final();
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.build, self.job)
+    }
+}
+
+impl Jenkins {
+    /// Makes a call and gives the object that it answers.
+    async fn object<T: DeserializeOwned>(&self, call: &Call, context: &CallContext) -> Result<T, Error> {
+        self.session.call(call, context.deadline).await?.object()
+    }
+
+    /// The name of a job as an agent writes it. Jenkins is asked only where the last part may be a configuration of a
+    /// matrix project, or a job in a folder that is called like one: their paths differ.
+    async fn fetch_name(&self, text: &str, context: &CallContext) -> Result<JobName, ToolError> {
+        let name = JobName::parse(text, "job")?;
+        let Some((project, configuration)) = name.as_configuration() else { return Ok(name) };
+        match self.object::<wire::Project>(&Call::json(project.segments(), "name"), context).await {
+            Ok(project) if project.is_matrix() => Ok(configuration),
+            // What isn't there is told by whoever asks for it.
+            Ok(_) | Err(Error::NotFound) => Ok(name),
+            Err(error) => Err(to_tool_error(error, &format!("read {project}"))),
+        }
+    }
+
+    /// The job, as far as [`wire::JOB`] selects it.
+    async fn fetch_job(&self, job: &JobName, context: &CallContext) -> Result<Job, ToolError> {
+        match self.object(&Call::json(job.segments(), wire::JOB), context).await {
+            Ok(job) => Ok(job),
+            Err(Error::NotFound) => Err(self.no_such_job(job, context).await),
+            Err(error) => Err(to_tool_error(error, &format!("read the job {job}"))),
+        }
+    }
+
+    /// A build, as far as `tree` selects it.
+    async fn fetch_build(&self, target: &Target, tree: &str, context: &CallContext) -> Result<Build, ToolError> {
+        match self.object(&Call::json(target.path(&[]), tree), context).await {
+            Ok(build) => Ok(build),
+            Err(Error::NotFound) => Err(self.no_such_build(target, context).await),
+            Err(error) => Err(to_tool_error(error, &format!("read {target}"))),
+        }
+    }
+
+    /// Words that a build is not there: because the job isn't, or the build.
+    async fn no_such_build(&self, target: &Target, context: &CallContext) -> ToolError {
+        let call = Call::json(target.job.segments(), "builds[number]{0,5}");
+        match self.object::<Builds>(&call, context).await {
+            Ok(there) => {
+                let numbers: Vec<String> = there.builds.iter().map(|build| build.number.to_string()).collect();
+                let remedy = if numbers.is_empty() {
+                    "the job has no builds yet".to_owned()
+                } else {
+                    format!("its newest builds are {}; old ones are removed", numbers.join(", "))
+                };
+                ToolError::new(ErrorCode::NotFound, format!("there is no such build: {target}"))
+                    .with_argument("build")
+                    .with_remedy(remedy)
+            }
+            Err(_) => self.no_such_job(&target.job, context).await,
+        }
+    }
+
+    /// Words that a job is not there. Jenkins says so, too, of one that the user may not see; what is in its folder tells
+    /// which is the likelier.
+    async fn no_such_job(&self, job: &JobName, context: &CallContext) -> ToolError {
+        let message = format!("there is no job {job}, or the connector's user may not see it");
+        let error = ToolError::new(ErrorCode::NotFound, message).with_argument("job");
+        let folder = job.parent();
+        let path = folder.as_ref().map(JobName::segments).unwrap_or_default();
+        let call = Call::json(path, "jobs[name,fullName]{0,500},activeConfigurations[name]{0,500}");
+        let Ok(there) = self.object::<Folder>(&call, context).await else {
+            return error.with_remedy(LOOK_FOR_JOBS);
+        };
+        let wanted = job.short().to_lowercase();
+        let jobs = there.jobs.into_iter().map(|entry| (entry.name, entry.full_name));
+        let configurations = there.active_configurations.into_iter().filter_map(|one| {
+            let full_name = folder.as_ref()?.configuration(&one.name).to_string();
+            Some((one.name, full_name))
+        });
+        let mut similar: Vec<(f64, String)> = jobs
+            .chain(configurations)
+            .map(|(name, full_name)| (strsim::jaro_winkler(&name.to_lowercase(), &wanted), full_name))
+            .filter(|(likeness, _)| *likeness > 0.75)
+            .collect();
+        similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let similar: Vec<String> = similar.into_iter().take(5).map(|(_, name)| name).collect();
+        if similar.is_empty() {
+            error.with_remedy(LOOK_FOR_JOBS)
+        } else {
+            error.with_remedy(format!("similar names that can be seen: {}", similar.join(", ")))
+        }
+    }
+
+    /// Makes a call to the plugin `pipeline-rest-api`; nothing if it isn't there, or has nothing to say of this build.
+    async fn stage_view<T>(
+        &self,
+        call: &Call,
+        read: impl Fn(&super::client::Answer) -> Result<T, Error> + Send,
+        context: &CallContext,
+    ) -> Result<Option<T>, Error> {
+        let found = match self.session.call(call, context.deadline).await {
+            Ok(answer) => Some(read(&answer)?),
+            Err(Error::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        self.learn(|seen| seen.stage_view = Some(found.is_some()));
+        Ok(found)
+    }
+}
+
+/// What to do about a job that isn't there.
+const LOOK_FOR_JOBS: &str = "search_jenkins_jobs tells which jobs there are; slashes in a branch's name are %2F";
+
+/// What is said to whoever would act on one configuration of a matrix project.
+fn not_a_configuration(job: &JobName, would: &str) -> Result<(), ToolError> {
+    if !job.is_configuration() {
+        return Ok(());
+    }
+    let message = format!("{job} is a configuration of a matrix project, and can't be {would} by itself");
+    Err(ToolError::invalid_argument(message)
+        .with_argument("job")
+        .with_remedy("name the project: its configurations go with it"))
+}
+
+/// What is said where the plugin isn't there.
+const NO_STAGE_VIEW: &str =
+    "Jenkins tells no stages of this build: it is no pipeline, or the plugin pipeline-rest-api is absent";
+
+/// How a hint begins that says which part of an answer is missing, and why.
+const NOT_TOLD: &str = "not told here,";
+
+/// When a wait that was asked for ends: never so late that there is no time for an answer.
+fn wait_until(wait: Duration, context: &CallContext) -> Instant {
+    let latest = context.deadline.checked_sub(RESERVE).unwrap_or(context.deadline);
+    Instant::now().checked_add(wait).map_or(latest, |until| latest.min(until))
+}
+
+/// Arguments of a tool that is about one job.
+#[derive(Deserialize, JsonSchema)]
+struct JobInput {
+    /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
+    /// project.
+    #[schemars(length(min = 1, max = 1000))]
+    job: String,
+}

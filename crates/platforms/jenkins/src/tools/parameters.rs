@@ -1,0 +1,249 @@
+//! Parameters: what a job declares, what a caller gives, and which values are not for everybody's eyes.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::wire::{self, ParameterDefinition};
+use kit::text;
+use tools::ToolError;
+
+/// What stands in place of a value that may be a secret.
+pub(super) const MASKED: &str = "********";
+/// Choices of one parameter that are answered.
+const MAX_CHOICES: usize = 50;
+/// Bytes of one value.
+const MAX_VALUE: usize = 16 * 1024;
+
+/// A value that a caller gives.
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(untagged)]
+pub(super) enum GivenValue {
+    /// A flag.
+    Flag(bool),
+    /// A number.
+    Number(serde_json::Number),
+    /// A text.
+    Text(String),
+}
+
+impl GivenValue {
+    fn to_text(&self) -> String {
+        match self {
+            Self::Flag(flag) => flag.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+/// A parameter that is declared.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ParameterView {
+    /// Its name.
+    name: String,
+    /// What it takes: string, text, boolean, choice, password, run, file, credentials, or a plugin's own.
+    #[serde(rename = "type")]
+    kind: String,
+    /// What somebody wrote about it, cut to 500 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// What it is if left out; masked where it may be a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<String>,
+    /// What it can be: 50 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    choices: Vec<String>,
+    /// Whether it must be given.
+    required: bool,
+}
+
+impl ParameterView {
+    pub(super) fn of(definition: &ParameterDefinition) -> Self {
+        let default = definition.default_parameter_value.as_ref().and_then(|default| default.value.as_ref());
+        Self {
+            name: text::clean(&definition.name),
+            kind: kind(&definition.kind),
+            description: definition.description.as_deref().and_then(text::optional),
+            default: default.map(|value| shown(&definition.name, &definition.kind, value)),
+            choices: definition.choices.iter().flatten().take(MAX_CHOICES).map(|choice| text::clean(choice)).collect(),
+            required: is_required(definition),
+        }
+    }
+
+    /// A parameter that a pipeline asks for while it runs. All of them are required: one that is left out would be
+    /// missing in the pipeline, whatever its default.
+    pub(super) fn of_input(input: &wire::InputParameter) -> Self {
+        let choices = input.definition.get("choices").and_then(Value::as_array);
+        let default = input.definition.get("defaultVal").filter(|value| !value.is_null());
+        Self {
+            name: text::clean(&input.name),
+            kind: kind(&input.kind),
+            description: input.description.as_deref().and_then(text::optional),
+            default: default.map(|value| shown(&input.name, &input.kind, value)),
+            choices: choices
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .take(MAX_CHOICES)
+                .map(text::clean)
+                .collect(),
+            required: true,
+        }
+    }
+}
+
+/// `ChoiceParameterDefinition` as `choice`.
+fn kind(class: &str) -> String {
+    let word: String = class.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+    word.strip_suffix("ParameterDefinition").unwrap_or(&word).to_lowercase()
+}
+
+/// Whether there is nothing that Jenkins would take in its place.
+fn is_required(definition: &ParameterDefinition) -> bool {
+    definition.default_parameter_value.is_none() && kind(&definition.kind) != "file"
+}
+
+/// Whether a value may be a secret: by its class, or by its name, because many put tokens into plain strings.
+pub(super) fn may_be_secret(name: &str, class: &str) -> bool {
+    let (name, class) = (name.to_lowercase(), class.to_lowercase());
+    let words =
+        ["passw", "passphrase", "secret", "token", "credential", "api_key", "apikey", "private_key", "privatekey"];
+    class.contains("password") || words.iter().any(|word| name.contains(word))
+}
+
+/// A value as it may be seen.
+pub(super) fn shown(name: &str, class: &str, value: &Value) -> String {
+    if may_be_secret(name, class) {
+        return MASKED.to_owned();
+    }
+    match value {
+        Value::String(value) => text::clean(value),
+        other => text::clean(&other.to_string()),
+    }
+}
+
+/// Checks what a caller gives against what is declared, and gives the form's fields. `all_required` where nothing has a
+/// default.
+///
+/// # Errors
+/// When a parameter is not declared, is missing, or has a value that it can't have. Texts name parameters and what they
+/// allow, never what was given.
+pub(super) fn check(
+    given: &BTreeMap<String, GivenValue>,
+    declared: &[ParameterDefinition],
+    all_required: bool,
+) -> Result<Vec<(String, String)>, ToolError> {
+    let refuse = |message: String| Err(ToolError::invalid_argument(message).with_argument("parameters"));
+    let names = || declared.iter().map(|one| text::clean(&one.name)).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = given.keys().find(|name| !declared.iter().any(|one| one.name == **name)) {
+        let unknown = text::clean(unknown);
+        if declared.is_empty() {
+            return refuse(format!("parameter {unknown}: this job takes no parameters"));
+        }
+        return refuse(format!("parameter {unknown} is not declared; these are: {}", names()));
+    }
+    let mut fields = Vec::new();
+    for definition in declared {
+        let name = text::clean(&definition.name);
+        let Some(value) = given.get(&definition.name) else {
+            if all_required || is_required(definition) {
+                return refuse(format!("parameter {name} must be given: it has no default"));
+            }
+            continue;
+        };
+        let value = value.to_text();
+        if value.len() > MAX_VALUE {
+            return refuse(format!("parameter {name} is longer than {} KiB", MAX_VALUE / 1024));
+        }
+        match kind(&definition.kind).as_str() {
+            "boolean" if value != "true" && value != "false" => {
+                return refuse(format!("parameter {name}: allowed are true and false"));
+            }
+            "choice" => {
+                let choices = definition.choices.as_deref().unwrap_or_default();
+                if !choices.contains(&value) {
+                    let allowed: Vec<_> = choices.iter().take(MAX_CHOICES).map(|choice| text::clean(choice)).collect();
+                    return refuse(format!("parameter {name}: allowed are {}", allowed.join(", ")));
+                }
+            }
+            "file" => return refuse(format!("parameter {name} is a file, which can't be given here")),
+            _ => {}
+        }
+        fields.push((definition.name.clone(), value));
+    }
+    Ok(fields)
+}
+
+/// The declared form of what a pipeline asks for, to be checked like a job's parameters.
+pub(super) fn definitions(inputs: &[wire::InputParameter]) -> Vec<ParameterDefinition> {
+    let choices = |input: &wire::InputParameter| {
+        let list = input.definition.get("choices")?.as_array()?;
+        Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    };
+    inputs
+        .iter()
+        .map(|input| ParameterDefinition {
+            name: input.name.clone(),
+            kind: input.kind.clone(),
+            description: None,
+            default_parameter_value: None,
+            choices: choices(input),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn declared() -> Vec<ParameterDefinition> {
+        serde_json::from_value(json!([
+            { "name": "ENV", "type": "ChoiceParameterDefinition", "choices": ["dev", "prod"],
+              "defaultParameterValue": { "value": "dev" } },
+            { "name": "DRY", "type": "BooleanParameterDefinition", "defaultParameterValue": { "value": true } },
+            { "name": "RUN", "type": "RunParameterDefinition" },
+            { "name": "DATA", "type": "FileParameterDefinition" },
+        ]))
+        .unwrap()
+    }
+
+    fn fields(given: Value) -> Result<Vec<(String, String)>, String> {
+        let given = serde_json::from_value(given).unwrap();
+        check(&given, &declared(), false).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn what_is_given_is_checked_against_what_is_declared() {
+        let good = fields(json!({ "RUN": 3, "DRY": false, "ENV": "prod" })).unwrap();
+        let expected = [("ENV", "prod"), ("DRY", "false"), ("RUN", "3")];
+        assert_eq!(good, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        for (given, text) in [
+            (json!({ "RUN": 3, "env": "dev" }), "is not declared; these are: ENV, DRY"),
+            (json!({ "ENV": "dev" }), "parameter RUN must be given"),
+            (json!({ "RUN": 3, "ENV": "test" }), "allowed are dev, prod"),
+            (json!({ "RUN": 3, "DRY": "yes" }), "allowed are true and false"),
+            (json!({ "RUN": 3, "DATA": "x" }), "is a file"),
+            (json!({ "RUN": "x".repeat(20_000) }), "longer than 16 KiB"),
+        ] {
+            let message = fields(given).unwrap_err();
+            assert!(message.contains(text), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_masked() {
+        for (name, class, secret) in [
+            ("ENV", "StringParameterValue", false),
+            ("DEPLOY_TOKEN", "StringParameterValue", true),
+            ("X", "hudson.model.PasswordParameterValue", true),
+            ("dbPassword", "", true),
+        ] {
+            assert_eq!(shown(name, class, &json!("v")) == MASKED, secret, "{name}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! How a build is started, for the tools that do: the form is sent, the item is followed through the queue, and where the
+//! answer was lost it is found out what became of it.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{queue::ItemView, wait_until};
+use crate::{
+    Jenkins,
+    client::{Call, Error},
+    error::to_tool_error,
+    names::JobName,
+    wire::{Builds, Job, QueueItem},
+};
+use tools::{CallContext, ErrorCode, ToolError};
+
+/// Time between two looks at an item: Jenkins is never asked more often.
+const POLL: Duration = Duration::from_secs(2);
+/// The same after [`SLOWER_AFTER`].
+const SLOW_POLL: Duration = Duration::from_secs(5);
+/// When looks become rarer.
+const SLOWER_AFTER: Duration = Duration::from_secs(20);
+
+/// How far a build is that was triggered.
+#[derive(Serialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum StartState {
+    /// It waits in the queue.
+    Queued,
+    /// It runs, or ran.
+    Started,
+}
+
+/// A build that was triggered.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Started {
+    /// Full name of the job.
+    job: String,
+    /// How far it is.
+    state: StartState,
+    /// Id of its item in the queue; absent where the answer was lost and the build was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_id: Option<u64>,
+    /// Number of the build, once it has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build: Option<u32>,
+    /// Its item in the queue, while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<ItemView>,
+    /// What to know or to do next.
+    hints: Vec<String>,
+}
+
+/// Refuses a job that can't be built.
+pub(super) fn check_buildable(job: &Job) -> Result<(), ToolError> {
+    if job.is_folder() {
+        return Err(ToolError::invalid_argument("this is a folder, which can't be built itself")
+            .with_argument("job")
+            .with_remedy("search_jenkins_jobs tells what is in it"));
+    }
+    if !job.buildable {
+        return Err(to_tool_error(Error::NotBuildable, "build it"));
+    }
+    Ok(())
+}
+
+/// Triggers a build of a job that was just read, and waits for its number.
+pub(super) async fn start(
+    jenkins: &Jenkins,
+    name: &JobName,
+    job: &Job,
+    fields: Vec<(String, String)>,
+    wait: Duration,
+    context: &CallContext,
+) -> Result<Started, ToolError> {
+    // A job with parameters wants the form of a browser at `build`; one without refuses the other path
+    // (`jenkins/model/ParameterizedJobMixIn.java`).
+    let action = if job.parameters().is_some() { "buildWithParameters" } else { "build" };
+    let path = name.segments().into_iter().chain([action.to_owned()]);
+    let call = Call::post(path, fields).query("delay", &"0sec");
+    let answer = match jenkins.session.call(&call, context.deadline).await {
+        Ok(answer) => answer,
+        Err(error) if error.fate_is_unknown() => return find_lost(jenkins, name, job, error, context).await,
+        Err(error) => return Err(to_tool_error(error, &format!("trigger a build of {name}"))),
+    };
+    // 201, or 303 where it was merged with an item that waits already. A redirect to somewhere else says that nothing was
+    // queued.
+    let Some(id) = answer.location().and_then(queue_id) else {
+        return Err(ToolError::new(ErrorCode::Conflict, format!("Jenkins queued no build of {name}")).with_remedy(
+            "something in Jenkins refused it (or a login page of a proxy took its place): look at the job",
+        ));
+    };
+    follow(jenkins, name, id, wait, context).await
+}
+
+/// The id in `…/queue/item/<id>/`. Host and path before it come from Jenkins' configuration and may be wrong.
+fn queue_id(location: &str) -> Option<u64> {
+    let (_, rest) = location.rsplit_once("/queue/item/")?;
+    rest.trim_end_matches('/').parse().ok()
+}
+
+async fn follow(
+    jenkins: &Jenkins,
+    name: &JobName,
+    id: u64,
+    wait: Duration,
+    context: &CallContext,
+) -> Result<Started, ToolError> {
+    let (begun, until) = (Instant::now(), wait_until(wait, context));
+    // A look that hangs must not take the time in which the item's id can be answered.
+    let looking = CallContext { deadline: wait_until(Duration::MAX, context), ..context.clone() };
+    let mut looks = 0.0;
+    let started = |build| Started {
+        job: name.to_string(),
+        state: StartState::Started,
+        queue_id: Some(id),
+        build: Some(build),
+        item: None,
+        hints: vec!["get_jenkins_build_status and get_jenkins_build_log tell how it goes on".to_owned()],
+    };
+    loop {
+        let item = match jenkins.fetch_queue_item(id, &looking).await {
+            Ok(Some(item)) => Some(item),
+            // It left the queue more than five minutes ago, or was restarted away.
+            Ok(None) => match build_of_item(jenkins, name, id, &looking).await {
+                Some(build) => return Ok(started(build)),
+                None => None,
+            },
+            // That it was queued is known, whatever this look met.
+            Err(_) => None,
+        };
+        if let Some(build) = item.as_ref().and_then(QueueItem::build) {
+            return Ok(started(build));
+        }
+        if item.as_ref().is_some_and(|item| item.cancelled) {
+            return Err(ToolError::new(ErrorCode::Conflict, "the build was cancelled before it started").with_remedy(
+                "somebody cancelled it in the queue, or Jenkins did: trigger it again if that was no intention",
+            ));
+        }
+        let pause = if begun.elapsed() < SLOWER_AFTER { POLL } else { SLOW_POLL };
+        if Instant::now() + pause > until {
+            return Ok(queued(name, id, item.as_ref()));
+        }
+        looks += 1.0;
+        context.progress.report(looks, None, format!("item {id} waits in the queue"));
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn queued(name: &JobName, id: u64, item: Option<&QueueItem>) -> Started {
+    let mut hints = vec![format!("it waits in the queue, which is no fault: ask get_jenkins_queue_item with id {id}")];
+    if item.is_some_and(|item| item.stuck) {
+        hints.push("it is stuck: the queue may be backed up, or no node fits; list_jenkins_nodes tells".to_owned());
+    } else if item.is_none() {
+        hints.push("it could not be seen in the queue just now".to_owned());
+    }
+    Started {
+        job: name.to_string(),
+        state: StartState::Queued,
+        queue_id: Some(id),
+        build: None,
+        item: item.map(ItemView::of),
+        hints,
+    }
+}
+
+/// The build that came from an item.
+async fn build_of_item(jenkins: &Jenkins, name: &JobName, id: u64, context: &CallContext) -> Option<u32> {
+    let call = Call::json(name.segments(), "builds[number,queueId]{0,20}");
+    let there: Builds = jenkins.object(&call, context).await.ok()?;
+    there.builds.iter().find(|build| build.queue_id == Some(id)).map(|build| build.number)
+}
+
+/// The answer was lost: looks for a build that the connector's user started since. Nothing is sent twice.
+async fn find_lost(
+    jenkins: &Jenkins,
+    name: &JobName,
+    before: &Job,
+    error: Error,
+    context: &CallContext,
+) -> Result<Started, ToolError> {
+    let user = jenkins.session.identity().map(|identity| identity.user).unwrap_or_default();
+    let call = Call::json(name.segments(), "builds[number,queueId,actions[causes[userId]]]{0,10}");
+    let there = jenkins.object::<Builds>(&call, context).await;
+    let first = before.next_build_number.unwrap_or(u32::MAX);
+    let ours = there.iter().flat_map(|there| &there.builds).find(|build| {
+        let mut causes = build.actions.iter().flat_map(|action| &action.causes);
+        build.number >= first && causes.any(|cause| cause.user_id.as_deref() == Some(user.as_str()))
+    });
+    if let Some(build) = ours {
+        return Ok(Started {
+            job: name.to_string(),
+            state: StartState::Started,
+            queue_id: build.queue_id,
+            build: Some(build.number),
+            item: None,
+            hints: vec![format!(
+                "Jenkins' answer was lost; build {} was started by the connector's user since, and is probably it",
+                build.number
+            )],
+        });
+    }
+    let worded = to_tool_error(error, "trigger a build");
+    let message = format!("it is not known whether the build was queued: {}", worded.message);
+    Err(ToolError { message, ..worded }
+        .with_remedy("look at list_jenkins_queue and list_jenkins_builds before you trigger it again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::queue_id;
+
+    #[test]
+    fn only_the_id_of_a_location_is_believed() {
+        for (location, id) in [
+            ("http://wrong-host:1/jenkins/queue/item/42/", Some(42)),
+            ("/queue/item/7", Some(7)),
+            ("https://jenkins/job/web/", None),
+            ("https://sso/login?to=/queue/item/x/", None),
+        ] {
+            assert_eq!(queue_id(location), id, "{location}");
+        }
+    }
+}

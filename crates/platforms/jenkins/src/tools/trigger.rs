@@ -1,0 +1,93 @@
+//! `trigger_jenkins_build`: starts a build with parameters that fit the job.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    mutation, not_a_configuration,
+    parameters::{GivenValue, check, shown},
+    start::{Started, check_buildable, start},
+};
+use crate::{Jenkins, names::JobName, wire::Job};
+use kit::args::WaitSeconds;
+use tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+const TRIGGER: ToolDeclaration = ToolDeclaration::mutate(
+    "trigger_jenkins_build",
+    "Trigger a build",
+    "Triggers a build of a job. Parameters are checked against what the job declares (get_jenkins_job) before anything is \
+     sent. Waits until it leaves the queue and answers the build's number; if the time is up before, the id of the queue \
+     item to go on with, and then it must not be triggered again.",
+);
+
+/// Arguments of `trigger_jenkins_build`.
+#[derive(Deserialize, JsonSchema)]
+struct TriggerInput {
+    /// Full name of the job, such as `folder/name`.
+    #[schemars(length(min = 1, max = 1000))]
+    job: String,
+    /// Values of parameters by name: 100 at most. Those left out have their defaults.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 100))]
+    parameters: BTreeMap<String, GivenValue>,
+    /// Seconds to wait for the build's number. Never longer than the call may take.
+    #[serde(default)]
+    wait_seconds: WaitSeconds<60, 60>,
+}
+
+pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
+    vec![mutation(jenkins, TRIGGER, preview, trigger)]
+}
+
+impl TriggerInput {
+    async fn look(
+        &self,
+        jenkins: &Jenkins,
+        context: &CallContext,
+    ) -> Result<(JobName, Job, Vec<(String, String)>), ToolError> {
+        if self.parameters.len() > 100 {
+            return Err(ToolError::invalid_argument("these are more than 100 parameters").with_argument("parameters"));
+        }
+        let name = jenkins.fetch_name(&self.job, context).await?;
+        not_a_configuration(&name, "built")?;
+        let job = jenkins.fetch_job(&name, context).await?;
+        check_buildable(&job)?;
+        let fields = check(&self.parameters, job.parameters().unwrap_or_default(), false)?;
+        Ok((name, job, fields))
+    }
+}
+
+/// Parameters as a preview shows them.
+pub(super) fn preview_fields(job: &Job, fields: &[(String, String)]) -> BTreeMap<String, String> {
+    let declared = job.parameters().unwrap_or_default();
+    let kind = |name: &str| declared.iter().find(|one| one.name == name).map_or("", |one| one.kind.as_str());
+    fields.iter().map(|(name, value)| (name.clone(), shown(name, kind(name), &json!(value)))).collect()
+}
+
+/// What triggering would do.
+pub(super) fn preview_of(name: &JobName, job: &Job, fields: &[(String, String)]) -> Preview {
+    let with = if fields.is_empty() { "its default parameters" } else { "these parameters" };
+    let would =
+        format!("trigger a build of {name} with {with}; it would be number {}", job.next_build_number.unwrap_or(0));
+    let state = json!({
+        "parameters": preview_fields(job, fields),
+        "in_queue": job.in_queue,
+        "building": job.last_build.as_ref().is_some_and(|last| last.building),
+        "next_build_number": job.next_build_number,
+    });
+    Preview { would, state }
+}
+
+async fn preview(jenkins: Arc<Jenkins>, input: TriggerInput, context: CallContext) -> Result<Preview, ToolError> {
+    let (name, job, fields) = input.look(&jenkins, &context).await?;
+    Ok(preview_of(&name, &job, &fields))
+}
+
+async fn trigger(jenkins: Arc<Jenkins>, input: TriggerInput, context: CallContext) -> Result<Started, ToolError> {
+    let wait = input.wait_seconds.seconds();
+    let (name, job, fields) = input.look(&jenkins, &context).await?;
+    start(&jenkins, &name, &job, fields, wait, &context).await
+}

@@ -1,0 +1,222 @@
+//! Logins: gets a token for an identity and keeps it alive. It knows no tool and no probe, so whoever needs a token of
+//! Vault can use it.
+//!
+//! One login or renewal at a time, made when a token is asked for and due (the probe asks at every interval, so an idle
+//! connector keeps its token, too). A token is renewed at two thirds of its time, give or take a tenth so that replicas
+//! don't come at once, and no later than 30 s or a third of its time before it ends; when a renewal brings no more
+//! time, a new login follows.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
+
+use super::{session::Token, wire::Auth};
+use credentials::CredentialSet;
+use outbound::RequestError;
+use vault_api::{
+    client::{Client, Error, LoginFault},
+    lifetime::Lifetime,
+    token,
+};
+
+/// Where AppRole is mounted unless somebody says otherwise.
+pub(super) const APP_ROLE_MOUNT: &str = "approle";
+
+/// Time before the second login with credentials that Vault rejected.
+const REJECTED_PAUSE: Duration = Duration::from_secs(2);
+/// Denials of the same credentials after which they are tried at [`DENIED_PAUSE`] only.
+const MAX_DENIALS: u32 = 3;
+/// Time between two logins with credentials that were denied [`MAX_DENIALS`] times. These don't count for a lockout.
+const DENIED_PAUSE: Duration = Duration::from_mins(5);
+/// Time between two logins that are made because Vault refused a token.
+const FORCED_PAUSE: Duration = Duration::from_mins(1);
+/// Time that a call waits for a renewal, or for a login, while it has a token that works.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time between two tries of that when the first failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Time in which the token is revoked at the end.
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A login with AppRole, and the token that it has.
+pub(super) struct Login {
+    client: Client,
+    mount: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    held: Option<Held>,
+    /// Counts tokens.
+    count: u64,
+    forced: Option<Instant>,
+    refusal: Option<Refusal>,
+}
+
+/// A token that was logged in for.
+struct Held {
+    token: Token,
+    /// Generation of the credentials that it was logged in with.
+    source: u64,
+    lifetime: Lifetime,
+    /// Nothing is tried for it before this time, because the last try failed.
+    retry: Option<Instant>,
+}
+
+/// What came of the last logins with credentials that Vault refuses.
+struct Refusal {
+    generation: u64,
+    count: u32,
+    next: Instant,
+    fault: LoginFault,
+}
+
+impl Login {
+    /// A login with AppRole at a mount, written without `auth/`.
+    pub(super) fn app_role(client: Client, mount: &str) -> Self {
+        Self { client, mount: mount.to_owned(), state: Mutex::default() }
+    }
+
+    /// A token that is good as far as is known.
+    ///
+    /// # Errors
+    /// [`Error::NoToken`] if a field is missing, [`Error::LoginRefused`] or [`Error::LoginPaused`] if Vault doesn't
+    /// accept the login, and whatever else is in its way.
+    pub(super) async fn token(&self, set: &CredentialSet, deadline: Instant) -> Result<Token, Error> {
+        let mut state = self.lock(deadline).await?;
+        let now = Instant::now();
+        let Some(held) = state.held.as_ref().filter(|held| held.lifetime.lasts()) else {
+            return self.log_in(&mut state, set, deadline).await;
+        };
+        let (token, renewable) = (held.token.clone(), held.lifetime.renewable);
+        let is_current = held.source == set.generation;
+        let rests = held.retry.is_some_and(|retry| retry > now);
+        if rests || (is_current && !held.lifetime.is_due()) {
+            return Ok(token);
+        }
+        // What fails here is no reason not to use a token that has time left, nor to keep a call waiting for long.
+        let soon = deadline.min(now + REFRESH_TIMEOUT);
+        if is_current && renewable {
+            match self.renew(&mut state, soon).await {
+                Err(Error::Forbidden | Error::BadRequest) => {}
+                outcome => {
+                    state.rest_after(outcome.is_err());
+                    return Ok(token);
+                }
+            }
+        }
+        let outcome = self.log_in(&mut state, set, soon).await;
+        state.rest_after(outcome.is_err());
+        Ok(outcome.unwrap_or(token))
+    }
+
+    /// Another token after Vault refused this one. Made at most once a minute.
+    ///
+    /// # Errors
+    /// As [`Login::token`]; [`Error::TokenRejected`] if the last one was made less than a minute ago.
+    pub(super) async fn replace(
+        &self,
+        set: &CredentialSet,
+        refused: &Token,
+        deadline: Instant,
+    ) -> Result<Token, Error> {
+        let mut state = self.lock(deadline).await?;
+        // Another call has replaced it already.
+        if let Some(held) = state.held.as_ref().filter(|held| held.token.generation != refused.generation) {
+            return Ok(held.token.clone());
+        }
+        if state.forced.is_some_and(|at| at.elapsed() < FORCED_PAUSE) {
+            return Err(Error::TokenRejected);
+        }
+        state.forced = Some(Instant::now());
+        state.held = None;
+        self.log_in(&mut state, set, deadline).await
+    }
+
+    /// How Vault refused the last login with the credentials of a generation.
+    pub(super) async fn fault(&self, generation: u64) -> Option<LoginFault> {
+        let state = self.state.lock().await;
+        state.refusal.as_ref().filter(|refusal| refusal.generation == generation).map(|refusal| refusal.fault)
+    }
+
+    /// Revokes the token, if that can be done soon.
+    pub(super) async fn close(&self) {
+        let deadline = Instant::now() + REVOKE_TIMEOUT;
+        let Ok(mut state) = self.lock(deadline).await else { return };
+        if let Some(held) = state.held.take() {
+            // It ends by itself, later.
+            let _best_effort = token::revoke(&self.client, &held.token.secret, deadline).await;
+        }
+    }
+
+    async fn lock(&self, deadline: Instant) -> Result<tokio::sync::MutexGuard<'_, State>, Error> {
+        timeout_at(deadline, self.state.lock()).await.map_err(|_| Error::Request(RequestError::Timeout))
+    }
+
+    async fn log_in(&self, state: &mut State, set: &CredentialSet, deadline: Instant) -> Result<Token, Error> {
+        let (Some(role_id), Some(secret_id)) = (set.field("role_id"), set.field("secret_id")) else {
+            return Err(Error::NoToken);
+        };
+        if state.refusal.as_ref().is_some_and(|refusal| refusal.generation != set.generation) {
+            state.refusal = None;
+        }
+        if let Some(refusal) = &state.refusal {
+            let wait = refusal.next.saturating_duration_since(Instant::now());
+            if !wait.is_zero() {
+                return Err(Error::LoginPaused(refusal.fault, wait));
+            }
+        }
+        match self.ask(role_id, secret_id, deadline).await {
+            Ok(auth) => {
+                state.refusal = None;
+                state.count += 1;
+                let token = Token { secret: auth.client_token.clone(), generation: state.count };
+                let lifetime = Lifetime::new(auth.lease_duration, auth.renewable);
+                state.held = Some(Held { token: token.clone(), source: set.generation, lifetime, retry: None });
+                Ok(token)
+            }
+            Err(Error::LoginRefused(fault)) => {
+                let count = state.refusal.as_ref().map_or(1, |refusal| refusal.count.saturating_add(1));
+                let next = Instant::now() + pause(fault, count);
+                state.refusal = Some(Refusal { generation: set.generation, count, next, fault });
+                Err(Error::LoginRefused(fault))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask(&self, role_id: &SecretString, secret_id: &SecretString, deadline: Instant) -> Result<Auth, Error> {
+        let proof = json!({ "role_id": role_id.expose_secret(), "secret_id": secret_id.expose_secret() });
+        token::log_in(&self.client, &self.mount, proof, deadline).await
+    }
+
+    async fn renew(&self, state: &mut State, deadline: Instant) -> Result<(), Error> {
+        let Some(held) = &mut state.held else { return Err(Error::TokenRejected) };
+        let auth = token::renew(&self.client, &held.token.secret, deadline).await?;
+        held.lifetime.extend(auth.lease_duration, auth.renewable);
+        Ok(())
+    }
+}
+
+impl State {
+    fn rest_after(&mut self, failed: bool) {
+        if let Some(held) = &mut self.held {
+            held.retry = failed.then(|| Instant::now() + RETRY_PAUSE);
+        }
+    }
+}
+
+/// The wait after so many refusals in a row.
+fn pause(fault: LoginFault, count: u32) -> Duration {
+    match fault {
+        LoginFault::Rejected if count < token::REJECTED_LOGINS => REJECTED_PAUSE,
+        LoginFault::Rejected => token::LOCKOUT_PAUSE,
+        LoginFault::Denied if count < MAX_DENIALS => Duration::from_secs(1 << count),
+        LoginFault::Denied => DENIED_PAUSE,
+    }
+}

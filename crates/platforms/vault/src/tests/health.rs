@@ -1,0 +1,126 @@
+//! The table of health: what Vault answers, and what the probe makes of it.
+
+use serde_json::{Value, json};
+
+use super::{Double, TOKEN, connect, double::health};
+use api::{Reason, platform::vault::REASONS};
+use kit::{
+    CredentialVerdict::{self, Accepted, PermissionMissing, Rejected, Unknown},
+    HealthStatus::{self, Degraded, Error, Ok},
+};
+
+/// Code and body of `sys/health`, and status, reason, whether it may pass, and the verdict that come of them.
+type Row = (u16, Option<Value>, HealthStatus, &'static str, bool, CredentialVerdict);
+
+#[tokio::test]
+async fn every_code_has_its_finding() {
+    let mut licensed = health(true, false);
+    licensed["license"] = json!({ "state": "autoloaded", "expiry_time": "2020-01-01T00:00:00Z", "terminated": false });
+    let mut valid = health(true, false);
+    valid["license"] = json!({ "state": "autoloaded", "expiry_time": "2999-01-01T00:00:00Z", "terminated": false });
+    let up = health(true, false);
+    let table: Vec<Row> = vec![
+        (200, Some(up.clone()), Ok, "Healthy", false, Accepted),
+        (200, Some(valid), Ok, "Healthy", false, Accepted),
+        (200, Some(licensed), Degraded, "LicenseExpired", false, Accepted),
+        (429, Some(up.clone()), Ok, "Standby", false, Accepted),
+        (429, None, Degraded, "RateLimited", true, Accepted),
+        (472, Some(up.clone()), Error, "DRSecondary", false, Unknown),
+        (473, Some(up.clone()), Ok, "PerformanceStandby", false, Accepted),
+        (474, Some(up.clone()), Error, "StandbyIsolated", true, Unknown),
+        (501, Some(health(false, true)), Error, "Sealed", false, Unknown),
+        (501, Some(health(false, false)), Error, "NotInitialized", false, Unknown),
+        (503, Some(health(true, true)), Error, "Sealed", false, Unknown),
+        (503, Some(up.clone()), Degraded, "Maintenance", true, Unknown),
+        (503, None, Degraded, "Maintenance", true, Unknown),
+        (530, Some(up.clone()), Error, "RemovedFromCluster", false, Unknown),
+        (500, None, Error, "ServerError", true, Unknown),
+        (299, Some(up), Degraded, "UnknownState", false, Accepted),
+        (200, Some(json!("<html>planted</html>")), Error, "UnexpectedResponse", true, Unknown),
+        (200, Some(json!("planted")), Error, "UnexpectedResponse", true, Unknown),
+    ];
+    for (code, body, status, reason, passing, verdict) in table {
+        let double = Double::start().await;
+        double.want("sys/health", code, body);
+        let report = connect(&double.uri(), Some(TOKEN), &json!({})).probe().await;
+        assert_eq!((report.status, report.reason.as_str()), (status, reason), "{code}: {report:?}");
+        assert_eq!((report.passing, report.credentials), (passing, verdict), "{code}: {report:?}");
+        let known = REASONS.iter().any(|declared| declared.name == reason) || reason.parse::<Reason>().is_ok();
+        assert!(known, "{reason} is not declared");
+        if verdict == Unknown {
+            assert_eq!(double.total(), 1, "{code}: the token was sent to a Vault that does not serve");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_healthy_probe_makes_three_requests() {
+    for spec in [json!({}), json!({ "releaseValues": [{ "path": "secret/apps/*", "keys": ["a"] }] })] {
+        let double = Double::start().await;
+        let connector = connect(&double.uri(), Some(TOKEN), &spec);
+        let report = connector.probe().await;
+        assert_eq!((report.credentials, report.identity.as_deref()), (Accepted, Some("approle")));
+        assert_eq!((report.version.as_deref(), report.state.as_deref()), (Some("1.21.0+ent"), Some("active")));
+        let first = double.total();
+        connector.probe().await;
+        connector.probe().await;
+        assert_eq!(double.total() - first, 6);
+    }
+}
+
+#[tokio::test]
+async fn tokens_have_their_findings() {
+    let double = Double::start().await;
+    let report = connect(&double.uri(), None, &json!({})).probe().await;
+    assert_eq!((report.status, report.reason.as_str(), report.credentials), (Degraded, "NoCredentials", Unknown));
+    let report = connect(&double.uri(), Some("planted-bad-token"), &json!({})).probe().await;
+    assert_eq!((report.status, report.reason.as_str(), report.credentials), (Error, "TokenInvalid", Rejected));
+    let report = connect(&double.uri(), Some("planted\nbad"), &json!({})).probe().await;
+    assert_eq!((report.reason.as_str(), report.credentials), ("TokenInvalid", Rejected));
+
+    double.lookup("ttl", json!(29));
+    let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
+    let report = connector.probe().await;
+    assert_eq!((report.status, report.reason.as_str(), report.credentials), (Error, "TokenExpiring", Accepted));
+    double.lookup("expire_time", Value::Null);
+    double.lookup("ttl", json!(0));
+    assert_eq!(connector.probe().await.reason, "Healthy");
+
+    double.hide_mounts();
+    let report = connector.probe().await;
+    assert_eq!((report.status, report.reason.as_str(), report.credentials), (Ok, "Healthy", PermissionMissing));
+    assert!(report.credentials_message.contains("secret/data/*"), "{report:?}");
+
+    // Trouble after sys/health says nothing about the token.
+    double.want("auth/token/lookup-self", 500, None);
+    assert_eq!(connector.probe().await.credentials, Unknown);
+    double.want("auth/token/lookup-self", 503, Some(json!({ "errors": ["Vault is sealed", "planted"] })));
+    assert_eq!(connector.probe().await.credentials, Unknown);
+}
+
+#[tokio::test]
+async fn what_the_manifest_names_is_asked_for() {
+    let double = Double::start().await;
+    double.capabilities(json!(["deny"]));
+    for (spec, part) in [
+        (json!({ "releaseValues": [{ "path": "secret/apps/web", "keys": ["a"] }] }), "\"secret/data/apps/web\""),
+        (json!({ "paths": { "allow": ["secret/apps/**"] } }), "\"secret/data/apps/*\""),
+        (json!({ "paths": { "allow": ["old/x"] } }), "\"old/x\""),
+        (json!({ "paths": { "allow": ["none/x"] } }), "mount \"none\""),
+    ] {
+        let report = connect(&double.uri(), Some(TOKEN), &spec).probe().await;
+        assert_eq!((report.status, report.credentials), (Ok, PermissionMissing), "{report:?}");
+        assert!(report.credentials_message.contains(part), "{report:?}");
+    }
+    let open = json!({ "paths": { "allow": ["*/apps/**"] } });
+    assert_eq!(connect(&double.uri(), Some(TOKEN), &open).probe().await.credentials, Accepted);
+    let denying = json!({ "paths": { "deny": ["secret/x"] } });
+    assert_eq!(connect(&double.uri(), Some(TOKEN), &denying).probe().await.credentials, Accepted);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unreachable() {
+    let report = connect("http://127.0.0.1:1", Some(TOKEN), &json!({})).probe().await;
+    assert_eq!((report.status, report.reason.as_str(), report.passing), (Error, "Unreachable", true));
+    assert_eq!(report.credentials, Unknown);
+}

@@ -1,0 +1,99 @@
+//! Logins that Vault refuses, and tokens that come of age. Time is moved on by hand between the calls.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Double, TOKEN, connect};
+use kit::{CredentialVerdict, HealthStatus};
+use platform_testing::Connected;
+
+const LOGIN: &str = "auth/approle/login";
+const RENEW: &str = "auth/token/renew-self";
+
+async fn later(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+fn log_in(double: &Double) -> Connected {
+    let connector = connect(&double.uri(), None, &json!({ "auth": { "appRole": {} } }));
+    connector.mount(1, &[("role_id", "planted-role"), ("secret_id", "planted-secret-id")]);
+    connector
+}
+
+async fn read(connector: &Connected) -> Result<Value, tools::ToolError> {
+    connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await
+}
+
+#[tokio::test]
+async fn rejected_credentials_are_tried_less_and_less() {
+    // Vault counts what it rejects, each within 15 minutes of the one before, and locks the role out at the fifth.
+    let rejected = [(0, 1), (1, 1), (2, 2), (3, 2), (900, 2), (60, 3), (900, 3), (65, 4)].as_slice();
+    let denied = [(0, 1), (1, 1), (2, 2), (3, 2), (2, 3), (60, 3), (200, 3), (60, 4), (250, 4), (60, 5)].as_slice();
+    for (status, reason, schedule) in [(400, "LoginRejected", rejected), (403, "LoginDenied", denied)] {
+        let double = Double::start().await;
+        double.want(LOGIN, status, None);
+        let connector = log_in(&double);
+        for &(wait, tries) in schedule {
+            later(wait).await;
+            let report = connector.probe().await;
+            assert_eq!((report.status, report.reason.as_str()), (HealthStatus::Error, reason));
+            assert_eq!(report.credentials, CredentialVerdict::Rejected);
+            read(&connector).await.unwrap_err();
+            assert_eq!(double.count(LOGIN), tries, "after {wait} s");
+        }
+        // Other files are tried at once.
+        let before = double.count(LOGIN);
+        connector.mount(2, &[("role_id", "planted-role"), ("secret_id", "planted-other")]);
+        read(&connector).await.unwrap_err();
+        assert_eq!(double.count(LOGIN), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_vault_that_cannot_log_in_now_does_not_count_against_the_credentials() {
+    let double = Double::start().await;
+    for status in [429, 500, 503] {
+        double.want(LOGIN, status, None);
+        for _ in 0..3 {
+            assert_eq!(log_in(&double).probe().await.credentials, CredentialVerdict::Unknown, "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_renewed_then_logged_in_for_again() {
+    let double = Double::start().await;
+    let connector = log_in(&double);
+    let counts = || (double.count(LOGIN), double.count(RENEW));
+    read(&connector).await.unwrap();
+    later(2_100).await;
+    read(&connector).await.unwrap();
+    assert_eq!(counts(), (1, 0));
+    later(600).await;
+    read(&connector).await.unwrap();
+    read(&connector).await.unwrap();
+    assert_eq!(counts(), (1, 1));
+    // A renewal that brings little time is the last.
+    let brief = json!({ "auth": { "client_token": TOKEN, "lease_duration": 900, "renewable": true } });
+    double.want(RENEW, 200, Some(brief));
+    later(2_700).await;
+    read(&connector).await.unwrap();
+    assert_eq!(counts(), (1, 2));
+    later(700).await;
+    read(&connector).await.unwrap();
+    assert_eq!(counts(), (2, 2));
+    // A renewal that Vault refuses is followed by a login at once; one that it can't do now by nothing.
+    double.want(RENEW, 503, None);
+    later(2_700).await;
+    read(&connector).await.unwrap();
+    assert_eq!(counts(), (2, 3));
+    double.want(RENEW, 403, None);
+    later(2).await;
+    read(&connector).await.unwrap();
+    assert_eq!(counts(), (3, 4));
+    connector.platform.close().await;
+    assert_eq!(double.count("auth/token/revoke-self"), 1);
+}

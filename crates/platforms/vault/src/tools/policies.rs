@@ -1,0 +1,176 @@
+//! `check_vault_capabilities`, `list_vault_policies` and `read_vault_policy`: what Vault permits, and to whom.
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{failed, read};
+use crate::{
+    Vault,
+    client::{Call, Error},
+    paths::segments,
+    wire,
+};
+use kit::args::PageArgs;
+use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError};
+
+/// Bytes of a policy that are answered.
+const MAX_POLICY: usize = 32 * 1024;
+
+const CAPABILITIES: ToolDeclaration = ToolDeclaration::read(
+    "check_vault_capabilities",
+    "What the token may do",
+    "Tells what Vault's policies let the connector do with paths. Paths are written as in policies: \
+                  secret/data/apps/web for a secret of a KV version 2 mount, secret/metadata/apps for listing it.",
+);
+
+const LIST: ToolDeclaration =
+    ToolDeclaration::read("list_vault_policies", "Vault's policies", "Lists the names of Vault's ACL policies.")
+        .cached(Duration::from_secs(30));
+
+const READ: ToolDeclaration =
+    ToolDeclaration::read("read_vault_policy", "A policy of Vault", "Answers the text of an ACL policy of Vault.")
+        .cached(Duration::from_secs(30));
+
+/// Arguments of `check_vault_capabilities`.
+#[derive(Deserialize, JsonSchema)]
+struct CapabilitiesInput {
+    /// API paths, as in policies: 1 to 50.
+    #[schemars(length(min = 1, max = 50), inner(length(min = 1, max = 1024)))]
+    paths: Vec<String>,
+}
+
+/// Arguments of `list_vault_policies`.
+#[derive(Deserialize, JsonSchema)]
+struct ListInput {
+    #[serde(flatten)]
+    page: PageArgs<200, 200>,
+}
+
+/// Arguments of `read_vault_policy`.
+#[derive(Deserialize, JsonSchema)]
+struct ReadInput {
+    /// Name of the policy, as `list_vault_policies` answers it.
+    #[schemars(length(min = 1, max = 256))]
+    name: String,
+}
+
+/// What may be done with paths.
+#[derive(Serialize, JsonSchema)]
+struct Capabilities {
+    /// One entry a path, in the order in which they were asked for.
+    paths: Vec<PathCapabilities>,
+}
+
+/// What may be done with a path.
+#[derive(Serialize, JsonSchema)]
+struct PathCapabilities {
+    /// The path.
+    path: String,
+    /// Vault's capabilities: `create`, `read`, `update`, `patch`, `delete`, `list`, `sudo`, `subscribe`, `recover`,
+    /// `root`, or only `deny`.
+    capabilities: Vec<String>,
+    /// The same in words.
+    verdict: String,
+}
+
+/// A policy.
+#[derive(Serialize, JsonSchema)]
+struct PolicyText {
+    /// Its name.
+    name: String,
+    /// Its text, in HCL or JSON.
+    policy: String,
+    /// Whether the text was cut.
+    truncated: bool,
+}
+
+pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
+    vec![read(vault, CAPABILITIES, capabilities), read(vault, LIST, list), read(vault, READ, read_policy)]
+}
+
+async fn capabilities(
+    vault: Arc<Vault>,
+    input: CapabilitiesInput,
+    context: CallContext,
+) -> Result<Capabilities, ToolError> {
+    if input.paths.is_empty() || input.paths.len() > 50 {
+        return Err(ToolError::invalid_argument("paths must have 1 to 50 entries").with_argument("paths"));
+    }
+    let mut paths = Vec::with_capacity(input.paths.len());
+    for text in &input.paths {
+        let mut path = segments("paths", text)?.join("/");
+        if path.is_empty() {
+            return Err(ToolError::invalid_argument("a path is empty").with_argument("paths"));
+        }
+        // A trailing slash means a folder in policies, and matters.
+        if text.ends_with('/') {
+            path.push('/');
+        }
+        paths.push(path);
+    }
+    let failed = failed("ask for its capabilities at", "sys/capabilities-self", "update");
+    let token = vault.session.token(context.deadline).await.map_err(&failed)?;
+    let found = match vault.session.capabilities(&token, &paths, context.deadline).await {
+        Err(Error::Forbidden) => {
+            let newer = vault.session.replace(&token, context.deadline).await.map_err(&failed)?;
+            vault.session.capabilities(&newer, &paths, context.deadline).await
+        }
+        outcome => outcome,
+    }
+    .map_err(&failed)?;
+    let paths = paths
+        .into_iter()
+        .map(|path| {
+            let capabilities = found.get(&path).cloned().unwrap_or_default();
+            let verdict = in_words(&capabilities);
+            PathCapabilities { path, capabilities, verdict }
+        })
+        .collect();
+    Ok(Capabilities { paths })
+}
+
+fn in_words(capabilities: &[String]) -> String {
+    if capabilities.iter().any(|capability| capability == "root") {
+        return "everything is permitted".to_owned();
+    }
+    let granted: Vec<&str> =
+        capabilities.iter().map(String::as_str).filter(|capability| *capability != "deny").collect();
+    if granted.is_empty() {
+        return "nothing is permitted: no policy covers the path, or one denies it".to_owned();
+    }
+    format!("permitted: {}", granted.join(", "))
+}
+
+async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Result<Page<String>, ToolError> {
+    let call = Call::list(["sys", "policies", "acl"]);
+    let names = vault.session.list(&call, context.deadline).await.map_err(failed(
+        "list policies at",
+        "sys/policies/acl",
+        "list",
+    ))?;
+    let page = input.page.cut(names.unwrap_or_default(), String::as_str)?;
+    if !page.items.is_empty() {
+        return Ok(page);
+    }
+    Ok(page.with_hint("there are none; every namespace has the policy default, so look whether the namespace is right"))
+}
+
+async fn read_policy(vault: Arc<Vault>, input: ReadInput, context: CallContext) -> Result<PolicyText, ToolError> {
+    let name = segments("name", &input.name)?;
+    let call = Call::get(["sys", "policies", "acl"].into_iter().chain(name.iter().map(String::as_str)));
+    let path = call.policy_path();
+    if name.is_empty() {
+        return Err(ToolError::invalid_argument("name is empty").with_argument("name"));
+    }
+    let mut policy: wire::Policy =
+        vault.session.data(&call, context.deadline).await.map_err(failed("read the policy at", &path, "read"))?;
+    // Escaping can double the text in the answer.
+    let room = MAX_POLICY.min(context.max_result_bytes / 2);
+    let truncated = policy.policy.len() > room;
+    if truncated {
+        policy.policy.truncate(policy.policy.floor_char_boundary(room));
+    }
+    Ok(PolicyText { name: name.join("/"), policy: policy.policy, truncated })
+}

@@ -1,0 +1,424 @@
+//! `read_vault_secret`, `get_vault_secret_keys` and `get_vault_secret_metadata`: what is in KV
+//! engines. Values leave this file only through `read_vault_secret` with a key that the manifest releases.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{failed, read};
+use crate::{
+    Vault,
+    client::{Call, Error},
+    names::{Names, bounded, sieve},
+    paths::{KvVersion, Location},
+    wire,
+};
+use kit::args::Limit;
+use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
+
+/// Names of keys in one answer.
+const MAX_KEYS: usize = 500;
+/// Bytes of a value, as JSON.
+const MAX_VALUE: usize = 16 * 1024;
+/// Versions in one answer.
+const MAX_VERSIONS: usize = 50;
+
+const READ: ToolDeclaration = ToolDeclaration::read(
+    "read_vault_secret",
+    "Read a secret",
+    "Without key: the names of a secret's keys, never values. With key: the value of that key, if the \
+                  connector's manifest releases it.",
+)
+.sensitive();
+
+const KEYS: ToolDeclaration = ToolDeclaration::read(
+    "get_vault_secret_keys",
+    "Keys of a secret",
+    "Answers the names of a secret's keys as a tree, down to a depth. It never answers values, whatever \
+                  the manifest says.",
+);
+
+const METADATA: ToolDeclaration = ToolDeclaration::read(
+    "get_vault_secret_metadata",
+    "Versions of a secret",
+    "Tells the versions of a secret (KV version 2): when they were made, deleted or destroyed, and what \
+                  is configured for it.",
+);
+
+/// Arguments of `read_vault_secret`.
+#[derive(Deserialize, JsonSchema)]
+struct ReadInput {
+    /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
+    #[schemars(length(min = 1, max = 1024))]
+    path: String,
+    /// Key whose value is wanted. Left out, the names of the keys are answered.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 256))]
+    key: Option<String>,
+    /// Mount, if it should not be found by the path; `path` is then the path in it.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 512))]
+    mount: Option<String>,
+    /// Version (KV version 2); the newest if left out.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    version: Option<u64>,
+}
+
+/// Arguments of `get_vault_secret_keys`.
+#[derive(Deserialize, JsonSchema)]
+struct KeysInput {
+    /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
+    #[schemars(length(min = 1, max = 1024))]
+    path: String,
+    /// Mount, if it should not be found by the path; `path` is then the path in it.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 512))]
+    mount: Option<String>,
+    /// Version (KV version 2); the newest if left out.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    version: Option<u64>,
+    /// Levels of nested keys.
+    #[serde(default)]
+    depth: Limit<1, 10>,
+}
+
+/// Arguments of `get_vault_secret_metadata`.
+#[derive(Deserialize, JsonSchema)]
+struct MetadataInput {
+    /// The mount followed by the path in it, without `metadata/`, such as `secret/apps/web`.
+    #[schemars(length(min = 1, max = 1024))]
+    path: String,
+    /// Mount, if it should not be found by the path; `path` is then the path in it.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 512))]
+    mount: Option<String>,
+}
+
+/// A secret's keys, or one value.
+#[derive(Serialize, JsonSchema)]
+struct Secret {
+    /// Mount.
+    mount: String,
+    /// Path in the mount.
+    path: String,
+    /// Version of the KV engine: 1 or 2.
+    kv_version: u8,
+    /// Version that was read (KV version 2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    /// When that version was made (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<String>,
+    /// Names of the keys; left out when a value was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<String>>,
+    /// Whether there are more keys than were answered.
+    truncated: bool,
+    /// The key that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// Its value: a text in nearly every secret, and any JSON in some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Value>,
+    /// What to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// A tree of keys.
+#[derive(Serialize, JsonSchema)]
+struct KeyTree {
+    /// Mount.
+    mount: String,
+    /// Path in the mount.
+    path: String,
+    /// Version of the KV engine: 1 or 2.
+    kv_version: u8,
+    /// Version that was read (KV version 2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    /// The keys: an object for a key with keys in it, null for a key with a value.
+    keys: Map<String, Value>,
+    /// Whether there are more keys than were answered.
+    truncated: bool,
+}
+
+/// What is known of a secret.
+#[derive(Serialize, JsonSchema)]
+struct SecretMetadata {
+    /// Mount.
+    mount: String,
+    /// Path in the mount.
+    path: String,
+    /// Number of the newest version; 0 if there never was one.
+    current_version: u64,
+    /// Number of the oldest version that is kept.
+    oldest_version: u64,
+    /// When it was made (RFC 3339).
+    created_at: String,
+    /// When it was changed last (RFC 3339).
+    updated_at: String,
+    /// Versions that are kept; 0 for the mount's own number, which is 10 unless configured.
+    max_versions: u64,
+    /// Whether every write must state the version that it replaces.
+    cas_required: bool,
+    /// Time after which versions are deleted, such as `720h0m0s`; `0s` for never.
+    delete_version_after: String,
+    /// What its owner wrote about it.
+    custom_metadata: BTreeMap<String, String>,
+    /// The newest 50 versions, newest first.
+    versions: Vec<VersionState>,
+    /// Whether there are more versions than were answered.
+    truncated: bool,
+}
+
+/// A version of a secret.
+#[derive(Serialize, JsonSchema)]
+struct VersionState {
+    /// Its number.
+    version: u64,
+    /// `readable`, `deleted` (can be restored) or `destroyed`.
+    state: &'static str,
+    /// When it was made (RFC 3339).
+    created_at: String,
+    /// When it was or will be deleted (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<String>,
+}
+
+pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
+    vec![read(vault, READ, read_secret), read(vault, KEYS, keys), read(vault, METADATA, metadata)]
+}
+
+async fn read_secret(vault: Arc<Vault>, input: ReadInput, context: CallContext) -> Result<Secret, ToolError> {
+    let location = vault.locate(&input.path, input.mount.as_deref(), context.deadline).await?;
+    vault.rules.check(&location)?;
+    check_version(&location, input.version)?;
+    if let Some(key) = &input.key {
+        vault.rules.check_release(&location, key)?;
+        return read_value(&vault, &location, key, input.version, &context).await;
+    }
+    let (mut names, version, hints): (Vec<String>, _, _) = match tree(&vault, &location, input.version, 1, &context)
+        .await
+    {
+        Ok((tree, version)) => (tree.into_iter().map(|(name, _)| name).collect(), version, Vec::new()),
+        // The usual policy grants data/ and not subkeys/. The values are dropped while the answer is being read.
+        Err(Error::Forbidden) if location.version == KvVersion::Two => {
+            let (names, version) = names_of_data(&vault, &location, input.version, &context).await?;
+            let hint = format!(
+                "the token's policies permit no read on {}, by which the values would not leave Vault; they were read \
+                 and dropped",
+                location.api("subkeys").join("/")
+            );
+            (names, Some(version), vec![hint])
+        }
+        Err(error) => return Err(unreadable(&location, "subkeys", error)),
+    };
+    let truncated = names.len() > MAX_KEYS;
+    names.truncate(MAX_KEYS);
+    Ok(Secret { keys: Some(names), truncated, hints, ..Secret::new(location, version) })
+}
+
+async fn read_value(
+    vault: &Vault,
+    location: &Location,
+    key: &str,
+    version: Option<u64>,
+    context: &CallContext,
+) -> Result<Secret, ToolError> {
+    let call = versioned(Call::get(location.api("data")), version);
+    let read = match location.version {
+        KvVersion::One => {
+            vault.session.data::<Map<String, Value>>(&call, context.deadline).await.map(|data| (data, None))
+        }
+        KvVersion::Two => vault
+            .session
+            .data::<wire::SecretData>(&call, context.deadline)
+            .await
+            .map(|answer| (answer.data.unwrap_or_default(), Some(answer.metadata))),
+    };
+    let (mut data, metadata) = read.map_err(|error| unreadable(location, "data", error))?;
+    let Some(value) = data.remove(key) else {
+        let mut names: Vec<String> = data.into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        names.truncate(50);
+        return Err(ToolError::invalid_argument(format!("key {key:?} is not at {}", location.full()))
+            .with_argument("key")
+            .with_remedy(format!("keys: {}", names.join(", "))));
+    };
+    let room = MAX_VALUE.min(context.max_result_bytes);
+    if serde_json::to_vec(&value).map_or(usize::MAX, |bytes| bytes.len()) > room {
+        return Err(ToolError::new(ErrorCode::ResultTooLarge, format!("the value is larger than {room} bytes")));
+    }
+    Ok(Secret { key: Some(key.to_owned()), value: Some(value), ..Secret::new(location.clone(), metadata) })
+}
+
+async fn keys(vault: Arc<Vault>, input: KeysInput, context: CallContext) -> Result<KeyTree, ToolError> {
+    let depth = u8::try_from(input.depth.get()).unwrap_or(u8::MAX);
+    let location = vault.locate(&input.path, input.mount.as_deref(), context.deadline).await?;
+    vault.rules.check(&location)?;
+    check_version(&location, input.version)?;
+    let (tree, version) = tree(&vault, &location, input.version, depth, &context)
+        .await
+        .map_err(|error| unreadable(&location, "subkeys", error))?;
+    let mut room = MAX_KEYS;
+    let (keys, truncated) = bounded(tree, &mut room);
+    Ok(KeyTree {
+        kv_version: location.version.number(),
+        path: location.path(),
+        mount: location.mount,
+        version: version.map(|version| version.version),
+        keys,
+        truncated,
+    })
+}
+
+async fn metadata(vault: Arc<Vault>, input: MetadataInput, context: CallContext) -> Result<SecretMetadata, ToolError> {
+    let location = vault.locate(&input.path, input.mount.as_deref(), context.deadline).await?;
+    vault.rules.check(&location)?;
+    if location.version == KvVersion::One {
+        return Err(ToolError::invalid_argument(format!(
+            "the mount {} is a KV engine of version 1, which keeps no versions and no metadata",
+            location.mount
+        ))
+        .with_argument("path"));
+    }
+    let known: wire::SecretMetadata = vault
+        .session
+        .data(&Call::get(location.api("metadata")), context.deadline)
+        .await
+        .map_err(|error| unreadable(&location, "metadata", error))?;
+    let mut versions: Vec<(u64, wire::VersionInfo)> =
+        known.versions.into_iter().filter_map(|(number, info)| Some((number.parse().ok()?, info))).collect();
+    versions.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+    let truncated = versions.len() > MAX_VERSIONS;
+    versions.truncate(MAX_VERSIONS);
+    Ok(SecretMetadata {
+        path: location.path(),
+        mount: location.mount,
+        current_version: known.current_version,
+        oldest_version: known.oldest_version,
+        created_at: known.created_time,
+        updated_at: known.updated_time,
+        max_versions: known.max_versions,
+        cas_required: known.cas_required,
+        delete_version_after: known.delete_version_after,
+        custom_metadata: known.custom_metadata.unwrap_or_default(),
+        versions: versions
+            .into_iter()
+            .map(|(version, info)| VersionState {
+                version,
+                state: if info.destroyed {
+                    "destroyed"
+                } else if info.deleted_at().is_some() {
+                    "deleted"
+                } else {
+                    "readable"
+                },
+                created_at: info.created_time,
+                deleted_at: Some(info.deletion_time).filter(|time| !time.is_empty()),
+            })
+            .collect(),
+        truncated,
+    })
+}
+
+impl Secret {
+    fn new(location: Location, version: Option<wire::VersionInfo>) -> Self {
+        Self {
+            kv_version: location.version.number(),
+            path: location.path(),
+            mount: location.mount,
+            version: version.as_ref().map(|version| version.version),
+            created_at: version.map(|version| version.created_time),
+            keys: None,
+            truncated: false,
+            key: None,
+            value: None,
+            hints: Vec::new(),
+        }
+    }
+}
+
+/// Words an error of reading a secret, and adds what is usually wrong with the path.
+fn unreadable(location: &Location, kind: &'static str, error: Error) -> ToolError {
+    let path = location.api(kind).join("/");
+    if error != Error::NotFound {
+        return failed("read", &path, "read")(error);
+    }
+    let (mount, version) = (&location.mount, location.version.number());
+    let error = ToolError::new(
+        ErrorCode::NotFound,
+        format!("there is no secret at {} in the mount {mount} (KV version {version})", location.path()),
+    )
+    .with_argument("path");
+    match location.path.first().map(String::as_str) {
+        Some("data" | "metadata" | "subkeys") if location.version == KvVersion::Two => {
+            error.with_remedy("leave data/ out of the path, the tools add it")
+        }
+        _ => error.with_remedy("list_vault_secrets tells what is there; a version that was never made gives this, too"),
+    }
+}
+
+fn check_version(location: &Location, version: Option<u64>) -> Result<(), ToolError> {
+    match version {
+        Some(0) => Err(ToolError::invalid_argument("version must be at least 1").with_argument("version")),
+        Some(_) if location.version == KvVersion::One => {
+            Err(ToolError::invalid_argument("a KV engine of version 1 keeps no versions").with_argument("version"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn versioned(call: Call, version: Option<u64>) -> Call {
+    match version {
+        Some(version) => call.query("version", &version),
+        None => call,
+    }
+}
+
+/// The tree of a secret's keys. On KV version 2 Vault itself leaves the values out.
+async fn tree(
+    vault: &Vault,
+    location: &Location,
+    version: Option<u64>,
+    depth: u8,
+    context: &CallContext,
+) -> Result<(Map<String, Value>, Option<wire::VersionInfo>), Error> {
+    match location.version {
+        KvVersion::One => {
+            let data: Names = vault.session.data(&Call::get(location.api("data")), context.deadline).await?;
+            Ok((data.at_depth(depth), None))
+        }
+        KvVersion::Two => {
+            let call = versioned(Call::get(location.api("subkeys")), version).query("depth", &depth);
+            let answer: wire::Subkeys = vault.session.data(&call, context.deadline).await?;
+            // Taken through the same sieve: whatever a server may put there, no value comes out.
+            Ok((sieve(answer.subkeys.unwrap_or_default(), depth), Some(answer.metadata)))
+        }
+    }
+}
+
+/// The names of a KV version 2 secret's keys, read with its values, which are dropped at once.
+async fn names_of_data(
+    vault: &Vault,
+    location: &Location,
+    version: Option<u64>,
+    context: &CallContext,
+) -> Result<(Vec<String>, wire::VersionInfo), ToolError> {
+    #[derive(Deserialize)]
+    struct OnlyNames {
+        #[serde(default)]
+        data: Option<Names>,
+        metadata: wire::VersionInfo,
+    }
+    let call = versioned(Call::get(location.api("data")), version);
+    let answer: OnlyNames =
+        vault.session.data(&call, context.deadline).await.map_err(|error| unreadable(location, "data", error))?;
+    let names = answer.data.unwrap_or_default().into_names();
+    Ok((names, answer.metadata))
+}

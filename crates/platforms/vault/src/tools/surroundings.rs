@@ -1,0 +1,197 @@
+//! `list_vault_mounts`, `list_vault_auth_methods` and `list_vault_roles`: what there is beside secrets.
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{failed, read};
+use crate::{
+    MOUNTS_AGE, Vault,
+    client::{Call, Error},
+    paths::{kv_version, segments},
+    wire,
+};
+use kit::args::PageArgs;
+use tools::{CallContext, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError};
+
+const MOUNTS: ToolDeclaration = ToolDeclaration::read(
+    "list_vault_mounts",
+    "Vault's secret engines",
+    "Lists the secret engines that the connector's token has any access to: path, type, and for KV \
+                  engines the version. Secrets of KV engines can be read with the other tools.",
+)
+.cached(Duration::from_secs(60));
+
+const AUTH_METHODS: ToolDeclaration = ToolDeclaration::read(
+    "list_vault_auth_methods",
+    "Vault's auth methods",
+    "Lists the auth methods by which clients log in to Vault: path and type.",
+)
+.cached(Duration::from_secs(60));
+
+const ROLES: ToolDeclaration = ToolDeclaration::read(
+    "list_vault_roles",
+    "Roles of a Vault engine",
+    "Lists the names of the roles of a secret engine (such as database) or of an auth method (such as \
+                  auth/approle). It answers no credentials, and makes none.",
+)
+.cached(Duration::from_secs(30));
+
+/// Arguments of `list_vault_mounts`.
+#[derive(Deserialize, JsonSchema)]
+struct MountsInput {
+    /// Only engines of this type, such as `kv`, `database` or `pki`.
+    #[serde(default, rename = "type")]
+    #[schemars(length(min = 1, max = 64))]
+    kind: Option<String>,
+    #[serde(flatten)]
+    page: PageArgs<100, 100>,
+}
+
+/// Arguments of `list_vault_auth_methods`.
+#[derive(Deserialize, JsonSchema)]
+struct AuthInput {
+    #[serde(flatten)]
+    page: PageArgs<100, 100>,
+}
+
+/// Arguments of `list_vault_roles`.
+#[derive(Deserialize, JsonSchema)]
+struct RolesInput {
+    /// Mount of a secret engine, such as `database`, or of an auth method with `auth/` in front, such as
+    /// `auth/approle`.
+    #[schemars(length(min = 1, max = 512))]
+    mount: String,
+    #[serde(flatten)]
+    page: PageArgs<200, 200>,
+}
+
+/// A secret engine.
+#[derive(Serialize, JsonSchema)]
+struct MountEntry {
+    /// Where it is mounted.
+    path: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Version of a KV engine: 1 or 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kv_version: Option<u8>,
+    /// What its administrator wrote about it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    description: String,
+}
+
+/// An auth method.
+#[derive(Serialize, JsonSchema)]
+struct AuthEntry {
+    /// Where it is mounted, with `auth/` in front.
+    path: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
+    vec![read(vault, MOUNTS, mounts), read(vault, AUTH_METHODS, auth_methods), read(vault, ROLES, roles)]
+}
+
+async fn mounts(vault: Arc<Vault>, input: MountsInput, context: CallContext) -> Result<Page<MountEntry>, ToolError> {
+    // Asked for anew: this is the tool by which one sees whether something has changed.
+    let known = vault.mounts(Duration::ZERO, context.deadline).await.map_err(failed(
+        "list mounts at",
+        "sys/internal/ui/mounts",
+        "read",
+    ))?;
+    let wanted = |mount: &wire::Mount| input.kind.as_ref().is_none_or(|kind| *kind == mount.kind);
+    let entries: Vec<MountEntry> = known
+        .secret
+        .iter()
+        .filter(|(_, mount)| wanted(mount))
+        .map(|(path, mount)| MountEntry {
+            path: path.clone(),
+            kind: mount.kind.clone(),
+            kv_version: kv_version(mount).map(super::super::paths::KvVersion::number),
+            description: mount.description.chars().take(256).collect(),
+        })
+        .collect();
+    let page = input.page.cut(entries, |entry| entry.path.as_str())?;
+    if !page.items.is_empty() {
+        return Ok(page);
+    }
+    Ok(page.with_hint("there is none that the connector's token has any access to; its policies decide what is listed"))
+}
+
+async fn auth_methods(vault: Arc<Vault>, input: AuthInput, context: CallContext) -> Result<Page<AuthEntry>, ToolError> {
+    let asked = vault
+        .session
+        .data::<std::collections::BTreeMap<String, wire::Mount>>(&Call::get(["sys", "auth"]), context.deadline)
+        .await;
+    let (methods, partial) = match asked {
+        Ok(methods) => (methods, false),
+        // Without a policy for sys/auth there is still the list of those that the token has to do with.
+        Err(Error::Forbidden) => {
+            let known = vault.mounts(Duration::ZERO, context.deadline).await.map_err(failed(
+                "list auth methods at",
+                "sys/auth",
+                "read",
+            ))?;
+            (known.auth.clone(), true)
+        }
+        Err(error) => return Err(failed("list auth methods at", "sys/auth", "read")(error)),
+    };
+    let entries: Vec<AuthEntry> = methods
+        .into_iter()
+        .map(|(path, mount)| AuthEntry { path: format!("auth/{}", path.trim_matches('/')), kind: mount.kind })
+        .collect();
+    let page = input.page.cut(entries, |entry| entry.path.as_str())?;
+    if !partial {
+        return Ok(page);
+    }
+    Ok(page.with_hint("these are the methods that the token has access to; for all of them it needs read on sys/auth"))
+}
+
+async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Result<Page<String>, ToolError> {
+    let mount = segments("mount", &input.mount)?;
+    let known = vault.mounts(MOUNTS_AGE, context.deadline).await.map_err(failed(
+        "list mounts at",
+        "sys/internal/ui/mounts",
+        "read",
+    ))?;
+    let kind = match mount.split_first() {
+        Some((first, rest)) if first == "auth" => known.auth.get(&rest.join("/")),
+        _ => known.secret.get(&mount.join("/")),
+    }
+    .map(|mount| mount.kind.clone());
+    let is_auth = mount.first().is_some_and(|first| first == "auth");
+    let folder = match (is_auth, kind.as_deref()) {
+        (false, Some("gcp")) => "rolesets",
+        (true, Some("aws" | "gcp" | "token"))
+        | (
+            false,
+            Some("database" | "aws" | "azure" | "pki" | "ssh" | "consul" | "kubernetes" | "rabbitmq" | "terraform"),
+        ) => "roles",
+        // An auth method that the token doesn't see may be there all the same; most call their roles so.
+        (true, _) | (false, Some("nomad")) => "role",
+        (false, Some(kind)) => {
+            return Err(ToolError::invalid_argument(format!(
+                "an engine of type {kind} has no roles that can be listed"
+            ))
+            .with_argument("mount"));
+        }
+        (false, None) => {
+            return Err(ToolError::new(
+                ErrorCode::NotFound,
+                "no secret engine that the connector's token has any access to is mounted there",
+            )
+            .with_argument("mount")
+            .with_remedy("list_vault_mounts tells the mounts; write auth/ in front of an auth method's"));
+        }
+    };
+    let call = Call::list(mount.iter().map(String::as_str).chain([folder]));
+    let path = call.policy_path();
+    let names = vault.session.list(&call, context.deadline).await.map_err(failed("list", &path, "list"))?;
+    let page = input.page.cut(names.unwrap_or_default(), String::as_str)?;
+    if page.items.is_empty() { Ok(page.with_hint("there are no roles, or no engine, at that mount")) } else { Ok(page) }
+}

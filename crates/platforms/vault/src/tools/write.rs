@@ -1,0 +1,341 @@
+//! `write_vault_secret`: writes keys of a secret, with values that are given or that are generated on the way, so that
+//! they need not pass through an agent. No value is ever answered.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{failed, mutation};
+use crate::{
+    Vault,
+    client::{Call, Error},
+    names::Names,
+    paths::{KvVersion, Location, segments},
+    wire,
+};
+use kit::args::yes;
+use outbound::RequestError;
+use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+/// Keys of one call.
+const MAX_KEYS: usize = 100;
+/// Bytes of the given values, as JSON.
+const MAX_DATA: usize = 256 * 1024;
+/// Characters of a value that is generated here. Their number divides no power of two, so bytes are drawn anew.
+const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+const WRITE: ToolDeclaration = ToolDeclaration::destroy(
+    "write_vault_secret",
+    "Write a secret",
+    "Writes keys of a secret in a KV engine. With patch (the default) other keys stay; without it the \
+                  secret is replaced. generate lets a value be made up on the way, so that it never passes through \
+                  you. On KV version 2 it makes a new version, and refuses if the secret has changed in between. \
+                  Never answers values.",
+);
+
+/// Arguments of `write_vault_secret`.
+#[derive(Deserialize, JsonSchema)]
+struct WriteInput {
+    /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
+    #[schemars(length(min = 1, max = 1024))]
+    path: String,
+    /// Mount, if it should not be found by the path; `path` is then the path in it.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 512))]
+    mount: Option<String>,
+    /// Keys with their values. With patch, null removes a key.
+    #[serde(default)]
+    data: Map<String, Value>,
+    /// Keys whose values are generated.
+    #[serde(default)]
+    generate: BTreeMap<String, Generate>,
+    /// Version that the secret must have now (KV version 2); 0 for a secret that must not exist. Left out, the version
+    /// that is there when the tool begins.
+    #[serde(default)]
+    cas: Option<u64>,
+    /// Whether keys that are not named stay. KV version 1 can only replace: false must be said there.
+    #[serde(default = "yes")]
+    patch: bool,
+}
+
+/// How a value is generated.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Generate {
+    /// Name of a password policy of Vault, which then generates it.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 256))]
+    policy: Option<String>,
+    /// Length of a value of letters and digits, 16 to 256; 32 if left out. Not with policy.
+    #[serde(default)]
+    #[schemars(range(min = 16, max = 256))]
+    length: Option<usize>,
+}
+
+/// What was written.
+#[derive(Serialize, JsonSchema)]
+struct Written {
+    /// Mount.
+    mount: String,
+    /// Path in the mount.
+    path: String,
+    /// Version that was made (KV version 2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    /// Keys that were written.
+    keys: Vec<String>,
+    /// Keys that were removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removed: Vec<String>,
+}
+
+/// What is at the path now.
+struct Current {
+    /// Newest version; 0 if there is none.
+    version: u64,
+    /// Names of the keys, if the newest version can be read.
+    keys: Option<Vec<String>>,
+}
+
+pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
+    vec![mutation(vault, WRITE, preview, write)]
+}
+
+impl WriteInput {
+    fn patches(&self) -> bool {
+        self.patch
+    }
+
+    async fn locate(&self, vault: &Vault, context: &CallContext) -> Result<Location, ToolError> {
+        self.check()?;
+        let location = vault.locate(&self.path, self.mount.as_deref(), context.deadline).await?;
+        vault.rules.check(&location)?;
+        if location.version == KvVersion::One {
+            if self.patches() {
+                return Err(ToolError::invalid_argument(
+                    "a KV engine of version 1 can't change single keys: the whole secret is replaced",
+                )
+                .with_argument("patch")
+                .with_remedy("set patch to false, and give every key that the secret shall have"));
+            }
+            if self.cas.is_some() {
+                return Err(
+                    ToolError::invalid_argument("a KV engine of version 1 keeps no versions").with_argument("cas")
+                );
+            }
+        }
+        Ok(location)
+    }
+
+    fn check(&self) -> Result<(), ToolError> {
+        let count = self.data.len() + self.generate.len();
+        if count == 0 || count > MAX_KEYS {
+            let message = format!("data and generate must name 1 to {MAX_KEYS} keys together");
+            return Err(ToolError::invalid_argument(message).with_argument("data"));
+        }
+        if let Some(key) = self.generate.keys().find(|key| self.data.contains_key(*key)) {
+            return Err(ToolError::invalid_argument(format!("the key {key:?} stands in data and in generate"))
+                .with_argument("generate"));
+        }
+        if self.data.keys().chain(self.generate.keys()).any(|key| key.is_empty() || key.len() > 256) {
+            return Err(ToolError::invalid_argument("a key must have 1 to 256 characters").with_argument("data"));
+        }
+        if !self.patches() && self.data.values().any(Value::is_null) {
+            return Err(
+                ToolError::invalid_argument("null removes a key, which only patch can do").with_argument("data")
+            );
+        }
+        if serde_json::to_vec(&self.data).map_or(usize::MAX, |bytes| bytes.len()) > MAX_DATA {
+            return Err(
+                ToolError::invalid_argument(format!("data is larger than {MAX_DATA} bytes")).with_argument("data")
+            );
+        }
+        for (key, generate) in &self.generate {
+            let wrong = |what: &str| {
+                Err(ToolError::invalid_argument(format!("generate of {key:?}: {what}")).with_argument("generate"))
+            };
+            match (&generate.policy, generate.length) {
+                (Some(_), Some(_)) => return wrong("a policy decides about the length itself"),
+                (None, Some(length)) if !(16..=256).contains(&length) => return wrong("length must be from 16 to 256"),
+                (Some(policy), None) => {
+                    segments("generate", policy)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&self) -> Vec<String> {
+        let given = self.data.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key.clone());
+        let mut keys: Vec<String> = given.chain(self.generate.keys().cloned()).collect();
+        keys.sort();
+        keys
+    }
+
+    fn removed(&self) -> Vec<String> {
+        self.data.iter().filter(|(_, value)| value.is_null()).map(|(key, _)| key.clone()).collect()
+    }
+}
+
+async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Result<Preview, ToolError> {
+    let location = input.locate(&vault, &context).await?;
+    let current = current(&vault, &location, &context).await?;
+    if let (Some(expected), Some(current)) = (input.cas, &current)
+        && expected != current.version
+    {
+        return Err(failed("write", &location.full(), "update")(Error::CasMismatch));
+    }
+    let written = input.written().join(", ");
+    let removed = match input.removed() {
+        removed if removed.is_empty() => String::new(),
+        removed => format!(" and remove {}", removed.join(", ")),
+    };
+    let how = if input.patches() { "write the keys" } else { "replace the secret by the keys" };
+    let lost: Vec<&String> = current
+        .iter()
+        .flat_map(|current| current.keys.iter().flatten())
+        .filter(|key| !input.patches() && !input.written().contains(key))
+        .collect();
+    let lost = match (location.version, lost.as_slice()) {
+        (_, []) => String::new(),
+        (KvVersion::One, _) => format!("; lost for good: {}", join(&lost)),
+        (KvVersion::Two, _) => format!("; only in older versions from then on: {}", join(&lost)),
+    };
+    let state = match &current {
+        Some(current) => json!({
+            "version": (location.version == KvVersion::Two).then_some(current.version),
+            "keys": current.keys,
+        }),
+        None => json!({ "unknown": "the token's policies don't permit to read what is there" }),
+    };
+    Ok(Preview { would: format!("{how} {written}{removed} at {}{lost}", location.full()), state })
+}
+
+fn join(keys: &[&String]) -> String {
+    keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Result<Written, ToolError> {
+    let location = input.locate(&vault, &context).await?;
+    let (written, removed) = (input.written(), input.removed());
+    let expected = match (location.version, input.cas) {
+        (KvVersion::One, _) => None,
+        (KvVersion::Two, Some(cas)) => Some((cas, None)),
+        (KvVersion::Two, None) => {
+            current(&vault, &location, &context).await?.map(|current| (current.version, Some(current.keys.is_some())))
+        }
+    };
+    let mut data = input.data;
+    for (key, generate) in &input.generate {
+        data.insert(key.clone(), Value::String(generated(&vault, generate, &context).await?));
+    }
+    let path = location.api("data").join("/");
+    let patches = input.patch;
+    // A patch needs a version that can be read: without one, the keys are all that there will be.
+    let patches_something = patches && !matches!(expected, Some((0, _) | (_, Some(false))));
+    let call = match location.version {
+        KvVersion::One => Call::post(location.api("data"), Value::Object(data)),
+        KvVersion::Two => {
+            let options = expected.map_or_else(|| json!({}), |(version, _)| json!({ "cas": version }));
+            if patches_something {
+                Call::patch(location.api("data"), json!({ "data": data, "options": options }))
+            } else {
+                data.retain(|_, value| !value.is_null());
+                Call::post(location.api("data"), json!({ "data": data, "options": options }))
+            }
+        }
+    };
+    let capability = if patches_something && location.version == KvVersion::Two { "patch" } else { "update" };
+    let answer: Option<wire::Envelope<wire::VersionInfo>> =
+        vault.session.call(&call, context.deadline).await.map_err(|error| match error {
+            Error::NotFound if patches_something => ToolError::new(
+                ErrorCode::NotFound,
+                format!("there is no readable version at {} that could be patched", location.full()),
+            )
+            .with_argument("path")
+            .with_remedy("set patch to false to write the secret anew"),
+            error => failed("write", &path, capability)(error),
+        })?;
+    let version = answer.and_then(|envelope| envelope.data).map(|info| info.version);
+    Ok(Written { path: location.path(), mount: location.mount, version, keys: written, removed })
+}
+
+/// What is at a path; none if the token's policies don't permit to know.
+async fn current(vault: &Vault, location: &Location, context: &CallContext) -> Result<Option<Current>, ToolError> {
+    let path = location.api("subkeys").join("/");
+    let outcome = match location.version {
+        KvVersion::One => vault
+            .session
+            .data::<Names>(&Call::get(location.api("data")), context.deadline)
+            .await
+            .map(|data| Current { version: 0, keys: Some(data.into_names()) }),
+        KvVersion::Two => vault
+            .session
+            .data::<wire::Subkeys>(&Call::get(location.api("subkeys")).query("depth", &1), context.deadline)
+            .await
+            .map(|answer| {
+                let keys = answer.subkeys.unwrap_or_default().into_iter().map(|(name, _)| name).collect();
+                Current { version: answer.metadata.version, keys: Some(keys) }
+            }),
+    };
+    match outcome {
+        Ok(current) => Ok(Some(current)),
+        Err(Error::NotFound) => Ok(Some(Current { version: 0, keys: None })),
+        Err(Error::VersionGone(gone)) => Ok(Some(Current { version: gone.version, keys: None })),
+        Err(Error::Forbidden) => Ok(None),
+        Err(error) => Err(failed("read", &path, "read")(error)),
+    }
+}
+
+async fn generated(vault: &Vault, generate: &Generate, context: &CallContext) -> Result<String, ToolError> {
+    let Some(policy) = &generate.policy else { return random(generate.length.unwrap_or(32)) };
+    let name = segments("generate", policy)?;
+    let path = ["sys", "policies", "password"].into_iter().chain(name.iter().map(String::as_str)).chain(["generate"]);
+    let call = Call::get(path);
+    let path = call.policy_path();
+    let made: wire::Password = vault.session.data(&call, context.deadline).await.map_err(|error| match error {
+        Error::NotFound => ToolError::new(ErrorCode::NotFound, format!("Vault has no password policy {policy:?}"))
+            .with_argument("generate"),
+        error => failed("generate by", &path, "read")(error),
+    })?;
+    if made.password.is_empty() {
+        return Err(failed("generate by", &path, "read")(Error::Request(RequestError::NotJson)));
+    }
+    Ok(made.password)
+}
+
+/// Letters and digits, each as likely as the other: 5.95 bits a character.
+fn random(length: usize) -> Result<String, ToolError> {
+    let mut text = String::with_capacity(length);
+    let mut bytes = [0_u8; 64];
+    while text.len() < length {
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ToolError::internal("the system gives no random numbers"))?;
+        // 248 is four times 62: what lies above would make some characters likelier.
+        let usable = bytes.iter().filter(|byte| **byte < 248);
+        let characters = usable.filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()));
+        text.extend(characters.take(length - text.len()).map(|byte| char::from(*byte)));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_values_have_the_length_and_every_character() {
+        let mut seen = std::collections::BTreeSet::new();
+        for length in [16, 32, 256] {
+            for _ in 0..30 {
+                let text = random(length).unwrap();
+                assert_eq!(text.len(), length);
+                seen.extend(text.bytes());
+            }
+        }
+        assert_eq!(seen.len(), ALPHABET.len());
+        assert_ne!(random(32), random(32));
+    }
+}

@@ -1,0 +1,117 @@
+//! What Vault sends to the tools, as far as it is read (developer.hashicorp.com/vault/api-docs). What logins and the
+//! client read stands in `vault_api/wire.rs`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+pub(super) use vault_api::wire::{Auth, Envelope, Health, RenewedLease, TokenInfo, VersionInfo};
+
+/// `GET sys/internal/ui/mounts`: what the token has any access to.
+#[derive(Deserialize, Default)]
+pub(super) struct VisibleMounts {
+    #[serde(default)]
+    pub(super) auth: BTreeMap<String, Mount>,
+    #[serde(default)]
+    pub(super) secret: BTreeMap<String, Mount>,
+}
+
+/// One mount, of secrets or of an auth method.
+#[derive(Deserialize, Clone, Debug)]
+pub(super) struct Mount {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) description: String,
+    pub(super) options: Option<BTreeMap<String, Value>>,
+}
+
+/// `data` of every LIST.
+#[derive(Deserialize)]
+pub(super) struct Keys {
+    #[serde(default)]
+    pub(super) keys: Vec<String>,
+}
+
+/// `GET <mount>/subkeys/<path>`.
+#[derive(Deserialize)]
+pub(super) struct Subkeys {
+    #[serde(default)]
+    pub(super) subkeys: Option<Map<String, Value>>,
+    pub(super) metadata: VersionInfo,
+}
+
+/// `GET <mount>/data/<path>`.
+#[derive(Deserialize)]
+pub(super) struct SecretData {
+    #[serde(default)]
+    pub(super) data: Option<Map<String, Value>>,
+    pub(super) metadata: VersionInfo,
+}
+
+/// `GET <mount>/metadata/<path>`.
+#[derive(Deserialize)]
+pub(super) struct SecretMetadata {
+    #[serde(default)]
+    pub(super) cas_required: bool,
+    #[serde(default)]
+    pub(super) created_time: String,
+    #[serde(default)]
+    pub(super) updated_time: String,
+    #[serde(default)]
+    pub(super) current_version: u64,
+    #[serde(default)]
+    pub(super) oldest_version: u64,
+    #[serde(default)]
+    pub(super) max_versions: u64,
+    #[serde(default)]
+    pub(super) delete_version_after: String,
+    pub(super) custom_metadata: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(super) versions: BTreeMap<String, VersionInfo>,
+}
+
+/// `GET sys/policies/acl/<name>`.
+#[derive(Deserialize)]
+pub(super) struct Policy {
+    #[serde(default)]
+    pub(super) policy: String,
+}
+
+/// `GET sys/policies/password/<name>/generate`. It holds a secret, so it has no `Debug`.
+#[derive(Deserialize)]
+pub(super) struct Password {
+    pub(super) password: String,
+}
+
+/// `POST sys/leases/lookup`.
+#[derive(Deserialize)]
+pub(super) struct Lease {
+    pub(super) issue_time: Option<String>,
+    pub(super) expire_time: Option<String>,
+    pub(super) last_renewal: Option<String>,
+    #[serde(default)]
+    pub(super) renewable: bool,
+    /// Seconds. Negative once it has ended and is not cleaned up yet.
+    #[serde(default)]
+    pub(super) ttl: i64,
+}
+
+/// `GET sys/internal/ui/resultant-acl`: what the token's policies come to.
+#[derive(Deserialize, Default)]
+pub(super) struct ResultantAcl {
+    #[serde(default)]
+    pub(super) root: bool,
+    #[serde(default)]
+    pub(super) exact_paths: BTreeMap<String, Rule>,
+    #[serde(default)]
+    pub(super) glob_paths: BTreeMap<String, Rule>,
+}
+
+/// A rule of [`ResultantAcl`].
+#[derive(Deserialize)]
+pub(super) struct Rule {
+    #[serde(default)]
+    pub(super) capabilities: Vec<String>,
+}

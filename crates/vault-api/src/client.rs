@@ -1,0 +1,380 @@
+//! HTTP calls to Vault: builds them, and tells by status and known texts what the answer means. Whoever calls gives the
+//! token.
+//!
+//! Status codes: developer.hashicorp.com/vault/api-docs#http-status-codes.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, header::DATE};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::wire::{self, Envelope};
+use outbound::{Outbound, OutboundState, Redirects, Request, RequestError, Response, Verdict, classify_by_status};
+
+const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
+const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// Why Vault did not give what was asked for. Holds nothing that Vault wrote.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The connector has no token yet.
+    #[error("there are no credentials")]
+    NoToken,
+    /// The token is not accepted.
+    #[error("the token is not accepted")]
+    TokenRejected,
+    /// A login was refused. Its answer's text is dropped: it may hold the secret id.
+    #[error("the login was refused")]
+    LoginRefused(LoginFault),
+    /// No login is tried for this time, because the last ones were refused.
+    #[error("the login was refused, and is tried again later")]
+    LoginPaused(LoginFault, Duration),
+    /// 400 with a text that is not known.
+    #[error("Vault calls the request invalid")]
+    BadRequest,
+    /// 400: another version than expected is current.
+    #[error("the secret has another version than expected")]
+    CasMismatch,
+    /// 400: the mount or secret demands check-and-set.
+    #[error("the secret demands check-and-set")]
+    CasRequired,
+    /// 400: no such lease.
+    #[error("there is no such lease")]
+    UnknownLease,
+    /// 400: the lease can't be renewed.
+    #[error("the lease can't be renewed")]
+    LeaseNotRenewable,
+    /// 403 on a good token.
+    #[error("the token's policies don't permit it")]
+    Forbidden,
+    /// 404.
+    #[error("there is nothing at that path")]
+    NotFound,
+    /// 404 with the version's metadata: it is deleted or destroyed.
+    #[error("the version is deleted")]
+    VersionGone(Gone),
+    /// 405.
+    #[error("the path does not support the operation")]
+    Unsupported,
+    /// 412: not replicated yet (Enterprise).
+    #[error("Vault has not replicated the state yet")]
+    NotReplicated,
+    /// 413.
+    #[error("the request is too large")]
+    TooLarge,
+    /// 423.
+    #[error("the identity or the secret is locked")]
+    Locked,
+    /// 429, with the wait if Vault states it.
+    #[error("Vault's quota is reached")]
+    Quota(Option<Duration>),
+    /// 472: a disaster recovery secondary serves no clients.
+    #[error("the cluster is a disaster recovery secondary")]
+    DrSecondary,
+    /// 501.
+    #[error("Vault is not initialised")]
+    NotInitialized,
+    /// 502: a system behind a secret engine failed.
+    #[error("a system behind the secret engine failed")]
+    BackendFailed,
+    /// 503, sealed.
+    #[error("Vault is sealed")]
+    Sealed,
+    /// 503, not sealed.
+    #[error("Vault is being maintained")]
+    Maintenance,
+    /// Another answer that says that it failed.
+    #[error("Vault answered with status {0}")]
+    Status(u16),
+    /// There is no usable answer.
+    #[error("the request to Vault failed: {0}")]
+    Request(#[source] RequestError),
+}
+
+/// How Vault refused a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginFault {
+    /// 400: it doesn't know the identity or its proof, or there is no such auth method.
+    Rejected,
+    /// 403: it doesn't let that identity in from here, or the auth method is off.
+    Denied,
+}
+
+/// A version of a secret that is no longer readable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// Its number.
+    pub version: u64,
+    /// When it was deleted (RFC 3339); none if it was destroyed without being deleted before.
+    pub deleted_at: Option<String>,
+    /// Whether it can't be restored.
+    pub destroyed: bool,
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+/// One call to Vault's API. Its body may hold a secret, so it has no `Debug`.
+pub struct Call {
+    method: Method,
+    segments: Vec<String>,
+    query: Vec<(&'static str, String)>,
+    body: Option<Value>,
+    patch: bool,
+    root_only: bool,
+    probe: bool,
+}
+
+impl Call {
+    fn new(method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let segments = path.into_iter().map(Into::into).collect();
+        Self { method, segments, query: Vec::new(), body: None, patch: false, root_only: false, probe: false }
+    }
+
+    /// `GET` of the path that these segments make, without `v1`.
+    pub fn get(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    /// `LIST`, in its form as a `GET` with `list=true`, which proxies let through that don't know Vault's method.
+    pub fn list(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let mut call = Self::new(Method::GET, path).query("list", &true);
+        if call.segments.last().is_some_and(|last| !last.is_empty()) {
+            call.segments.push(String::new());
+        }
+        call
+    }
+
+    /// `POST` with a body.
+    pub fn post(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
+        Self { body: Some(body), ..Self::new(Method::POST, path) }
+    }
+
+    /// `PATCH` with a JSON merge patch (RFC 7396).
+    pub fn patch(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
+        Self { body: Some(body), patch: true, ..Self::new(Method::PATCH, path) }
+    }
+
+    /// `DELETE`.
+    pub fn delete(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
+    /// Adds a query parameter.
+    #[must_use]
+    pub fn query(mut self, name: &'static str, value: &impl ToString) -> Self {
+        self.query.push((name, value.to_string()));
+        self
+    }
+
+    /// Says that the path exists in the root namespace only, so that no namespace is sent.
+    #[must_use]
+    pub fn root_only(mut self) -> Self {
+        self.root_only = true;
+        self
+    }
+
+    /// Says that it asks how Vault does, which is asked at any time.
+    #[must_use]
+    pub fn probe(mut self) -> Self {
+        self.probe = true;
+        self
+    }
+
+    /// The path as it stands in a policy.
+    pub fn policy_path(&self) -> String {
+        self.segments.join("/")
+    }
+}
+
+/// Vault's HTTP API at one address and in one namespace. Holds no token.
+#[derive(Clone, Debug)]
+pub struct Client {
+    outbound: Outbound,
+    namespace: Option<HeaderValue>,
+    on_schedule: bool,
+}
+
+/// What `sys/health` says: the code carries the state, the body the details.
+pub struct HealthAnswer {
+    /// The HTTP status.
+    pub code: u16,
+    /// None if the body isn't that of `sys/health`, as with a quota's 429.
+    pub body: Option<wire::Health>,
+    /// How long Vault asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl Client {
+    /// A client for a namespace, which may be written with slashes around it.
+    ///
+    /// # Errors
+    /// [`RequestError::Build`] when the namespace can't stand in a header.
+    pub fn new(outbound: Outbound, namespace: Option<&str>) -> Result<Self, RequestError> {
+        let namespace = namespace
+            .map(|text| text.trim_matches('/'))
+            .filter(|text| !text.is_empty())
+            .map(|text| HeaderValue::from_str(text).map_err(|_| RequestError::Build))
+            .transpose()?;
+        Ok(Self { outbound, namespace, on_schedule: false })
+    }
+
+    /// Sends every call once and at any time, for a caller that decides itself when something is tried again.
+    #[must_use]
+    pub fn on_schedule(self) -> Self {
+        Self { on_schedule: true, ..self }
+    }
+
+    /// Makes a call and gives the whole answer's body as JSON; nothing for an answer without a body (204).
+    ///
+    /// # Errors
+    /// Whatever Vault answers other than 200 and 204, and no usable answer. 403 is [`Error::Forbidden`] here, also for
+    /// a bad token.
+    pub async fn send<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        token: Option<&SecretString>,
+        deadline: Instant,
+    ) -> Result<Option<T>, Error> {
+        Ok(self.send_dated(call, token, deadline).await?.0)
+    }
+
+    /// As [`Self::send`], with the time that Vault's clock showed when it answered; none if the answer has no `Date`.
+    ///
+    /// # Errors
+    /// Those of [`Self::send`].
+    pub async fn send_dated<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        token: Option<&SecretString>,
+        deadline: Instant,
+    ) -> Result<(Option<T>, Option<Timestamp>), Error> {
+        let response = self.exchange(call, token, deadline).await?;
+        let date = response.headers.get(DATE).and_then(|value| value.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok()?.try_into().ok());
+        match response.status {
+            StatusCode::NO_CONTENT => Ok((None, date)),
+            StatusCode::OK | StatusCode::ACCEPTED if response.body().is_empty() => Ok((None, date)),
+            StatusCode::OK | StatusCode::ACCEPTED => Ok((Some(response.json()?), date)),
+            _ => Err(classify(&response)),
+        }
+    }
+
+    /// What the way to Vault is doing now.
+    pub fn outbound(&self) -> OutboundState {
+        self.outbound.state()
+    }
+
+    /// Asks for Vault's state. No status is an error here.
+    ///
+    /// # Errors
+    /// No usable answer, or one that isn't Vault's.
+    pub async fn health(&self, deadline: Instant) -> Result<HealthAnswer, Error> {
+        let response = self.exchange(&Call::get(["sys", "health"]).root_only().probe(), None, deadline).await?;
+        if response.is_html() {
+            return Err(RequestError::Html.into());
+        }
+        let body = response.json().ok();
+        // Vault answers JSON whatever its state, so anything else comes from somebody in front of it.
+        if body.is_none() && response.json::<wire::Errors>().is_err() {
+            return Err(RequestError::NotJson.into());
+        }
+        Ok(HealthAnswer { code: response.status.as_u16(), body, retry_after: response.retry_after() })
+    }
+
+    async fn exchange(
+        &self,
+        call: &Call,
+        token: Option<&SecretString>,
+        deadline: Instant,
+    ) -> Result<Response, RequestError> {
+        let path = std::iter::once("v1").chain(call.segments.iter().map(String::as_str));
+        let mut request = Request::new(call.method.clone(), path)
+            // Some proxies and agents demand it, as a sign that no browser was tricked into the call.
+            .header(REQUEST, HeaderValue::from_static("true"))
+            .redirects(Redirects::SameResource);
+        for (name, value) in &call.query {
+            request = request.query(*name, value);
+        }
+        if let Some(body) = &call.body {
+            request = request.json(body, call.patch.then_some(MERGE_PATCH))?;
+        }
+        if let Some(namespace) = self.namespace.as_ref().filter(|_| !call.root_only) {
+            request = request.header(NAMESPACE, namespace.clone());
+        }
+        if let Some(token) = token {
+            request = request.credential(TOKEN, token)?;
+        }
+        if call.probe || self.on_schedule {
+            request = request.probe();
+        }
+        self.outbound.send(&request, deadline).await
+    }
+}
+
+/// What an answer means for the way to Vault. States that Vault itself tells are answers, not outages: asking again
+/// doesn't unseal it.
+pub fn verdict(response: &Response) -> Verdict {
+    let says_sealed = || {
+        let texts = response.json::<wire::Errors>().unwrap_or_default().errors;
+        texts.iter().any(|text| text.contains("sealed")) || response.json::<wire::Health>().is_ok()
+    };
+    match response.status.as_u16() {
+        // `sys/health` on a standby, which is no throttling.
+        429 if response.json::<wire::Health>().is_ok() => Verdict::Answered,
+        // Quotas are for paths (https://developer.hashicorp.com/vault/docs/concepts/resource-quotas).
+        429 => Verdict::ThrottledInPart,
+        503 if says_sealed() => Verdict::Answered,
+        // Not replicated yet.
+        412 => Verdict::Transient,
+        _ => classify_by_status(response),
+    }
+}
+
+fn classify(response: &Response) -> Error {
+    if response.is_html() {
+        return RequestError::Html.into();
+    }
+    let texts = response.json::<wire::Errors>().unwrap_or_default().errors;
+    let says = |known: &str| texts.iter().any(|text| text.contains(known));
+    match response.status.as_u16() {
+        400 if says("check-and-set parameter did not match") => Error::CasMismatch,
+        400 if says("check-and-set parameter required") => Error::CasRequired,
+        400 if says("invalid lease") || says("lease not found") => Error::UnknownLease,
+        400 if says("lease is not renewable") || says("lease expired") => Error::LeaseNotRenewable,
+        400 => Error::BadRequest,
+        403 => Error::Forbidden,
+        404 => gone(response).map_or(Error::NotFound, Error::VersionGone),
+        405 => Error::Unsupported,
+        412 => Error::NotReplicated,
+        413 => Error::TooLarge,
+        423 => Error::Locked,
+        429 => Error::Quota(response.retry_after()),
+        472 => Error::DrSecondary,
+        501 => Error::NotInitialized,
+        502 => Error::BackendFailed,
+        503 if says("sealed") => Error::Sealed,
+        503 => Error::Maintenance,
+        other => Error::Status(other),
+    }
+}
+
+/// The 404 of a KV v2 read that has the version's metadata in its body.
+fn gone(response: &Response) -> Option<Gone> {
+    #[derive(serde::Deserialize)]
+    struct OnlyMetadata {
+        metadata: wire::VersionInfo,
+    }
+    let metadata = response.json::<Envelope<OnlyMetadata>>().ok()?.data?.metadata;
+    let deleted_at = metadata.deleted_at().map(ToOwned::to_owned);
+    Some(Gone { version: metadata.version, deleted_at, destroyed: metadata.destroyed })
+}
