@@ -92,24 +92,32 @@ pub const ARGUMENTS: &[Rule] = &[
         holds: |place| !["anyOf", "oneOf", "allOf", "not", "if", "const"].iter().any(|word| place.has(word)),
     },
     Rule {
-        says: "the type is one word, and never null",
+        says: "the type is one word, and never null; only values of an open object may be of any",
         wanted_by: "Gemini, Cursor, llama.cpp",
-        holds: |place| ["string", "integer", "number", "boolean", "array", "object"].iter().any(|kind| place.is(kind)),
+        holds: |place| {
+            let is_any = place.path.ends_with("/additionalProperties") && place.node.keys().eq(["description"]);
+            is_any || ["string", "integer", "number", "boolean", "array", "object"].iter().any(|kind| place.is(kind))
+        },
     },
     Rule {
-        says: "an object has properties",
+        says: "the arguments have properties",
         wanted_by: "OpenAI (strict and not), outlines",
-        holds: |place| !place.is("object") || place.node.get("properties").is_some_and(Value::is_object),
+        holds: |place| place.depth > 0 || place.node.get("properties").is_some_and(Value::is_object),
     },
     Rule {
-        says: "the arguments are closed",
-        wanted_by: "OpenAI (strict), Anthropic (strict)",
-        holds: |place| place.depth > 0 || place.node.get("additionalProperties") == Some(&Value::Bool(false)),
+        says: "what else an object holds is said by a schema, or not at all",
+        wanted_by: "google-genai: it takes no tool with true or false there",
+        holds: |place| place.node.get("additionalProperties").is_none_or(Value::is_object),
     },
     Rule {
-        says: "an open object says so",
-        wanted_by: "openai-agents, langchain-openai: they close what doesn't",
-        holds: |place| !place.is("object") || place.properties().next().is_some() || place.has("additionalProperties"),
+        says: "an open object says of what, and has no empty properties",
+        wanted_by: "langchain-google-genai, which makes it a text; autogen and mcp-use, which drop what is given",
+        holds: |place| {
+            let of = place.node.get("additionalProperties").and_then(Value::as_object);
+            let is_told = of.is_some_and(|of| !of.is_empty());
+            let has_properties = place.properties().next().is_some();
+            !place.is("object") || has_properties || (is_told != place.has("properties")) || place.depth == 0
+        },
     },
     Rule {
         says: "a closed list is one enum of different texts",

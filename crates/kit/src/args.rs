@@ -245,7 +245,6 @@ mod tests {
                 },
             },
             "required": ["of"],
-            "additionalProperties": false,
         });
         assert_eq!(Value::Object(publish::arguments(&tool.input_schema)), expected);
     }

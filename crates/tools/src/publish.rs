@@ -18,6 +18,8 @@ pub const MAX_REPETITIONS: u64 = 2_000;
 const MAX_ENTRIES: u64 = 500;
 /// Examples that are told.
 const EXAMPLES: usize = 3;
+/// Values of an object that may hold any.
+const ANYTHING: &str = "Any value.";
 /// Holds what the values of a closed list mean, until the description is put together.
 const MEANINGS: &str = "\0meanings";
 
@@ -30,6 +32,7 @@ pub fn arguments(schema: &Node) -> Node {
     let mut root = inlined(schema);
     root.insert("type".to_owned(), json!("object"));
     simplify(&mut root);
+    root.entry("properties").or_insert_with(|| json!({}));
     finish(&mut root, 1);
     // What the arguments are of says the tool's own description.
     root.remove("description");
@@ -299,19 +302,29 @@ fn state_type(node: &mut Node) {
     }
 }
 
+/// What an object may hold beside its properties is never said by `true` or `false`: google-genai takes no tool in which it
+/// is. A closed one says nothing, and an open one what its values are. Without properties it has no `properties` either, in
+/// which autogen and mcp-use find that nothing may be given.
 fn simplify_object(node: &mut Node) {
-    let is_closed = |node: &Node, word: &str| node.get(word) == Some(&Value::Bool(false));
-    if is_closed(node, "unevaluatedProperties") {
-        node.entry("additionalProperties").or_insert(Value::Bool(false));
+    let additional = node.remove("additionalProperties");
+    let is_closed = [additional.as_ref(), node.get("unevaluatedProperties")].contains(&Some(&Value::Bool(false)));
+    let has_patterns = node.contains_key("patternProperties");
+    let properties = node.get("properties").and_then(Value::as_object);
+    let names: Vec<String> = properties.into_iter().flat_map(Map::keys).cloned().collect();
+    let is_open = match &additional {
+        Some(Value::Bool(is_open)) => *is_open,
+        Some(_) => true,
+        None => !is_closed && (has_patterns || properties.is_none()),
+    };
+    if is_open {
+        let typed = additional.filter(|of| of.get("type").is_some());
+        node.insert("additionalProperties".to_owned(), typed.unwrap_or_else(|| json!({ "description": ANYTHING })));
     }
-    let properties = node.entry("properties").or_insert_with(|| json!({}));
-    let names: Vec<String> = properties.as_object().into_iter().flat_map(Map::keys).cloned().collect();
-    let is_open = names.is_empty() && !node.contains_key("additionalProperties");
-    let is_anything =
-        node.get("additionalProperties").and_then(Value::as_object).is_some_and(|of| !of.contains_key("type"));
-    // Said outright, because converters close what doesn't say it.
-    if is_open || is_anything || node.contains_key("patternProperties") {
-        node.insert("additionalProperties".to_owned(), Value::Bool(true));
+    if names.is_empty() {
+        node.remove("properties");
+        if !is_open {
+            node.insert("properties".to_owned(), json!({}));
+        }
     }
     if let Some(Value::Array(required)) = node.get_mut("required") {
         required.retain(|name| name.as_str().is_some_and(|name| names.iter().any(|known| known == name)));

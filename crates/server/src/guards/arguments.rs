@@ -7,7 +7,7 @@ use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::Value;
 
 use crate::{
-    catalogue::OfferedTool,
+    catalogue::{CONFIRM, OfferedTool},
     text::{alternatives, safe_name, suggest},
 };
 use tools::ToolError;
@@ -120,39 +120,72 @@ fn describe(tool: &OfferedTool, arguments: &Value, error: &ValidationError<'_>) 
         ValidationErrorKind::Constant { expected_value } => {
             fault(format!("{place} must be {}", values(expected_value)))
         }
-        ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
-            // What schemars makes of an enum with documented variants, or of an optional field.
-            let allowed: Vec<String> = context
-                .iter()
-                .flatten()
-                .filter_map(|error| match error.kind() {
-                    ValidationErrorKind::Constant { expected_value } => Some(values(expected_value)),
-                    ValidationErrorKind::Enum { options } => Some(values(options)),
-                    ValidationErrorKind::Type { .. } => Some(error.masked().to_string().replace("value is not", "not")),
-                    _ => None,
-                })
-                .collect();
-            if allowed.is_empty() {
-                fault(format!("{place} has none of the allowed forms"))
-            } else {
-                fault(format!("{place} is none of the allowed: {}", allowed.join(", ")))
+        ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::AnyOf { .. } => {
+            let mut allowed = Vec::new();
+            allowed_forms(error, &mut allowed);
+            match allowed.as_slice() {
+                [] => fault(format!("{place} has none of the allowed forms")),
+                allowed => fault(format!("{place} must be one of {}", allowed.join(", "))),
             }
         }
+        ValidationErrorKind::Type { .. } => Fault {
+            remedy: (pointer == format!("/{CONFIRM}") && tool.confirmed)
+                .then(|| "confirm is true or false itself, not a text or a number".to_owned()),
+            ..fault(without_null(&error.masked_with(place).to_string()))
+        },
         // The masked text names the rule and not the value.
         _ => fault(error.masked_with(place).to_string()),
     }
 }
 
+/// What each of the forms that a value may have allows: schemars makes such of an enum with documented variants, and of an
+/// optional field. That null would do is not told, because no client is told it either.
+fn allowed_forms(error: &ValidationError<'_>, allowed: &mut Vec<String>) {
+    match error.kind() {
+        ValidationErrorKind::Constant { expected_value } => allowed.push(values(expected_value)),
+        ValidationErrorKind::Enum { options } => allowed.push(values(options)),
+        ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+            context.iter().flatten().for_each(|error| allowed_forms(error, allowed));
+        }
+        ValidationErrorKind::Type { .. } => {
+            let text = error.masked_with("value").to_string();
+            let kinds = text.split('"').skip(1).step_by(2).filter(|kind| *kind != "null");
+            allowed.extend(kinds.map(|kind| format!("of type \"{kind}\"")));
+        }
+        _ => {}
+    }
+}
+
+/// The text of a wrong type without null, which stands for an argument that is left out.
+fn without_null(text: &str) -> String {
+    text.replace("is not of types \"null\", \"", "is not of type \"").replace("\", \"null\"", "\"")
+}
+
+/// The names that an object has whose place a JSON pointer says.
+fn names_at<'a>(tool: &'a OfferedTool, pointer: &str) -> Vec<&'a str> {
+    let mut schema = Some(&*tool.definition.input_schema);
+    for part in pointer.split('/').skip(1) {
+        schema = schema.and_then(|schema| {
+            let property = schema.get("properties").and_then(|properties| properties.get(part));
+            property.or_else(|| schema.get("items"))?.as_object()
+        });
+    }
+    let properties = schema.and_then(|schema| schema.get("properties")?.as_object());
+    properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+}
+
 /// Arguments that the tool doesn't have, with the name that was probably meant.
 fn unexpected_arguments(tool: &OfferedTool, pointer: &str, unexpected: &[String]) -> Fault {
     let name = unexpected.first().map(String::as_str).unwrap_or_default();
-    let known: Vec<&str> = tool.parameters.iter().map(String::as_str).collect();
-    let near = if pointer.is_empty() { suggest(name, known.iter().copied()) } else { Vec::new() };
+    let known = names_at(tool, pointer);
+    let near = suggest(name, known.iter().copied());
     let names = unexpected.iter().take(MAX_FAULTS).map(|name| format!("{pointer}/{}", safe_name(name)));
     let text = format!("{} is not an argument of this tool", names.collect::<Vec<_>>().join(", "));
     let remedy = match (near.as_slice(), known.as_slice()) {
-        ([], []) => "it takes no arguments".to_owned(),
-        ([], known) => format!("its arguments are: {}", known.join(", ")),
+        ([], []) if pointer.is_empty() => "it takes no arguments".to_owned(),
+        ([], []) => "leave it out".to_owned(),
+        ([], known) if pointer.is_empty() => format!("its arguments are: {}", known.join(", ")),
+        ([], known) => format!("{pointer} may have: {}", known.join(", ")),
         (near, _) => format!("did you mean {}?", alternatives(near)),
     };
     Fault { pointer: format!("{pointer}/{}", safe_name(name)), text, remedy: Some(remedy) }

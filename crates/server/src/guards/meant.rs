@@ -2,26 +2,45 @@
 //! the programs between them and us fill in what they leave out, and write values as text; if the meaning is clear, it is
 //! taken.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::catalogue::{CONFIRM, OfferedTool};
 
 /// Puts in place of arguments what they mean:
 ///
-/// - `null` for an argument that may be left out is an argument that was left out. So is `""`, where the argument is a text
-///   that can't be empty: its schema says so by `minLength`, by a closed list or by a format. Where an empty text has a
-///   meaning, it keeps it; and what a tool needs is never taken for left out.
+/// - `null` for an argument that may be left out is an argument that was left out. So is `""`, unless it is a text that can be
+///   empty (its schema says that it can't by `minLength`, by a closed list or by a format), and a list without entries where
+///   there must be one. Where an empty value has a meaning, it keeps it; and what a tool needs is never taken for left out.
 /// - A number, a boolean, a list or an object that stands in a text is taken as what it is, where the argument is of that
-///   type. Only `confirm`, on which it depends whether something is changed, has to be said as it is.
+///   type. A number that is whole is an integer however it is written, a number or a boolean in the place of a text is that
+///   text, and one value in the place of a list is a list of it.
+/// - Only `confirm`, on which it depends whether something is changed, has to be said as it is.
+/// - What clients add on their own to every call, and no tool has, is dropped.
 ///
 /// Arguments inside of others are read in the same way, but not what a caller names himself, as the keys of a secret: there
 /// `null` has a meaning of its own.
 pub fn read(tool: &OfferedTool, arguments: &mut Value) {
     if let Value::Object(map) = arguments {
+        drop_additions(tool, map);
         let confirm = if tool.confirmed { map.remove(CONFIRM).filter(|value| !value.is_null()) } else { None };
         read_object(&tool.definition.input_schema, map);
         map.extend(confirm.map(|value| (CONFIRM.to_owned(), value)));
     }
+}
+
+/// What n8n adds to each call (n8n-io/n8n#21716, #22787), where the first of them is there.
+const ADDED_TOGETHER: &[&str] = &["toolCallId", "sessionId", "action", "chatInput"];
+/// What clients put into calls of tools without arguments, because their model's API wants one.
+const PLACEHOLDERS: &[&str] = &["_placeholder", "random_string"];
+
+fn drop_additions(tool: &OfferedTool, map: &mut Map<String, Value>) {
+    let is_added = ADDED_TOGETHER.first().is_some_and(|mark| map.contains_key(*mark));
+    map.retain(|name, _| {
+        let name = name.as_str();
+        let is_extra = (is_added && ADDED_TOGETHER.contains(&name))
+            || (tool.parameters.is_empty() && PLACEHOLDERS.contains(&name));
+        !is_extra || tool.parameters.iter().any(|known| known == name)
+    });
 }
 
 fn read_object(schema: &Map<String, Value>, map: &mut Map<String, Value>) {
@@ -38,10 +57,8 @@ fn read_object(schema: &Map<String, Value>, map: &mut Map<String, Value>) {
 }
 
 fn read_value(schema: &Map<String, Value>, value: &mut Value) {
-    let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
-    if let Value::String(text) = value
-        && let Some(meant) = read_text(kind, text)
-    {
+    let kind = type_of(schema);
+    if let Some(meant) = meant_by(schema, kind, value) {
         *value = meant;
     }
     match (value, schema.get("items")) {
@@ -51,28 +68,69 @@ fn read_value(schema: &Map<String, Value>, value: &mut Value) {
     }
 }
 
+fn type_of(schema: &Map<String, Value>) -> &str {
+    schema.get("type").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A value of this type that another value means, if it clearly means one.
+fn meant_by(schema: &Map<String, Value>, kind: &str, value: &Value) -> Option<Value> {
+    match (kind, value) {
+        ("string", Value::Number(_) | Value::Bool(_)) => Some(Value::String(value.to_string())),
+        ("integer", Value::Number(number)) => whole(number),
+        ("array", Value::Null | Value::Array(_)) => None,
+        ("array", Value::String(text)) if text.trim_start().starts_with('[') => read_text(kind, text),
+        ("array", value) => {
+            // Several in one text are not one, and how they are told apart nobody knows.
+            let is_one = value.as_str().is_none_or(|text| !text.contains([',', '\n']));
+            let of = type_of(schema.get("items")?.as_object()?);
+            let is_of = |value: &Value| match value {
+                Value::String(_) => of != "object",
+                Value::Object(_) => of == "object",
+                _ => of != "object" && of != "array",
+            };
+            (is_one && is_of(value)).then(|| Value::Array(vec![value.clone()]))
+        }
+        (_, Value::String(text)) => read_text(kind, text),
+        _ => None,
+    }
+}
+
+/// The integer that a number is, where it is written with a point.
+fn whole(number: &Number) -> Option<Value> {
+    // Up to here each whole number can be told from its neighbours.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() <= EXACT)?;
+    format!("{float:.0}").parse::<i64>().ok().map(Value::from)
+}
+
 fn is_left_out(schema: &Map<String, Value>, value: &Value) -> bool {
-    let is_text = schema.get("type").is_some_and(|kind| kind == "string");
+    let count = |word: &str| schema.get(word).and_then(Value::as_u64).unwrap_or_default();
     let is_listed = |value| schema.get("enum").and_then(Value::as_array).is_none_or(|values| values.contains(value));
-    let can_be_empty = || {
-        schema.get("minLength").and_then(Value::as_u64).unwrap_or_default() == 0
-            && !schema.contains_key("format")
-            && is_listed(value)
-    };
-    value.is_null() || (is_text && value == "" && !can_be_empty())
+    match value {
+        Value::Null => true,
+        Value::String(text) if text.is_empty() => {
+            let can_be_empty = count("minLength") == 0 && !schema.contains_key("format") && is_listed(value);
+            type_of(schema) != "string" || !can_be_empty
+        }
+        Value::Array(entries) => entries.is_empty() && count("minItems") > 0,
+        _ => false,
+    }
 }
 
 /// A value of this type that stands in a text, if one does.
 fn read_text(kind: &str, text: &str) -> Option<Value> {
     let begins = |with: &[char]| text.trim_start().starts_with(with);
-    let is_meant = match kind {
-        "integer" | "number" => begins(&['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']),
-        "boolean" => matches!(text, "true" | "false"),
-        "array" => begins(&['[']),
-        "object" => begins(&['{']),
-        _ => false,
-    };
-    is_meant.then(|| serde_json::from_str(text).ok()).flatten()
+    match kind {
+        "integer" if begins(&['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) => {
+            let number: Number = serde_json::from_str(text).ok()?;
+            whole(&number).or(Some(Value::Number(number)))
+        }
+        "number" if begins(&['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) => serde_json::from_str(text).ok(),
+        "boolean" => text.trim().to_ascii_lowercase().parse().ok().map(Value::Bool),
+        "array" if begins(&['[']) => serde_json::from_str(text).ok(),
+        "object" if begins(&['{']) => serde_json::from_str(text).ok(),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +159,7 @@ mod tests {
                 "limit": { "type": ["integer", "null"] },
                 "quick": { "type": "boolean", "default": true },
                 "types": { "type": "array", "items": { "type": "string" } },
+                "groups": { "type": "array", "items": { "type": "string" }, "minItems": 1 },
                 "values": { "type": "object", "additionalProperties": true },
                 "of": {
                     "type": "object",
@@ -118,6 +177,8 @@ mod tests {
         for (given, expected) in [
             (json!({ "folder": null, "limit": null, "quick": null, "types": null, "of": null }), json!({})),
             (json!({ "folder": "", "state": "", "text": "" }), json!({ "text": "" })),
+            (json!({ "limit": "", "quick": "", "types": "", "values": "", "of": "" }), json!({})),
+            (json!({ "types": [], "groups": [] }), json!({ "types": [] })),
             // What is needed is told as wrong by whoever checks it.
             (json!({ "name": null }), json!({ "name": null })),
             (json!({ "name": "" }), json!({ "name": "" })),
@@ -141,13 +202,23 @@ mod tests {
             (json!({ "values": "{\"a\": 1}" }), json!({ "values": { "a": 1 } })),
             (json!({ "of": "{\"kind\": \"x\", \"group\": \"\"}" }), json!({ "of": { "kind": "x" } })),
             (json!({ "several": "[{\"at\": \"7\"}]" }), json!({ "several": [{ "at": 7 }] })),
+            (json!({ "limit": 50.0, "quick": "True" }), json!({ "limit": 50, "quick": true })),
+            (
+                json!({ "limit": "50.0", "name": 5, "folder": true }),
+                json!({ "limit": 50, "name": "5", "folder": "true" }),
+            ),
+            (
+                json!({ "limit": "1e1", "types": "a", "groups": 7 }),
+                json!({ "limit": 10, "types": ["a"], "groups": ["7"] }),
+            ),
+            (json!({ "several": { "at": 1.0 } }), json!({ "several": [{ "at": 1 }] })),
         ] {
             assert_eq!(meant(&schema(), given.clone()), expected, "{given}");
         }
         for unclear in [
             json!({ "limit": "twenty" }),
             json!({ "limit": "20 of them" }),
-            json!({ "limit": "" }),
+            json!({ "limit": 1.5, "types": { "a": 1 } }),
             json!({ "quick": "yes" }),
             json!({ "types": "a, b" }),
             json!({ "values": "[1]" }),
@@ -171,6 +242,24 @@ mod tests {
         let mut arguments = json!({ "name": "a", "confirm": null });
         read(tool, &mut arguments);
         assert_eq!(arguments, json!({ "name": "a" }));
+    }
+
+    #[test]
+    fn what_clients_add_on_their_own_is_dropped() {
+        let access = Access::new(&testing::config().access);
+        let entries = testing::FakePlatform::default().entries();
+        let catalogue = Catalogue::new(entries, &testing::tools_config(), &access, true).unwrap();
+        let read_by = |tool: &str, mut arguments: Value| {
+            read(catalogue.get(tool).unwrap(), &mut arguments);
+            arguments
+        };
+        let added = json!({ "name": "a", "toolCallId": "x", "sessionId": "y", "action": "z", "chatInput": "" });
+        assert_eq!(read_by("get_fake_thing", added), json!({ "name": "a" }));
+        assert_eq!(read_by("wait_fake_time", json!({ "_placeholder": true, "random_string": "x" })), json!({}));
+        // A model's mistakes are told.
+        for kept in [json!({ "name": "a", "action": "z" }), json!({ "name": "a", "_placeholder": true })] {
+            assert_eq!(read_by("get_fake_thing", kept.clone()), kept);
+        }
     }
 
     proptest! {

@@ -27,7 +27,7 @@ async fn the_newest_era_is_served() {
     assert_eq!((&result["cacheScope"], result["ttlMs"].is_u64()), (&json!("private"), true));
     let tool = &result["tools"][2];
     assert_eq!(tool["annotations"]["readOnlyHint"], true);
-    assert_eq!(tool["inputSchema"]["additionalProperties"], false);
+    assert_eq!(tool["inputSchema"]["type"], "object");
     assert!(tool["outputSchema"].is_object() && tool["title"].is_string());
 
     let called = server.call(&token, "get_fake_thing", json!({"name": "a"})).await;

@@ -66,13 +66,21 @@ fn what_is_published_is_plain() {
         ),
         (
             json!({ "type": "object", "additionalProperties": { "anyOf": [{ "type": "boolean" }, { "type": "string" }] } }),
-            json!({ "type": "object", "properties": {}, "additionalProperties": true }),
+            json!({ "type": "object", "additionalProperties": { "description": "Any value." } }),
         ),
         (
             json!({ "type": ["object", "null"], "additionalProperties": { "type": ["string", "null"] }, "maxProperties": 9 }),
-            json!({ "type": "object", "properties": {}, "additionalProperties": { "type": "string" } }),
+            json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         ),
-        (json!({ "type": "object" }), json!({ "type": "object", "properties": {}, "additionalProperties": true })),
+        (
+            json!({ "type": "object" }),
+            json!({ "type": "object", "additionalProperties": { "description": "Any value." } }),
+        ),
+        (
+            json!({ "type": "object", "properties": { "a": { "type": "boolean" } }, "additionalProperties": false }),
+            json!({ "type": "object", "properties": { "a": { "type": "boolean" } } }),
+        ),
+        (json!({ "type": "object", "additionalProperties": false }), json!({ "type": "object", "properties": {} })),
         (
             json!({ "allOf": [{ "type": "object", "properties": { "a": { "type": "boolean" } }, "required": ["a"] }] }),
             json!({ "type": "object", "properties": { "a": { "type": "boolean" } }, "required": ["a"] }),
