@@ -84,6 +84,7 @@ def released(architecture: str) -> set[str]:
         f"kubectl-mcp-{VERSION}-linux-{architecture}",
         f"mcp-connectors-{VERSION}-linux-{architecture}.oci.tar",
         f"mcp-connectors-{VERSION}.cdx.json",
+        f"kubectl-mcp-{VERSION}.cdx.json",
         f"mcp-connectors-{VERSION}.tgz",
         f"mcp-connectors-crds-{VERSION}.tgz",
     }

@@ -76,8 +76,11 @@ def judge_make(command: Command) -> None:
 
 def judge_cargo(command: Command) -> None:
     assert_parses("cargo", *command.words[1:])
-    for name in options(command.words, "--bin", "--package"):
+    for name in options(command.words, "--bin"):
         assert (ROOT / "crates" / name / "src/main.rs").is_file(), f"there is no program {name}"
+    manifests = "".join(path.read_text() for path in ROOT.glob("crates/**/Cargo.toml"))
+    for name in options(command.words, "--package"):
+        assert f'\nname = "{name}"\n' in manifests, f"there is no package {name}"
 
 
 def judge_helm(command: Command) -> None:
