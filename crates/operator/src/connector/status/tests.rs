@@ -329,7 +329,7 @@ fn supplied(state: SupplyState, reason: &str, files: &str, revision: Option<&str
         state,
         reason: reason.into(),
         message: format!("about {reason}"),
-        since: jiff::Timestamp::UNIX_EPOCH,
+        since: k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
         fetched: None,
         expires: None,
         rotations: 0,

@@ -160,7 +160,7 @@ fn waiting() -> Vec<State> {
         rollout::tell_waiting(&mut computed, turn);
         state(name, ("InProgress", "Healthy"), computed)
     };
-    let at: jiff::Timestamp = "2026-11-01T11:59:00Z".parse().unwrap();
+    let at: k8s_openapi::jiff::Timestamp = "2026-11-01T11:59:00Z".parse().unwrap();
     let mut asked = well();
     let honoured = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at));
     asked.status.requests =
