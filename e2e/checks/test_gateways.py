@@ -116,7 +116,7 @@ def test_samples_lead_to_the_service_under_its_own_name() -> None:
 
 
 def test_policies_select_the_pods_of_connectors() -> None:
-    source = (ROOT / "src" / "api" / "mod.rs").read_text()
+    source = (ROOT / "crates" / "api" / "src" / "lib.rs").read_text()
     for policy in objects("network-policy.yaml"):
         labels = policy["spec"]["podSelector"]["matchLabels"]
         assert all(f'"{name}"' in source and f'"{value}"' in source for name, value in labels.items()), labels

@@ -1,7 +1,7 @@
 //! A strict double of CircleCI: API v3, v2, and the `GET` endpoints of v1.1. Where its behaviour comes from:
 //!
 //! * v2, paths, query parameters, bodies: the OpenAPI document that CircleCI publishes (circleci.com/docs/api/v2/openapi.json),
-//!   against which a unit test of the connector (`src/platforms/circleci/tests/openapi.rs`) holds all that passes here.
+//!   against which a unit test of the connector (`crates/platforms/circleci/src/tests/openapi.rs`) holds all that passes here.
 //! * v3, conventions: circleci.com/docs/api/v3/conventions.md (Bearer only, no token in a query, cursors as they came,
 //!   `page[limit]` out of range is 400); shapes: the vendor's command line and its in-process fake
 //!   (CircleCI-Public/circleci-cli, 5bb7183, `internal/apiclient`, `internal/testing/fakes/circleci.go`). Unknown fields of
