@@ -77,6 +77,19 @@ def test_what_a_clone_compiled_of_the_registry_is_there_in_the_next_with_its_tim
     assert later in files(tmp_path / "third")
 
 
+def test_what_is_compiled_anew_takes_the_place_of_what_is_kept(dependencies: ModuleType, tmp_path: Path) -> None:
+    kept, first, second = dependencies.KEPT / "key", tmp_path / "first", tmp_path / "second"
+    compiled(first, *OF_THE_REGISTRY)
+    dependencies.keep(kept, first)
+    anew = OF_THE_REGISTRY[:3]
+    for path in anew:
+        os.utime(first / path, ns=(AT + 1, AT + 1))
+    dependencies.keep(kept, first)
+    dependencies.restore(kept, second)
+    times = {path: (second / path).stat().st_mtime_ns for path in OF_THE_REGISTRY}
+    assert times == {path: AT + (path in anew) for path in OF_THE_REGISTRY}
+
+
 def test_what_is_cut_off_is_said_and_not_used(
     dependencies: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
