@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use api::{
     endpoint::AddressPolicy,
-    platform::{self, Declaration},
+    platform::{self, Declaration, PlatformSpec},
     requirement::CLIENT_CERTIFICATE,
 };
 use credentials::CredentialsHandle;
@@ -46,8 +46,7 @@ pub fn platforms() -> Result<String, Error> {
     let mut sections = String::new();
     for (name, spec) in platform::examples() {
         let declaration = spec.platform.declaration().ok_or(Error::NoPlatform(name))?;
-        let platform = platforms::connect(&spec.platform, nowhere()).map_err(|error| Error::Connect(name, error))?;
-        let tools: Vec<ToolDeclaration> = platform.tools().into_iter().map(|tool| tool.declaration).collect();
+        let tools = tools_of(&spec.platform).map_err(|error| Error::Connect(name, error))?;
         let changing = tools.iter().filter(|tool| tool.effect != Effect::Read).count();
         let title = declaration.title();
         let anchor = title.to_ascii_lowercase().replace(' ', "-");
@@ -56,6 +55,15 @@ pub fn platforms() -> Result<String, Error> {
         section(&mut sections, declaration, &tools);
     }
     Ok([HEAD, &table, &sections].concat())
+}
+
+/// Every tool of a platform, whatever its spec offers. Nobody is called.
+///
+/// # Errors
+/// When the platform's client can't be made.
+pub fn tools_of(spec: &PlatformSpec) -> Result<Vec<ToolDeclaration>, ConnectError> {
+    let platform = platforms::connect(spec, nowhere())?;
+    Ok(platform.tools().into_iter().map(|tool| tool.declaration).collect())
 }
 
 fn credentials(declaration: &dyn Declaration) -> String {

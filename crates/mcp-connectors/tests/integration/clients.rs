@@ -1,19 +1,13 @@
 //! Every tool of every platform, as agents see it: held against what MCP clients and model APIs take, and weighed. Prints
 //! both tables; `cargo test` shows them with `--nocapture`.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use api::{
-    endpoint::AddressPolicy,
-    platform::{self, PlatformSpec},
-};
+use api::platform;
 use client_rules::{ANSWER, ARGUMENTS, Rule};
-use credentials::CredentialsHandle;
-use kit::PlatformEnvironment;
-use outbound::OutboundLimits;
+use mcp_connectors::reference;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
 
 use crate::served::serve_tools;
 
@@ -62,8 +56,8 @@ async fn lists(whole: bool) -> Vec<List> {
                 break;
             }
         }
-        let names = names_of(&example.platform);
-        let names = names.iter().filter(|_| whole).map(String::as_str);
+        let declared = reference::tools_of(&example.platform).unwrap();
+        let names = declared.iter().filter(|_| whole).map(|tool| tool.name);
         let allow: Vec<&str> = ["*"].into_iter().chain(names).collect();
         let tools = json!({ "mutations": "Confirm", "allow": allow, "deny": [], "prefix": "" });
         let limits = json!({ "callTimeout": "20s", "maxConcurrentCalls": 64, "maxResultBytes": 65536 });
@@ -72,23 +66,6 @@ async fn lists(whole: bool) -> Vec<List> {
         lists.push(List { word: name.to_ascii_lowercase(), tools: serde_json::from_value(tools).unwrap(), characters });
     }
     lists
-}
-
-/// The names of all tools that a platform has.
-fn names_of(spec: &PlatformSpec) -> Vec<String> {
-    let (_sets, current) = watch::channel(None);
-    let (reread, _asked) = watch::channel(0);
-    let nowhere = PlatformEnvironment {
-        credentials: CredentialsHandle::new(current, reread),
-        identity: None,
-        ca_pem: None,
-        addresses: AddressPolicy::Cluster,
-        proxy: None,
-        limits: OutboundLimits::default(),
-        metrics: Arc::default(),
-    };
-    let platform = platforms::connect(spec, nowhere).unwrap();
-    platform.tools().iter().map(|tool| tool.declaration.name.to_owned()).collect()
 }
 
 /// What is broken, and at how many places each rule was looked at.

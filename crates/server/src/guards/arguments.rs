@@ -121,17 +121,19 @@ fn describe(tool: &OfferedTool, arguments: &Value, error: &ValidationError<'_>) 
             fault(format!("{place} must be {}", values(expected_value)))
         }
         ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::AnyOf { .. } => {
-            let mut allowed = Vec::new();
-            allowed_forms(error, &mut allowed);
-            match allowed.as_slice() {
+            let (mut allowed, mut types) = (Vec::new(), Vec::new());
+            allowed_forms(error, &mut allowed, &mut types);
+            let values = (!allowed.is_empty()).then(|| format!("one of {}", allowed.join(", ")));
+            let types = (!types.is_empty()).then(|| format!("of type {}", types.join(" or ")));
+            match values.into_iter().chain(types).collect::<Vec<_>>().as_slice() {
                 [] => fault(format!("{place} has none of the allowed forms")),
-                allowed => fault(format!("{place} must be one of {}", allowed.join(", "))),
+                forms => fault(format!("{place} must be {}", forms.join(", or "))),
             }
         }
         ValidationErrorKind::Type { .. } => Fault {
-            remedy: (pointer == format!("/{CONFIRM}") && tool.confirmed)
+            remedy: (tool.confirmed && pointer.strip_prefix('/') == Some(CONFIRM))
                 .then(|| "confirm is true or false itself, not a text or a number".to_owned()),
-            ..fault(without_null(&error.masked_with(place).to_string()))
+            ..fault(format!("{place} is not of type {}", types_of(error).join(" or ")))
         },
         // The masked text names the rule and not the value.
         _ => fault(error.masked_with(place).to_string()),
@@ -139,26 +141,24 @@ fn describe(tool: &OfferedTool, arguments: &Value, error: &ValidationError<'_>) 
 }
 
 /// What each of the forms that a value may have allows: schemars makes such of an enum with documented variants, and of an
-/// optional field. That null would do is not told, because no client is told it either.
-fn allowed_forms(error: &ValidationError<'_>, allowed: &mut Vec<String>) {
+/// optional field.
+fn allowed_forms(error: &ValidationError<'_>, allowed: &mut Vec<String>, types: &mut Vec<String>) {
     match error.kind() {
         ValidationErrorKind::Constant { expected_value } => allowed.push(values(expected_value)),
         ValidationErrorKind::Enum { options } => allowed.push(values(options)),
         ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
-            context.iter().flatten().for_each(|error| allowed_forms(error, allowed));
+            context.iter().flatten().for_each(|error| allowed_forms(error, allowed, types));
         }
-        ValidationErrorKind::Type { .. } => {
-            let text = error.masked_with("value").to_string();
-            let kinds = text.split('"').skip(1).step_by(2).filter(|kind| *kind != "null");
-            allowed.extend(kinds.map(|kind| format!("of type \"{kind}\"")));
-        }
+        ValidationErrorKind::Type { .. } => types.extend(types_of(error)),
         _ => {}
     }
 }
 
-/// The text of a wrong type without null, which stands for an argument that is left out.
-fn without_null(text: &str) -> String {
-    text.replace("is not of types \"null\", \"", "is not of type \"").replace("\", \"null\"", "\"")
+/// The types that were expected, in quotes. That null would do, for what is left out, is told to no client, and so not here.
+fn types_of(error: &ValidationError<'_>) -> Vec<String> {
+    let text = error.masked().to_string();
+    let kinds = text.split('"').skip(1).step_by(2).filter(|kind| *kind != "null");
+    kinds.map(|kind| format!("\"{kind}\"")).collect()
 }
 
 /// The names that an object has whose place a JSON pointer says.
@@ -223,7 +223,21 @@ mod tests {
             ("get_fake_thing", json!({}), "/name", "/name is missing", None),
             ("get_fake_thing", json!({"name": 1}), "/name", "/name is not of type \"string\"", None),
             ("get_fake_thing", json!({"nam": "a", "name": "a"}), "/nam", "/nam is not an argument", Some("name")),
-            ("get_fake_thing", json!({"name": "a", "color": "pink"}), "/color", "\"red\"", None),
+            (
+                "get_fake_thing",
+                json!({"name": "a", "color": "pink"}),
+                "/color",
+                "/color must be one of \"red\", \"blue\"",
+                None,
+            ),
+            ("get_fake_thing", json!({"name": "a", "limit": "x"}), "/limit", "/limit is not of type \"integer\"", None),
+            (
+                "delete_fake_thing",
+                json!({"name": "a", "confirm": "true"}),
+                "/confirm",
+                "/confirm is not of type \"boolean\"",
+                Some("true or false itself"),
+            ),
             ("get_fake_thing", json!({"name": "a", "limit": 5_000}), "/limit", "/limit is greater than", None),
             ("delete_fake_thing", json!({"name": "a", "confirm": "yes"}), "/confirm", "boolean", None),
             ("wait_fake_time", json!({"x": 1}), "/x", "/x is not an argument", Some("it takes no arguments")),
@@ -236,6 +250,33 @@ mod tests {
             assert!(remedy.is_none_or(|part| error.remedy.as_deref().unwrap().contains(part)), "{error:?}");
         }
         checked("get_fake_thing", &json!({"name": "a", "color": "red", "limit": 3})).unwrap();
+    }
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Outer {
+        #[serde(rename = "queries")]
+        _queries: Vec<Inner>,
+    }
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[serde(rename = "metric")]
+        _metric: String,
+    }
+
+    #[test]
+    fn what_an_object_inside_of_the_arguments_does_not_have_is_told_with_what_it_has() {
+        let declaration = tools::ToolDeclaration::read("list_fake_points", "List", "Lists.");
+        let entry = tools::ToolEntry::read(declaration, |_: Outer, _| async { Ok(serde_json::Map::new()) });
+        let access = Access::new(&AccessConfig { anonymous: true, allow: vec![], audiences: vec![] });
+        let catalogue = Catalogue::new(vec![entry], &testing::tools_config(), &access, true).unwrap();
+        let tool = catalogue.get("list_fake_points").unwrap();
+        for (wrong, remedy) in [("metrik", "did you mean metric?"), ("x", "/queries/0 may have: metric")] {
+            let error = check(tool, &json!({ "queries": [{ "metric": "a", wrong: 1 }] })).unwrap_err();
+            assert_eq!(error.argument, Some(format!("/queries/0/{wrong}")));
+            assert_eq!(error.remedy.as_deref(), Some(remedy), "{error:?}");
+        }
     }
 
     #[test]

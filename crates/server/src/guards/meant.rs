@@ -4,16 +4,20 @@
 
 use serde_json::{Map, Number, Value};
 
+use tools::Effect;
+
 use crate::catalogue::{CONFIRM, OfferedTool};
 
 /// Puts in place of arguments what they mean:
 ///
 /// - `null` for an argument that may be left out is an argument that was left out. So is `""`, unless it is a text that can be
-///   empty (its schema says that it can't by `minLength`, by a closed list or by a format), and a list without entries where
-///   there must be one. Where an empty value has a meaning, it keeps it; and what a tool needs is never taken for left out.
+///   empty (its schema says that it can't by `minLength`, by a closed list or by a format); and, of a tool that only reads, a
+///   list without entries where there must be one. A change of no entries is not one of all that there are. Where an empty
+///   value has a meaning, it keeps it; and what a tool needs is never taken for left out.
 /// - A number, a boolean, a list or an object that stands in a text is taken as what it is, where the argument is of that
-///   type. A number that is whole is an integer however it is written, a number or a boolean in the place of a text is that
-///   text, and one value in the place of a list is a list of it.
+///   type. A whole number is an integer however it is written, an integer or a boolean in the place of a text is that text,
+///   and one value in the place of a list is a list of it. A number with a point in the place of a text is refused: it may have
+///   been `1.10` before a client made `1.1` of it.
 /// - Only `confirm`, on which it depends whether something is changed, has to be said as it is.
 /// - What clients add on their own to every call, and no tool has, is dropped.
 ///
@@ -23,47 +27,52 @@ pub fn read(tool: &OfferedTool, arguments: &mut Value) {
     if let Value::Object(map) = arguments {
         drop_additions(tool, map);
         let confirm = if tool.confirmed { map.remove(CONFIRM).filter(|value| !value.is_null()) } else { None };
-        read_object(&tool.definition.input_schema, map);
+        read_object(&tool.definition.input_schema, map, tool.entry.declaration.effect);
         map.extend(confirm.map(|value| (CONFIRM.to_owned(), value)));
     }
 }
 
-/// What n8n adds to each call (n8n-io/n8n#21716, #22787), where the first of them is there.
-const ADDED_TOGETHER: &[&str] = &["toolCallId", "sessionId", "action", "chatInput"];
+/// What n8n adds to each call (n8n-io/n8n#21716, #22787); the first of them tells that it did.
+const ADDED_BY_N8N: [&str; 4] = ["toolCallId", "sessionId", "action", "chatInput"];
 /// What clients put into calls of tools without arguments, because their model's API wants one.
-const PLACEHOLDERS: &[&str] = &["_placeholder", "random_string"];
+const PLACEHOLDERS: [&str; 2] = ["_placeholder", "random_string"];
 
 fn drop_additions(tool: &OfferedTool, map: &mut Map<String, Value>) {
-    let is_added = ADDED_TOGETHER.first().is_some_and(|mark| map.contains_key(*mark));
+    let is_of_n8n = map.contains_key(ADDED_BY_N8N[0]);
     map.retain(|name, _| {
-        let name = name.as_str();
-        let is_extra = (is_added && ADDED_TOGETHER.contains(&name))
-            || (tool.parameters.is_empty() && PLACEHOLDERS.contains(&name));
-        !is_extra || tool.parameters.iter().any(|known| known == name)
+        let is_added = (is_of_n8n && ADDED_BY_N8N.contains(&name.as_str()))
+            || (tool.parameters.is_empty() && PLACEHOLDERS.contains(&name.as_str()));
+        !is_added || tool.parameters.contains(name)
     });
 }
 
-fn read_object(schema: &Map<String, Value>, map: &mut Map<String, Value>) {
+fn read_object(schema: &Map<String, Value>, map: &mut Map<String, Value>, effect: Effect) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     let required = schema.get("required").and_then(Value::as_array);
     let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|one| one == name));
     let property = |name: &str| properties.get(name).and_then(Value::as_object);
-    map.retain(|name, value| property(name).is_none_or(|property| is_required(name) || !is_left_out(property, value)));
+    map.retain(|name, value| {
+        property(name).is_none_or(|property| is_required(name) || !is_left_out(property, value, effect))
+    });
     for (name, value) in map.iter_mut() {
         if let Some(property) = property(name) {
-            read_value(property, value);
+            read_value(property, value, effect);
         }
     }
 }
 
-fn read_value(schema: &Map<String, Value>, value: &mut Value) {
+fn read_value(schema: &Map<String, Value>, value: &mut Value, effect: Effect) {
     let kind = type_of(schema);
     if let Some(meant) = meant_by(schema, kind, value) {
         *value = meant;
     }
     match (value, schema.get("items")) {
-        (Value::Object(map), _) => read_object(schema, map),
-        (Value::Array(entries), Some(Value::Object(of))) => entries.iter_mut().for_each(|entry| read_value(of, entry)),
+        (Value::Object(map), _) => read_object(schema, map, effect),
+        (Value::Array(entries), Some(Value::Object(of))) => {
+            for entry in entries {
+                read_value(of, entry, effect);
+            }
+        }
         _ => {}
     }
 }
@@ -75,7 +84,8 @@ fn type_of(schema: &Map<String, Value>) -> &str {
 /// A value of this type that another value means, if it clearly means one.
 fn meant_by(schema: &Map<String, Value>, kind: &str, value: &Value) -> Option<Value> {
     match (kind, value) {
-        ("string", Value::Number(_) | Value::Bool(_)) => Some(Value::String(value.to_string())),
+        ("string", Value::Number(number)) => (!number.is_f64()).then(|| Value::String(number.to_string())),
+        ("string", Value::Bool(flag)) => Some(Value::String(flag.to_string())),
         ("integer", Value::Number(number)) => whole(number),
         ("array", Value::Null | Value::Array(_)) => None,
         ("array", Value::String(text)) if text.trim_start().starts_with('[') => read_text(kind, text),
@@ -103,7 +113,7 @@ fn whole(number: &Number) -> Option<Value> {
     format!("{float:.0}").parse::<i64>().ok().map(Value::from)
 }
 
-fn is_left_out(schema: &Map<String, Value>, value: &Value) -> bool {
+fn is_left_out(schema: &Map<String, Value>, value: &Value, effect: Effect) -> bool {
     let count = |word: &str| schema.get(word).and_then(Value::as_u64).unwrap_or_default();
     let is_listed = |value| schema.get("enum").and_then(Value::as_array).is_none_or(|values| values.contains(value));
     match value {
@@ -112,7 +122,7 @@ fn is_left_out(schema: &Map<String, Value>, value: &Value) -> bool {
             let can_be_empty = count("minLength") == 0 && !schema.contains_key("format") && is_listed(value);
             type_of(schema) != "string" || !can_be_empty
         }
-        Value::Array(entries) => entries.is_empty() && count("minItems") > 0,
+        Value::Array(entries) => entries.is_empty() && count("minItems") > 0 && effect == Effect::Read,
         _ => false,
     }
 }
@@ -121,11 +131,11 @@ fn is_left_out(schema: &Map<String, Value>, value: &Value) -> bool {
 fn read_text(kind: &str, text: &str) -> Option<Value> {
     let begins = |with: &[char]| text.trim_start().starts_with(with);
     match kind {
-        "integer" if begins(&['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) => {
+        "integer" | "number" if begins(&['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) => {
             let number: Number = serde_json::from_str(text).ok()?;
-            whole(&number).or(Some(Value::Number(number)))
+            let integer = if kind == "integer" { whole(&number) } else { None };
+            Some(integer.unwrap_or(Value::Number(number)))
         }
-        "number" if begins(&['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) => serde_json::from_str(text).ok(),
         "boolean" => text.trim().to_ascii_lowercase().parse().ok().map(Value::Bool),
         "array" if begins(&['[']) => serde_json::from_str(text).ok(),
         "object" if begins(&['{']) => serde_json::from_str(text).ok(),
@@ -144,7 +154,7 @@ mod tests {
 
     fn meant(schema: &Value, mut arguments: Value) -> Value {
         let schema = publish::arguments(schema.as_object().unwrap());
-        read_object(&schema, arguments.as_object_mut().unwrap());
+        read_object(&schema, arguments.as_object_mut().unwrap(), Effect::Read);
         arguments
     }
 
@@ -219,6 +229,7 @@ mod tests {
             json!({ "limit": "twenty" }),
             json!({ "limit": "20 of them" }),
             json!({ "limit": 1.5, "types": { "a": 1 } }),
+            json!({ "name": 1.1, "limit": 1e300 }),
             json!({ "quick": "yes" }),
             json!({ "types": "a, b" }),
             json!({ "values": "[1]" }),
@@ -242,6 +253,16 @@ mod tests {
         let mut arguments = json!({ "name": "a", "confirm": null });
         read(tool, &mut arguments);
         assert_eq!(arguments, json!({ "name": "a" }));
+    }
+
+    #[test]
+    fn a_change_of_no_entries_is_not_one_of_all_that_there_are() {
+        let schema = publish::arguments(schema().as_object().unwrap());
+        for effect in [Effect::Mutate, Effect::Destroy] {
+            let mut given = json!({ "groups": [], "folder": "" });
+            read_object(&schema, given.as_object_mut().unwrap(), effect);
+            assert_eq!(given, json!({ "groups": [] }));
+        }
     }
 
     #[test]
