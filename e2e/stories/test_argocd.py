@@ -183,7 +183,11 @@ def test_a_bad_call_says_what_is_wrong(
 
 def test_drift_is_seen_and_synced_once(connector: Connector, web: Application) -> None:
     kube.patch(web.namespace, "configmap", "web-settings", {"data": {"greeting": "changed by hand"}})
-    assert answer(connector, "refresh_argocd_app", app=web.name)["sync"]["status"] == "OutOfSync"
+    # Argo CD compares with what its own watch of the cluster has brought it, which is late where the machine is busy.
+    eventually(
+        "Argo CD has seen the change",
+        lambda: answer(connector, "refresh_argocd_app", app=web.name)["sync"]["status"] == "OutOfSync",
+    )
     (changed,) = answer(connector, "get_argocd_diff", app=web.name)["resources"]
     assert (changed["kind"], changed["name"]) == ("ConfigMap", "web-settings")
     (path,) = changed["paths"]
