@@ -4,6 +4,7 @@
 pub mod args;
 pub mod failure;
 mod platform;
+pub mod session;
 pub mod text;
 
 pub use pod_api::report::{Check, CredentialVerdict, HealthStatus, ProbeReport};

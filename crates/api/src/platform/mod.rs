@@ -1,11 +1,5 @@
-//! `spec.platform`: what of each platform stands in a manifest, and what follows from that alone. One file and one field of
-//! [`PlatformSpec`] a platform; its client is elsewhere, and nothing here knows of it.
-
-pub mod argocd;
-pub mod circleci;
-pub mod cloudwatch;
-pub mod jenkins;
-pub mod vault;
+//! `spec.platform`: what of each platform stands in a manifest, and what follows from that alone. One file and one row of
+//! `platforms!` a platform; its client is elsewhere, and nothing here knows of it.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -18,71 +12,62 @@ use crate::{
     requirement::{Field, Requirement},
 };
 
-/// The platform of a connector; exactly one of the fields.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[x_kube(validation = Rule::new(
-    "[has(self.argoCd), has(self.circleCi), has(self.cloudWatch), has(self.jenkins), has(self.vault)].exists_one(set, set)"
-).message("exactly one platform must be set: argoCd, circleCi, cloudWatch, jenkins or vault"))]
-#[serde(rename_all = "camelCase")]
-pub struct PlatformSpec {
+/// Everything that lists the platforms is made of this table: a row is the platform's field and its name in `spec.platform`, its
+/// module and its part of a manifest.
+macro_rules! platforms {
+    ($($(#[$about:meta])* $field:ident, $name:literal => $module:ident::$spec:ident;)+) => {
+        $(pub mod $module;)+
+
+        /// The platform of a connector; exactly one of the fields.
+        #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+        #[x_kube(validation = Rule::new(concat!("[false", $(", has(self.", $name, ")",)+ "].exists_one(set, set)"))
+            .message(concat!("exactly one platform must be set, of these:", $(" ", $name,)+)))]
+        #[serde(rename_all = "camelCase")]
+        pub struct PlatformSpec {
+            $(
+                $(#[$about])*
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$module::$spec>,
+            )+
+        }
+
+        impl PlatformSpec {
+            /// The one platform that is set, or nothing if none or several are (which the API server refuses).
+            #[must_use]
+            pub fn declaration(&self) -> Option<&dyn Declaration> {
+                let set = [$(self.$field.as_ref().map(|spec| spec as &dyn Declaration),)+];
+                let mut set = set.into_iter().flatten();
+                let one = set.next()?;
+                set.next().is_none().then_some(one)
+            }
+        }
+
+        /// Every platform's declared reasons, by the platform's name in `spec.platform`, for documentation and for the closed
+        /// list that the operator accepts from its pods.
+        #[must_use]
+        pub fn declared_reasons() -> Vec<(&'static str, &'static [DeclaredReason])> {
+            vec![$(($name, $module::REASONS),)+]
+        }
+
+        /// A sample spec of every platform, from which `config/samples` is generated.
+        #[must_use]
+        pub fn examples() -> Vec<(&'static str, McpConnectorSpec)> {
+            vec![$(($name, $module::example()),)+]
+        }
+    };
+}
+
+platforms! {
     /// Argo CD.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub argo_cd: Option<argocd::ArgoCdSpec>,
+    argo_cd, "argoCd" => argocd::ArgoCdSpec;
     /// CircleCI: the cloud, or a CircleCI Server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub circle_ci: Option<circleci::CircleCiSpec>,
+    circle_ci, "circleCi" => circleci::CircleCiSpec;
     /// Amazon CloudWatch: metrics, alarms and logs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cloud_watch: Option<cloudwatch::CloudWatchSpec>,
+    cloud_watch, "cloudWatch" => cloudwatch::CloudWatchSpec;
     /// Jenkins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jenkins: Option<jenkins::JenkinsSpec>,
+    jenkins, "jenkins" => jenkins::JenkinsSpec;
     /// HashiCorp Vault, or OpenBao.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vault: Option<vault::VaultSpec>,
-}
-
-impl PlatformSpec {
-    /// The one platform that is set, or nothing if none or several are (which the API server refuses).
-    #[must_use]
-    pub fn declaration(&self) -> Option<&dyn Declaration> {
-        let Self { argo_cd, circle_ci, cloud_watch, jenkins, vault } = self;
-        let set: [Option<&dyn Declaration>; 5] = [
-            argo_cd.as_ref().map(|spec| spec as &dyn Declaration),
-            circle_ci.as_ref().map(|spec| spec as &dyn Declaration),
-            cloud_watch.as_ref().map(|spec| spec as &dyn Declaration),
-            jenkins.as_ref().map(|spec| spec as &dyn Declaration),
-            vault.as_ref().map(|spec| spec as &dyn Declaration),
-        ];
-        let mut set = set.into_iter().flatten();
-        let one = set.next()?;
-        set.next().is_none().then_some(one)
-    }
-}
-
-/// Every platform's declared reasons, by the platform's name in `spec.platform`, for documentation and for the closed
-/// list that the operator accepts from its pods.
-#[must_use]
-pub fn declared_reasons() -> Vec<(&'static str, &'static [DeclaredReason])> {
-    vec![
-        ("argoCd", argocd::REASONS),
-        ("circleCi", circleci::REASONS),
-        ("cloudWatch", cloudwatch::REASONS),
-        ("jenkins", jenkins::REASONS),
-        ("vault", vault::REASONS),
-    ]
-}
-
-/// A sample spec of every platform, from which `config/samples` is generated.
-#[must_use]
-pub fn examples() -> Vec<(&'static str, McpConnectorSpec)> {
-    vec![
-        ("argoCd", argocd::example()),
-        ("circleCi", circleci::example()),
-        ("cloudWatch", cloudwatch::example()),
-        ("jenkins", jenkins::example()),
-        ("vault", vault::example()),
-    ]
+    vault, "vault" => vault::VaultSpec;
 }
 
 /// What the operator may know of a platform: its part of a manifest, and what follows from that alone.

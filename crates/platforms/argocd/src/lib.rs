@@ -57,7 +57,7 @@ use tokio::time::Instant;
 use self::{client::Client, session::Session};
 use ::tools::ToolEntry;
 use api::platform::{
-    Declaration,
+    Declaration, PlatformSpec,
     argocd::{ArgoCdSpec, CriticalApplication},
 };
 use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport, text};
@@ -74,12 +74,21 @@ pub struct ArgoCd {
 /// Time between two hard refreshes of an application.
 const HARD_REFRESH_PAUSE: Duration = Duration::from_secs(30);
 
+/// Makes the client of `spec.platform.argoCd`. No connection is made.
+///
+/// # Errors
+/// When the spec has no such platform, or the URL, the CA bundle or the proxy can't be used.
+pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
+    let spec = spec.argo_cd.as_ref().ok_or(ConnectError::NoPlatform)?;
+    Ok(Arc::new(ArgoCd::connect(spec, environment)?))
+}
+
 impl ArgoCd {
     /// Makes the client. No connection is made.
     ///
     /// # Errors
     /// When the URL, the CA bundle or the proxy can't be used.
-    pub fn connect(spec: &ArgoCdSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
+    fn connect(spec: &ArgoCdSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
         let settings = environment.way_to(endpoint, spec.name(), classify_by_status);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;

@@ -13,6 +13,7 @@ use super::{
     wire::LogEntry,
 };
 use credentials::{CredentialSet, CredentialsHandle};
+use kit::session::{Keys, with_newest};
 use outbound::OutboundState;
 
 /// A token.
@@ -94,35 +95,14 @@ impl Session {
 
     /// Makes a call and gives the answer.
     pub(super) async fn call<T: DeserializeOwned>(&self, call: &Call, deadline: Instant) -> Result<T, Error> {
-        let token = self.token(deadline).await?;
-        match self.client.send(call, Some(&token.secret), deadline).await {
-            Err(Error::TokenRejected { expired }) => {
-                let newer = self.replace(&token, expired, deadline).await?;
-                let outcome = self.client.send(call, Some(&newer.secret), deadline).await;
-                self.note(&newer, outcome)
-            }
-            outcome => outcome,
-        }
+        let send = |token: Token| async move { self.client.send(call, Some(&token.secret), deadline).await };
+        with_newest(self, deadline, send).await
     }
 
     /// As [`Session::call`], for an answer of one JSON object a line.
     pub(super) async fn lines(&self, call: &Call, deadline: Instant) -> Result<Vec<LogEntry>, Error> {
-        let token = self.token(deadline).await?;
-        match self.client.lines(call, Some(&token.secret), deadline).await {
-            Err(Error::TokenRejected { expired }) => {
-                let newer = self.replace(&token, expired, deadline).await?;
-                let outcome = self.client.lines(call, Some(&newer.secret), deadline).await;
-                self.note(&newer, outcome)
-            }
-            outcome => outcome,
-        }
-    }
-
-    fn note<T>(&self, token: &Token, outcome: Result<T, Error>) -> Result<T, Error> {
-        if let Err(Error::TokenRejected { .. }) = outcome {
-            self.credentials.newer_refused(token.generation);
-        }
-        outcome
+        let send = |token: Token| async move { self.client.lines(call, Some(&token.secret), deadline).await };
+        with_newest(self, deadline, send).await
     }
 
     /// A newer token after Argo CD refused this one: of a new login, or of newer files.
@@ -142,6 +122,28 @@ impl Session {
     /// Asks for the files to be read again and gives a newer token, if there is one soon.
     async fn newer_than(&self, refused: &Token, deadline: Instant) -> Option<Token> {
         token_of(&*self.credentials.newer_than(refused.generation, deadline).await?)
+    }
+}
+
+impl Keys for Session {
+    type Key = Token;
+    type Error = Error;
+
+    async fn current(&self, deadline: Instant) -> Result<Token, Error> {
+        self.token(deadline).await
+    }
+
+    fn is_refusal(&self, error: &Error) -> bool {
+        matches!(error, Error::TokenRejected { .. })
+    }
+
+    async fn newer(&self, refused: &Token, error: Error, deadline: Instant) -> Result<Token, Error> {
+        self.replace(refused, matches!(error, Error::TokenRejected { expired: true }), deadline).await
+    }
+
+    async fn newer_refused(&self, newer: &Token, error: Error, _: Instant) -> Error {
+        self.credentials.newer_refused(newer.generation);
+        error
     }
 }
 

@@ -7,30 +7,19 @@ mod health;
 mod login;
 mod tools;
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use self::double::TOKEN;
-use crate::ArgoCd;
-use api::platform::PlatformSpec;
-use kit::{ConnectError, Platform, PlatformEnvironment};
 use platform_testing::{Connected, compliance::Subject};
 
 pub(super) use platform_testing::PLANTED;
 
 platform_testing::complies!(crate::tests::subject);
 
-/// Makes the client, as the table of platforms does.
-fn client(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
-    let spec = spec.argo_cd.as_ref().ok_or(ConnectError::NoPlatform)?;
-    Ok(Arc::new(ArgoCd::connect(spec, environment)?))
-}
-
 /// Argo CD in the suite that every platform must pass.
 fn subject() -> Subject {
     Subject {
-        connect: client,
+        connect: crate::connect,
         name: "argoCd",
         word: "argocd",
         spec: |url| json!({ "argoCd": { "url": url, "insecureHttp": true } }),
@@ -77,7 +66,7 @@ fn subject() -> Subject {
 fn connect(url: &str, fields: &[(&str, &str)], spec: &Value) -> Connected {
     let mut all = json!({ "url": url, "insecureHttp": true });
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-    Connected::new(client, &json!({ "argoCd": all }), fields)
+    Connected::new(crate::connect, &json!({ "argoCd": all }), fields)
 }
 
 /// A connector with the double's token.

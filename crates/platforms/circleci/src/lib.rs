@@ -54,7 +54,7 @@ use tokio::time::Instant;
 use self::{client::Client, ended::Ended, links::Links, names::Projects, session::Session};
 use ::tools::ToolEntry;
 use api::platform::{
-    Declaration,
+    Declaration, PlatformSpec,
     circleci::{CLOUD_HOST, CircleCiSpec},
 };
 use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport};
@@ -71,12 +71,21 @@ pub struct CircleCi {
     ended: Ended,
 }
 
+/// Makes the client of `spec.platform.circleCi`. No connection is made.
+///
+/// # Errors
+/// When the spec has no such platform, or the URL, the CA bundle or the proxy can't be used.
+pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
+    let spec = spec.circle_ci.as_ref().ok_or(ConnectError::NoPlatform)?;
+    Ok(Arc::new(CircleCi::connect(spec, environment)?))
+}
+
 impl CircleCi {
     /// Makes the client. No connection is made.
     ///
     /// # Errors
     /// When the URL, the CA bundle or the proxy can't be used.
-    pub fn connect(spec: &CircleCiSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
+    fn connect(spec: &CircleCiSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
         let settings = environment.way_to(endpoint, spec.name(), classify_by_status);
         let files = OutboundSettings {

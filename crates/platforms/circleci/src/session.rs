@@ -13,6 +13,7 @@ use super::{
 };
 use api::platform::circleci::ApiVersion;
 use credentials::{CredentialSet, CredentialsHandle};
+use kit::session::{Keys, with_newest};
 use outbound::{OutboundState, RequestError, Response};
 
 /// CircleCI, as the connector's identity may use it.
@@ -111,22 +112,36 @@ impl Session {
     }
 
     async fn exchange(&self, call: &Call, deadline: Instant) -> Result<Response, Error> {
-        let token = self.token()?;
-        let response = self.client.send(call, &token, deadline).await?;
-        if response.status != StatusCode::UNAUTHORIZED || response.is_html() {
-            return Ok(response);
-        }
-        let newer = self.newer_than(&token, deadline).await.ok_or(Error::TokenRejected)?;
-        let response = self.client.send(call, &newer, deadline).await?;
-        if response.status == StatusCode::UNAUTHORIZED {
-            self.credentials.newer_refused(newer.generation);
-        }
-        Ok(response)
+        let send = |token: Token| async move {
+            let response = self.client.send(call, &token, deadline).await?;
+            // A page is of something in front of CircleCI, which says nothing about the token.
+            let is_refused = response.status == StatusCode::UNAUTHORIZED && !response.is_html();
+            if is_refused { Err(Error::TokenRejected) } else { Ok(response) }
+        };
+        with_newest(self, deadline, send).await
+    }
+}
+
+impl Keys for Session {
+    type Key = Token;
+    type Error = Error;
+
+    async fn current(&self, _: Instant) -> Result<Token, Error> {
+        self.token()
     }
 
-    /// Asks for the files to be read again and gives a newer token, if there is one soon.
-    async fn newer_than(&self, refused: &Token, deadline: Instant) -> Option<Token> {
-        token_of(&*self.credentials.newer_than(refused.generation, deadline).await?)
+    fn is_refusal(&self, error: &Error) -> bool {
+        matches!(error, Error::TokenRejected)
+    }
+
+    async fn newer(&self, refused: &Token, error: Error, deadline: Instant) -> Result<Token, Error> {
+        let newer = self.credentials.newer_than(refused.generation, deadline).await;
+        newer.and_then(|set| token_of(&set)).ok_or(error)
+    }
+
+    async fn newer_refused(&self, newer: &Token, error: Error, _: Instant) -> Error {
+        self.credentials.newer_refused(newer.generation);
+        error
     }
 }
 

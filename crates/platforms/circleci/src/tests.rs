@@ -8,8 +8,6 @@ mod mutations;
 mod openapi;
 mod reads;
 
-use std::sync::Arc;
-
 use platform_doubles::circleci::{self as double, world};
 use serde_json::{Value, json};
 
@@ -17,9 +15,6 @@ use self::{
     double::{Double, TOKEN},
     world::id,
 };
-use crate::CircleCi;
-use api::platform::PlatformSpec;
-use kit::{ConnectError, Platform, PlatformEnvironment};
 use platform_testing::{Connected, compliance::Subject};
 
 /// A call of every tool that finds something at the double.
@@ -65,16 +60,10 @@ fn calls() -> Vec<(&'static str, Value)> {
 
 platform_testing::complies!(crate::tests::subject);
 
-/// Makes the client, as the table of platforms does.
-fn client(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
-    let spec = spec.circle_ci.as_ref().ok_or(ConnectError::NoPlatform)?;
-    Ok(Arc::new(CircleCi::connect(spec, environment)?))
-}
-
 /// CircleCI in the suite that every platform must pass.
 fn subject() -> Subject {
     Subject {
-        connect: client,
+        connect: crate::connect,
         name: "circleCi",
         word: "circleci",
         spec: |url| json!({ "circleCi": { "url": url, "insecureHttp": true, "apiVersion": "V3" } }),
@@ -91,7 +80,7 @@ fn subject() -> Subject {
 fn connect(url: &str, fields: &[(&str, &str)], spec: &Value) -> Connected {
     let mut all = json!({ "url": url, "insecureHttp": true, "downloadHosts": ["127.0.0.1"] });
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-    Connected::new(client, &json!({ "circleCi": all }), fields)
+    Connected::new(crate::connect, &json!({ "circleCi": all }), fields)
 }
 
 /// A connector to the double as the cloud.

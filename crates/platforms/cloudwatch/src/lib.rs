@@ -49,7 +49,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use self::session::Session;
 use ::tools::ToolEntry;
-use api::platform::cloudwatch::CloudWatchSpec;
+use api::platform::{PlatformSpec, cloudwatch::CloudWatchSpec};
 use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport};
 use outbound::OutboundState;
 
@@ -66,12 +66,21 @@ pub struct CloudWatch {
     queries: Arc<Semaphore>,
 }
 
+/// Makes the client of `spec.platform.cloudWatch`. No connection is made.
+///
+/// # Errors
+/// When the spec has no such platform, or the URL, the CA bundle or the proxy can't be used.
+pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
+    let spec = spec.cloud_watch.as_ref().ok_or(ConnectError::NoPlatform)?;
+    Ok(Arc::new(CloudWatch::connect(spec, environment)?))
+}
+
 impl CloudWatch {
     /// Makes the clients. No connection is made.
     ///
     /// # Errors
     /// When a URL, the CA bundle or the proxy can't be used.
-    pub fn connect(spec: &CloudWatchSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
+    fn connect(spec: &CloudWatchSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         Ok(Self {
             session: Arc::new(Session::new(spec, environment)?),
             region: spec.region.clone(),

@@ -10,15 +10,10 @@ mod logs;
 mod tools;
 mod workload;
 
-use std::sync::Arc;
-
 use platform_doubles::cloudwatch as double;
 use serde_json::{Value, json};
 
 use self::double::{KEY, REGION};
-use crate::CloudWatch;
-use api::platform::PlatformSpec;
-use kit::{ConnectError, Platform, PlatformEnvironment};
 use platform_testing::{Connected, compliance::Subject};
 
 const SECRET: &str = "planted-secret-access-key";
@@ -26,16 +21,10 @@ const CREDENTIALS: &[(&str, &str)] = &[("access_key_id", KEY), ("secret_access_k
 
 platform_testing::complies!(crate::tests::subject);
 
-/// Makes the client, as the table of platforms does.
-fn client(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
-    let spec = spec.cloud_watch.as_ref().ok_or(ConnectError::NoPlatform)?;
-    Ok(Arc::new(CloudWatch::connect(spec, environment)?))
-}
-
 /// CloudWatch in the suite that every platform must pass.
 fn subject() -> Subject {
     Subject {
-        connect: client,
+        connect: crate::connect,
         name: "cloudWatch",
         word: "cloudwatch",
         spec: |url| json!({ "cloudWatch": { "region": REGION, "endpoint": url, "insecureHttp": true } }),
@@ -74,7 +63,7 @@ fn subject() -> Subject {
 fn connect(url: &str, fields: &[(&str, &str)], spec: &Value) -> Connected {
     let mut all = json!({ "region": REGION, "endpoint": url, "insecureHttp": true });
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-    let mut connected = Connected::new(client, &json!({ "cloudWatch": all }), fields);
+    let mut connected = Connected::new(crate::connect, &json!({ "cloudWatch": all }), fields);
     // A query is looked at after a second and a half.
     connected.patience = std::time::Duration::from_secs(20);
     connected

@@ -40,7 +40,7 @@ use tokio::time::Instant;
 
 use self::{client::Client, session::Session};
 use ::tools::ToolEntry;
-use api::platform::{Declaration, jenkins::JenkinsSpec};
+use api::platform::{Declaration, PlatformSpec, jenkins::JenkinsSpec};
 use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport};
 use outbound::{Outbound, OutboundState, classify_by_status};
 
@@ -59,12 +59,21 @@ struct Seen {
     stage_view: Option<bool>,
 }
 
+/// Makes the client of `spec.platform.jenkins`. No connection is made.
+///
+/// # Errors
+/// When the spec has no such platform, or the URL, the CA bundle or the proxy can't be used.
+pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
+    let spec = spec.jenkins.as_ref().ok_or(ConnectError::NoPlatform)?;
+    Ok(Arc::new(Jenkins::connect(spec, environment)?))
+}
+
 impl Jenkins {
     /// Makes the client. No connection is made.
     ///
     /// # Errors
     /// When the URL, the CA bundle or the proxy can't be used.
-    pub fn connect(spec: &JenkinsSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
+    fn connect(spec: &JenkinsSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
         let settings = environment.way_to(endpoint, spec.name(), classify_by_status);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;

@@ -18,6 +18,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::client::{Answer, Begin, Call, Client, Error, crumb_of};
 use credentials::{CredentialSet, CredentialsHandle};
+use kit::session::{Keys, with_newest};
 use outbound::{OutboundState, Scan, Scanned};
 
 /// Time for which credentials that Jenkins refused are not shown to it again.
@@ -137,15 +138,8 @@ impl Session {
 
     /// Makes a call.
     pub(super) async fn call(&self, call: &Call, deadline: Instant) -> Result<Answer, Error> {
-        let identity = self.acceptable()?;
-        match self.attempt(call, &identity, deadline).await {
-            Err(Error::Rejected) => {
-                let newer = self.newer_than(&identity, deadline).await.ok_or(Error::Rejected)?;
-                let outcome = self.attempt(call, &newer, deadline).await;
-                self.note(&newer, outcome)
-            }
-            outcome => self.note(&identity, outcome),
-        }
+        let send = |identity: Identity| async move { self.note(self.attempt(call, &identity, deadline).await) };
+        with_newest(self, deadline, send).await
     }
 
     /// As [`Session::call`], for an answer that is scanned. Only for what reads.
@@ -155,15 +149,9 @@ impl Session {
         begin: Begin<'_, T>,
         deadline: Instant,
     ) -> Result<(Answer, Scanned<T>), Error> {
-        let identity = self.acceptable()?;
-        match self.client.scan(call, &identity, begin, deadline).await {
-            Err(Error::Rejected) => {
-                let newer = self.newer_than(&identity, deadline).await.ok_or(Error::Rejected)?;
-                let outcome = self.client.scan(call, &newer, begin, deadline).await;
-                self.note(&newer, outcome)
-            }
-            outcome => self.note(&identity, outcome),
-        }
+        let send =
+            |identity: Identity| async move { self.note(self.client.scan(call, &identity, begin, deadline).await) };
+        with_newest(self, deadline, send).await
     }
 
     /// Sends a call, with a crumb if it needs one; once more with a fresh one if Jenkins refuses that.
@@ -229,26 +217,43 @@ impl Session {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers that Jenkins refused these credentials. Whether it had not refused them before.
-    fn refused(&self, identity: &Identity) -> bool {
+    /// Remembers that Jenkins refused these credentials.
+    fn refused(&self, identity: &Identity) {
         let (mut refusal, generation) = (self.refusal(), identity.generation);
         let times = refusal.as_ref().filter(|last| last.generation == generation).map_or(0, |last| last.times);
         *refusal = Some(Refusal { generation, times: times.saturating_add(1), at: Instant::now() });
-        times == 0
     }
 
-    fn note<T>(&self, identity: &Identity, outcome: Result<T, Error>) -> Result<T, Error> {
-        match &outcome {
-            Err(Error::Rejected) => drop(self.refused(identity)),
-            Ok(_) => *self.refusal() = None,
-            Err(_) => {}
+    /// What was refused before is forgotten by an answer.
+    fn note<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        if outcome.is_ok() {
+            *self.refusal() = None;
         }
         outcome
     }
+}
 
-    /// Asks for the files to be read again and gives newer credentials, if there are some soon.
-    async fn newer_than(&self, refused: &Identity, deadline: Instant) -> Option<Identity> {
+impl Keys for Session {
+    type Key = Identity;
+    type Error = Error;
+
+    async fn current(&self, _: Instant) -> Result<Identity, Error> {
+        self.acceptable()
+    }
+
+    fn is_refusal(&self, error: &Error) -> bool {
+        matches!(error, Error::Rejected)
+    }
+
+    async fn newer(&self, refused: &Identity, error: Error, deadline: Instant) -> Result<Identity, Error> {
         self.refused(refused);
-        Identity::of(&*self.credentials.newer_than(refused.generation, deadline).await?)
+        let newer = self.credentials.newer_than(refused.generation, deadline).await;
+        newer.and_then(|set| Identity::of(&set)).ok_or(error)
+    }
+
+    async fn newer_refused(&self, newer: &Identity, error: Error, _: Instant) -> Error {
+        self.refused(newer);
+        self.credentials.newer_refused(newer.generation);
+        error
     }
 }

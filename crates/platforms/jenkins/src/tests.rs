@@ -10,30 +10,19 @@ mod logs;
 mod matrix;
 mod reads;
 
-use std::sync::Arc;
-
 use platform_doubles::jenkins as double;
 use serde_json::{Value, json};
 
 use self::double::{Double, PASSWORD, TOKEN, USER};
-use crate::Jenkins;
-use api::platform::PlatformSpec;
-use kit::{ConnectError, Platform, PlatformEnvironment};
 use platform_testing::{Connected, compliance::Subject};
 use tools::Effect;
 
 platform_testing::complies!(crate::tests::subject);
 
-/// Makes the client, as the table of platforms does.
-fn client(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
-    let spec = spec.jenkins.as_ref().ok_or(ConnectError::NoPlatform)?;
-    Ok(Arc::new(Jenkins::connect(spec, environment)?))
-}
-
 /// Jenkins in the suite that every platform must pass.
 fn subject() -> Subject {
     Subject {
-        connect: client,
+        connect: crate::connect,
         name: "jenkins",
         word: "jenkins",
         spec: |url| json!({ "jenkins": { "url": url, "insecureHttp": true } }),
@@ -76,7 +65,7 @@ fn subject() -> Subject {
 
 /// A connector to a URL.
 fn connect(url: &str, fields: &[(&str, &str)]) -> Connected {
-    Connected::new(client, &json!({ "jenkins": { "url": url, "insecureHttp": true } }), fields)
+    Connected::new(crate::connect, &json!({ "jenkins": { "url": url, "insecureHttp": true } }), fields)
 }
 
 /// A connector with the double's token.

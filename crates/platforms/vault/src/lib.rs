@@ -51,7 +51,7 @@ use self::{
     session::{Session, Token},
 };
 use ::tools::{ErrorCode, ToolEntry, ToolError};
-use api::platform::{Declaration, vault::VaultSpec};
+use api::platform::{Declaration, PlatformSpec, vault::VaultSpec};
 use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport};
 use outbound::{Outbound, OutboundError, OutboundState};
 use vault_api::client::{self, Client, Error};
@@ -76,12 +76,21 @@ struct KnownMounts {
     mounts: Arc<Mounts>,
 }
 
+/// Makes the client of `spec.platform.vault`. No connection is made.
+///
+/// # Errors
+/// When the spec has no such platform, or the URL, the CA bundle or the proxy can't be used.
+pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
+    let spec = spec.vault.as_ref().ok_or(ConnectError::NoPlatform)?;
+    Ok(Arc::new(Vault::connect(spec, environment)?))
+}
+
 impl Vault {
     /// Makes the client. No connection is made.
     ///
     /// # Errors
     /// When the URL, the namespace, the CA bundle or the proxy can't be used.
-    pub fn connect(spec: &VaultSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
+    fn connect(spec: &VaultSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
         let settings = environment.way_to(endpoint, "vault", client::verdict);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;

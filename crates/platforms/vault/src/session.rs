@@ -11,6 +11,7 @@ use super::{
     wire::{self, Envelope, TokenInfo},
 };
 use credentials::{CredentialSet, CredentialsHandle};
+use kit::session::{Keys, with_newest};
 use outbound::{OutboundState, RequestError};
 use vault_api::{
     client::{Call, Client, Error, HealthAnswer, LoginFault},
@@ -80,19 +81,8 @@ impl Session {
 
     /// Makes a call and gives the answer's body; nothing for an answer without one.
     pub(super) async fn call<T: DeserializeOwned>(&self, call: &Call, deadline: Instant) -> Result<Option<T>, Error> {
-        let token = self.token(deadline).await?;
-        match self.client.send(call, Some(&token.secret), deadline).await {
-            Err(Error::Forbidden) => {}
-            outcome => return outcome,
-        }
-        let newer = self.replace(&token, deadline).await?;
-        match self.client.send(call, Some(&newer.secret), deadline).await {
-            Err(Error::Forbidden) if !self.is_good(&newer, deadline).await? => {
-                self.credentials.newer_refused(newer.generation);
-                Err(Error::TokenRejected)
-            }
-            outcome => outcome,
-        }
+        let send = |token: Token| async move { self.client.send(call, Some(&token.secret), deadline).await };
+        with_newest(self, deadline, send).await
     }
 
     /// A newer token after Vault answered 403 to this one.
@@ -179,6 +169,35 @@ impl Session {
     /// Asks for the files to be read again and gives a newer token, if there is one soon.
     async fn newer_than(&self, refused: &Token, deadline: Instant) -> Option<Token> {
         token_of(&*self.credentials.newer_than(refused.generation, deadline).await?)
+    }
+}
+
+impl Keys for Session {
+    type Key = Token;
+    type Error = Error;
+
+    async fn current(&self, deadline: Instant) -> Result<Token, Error> {
+        self.token(deadline).await
+    }
+
+    /// 403 says that the token is bad or that a permission is missing.
+    fn is_refusal(&self, error: &Error) -> bool {
+        matches!(error, Error::Forbidden)
+    }
+
+    async fn newer(&self, refused: &Token, _: Error, deadline: Instant) -> Result<Token, Error> {
+        self.replace(refused, deadline).await
+    }
+
+    async fn newer_refused(&self, newer: &Token, error: Error, deadline: Instant) -> Error {
+        match self.is_good(newer, deadline).await {
+            Ok(true) => error,
+            Ok(false) => {
+                self.credentials.newer_refused(newer.generation);
+                Error::TokenRejected
+            }
+            Err(error) => error,
+        }
     }
 }
 

@@ -6,31 +6,22 @@ mod errors;
 mod health;
 mod login;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::double::{Double, TOKEN};
-use crate::Vault;
-use api::platform::PlatformSpec;
-use kit::{ConnectError, Platform, PlatformEnvironment};
 use platform_testing::{Connected, compliance::Subject};
 
 pub(super) use platform_testing::PLANTED;
 
 platform_testing::complies!(crate::tests::subject);
 
-/// Makes the client, as the table of platforms does.
-fn client(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<Arc<dyn Platform>, ConnectError> {
-    let spec = spec.vault.as_ref().ok_or(ConnectError::NoPlatform)?;
-    Ok(Arc::new(Vault::connect(spec, environment)?))
-}
-
 /// Vault in the suite that every platform must pass.
 fn subject() -> Subject {
     Subject {
-        connect: client,
+        connect: crate::connect,
         name: "vault",
         word: "vault",
         spec: |url| {
@@ -79,7 +70,7 @@ fn connect(url: &str, token: Option<&str>, spec: &Value) -> Connected {
     let mut fields = json!({ "url": url, "insecureHttp": true });
     fields.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     let token: Vec<_> = token.map(|token| ("token", token)).into_iter().collect();
-    Connected::new(client, &json!({ "vault": fields }), &token)
+    Connected::new(crate::connect, &json!({ "vault": fields }), &token)
 }
 
 fn mount(connector: &Connected, generation: u64, token: &str) {

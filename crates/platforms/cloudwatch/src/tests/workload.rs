@@ -20,7 +20,7 @@ const SUBJECT: &str = "system:serviceaccount:team:mcp-metrics";
 fn connect(double: &Double, identity: Identity, extra: &serde_json::Value) -> Connected {
     let mut spec = json!({ "region": super::REGION, "endpoint": double.url(), "insecureHttp": true });
     spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    Connected::with_identity(super::client, &json!({ "cloudWatch": spec }), identity)
+    Connected::with_identity(crate::connect, &json!({ "cloudWatch": spec }), identity)
 }
 
 fn web_identity(token_file: &Path, role: &str) -> Identity {
