@@ -3,10 +3,11 @@
 
 pub mod args;
 pub mod failure;
+pub mod health;
 mod platform;
 pub mod session;
 pub mod text;
 
-pub use pod_api::report::{Check, CredentialVerdict, HealthStatus, ProbeReport};
+pub use pod_api::report::{Check, CheckStatus, CredentialVerdict, HealthStatus, ProbeReport};
 
 pub use self::platform::{Connect, ConnectError, Platform, PlatformEnvironment};

@@ -28,6 +28,17 @@ pub fn clean(text: &str) -> String {
     kept
 }
 
+/// A name that a platform states, without control characters and cut to `max` characters.
+pub fn name(text: &str, max: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(max).collect()
+}
+
+/// What a server states of its version, cut to what a version can look like; nothing if nothing is left.
+pub fn version(text: &str) -> Option<String> {
+    let version: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || ".+-_".contains(*c)).take(64).collect();
+    Some(version).filter(|version| !version.is_empty())
+}
+
 /// [`clean`] for what may be missing or empty.
 pub fn optional(text: &str) -> Option<String> {
     Some(clean(text)).filter(|text| !text.is_empty())

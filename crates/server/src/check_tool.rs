@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::state::ReplicaState;
-use kit::HealthStatus;
+use kit::{Check, HealthStatus};
 use outbound::{BreakerPosition, BreakerState, BulkheadState, PaceState};
 use pod_api::status::{CacheState, SinkState};
 use tools::{CallContext, ToolDeclaration, ToolEntry};
@@ -85,8 +85,10 @@ struct Probe {
     status: &'static str,
     /// Why, as one word.
     reason: String,
-    /// Why, and what to do.
+    /// Why, and what to do: the worst first, then whatever else is not well.
     message: String,
+    /// Each thing that was looked at, in order.
+    checks: Vec<Check>,
     /// Seconds since the probe ended.
     age_seconds: u64,
 }
@@ -127,6 +129,7 @@ fn output(state: &ReplicaState) -> Output {
             status: word(finding.report.status),
             reason: finding.report.reason.clone(),
             message: finding.report.message.clone(),
+            checks: finding.report.checks.clone(),
             age_seconds: finding.at.elapsed().as_secs(),
         }),
         audit: state.audit.states(),

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Declaration, DeclaredReason, PlatformSpec};
+use super::{Declaration, PlatformSpec};
 use crate::{
     ca_bundle::{CaBundle, ConfigMapKey},
     connector::{CredentialsReference, McpConnectorSpec},
@@ -58,53 +58,35 @@ pub struct CriticalApplication {
     pub namespace: Option<String>,
 }
 
-/// Reasons for `PlatformHealthy` that only Argo CD gives.
-pub const REASONS: &[DeclaredReason] = &[
-    DeclaredReason {
-        name: "TokenRejected",
-        meaning: "Argo CD is well and does not accept the token: it was revoked, has ended, or its account is off or \
-                  has a new password.",
-    },
-    DeclaredReason { name: "TokenExpired", meaning: "The token's time is over: make a new one." },
-    DeclaredReason {
-        name: "TokenExpiring",
-        meaning: "The token ends within a week and can't be renewed: make a new one.",
-    },
-    DeclaredReason {
-        name: "Refreshing",
-        meaning: "The session ends within five minutes, and a new login has not succeeded yet. No action.",
-    },
-    DeclaredReason {
-        name: "LoginRejected",
-        meaning: "Argo CD rejects user name and password, or the account may not log in: correct the credentials.",
-    },
-    DeclaredReason {
-        name: "LoginLockedOut",
-        meaning: "Logins failed so often that Argo CD may have locked the user for five minutes; the connector waits \
-                  as long. A wrong password is being repeated, perhaps by somebody else.",
-    },
-    DeclaredReason {
-        name: "PermissionMissing",
-        meaning: "The account may not read any application: give it `applications, get` in argocd-rbac-cm.",
-    },
-    DeclaredReason {
-        name: "Starting",
-        meaning: "Argo CD refuses a call that it answers to everybody when it has started.",
-    },
-    DeclaredReason {
-        name: "NotArgoCD",
-        meaning: "The address answers, but not as the API of Argo CD: check url, its path, and proxies with a login.",
-    },
-    DeclaredReason {
-        name: "ApplicationsUnhealthy",
-        meaning: "An application of criticalApplications is degraded or missing.",
-    },
-    DeclaredReason {
-        name: "ApplicationsOutOfSync",
-        meaning: "An application of criticalApplications runs something else than Git says. No fault of Argo CD.",
-    },
-    DeclaredReason { name: "NoCredentials", meaning: "Argo CD is well; the connector has no credentials for it yet." },
-];
+reasons! {
+    /// Reasons for `PlatformHealthy` that only Argo CD gives.
+    ArgoCdReason {
+        TokenRejected:
+            "Argo CD is well and does not accept the token: it was revoked, has ended, or its account is off or has \
+             a new password.",
+        TokenExpired: "The token's time is over: make a new one.",
+        TokenExpiring: "The token ends within a week and can't be renewed: make a new one.",
+        Refreshing: "The session ends within five minutes, and a new login has not succeeded yet. No action.",
+        LoginRejected:
+            "Argo CD rejects user name and password, or the account may not log in: correct the credentials.",
+        LoginLockedOut:
+            "Logins failed so often that Argo CD may have locked the user for five minutes; the connector waits as \
+             long. A wrong password is being repeated, perhaps by somebody else.",
+        NoApplicationSeen:
+            "The account sees no application: its projects have none yet, or it lacks `applications, get` in argocd-rbac-cm or \
+             in a role of a project.",
+        Starting: "Argo CD refuses a call that it answers to everybody when it has started.",
+        NotArgoCD:
+            "The address answers, but not as the API of Argo CD: check url, its path, and proxies with a login.",
+        ApplicationsUnhealthy: "An application of criticalApplications is degraded or missing.",
+        ApplicationsUnknown:
+            "Argo CD does not know the health of an application of criticalApplications, or whether it runs what Git says: \
+             its cluster can't be asked, or it was not compared yet.",
+        ApplicationsOutOfSync:
+            "An application of criticalApplications runs something else than Git says. No fault of Argo CD.",
+        NoCredentials: "Argo CD is well; the connector has no credentials for it yet.",
+    }
+}
 
 const CREDENTIALS: Requirement =
     Requirement::any_of(&[&[Field::line("token")], &[Field::line("username").public(), Field::text("password")]])

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Declaration, DeclaredReason, PlatformSpec};
+use super::{Declaration, PlatformSpec};
 use crate::{
     ca_bundle::CaBundle,
     connector::{CredentialsReference, McpConnectorSpec},
@@ -73,42 +73,29 @@ pub enum ApiVersion {
     V2,
 }
 
-/// Reasons for `PlatformHealthy` that only CircleCI gives.
-pub const REASONS: &[DeclaredReason] = &[
-    DeclaredReason {
-        name: "TokenInvalidOrRevoked",
-        meaning: "CircleCI refuses the token (401): it was revoked, is no personal token, or is another system's. Put a \
-                  new one into the credentials.",
-    },
-    DeclaredReason {
-        name: "TokenNotAllowed",
-        meaning: "CircleCI knows the token and does not let it in (403): look at single sign-on, roles and IP ranges.",
-    },
-    DeclaredReason {
-        name: "RateLow",
-        meaning: "Less than a tenth of the requests that CircleCI allows is left: they are spread over the time until \
-                  CircleCI counts anew, so calls take longer. It passes by itself; check_circleci_connector has the numbers.",
-    },
-    DeclaredReason {
-        name: "NotCircleCI",
-        meaning: "The address does not answer as CircleCI's API: look at url, its path, and proxies with a login.",
-    },
-    DeclaredReason {
-        name: "UpstreamError",
-        meaning: "CircleCI answers with a fault of its own (500 and above): see status.circleci.com.",
-    },
-    DeclaredReason {
-        name: "ProjectNotVisible",
-        meaning: "The token is good and does not see the first project of spec.platform.circleCi.projects: check the \
-                  slug, or the user's membership.",
-    },
-    DeclaredReason { name: "UsingV2", meaning: "This CircleCI has no API v3, so v2 is used. No action." },
-    DeclaredReason {
-        name: "EndpointRetired",
-        meaning: "CircleCI has retired an endpoint that the connector uses (410): upgrade the connector.",
-    },
-    DeclaredReason { name: "NoCredentials", meaning: "The connector has no credentials for CircleCI yet." },
-];
+reasons! {
+    /// Reasons for `PlatformHealthy` that only CircleCI gives.
+    CircleCiReason {
+        TokenInvalidOrRevoked:
+            "CircleCI refuses the token (401): it was revoked, is no personal token, or is another system's. Put a \
+             new one into the credentials.",
+        TokenNotAllowed:
+            "CircleCI knows the token and does not let it in (403): look at single sign-on, roles and IP ranges.",
+        RateLow:
+            "Less than a tenth of the requests that CircleCI allows is left: they are spread over the time until \
+             CircleCI counts anew, so calls take longer. It passes by itself; check_circleci_connector has the \
+             numbers.",
+        NotCircleCI:
+            "The address does not answer as CircleCI's API: look at url, its path, and proxies with a login.",
+        UpstreamError: "CircleCI answers with a fault of its own (500 and above): see status.circleci.com.",
+        ProjectNotVisible:
+            "The token is good and does not see the first project of spec.platform.circleCi.projects: check the \
+             slug, or the user's membership.",
+        UsingV2: "This CircleCI has no API v3, so v2 is used. No action.",
+        EndpointRetired: "CircleCI has retired an endpoint that the connector uses (410): upgrade the connector.",
+        NoCredentials: "The connector has no credentials for CircleCI yet.",
+    }
+}
 
 const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]).with_additions(&[CLIENT_CERTIFICATE]);
 

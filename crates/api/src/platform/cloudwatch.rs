@@ -5,7 +5,7 @@ mod hosts;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Declaration, DeclaredReason, PlatformSpec};
+use super::{Declaration, PlatformSpec};
 use crate::{
     ca_bundle::CaBundle,
     connector::{CredentialsReference, McpConnectorSpec},
@@ -137,68 +137,43 @@ impl CloudWatchSpec {
     }
 }
 
-/// Reasons for `PlatformHealthy` that only CloudWatch gives.
-pub const REASONS: &[DeclaredReason] = &[
-    DeclaredReason {
-        name: "CredentialsExpired",
-        meaning: "The credentials have ended and could not be renewed: put new ones into the connector's credentials.",
-    },
-    DeclaredReason {
-        name: "CredentialsExpiring",
-        meaning: "The session token ends within 15 minutes and can't be renewed here: put a new one into the credentials.",
-    },
-    DeclaredReason {
-        name: "CredentialsInvalid",
-        meaning: "AWS does not know the access key, or its secret does not fit it: correct the connector's credentials.",
-    },
-    DeclaredReason {
-        name: "ClockSkew",
-        meaning: "AWS takes the requests for too old or too new, or will soon, because the clock of the node differs from its \
-                  own by more than two minutes: set the clock of the node.",
-    },
-    DeclaredReason {
-        name: "RoleRefused",
-        meaning: "The role may not be assumed: correct its ARN, its trust policy, its external id, or the permission \
-                  sts:AssumeRole of the credentials.",
-    },
-    DeclaredReason {
-        name: "IdentityRejected",
-        meaning: "Nobody gives the pods' own identity credentials: AWS does not accept the ServiceAccount's token, or the node \
-                  knows no role for the pod. The message says what to check.",
-    },
-    DeclaredReason {
-        name: "IdentityUnavailable",
-        meaning: "Who gives credentials for the pods' own identity can't be asked now: the Pod Identity agent, the metadata \
-                  service of the node, or the cluster's issuer.",
-    },
-    DeclaredReason {
-        name: "PermissionDenied",
-        meaning: "The identity lacks a permission that every use of CloudWatch needs, which the message names.",
-    },
-    DeclaredReason {
-        name: "LogsPermissionDenied",
-        meaning: "The identity may read alarms and not log groups; the tools for metrics and alarms work.",
-    },
-    DeclaredReason {
-        name: "LogsFailing",
-        meaning: "CloudWatch answers, and CloudWatch Logs does not; the tools for metrics and alarms work.",
-    },
-    DeclaredReason {
-        name: "LogGroupNotFound",
-        meaning: "The account and region have no log group of the name in spec.platform.cloudWatch.healthLogGroup: correct it; \
-                  the tools work.",
-    },
-    DeclaredReason {
-        name: "QueryQuotaExhausted",
-        meaning: "As many Insights queries run in the account as may, so the probe could start none: wait, or run fewer. It \
-                  passes by itself.",
-    },
-    DeclaredReason { name: "NoCredentials", meaning: "The connector has no credentials for AWS yet." },
-    DeclaredReason {
-        name: "NotCloudWatch",
-        meaning: "The address answers, but not as the API of CloudWatch: check endpoint, endpoints and the proxy.",
-    },
-];
+reasons! {
+    /// Reasons for `PlatformHealthy` that only CloudWatch gives.
+    CloudWatchReason {
+        CredentialsExpired:
+            "The credentials have ended and could not be renewed: put new ones into the connector's credentials.",
+        CredentialsExpiring:
+            "The session token ends within 15 minutes and can't be renewed here: put a new one into the credentials.",
+        CredentialsInvalid:
+            "AWS does not know the access key, or its secret does not fit it: correct the connector's credentials.",
+        ClockSkew:
+            "AWS takes the requests for too old or too new, or will soon, because the clock of the node differs from \
+             its own by more than two minutes: set the clock of the node.",
+        RoleRefused:
+            "The role may not be assumed: correct its ARN, its trust policy, its external id, or the permission \
+             sts:AssumeRole of the credentials.",
+        IdentityRejected:
+            "Nobody gives the pods' own identity credentials: AWS does not accept the ServiceAccount's token, or the \
+             node knows no role for the pod. The message says what to check.",
+        IdentityUnavailable:
+            "Who gives credentials for the pods' own identity can't be asked now: the Pod Identity agent, the \
+             metadata service of the node, or the cluster's issuer.",
+        PermissionDenied:
+            "The identity lacks a permission that every use of CloudWatch needs, which the message names.",
+        LogsPermissionDenied:
+            "The identity may read alarms and not log groups; the tools for metrics and alarms work.",
+        LogsFailing: "CloudWatch answers, and CloudWatch Logs does not; the tools for metrics and alarms work.",
+        LogGroupNotFound:
+            "The account and region have no log group of the name in spec.platform.cloudWatch.healthLogGroup: \
+             correct it; the tools work.",
+        QueryQuotaExhausted:
+            "As many Insights queries run in the account as may, so the probe could start none: wait, or run fewer. \
+             It passes by itself.",
+        NoCredentials: "The connector has no credentials for AWS yet.",
+        NotCloudWatch:
+            "The address answers, but not as the API of CloudWatch: check endpoint, endpoints and the proxy.",
+    }
+}
 
 const KEYS: [Field; 2] = [Field::line("access_key_id").public(), Field::line("secret_access_key")];
 const WITH_TOKEN: [Field; 3] = [KEYS[0], KEYS[1], Field::line("session_token")];

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Declaration, DeclaredReason, PlatformSpec};
+use super::{Declaration, PlatformSpec};
 use crate::{
     ca_bundle::CaBundle,
     connector::{CredentialsReference, McpConnectorSpec},
@@ -38,48 +38,30 @@ pub struct JenkinsSpec {
     pub insecure_http: Option<bool>,
 }
 
-/// Reasons for `PlatformHealthy` that only Jenkins gives.
-pub const REASONS: &[DeclaredReason] = &[
-    DeclaredReason {
-        name: "AnonymousOnly",
-        meaning: "Jenkins answers, but takes the connector for an anonymous caller: the credentials don't reach it, \
-                  which a proxy in front of it may cause.",
-    },
-    DeclaredReason {
-        name: "AuthenticationFailed",
-        meaning: "Jenkins does not accept user and token (or password): one of them is wrong, or the token was revoked.",
-    },
-    DeclaredReason { name: "PermissionDenied", meaning: "The user may not read Jenkins: grant it Overall/Read." },
-    DeclaredReason {
-        name: "CrumbDenied",
-        meaning: "With a password: Jenkins refuses the crumb that protects what changes something. Use an API token.",
-    },
-    DeclaredReason {
-        name: "CrumbDisabled",
-        meaning: "With a password: Jenkins has its protection against forged requests switched off. Only a note.",
-    },
-    DeclaredReason {
-        name: "QuietingDown",
-        meaning: "Jenkins prepares to shut down: builds that are triggered now wait. No action, unless it lasts.",
-    },
-    DeclaredReason {
-        name: "Starting",
-        meaning: "Jenkins starts or restarts, and shows its start page: an error if it does for five minutes.",
-    },
-    DeclaredReason {
-        name: "ProxyError",
-        meaning: "A proxy in front of Jenkins answers that it gets no answer from it (502, 503, 504).",
-    },
-    DeclaredReason {
-        name: "NotJenkins",
-        meaning: "The address answers, but not as the API of Jenkins: check url, its path, and proxies with a login.",
-    },
-    DeclaredReason {
-        name: "VersionUnknown",
-        meaning: "It answers as Jenkins does and does not tell its version: something on the way takes out X-Jenkins.",
-    },
-    DeclaredReason { name: "NoCredentials", meaning: "Jenkins is well; the connector has no credentials for it yet." },
-];
+reasons! {
+    /// Reasons for `PlatformHealthy` that only Jenkins gives.
+    JenkinsReason {
+        AnonymousOnly:
+            "Jenkins answers, but takes the connector for an anonymous caller: the credentials don't reach it, which \
+             a proxy in front of it may cause.",
+        AuthenticationFailed:
+            "Jenkins does not accept user and token (or password): one of them is wrong, or the token was revoked.",
+        PermissionDenied: "The user may not read Jenkins: grant it Overall/Read.",
+        CrumbDenied:
+            "With a password: Jenkins refuses the crumb that protects what changes something. Use an API token.",
+        CrumbDisabled:
+            "With a password: Jenkins has its protection against forged requests switched off. Only a note.",
+        QuietingDown:
+            "Jenkins prepares to shut down: builds that are triggered now wait. No action, unless it lasts.",
+        Starting: "Jenkins starts or restarts, and shows its start page: an error if it does for five minutes.",
+        ProxyError: "A proxy in front of Jenkins answers that it gets no answer from it (502, 503, 504).",
+        NotJenkins:
+            "The address answers, but not as the API of Jenkins: check url, its path, and proxies with a login.",
+        VersionUnknown:
+            "It answers as Jenkins does and does not tell its version: something on the way takes out X-Jenkins.",
+        NoCredentials: "Jenkins is well; the connector has no credentials for it yet.",
+    }
+}
 
 const USER: Field = Field::line("user").public();
 const CREDENTIALS: Requirement =

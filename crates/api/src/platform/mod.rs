@@ -6,11 +6,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ca_bundle::CaBundle,
+    condition::Reason,
     connector::McpConnectorSpec,
     endpoint::{AddressPolicy, Endpoint, EndpointError},
     limits::DEFAULT_REQUESTS_AT_A_TIME,
     requirement::{Field, Requirement},
 };
+
+/// What a platform's probes can give as a reason beside the core ones: an enum, so that a mistyped one doesn't compile, and
+/// `REASONS`, the list of what each means, which people read.
+macro_rules! reasons {
+    ($(#[$about:meta])* $type:ident { $($name:ident: $meaning:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $type {
+            $(#[doc = $meaning] $name,)+
+        }
+
+        /// All of them, for documentation.
+        pub const REASONS: &[super::DeclaredReason] =
+            &[$(super::DeclaredReason { name: stringify!($name), meaning: $meaning },)+];
+
+        impl From<$type> for super::ProbeReason {
+            fn from(reason: $type) -> Self {
+                Self(match reason { $($type::$name => stringify!($name),)+ })
+            }
+        }
+    };
+}
 
 /// Everything that lists the platforms is made of this table: a row is the platform's field and its name in `spec.platform`, its
 /// module and its part of a manifest.
@@ -125,6 +148,24 @@ pub trait Declaration: Send + Sync {
 
     /// What is wrong with the spec beyond what the schema and its rules can say: `(field, what and what to do)`.
     fn problems(&self) -> Vec<(String, String)>;
+}
+
+/// A reason for `PlatformHealthy`: a core one, or one that a platform declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeReason(&'static str);
+
+impl ProbeReason {
+    /// As it stands in the condition.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl From<Reason> for ProbeReason {
+    fn from(reason: Reason) -> Self {
+        Self(reason.as_str())
+    }
 }
 
 /// A reason that a platform can give for `PlatformHealthy` beside the core ones.

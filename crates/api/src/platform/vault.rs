@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Declaration, DeclaredReason, PlatformSpec};
+use super::{Declaration, PlatformSpec};
 use crate::{
     ca_bundle::{CaBundle, ConfigMapKey},
     connector::{CredentialsReference, McpConnectorSpec},
@@ -108,37 +108,31 @@ pub struct ReleaseRule {
     pub keys: Vec<String>,
 }
 
-/// Reasons for `PlatformHealthy` that only Vault gives. The codes are those of `GET /sys/health`
-/// (developer.hashicorp.com/vault/api-docs/system/health).
-pub const REASONS: &[DeclaredReason] = &[
-    DeclaredReason { name: "Standby", meaning: "The node is a standby, which forwards requests (429). No action." },
-    DeclaredReason { name: "PerformanceStandby", meaning: "The node is a performance standby (473). No action." },
-    DeclaredReason {
-        name: "DRSecondary",
-        meaning: "The cluster is a disaster recovery secondary (472), which serves no clients: point url at the \
-                  primary.",
-    },
-    DeclaredReason { name: "StandbyIsolated", meaning: "The standby can't reach the active node (474)." },
-    DeclaredReason { name: "NotInitialized", meaning: "Vault is not initialised (501): initialise it." },
-    DeclaredReason { name: "Sealed", meaning: "Vault is sealed (503): unseal it." },
-    DeclaredReason { name: "Maintenance", meaning: "Vault answers 503 and is not sealed: it is being maintained." },
-    DeclaredReason { name: "RemovedFromCluster", meaning: "The node was removed from its cluster (530)." },
-    DeclaredReason { name: "UnknownState", meaning: "Vault answers with a health code that is not documented." },
-    DeclaredReason { name: "LicenseExpired", meaning: "The licence of Vault Enterprise has ended." },
-    DeclaredReason { name: "TokenInvalid", meaning: "Vault is well and does not accept the token." },
-    DeclaredReason { name: "TokenExpiring", meaning: "The token ends within 30 seconds and can't be renewed." },
-    DeclaredReason {
-        name: "LoginRejected",
-        meaning: "Vault does not know the role id or the secret id (400): it may be used up, ended, or for another \
-                  mount.",
-    },
-    DeclaredReason {
-        name: "LoginDenied",
-        meaning: "Vault does not let the role in (403): from this address, because the auth method is off, or because failed \
-                  logins have locked it out, as a rule for 15 minutes.",
-    },
-    DeclaredReason { name: "NoCredentials", meaning: "Vault is well; the connector has no credentials for it yet." },
-];
+reasons! {
+    /// Reasons for `PlatformHealthy` that only Vault gives. The codes are those of `GET /sys/health`
+    /// (developer.hashicorp.com/vault/api-docs/system/health).
+    VaultReason {
+        Standby: "The node is a standby, which forwards requests (429). No action.",
+        PerformanceStandby: "The node is a performance standby (473). No action.",
+        DRSecondary:
+            "The cluster is a disaster recovery secondary (472), which serves no clients: point url at the primary.",
+        StandbyIsolated: "The standby can't reach the active node (474).",
+        NotInitialized: "Vault is not initialised (501): initialise it.",
+        Sealed: "Vault is sealed (503): unseal it.",
+        Maintenance: "Vault answers 503 and is not sealed: it is being maintained.",
+        RemovedFromCluster: "The node was removed from its cluster (530).",
+        UnknownState: "Vault answers with a health code that is not documented.",
+        LicenseExpired: "The licence of Vault Enterprise has ended.",
+        TokenInvalid: "Vault is well and does not accept the token.",
+        TokenExpiring: "The token ends within 30 seconds and can't be renewed.",
+        LoginRejected:
+            "Vault does not know the role id or the secret id (400): it may be used up, ended, or for another mount.",
+        LoginDenied:
+            "Vault does not let the role in (403): from this address, because the auth method is off, or because \
+             failed logins have locked it out, as a rule for 15 minutes.",
+        NoCredentials: "Vault is well; the connector has no credentials for it yet.",
+    }
+}
 
 const TOKEN: Requirement = Requirement::any_of(&[&[Field::line("token")]]).with_additions(&[CLIENT_CERTIFICATE]);
 const APP_ROLE: Requirement = Requirement::any_of(&[&[Field::line("role_id").public(), Field::line("secret_id")]])

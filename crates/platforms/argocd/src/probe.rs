@@ -14,233 +14,115 @@ use super::{
     session::Token,
     wire::{Application, CanI, Items, UserInfo, Version},
 };
-use api::Reason;
-use kit::{Check, CredentialVerdict, HealthStatus, ProbeReport};
+use api::{Reason, platform::argocd::ArgoCdReason};
+use kit::{
+    CredentialVerdict, HealthStatus, ProbeReport,
+    health::{Examination, Finding, reason_of},
+    text,
+};
 use outbound::RequestError;
 
 /// Time left to a token that can't be renewed from which its end deserves attention.
 const EXPIRING: Duration = Duration::from_hours(7 * 24);
 
-/// Something that isn't well, or deserves a note.
-struct Finding {
-    status: HealthStatus,
-    reason: &'static str,
-    message: String,
-    /// Whether it may pass by itself.
-    passing: bool,
-}
-
-/// What is known of the credentials.
-struct Credentials {
-    verdict: CredentialVerdict,
-    message: String,
-    identity: Option<String>,
-    finding: Option<Finding>,
-    checks: Vec<Check>,
-    /// With which the applications can be asked for.
-    token: Option<Token>,
-}
-
 /// Asks Argo CD how it does.
 pub(super) async fn probe(argocd: &ArgoCd, deadline: Instant) -> ProbeReport {
+    let mut looking = Examination::new("not asked, because Argo CD does not answer");
     let begun = Instant::now();
-    let version = argocd.session.open::<Version>(&Call::version().probe(), deadline).await;
-    let mut checks = Vec::new();
-    let mut findings = Vec::new();
-    let credentials = match &version {
-        Ok(_) => {
-            checks.push(check("version", HealthStatus::Ok, "Argo CD answers", begun));
-            credentials(argocd, deadline).await
+    match argocd.session.open::<Version>(&Call::version().probe(), deadline).await {
+        Ok(version) => {
+            looking.version = text::version(&version.version);
+            looking.well("version", "Argo CD answers", begun);
+            if let Some(token) = credentials(argocd, &mut looking, deadline).await
+                && !argocd.critical.is_empty()
+            {
+                applications(argocd, &mut looking, &token, deadline).await;
+            }
         }
-        Err(error) => {
-            let finding = unanswered(*error);
-            checks.push(check("version", finding.status, &finding.message, begun));
-            findings.push(finding);
-            Credentials::unknown("not asked, because Argo CD does not answer")
-        }
-    };
-    checks.extend(credentials.checks);
-    findings.extend(credentials.finding);
-    if let Some(token) = credentials.token.filter(|_| !argocd.critical.is_empty()) {
-        let begun = Instant::now();
-        let finding = applications(argocd, &token, deadline).await;
-        let (status, message) = finding
-            .as_ref()
-            .map_or((HealthStatus::Ok, "all are well"), |finding| (finding.status, finding.message.as_str()));
-        checks.push(check("apps", status, message, begun));
-        findings.extend(finding);
+        Err(error) => looking.found("version", unanswered(error), begun),
     }
-    // The first of the worst: what comes first is nearer to the cause.
-    let worst = findings.into_iter().reduce(|worst, other| if other.status > worst.status { other } else { worst });
-    let worst = worst.unwrap_or_else(|| Finding {
-        status: HealthStatus::Ok,
-        reason: Reason::Healthy.as_str(),
-        message: "Argo CD answers and knows the connector's account".to_owned(),
-        passing: false,
-    });
-    ProbeReport {
-        status: worst.status,
-        reason: worst.reason.to_owned(),
-        message: worst.message,
-        passing: worst.passing,
-        credentials: credentials.verdict,
-        credentials_message: credentials.message,
-        version: version.ok().map(|version| word(&version.version)),
-        identity: credentials.identity,
-        state: None,
-        checks,
-    }
-}
-
-fn check(name: &str, status: HealthStatus, message: &str, begun: Instant) -> Check {
-    let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Check { name: name.to_owned(), status, message: message.to_owned(), latency_ms }
-}
-
-/// What a server states of itself, cut to what a version can look like.
-fn word(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_alphanumeric() || ".+-_".contains(*c)).take(64).collect()
+    let well = "Argo CD answers and knows the connector's account";
+    looking.finish(Finding::stated(HealthStatus::Ok, Reason::Healthy, well))
 }
 
 /// No answer of Argo CD's own.
 fn unanswered(error: Error) -> Finding {
+    let foreign = ArgoCdReason::NotArgoCD;
     let reason = match error {
-        Error::Request(RequestError::Timeout) => Reason::Timeout.as_str(),
-        Error::Request(RequestError::TlsInvalid(_)) => Reason::TlsInvalid.as_str(),
-        Error::Request(
-            RequestError::Html
-            | RequestError::NotJson
-            | RequestError::BodyTooLarge
-            | RequestError::Redirected
-            | RequestError::RedirectedElsewhere,
-        )
-        | Error::NotFound
-        | Error::Forbidden
-        | Error::TokenRejected { .. }
-        | Error::BadRequest
-        | Error::Unimplemented => "NotArgoCD",
-        Error::Request(_) | Error::Unavailable(_) => Reason::Unreachable.as_str(),
-        Error::RateLimited(_) => Reason::RateLimited.as_str(),
-        Error::Failed(_) | Error::Status(500..=599) => Reason::ServerError.as_str(),
-        _ => Reason::UnexpectedResponse.as_str(),
-    };
-    let message = match reason {
-        "NotArgoCD" => {
-            format!(
-                "the address does not answer as the API of Argo CD ({error}): check url, its path, and proxies with a login"
-            )
+        Error::Request(cause) => reason_of(cause, foreign),
+        Error::NotFound | Error::Forbidden | Error::TokenRejected { .. } | Error::BadRequest | Error::Unimplemented => {
+            foreign.into()
         }
-        _ => format!("Argo CD can't be asked: {error}"),
+        Error::Unavailable(_) => Reason::Unreachable.into(),
+        Error::RateLimited(_) => Reason::RateLimited.into(),
+        Error::Failed(_) | Error::Status(500..=599) => Reason::ServerError.into(),
+        _ => Reason::UnexpectedResponse.into(),
+    };
+    let message = if reason == foreign.into() {
+        format!(
+            "the address does not answer as the API of Argo CD ({error}): check url, its path, and proxies with a login"
+        )
+    } else {
+        format!("Argo CD can't be asked: {error}")
     };
     let limited = matches!(error, Error::RateLimited(_));
-    let status = if limited { HealthStatus::Degraded } else { HealthStatus::Error };
-    Finding { status, reason, message, passing: true }
-}
-
-impl Credentials {
-    fn unknown(message: impl Into<String>) -> Self {
-        Self {
-            verdict: CredentialVerdict::Unknown,
-            message: message.into(),
-            identity: None,
-            finding: None,
-            checks: Vec::new(),
-            token: None,
-        }
-    }
-
-    /// Credentials that don't work.
-    fn bad(check_name: &str, verdict: CredentialVerdict, finding: Finding, begun: Instant) -> Self {
-        Self {
-            verdict,
-            checks: vec![check(check_name, finding.status, &finding.message, begun)],
-            finding: Some(finding),
-            ..Self::unknown("")
-        }
-        .with_message()
-    }
-
-    fn with_message(mut self) -> Self {
-        self.message = self.finding.as_ref().map(|finding| finding.message.clone()).unwrap_or_default();
-        self
-    }
+    Finding::passing(if limited { HealthStatus::Degraded } else { HealthStatus::Error }, reason, message)
 }
 
 /// Fixed words: Argo CD's own say nothing more.
 fn login_refused(fault: LoginFault) -> Finding {
     let (reason, message) = match fault {
         LoginFault::Wrong => (
-            "LoginRejected",
+            ArgoCdReason::LoginRejected,
             "Argo CD rejects user name and password, or has locked the user for five minutes: correct the connector's \
              credentials",
         ),
         LoginFault::LockedOut => (
-            "LoginLockedOut",
+            ArgoCdReason::LoginLockedOut,
             "logins failed again and again, after which Argo CD locks the user for five minutes; the connector waits as \
              long: a wrong password is being repeated, perhaps by somebody else",
         ),
         LoginFault::MayNotLogIn => (
-            "LoginRejected",
+            ArgoCdReason::LoginRejected,
             "the account is disabled or may not log in: enable it, and give it the capability login in argocd-cm",
         ),
-        LoginFault::Malformed => {
-            ("LoginRejected", "the user name is longer than the 32 bytes that Argo CD takes: correct the credentials")
-        }
+        LoginFault::Malformed => (
+            ArgoCdReason::LoginRejected,
+            "the user name is longer than the 32 bytes that Argo CD takes: correct the credentials",
+        ),
     };
-    Finding { status: HealthStatus::Error, reason, message: message.to_owned(), passing: false }
+    Finding::stated(HealthStatus::Error, reason, message)
 }
 
 /// Why there is no token that could be asked with.
-fn tokenless(error: Error, begun: Instant) -> Credentials {
-    match error {
+fn tokenless(looking: &mut Examination, error: Error, begun: Instant) {
+    use CredentialVerdict::{Expired, Rejected, Unknown};
+    let (check, verdict, finding) = match error {
         Error::NoCredentials => {
-            let finding = Finding {
-                status: HealthStatus::Degraded,
-                reason: "NoCredentials",
-                message: "Argo CD is well; the connector has no credentials for it yet".to_owned(),
-                passing: false,
-            };
-            Credentials::bad("login", CredentialVerdict::Unknown, finding, begun)
+            let message = "Argo CD is well; the connector has no credentials for it yet";
+            ("login", Unknown, Finding::stated(HealthStatus::Degraded, ArgoCdReason::NoCredentials, message))
         }
-        Error::LoginRefused(fault) | Error::LoginPaused(fault, _) => {
-            Credentials::bad("login", CredentialVerdict::Rejected, login_refused(fault), begun)
-        }
+        Error::LoginRefused(fault) | Error::LoginPaused(fault, _) => ("login", Rejected, login_refused(fault)),
         Error::Request(RequestError::CredentialForm) => {
-            let finding = Finding {
-                status: HealthStatus::Error,
-                reason: "TokenRejected",
-                message: format!("{error}: correct the token in the connector's credentials"),
-                passing: false,
-            };
-            Credentials::bad("identity", CredentialVerdict::Rejected, finding, begun)
+            let message = format!("{error}: correct the token in the connector's credentials");
+            ("identity", Rejected, Finding::stated(HealthStatus::Error, ArgoCdReason::TokenRejected, message))
         }
-        Error::TokenRejected { expired } => Credentials::bad(
-            "identity",
-            if expired { CredentialVerdict::Expired } else { CredentialVerdict::Rejected },
-            token_refused(expired),
-            begun,
-        ),
-        error => Credentials::bad("login", CredentialVerdict::Unknown, unanswered(error), begun),
-    }
+        Error::TokenRejected { expired } => {
+            ("identity", if expired { Expired } else { Rejected }, token_refused(expired))
+        }
+        error => ("login", Unknown, unanswered(error)),
+    };
+    looking.judged(check, verdict, finding, begun);
 }
 
 fn token_refused(expired: bool) -> Finding {
     if expired {
-        return Finding {
-            status: HealthStatus::Error,
-            reason: "TokenExpired",
-            message: "the token's time is over: put a new one into the connector's credentials".to_owned(),
-            passing: false,
-        };
+        let message = "the token's time is over: put a new one into the connector's credentials";
+        return Finding::stated(HealthStatus::Error, ArgoCdReason::TokenExpired, message);
     }
-    Finding {
-        status: HealthStatus::Error,
-        reason: "TokenRejected",
-        message: "Argo CD does not accept the token, which was revoked, or whose account is disabled or has a new \
-                  password: put a new one into the connector's credentials"
-            .to_owned(),
-        passing: true,
-    }
+    let message = "Argo CD does not accept the token, which was revoked, or whose account is disabled or has a new \
+                   password: put a new one into the connector's credentials";
+    Finding::passing(HealthStatus::Error, ArgoCdReason::TokenRejected, message)
 }
 
 async fn identify(argocd: &ArgoCd, token: &Token, deadline: Instant) -> Result<UserInfo, Error> {
@@ -248,86 +130,94 @@ async fn identify(argocd: &ArgoCd, token: &Token, deadline: Instant) -> Result<U
     if info.logged_in { Ok(info) } else { Err(Error::TokenRejected { expired: token.has_ended() }) }
 }
 
-async fn credentials(argocd: &ArgoCd, deadline: Instant) -> Credentials {
+/// Looks what Argo CD thinks of the credentials. Gives what the applications can be asked for with.
+async fn credentials(argocd: &ArgoCd, looking: &mut Examination, deadline: Instant) -> Option<Token> {
     let begun = Instant::now();
     let mut token = match argocd.session.token(deadline).await {
         Ok(token) => token,
-        Err(error) => return tokenless(error, begun),
+        Err(error) => {
+            tokenless(looking, error, begun);
+            return None;
+        }
     };
     let mut asked = argocd.session.with::<UserInfo>(&token, &Call::get(["session", "userinfo"]), deadline).await;
     if asked.as_ref().is_ok_and(|info| !info.logged_in) {
-        match argocd.session.replace(&token, false, deadline).await {
+        asked = match argocd.session.replace(&token, false, deadline).await {
             Ok(newer) => {
                 token = newer;
-                asked = identify(argocd, &token, deadline).await;
+                identify(argocd, &token, deadline).await
             }
-            Err(error) => return tokenless(error, begun),
-        }
+            Err(error) => Err(error),
+        };
     } else if let Err(Error::TokenRejected { .. }) = asked {
         // A server that has started answers this call to everybody, with `loggedIn: false` for a bad token.
-        let finding = Finding {
-            status: HealthStatus::Error,
-            reason: "Starting",
-            message: "Argo CD refuses a call that it answers to everybody when it has started".to_owned(),
-            passing: true,
-        };
-        return Credentials::bad("identity", CredentialVerdict::Unknown, finding, begun);
+        let message = "Argo CD refuses a call that it answers to everybody when it has started";
+        let finding = Finding::passing(HealthStatus::Error, ArgoCdReason::Starting, message);
+        looking.judged("identity", CredentialVerdict::Unknown, finding, begun);
+        return None;
     }
     let info = match asked {
         Ok(info) => info,
-        Err(error) => return tokenless(error, begun),
-    };
-    let who: String = info.username.chars().filter(|c| !c.is_control()).take(128).collect();
-    let mut message = format!("Argo CD takes the connector for {who}");
-    let logs_in = argocd.session.logs_in();
-    let mut checks = vec![check("identity", HealthStatus::Ok, &message, begun)];
-    let left = token.ends.and_then(|ends| Duration::try_from(ends.duration_since(Timestamp::now())).ok());
-    let mut finding = None;
-    if let Some(fault) = argocd.session.login_fault().await {
-        let refused = login_refused(fault);
-        checks.push(check("login", HealthStatus::Error, &refused.message, begun));
-        message = format!("{}; the session of an earlier login still works for a while", refused.message);
-        finding = Some(Finding { status: HealthStatus::Degraded, message: message.clone(), ..refused });
-    } else if let (false, Some(ends)) = (logs_in, token.ends) {
-        message = format!("{message}; the token ends at {ends}");
-        if left.is_some_and(|left| left < EXPIRING) {
-            let message = format!("the token ends at {ends}: put a new one into the connector's credentials");
-            checks.push(check("login", HealthStatus::Degraded, &message, begun));
-            let (status, passing) = (HealthStatus::Degraded, false);
-            finding = Some(Finding { status, reason: "TokenExpiring", message, passing });
+        Err(error) => {
+            tokenless(looking, error, begun);
+            return None;
         }
-    } else if left.is_some_and(|left| left < REFRESH_BEFORE) {
-        let message = "the session ends soon, and a new login has not succeeded yet".to_owned();
-        finding = Some(Finding { status: HealthStatus::Ok, reason: "Refreshing", message, passing: true });
-    }
-    let mut verdict = if finding.as_ref().is_some_and(|finding| finding.reason.starts_with("Login")) {
-        CredentialVerdict::Rejected
-    } else {
-        CredentialVerdict::Accepted
     };
+    let who = text::name(&info.username, 128);
+    let known = format!("Argo CD takes the connector for {who}");
+    looking.well("identity", known.clone(), begun);
+    looking.judge(CredentialVerdict::Accepted, known.clone());
+    looking.identity = Some(who);
+    ends(argocd, looking, &token, &known, begun).await;
     let begun = Instant::now();
     match rights(argocd, &token, deadline).await {
-        Ok(Rights::Sufficient(note)) => checks.push(check("rbac", HealthStatus::Ok, &note, begun)),
-        Ok(Rights::Missing) => {
-            let missing = "the account may not read any application: give it `applications, get` in argocd-rbac-cm";
-            checks.push(check("rbac", HealthStatus::Degraded, missing, begun));
-            if finding.is_none() {
-                let (status, reason) = (HealthStatus::Degraded, "PermissionMissing");
-                finding = Some(Finding { status, reason, message: missing.to_owned(), passing: false });
-                verdict = CredentialVerdict::PermissionMissing;
-                message = format!("Argo CD takes the connector for {who}, but {missing}");
-            }
+        Ok(Rights::Sufficient(note)) => looking.well("rbac", note, begun),
+        Ok(Rights::NothingSeen) => {
+            let message = "the account sees no application: its projects have none yet, or it lacks `applications, get` in \
+                           argocd-rbac-cm or in a role of a project";
+            looking.found(
+                "rbac",
+                Finding::stated(HealthStatus::Degraded, ArgoCdReason::NoApplicationSeen, message),
+                begun,
+            );
         }
         // The token was just accepted; that nothing more is known now is no reason to doubt it.
-        Err(error) => checks.push(check("rbac", HealthStatus::Degraded, &format!("not known: {error}"), begun)),
+        Err(error) => looking.not_known("rbac", error, begun),
     }
-    Credentials { verdict, message, identity: Some(who), finding, checks, token: Some(token) }
+    Some(token)
+}
+
+/// How long the connector is let in.
+async fn ends(argocd: &ArgoCd, looking: &mut Examination, token: &Token, known: &str, begun: Instant) {
+    let left = token.ends.and_then(|ends| Duration::try_from(ends.duration_since(Timestamp::now())).ok());
+    if let Some(fault) = argocd.session.login_fault().await {
+        let refused = login_refused(fault);
+        let message = format!("{}; the session of an earlier login still works for a while", refused.message);
+        looking.judge(CredentialVerdict::Rejected, message.clone());
+        let words = refused.message.clone();
+        let finding = Finding { status: HealthStatus::Degraded, message, ..refused };
+        looking.found_in("login", words, finding, begun);
+    } else if let (false, Some(ends)) = (argocd.session.logs_in(), token.ends) {
+        looking.judge(CredentialVerdict::Accepted, format!("{known}; the token ends at {ends}"));
+        if left.is_some_and(|left| left < EXPIRING) {
+            let message = format!("the token ends at {ends}: put a new one into the connector's credentials");
+            looking.found(
+                "login",
+                Finding::stated(HealthStatus::Degraded, ArgoCdReason::TokenExpiring, message),
+                begun,
+            );
+        }
+    } else if left.is_some_and(|left| left < REFRESH_BEFORE) {
+        let message = "the session ends soon, and a new login has not succeeded yet";
+        looking.found("login", Finding::passing(HealthStatus::Ok, ArgoCdReason::Refreshing, message), begun);
+    }
 }
 
 enum Rights {
     /// Applications can be read; with a note on what else may be done.
     Sufficient(String),
-    Missing,
+    /// It may not read all applications, and sees none. Rights in a project can't be asked for without its name.
+    NothingSeen,
 }
 
 /// What the account may do everywhere. An account that is bound to projects may do nothing everywhere, so then the
@@ -343,7 +233,7 @@ async fn rights(argocd: &ArgoCd, token: &Token, deadline: Instant) -> Result<Rig
         let call = Call::get(["applications"]).query("fields", &"items.metadata.name");
         let seen = argocd.session.with::<Items<Application>>(token, &call, deadline).await?;
         if seen.items.is_empty() {
-            return Ok(Rights::Missing);
+            return Ok(Rights::NothingSeen);
         }
         return Ok(Rights::Sufficient("the account may read applications of some projects".to_owned()));
     }
@@ -357,7 +247,8 @@ async fn rights(argocd: &ArgoCd, token: &Token, deadline: Instant) -> Result<Rig
 }
 
 /// How the applications that matter are.
-async fn applications(argocd: &ArgoCd, token: &Token, deadline: Instant) -> Option<Finding> {
+async fn applications(argocd: &ArgoCd, looking: &mut Examination, token: &Token, deadline: Instant) {
+    let begun = Instant::now();
     let asked = argocd.critical.iter().map(|app| async move {
         let fields = "items.metadata.name,items.status.health,items.status.sync.status";
         let call = Call::get(["applications"])
@@ -366,38 +257,52 @@ async fn applications(argocd: &ArgoCd, token: &Token, deadline: Instant) -> Opti
             .maybe("appNamespace", app.namespace.as_ref());
         (app.name.as_str(), argocd.session.with::<Items<Application>>(token, &call, deadline).await)
     });
-    let (mut unhealthy, mut out_of_sync, mut unknown) = (Vec::new(), Vec::new(), None);
+    let (mut unhealthy, mut out_of_sync, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unasked = None;
     for (name, outcome) in join_all(asked).await {
         match outcome {
             Ok(found) if found.items.is_empty() => unhealthy.push(format!("{name} is not there, or may not be read")),
             Ok(found) => {
                 for app in found.items.iter() {
-                    match app.status.health.status.as_str() {
-                        "Degraded" => unhealthy.push(format!("{name} is degraded")),
-                        "Missing" => unhealthy.push(format!("{name} is missing")),
-                        _ if app.status.sync.status == "OutOfSync" => out_of_sync.push(name),
+                    match (app.status.health.status.as_str(), app.status.sync.status.as_str()) {
+                        ("Degraded", _) => unhealthy.push(format!("{name} is degraded")),
+                        ("Missing", _) => unhealthy.push(format!("{name} is missing")),
+                        ("Unknown" | "", _) => unknown.push(format!("the health of {name}")),
+                        (_, "Unknown" | "") => unknown.push(format!("whether {name} runs what Git says")),
+                        (_, "OutOfSync") => out_of_sync.push(name),
                         _ => {}
                     }
                 }
             }
-            Err(error) => unknown = Some(error),
+            Err(error) => unasked = Some(error),
         }
     }
+    let all_well = unhealthy.is_empty() && out_of_sync.is_empty() && unknown.is_empty() && unasked.is_none();
+    if all_well {
+        return looking.well("apps", "all are well", begun);
+    }
     if !unhealthy.is_empty() {
-        return Some(Finding {
-            status: HealthStatus::Degraded,
-            reason: "ApplicationsUnhealthy",
-            message: format!("of the critical applications {}", unhealthy.join(", ")),
-            passing: true,
-        });
+        let message = format!("of the critical applications {}", unhealthy.join(", "));
+        looking.found(
+            "apps",
+            Finding::passing(HealthStatus::Degraded, ArgoCdReason::ApplicationsUnhealthy, message),
+            begun,
+        );
     }
-    if let Some(error) = unknown {
-        return Some(Finding { status: HealthStatus::Degraded, ..unanswered(error) });
+    if !unknown.is_empty() {
+        let message = format!("Argo CD does not know {}", unknown.join(", "));
+        looking.found(
+            "apps",
+            Finding::passing(HealthStatus::Degraded, ArgoCdReason::ApplicationsUnknown, message),
+            begun,
+        );
     }
-    (!out_of_sync.is_empty()).then(|| Finding {
-        status: HealthStatus::Ok,
-        reason: "ApplicationsOutOfSync",
-        message: format!("of the critical applications {} run something else than Git says", out_of_sync.join(", ")),
-        passing: false,
-    })
+    if let Some(error) = unasked {
+        looking.found("apps", unanswered(error).of_a_part(), begun);
+    }
+    if !out_of_sync.is_empty() {
+        let message =
+            format!("of the critical applications {} run something else than Git says", out_of_sync.join(", "));
+        looking.found("apps", Finding::stated(HealthStatus::Ok, ArgoCdReason::ApplicationsOutOfSync, message), begun);
+    }
 }

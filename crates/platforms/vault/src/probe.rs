@@ -15,8 +15,12 @@ use super::{
     session::Token,
     wire::{Health, TokenInfo},
 };
-use api::Reason;
-use kit::{Check, CredentialVerdict, HealthStatus, ProbeReport};
+use api::{Reason, platform::vault::VaultReason};
+use kit::{
+    CredentialVerdict, HealthStatus, ProbeReport,
+    health::{Examination, Finding, reason_of},
+    text,
+};
 use outbound::RequestError;
 
 /// Time left to a token from which its end is a fault.
@@ -29,148 +33,90 @@ pub(super) struct Ending {
     at: Timestamp,
 }
 
-/// What `sys/health` comes to.
-struct Server {
-    status: HealthStatus,
-    reason: String,
-    message: String,
-    /// Whether it may pass by itself.
-    passing: bool,
-    /// Vault's word for the state.
-    state: &'static str,
-    version: Option<String>,
-    /// Whether it answers requests, so that the token can be asked for.
-    serves: bool,
-}
-
-/// What is known of the credentials.
-struct Credentials {
-    verdict: CredentialVerdict,
-    message: String,
-    identity: Option<String>,
-    /// What it means for the whole: status, reason and message, if it isn't well.
-    finding: Option<(HealthStatus, &'static str)>,
-    checks: Vec<Check>,
-}
-
 /// Asks Vault how it does.
 pub(super) async fn probe(vault: &Vault, deadline: Instant) -> ProbeReport {
+    let mut looking = Examination::new("not asked, because Vault does not serve requests");
     let begun = Instant::now();
-    let server = match vault.session.health(deadline).await {
-        Ok(answer) => server(&answer),
-        Err(error) => unanswered(&error),
+    let (answers, finding) = match vault.session.health(deadline).await {
+        Ok(answer) => {
+            // What a server states of itself is cut to what a version can look like.
+            looking.version = answer.body.as_ref().and_then(|body| body.version.as_deref()).and_then(text::version);
+            let (state, answers, finding) = stated(&answer);
+            looking.state = state.map(str::to_owned);
+            (answers, finding)
+        }
+        Err(error) => (false, unanswered(&error)),
     };
-    let mut checks = vec![check("server", server.status, &server.message, begun)];
-    let credentials = if server.serves {
-        credentials(vault, deadline).await
+    let is_well = finding.status == HealthStatus::Ok;
+    if is_well {
+        looking.well("server", finding.message.clone(), begun);
     } else {
-        Credentials::unknown("not asked, because Vault does not serve requests")
-    };
-    checks.extend(credentials.checks);
-    let (status, reason, message) = match credentials.finding {
-        Some((status, reason)) if status >= server.status => {
-            (status.max(server.status), reason.to_owned(), credentials.message.clone())
-        }
-        _ => (server.status, server.reason, server.message),
-    };
-    ProbeReport {
-        status,
-        reason,
-        message,
-        passing: server.passing,
-        credentials: credentials.verdict,
-        credentials_message: credentials.message,
-        version: server.version,
-        identity: credentials.identity,
-        state: Some(server.state.to_owned()).filter(|state| !state.is_empty()),
-        checks,
+        looking.found("server", finding.clone(), begun);
     }
+    if answers {
+        credentials(vault, &mut looking, deadline).await;
+    }
+    let well = if is_well { finding } else { Finding::stated(HealthStatus::Ok, Reason::Healthy, "Vault answers") };
+    looking.finish(well)
 }
 
-fn check(name: &str, status: HealthStatus, message: &str, begun: Instant) -> Check {
-    let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Check { name: name.to_owned(), status, message: message.to_owned(), latency_ms }
-}
-
-fn server(answer: &HealthAnswer) -> Server {
+/// What `sys/health` says: Vault's word for the state, whether it answers requests so that the token can be asked for, and what
+/// that means.
+fn stated(answer: &HealthAnswer) -> (Option<&'static str>, bool, Finding) {
     use HealthStatus::{Degraded, Error, Ok};
-    let sealed = answer.body.as_ref().is_some_and(|body| body.sealed);
-    let known = |status, reason: &str, state, serves, passing, message: &str| Server {
-        status,
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        passing,
-        state,
-        // What a server states of itself is cut to what a version can look like.
-        version: answer.body.as_ref().and_then(|body| body.version.as_deref()).map(version),
-        serves,
-    };
+    use VaultReason as Own;
+    let body = answer.body.as_ref();
     match answer.code {
-        _ if sealed => known(Error, "Sealed", "sealed", false, false, "Vault is sealed: unseal it"),
-        200 => match answer.body.as_ref().and_then(expired_license) {
-            Some(message) => known(Degraded, "LicenseExpired", "active", true, false, &message),
-            None => known(Ok, Reason::Healthy.as_str(), "active", true, false, "Vault is active and unsealed"),
-        },
-        429 if answer.body.is_none() => {
-            let message = "a quota of Vault is reached: raise it, or call less often";
-            known(Degraded, Reason::RateLimited.as_str(), "", true, true, message)
-        }
-        429 => known(Ok, "Standby", "standby", true, false, "the node is a standby, which forwards requests"),
-        472 => known(
-            Error,
-            "DRSecondary",
-            "dr_secondary",
-            false,
-            false,
-            "the cluster is a disaster recovery secondary, which serves no clients: point url at the primary",
-        ),
-        473 => known(
-            Ok,
-            "PerformanceStandby",
-            "performance_standby",
-            true,
-            false,
-            "the node is a performance standby, which serves reads and forwards writes",
-        ),
-        474 => known(
-            Error,
-            "StandbyIsolated",
-            "standby_isolated",
-            false,
-            true,
-            "the standby can't reach the active node: check the cluster's network",
-        ),
+        // A server that was never initialised says that it is sealed, too.
         501 => {
-            known(Error, "NotInitialized", "not_initialized", false, false, "Vault is not initialised: initialise it")
+            let message = "Vault is not initialised: initialise it";
+            (Some("not_initialized"), false, Finding::stated(Error, Own::NotInitialized, message))
+        }
+        _ if body.is_some_and(|body| body.sealed) => {
+            (Some("sealed"), false, Finding::stated(Error, Own::Sealed, "Vault is sealed: unseal it"))
+        }
+        200 => match body.and_then(expired_license) {
+            Some(message) => (Some("active"), true, Finding::stated(Degraded, Own::LicenseExpired, message)),
+            None => (Some("active"), true, Finding::stated(Ok, Reason::Healthy, "Vault is active and unsealed")),
+        },
+        429 if body.is_none() => {
+            let message = "a quota of Vault is reached: raise it, or call less often";
+            (None, true, Finding::passing(Degraded, Reason::RateLimited, message))
+        }
+        429 => {
+            let message = "the node is a standby, which forwards requests";
+            (Some("standby"), true, Finding::stated(Ok, Own::Standby, message))
+        }
+        472 => {
+            let message =
+                "the cluster is a disaster recovery secondary, which serves no clients: point url at the primary";
+            (Some("dr_secondary"), false, Finding::stated(Error, Own::DRSecondary, message))
+        }
+        473 => {
+            let message = "the node is a performance standby, which serves reads and forwards writes";
+            (Some("performance_standby"), true, Finding::stated(Ok, Own::PerformanceStandby, message))
+        }
+        474 => {
+            let message = "the standby can't reach the active node: check the cluster's network";
+            (Some("standby_isolated"), false, Finding::passing(Error, Own::StandbyIsolated, message))
         }
         503 => {
-            known(Degraded, "Maintenance", "maintenance", false, true, "Vault says that it is being maintained (503)")
+            let message = "Vault says that it is being maintained (503)";
+            (Some("maintenance"), false, Finding::passing(Degraded, Own::Maintenance, message))
         }
-        530 => known(
-            Error,
-            "RemovedFromCluster",
-            "removed_from_cluster",
-            false,
-            false,
-            "the node was removed from its cluster: let url point at the others",
-        ),
-        code @ 500..=599 => known(
-            Error,
-            Reason::ServerError.as_str(),
-            "",
-            false,
-            true,
-            &format!("Vault's health check answers with the fault {code}"),
-        ),
+        530 => {
+            let message = "the node was removed from its cluster: let url point at the others";
+            (Some("removed_from_cluster"), false, Finding::stated(Error, Own::RemovedFromCluster, message))
+        }
+        code @ 500..=599 => {
+            let message = format!("Vault's health check answers with the fault {code}");
+            (None, false, Finding::passing(Error, Reason::ServerError, message))
+        }
         code => {
             let message = format!("Vault's health check answers with the code {code}, which is not documented");
-            known(Degraded, "UnknownState", "unknown", true, false, &message)
+            (Some("unknown"), true, Finding::passing(Degraded, Own::UnknownState, message))
         }
     }
-}
-
-fn version(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_alphanumeric() || ".+-_".contains(*c)).take(64).collect()
 }
 
 fn expired_license(health: &Health) -> Option<String> {
@@ -184,111 +130,72 @@ fn expired_license(health: &Health) -> Option<String> {
     Some(format!("the licence of Vault Enterprise has ended{when}: renew it"))
 }
 
-/// No answer of Vault's own.
-fn unanswered(error: &Error) -> Server {
-    let Error::Request(cause) = error else {
-        return Server::silent(Reason::UnexpectedResponse, format!("Vault can't be asked: {error}"));
+/// No answer of Vault's own, or one that says that it can't answer.
+fn unanswered(error: &Error) -> Finding {
+    let (status, reason) = match error {
+        Error::Request(cause) => (HealthStatus::Error, reason_of(*cause, Reason::UnexpectedResponse)),
+        Error::Sealed => (HealthStatus::Error, VaultReason::Sealed.into()),
+        Error::Quota(_) => (HealthStatus::Degraded, Reason::RateLimited.into()),
+        Error::Maintenance => (HealthStatus::Degraded, VaultReason::Maintenance.into()),
+        Error::BackendFailed | Error::Status(500..=599) => (HealthStatus::Error, Reason::ServerError.into()),
+        _ => (HealthStatus::Error, Reason::UnexpectedResponse.into()),
     };
-    let reason = match cause {
-        RequestError::Timeout => Reason::Timeout,
-        RequestError::TlsInvalid(_) => Reason::TlsInvalid,
-        RequestError::Html
-        | RequestError::NotJson
-        | RequestError::BodyTooLarge
-        | RequestError::Redirected
-        | RequestError::RedirectedElsewhere => Reason::UnexpectedResponse,
-        _ => Reason::Unreachable,
-    };
-    Server::silent(reason, format!("Vault can't be asked: {cause}"))
-}
-
-impl Server {
-    fn silent(reason: Reason, message: String) -> Self {
-        Self {
-            status: HealthStatus::Error,
-            reason: reason.as_str().to_owned(),
-            message,
-            passing: true,
-            state: "",
-            version: None,
-            serves: false,
-        }
-    }
-}
-
-impl Credentials {
-    fn unknown(message: impl Into<String>) -> Self {
-        Self {
-            verdict: CredentialVerdict::Unknown,
-            message: message.into(),
-            identity: None,
-            finding: None,
-            checks: Vec::new(),
-        }
-    }
-
-    fn bad(
-        verdict: CredentialVerdict,
-        status: HealthStatus,
-        reason: &'static str,
-        message: impl Into<String>,
-        begun: Instant,
-    ) -> Self {
-        let message = message.into();
-        let checks = vec![check("token", HealthStatus::Error, &message, begun)];
-        Self { verdict, message, identity: None, finding: Some((status, reason)), checks }
-    }
-}
-
-fn login_refused(fault: LoginFault, begun: Instant) -> Credentials {
-    let (reason, message) = login_words(fault);
-    Credentials::bad(CredentialVerdict::Rejected, HealthStatus::Error, reason, message, begun)
+    Finding::passing(status, reason, format!("Vault can't be asked: {error}"))
 }
 
 /// Fixed words: Vault's own may hold the secret id.
-fn login_words(fault: LoginFault) -> (&'static str, &'static str) {
-    match fault {
+fn login_refused(fault: LoginFault) -> Finding {
+    let (reason, message) = match fault {
         LoginFault::Rejected => (
-            "LoginRejected",
+            VaultReason::LoginRejected,
             "Vault rejects the login: the role id or the secret id is wrong, used up or ended, or namespace or mount \
              are others: put a new secret_id into the connector's credentials, or correct spec.platform.vault",
         ),
         LoginFault::Denied => (
-            "LoginDenied",
+            VaultReason::LoginDenied,
             "Vault denies the login: the role does not permit this address, or the auth method is off, or failed logins have \
              locked the role out for 15 minutes: look at the role's and the secret id's CIDR lists, at \
              spec.platform.vault.auth and at sys/locked-users",
         ),
-    }
+    };
+    Finding::stated(HealthStatus::Error, reason, message)
 }
 
-fn malformed(error: &Error, begun: Instant) -> Credentials {
-    let message = format!("{error}: correct the token in the connector's credentials");
-    Credentials::bad(CredentialVerdict::Rejected, HealthStatus::Error, "TokenInvalid", message, begun)
+/// Why the token could not be asked for, or was refused.
+fn tokenless(vault: &Vault, looking: &mut Examination, token: Option<&Token>, error: &Error, begun: Instant) {
+    use CredentialVerdict::{Expired, Rejected, Unknown};
+    let (verdict, finding) = match (error, token) {
+        (Error::NoToken, _) => {
+            let message = "Vault is well; the connector has no credentials for it yet";
+            (Unknown, Finding::stated(HealthStatus::Degraded, VaultReason::NoCredentials, message))
+        }
+        (Error::LoginRefused(fault) | Error::LoginPaused(fault, _), _) => (Rejected, login_refused(*fault)),
+        (Error::Request(RequestError::CredentialForm), _) => {
+            let message = format!("{error}: correct the token in the connector's credentials");
+            (Rejected, Finding::stated(HealthStatus::Error, VaultReason::TokenInvalid, message))
+        }
+        (Error::TokenRejected, Some(token)) => {
+            if let Some(at) = vault.ended_at(token) {
+                let message = format!("the token ended at {at}: put a new one into the connector's credentials");
+                (Expired, Finding::stated(HealthStatus::Error, VaultReason::TokenInvalid, message))
+            } else {
+                let message = "Vault does not accept the token, which was revoked, has ended, or belongs to another Vault or \
+                               namespace: put a new one into the connector's credentials";
+                (Rejected, Finding::stated(HealthStatus::Error, VaultReason::TokenInvalid, message))
+            }
+        }
+        // sys/health, which needs no token, may answer where nothing else does: a standby that redirects, a gateway.
+        (error, _) => (Unknown, unanswered(error)),
+    };
+    looking.judged("token", verdict, finding, begun);
 }
 
-fn not_asked(error: &Error, begun: Instant) -> Credentials {
-    Credentials {
-        checks: vec![check("token", HealthStatus::Degraded, &format!("not asked: {error}"), begun)],
-        ..Credentials::unknown(format!("not known: {error}"))
-    }
-}
-
-async fn credentials(vault: &Vault, deadline: Instant) -> Credentials {
+/// Looks what Vault thinks of the token.
+async fn credentials(vault: &Vault, looking: &mut Examination, deadline: Instant) {
     let begun = Instant::now();
     let mut token = match vault.session.token(deadline).await {
         Ok(token) => token,
-        Err(Error::NoToken) => {
-            let message = "Vault is well; the connector has no credentials for it yet";
-            return Credentials {
-                finding: Some((HealthStatus::Degraded, "NoCredentials")),
-                checks: vec![check("token", HealthStatus::Error, "there is none", begun)],
-                ..Credentials::unknown(message)
-            };
-        }
-        Err(Error::LoginRefused(fault) | Error::LoginPaused(fault, _)) => return login_refused(fault, begun),
-        Err(error @ Error::Request(RequestError::CredentialForm)) => return malformed(&error, begun),
-        Err(error) => return not_asked(&error, begun),
+        Err(error) => return tokenless(vault, looking, None, &error, begun),
     };
     let mut looked_up = vault.session.lookup(&token, deadline).await;
     if looked_up == Err(Error::Forbidden) {
@@ -305,73 +212,47 @@ async fn credentials(vault: &Vault, deadline: Instant) -> Credentials {
     let info = match looked_up {
         Ok(info) => Some(info),
         Err(Error::Forbidden) => None,
-        Err(Error::TokenRejected) => return refused(vault, &token, begun),
-        Err(Error::LoginRefused(fault) | Error::LoginPaused(fault, _)) => return login_refused(fault, begun),
-        Err(error @ Error::Request(RequestError::CredentialForm)) => return malformed(&error, begun),
-        Err(error) => return not_asked(&error, begun),
+        Err(error) => return tokenless(vault, looking, Some(&token), &error, begun),
     };
+    looking.identity = info.as_ref().and_then(identity);
     if let Some(info) = &info {
         vault.note_ending(&token, info);
         if !vault.session.logs_in() && expires_soon(info) {
             let at = info.expire_time.as_deref().unwrap_or("any moment");
             let message = format!("the token ends at {at}: put a new one into the connector's credentials");
-            let mut bad =
-                Credentials::bad(CredentialVerdict::Accepted, HealthStatus::Error, "TokenExpiring", message, begun);
-            bad.identity = identity(info);
-            return bad;
+            let finding = Finding::stated(HealthStatus::Error, VaultReason::TokenExpiring, message);
+            return looking.judged("token", CredentialVerdict::Accepted, finding, begun);
         }
     }
     let (message, detail) = match &info {
         Some(info) => describe(info, vault.session.logs_in()),
         None => ("Vault accepts the token, which may not look itself up".to_owned(), String::new()),
     };
-    let mut checks = vec![check("token", HealthStatus::Ok, &format!("{message}{detail}"), begun)];
+    looking.well("token", format!("{message}{detail}"), begun);
     if let Some(fault) = vault.session.login_fault().await {
-        let (reason, words) = login_words(fault);
-        checks.push(check("login", HealthStatus::Error, words, begun));
-        return Credentials {
-            verdict: CredentialVerdict::Rejected,
-            message: format!("{words}; a token of the credentials before still works for a while"),
-            identity: info.as_ref().and_then(identity),
-            finding: Some((HealthStatus::Degraded, reason)),
-            checks,
-        };
+        let refused = login_refused(fault);
+        let words = refused.message.clone();
+        let message = format!("{words}; a token of the credentials before still works for a while");
+        looking.judge(CredentialVerdict::Rejected, message.clone());
+        looking.found_in("login", words, Finding { message, ..refused.of_a_part() }, begun);
+        return;
     }
-    let identity = info.as_ref().and_then(identity);
     let begun = Instant::now();
-    let (verdict, message) = match permission::check(vault, &token, deadline).await {
+    match permission::check(vault, &token, deadline).await {
         Ok(Standing::Permitted(note)) => {
-            checks.push(check("mounts", HealthStatus::Ok, &note, begun));
-            (CredentialVerdict::Accepted, message)
+            looking.judge(CredentialVerdict::Accepted, message);
+            looking.well("mounts", note, begun);
         }
         Ok(Standing::Missing(what)) => {
-            checks.push(check("mounts", HealthStatus::Error, &what, begun));
-            (CredentialVerdict::PermissionMissing, format!("Vault accepts the token, but {what}"))
+            looking.judge(CredentialVerdict::PermissionMissing, format!("Vault accepts the token, but {what}"));
+            looking.aside("mounts", HealthStatus::Error, what, begun);
         }
         // The token was just accepted; that nothing more is known now is no reason to doubt it.
         Err(error) => {
-            checks.push(check("mounts", HealthStatus::Degraded, &format!("not known: {error}"), begun));
-            (CredentialVerdict::Accepted, message)
+            looking.judge(CredentialVerdict::Accepted, message);
+            looking.not_known("mounts", error, begun);
         }
-    };
-    Credentials { verdict, message, identity, finding: None, checks }
-}
-
-fn refused(vault: &Vault, token: &Token, begun: Instant) -> Credentials {
-    let ended = vault.ended_at(token);
-    let (verdict, message) = match ended {
-        Some(at) => (
-            CredentialVerdict::Expired,
-            format!("the token ended at {at}: put a new one into the connector's credentials"),
-        ),
-        None => (
-            CredentialVerdict::Rejected,
-            "Vault does not accept the token, which was revoked, has ended, or belongs to another Vault or namespace: \
-             put a new one into the connector's credentials"
-                .to_owned(),
-        ),
-    };
-    Credentials::bad(verdict, HealthStatus::Error, "TokenInvalid", message, begun)
+    }
 }
 
 fn expires_soon(info: &TokenInfo) -> bool {
@@ -380,7 +261,7 @@ fn expires_soon(info: &TokenInfo) -> bool {
 }
 
 fn identity(info: &TokenInfo) -> Option<String> {
-    let name: String = info.display_name.chars().filter(|c| !c.is_control()).take(128).collect();
+    let name = text::name(&info.display_name, 128);
     (!name.is_empty()).then_some(name)
 }
 

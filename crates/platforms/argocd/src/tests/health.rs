@@ -8,7 +8,7 @@ use super::{
     with_token,
 };
 use kit::{
-    CredentialVerdict::{self, Accepted, Expired, PermissionMissing, Rejected, Unknown},
+    CredentialVerdict::{self, Accepted, Expired, Rejected, Unknown},
     HealthStatus::{self, Degraded, Error, Ok},
     ProbeReport,
 };
@@ -88,11 +88,11 @@ async fn a_session_that_cannot_be_renewed_yet_is_no_fault() {
 }
 
 #[tokio::test]
-async fn an_account_that_may_read_nothing_is_told_so() {
+async fn an_account_that_sees_nothing_is_told_so_and_not_called_refused() {
     let double = Double::start().await;
     double.change(|state| state.rights = false);
     let report = with_token(&double.uri()).probe().await;
-    assert_eq!(told(&report), (Degraded, "PermissionMissing", false, PermissionMissing));
+    assert_eq!(told(&report), (Degraded, "NoApplicationSeen", false, Accepted));
     assert!(report.message.contains("applications, get"));
     // An account of a project may do nothing everywhere, and sees its applications all the same.
     double.change(|state| state.rights = true);
@@ -107,6 +107,9 @@ async fn applications_that_matter_are_looked_at() {
         ("Missing", "OutOfSync", Degraded, "ApplicationsUnhealthy"),
         ("Healthy", "OutOfSync", Ok, "ApplicationsOutOfSync"),
         ("Progressing", "Synced", Ok, "Healthy"),
+        ("Unknown", "Synced", Degraded, "ApplicationsUnknown"),
+        ("Healthy", "Unknown", Degraded, "ApplicationsUnknown"),
+        ("Degraded", "Unknown", Degraded, "ApplicationsUnhealthy"),
     ];
     let spec = |name: &str| json!({ "criticalApplications": [{ "name": name }] });
     for (health, sync, status, reason) in table {
@@ -125,4 +128,19 @@ async fn applications_that_matter_are_looked_at() {
     double.page("applications", 502);
     let unknown = connect(&double.uri(), &[("token", TOKEN)], &spec("web")).probe().await;
     assert_eq!((unknown.status, unknown.reason.as_str()), (Degraded, "Unreachable"));
+}
+
+#[tokio::test]
+async fn a_token_that_ends_hides_no_application_that_is_degraded() {
+    let double = Double::start().await;
+    let now = jiff::Timestamp::now().as_second();
+    let ending = jwt(now - 7_200, now + 3_600, "s");
+    double.change(|state| {
+        state.tokens.push(ending.clone());
+        state.app["status"]["health"]["status"] = json!("Degraded");
+    });
+    let spec = json!({ "criticalApplications": [{ "name": "web" }] });
+    let report = connect(&double.uri(), &[("token", &ending)], &spec).probe().await;
+    assert_eq!(told(&report), (Degraded, "TokenExpiring", false, Accepted));
+    assert!(report.message.contains("; also: of the critical applications web is degraded"), "{}", report.message);
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{TOKEN, cloud, connect, double::Double, good, server};
 use kit::{
+    CheckStatus,
     CredentialVerdict::{self, Accepted, PermissionMissing, Rejected, Unknown},
     HealthStatus::{self, Degraded, Error, Ok},
     ProbeReport,
@@ -74,7 +75,7 @@ async fn a_limit_is_no_outage_and_few_requests_deserve_a_note() {
     let report = connector.probe().await;
     assert_eq!(told(&report), (Degraded, "RateLow", false, Accepted), "{report:?}");
     let rate = |report: &ProbeReport| report.checks.iter().find(|check| check.name == "rate").unwrap().clone();
-    assert_eq!(rate(&report).status, Degraded);
+    assert_eq!(rate(&report).status, CheckStatus::Degraded);
     assert!(
         rate(&report).message.starts_with("50 of 1000 requests are left, which are counted anew in "),
         "{report:?}"
@@ -84,7 +85,7 @@ async fn a_limit_is_no_outage_and_few_requests_deserve_a_note() {
     double
         .change(|state| state.headers = vec![("ratelimit-limit", "100".into()), ("ratelimit-remaining", "90".into())]);
     let report = connector.probe().await;
-    assert_eq!((report.reason.as_str(), rate(&report).status), ("Healthy", Ok));
+    assert_eq!((report.reason.as_str(), rate(&report).status), ("Healthy", CheckStatus::Ok));
     assert!(rate(&report).message.contains("90 of 100"), "{report:?}");
 }
 

@@ -4,9 +4,10 @@
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Finding, finding, is_about_credentials};
+use super::{finding, is_about_credentials};
 use crate::{CloudWatch, error::Error, transport::Manner};
-use kit::HealthStatus;
+use api::platform::cloudwatch::CloudWatchReason;
+use kit::{HealthStatus, health::Finding};
 
 /// The query that is tried. It reads what lies in one second; stopped or not, it ends soon.
 const QUERY: &str = "fields @timestamp | limit 1";
@@ -51,27 +52,27 @@ impl Fault {
     pub(super) fn finding(&self, cloudwatch: &CloudWatch) -> Finding {
         let group = cloudwatch.health_log_group.as_deref();
         let found = finding(self.error, "CloudWatch Logs", self.permission);
-        let (reason, message, passing) = match (self.error, group) {
+        match (self.error, group) {
             (Error::NotFound, Some(group)) => {
                 let message = format!(
                     "there is no log group {group} in {}: correct healthLogGroup; the tools work",
                     cloudwatch.region
                 );
-                ("LogGroupNotFound", message, false)
+                Finding::stated(HealthStatus::Degraded, CloudWatchReason::LogGroupNotFound, message)
             }
             (Error::Quota, Some(_)) => {
                 let message = "as many queries run in the account as may, so none could be tried; the other tools work";
-                ("QueryQuotaExhausted", message.to_owned(), true)
+                Finding::passing(HealthStatus::Degraded, CloudWatchReason::QueryQuotaExhausted, message)
             }
             (error, _) => {
                 let reason = match error {
-                    Error::Denied => "LogsPermissionDenied",
+                    Error::Denied => CloudWatchReason::LogsPermissionDenied.into(),
                     _ if is_about_credentials(error) || matches!(error, Error::Throttled(_)) => found.reason,
-                    _ => "LogsFailing",
+                    _ => CloudWatchReason::LogsFailing.into(),
                 };
-                (reason, format!("{}; the tools for metrics and alarms work", found.message), found.passing)
+                let message = format!("{}; the tools for metrics and alarms work", found.message);
+                Finding { reason, message, ..found.of_a_part() }
             }
-        };
-        Finding { status: HealthStatus::Degraded, reason, message, passing }
+        }
     }
 }

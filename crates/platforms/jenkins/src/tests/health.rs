@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{connect, double::Double, with_password, with_token};
 use kit::{
+    CheckStatus,
     CredentialVerdict::{self, Accepted, PermissionMissing, Rejected, Unknown},
     HealthStatus::{self, Degraded, Error, Ok},
     ProbeReport,
@@ -75,7 +76,7 @@ async fn states_that_jenkins_tells_are_degraded() {
     connector.call("trigger_jenkins_build", json!({ "job": "plain", "wait_seconds": 0 })).await.unwrap();
     double.change(|state| state.queue.values_mut().for_each(|item| item.stuck = true));
     let report = connector.probe().await;
-    assert_eq!((told(&report), check(&report, "queue").status), ((Ok, "Healthy", Accepted), Degraded));
+    assert_eq!((told(&report), check(&report, "queue").status), ((Ok, "Healthy", Accepted), CheckStatus::Degraded));
 }
 
 #[tokio::test]

@@ -28,14 +28,14 @@ async fn every_code_has_its_finding() {
         (472, Some(up.clone()), Error, "DRSecondary", false, Unknown),
         (473, Some(up.clone()), Ok, "PerformanceStandby", false, Accepted),
         (474, Some(up.clone()), Error, "StandbyIsolated", true, Unknown),
-        (501, Some(health(false, true)), Error, "Sealed", false, Unknown),
-        (501, Some(health(false, false)), Error, "NotInitialized", false, Unknown),
+        // vault/command/server.go and vault/core.go: what was never initialised is sealed, too.
+        (501, Some(health(false, true)), Error, "NotInitialized", false, Unknown),
         (503, Some(health(true, true)), Error, "Sealed", false, Unknown),
         (503, Some(up.clone()), Degraded, "Maintenance", true, Unknown),
         (503, None, Degraded, "Maintenance", true, Unknown),
         (530, Some(up.clone()), Error, "RemovedFromCluster", false, Unknown),
         (500, None, Error, "ServerError", true, Unknown),
-        (299, Some(up), Degraded, "UnknownState", false, Accepted),
+        (299, Some(up), Degraded, "UnknownState", true, Accepted),
         (200, Some(json!("<html>planted</html>")), Error, "UnexpectedResponse", true, Unknown),
         (200, Some(json!("planted")), Error, "UnexpectedResponse", true, Unknown),
     ];
@@ -91,11 +91,14 @@ async fn tokens_have_their_findings() {
     assert_eq!((report.status, report.reason.as_str(), report.credentials), (Ok, "Healthy", PermissionMissing));
     assert!(report.credentials_message.contains("secret/data/*"), "{report:?}");
 
-    // Trouble after sys/health says nothing about the token.
+    // Trouble after sys/health says nothing about the token, and that Vault is not well.
     double.want("auth/token/lookup-self", 500, None);
-    assert_eq!(connector.probe().await.credentials, Unknown);
+    let report = connector.probe().await;
+    assert_eq!((report.status, report.reason.as_str(), report.credentials), (Error, "ServerError", Unknown));
     double.want("auth/token/lookup-self", 503, Some(json!({ "errors": ["Vault is sealed", "planted"] })));
-    assert_eq!(connector.probe().await.credentials, Unknown);
+    let report = connector.probe().await;
+    assert_eq!((report.status, report.reason.as_str(), report.credentials), (Error, "Sealed", Unknown));
+    assert!(report.message.starts_with("Vault can't be asked: Vault is sealed"), "{report:?}");
 }
 
 #[tokio::test]
