@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, COOKIE, LOCATION, SET_COOKIE},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -155,6 +155,11 @@ impl Answer {
             return Err(RequestError::NotJson.into());
         }
         Ok(self.0.json()?)
+    }
+
+    /// What it says that it is.
+    pub(super) fn content_type(&self) -> Option<&str> {
+        self.0.headers.get(CONTENT_TYPE)?.to_str().ok()
     }
 
     /// Whether it is a page for people.

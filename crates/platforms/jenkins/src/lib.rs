@@ -21,7 +21,6 @@
 
 mod client;
 mod error;
-mod log;
 mod names;
 mod probe;
 mod session;

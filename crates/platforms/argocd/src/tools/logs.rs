@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AppArgs, read};
 use crate::{ArgoCd, wire::LogEntry};
-use kit::args::Limit;
+use kit::{args::Limit, log::line};
 use tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit};
 
 /// Lines of one answer.
@@ -178,12 +178,6 @@ impl Logs {
 impl Line {
     fn of(entry: &LogEntry) -> Self {
         let at = Some(entry.time_stamp_str.clone()).filter(|at| !at.is_empty() && !at.starts_with("0001-"));
-        let mut text: String =
-            entry.content.chars().filter(|c| !c.is_control() || *c == '\t').take(MAX_LINE + 1).collect();
-        if text.chars().count() > MAX_LINE {
-            text.pop();
-            text.push('…');
-        }
-        Self { pod: entry.pod_name.clone(), at, text }
+        Self { pod: entry.pod_name.clone(), at, text: line(&entry.content, MAX_LINE) }
     }
 }

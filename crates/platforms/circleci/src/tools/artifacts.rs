@@ -15,7 +15,10 @@ use crate::{
     text, v3,
     wire::Artifact,
 };
-use kit::args::{Bytes, PageArgs};
+use kit::{
+    args::{Bytes, PageArgs},
+    log::{charset, complete, readable},
+};
 use outbound::Reading;
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
@@ -178,19 +181,20 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
     // Nothing overwrites what a job has stored.
     context.answer_is_final();
     let (body, left_out) = (file.body(), file.left_out);
-    let whole = if left_out.after { text::whole(body) } else { body.len() };
+    let whole = if left_out.after { complete(body) } else { body.len() };
     let shown = body.get(..whole).unwrap_or_default();
     // What is cut in the middle may begin within a character.
     let begins = shown.iter().take(3).take_while(|byte| left_out.before > 0 && (0x80..0xc0).contains(*byte)).count();
     let shown = shown.get(begins..).unwrap_or_default();
-    let is_text = !shown.contains(&0) && std::str::from_utf8(shown).is_ok();
-    let stated = file.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let header = |name| file.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let text = readable(shown, header(http::header::CONTENT_TYPE).and_then(charset));
+    let stated = header(http::header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
     Ok(ArtifactAnswer {
         path: text::clean(&artifact.path, 1_024),
-        text: is_text.then(|| text::plain(shown)),
-        binary: !is_text,
+        binary: text.is_none(),
         size: stated.or_else(|| (!left_out.after).then(|| left_out.before + body.len() as u64)),
-        truncated: left_out.after || left_out.before > 0 || !is_text,
+        truncated: left_out.after || left_out.before > 0 || text.is_none(),
+        text,
     })
 }
 

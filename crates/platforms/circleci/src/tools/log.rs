@@ -12,10 +12,12 @@ use crate::{
     ended::AGE,
     error::{About, to_tool_error},
     jobs::{JobFacts, StepFacts},
-    text,
     wire::Output,
 };
-use kit::args::{Bytes, Cursor};
+use kit::{
+    args::{Bytes, Cursor},
+    log::{complete, condense, decode, end_of, plain},
+};
 use outbound::{Reading, RequestError, Response};
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor};
 
@@ -270,15 +272,15 @@ impl CircleCi {
 fn part_of_v3(response: &Response, wanted: Wanted, condensed: bool, ended: bool) -> Part {
     let body = response.body();
     if wanted.mode != Mode::Range {
-        let whole = text::plain(body);
-        let text = if condensed { whole } else { text::end_of(&whole, wanted.bytes).to_owned() };
+        let whole = plain(&decode(body, None));
+        let text = if condensed { whole } else { end_of(&whole, wanted.bytes).to_owned() };
         let truncated = condensed || response.left_out.before > 0 || response.left_out.after;
         return Part { text, truncated, finished: ended, next: None };
     }
     let more = response.left_out.after || !ended;
-    let taken = if more { text::whole(body) } else { body.len() };
+    let taken = if more { complete(body) } else { body.len() };
     Part {
-        text: text::plain(body.get(..taken).unwrap_or_default()),
+        text: plain(&decode(body.get(..taken).unwrap_or_default(), None)),
         truncated: more,
         finished: ended && !response.left_out.after,
         next: more.then(|| wanted.from + taken as u64),
@@ -288,11 +290,11 @@ fn part_of_v3(response: &Response, wanted: Wanted, condensed: bool, ended: bool)
 fn part_of_server(raw: &str, wanted: Wanted, ended: bool) -> Part {
     let done = |text: String, truncated| Part { text, truncated, finished: ended, next: None };
     match wanted.mode {
-        Mode::Condensed => done(text::condense(&text::plain(raw.as_bytes()), wanted.bytes), true),
+        Mode::Condensed => done(condense(&plain(raw), wanted.bytes), true),
         Mode::Tail => {
-            let plain = text::plain(raw.as_bytes());
-            let end = text::end_of(&plain, wanted.bytes);
-            done(end.to_owned(), end.len() < plain.len())
+            let shown = plain(raw);
+            let end = end_of(&shown, wanted.bytes);
+            done(end.to_owned(), end.len() < shown.len())
         }
         Mode::Range => {
             let from = usize::try_from(wanted.from).unwrap_or(usize::MAX);
@@ -300,9 +302,9 @@ fn part_of_server(raw: &str, wanted: Wanted, ended: bool) -> Part {
             let window = rest.get(..wanted.bytes.min(rest.len())).unwrap_or_default();
             let cut = window.len() < rest.len();
             let more = cut || !ended;
-            let taken = if more { text::whole(window) } else { window.len() };
+            let taken = if more { complete(window) } else { window.len() };
             Part {
-                text: text::plain(window.get(..taken).unwrap_or_default()),
+                text: plain(&decode(window.get(..taken).unwrap_or_default(), None)),
                 truncated: more,
                 finished: ended && !cut,
                 next: more.then(|| wanted.from + taken as u64),

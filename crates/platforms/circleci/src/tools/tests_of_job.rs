@@ -15,7 +15,10 @@ use crate::{
     text,
     wire::Test,
 };
-use kit::args::{PageArgs, yes};
+use kit::{
+    args::{PageArgs, yes},
+    log::plain,
+};
 use outbound::RequestError;
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor};
 
@@ -100,7 +103,7 @@ impl TestView {
             message: test
                 .message
                 .as_deref()
-                .map(|message| text::plain(message.as_bytes()).chars().take(MAX_MESSAGE).collect::<String>())
+                .map(|message| plain(message).chars().take(MAX_MESSAGE).collect::<String>())
                 .filter(|message| !message.trim().is_empty()),
         }
     }

@@ -11,10 +11,13 @@ use crate::{
     Jenkins,
     client::{Call, Error},
     error::to_tool_error,
-    log::Window,
     wire::Build,
 };
-use kit::{args::Bytes, text};
+use kit::{
+    args::Bytes,
+    log::{Window, charset, readable},
+    text,
+};
 use outbound::{RequestError, ScanEnd};
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
@@ -89,12 +92,12 @@ async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Re
     }
     let size = size.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (bytes, more) = scanned.scan.finish();
-    let text = if bytes.contains(&0) { None } else { String::from_utf8(bytes).ok() };
+    let text = readable(&bytes, answer.content_type().and_then(charset));
     Ok(Content {
         build: build.number,
         path: input.path,
         binary: text.is_none(),
-        text: text.map(|text| text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()),
+        text,
         size,
         truncated: more || scanned.end == ScanEnd::Cut,
     })

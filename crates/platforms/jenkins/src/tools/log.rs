@@ -1,4 +1,9 @@
 //! `get_jenkins_build_log`: the end of a build's log, or what comes next.
+//!
+//! Jenkins tells a log in two ways. `consoleText` streams it from its beginning. `logText/progressiveText?start=N` begins
+//! at an offset into its raw form, which has annotations that the text lacks: so an offset is only good where Jenkins
+//! itself gave it (`X-Text-Size`). Of a build that has ended it puts all the rest into the controller's memory
+//! (`org/kohsuke/stapler/framework/io/LargeText.java`), so it is asked for builds that run.
 
 use std::sync::Arc;
 
@@ -6,16 +11,18 @@ use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, Target, read};
+use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, MAX_LINE, MAX_SCAN, Target, read};
 use crate::{
     Jenkins,
     client::{Call, Error},
     error::to_tool_error,
-    log::{self, MAX_SCAN, Tail, Window},
     names::BuildName,
     wire,
 };
-use kit::args::{Bytes, Cursor, Limit};
+use kit::{
+    args::{Bytes, Cursor, Limit},
+    log::{Tail, Window, decode, lines},
+};
 use outbound::{Scan, ScanEnd, Scanned};
 use tools::{
     CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError,
@@ -72,7 +79,7 @@ struct LogPart {
 
 impl LogPart {
     fn show(&mut self, kept: &[u8], goes_on: bool) {
-        self.text = log::clean_lines(&String::from_utf8_lossy(kept));
+        self.text = lines(&decode(kept, None), MAX_LINE);
         self.truncated = goes_on;
     }
 }
@@ -118,7 +125,7 @@ impl Jenkins {
         max_bytes: usize,
         context: &CallContext,
     ) -> Result<Scanned<Tail>, Error> {
-        self.fetch_log(&Call::get(target.path(&["consoleText"])), &|_| Tail::new(max_bytes), context).await
+        self.fetch_log(&Call::get(target.path(&["consoleText"])), &|_| Tail::new(max_bytes, MAX_SCAN), context).await
     }
 
     /// Scans a log.
@@ -198,7 +205,7 @@ impl Reading<'_> {
         let tail = tail.map_err(|error| self.failed(error))?;
         let (total, end) = (tail.scan.total, tail.end);
         let cut;
-        (part.text, cut) = tail.scan.finish(lines);
+        (part.text, cut) = tail.scan.finish(lines, MAX_LINE);
         part.truncated = cut || end != ScanEnd::Whole;
         let place = Place::Text(total);
         match end {

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{NOT_TOLD, Target, builds::BuildStatus, jobs::JobStatus};
+use super::{MAX_LINE, NOT_TOLD, Target, builds::BuildStatus, jobs::JobStatus};
 use crate::{
     Jenkins,
     error::to_tool_error,
@@ -116,7 +116,7 @@ impl Jenkins {
         let mut failed = views(&runs);
         for (view, tail) in failed.iter_mut().zip(tails) {
             match tail {
-                Ok(tail) => view.log_tail = Some(tail.scan.finish(LOG_LINES).0),
+                Ok(tail) => view.log_tail = Some(tail.scan.finish(LOG_LINES, MAX_LINE).0),
                 Err(hint) => hints.push(hint),
             }
         }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, NO_STAGE_VIEW, NOT_TOLD,
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, NO_STAGE_VIEW, NOT_TOLD,
     build::{Commit, causes},
     builds::BuildStatus,
     matrix::{self, ConfigurationRunView},
@@ -116,7 +116,7 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
     let room = LOG_BYTES.min(context.max_result_bytes / 4);
     let tail = told(jenkins.fetch_tail(&target, room, &context).await, "log", &mut hints);
     if tail.as_ref().is_some_and(|tail| tail.end != ScanEnd::Whole) {
-        hints.push("the log was not read to its end: search_jenkins_build_log finds more".to_owned());
+        hints.push("the log was not read to its end: log_tail has the last lines of what was read".to_owned());
     }
     let failed_configurations =
         jenkins.fetch_failed_configurations(runs, build.number, room, &mut hints, &context).await;
@@ -141,7 +141,7 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
         tests: tests.as_ref().map(wire::TestReport::counts),
         failed_tests: tests.map(|tests| tests.failed(MAX_TESTS)).unwrap_or_default(),
         commits: build.changes().take(MAX_COMMITS).map(Commit::of).collect(),
-        log_tail: tail.map(|tail| tail.scan.finish(LOG_LINES).0).unwrap_or_default(),
+        log_tail: tail.map(|tail| tail.scan.finish(LOG_LINES, MAX_LINE).0).unwrap_or_default(),
         hints,
     })
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, Target, read};
+use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, Target, read};
 use crate::{
     Jenkins,
     client::{Call, Error},
     error::to_tool_error,
-    log,
     wire::{self, Case, Suite, TestReport},
 };
 use kit::{
     args::{PageArgs, yes},
+    log::lines,
     text,
 };
 use tools::{
@@ -116,7 +116,7 @@ impl CaseView {
             status: text::clean(&case.status),
             duration_ms,
             failing_for: case.age,
-            error: Some(log::clean_lines(whole.trim())).filter(|error| !error.is_empty()),
+            error: Some(lines(whole.trim(), MAX_LINE)).filter(|error| !error.is_empty()),
         }
     }
 }
