@@ -8,6 +8,7 @@ pub mod log;
 mod platform;
 pub mod session;
 pub mod text;
+pub mod wait;
 
 pub use pod_api::report::{Check, CheckStatus, CredentialVerdict, HealthStatus, ProbeReport};
 

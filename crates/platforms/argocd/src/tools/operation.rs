@@ -5,24 +5,17 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::{
     AppArgs, Target, mutation, read,
     state::{AppState, Operation},
 };
 use crate::{ArgoCd, client::Error, wire::Application};
-use kit::args::Limit;
+use kit::{args::Limit, wait::Wait};
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
 
-/// Time between two looks at an application that is waited for.
-const POLL: Duration = Duration::from_secs(3);
-/// The same after [`SLOWER_AFTER`].
-const SLOW_POLL: Duration = Duration::from_secs(5);
-/// When looks become rarer.
-const SLOWER_AFTER: Duration = Duration::from_secs(30);
-/// Time that is kept for an answer when the call's own time is up.
-const RESERVE: Duration = Duration::from_secs(1);
+/// Pauses between two looks: the first, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(5)];
 
 const WAIT: ToolDeclaration = ToolDeclaration::read(
     "wait_argocd_app",
@@ -141,22 +134,17 @@ pub(super) async fn poll(
     context: &CallContext,
     done: impl Fn(&Application) -> bool,
 ) -> Result<(Application, bool), ToolError> {
-    let begun = Instant::now();
-    let until = (begun + wait).min(context.deadline.checked_sub(RESERVE).unwrap_or(begun));
+    let [first, longest] = PAUSES;
+    let mut wait = Wait::new(wait, context, first, longest);
     let mut app = argocd.fetch_app(target, context).await?;
-    let mut looks = 1.0;
     loop {
         if done(&app) {
             return Ok((app, true));
         }
         let phase = app.running().unwrap_or("no operation");
-        context.progress.report(looks, None, format!("{phase}, {}", app.status.health.status));
-        let pause = if begun.elapsed() < SLOWER_AFTER { POLL } else { SLOW_POLL };
-        if Instant::now() + pause > until {
-            tokio::time::sleep_until(until).await;
+        if !wait.next_look(format!("{phase}, {}", app.status.health.status), context).await {
             return Ok((app, false));
         }
-        tokio::time::sleep(pause).await;
         // A look that fails on the way doesn't lose what is known; the next one may work.
         match argocd.session.call::<Application>(&target.get(&[]), context.deadline).await {
             Ok(newer) => app = newer,
@@ -166,7 +154,6 @@ pub(super) async fn poll(
                 return Err(argocd.explain(target, error, "read the application", right, context).await);
             }
         }
-        looks += 1.0;
     }
 }
 

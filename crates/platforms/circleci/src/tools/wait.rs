@@ -4,22 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
 
 use super::{
     RunArgs, read,
     run::{self, RunAnswer},
 };
 use crate::CircleCi;
-use kit::args::WaitSeconds;
+use kit::{args::WaitSeconds, wait::Wait};
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
 
-/// Time between two looks, at first and after a minute.
-const POLLS: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(10)];
+/// Pauses between two looks: the first, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(10)];
 /// Time after which a run without a workflow is taken for one that has none to run.
 const NOTHING_TO_RUN: Duration = Duration::from_secs(30);
-/// Time that is left for the answer.
-const RESERVE: Duration = Duration::from_secs(2);
 
 const WAIT: ToolDeclaration = ToolDeclaration::read(
     "wait_circleci_run",
@@ -55,27 +52,21 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn wait(circleci: Arc<CircleCi>, input: WaitInput, context: CallContext) -> Result<WaitAnswer, ToolError> {
-    let begun = Instant::now();
-    let until = (begun + input.wait_seconds.seconds()).min(context.deadline - RESERVE.min(context.remaining()));
+    let [first, longest] = PAUSES;
+    let mut wait = Wait::new(input.wait_seconds.seconds(), &context, first, longest);
     let named = circleci.fetch_run(&input.run.name(&circleci)?, &context).await?;
     loop {
         let mut answer = run::answer(&circleci, &named, &context).await?;
-        let waited = begun.elapsed();
+        let waited = wait.elapsed();
         let stands = answer.finished
             || answer.status == "on_hold"
             || (answer.status == "pending" && answer.state == "created" && waited >= NOTHING_TO_RUN);
-        let [first, later] = POLLS;
-        let mut pause = if waited < Duration::from_mins(1) { first } else { later };
-        if circleci.session.is_rate_low() {
-            pause = pause.saturating_mul(2);
-        }
-        if stands || Instant::now() + pause > until {
+        let least = if circleci.session.is_rate_low() { longest.saturating_mul(2) } else { Duration::ZERO };
+        if stands || !wait.next_look_after(least, &*answer.status, &context).await {
             if !stands {
                 answer.hints.push("the time is up and the run goes on: call wait_circleci_run again".to_owned());
             }
             return Ok(WaitAnswer { finished: answer.finished, waited_seconds: waited.as_secs(), run: answer });
         }
-        context.progress.report(waited.as_secs_f64(), Some(until.duration_since(begun).as_secs_f64()), &*answer.status);
-        sleep(pause).await;
     }
 }

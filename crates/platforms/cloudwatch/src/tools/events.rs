@@ -10,7 +10,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{Doing, Place, Window, cut, int, invalid, read};
 use crate::CloudWatch;
-use kit::args::{Limit, PageArgs};
+use kit::{
+    args::{Limit, PageArgs},
+    log::plain,
+    wait::latest,
+};
 use tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit, time::from_milliseconds};
 
 /// Characters of one event's text.
@@ -21,8 +25,6 @@ const MOST_PAGES: usize = 10;
 const SEARCH_TIME: Duration = Duration::from_secs(8);
 /// Time between two looks while following.
 const TAIL_PAUSE: Duration = Duration::from_secs(2);
-/// Time of a call that is kept for the answer.
-const RESERVE: Duration = Duration::from_secs(2);
 /// From here on, AWS gives the newest events first (the SDK's own documentation of `startFromHead`).
 const NEWEST_FIRST_SINCE: i64 = 1_704_067_200;
 
@@ -80,7 +82,7 @@ impl Event {
         Self {
             time: event.timestamp().and_then(from_milliseconds),
             stream: event.log_stream_name().map(str::to_owned),
-            message: cut(event.message().unwrap_or_default().trim_end(), MOST_TEXT),
+            message: cut(plain(event.message().unwrap_or_default()).trim_end(), MOST_TEXT),
         }
     }
 }
@@ -191,7 +193,7 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
     // Where each answer of AWS begins: its token, and its first event among ours.
     let mut token = place.token;
     let mut pages: Vec<(Place, usize)> = Vec::new();
-    let until = (Instant::now() + SEARCH_TIME).min(context.deadline.checked_sub(RESERVE).unwrap_or(context.deadline));
+    let until = (Instant::now() + SEARCH_TIME).min(latest(&context));
     loop {
         pages.push((Place { token: token.clone(), skip }, events.len()));
         let answer = cloudwatch.fetch_events(&search, token, limit - events.len() + skip, &context).await?;
@@ -259,7 +261,7 @@ struct Followed {
 async fn tail(cloudwatch: Arc<CloudWatch>, input: TailInput, context: CallContext) -> Result<Followed, ToolError> {
     let most = input.max_events.get();
     let begun = Instant::now();
-    let until = (begun + input.seconds.seconds()).min(context.deadline.checked_sub(RESERVE).unwrap_or(begun));
+    let until = (begun + input.seconds.seconds()).min(latest(&context));
     let from = Timestamp::now();
     let window = Window { from, to: from };
     let mut search =

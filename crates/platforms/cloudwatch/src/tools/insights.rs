@@ -9,11 +9,12 @@ use aws_sdk_cloudwatchlogs::{
 };
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 
 use super::{Doing, Window};
 use crate::{CloudWatch, error::Error, session::Session, transport::Manner};
+use kit::wait::Wait;
 use outbound::Repeat;
 use tools::{CallContext, ErrorCode, ToolError};
 
@@ -22,8 +23,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1_500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Time that stopping a query may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time of a call that is kept for reading the last rows and stopping the query.
-const RESERVE: Duration = Duration::from_secs(2);
+/// Time that a call which ends waits for its query to stop.
+const STOP_WAIT: Duration = Duration::from_secs(2);
 
 const START: Doing = Doing::new("run the query", "logs:StartQuery");
 const RESULTS: Doing = Doing::new("read the query's results", "logs:GetQueryResults");
@@ -135,25 +136,17 @@ impl Run {
         max_items: Option<i32>,
         context: &CallContext,
     ) -> Result<Outcome, ToolError> {
-        let begun = Instant::now();
-        let until = (begun + time).min(context.deadline.checked_sub(RESERVE).unwrap_or(begun));
-        let mut pause = FIRST_PAUSE;
+        let mut wait = Wait::new(time, context, FIRST_PAUSE, LONGEST_PAUSE);
+        // No query is that quick.
+        wait.next_look("query: Scheduled", context).await;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            sleep(pause.min(left)).await;
-            pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
             let results = cloudwatch.fetch_results(&self.id, None, max_items, context).await?;
             if has_ended(results.status()) {
                 self.has_ended = true;
                 return Ok(Outcome::Ended(Box::new(results)));
             }
             let status = results.status().map_or("Unknown", QueryStatus::as_str);
-            context.progress.report(
-                begun.elapsed().as_secs_f64(),
-                Some(time.as_secs_f64()),
-                format!("query: {status}"),
-            );
-            if Instant::now() >= until {
+            if !wait.next_look(format!("query: {status}"), context).await {
                 return Ok(Outcome::Running(Box::new(results)));
             }
         }
@@ -161,8 +154,8 @@ impl Run {
 
     /// Stops the query now, and tells whether that is certain.
     pub(super) async fn stop(mut self) -> bool {
-        let stopped = self.session.stop_query(&self.id, stopping(Instant::now() + RESERVE));
-        let stopped = timeout(RESERVE, stopped).await;
+        let stopped = self.session.stop_query(&self.id, stopping(Instant::now() + STOP_WAIT));
+        let stopped = timeout(STOP_WAIT, stopped).await;
         self.has_ended = matches!(stopped, Ok(Ok(_)));
         self.has_ended
     }

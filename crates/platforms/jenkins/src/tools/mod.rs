@@ -29,7 +29,6 @@ use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::time::Instant;
 
 use super::{
     Jenkins,
@@ -42,8 +41,10 @@ use tools::{CallContext, ErrorCode, ToolEntry, ToolError, mutation, read};
 
 /// How long answers about a build that has ended are kept: what people write on it afterwards is all that changes.
 const AGE_OF_AN_ENDED_BUILD: Duration = Duration::from_mins(10);
-/// Time that is kept for an answer when the call's own time is up.
-const RESERVE: Duration = Duration::from_secs(1);
+/// Bytes of a log that one call reads at most, without keeping them.
+const MAX_SCAN: u64 = 256 * 1024 * 1024;
+/// Characters of a log's line that are answered.
+const MAX_LINE: usize = 500;
 
 /// Every tool of Jenkins.
 pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
@@ -249,12 +250,6 @@ const NO_STAGE_VIEW: &str =
 
 /// How a hint begins that says which part of an answer is missing, and why.
 const NOT_TOLD: &str = "not told here,";
-
-/// When a wait that was asked for ends: never so late that there is no time for an answer.
-fn wait_until(wait: Duration, context: &CallContext) -> Instant {
-    let latest = context.deadline.checked_sub(RESERVE).unwrap_or(context.deadline);
-    Instant::now().checked_add(wait).map_or(latest, |until| latest.min(until))
-}
 
 /// Arguments of a tool that is about one job.
 #[derive(Deserialize, JsonSchema)]

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::time::Instant;
 
-use super::{queue::ItemView, wait_until};
+use super::queue::ItemView;
 use crate::{
     Jenkins,
     client::{Call, Error},
@@ -15,14 +14,11 @@ use crate::{
     names::JobName,
     wire::{Builds, Job, QueueItem},
 };
+use kit::wait::{Wait, latest};
 use tools::{CallContext, ErrorCode, ToolError};
 
-/// Time between two looks at an item: Jenkins is never asked more often.
-const POLL: Duration = Duration::from_secs(2);
-/// The same after [`SLOWER_AFTER`].
-const SLOW_POLL: Duration = Duration::from_secs(5);
-/// When looks become rarer.
-const SLOWER_AFTER: Duration = Duration::from_secs(20);
+/// Pauses between two looks at the queue: the first, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
 /// How far a build is that was triggered.
 #[derive(Serialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,10 +105,10 @@ async fn follow(
     wait: Duration,
     context: &CallContext,
 ) -> Result<Started, ToolError> {
-    let (begun, until) = (Instant::now(), wait_until(wait, context));
+    let [first, longest] = PAUSES;
+    let mut wait = Wait::new(wait, context, first, longest);
     // A look that hangs must not take the time in which the item's id can be answered.
-    let looking = CallContext { deadline: wait_until(Duration::MAX, context), ..context.clone() };
-    let mut looks = 0.0;
+    let looking = CallContext { deadline: latest(context), ..context.clone() };
     let started = |build| Started {
         job: name.to_string(),
         state: StartState::Started,
@@ -140,13 +136,9 @@ async fn follow(
                 "somebody cancelled it in the queue, or Jenkins did: trigger it again if that was no intention",
             ));
         }
-        let pause = if begun.elapsed() < SLOWER_AFTER { POLL } else { SLOW_POLL };
-        if Instant::now() + pause > until {
+        if !wait.next_look(format!("item {id} waits in the queue"), context).await {
             return Ok(queued(name, id, item.as_ref()));
         }
-        looks += 1.0;
-        context.progress.report(looks, None, format!("item {id} waits in the queue"));
-        tokio::time::sleep(pause).await;
     }
 }
 
