@@ -194,7 +194,8 @@ impl Identity {
         };
         let lookup = Call::post(["sys", "wrapping", "lookup"], json!({ "token": wrapping.expose_secret() }));
         let found = self.client.send::<Envelope<Wrapping>>(&lookup, None, deadline).await.map_err(gone)?;
-        let found = found.and_then(|envelope| envelope.data).ok_or(Trouble::Outage(RequestError::NotJson.into()))?;
+        let found =
+            found.and_then(|envelope| envelope.data).ok_or(Trouble::Outage(RequestError::unreadable("auth").into()))?;
         if found.creation_path.trim_matches('/') != creation_path.trim_matches('/') {
             return Err(Trouble::WrappingMismatch);
         }

@@ -101,7 +101,7 @@ pub(super) async fn fetch(
                 .send(&call, Some(bearer.secret), deadline)
                 .await
                 .map_err(trouble)?
-                .ok_or(Trouble::Outage(RequestError::NotJson.into()))?;
+                .ok_or_else(|| Trouble::Outage(RequestError::unreadable("data").into()))?;
             let lifetime = Lifetime::new(answer.lease_duration, answer.renewable);
             (answer.data, Some(Lease { id: answer.lease_id, lifetime }))
         }
@@ -161,7 +161,7 @@ pub(super) async fn renew(
             Error::BadRequest | Error::UnknownLease | Error::Forbidden | Error::NotFound => Error::LeaseNotRenewable,
             other => other,
         })?;
-    let renewed = answer.ok_or(Error::Request(RequestError::NotJson))?;
+    let renewed = answer.ok_or_else(|| Error::Request(RequestError::unreadable("lease_id")))?;
     lease.lifetime.extend(renewed.lease_duration, renewed.renewable);
     Ok(())
 }

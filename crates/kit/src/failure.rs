@@ -74,6 +74,13 @@ pub fn request_failed(way: &Way, cause: RequestError) -> ToolError {
             ToolError::new(Code::ResultTooLarge, format!("{title}'s answer is not read: {cause}"))
                 .with_remedy(*narrower)
         }
+        RequestError::Unreadable(place) => {
+            let message =
+                format!("{title} answered something that this version of the connector can't read, at {place}");
+            ToolError::new(Code::PlatformError, message).with_remedy(
+                "other tools may work; whoever owns the connector finds the place in its log, to report it",
+            )
+        }
         RequestError::Html | RequestError::NotJson => {
             let message =
                 format!("the address does not answer as the API of {title} (its path, or a proxy with a login)");

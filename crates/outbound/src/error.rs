@@ -4,7 +4,10 @@ use std::{error::Error, time::Duration};
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::address::{Refused, Unresolved};
+use super::{
+    address::{Refused, Unresolved},
+    decode::{Place, place},
+};
 
 /// Why the client of a platform can't be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,12 +113,21 @@ pub enum RequestError {
     /// The answer is a page for people.
     #[error("the answer is an HTML page, as a proxy or a login page gives it")]
     Html,
-    /// The answer is not the JSON that was expected.
+    /// The answer is not JSON.
     #[error("the answer is not the JSON that was expected")]
     NotJson,
+    /// The answer is JSON, and lacks something at this place, or has something else there, that can't be done without.
+    #[error("the answer has a form that this version can't read, at {0}")]
+    Unreadable(Place),
 }
 
 impl RequestError {
+    /// An answer that lacks what can't be done without at a place, such as `data.id`.
+    #[must_use]
+    pub fn unreadable(path: &str) -> Self {
+        Self::Unreadable(place(path))
+    }
+
     /// Tells by the chain of causes what happened.
     pub(super) fn classify(error: &reqwest::Error) -> Self {
         if error.is_builder() {

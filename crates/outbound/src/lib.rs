@@ -16,6 +16,7 @@ mod breaker;
 mod built;
 mod bulkhead;
 mod client;
+pub mod decode;
 mod error;
 mod form;
 mod metrics;
@@ -266,14 +267,12 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Errors
-    /// [`RequestError::Html`] when it is a page, as proxies and login walls give it, [`RequestError::NotJson`] when it
-    /// is something else that is not the JSON which was expected.
+    /// [`RequestError::Html`] when it is a page, as proxies and login walls give it; otherwise as [`decode::decode`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, RequestError> {
         if self.is_html() {
             return Err(RequestError::Html);
         }
-        // The parser's own text may quote the body.
-        serde_json::from_slice(&self.body).map_err(|_| RequestError::NotJson)
+        decode::decode(&self.body)
     }
 
     /// Whether the answer is a page for people.

@@ -3,20 +3,27 @@
 //! tests take part by [`complies!`](crate::complies).
 
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
 use serde_json::{Value, json};
 
-use crate::{Connected, Fault, Faulty, PLANTED};
+use crate::{
+    Connected, Fault, Faulty, PLANTED,
+    altering::{Alteration, Altering, Plan, places},
+};
 use api::{
     Reason,
     platform::{PlatformSpec, declared_reasons, examples},
 };
 use kit::{Connect, HealthStatus};
 use tools::{Effect, ErrorCode, ToolEntry, publish};
+
+/// The URL of a double, and what keeps it running.
+pub type Running = (String, Box<dyn Any + Send + Sync>);
 
 /// A platform, as it takes part.
 pub struct Subject {
@@ -37,6 +44,8 @@ pub struct Subject {
     pub most_requests: usize,
     /// The tool that answers how the platform does, also when it does badly.
     pub tells_health: &'static str,
+    /// Starts the platform's double, and gives its URL and what keeps it.
+    pub double: fn() -> BoxFuture<'static, Running>,
     /// Tools for which 404 is the platform's way to answer an empty list.
     pub empty_is_404: &'static [&'static str],
 }
@@ -287,6 +296,54 @@ pub async fn what_a_mutation_would_do_is_not_made_up(subject: &Subject) {
     }
 }
 
+/// Whatever one odd value an answer of the platform has, and if it ends early: a tool tells what is known, or what can't be
+/// read. The way to the platform is well then, and not to be blamed.
+pub async fn an_odd_value_is_never_blamed_on_the_way(subject: &Subject) {
+    let (upstream, _running) = (subject.double)().await;
+    let altering = Altering::start(&upstream).await;
+    let mut wrong = BTreeSet::new();
+    let mut tried = 0;
+    for (tool, arguments) in (subject.calls)() {
+        altering.plan(None);
+        let mutates = subject.nowhere().tools[tool].declaration.effect != Effect::Read;
+        let asked = async |connected: &Connected| {
+            if mutates {
+                connected.preview(tool, arguments.clone()).await.map(drop)
+            } else {
+                connected.call(tool, arguments.clone()).await.map(drop)
+            }
+        };
+        let begun = Instant::now();
+        // The double may lack what the tool asks for: its error is an answer like others.
+        let _known = asked(&subject.connect(&altering.url)).await;
+        // A tool that waits, as some do, meets a few oddities in its first answer; the way to read is the same.
+        let waits = begun.elapsed() > Duration::from_secs(1);
+        let (answers, places_of_each) = if waits { (1, 4) } else { (usize::MAX, usize::MAX) };
+        for (answer, body) in altering.seen().iter().enumerate().take(answers) {
+            let connected = subject.connect(&altering.url);
+            let whole = (!body.is_null()).then(|| (String::new(), Alteration::Cut));
+            // Each place meets null and absence, and the other oddities by turns.
+            let values = places(body).into_iter().take(places_of_each).enumerate().flat_map(|(number, place)| {
+                let [null, missing, others @ ..] = Alteration::OF_A_VALUE;
+                [null, missing, others[number % others.len()]].map(|alteration| (place.clone(), alteration))
+            });
+            for (place, alteration) in values.chain(whole) {
+                let seen = format!("{tool}, answer {answer} at {place:?}: {alteration:?}");
+                altering.plan(Some(Plan { answer, place, alteration }));
+                tried += 1;
+                if let Err(error) = asked(&connected).await
+                    && (error.code == ErrorCode::Internal || error.message.contains("does not answer as the API"))
+                {
+                    wrong.insert(format!("{seen}: {error:?}"));
+                }
+            }
+        }
+    }
+    let shown: Vec<&String> = wrong.iter().take(60).collect();
+    assert!(wrong.is_empty(), "{} of {tried} in {}: {shown:#?}", wrong.len(), subject.name);
+    assert!(tried > 100, "{}: only {tried} were tried", subject.name);
+}
+
 /// The probe tells every fault by a reason that is declared.
 pub async fn every_probe_tells_every_fault(subject: &Subject) {
     let known: BTreeSet<String> =
@@ -375,6 +432,11 @@ macro_rules! complies {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn what_a_mutation_would_do_is_not_made_up() {
                 compliance::what_a_mutation_would_do_is_not_made_up(&$subject()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn an_odd_value_is_never_blamed_on_the_way() {
+                compliance::an_odd_value_is_never_blamed_on_the_way(&$subject()).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests use it")]
 
+pub mod altering;
 pub mod compliance;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

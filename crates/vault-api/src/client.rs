@@ -283,7 +283,11 @@ impl Client {
         if response.is_html() {
             return Err(RequestError::Html.into());
         }
-        let body = response.json().ok();
+        let body = match response.json() {
+            Ok(body) => Some(body),
+            Err(error @ RequestError::Interrupted) => return Err(error.into()),
+            Err(_) => None,
+        };
         // Vault answers JSON whatever its state, so anything else comes from somebody in front of it.
         if body.is_none() && response.json::<wire::Errors>().is_err() {
             return Err(RequestError::NotJson.into());

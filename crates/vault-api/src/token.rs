@@ -62,7 +62,7 @@ pub async fn revoke(client: &Client, token: &SecretString, deadline: Instant) ->
 pub async fn look_up(client: &Client, token: &SecretString, deadline: Instant) -> Result<TokenInfo, Error> {
     let call = Call::get(["auth", "token", "lookup-self"]);
     let answer = client.send::<Envelope<TokenInfo>>(&call, Some(token), deadline).await?;
-    answer.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))
+    answer.and_then(|envelope| envelope.data).ok_or_else(|| RequestError::unreadable("data").into())
 }
 
 /// Whether Vault accepts a token at all.
@@ -84,5 +84,5 @@ pub async fn is_good(client: &Client, token: &SecretString, deadline: Instant) -
 }
 
 fn auth_of(answer: Option<AuthEnvelope>) -> Result<Auth, Error> {
-    answer.and_then(|envelope| envelope.auth).ok_or(Error::Request(RequestError::NotJson))
+    answer.and_then(|envelope| envelope.auth).ok_or_else(|| RequestError::unreadable("auth").into())
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::wire::{Failure, LogEntry, LogLine};
-use outbound::{Outbound, OutboundState, Repeat, Request, RequestError, Response};
+use outbound::{Outbound, OutboundState, Repeat, Request, RequestError, Response, decode::decode};
 
 /// Why Argo CD did not give what was asked for. Holds nothing that Argo CD wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -303,12 +303,17 @@ impl Client {
         }
         let mut entries = Vec::new();
         for line in response.body().split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            let line: LogLine = serde_json::from_slice(line).map_err(|_| RequestError::NotJson)?;
+            let line: LogLine = match decode(line) {
+                Ok(line) => line,
+                // Lines that came are told. A stream that breaks off ends within one.
+                Err(_) if !entries.is_empty() => continue,
+                Err(error) => return Err(error.into()),
+            };
             match (line.result, line.error) {
                 (Some(entry), _) if entry.last && entry.content.is_empty() => break,
                 (Some(entry), _) => entries.push(entry),
                 (None, Some(error)) => return Err(classify_stream(&error)),
-                (None, None) => return Err(RequestError::NotJson.into()),
+                (None, None) => return Err(RequestError::unreadable("result").into()),
             }
         }
         Ok(entries)

@@ -9,7 +9,7 @@ mod tools;
 
 use serde_json::{Value, json};
 
-use self::double::TOKEN;
+use self::double::{Double, TOKEN};
 use platform_testing::{Connected, compliance::Subject};
 
 pub(super) use platform_testing::PLANTED;
@@ -20,6 +20,12 @@ platform_testing::complies!(crate::tests::subject);
 fn subject() -> Subject {
     Subject {
         connect: crate::connect,
+        double: || {
+            Box::pin(async {
+                let double = Double::start().await;
+                (double.uri(), Box::new(double) as _)
+            })
+        },
         name: "argoCd",
         word: "argocd",
         spec: |url| json!({ "argoCd": { "url": url, "insecureHttp": true } }),

@@ -71,7 +71,11 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
                 .with_argument("parameters")
                 .with_remedy("pass strings, numbers and true or false as what they are")
         }
-        Error::Page => ToolError::internal("internal request error: CircleCI refused the page that was asked for"),
+        Error::Page => new(
+            Code::PlatformError,
+            "CircleCI refuses the page of a list that was asked for",
+            "ask again without cursor: the list may have changed meanwhile",
+        ),
         Error::BadRequest => ToolError::new(Code::InvalidArgument, format!("CircleCI refuses to {doing} as asked"))
             .with_remedy("check the arguments against what is there; CircleCI's own text is not passed on"),
         Error::Conflict => new(

@@ -69,7 +69,7 @@ impl Links {
         reading: Reading,
         deadline: Instant,
     ) -> Result<Response, Error> {
-        let mut link = Url::parse(link).map_err(|_| Error::Request(RequestError::NotJson))?;
+        let mut link = Url::parse(link).map_err(|_| RequestError::unreadable("items[].url"))?;
         let mut with_token = true;
         for _ in 0..=MAX_REDIRECTS {
             let mut download = Download::new(link.clone(), reading);

@@ -130,7 +130,12 @@ impl CircleCi {
         let (mut items, mut token): (Vec<T>, Option<String>) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
             let page = call.clone().maybe("page-token", token.as_ref());
-            let page: Items<T> = self.ask(&page, doing, about, context).await?;
+            let page: Items<T> = match self.ask(&page, doing, about, context).await {
+                Ok(page) => page,
+                // What came is told, and that it is not all.
+                Err(_) if !items.is_empty() => break,
+                Err(error) => return Err(error),
+            };
             items.extend(page.items);
             token = page.next_page_token.filter(|token| !token.is_empty());
             if token.is_none() || items.len() >= wanted {
@@ -152,7 +157,11 @@ impl CircleCi {
         let (mut items, mut cursor): (Vec<T>, Option<String>) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
             let page = call.clone().maybe("page[cursor]", cursor.as_ref());
-            let page: v3::List<T> = self.ask(&page, doing, about, context).await?;
+            let page: v3::List<T> = match self.ask(&page, doing, about, context).await {
+                Ok(page) => page,
+                Err(_) if !items.is_empty() => break,
+                Err(error) => return Err(error),
+            };
             items.extend(page.data);
             cursor = page.page.next.filter(|cursor| !cursor.is_empty());
             if cursor.is_none() || items.len() >= wanted {

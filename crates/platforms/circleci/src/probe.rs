@@ -74,7 +74,9 @@ async fn who(circleci: &CircleCi, deadline: Instant) -> Result<String, Error> {
         }
         Some(api) => Some(session.call::<Me>(&me(api).probe(), deadline).await?.login),
     };
-    login.map(|login| text::clean(&login, 128)).ok_or(Error::Request(RequestError::NotJson))
+    login
+        .map(|login| text::clean(&login, 128))
+        .ok_or_else(|| RequestError::unreadable("data[].attributes.login").into())
 }
 
 /// No answer about the token, or one that refuses it.

@@ -77,7 +77,10 @@ impl Session {
         let (api, login) = match self.call::<v3::List<v3::User>>(&call, deadline).await {
             Ok(users) => (Api::V3, users.data.into_iter().next().map(|user| user.attributes.login)),
             // What stands in front of a Server answers pages, or 404, for paths that it does not know.
-            Err(Error::NotFound | Error::Request(RequestError::Html | RequestError::NotJson)) => (Api::V2, None),
+            Err(
+                Error::NotFound
+                | Error::Request(RequestError::Html | RequestError::NotJson | RequestError::Unreadable(_)),
+            ) => (Api::V2, None),
             Err(error) => return Err(error),
         };
         *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);

@@ -13,7 +13,7 @@ mod workload;
 use platform_doubles::cloudwatch as double;
 use serde_json::{Value, json};
 
-use self::double::{KEY, REGION};
+use self::double::{Double, KEY, REGION};
 use platform_testing::{Connected, compliance::Subject};
 
 const SECRET: &str = "planted-secret-access-key";
@@ -25,6 +25,12 @@ platform_testing::complies!(crate::tests::subject);
 fn subject() -> Subject {
     Subject {
         connect: crate::connect,
+        double: || {
+            Box::pin(async {
+                let double = Double::start().await;
+                (double.url(), Box::new(double) as _)
+            })
+        },
         name: "cloudWatch",
         word: "cloudwatch",
         spec: |url| json!({ "cloudWatch": { "region": REGION, "endpoint": url, "insecureHttp": true } }),

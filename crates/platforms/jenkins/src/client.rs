@@ -267,7 +267,7 @@ fn build_request(call: &Call, identity: Option<&Identity>, crumb: Option<&Crumb>
 
 /// A crumb out of what Jenkins answers for one.
 pub(super) fn crumb_of(field: &str, value: String, answer: &Answer) -> Result<Crumb, Error> {
-    let field = HeaderName::from_bytes(field.as_bytes()).map_err(|_| RequestError::NotJson)?;
+    let field = HeaderName::from_bytes(field.as_bytes()).map_err(|_| RequestError::unreadable("crumbRequestField"))?;
     Ok(Crumb::Needed { field, value: SecretString::from(value), cookies: SecretString::from(answer.cookies()) })
 }
 

@@ -23,6 +23,12 @@ platform_testing::complies!(crate::tests::subject);
 fn subject() -> Subject {
     Subject {
         connect: crate::connect,
+        double: || {
+            Box::pin(async {
+                let double = Double::start().await;
+                (double.url(), Box::new(double) as _)
+            })
+        },
         name: "jenkins",
         word: "jenkins",
         spec: |url| json!({ "jenkins": { "url": url, "insecureHttp": true } }),

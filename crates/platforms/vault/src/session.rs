@@ -105,7 +105,7 @@ impl Session {
     /// As [`Session::call`], for answers whose content is in `data`.
     pub(super) async fn data<T: DeserializeOwned>(&self, call: &Call, deadline: Instant) -> Result<T, Error> {
         let envelope: Option<Envelope<T>> = self.call(call, deadline).await?;
-        envelope.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))
+        envelope.and_then(|envelope| envelope.data).ok_or_else(|| RequestError::unreadable("data").into())
     }
 
     /// As [`Session::call`], for calls whose answer does not matter.
@@ -126,7 +126,7 @@ impl Session {
     pub(super) async fn lookup(&self, token: &Token, deadline: Instant) -> Result<TokenInfo, Error> {
         let call = Call::get(["auth", "token", "lookup-self"]);
         let envelope: Option<Envelope<TokenInfo>> = self.client.send(&call, Some(&token.secret), deadline).await?;
-        envelope.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))
+        envelope.and_then(|envelope| envelope.data).ok_or_else(|| RequestError::unreadable("data").into())
     }
 
     /// Whether Vault accepts a token at all.
@@ -139,7 +139,7 @@ impl Session {
         let call = Call::get(["sys", "internal", "ui", "mounts"]);
         let envelope: Option<Envelope<wire::VisibleMounts>> =
             self.client.send(&call, Some(&token.secret), deadline).await?;
-        envelope.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))
+        envelope.and_then(|envelope| envelope.data).ok_or_else(|| RequestError::unreadable("data").into())
     }
 
     /// What a token may do with paths, asked with that token. Nothing else is tried if it is refused.
@@ -152,7 +152,7 @@ impl Session {
         let call = Call::post(["sys", "capabilities-self"], serde_json::json!({ "paths": paths }));
         let envelope: Option<Envelope<std::collections::BTreeMap<String, Value>>> =
             self.client.send(&call, Some(&token.secret), deadline).await?;
-        let data = envelope.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))?;
+        let data = envelope.and_then(|envelope| envelope.data).ok_or_else(|| RequestError::unreadable("data"))?;
         // Beside the paths there is `capabilities`, the list for a single path.
         let asked = data.into_iter().filter(|(path, _)| paths.contains(path));
         Ok(asked.map(|(path, list)| (path, Vec::<String>::deserialize(list).unwrap_or_default())).collect())
@@ -163,7 +163,7 @@ impl Session {
         let call = Call::get(["sys", "internal", "ui", "resultant-acl"]);
         let envelope: Option<Envelope<wire::ResultantAcl>> =
             self.client.send(&call, Some(&token.secret), deadline).await?;
-        envelope.and_then(|envelope| envelope.data).ok_or(Error::Request(RequestError::NotJson))
+        envelope.and_then(|envelope| envelope.data).ok_or_else(|| RequestError::unreadable("data").into())
     }
 
     /// Asks for the files to be read again and gives a newer token, if there is one soon.

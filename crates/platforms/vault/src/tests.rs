@@ -22,6 +22,12 @@ platform_testing::complies!(crate::tests::subject);
 fn subject() -> Subject {
     Subject {
         connect: crate::connect,
+        double: || {
+            Box::pin(async {
+                let double = Double::start().await;
+                (double.uri(), Box::new(double) as _)
+            })
+        },
         name: "vault",
         word: "vault",
         spec: |url| {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AppArgs, ROOM_FOR_THE_REST, Target, names_of, part, read};
+use super::{AppArgs, ROOM_FOR_THE_REST, Target, may_be_secret, names_of, part, read};
 use crate::{
     ArgoCd, text,
     wire::{Items, ManagedResource, Rendering},
@@ -276,7 +276,9 @@ fn compare(resource: &ManagedResource) -> Option<ResourceDiff> {
         (Some(live), Some(wanted)) => {
             let now = state(&resource.normalized_live_state).unwrap_or(live);
             let then = state(&resource.predicted_live_state).unwrap_or(wanted);
-            walk(&mut String::new(), Some(&now), Some(&then), resource.kind == "Secret", &mut paths);
+            let stated = [&now, &then].map(|state| state.get("kind").and_then(Value::as_str).unwrap_or(&resource.kind));
+            let secret = may_be_secret(&resource.kind) || stated.into_iter().any(may_be_secret);
+            walk(&mut String::new(), Some(&now), Some(&then), secret, &mut paths);
             if paths.is_empty() {
                 return None;
             }

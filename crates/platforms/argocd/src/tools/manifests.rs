@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AppArgs, ROOM_FOR_THE_REST, names_of, part, read};
+use super::{AppArgs, ROOM_FOR_THE_REST, may_be_secret, names_of, part, read};
 use crate::{ArgoCd, text};
 use kit::args::PageArgs;
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
@@ -102,7 +102,7 @@ async fn manifests(argocd: Arc<ArgoCd>, input: ManifestsInput, context: CallCont
 /// Masks a Secret's values, whether or not Argo CD has done it, and the copy of them that kubectl keeps. Objects of
 /// other kinds stay as they are.
 fn mask(mut manifest: Value) -> Value {
-    if manifest.get("kind").and_then(Value::as_str) != Some("Secret") {
+    if !may_be_secret(manifest.get("kind").and_then(Value::as_str).unwrap_or_default()) {
         return manifest;
     }
     for field in ["data", "stringData"] {
@@ -132,6 +132,9 @@ mod tests {
             "data": { "password": "planted" },
             "stringData": "planted",
         });
+        let mut unknown = manifest.clone();
+        unknown["kind"] = Value::Null;
+        assert!(!mask(unknown).to_string().contains("planted"));
         let masked = mask(manifest).to_string();
         assert!(
             masked.contains("password") && masked.contains("\"a\":\"b\"") && !masked.contains("planted"),

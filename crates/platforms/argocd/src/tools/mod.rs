@@ -201,6 +201,11 @@ fn failed<'a>(doing: &'a str, right: &'a str) -> impl Fn(Error) -> ToolError + '
     move |error| to_tool_error(error, doing, right)
 }
 
+/// Whether an object of this kind may be a Secret, whose values are shown to nobody: it is, or its kind isn't told.
+fn may_be_secret(kind: &str) -> bool {
+    kind.is_empty() || kind.eq_ignore_ascii_case("Secret")
+}
+
 /// What names a resource, by its manifest: group, kind, namespace, and name or what its name begins with.
 fn names_of(manifest: &Value) -> [String; 4] {
     let of = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();

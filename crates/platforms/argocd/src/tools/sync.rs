@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    AppArgs, ResourceName, Target, mutation, operation,
+    AppArgs, ResourceName, Target, may_be_secret, mutation, operation,
     state::{AppState, Operation},
 };
 use crate::{
@@ -349,7 +349,7 @@ impl ResourceOutcome {
             namespace: result.namespace.clone(),
             status: if is_hook { &result.hook_phase } else { &result.status }.clone(),
             // What Kubernetes says of a Secret may quote it.
-            message: if result.kind == "Secret" { None } else { text::optional(&result.message) },
+            message: if may_be_secret(&result.kind) { None } else { text::optional(&result.message) },
         }
     }
 }

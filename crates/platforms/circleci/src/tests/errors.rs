@@ -6,14 +6,14 @@ use serde_json::json;
 
 use super::{TOKEN, cloud, connect, double::Double, good, world::id};
 use tools::ErrorCode::{
-    self, Conflict, CredentialsUnavailable, Internal, InvalidArgument, NotFound, PermissionDenied, PlatformError,
+    self, Conflict, CredentialsUnavailable, InvalidArgument, NotFound, PermissionDenied, PlatformError,
     PlatformUnavailable, RateLimited,
 };
 
 #[tokio::test]
 async fn each_answer_has_its_words() {
     let table: &[(u16, &str, ErrorCode, &str)] = &[
-        (400, "Invalid page size", Internal, "internal request error"),
+        (400, "Invalid page size", PlatformError, "refuses the page"),
         (400, "something else", InvalidArgument, "refuses to read the workflow as asked"),
         (403, "x", PermissionDenied, "may not read the workflow"),
         (404, "x", NotFound, "no workflow with that id"),

@@ -260,7 +260,7 @@ impl CircleCi {
         if response.is_html() {
             return Err(RequestError::Html.into());
         }
-        let parts: Vec<Output> = serde_json::from_slice(response.body()).map_err(|_| RequestError::NotJson)?;
+        let parts: Vec<Output> = outbound::decode::decode(response.body())?;
         let mut raw = String::new();
         for part in parts.iter().filter(|part| (part.type_ == "err") == (wanted.stream == Stream::Stderr)) {
             let _infallible = raw.write_str(&part.message);

@@ -52,9 +52,9 @@ async fn every_answer_has_its_words() {
         (502, Some(json!("<html>planted</html>")), PlatformError, "does not answer as the API of Vault"),
         (503, Some(json!("<html>planted</html>")), PlatformError, "does not answer as the API of Vault"),
         (200, Some(json!("planted")), PlatformError, "does not answer as the API of Vault"),
-        (200, Some(json!({ "data": ["planted"] })), PlatformError, "does not answer as the API of Vault"),
-        (200, Some(json!({ "auth": "planted" })), PlatformError, "does not answer as the API of Vault"),
-        (204, None, PlatformError, "does not answer as the API of Vault"),
+        (200, Some(json!({ "data": ["planted"] })), PlatformError, "can't read, at data"),
+        (200, Some(json!({ "auth": "planted" })), PlatformError, "can't read, at data"),
+        (204, None, PlatformError, "can't read, at data"),
     ];
     for (status, body, code, part) in table {
         let double = Double::start().await;

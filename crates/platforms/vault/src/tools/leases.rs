@@ -176,7 +176,7 @@ async fn renew(vault: Arc<Vault>, input: RenewInput, context: CallContext) -> Re
     let failed = failed("renew leases at", "sys/leases/renew", "update");
     let renewed: Option<wire::RenewedLease> =
         vault.session.call(&Call::post(["sys", "leases", "renew"], body), context.deadline).await.map_err(&failed)?;
-    let renewed = renewed.ok_or_else(|| failed(Error::Request(RequestError::NotJson)))?;
+    let renewed = renewed.ok_or_else(|| failed(Error::Request(RequestError::unreadable("lease_id"))))?;
     Ok(Renewed { lease_id, ttl_seconds: renewed.lease_duration, renewable: renewed.renewable })
 }
 

@@ -302,7 +302,7 @@ async fn generated(vault: &Vault, generate: &Generate, context: &CallContext) ->
         error => failed("generate by", &path, "read")(error),
     })?;
     if made.password.is_empty() {
-        return Err(failed("generate by", &path, "read")(Error::Request(RequestError::NotJson)));
+        return Err(failed("generate by", &path, "read")(Error::Request(RequestError::unreadable("data"))));
     }
     Ok(made.password)
 }
