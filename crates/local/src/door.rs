@@ -28,24 +28,24 @@ const MIN_TOKEN: usize = 16;
 
 /// Who is let in.
 #[derive(Clone, Debug)]
-pub enum Guard {
+pub enum Access {
     /// Whoever reaches the address.
-    Nobody,
+    Open,
     /// Whoever has this token.
     Token(SecretString),
-    /// The connectors ask themselves.
-    Connectors(PathBuf),
+    /// Whoever has a token that the keys in this directory verify. The connectors ask for it themselves.
+    ClusterTokens(PathBuf),
 }
 
 /// Why nobody can be let in.
 #[derive(Debug, thiserror::Error)]
-pub enum GuardError {
+pub enum AccessError {
     /// The address can be reached from other machines.
     #[error(
         "{0} can be reached from other machines, and whoever does could use every credential: give --token-file, or \
          --token-keys for the tokens of a cluster's ServiceAccounts, or listen on 127.0.0.1"
     )]
-    Unguarded(SocketAddr),
+    OpenToOthers(SocketAddr),
     /// The token can't be read.
     #[error("failed to read the token file {path}")]
     ReadToken {
@@ -63,31 +63,31 @@ pub enum GuardError {
     NoKeys(String),
 }
 
-impl Guard {
+impl Access {
     /// Who is let in at an address.
     ///
     /// # Errors
     /// When others could call without proving anything, or what proves it can't be read.
-    pub fn new(address: SocketAddr, token: Option<&Path>, keys: Option<&Path>) -> Result<Self, GuardError> {
+    pub fn new(address: SocketAddr, token: Option<&Path>, keys: Option<&Path>) -> Result<Self, AccessError> {
         let name = |path: &Path| path.display().to_string();
         match (token, keys) {
             (Some(path), _) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|source| GuardError::ReadToken { path: name(path), source })?;
+                    .map_err(|source| AccessError::ReadToken { path: name(path), source })?;
                 let token = SecretString::from(text.trim());
                 if token.expose_secret().len() < MIN_TOKEN {
-                    return Err(GuardError::ShortToken(name(path)));
+                    return Err(AccessError::ShortToken(name(path)));
                 }
                 Ok(Self::Token(token))
             }
             (None, Some(directory)) => {
                 if !directory.join(pod_api::config::TOKEN_KEYS_FILE).is_file() {
-                    return Err(GuardError::NoKeys(name(directory)));
+                    return Err(AccessError::NoKeys(name(directory)));
                 }
-                Ok(Self::Connectors(directory.to_owned()))
+                Ok(Self::ClusterTokens(directory.to_owned()))
             }
-            (None, None) if address.ip().to_canonical().is_loopback() => Ok(Self::Nobody),
-            (None, None) => Err(GuardError::Unguarded(address)),
+            (None, None) if address.ip().to_canonical().is_loopback() => Ok(Self::Open),
+            (None, None) => Err(AccessError::OpenToOthers(address)),
         }
     }
 
@@ -95,8 +95,8 @@ impl Guard {
     #[must_use]
     pub fn inbound(&self) -> Inbound {
         match self {
-            Self::Nobody | Self::Token(_) => Inbound::Open,
-            Self::Connectors(directory) => Inbound::AsInCluster(directory.clone()),
+            Self::Open | Self::Token(_) => Inbound::Open,
+            Self::ClusterTokens(directory) => Inbound::AsInCluster(directory.clone()),
         }
     }
 
@@ -112,14 +112,14 @@ impl Guard {
     }
 }
 
-impl fmt::Display for Guard {
+impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Nobody => {
+            Self::Open => {
                 "no authentication and no spec.access: every program on this machine may call every offered tool"
             }
             Self::Token(_) => "callers need the token of --token-file, and may then call every offered tool",
-            Self::Connectors(_) => {
+            Self::ClusterTokens(_) => {
                 "callers need a ServiceAccount token, and spec.access says what they may, as in the cluster"
             }
         })
@@ -139,7 +139,7 @@ impl Entrance {
     ///
     /// # Errors
     /// When the address can't be listened on.
-    pub async fn open(address: SocketAddr, guard: Guard, routes: Routes) -> Result<Self, LocalError> {
+    pub async fn open(address: SocketAddr, access: Access, routes: Routes) -> Result<Self, LocalError> {
         let failed = |source| LocalError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -150,10 +150,10 @@ impl Entrance {
             header_timeout: defaults.header_timeout,
         };
         let ending = Ending::default();
-        let guard = Arc::new(guard);
+        let access = Arc::new(access);
         let serving = tokio::spawn(listener::serve(listener, limits, ending.clone(), move |request| {
-            let (guard, routes) = (guard.clone(), routes.clone());
-            async move { answer(&guard, &routes, request).await }
+            let (access, routes) = (access.clone(), routes.clone());
+            async move { answer(&access, &routes, request).await }
         }));
         Ok(Self { address, ending, serving })
     }
@@ -182,8 +182,8 @@ pub fn endpoint_url(address: SocketAddr, key: &Key) -> String {
     format!("http://{host}:{}/{}/{}/mcp", address.port(), key.namespace, key.name)
 }
 
-async fn answer(guard: &Guard, routes: &Routes, mut request: Request<Body>) -> Response<Body> {
-    if !guard.admits(&request) {
+async fn answer(access: &Access, routes: &Routes, mut request: Request<Body>) -> Response<Body> {
+    if !access.admits(&request) {
         let mut response = refuse(StatusCode::UNAUTHORIZED, "send the token of --token-file as Authorization: Bearer");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
         return response;
@@ -249,34 +249,34 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let token = directory.path().join("token");
         let outside: SocketAddr = "192.0.2.1:8080".parse().unwrap();
-        let guard = |address: &str, token: Option<&Path>, keys: Option<&Path>| {
-            Guard::new(address.parse().unwrap(), token, keys).map(|guard| guard.inbound())
+        let inbound = |address: &str, token: Option<&Path>, keys: Option<&Path>| {
+            Access::new(address.parse().unwrap(), token, keys).map(|access| access.inbound())
         };
         for address in ["127.0.0.1:1", "[::1]:1", "127.1.2.3:1", "[::ffff:127.0.0.1]:1"] {
-            assert_eq!(guard(address, None, None).unwrap(), Inbound::Open);
+            assert_eq!(inbound(address, None, None).unwrap(), Inbound::Open);
         }
         for address in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1"] {
-            assert!(matches!(guard(address, None, None), Err(GuardError::Unguarded(_))), "{address}");
+            assert!(matches!(inbound(address, None, None), Err(AccessError::OpenToOthers(_))), "{address}");
         }
-        assert!(matches!(Guard::new(outside, Some(&token), None), Err(GuardError::ReadToken { .. })));
+        assert!(matches!(Access::new(outside, Some(&token), None), Err(AccessError::ReadToken { .. })));
         std::fs::write(&token, "short\n").unwrap();
-        assert!(matches!(Guard::new(outside, Some(&token), None), Err(GuardError::ShortToken(_))));
-        assert!(matches!(Guard::new(outside, None, Some(directory.path())), Err(GuardError::NoKeys(_))));
+        assert!(matches!(Access::new(outside, Some(&token), None), Err(AccessError::ShortToken(_))));
+        assert!(matches!(Access::new(outside, None, Some(directory.path())), Err(AccessError::NoKeys(_))));
         std::fs::write(directory.path().join("token-keys.json"), "{}").unwrap();
         let keys = directory.path().to_owned();
-        assert_eq!(guard("0.0.0.0:1", None, Some(&keys)).unwrap(), Inbound::AsInCluster(keys.clone()));
+        assert_eq!(inbound("0.0.0.0:1", None, Some(&keys)).unwrap(), Inbound::AsInCluster(keys.clone()));
     }
 
     #[test]
     fn only_the_token_is_let_in() {
         let token = "0123456789abcdef";
-        let guard = Guard::Token(SecretString::from(token));
+        let access = Access::Token(SecretString::from(token));
         let admits = |values: &[&str]| {
             let mut request = Request::builder();
             for value in values {
                 request = request.header("authorization", *value);
             }
-            guard.admits(&request.body(Body::empty()).unwrap())
+            access.admits(&request.body(Body::empty()).unwrap())
         };
         assert!(admits(&["Bearer 0123456789abcdef"]) && admits(&["bearer 0123456789abcdef"]));
         for values in [

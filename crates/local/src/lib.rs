@@ -76,7 +76,7 @@ pub enum LocalError {
     },
     /// Nobody can be let in.
     #[error("the connectors can't be guarded")]
-    Guard(#[source] door::GuardError),
+    Access(#[source] door::AccessError),
     /// What is to be shown can't be written.
     #[error("failed to write to standard output")]
     Print(#[source] io::Error),

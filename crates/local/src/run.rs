@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use super::{
     LocalError,
     documents::{Sources, Text, read_objects},
-    door::{Entrance, Guard},
+    door::{Access, Entrance},
     finding::{Finding, Level},
     fleet::{Fleet, FleetSettings},
     manifests::Manifests,
@@ -37,7 +37,7 @@ pub struct RunSettings {
     /// Where all connectors are served.
     pub listen: SocketAddr,
     /// Who is let in.
-    pub guard: Guard,
+    pub access: Access,
     /// Whether audit records are written, to standard error.
     pub audit: bool,
     /// Whether colors are left out.
@@ -107,11 +107,11 @@ pub async fn run(settings: RunSettings, stop: Stop) -> Result<(), LocalError> {
     let mut following = Following::new(settings.sources)?;
     let mut fleet = Fleet::new(FleetSettings {
         keyring: settings.keyring,
-        inbound: settings.guard.inbound(),
+        inbound: settings.access.inbound(),
         audit: settings.audit,
     });
-    let who = settings.guard.to_string();
-    let mut entrance = Entrance::open(settings.listen, settings.guard, fleet.routes()).await?;
+    let who = settings.access.to_string();
+    let mut entrance = Entrance::open(settings.listen, settings.access, fleet.routes()).await?;
     let header = format!("mcp-connectors {} at http://{}: {who}", env!("CARGO_PKG_VERSION"), entrance.address);
     let mut table = Table::new(entrance.address, header, settings.no_color);
     following.apply(&mut fleet)?;

@@ -22,6 +22,7 @@ fn declaration(name: &'static str) -> ToolDeclaration {
      find out why other tools fail.",
 )
 .polled()
+.without_platform()
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -62,6 +62,8 @@ pub struct ToolDeclaration {
     pub cached_if_final: bool,
     /// Made to be called again and again with the same arguments, as one that tells how far something is.
     pub polled: bool,
+    /// Whether it asks the platform. One that doesn't is answered while there is no place for requests to the platform.
+    pub asks_platform: bool,
 }
 
 impl ToolDeclaration {
@@ -77,6 +79,7 @@ impl ToolDeclaration {
             cached: None,
             cached_if_final: false,
             polled: false,
+            asks_platform: true,
         }
     }
 
@@ -138,6 +141,13 @@ impl ToolDeclaration {
     #[must_use]
     pub const fn polled(mut self) -> Self {
         self.polled = true;
+        self
+    }
+
+    /// Answered by the connector, without asking the platform.
+    #[must_use]
+    pub const fn without_platform(mut self) -> Self {
+        self.asks_platform = false;
         self
     }
 }

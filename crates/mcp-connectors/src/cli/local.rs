@@ -18,7 +18,7 @@ use local::{
     check::{CheckSettings, check},
     client_config::{Client, Start, build_client_config},
     documents::{STDIN, Sources},
-    door::Guard,
+    door::Access,
     finding::{any_error, sarif},
     fleet::{Fleet, FleetSettings},
     manifests::Key,
@@ -215,13 +215,13 @@ pub async fn run(args: LocalArgs, logs: LogSettings) -> Result<ExitCode, Box<dyn
     if args.stdio {
         return Box::pin(serve_stdio(&args, sources)).await;
     }
-    let guard =
-        Guard::new(args.listen, args.token_file.as_deref(), args.token_keys.as_deref()).map_err(LocalError::Guard)?;
+    let access =
+        Access::new(args.listen, args.token_file.as_deref(), args.token_keys.as_deref()).map_err(LocalError::Access)?;
     let settings = RunSettings {
         sources,
         keyring: keyring(&args),
         listen: args.listen,
-        guard,
+        access,
         audit: args.audit,
         no_color: args.no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
     };

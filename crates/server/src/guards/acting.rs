@@ -15,9 +15,9 @@ use super::{
     Stopped,
     bounds::{self, Bounded},
     cache::AnswerCache,
+    confirmation::{self, Scope},
     deadline,
     idempotency::{self, Attempt, Ending, Ledger, Standing},
-    mutation::{self, Scope},
     notes::Notes,
 };
 use crate::access::Caller;
@@ -136,7 +136,7 @@ impl Act {
     async fn run(self) -> (Result<Bounded, Stopped>, Ending) {
         let scope = Scope { connector: &self.connector, caller: &self.caller, tool: &self.tool };
         if let Some(plan) = &self.plan {
-            let verified = mutation::verify(&scope, plan, &self.arguments, self.context.clone(), &self.preview);
+            let verified = confirmation::verify(&scope, plan, &self.arguments, self.context.clone(), &self.preview);
             let failed = match self.cut(verified).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(bounds::apply_to_error(error).into()),
@@ -146,7 +146,7 @@ impl Act {
                 return (Err(stopped.clone()), Ending::Undone(stopped));
             }
         }
-        let acted = mutation::act(self.arguments.clone(), self.context.clone(), &self.act);
+        let acted = confirmation::act(self.arguments.clone(), self.context.clone(), &self.act);
         match self.cut(acted).await {
             Ok(Ok(value)) => match bounds::apply(value, self.context.max_result_bytes, self.sensitive) {
                 Ok(bounded) => {

@@ -1,6 +1,6 @@
 //! What stands between a caller and a tool, the same for every platform, one file each in the order in which a call
 //! passes them: rate, authorisation, shedding, what was meant, arguments, repetition, kept answers, concurrency, deadline; then the tool,
-//! which for one that changes something is behind the mutation policy and idempotency; then bounds.
+//! which for one that changes something is behind confirmation and idempotency; then bounds.
 
 pub mod acting;
 pub mod arguments;
@@ -9,12 +9,12 @@ pub mod bounds;
 pub mod cache;
 pub mod call_key;
 pub mod concurrency;
+pub mod confirmation;
 pub mod controls;
 pub mod deadline;
 pub mod delegation;
 pub mod idempotency;
 pub mod meant;
-pub mod mutation;
 pub mod notes;
 pub mod principal;
 pub mod provenance;
@@ -306,8 +306,8 @@ impl Guards {
         let answered = match &tool.entry.behavior {
             Behavior::Read(run) => run(arguments, context).await,
             Behavior::Mutation { preview, .. } => {
-                let scope = mutation::Scope { connector: &self.connector_uid, caller, tool: &tool.definition.name };
-                mutation::announce(&scope, arguments, context, preview).await
+                let scope = confirmation::Scope { connector: &self.connector_uid, caller, tool: &tool.definition.name };
+                confirmation::announce(&scope, arguments, context, preview).await
             }
         };
         let value = answered.map_err(bounds::apply_to_error)?;

@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// When there is no place.
 pub fn check(platform: &dyn Platform, tool: &OfferedTool) -> Result<(), ToolError> {
-    if tool.kept_for.is_some() || tool.entry.declaration.name == platform.check_tool() {
+    if tool.kept_for.is_some() || !tool.entry.declaration.asks_platform {
         return Ok(());
     }
     let ways = platform.outbound();

@@ -1,4 +1,4 @@
-//! The mutation policy: without `confirm: true` a tool that changes something says what it would do; with it, it acts;
+//! Confirmation: without `confirm: true` a tool that changes something says what it would do; with it, it acts;
 //! and if the caller names what was announced, it acts only on the same state. The model sets `confirm` itself, so this
 //! is a brake, not an approval by a person.
 
