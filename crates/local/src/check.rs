@@ -1,8 +1,6 @@
 //! `local --check`: everything that can be said of manifests without running them, and with `--probe` what their
 //! platforms say.
 
-use std::io;
-
 use tokio::sync::watch;
 
 use super::{
@@ -17,7 +15,7 @@ use api::{Reason, endpoint::AddressPolicy};
 use credentials::directory::Source;
 use operator::connector::validate::ValidatedConnector;
 use pod_api::report::{CredentialVerdict, HealthStatus};
-use server::{Parts, prober};
+use server::{Upstream, prober};
 
 /// What is checked.
 #[derive(Clone, Debug)]
@@ -100,22 +98,15 @@ async fn try_out(
         (_, Some((_, supplied))) => Source::Memory(supplied.clone()),
         (_, None) => Source::Memory(receiver),
     };
-    let parts = Parts::connect(
-        platforms::connect,
-        &serve_settings(&Inbound::Open),
-        &loaded,
-        source,
-        Box::new(io::sink()),
-        None,
-    )
-    .map_err(LocalError::Serve)?;
+    let upstream = Upstream::connect(platforms::connect, &serve_settings(&Inbound::Open), &loaded, source)
+        .map_err(LocalError::Serve)?;
     let mut findings = Vec::new();
-    let state = parts.credentials_state.borrow().clone();
+    let state = upstream.credentials_state.borrow().clone();
     if state.reason != Reason::Loaded.as_str() {
         let message = format!("spec.credentials: {}", state.message);
         findings.push(judged.finding(Level::Error, &state.reason, &message));
     } else if check.probe {
-        let report = prober::probe(parts.platform.as_ref(), loaded.config.probe.timeout.0).await.report;
+        let report = prober::probe(upstream.platform.as_ref(), loaded.config.probe.timeout.0).await.report;
         let field =
             judged.connector.spec.platform.declaration().map_or("spec.platform", |found| found.endpoint_field());
         let level = match report.status {
@@ -134,8 +125,7 @@ async fn try_out(
         let words = format!("spec.credentials: {}", report.credentials_message);
         findings.extend(refused.map(|reason| judged.finding(Level::Error, reason.as_str(), &words)));
     }
-    parts.background.cancel();
-    parts.platform.close().await;
+    upstream.close().await;
     if let Some((mut agent, _)) = agent {
         agent.close().await;
     }

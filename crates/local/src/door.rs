@@ -13,12 +13,12 @@ use axum::body::Body;
 use http::{Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::net::TcpListener;
 
 use super::{LocalError, fleet::Routes, manifests::Key, serving::Inbound};
 use server::{
     ServeSettings,
-    listener::{self, Ending, ListenerLimits, WhenFull},
+    listener::{ListenerLimits, Port, WhenFull},
 };
 
 /// Where RFC 9728 puts the metadata of a resource.
@@ -130,8 +130,7 @@ impl fmt::Display for Access {
 pub struct Entrance {
     /// Where.
     pub address: SocketAddr,
-    ending: Ending,
-    serving: JoinHandle<()>,
+    port: Port,
 }
 
 impl Entrance {
@@ -149,24 +148,22 @@ impl Entrance {
             when_full: WhenFull::Wait,
             header_timeout: defaults.header_timeout,
         };
-        let ending = Ending::default();
         let access = Arc::new(access);
-        let serving = tokio::spawn(listener::serve(listener, limits, ending.clone(), move |request| {
+        let port = Port::serve(listener, limits, move |request| {
             let (access, routes) = (access.clone(), routes.clone());
             async move { answer(&access, &routes, request).await }
-        }));
-        Ok(Self { address, ending, serving })
+        });
+        Ok(Self { address, port })
     }
 
     /// Accepts no more connections, and waits for the answers that are under way.
     pub async fn close(&mut self) {
-        self.ending.close.cancel();
-        let _panicked = (&mut self.serving).await;
+        self.port.close().await;
     }
 
     /// Drops the connections that are left.
     pub fn abort(&self) {
-        self.ending.abort.cancel();
+        self.port.abort();
     }
 }
 

@@ -1,4 +1,4 @@
-//! One connector that runs in this process: the server's own assembly, without a port, and what the operator would see
+//! One connector that runs in this process: a server without a port, and what the operator would see
 //! of it.
 
 use std::{io, sync::Arc, time::Duration};
@@ -23,11 +23,10 @@ use credentials::{
 use operator::connector::observe::Handshake;
 use pod_api::status::ReplicaStatus;
 use server::{
-    LoadedConfig, Parts,
-    access::{Access, Caller, Rights},
-    assembly::{Assembly, Running},
+    LoadedConfig, Server, Upstream,
+    access::{Caller, Rights},
+    door::{Door, MCP_PATH},
     handler::Handler,
-    http::{Door, MCP_PATH},
 };
 
 /// The protocol revision that the handshake is made in.
@@ -56,19 +55,13 @@ impl Route {
 pub struct Replica {
     /// Where its requests go.
     pub route: Route,
-    /// Answers MCP's methods, for a transport that is not HTTP.
-    pub handler: Handler,
-    /// What whoever calls without a token may use.
-    pub rights: Option<Arc<Rights>>,
     /// Digest of the configuration that it runs with.
     pub digest: String,
-    status: Box<dyn Fn() -> ReplicaStatus + Send + Sync>,
     /// Where its credentials are.
     pub credentials: Credentials,
     files: watch::Sender<Supplied>,
     agent: Option<Supplying>,
-    running: Running,
-    drain_timeout: Duration,
+    server: Server,
 }
 
 /// An agent that runs.
@@ -97,22 +90,16 @@ impl Replica {
             (_, Some((_, supplied))) => Source::Memory(supplied.clone()),
             (_, None) => Source::Memory(receiver),
         };
-        let parts =
-            Parts::connect(platforms::connect, &settings, loaded, source, records, None).map_err(LocalError::Serve)?;
-        let Assembly { door, handler, admin, running } =
-            Assembly::start(&settings, loaded, parts, std::convert::identity).map_err(LocalError::Serve)?;
-        running.serving.cancel();
+        let server = Upstream::connect(platforms::connect, &settings, loaded, source)
+            .and_then(|upstream| Server::build(&settings, loaded, upstream, records, None))
+            .map_err(LocalError::Serve)?;
         Ok(Self {
-            route: Route { door, requests: TaskTracker::new() },
-            handler,
-            rights: Access::new(&loaded.config.access).rights(&Caller::Local).cloned(),
+            route: Route { door: server.door.clone(), requests: TaskTracker::new() },
             digest: loaded.digest.clone(),
-            status: Box::new(move || admin.status()),
             credentials,
             files,
             agent: agent.map(|(agent, supplied)| supply(agent, supplied)),
-            running,
-            drain_timeout: settings.drain_timeout,
+            server,
         })
     }
 
@@ -140,7 +127,19 @@ impl Replica {
     /// What it says of itself.
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
-        (self.status)()
+        self.server.admin.status()
+    }
+
+    /// Answers MCP's methods, for a transport that is not HTTP.
+    #[must_use]
+    pub fn handler(&self) -> Handler {
+        self.server.handler.clone()
+    }
+
+    /// What whoever calls without a token may use.
+    #[must_use]
+    pub fn rights(&self) -> Option<Arc<Rights>> {
+        self.server.door.rights(&Caller::Local)
     }
 
     /// Calls the endpoint as an agent would.
@@ -163,17 +162,11 @@ impl Replica {
 
     /// Ends it: the calls that run get the time that they would get in a pod.
     pub async fn drain(self) {
-        self.running.draining.cancel();
-        let finished = async {
-            self.route.requests.close();
-            self.route.requests.wait().await;
-            self.running.guards.settle().await;
-        };
-        if tokio::time::timeout(self.drain_timeout, finished).await.is_err() {
-            tracing::warn!("calls were still running when the time to drain was up");
+        self.route.requests.close();
+        if let Err(error) = self.server.drain(self.route.requests.wait()).await {
+            tracing::warn!("{error}");
         }
-        self.running.close().await;
-        self.running.finish().await;
+        self.server.close().await;
         if let Some(Supplying { stop, task, .. }) = self.agent {
             stop.cancel();
             if task.await.is_err() {

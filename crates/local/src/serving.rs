@@ -1,7 +1,7 @@
 //! What a connector runs with on this machine: the very file that the operator would mount, less what a cluster alone
 //! can do, and its credentials from where they are.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use tokio::sync::watch;
 
@@ -84,6 +84,8 @@ pub fn serve_settings(inbound: &Inbound) -> ServeSettings {
         },
         address_policy: AddressPolicy::Loopback,
         unproven: Caller::Local,
+        // Nobody finds a connector here through a Service that may not know yet.
+        drain_delay: Duration::ZERO,
         ..ServeSettings::default()
     }
 }

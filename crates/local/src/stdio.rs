@@ -15,7 +15,7 @@ use super::{LocalError, fleet::Fleet, manifests::Key, replica::Replica};
 use server::{
     Stop,
     access::{Caller, Rights},
-    http::RequestScope,
+    door::RequestScope,
 };
 
 /// A transport whose requests all come from whoever started this process.
@@ -59,8 +59,8 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let transport = Local { inner: AsyncRwTransport::new_server(read, write), rights: replica.rights.clone() };
-    let starting = replica.handler.clone().serve(transport);
+    let transport = Local { inner: AsyncRwTransport::new_server(read, write), rights: replica.rights() };
+    let starting = replica.handler().serve(transport);
     let running = tokio::select! {
         () = stop.drain.cancelled() => return Ok(()),
         started = starting => match started {

@@ -8,13 +8,13 @@ use axum::{Router, body::Body, extract::Path, extract::State, routing::get, rout
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     access::Caller,
     auth::Authenticator,
     guards::Guards,
     handler::PROTOCOL_VERSIONS,
+    lifecycle::Lifecycle,
     refusal::{Refusal, json_response},
     state::ReplicaState,
 };
@@ -25,12 +25,8 @@ use pod_api::status::ReplicaStatus;
 
 /// What the admin port shows.
 pub struct Admin {
-    /// Uid of the connector.
-    pub connector_uid: String,
     /// Digest of the configuration.
     pub config_digest: String,
-    /// The platform's name in `spec.platform`.
-    pub platform: &'static str,
     /// The tools, and the calls that run.
     pub guards: Arc<Guards>,
     /// Knows the operator.
@@ -41,24 +37,16 @@ pub struct Admin {
     pub credentials: CredentialsHandle,
     /// Asks the prober for a probe at once.
     pub probe: Arc<Notify>,
-    /// Cancelled as soon as MCP is served.
-    pub serving: CancellationToken,
-    /// Cancelled when the replica begins to drain.
-    pub draining: CancellationToken,
+    /// How far the replica is in its life.
+    pub lifecycle: Lifecycle,
 }
 
 impl Admin {
-    /// Whether the replica serves MCP and goes on doing so.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.serving.is_cancelled() && !self.draining.is_cancelled()
-    }
-
     /// The replica's state.
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
         ReplicaStatus {
-            connector_uid: self.connector_uid.clone(),
+            connector_uid: self.guards.connector_uid.clone(),
             config_digest: self.config_digest.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol_versions: PROTOCOL_VERSIONS.iter().map(|version| version.as_str().to_owned()).collect(),
@@ -124,17 +112,18 @@ pub fn build_router(admin: Arc<Admin>) -> Router {
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response<Body> {
-    if admin.is_ready() {
+    if admin.lifecycle.is_ready() {
         return Response::new(Body::from("ok"));
     }
-    let why = if admin.draining.is_cancelled() { "draining" } else { "starting" };
+    let why = if admin.lifecycle.draining.is_cancelled() { "draining" } else { "starting" };
     let mut response = Response::new(Body::from(why));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response<Body> {
-    let text = admin.state.metrics.text(&admin.state.credentials(), admin.guards.slots.in_use(), admin.is_ready());
+    let text =
+        admin.state.metrics.text(&admin.state.credentials(), admin.guards.slots.in_use(), admin.lifecycle.is_ready());
     let mut response = Response::new(Body::from(text));
     let form = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, form);
@@ -147,8 +136,8 @@ async fn health(State(admin): State<Arc<Admin>>) -> Response<Body> {
 }
 
 async fn platform_health(State(admin): State<Arc<Admin>>, Path(platform): Path<String>) -> Response<Body> {
-    if platform != admin.platform {
-        let message = format!("this connector's platform is {}", admin.platform);
+    if platform != admin.guards.platform {
+        let message = format!("this connector's platform is {}", admin.guards.platform);
         return Refusal::new(StatusCode::NOT_FOUND, "unknown_platform", message).into_response();
     }
     health(State(admin)).await

@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -43,17 +44,49 @@ pub enum WhenFull {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// A port that is served.
+pub struct Port {
+    ending: Ending,
+    serving: JoinHandle<()>,
+}
+
+impl Port {
+    /// Serves the connections of a listener.
+    pub fn serve<F, R>(listener: TcpListener, limits: ListenerLimits, answer: F) -> Self
+    where
+        F: Fn(Request<Body>) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let ending = Ending::default();
+        let serving = tokio::spawn(accept(listener, limits, ending.clone(), answer));
+        Self { ending, serving }
+    }
+
+    /// Accepts no more connections, closes idle ones, and waits until the others are gone. Not to be called again when it
+    /// has returned.
+    pub async fn close(&mut self) {
+        self.ending.close.cancel();
+        let _panicked = (&mut self.serving).await;
+    }
+
+    /// Accepts no more connections, and drops those that are left.
+    pub fn abort(&self) {
+        self.ending.close.cancel();
+        self.ending.abort.cancel();
+    }
+}
+
 /// How a listener ends.
 #[derive(Clone, Debug, Default)]
-pub struct Ending {
+struct Ending {
     /// Accepts no more, closes idle connections, and the others after their answer.
-    pub close: CancellationToken,
+    close: CancellationToken,
     /// Drops the connections that are left.
-    pub abort: CancellationToken,
+    abort: CancellationToken,
 }
 
 /// Serves connections until `ending` says to stop, and returns when the last of them is gone.
-pub async fn serve<F, R>(listener: TcpListener, limits: ListenerLimits, ending: Ending, answer: F)
+async fn accept<F, R>(listener: TcpListener, limits: ListenerLimits, ending: Ending, answer: F)
 where
     F: Fn(Request<Body>) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response<Body>> + Send + 'static,

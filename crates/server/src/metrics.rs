@@ -373,6 +373,21 @@ impl Metrics {
         self.credentials_loaded_at.set(since.as_secs_f64());
     }
 
+    /// Keeps the time at which the credentials in use were loaded, for as long as their files are followed.
+    pub async fn follow_credentials(self: Arc<Self>, mut state: watch::Receiver<CredentialsState>) {
+        let mut revision = None;
+        loop {
+            let loaded = state.borrow_and_update().loaded_revision.clone();
+            if loaded != revision && loaded.is_some() {
+                self.credentials_loaded(SystemTime::now());
+            }
+            revision = loaded;
+            if state.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// An operation of the protocol ended.
     pub fn operated(&self, labels: &OperationLabels, duration: Duration) {
         self.operations.get_or_create(labels).observe(duration.as_secs_f64());

@@ -16,8 +16,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use super::{
     access::Caller,
     audit::argument_names,
+    door::RequestScope,
     handler::PROTOCOL_VERSIONS,
-    http::RequestScope,
     metrics::{Metrics, OperationLabels},
     text::safe_name,
 };

@@ -34,7 +34,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Instance, LoadedConfig, Parts, ServeError, ServeSettings, Stop, audit::Audit, guards::cache::AnswerCache,
+    LoadedConfig, Ports, ServeError, ServeSettings, Server, Stop, Upstream, audit::Audit, guards::cache::AnswerCache,
     metrics::Metrics, state::ReplicaState,
 };
 use api::{

@@ -23,9 +23,12 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{access::Access, admin::Admin, auth::Authenticator, catalogue::Catalogue, guards::Guards, testing::*, *};
+use super::{
+    access::Access, admin::Admin, auth::Authenticator, catalogue::Catalogue, guards::Guards, server::ADMIN_CONNECTIONS,
+    testing::*, *,
+};
 use api::{connector::Mutations, duration::ApiDuration, pattern::NamePattern};
-use pod_api::config::{AccessConfig, CONFIG_FILE, PLATFORM_CA_FILE, ServeConfig};
+use pod_api::config::{AccessConfig, CONFIG_FILE, ConfigError, PLATFORM_CA_FILE, ServeConfig};
 
 const ONE_MINUTE: Duration = Duration::from_mins(1);
 

@@ -6,7 +6,7 @@ use api::endpoint::AddressPolicy;
 use credentials::directory::Source;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use server::{Instance, LoadedConfig, Parts, ServeSettings, Stop, guards::shared_rate::SharedRates};
+use server::{LoadedConfig, Ports, ServeSettings, Server, Stop, Upstream, guards::shared_rate::SharedRates};
 use tempfile::TempDir;
 
 /// A connector that serves until the test ends.
@@ -60,11 +60,12 @@ pub async fn serve_tools(
         ..ServeSettings::default()
     };
     let source = Source::Directory(directory.path().to_owned());
-    let parts = Parts::connect(platforms::connect, &settings, &loaded, source, Box::new(sink()), None).unwrap();
-    let rates = parts.shared_rates.clone();
-    let instance = Instance::start(&settings, &loaded, parts).await.unwrap();
-    let (mcp, admin) = (instance.mcp_address().port(), instance.admin_address().port());
-    tokio::spawn(instance.serve(Stop::default()));
+    let upstream = Upstream::connect(platforms::connect, &settings, &loaded, source).unwrap();
+    let server = Server::build(&settings, &loaded, upstream, Box::new(sink()), None).unwrap();
+    let rates = server.admin.state.shared_rates.clone();
+    let ports = Ports::bind(&settings).await.unwrap();
+    let [mcp, admin] = [&ports.mcp, &ports.admin].map(|port| port.local_addr().unwrap().port());
+    tokio::spawn(server.serve(ports, Stop::default()));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     Served { mcp, admin, client, rates, directory }
 }

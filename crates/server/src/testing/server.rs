@@ -146,6 +146,7 @@ impl TestServer {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut settings = ServeSettings {
             config_directory: directory.path().to_owned(),
+            audit_directory: directory.path().to_owned(),
             credentials_directory: directory.path().to_owned(),
             mcp_address: loopback,
             admin_address: loopback,
@@ -165,33 +166,25 @@ impl TestServer {
             supply: None,
         });
         let audit_lines = Lines::default();
-        let audit = Audit::start(
-            &config.connector,
-            "fake",
-            &config.telemetry.audit,
-            directory.path().to_owned(),
-            Box::new(audit_lines.clone()),
-        );
-        let parts = Parts {
-            outbound: Arc::default(),
-            audit: audit.clone(),
-            exports: None,
-            shared_rates: None,
+        let upstream = Upstream {
             name: "fake",
             platform: Arc::new(platform.clone()),
+            requests: Arc::default(),
             credentials: CredentialsHandle::new(current, reread),
             credentials_state,
             background: CancellationToken::new(),
         };
         let loaded = LoadedConfig { config, digest: "digest-1".into(), platform_ca: None };
-        let instance = Instance::start(&settings, &loaded, parts).await.unwrap();
-        let (mcp, admin) = (instance.mcp_address(), instance.admin_address());
+        let server = Server::build(&settings, &loaded, upstream, Box::new(audit_lines.clone()), None).unwrap();
+        let audit = server.admin.state.audit.clone();
+        let ports = Ports::bind(&settings).await.unwrap();
+        let [mcp, admin] = [&ports.mcp, &ports.admin].map(|port| port.local_addr().unwrap());
         let stop = Stop::default();
         let ended = tokio::spawn({
             let stop = stop.clone();
             async move {
                 let _kept = (sets, state);
-                instance.serve(stop).await
+                server.serve(ports, stop).await
             }
         });
         Self { mcp, admin, platform, key, directory, audit, audit_lines, rereads, stop, ended }

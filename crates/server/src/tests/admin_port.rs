@@ -1,6 +1,10 @@
 //! The admin port.
 
+use tokio::sync::watch;
+use tower::ServiceExt;
+
 use super::*;
+use credentials::CredentialsHandle;
 
 #[tokio::test]
 async fn health_is_what_the_last_probe_found() {
@@ -56,16 +60,13 @@ async fn before_the_first_probe_health_says_starting() {
     let catalogue = Catalogue::new(platform.entries(), &config().tools, &access, true).unwrap();
     let guards = Guards::new("fake", Arc::new(platform), catalogue, "uid".into(), &config().limits, None, no_cache());
     let admin = Admin {
-        connector_uid: "uid".into(),
         config_digest: "digest".into(),
-        platform: "fake",
         guards: Arc::new(guards),
         authenticator: Arc::new(Authenticator::new("/nonexistent".into(), vec![], &config().operator)),
         state: Arc::new(starting()),
         credentials: CredentialsHandle::new(watch::channel(None).1, watch::channel(0).0),
         probe: Arc::default(),
-        serving: CancellationToken::new(),
-        draining: CancellationToken::new(),
+        lifecycle: lifecycle::Lifecycle::default(),
     };
     let router = admin::build_router(Arc::new(admin));
     for (path, part) in [("/health", "Starting"), ("/readyz", "starting")] {

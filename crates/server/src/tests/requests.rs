@@ -48,7 +48,7 @@ async fn bodies_are_bounded_and_must_be_json() {
     large.body = vec![b' '; 2 * 1024 * 1024];
     let reply = send(server.mcp, &large).await;
     assert_eq!((reply.status, reply.json()["error"]["data"]["error"].as_str()), (413, Some("body_too_large")));
-    large.body.truncate(http::MAX_BODY_BYTES);
+    large.body.truncate(door::MAX_BODY_BYTES);
     let bare = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
     large.body[..bare.len()].copy_from_slice(bare.as_bytes());
     let exactly = send(server.mcp, &large.with("Mcp-Method", "notifications/initialized")).await;

@@ -25,10 +25,10 @@ use rmcp::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
+    ServeSettings,
     access::{Access, Caller, Rights},
     active::ActiveBody,
     audit::Audit,
@@ -37,9 +37,11 @@ use super::{
         delegation::{self, AGENT_TRACE},
         rate::{Failures, RateNote},
     },
+    lifecycle::Lifecycle,
     listener::Peer,
     metrics::Metrics,
     refusal::{Refusal, json_response, too_many_requests, undelegated, unreadable},
+    state::ReplicaState,
 };
 use pod_api::config::ServeConfig;
 
@@ -99,51 +101,34 @@ pub struct Door<H> {
     audience: String,
     metadata_url: String,
     authenticator: Arc<Authenticator>,
-    access: Arc<Access>,
+    access: Access,
     failures: Failures,
     metrics: Arc<Metrics>,
     audit: Arc<Audit>,
     protocol: StreamableHttpService<H, NeverSessionManager>,
-    draining: CancellationToken,
+    lifecycle: Lifecycle,
     body_timeout: Duration,
 }
 
-/// What a door is made of besides the configuration.
-pub struct DoorParts<H> {
-    /// Origins of browsers that may call, such as `http://localhost:6274`.
-    pub origins: Vec<String>,
-    /// Who calls where nobody is asked for a token.
-    pub unproven: Caller,
-    /// Verifies tokens.
-    pub authenticator: Arc<Authenticator>,
-    /// The rules.
-    pub access: Arc<Access>,
-    /// Where refusals are counted.
-    pub metrics: Arc<Metrics>,
-    /// Where refused callers are recorded.
-    pub audit: Arc<Audit>,
-    /// Answers MCP's methods.
-    pub handler: H,
-    /// Cancelled when the replica begins to drain.
-    pub draining: CancellationToken,
-    /// Cancelled when calls that still run are given up.
-    pub abandon: CancellationToken,
-    /// Time that a body may take to arrive.
-    pub body_timeout: Duration,
-}
-
 impl<H: ServerHandler + Clone> Door<H> {
-    /// Puts the door together.
+    /// Puts the door together. `authenticator` verifies tokens, and `handler` answers MCP's methods.
     #[must_use]
-    pub fn new(config: &ServeConfig, parts: DoorParts<H>) -> Self {
+    pub fn new(
+        config: &ServeConfig,
+        settings: &ServeSettings,
+        access: Access,
+        authenticator: Arc<Authenticator>,
+        handler: H,
+        state: &ReplicaState,
+        lifecycle: Lifecycle,
+    ) -> Self {
         let protocol = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
             // Both are checked here: rmcp's list can't say "any IP address".
             .disable_allowed_hosts()
             .with_max_request_body_bytes(MAX_BODY_BYTES)
-            .with_cancellation_token(parts.abandon);
-        let handler = parts.handler;
+            .with_cancellation_token(lifecycle.abandoned.clone());
         let audience = config.access.audiences.first().cloned().unwrap_or_default();
         let metadata_url = match audience
             .parse::<Uri>()
@@ -156,23 +141,29 @@ impl<H: ServerHandler + Clone> Door<H> {
         Self {
             own: format!("{}/{}", config.connector.namespace, config.connector.name),
             hosts: config.hosts.iter().map(|host| plain_host(host)).collect(),
-            origins: parts.origins,
-            unproven: parts.unproven,
+            origins: settings.allowed_origins.clone(),
+            unproven: settings.unproven.clone(),
             audience,
             metadata_url,
-            authenticator: parts.authenticator,
-            access: parts.access,
+            authenticator,
+            access,
             failures: Failures::default(),
-            metrics: parts.metrics,
-            audit: parts.audit,
+            metrics: state.metrics.clone(),
+            audit: state.audit.clone(),
             protocol: StreamableHttpService::new(
                 move || Ok(handler.clone()),
                 Arc::new(NeverSessionManager::default()),
                 protocol,
             ),
-            draining: parts.draining,
-            body_timeout: parts.body_timeout,
+            lifecycle,
+            body_timeout: settings.body_timeout,
         }
+    }
+
+    /// What a caller may use; nothing if they may not call.
+    #[must_use]
+    pub fn rights(&self, caller: &Caller) -> Option<Arc<Rights>> {
+        self.access.rights(caller).cloned()
     }
 
     /// Answers a request.
@@ -196,7 +187,7 @@ impl<H: ServerHandler + Clone> Door<H> {
         if let Ok(header) = header {
             response.headers_mut().insert(REQUEST_ID, header);
         }
-        if closes || self.draining.is_cancelled() {
+        if closes || self.lifecycle.draining.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -290,7 +281,7 @@ impl<H: ServerHandler + Clone> Door<H> {
     /// Who calls, and what they may do; the operator may call no tool.
     async fn admit(&self, headers: &HeaderMap) -> Result<(Caller, Option<Arc<Rights>>), TurnedAway> {
         let caller = self.identify(headers).await?;
-        match self.access.rights(&caller).cloned() {
+        match self.rights(&caller) {
             None if caller != Caller::Operator => Err(self.not_listed(&caller)),
             rights => Ok((caller, rights)),
         }
