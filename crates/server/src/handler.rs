@@ -24,15 +24,14 @@ use super::{
     catalogue::CONFIRM,
     door::RequestScope,
     guards::{Call, Called, Guards, Outcome, bounds, notes::Notes},
-    metrics::UNKNOWN_TOOL,
+    observers::{self, EndedCall, Words},
     operation::Operation,
     result::{build_answer, build_failure},
     state::ReplicaState,
     text::{alternatives, safe_name},
     version,
 };
-use pod_api::status::{CallOutcome, Mutation};
-use tools::{ErrorCode, Progress, ProgressReport, ToolError};
+use tools::{Progress, ProgressReport, ToolError};
 
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "mcp-connectors";
@@ -86,7 +85,7 @@ impl Handler {
 
     /// Ends an operation that is not about a tool.
     fn end(&self, operation: Operation, error_type: &'static str) {
-        operation.end(&self.shared.state.metrics, "", error_type);
+        operation.end(&self.shared.state.metrics, error_type);
     }
 
     fn failure(&self, error: &ToolError, notes: &Notes) -> CallToolResult {
@@ -233,7 +232,7 @@ impl ServerHandler for Handler {
         let trace_id = operation.trace_id().to_string();
         let arguments = request.arguments.unwrap_or_default();
         operation.name_arguments(&arguments);
-        let mutates = offered.is_some_and(|tool| tool.mutates()) && arguments.get(CONFIRM) == Some(&Value::Bool(true));
+        let acts = offered.is_some_and(|tool| tool.mutates()) && arguments.get(CONFIRM) == Some(&Value::Bool(true));
         // Before the tool runs, so that a call that the process doesn't survive is on record too.
         let record = state.audit.begin(&CallDescription {
             request_id: &scope.request_id,
@@ -274,60 +273,23 @@ impl ServerHandler for Handler {
             None => running.await,
         };
 
-        let ended = Ended::of(&outcome);
-        let known = offered.is_some() && ended.outcome != CallOutcome::Denied;
-        let tool = if known { &request.name } else { UNKNOWN_TOOL };
-        let duration = operation.started().elapsed();
-        lines.in_scope(|| {
-            let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-            // Calls that go well are in the audit records; a line for each of them would say it twice. So are those of which
-            // there are too many, and a flood of lines would cost the calls that are answered.
-            if ended.outcome == CallOutcome::Success {
-                tracing::debug!(duration_ms, outcome = ended.status, "tool call ended");
-            } else if ended.error_code == <&'static str>::from(ErrorCode::RateLimited) {
-                tracing::debug!(
-                    duration_ms,
-                    outcome = ended.status,
-                    error_code = ended.error_code,
-                    "tool call refused"
-                );
-            } else {
-                tracing::info!(duration_ms, outcome = ended.status, error_code = ended.error_code, "tool call failed");
-            }
-        });
-        let exemplar = operation.is_exported().then_some(&*trace_id);
-        state.metrics.called(tool, ended.status, duration, ended.bytes, exemplar);
-        operation.end(&state.metrics, tool, ended.error_type);
-        if ended.outcome == CallOutcome::Denied {
-            state.metrics.refused("authorization");
-        } else if let Outcome::Held(guard, _) = outcome {
-            state.metrics.refused(guard);
-            if guard == "rate" {
-                state.metrics.rate_limited();
-            }
-        } else if mutates && !notes.replayed {
-            state.mutations.push(Mutation {
-                id: record.event_id().to_owned(),
-                tool: request.name.to_string(),
-                caller: scope.caller.to_string(),
-                outcome: ended.outcome,
-                time: jiff::Timestamp::now(),
-            });
-        }
-        if let Some(note) = notes.cache {
-            state.metrics.cache_looked_up(note.hit);
-        }
-        if notes.replayed {
-            state.metrics.replayed();
-        }
-        if notes.repetition.is_some() {
-            state.metrics.loop_warned();
-        }
-        record.end(ended.outcome, ended.error_code);
+        let call = EndedCall {
+            caller: &scope.caller,
+            name: &request.name,
+            offered: offered.is_some(),
+            acts,
+            duration: operation.started().elapsed(),
+            operation,
+            record,
+            words: Words::of(&outcome),
+            outcome: &outcome,
+            notes: &notes,
+        };
+        lines.in_scope(|| observers::tell(state, &call));
+        drop(call);
 
         match outcome {
             Outcome::Answered(answer) => {
-                state.metrics.redacted(answer.redactions);
                 Ok(build_answer(self.meta(), guards.platform, &request.name, answer, &notes).into())
             }
             Outcome::Failed(error) | Outcome::Held(_, error) | Outcome::Refused(error) => {
@@ -424,37 +386,5 @@ impl ServerHandler for Handler {
         result.meta = Some(self.meta());
         self.end(operation, "");
         Ok(result.into())
-    }
-}
-
-/// How a call ended, in the words of metrics, spans and records.
-struct Ended {
-    outcome: CallOutcome,
-    /// `success`, `error` or `exception`.
-    status: &'static str,
-    /// Class of the error, or empty.
-    error_code: &'static str,
-    /// The same in the words of the semantic conventions.
-    error_type: &'static str,
-    /// Bytes of the answer.
-    bytes: usize,
-}
-
-impl Ended {
-    fn of(outcome: &Outcome) -> Self {
-        let (outcome, status, error_code, error_type, bytes) = match outcome {
-            Outcome::Answered(answer) => (CallOutcome::Success, "success", "", "", answer.text.len()),
-            Outcome::Failed(error) if error.code == ErrorCode::OutcomeUnread => {
-                (CallOutcome::Success, "error", error.code.into(), "tool_error", 0)
-            }
-            Outcome::Failed(error) | Outcome::Held(_, error) => {
-                (CallOutcome::Error, "error", error.code.into(), "tool_error", 0)
-            }
-            Outcome::Refused(error) => (CallOutcome::Denied, "error", error.code.into(), "tool_error", 0),
-            Outcome::Panicked => (CallOutcome::Exception, "exception", ErrorCode::Internal.into(), "panic", 0),
-            Outcome::Abandoned => (CallOutcome::Abandoned, "error", "abandoned", "abandoned", 0),
-            Outcome::Unknown(_) => (CallOutcome::Denied, "error", "unknown_tool", "-32602", 0),
-        };
-        Self { outcome, status, error_code, error_type, bytes }
     }
 }

@@ -22,7 +22,7 @@ pub mod lifecycle;
 pub mod listener;
 mod loaded_config;
 pub mod metrics;
-pub mod mutations;
+mod observers;
 mod operation;
 mod ports;
 pub mod prober;

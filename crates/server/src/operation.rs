@@ -5,9 +5,13 @@
 
 use opentelemetry::{
     Context,
-    trace::{FutureExt, Status, TraceContextExt, TraceId, WithContext},
+    trace::{FutureExt, SpanContext, Status, TraceContextExt, TraceId, WithContext},
 };
-use rmcp::{RoleServer, model::ProtocolVersion, service::RequestContext};
+use rmcp::{
+    RoleServer,
+    model::{ProtocolVersion, RequestId},
+    service::RequestContext,
+};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field::Empty, instrument::Instrumented};
@@ -49,11 +53,22 @@ impl Operation {
             request.meta.get_traceparent().and_then(|parent| context::parse(parent, request.meta.get_tracestate()));
         let of_request =
             || scope.traceparent.as_deref().and_then(|parent| context::parse(parent, scope.tracestate.as_deref()));
-        let caller = of_message.or_else(of_request);
         // The operator asks every few seconds; nobody wants a trace of that.
-        let span = if scope.caller == Caller::Operator {
-            Span::none()
-        } else {
+        let traced = scope.caller != Caller::Operator;
+        Self::start(method, version, tool, &request.id, of_message.or_else(of_request), traced)
+    }
+
+    /// Begins with what was found out about the request: the revision of the protocol, and the trace context of the caller,
+    /// if it has one. Only one that is `traced` gets a span.
+    pub fn start(
+        method: &'static str,
+        version: &'static str,
+        tool: Option<&str>,
+        id: &RequestId,
+        caller: Option<SpanContext>,
+        traced: bool,
+    ) -> Self {
+        let span = if traced {
             tracing::error_span!(
                 target: TRACE_TARGET,
                 "operation",
@@ -61,7 +76,7 @@ impl Operation {
                 otel.kind = "server",
                 mcp.method.name = method,
                 mcp.protocol.version = version,
-                jsonrpc.request.id = safe_name(&request.id.to_string()),
+                jsonrpc.request.id = safe_name(&id.to_string()),
                 network.transport = "tcp",
                 network.protocol.name = "http",
                 gen_ai.tool.name = tool,
@@ -70,6 +85,8 @@ impl Operation {
                 error.type = Empty,
                 rpc.response.status_code = Empty,
             )
+        } else {
+            Span::none()
         };
         let caller = caller.map(|caller| Context::new().with_remote_span_context(caller));
         // Where spans aren't exported, the span is none and has no place.
@@ -96,10 +113,10 @@ impl Operation {
         self.started
     }
 
-    /// Whether its trace is exported.
+    /// The trace that it is part of, if that is exported.
     #[must_use]
-    pub const fn is_exported(&self) -> bool {
-        self.exported
+    pub fn exported_trace(&self) -> Option<String> {
+        self.exported.then(|| self.trace_id().to_string())
     }
 
     /// Says which arguments a call has, by name.
@@ -114,8 +131,9 @@ impl Operation {
         work.instrument(self.span.clone()).with_context(self.place.clone())
     }
 
-    /// Ends it. `error_type` is `tool_error` for a tool's own error, a JSON-RPC code, or empty.
-    pub fn end(self, metrics: &Metrics, tool: &str, error_type: &'static str) {
+    /// Says on its span why it failed. `error_type` is `tool_error` for a tool's own error, a JSON-RPC code, or empty if it
+    /// didn't fail.
+    pub fn fail(&self, error_type: &'static str) {
         if !error_type.is_empty() {
             self.span.record("error.type", error_type);
             if error_type.starts_with('-') {
@@ -123,13 +141,23 @@ impl Operation {
             }
             self.span.set_status(Status::error(error_type));
         }
-        let labels = OperationLabels {
+    }
+
+    /// Its labels, with the name of the tool that it is about, if it is about one.
+    #[must_use]
+    pub fn labels(&self, tool: &str, error_type: &'static str) -> OperationLabels {
+        OperationLabels {
             mcp_method_name: self.method,
             gen_ai_tool_name: tool.to_owned(),
             error_type,
             network_transport: "tcp",
             mcp_protocol_version: self.version,
-        };
-        metrics.operated(&labels, self.started.elapsed());
+        }
+    }
+
+    /// Ends one that is not about a tool.
+    pub fn end(self, metrics: &Metrics, error_type: &'static str) {
+        self.fail(error_type);
+        metrics.operated(&self.labels("", error_type), self.started.elapsed());
     }
 }

@@ -24,7 +24,7 @@ use super::{
     lifecycle::Lifecycle,
     listener::{ListenerLimits, Port, WhenFull},
     metrics::Metrics,
-    mutations::Mutations,
+    observers::recent_mutations::RecentMutations,
     prober::Prober,
     state::ReplicaState,
 };
@@ -106,7 +106,7 @@ impl<H: ServerHandler + Clone> Server<H> {
             audit,
             exports,
             cache: cache.clone(),
-            mutations: Arc::new(Mutations::default()),
+            recent_mutations: RecentMutations::default(),
             shared_rates: shared_rates.clone(),
         });
         let access = Access::new(&config.access);

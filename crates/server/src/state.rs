@@ -9,7 +9,7 @@ use super::{
     audit::Audit,
     guards::{cache::AnswerCache, shared_rate::SharedRates},
     metrics::Metrics,
-    mutations::Mutations,
+    observers::recent_mutations::RecentMutations,
     prober::Finding,
 };
 use credentials::CredentialsState;
@@ -35,7 +35,7 @@ pub struct ReplicaState {
     /// Answers that may be given again.
     pub cache: Arc<AnswerCache>,
     /// The last calls that changed something.
-    pub mutations: Arc<Mutations>,
+    pub recent_mutations: RecentMutations,
     /// The count of calls that replicas share, if they do.
     pub shared_rates: Option<Arc<SharedRates>>,
 }
@@ -68,7 +68,7 @@ impl ReplicaState {
             trace_export_failing: self.exports.as_ref().map(|exports| exports.is_failing()),
             probe_age_seconds: self.finding().map(|finding| finding.at.elapsed().as_secs()),
             cache: self.cache.state(),
-            mutations: self.mutations.all(),
+            mutations: self.recent_mutations.all(),
             shared_rate_limit: self.shared_rates.as_ref().map(|rates| rates.state()),
         }
     }

@@ -4,6 +4,7 @@ mod client;
 mod keys;
 mod platform;
 mod server;
+mod told;
 
 use std::{
     fmt::Write as _,
@@ -23,6 +24,7 @@ use aws_lc_rs::{
     signature::{self, EcdsaKeyPair, KeyPair, RsaKeyPair},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rmcp::model::RequestId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -34,8 +36,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    LoadedConfig, Ports, ServeError, ServeSettings, Server, Stop, Upstream, audit::Audit, guards::cache::AnswerCache,
-    metrics::Metrics, state::ReplicaState,
+    LoadedConfig, Ports, ServeError, ServeSettings, Server, Stop, Upstream,
+    access::Caller,
+    audit::{Audit, CallDescription},
+    guards::{Outcome, cache::AnswerCache, notes::Notes},
+    metrics::Metrics,
+    observers::{EndedCall, Words, recent_mutations::RecentMutations},
+    operation::Operation,
+    state::ReplicaState,
 };
 use api::{
     connector::{AccessRule, Mutations, OutputSchemas},
@@ -54,7 +62,7 @@ use pod_api::config::{
 };
 use tools::{CallContext, Effect, Preview, ToolDeclaration, ToolEntry, ToolError};
 
-pub use self::{client::*, keys::*, platform::*, server::*};
+pub use self::{client::*, keys::*, platform::*, server::*, told::*};
 
 pub const AUDIENCE: &str = "http://mcp-fake.agents.svc:8080/mcp";
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

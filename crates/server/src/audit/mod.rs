@@ -16,7 +16,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -97,7 +97,7 @@ impl Audit {
             arguments,
             trace_id: call.trace_id.to_owned(),
             started: Instant::now(),
-            ended: None,
+            ended: AtomicBool::new(false),
         };
         record.write(Phase::Attempt);
         record
@@ -153,7 +153,7 @@ pub struct CallRecord {
     arguments: Vec<String>,
     trace_id: String,
     started: Instant,
-    ended: Option<(CallOutcome, &'static str)>,
+    ended: AtomicBool,
 }
 
 impl CallRecord {
@@ -163,9 +163,11 @@ impl CallRecord {
         &self.event_id
     }
 
-    /// Writes how the call ended. `error_code` is the class of the error, or empty.
-    pub fn end(mut self, outcome: CallOutcome, error_code: &'static str) {
-        self.ended = Some((outcome, error_code));
+    /// Writes how the call ended, once. `error_code` is the class of the error, or empty.
+    pub fn end(&self, outcome: CallOutcome, error_code: &'static str) {
+        if !self.ended.swap(true, Ordering::Relaxed) {
+            self.write(Phase::Result { outcome, error_code, duration: self.started.elapsed() });
+        }
     }
 
     fn write(&self, phase: Phase) {
@@ -185,8 +187,7 @@ impl CallRecord {
 
 impl Drop for CallRecord {
     fn drop(&mut self) {
-        let (outcome, error_code) = self.ended.unwrap_or((CallOutcome::Abandoned, "abandoned"));
-        self.write(Phase::Result { outcome, error_code, duration: self.started.elapsed() });
+        self.end(CallOutcome::Abandoned, "abandoned");
     }
 }
 

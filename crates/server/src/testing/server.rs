@@ -92,6 +92,11 @@ pub fn no_cache() -> Arc<AnswerCache> {
 
 /// How a replica does that has not begun yet.
 pub fn starting() -> ReplicaState {
+    starting_with(std::io::sink())
+}
+
+/// The same, with audit records that are written there.
+pub fn starting_with(records: impl std::io::Write + Send + 'static) -> ReplicaState {
     let state = CredentialsState {
         reason: "NoFields".into(),
         message: String::new(),
@@ -110,12 +115,37 @@ pub fn starting() -> ReplicaState {
             "fake",
             &config.telemetry.audit,
             "/nonexistent".into(),
-            Box::new(std::io::sink()),
+            Box::new(records),
         ),
         exports: None,
         cache: no_cache(),
-        mutations: Arc::default(),
+        recent_mutations: RecentMutations::default(),
         shared_rates: None,
+    }
+}
+
+/// A call of `get_fake_thing` that has ended, after 20 ms.
+pub fn ended_call<'a>(state: &ReplicaState, outcome: &'a Outcome, notes: &'a Notes) -> EndedCall<'a> {
+    let name = "get_fake_thing";
+    EndedCall {
+        caller: &Caller::Anonymous,
+        name,
+        offered: true,
+        acts: false,
+        operation: Operation::start("tools/call", "2025-11-25", Some(name), &RequestId::Number(1), None, true),
+        record: state.audit.begin(&CallDescription {
+            request_id: "r-1",
+            caller: &Caller::Anonymous,
+            peer: None,
+            tool: name,
+            effect: Some(Effect::Read),
+            arguments: &serde_json::Map::new(),
+            trace_id: "",
+        }),
+        outcome,
+        words: Words::of(outcome),
+        notes,
+        duration: Duration::from_millis(20),
     }
 }
 

@@ -1,56 +1,17 @@
 //! What the server tells of itself: log lines, audit records, traces, metrics, health. Nothing of it may hold a value.
 
-use std::sync::OnceLock;
-
-use opentelemetry::trace::{SpanKind, TracerProvider};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
-use tracing_subscriber::{Layer, layer::SubscriberExt};
+use opentelemetry::trace::SpanKind;
+use opentelemetry_sdk::trace::SpanData;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use super::*;
 use outbound::testing::outbound;
 use pod_api::config::AuditFileConfig;
-use telemetry::{logs, traces};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 fn traceparent(trace: &str, parent: &str) -> String {
     format!("00-{trace}-{parent}-01")
-}
-
-/// What is told in the whole process.
-struct Told {
-    lines: Lines,
-    exporter: InMemorySpanExporter,
-}
-
-/// Begins to keep it. Not for one thread at a time: whether a place in the code tells at all is decided when it is first
-/// reached, in whichever thread that is.
-fn told() -> &'static Told {
-    static TOLD: OnceLock<Told> = OnceLock::new();
-    TOLD.get_or_init(|| {
-        let (lines, exporter) = (Lines::default(), InMemorySpanExporter::default());
-        let writer = lines.clone();
-        // Callers decide which of their traces are kept.
-        let provider = SdkTracerProvider::builder()
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
-            .with_simple_exporter(exporter.clone())
-            .build();
-        let filter = logs::without_trace_spans(logs::build_filter("trace,mcp_connectors=trace").unwrap());
-        let subscriber = tracing_subscriber::registry()
-            .with(logs::build_json_layer(move || writer.clone(), Some("agents/fake")).with_filter(filter))
-            .with(traces::build_layer(provider.tracer("test")));
-        tracing::subscriber::set_global_default(subscriber).unwrap();
-        tracing::callsite::rebuild_interest_cache();
-        Told { lines, exporter }
-    })
-}
-
-/// The spans of a trace, in the order in which they ended.
-fn spans_of(trace: &str) -> Vec<SpanData> {
-    let mut spans = told().exporter.get_finished_spans().unwrap();
-    spans.retain(|span| span.span_context.trace_id().to_string() == trace);
-    spans
 }
 
 /// A call whose message carries a trace of its own.
@@ -260,10 +221,6 @@ async fn platform_of(server: &TestServer, failures: u64) -> MockServer {
 /// The headers of the last request that a platform got.
 async fn last_headers(platform: &MockServer) -> axum::http::HeaderMap {
     platform.received_requests().await.unwrap().pop().unwrap().headers
-}
-
-fn attribute(span: &SpanData, key: &str) -> Option<String> {
-    span.attributes.iter().find(|attribute| attribute.key.as_str() == key).map(|found| found.value.to_string())
 }
 
 #[tokio::test]
