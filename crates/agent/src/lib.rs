@@ -10,10 +10,10 @@
 //!
 //! [`pod`] is what runs in a pod. On a laptop, `local` runs the same agent in the server's own process.
 
-pub mod identity;
+mod identity;
 pub mod pod;
 mod secrets;
-pub mod store;
+mod store;
 mod supplier;
 #[cfg(test)]
 mod tests;
@@ -22,15 +22,13 @@ mod writing;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    identity::{Identity, Means},
-    store::Store,
-    supplier::Supplier,
-};
+pub use self::identity::Means;
+use self::{identity::Identity, store::Store, supplier::Supplier};
 use api::endpoint::{AddressPolicy, EndpointError};
+use credentials::supply::Supplied;
 use files::DirectoryEvents;
 use outbound::{Outbound, OutboundError, OutboundLimits, OutboundSettings, RequestError};
 use pod_api::agent::{AgentConfig, ConfigError};
@@ -68,13 +66,27 @@ impl Agent {
     ///
     /// # Errors
     /// When it could never call Vault.
-    pub fn new(config: &AgentConfig, means: Means, store: Store, addresses: AddressPolicy) -> Result<Self, AgentError> {
+    fn new(config: &AgentConfig, means: Means, store: Store, addresses: AddressPolicy) -> Result<Self, AgentError> {
         let client = connect(config, addresses)?;
         let changes = means.directory().map(|directory| DirectoryEvents::watch(directory, POLL));
         let identity = Identity::new(client.clone(), means, config.login.clone());
         let mut supplier = Supplier::new(client, identity, store, config);
         supplier.tell(Instant::now());
         Ok(Self { supplier, changes })
+    }
+
+    /// As in a pod, but that it hands over the credentials and its state within this process, which is what is returned
+    /// beside it.
+    ///
+    /// # Errors
+    /// When it could never call Vault.
+    pub fn in_memory(
+        config: &AgentConfig,
+        means: Means,
+        addresses: AddressPolicy,
+    ) -> Result<(Self, watch::Receiver<Supplied>), AgentError> {
+        let (store, supplied) = Store::memory();
+        Ok((Self::new(config, means, store, addresses)?, supplied))
     }
 
     /// Does what is due, and tells how it went: at first, a login, and fetching every secret.

@@ -4,16 +4,16 @@
 use tokio::sync::watch;
 
 use super::{
-    LocalError, NO_KEYS,
+    LocalError,
     documents::{Sources, read_objects},
     finding::{Finding, Level},
-    manifests::{Judged, Manifests, settings},
+    manifests::{Judged, Manifests},
     schema::Schemas,
     serving::{Credentials, Inbound, Keyring, configure, serve_settings},
 };
 use api::{Reason, endpoint::AddressPolicy};
 use credentials::directory::Source;
-use operator::connector::validate::ValidatedConnector;
+use operator::plan::{self, Plan, Planner};
 use pod_api::report::{CredentialVerdict, HealthStatus};
 use server::{Upstream, prober};
 
@@ -49,19 +49,19 @@ pub async fn check(settings: &CheckSettings) -> Result<Vec<Finding>, LocalError>
 
 async fn judge(manifests: &Manifests, check: &CheckSettings) -> Result<Vec<Finding>, LocalError> {
     let mut findings = Vec::new();
-    let (cluster, here) = (settings(AddressPolicy::Cluster), settings(AddressPolicy::Loopback));
-    let in_cluster = manifests.judge(&cluster, &NO_KEYS);
-    for (judged, in_cluster) in manifests.judge(&here, &NO_KEYS).zip(in_cluster) {
+    let (cluster, here) = (Planner::new(AddressPolicy::Cluster), Planner::new(AddressPolicy::Loopback));
+    for (judged, in_cluster) in manifests.judge(&here).zip(manifests.judge(&cluster)) {
         match (&judged.verdict, &in_cluster.verdict) {
             (Err(rejection), _) => {
                 // Bundles are often made in the cluster; everything else belongs to the connector.
-                let elsewhere = rejection.reason == Reason::CaBundleInvalid && !manifests.has_bundles(&judged);
+                let elsewhere =
+                    rejection.reason == Reason::CaBundleInvalid && !plan::has_bundles(judged.connector, manifests);
                 let level = if elsewhere { Level::Warning } else { Level::Error };
                 findings.push(judged.finding(level, rejection.reason.as_str(), &rejection.message));
             }
-            (Ok(connector), verdict) => {
+            (Ok(plan), verdict) => {
                 findings.extend(verdict.as_ref().err().map(|rejection| judged.works_here_only(rejection)));
-                findings.extend(Box::pin(try_out(&judged, connector, manifests, check)).await?);
+                findings.extend(Box::pin(try_out(&judged, plan, manifests, check)).await?);
             }
         }
     }
@@ -71,12 +71,12 @@ async fn judge(manifests: &Manifests, check: &CheckSettings) -> Result<Vec<Findi
 /// Loads the credentials of a connector, if they are given, and asks its platform, if that is wanted.
 async fn try_out(
     judged: &Judged<'_>,
-    connector: &ValidatedConnector,
+    plan: &Plan,
     manifests: &Manifests,
     check: &CheckSettings,
 ) -> Result<Vec<Finding>, LocalError> {
     let source = &judged.connector.spec.credentials.name;
-    let credentials = Credentials::find(judged.key, connector, source, manifests, &check.keyring);
+    let credentials = Credentials::find(judged.key, plan, source, manifests, &check.keyring);
     match &credentials {
         Credentials::NotHere(message) => {
             let level = if check.probe { Level::Error } else { Level::Warning };
@@ -86,8 +86,7 @@ async fn try_out(
         Credentials::Missing | Credentials::Vault { .. } if !check.probe => return Ok(Vec::new()),
         _ => {}
     }
-    let loaded =
-        configure(connector, &settings(AddressPolicy::Loopback), &Inbound::Open).map_err(LocalError::Configure)?;
+    let loaded = configure(plan, &Inbound::Open).map_err(LocalError::Configure)?;
     let (_files, receiver) = watch::channel(credentials.supplied());
     let mut agent = credentials.agent(&loaded.config).map_err(LocalError::Agent)?;
     if let Some((agent, _)) = &mut agent {

@@ -7,33 +7,19 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use k8s_openapi::{
-    api::apps::v1::{Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus},
-    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
-    jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use tokio::task::JoinSet;
 
 use super::{
-    LocalError, NO_KEYS,
+    LocalError,
     finding::{Finding, Level},
-    manifests::{Judged, Key, Manifests, settings},
+    manifests::{Judged, Key, Manifests},
     replica::{Replica, Route},
     serving::{Credentials, Inbound, Keyring, configure},
 };
-use api::{
-    ConditionType, McpConnectorSpec, McpConnectorStatus, Reason, condition, endpoint::AddressPolicy,
-    platform::Declaration,
-};
+use api::{ConditionType, McpConnectorSpec, McpConnectorStatus, Reason, condition, endpoint::AddressPolicy};
 use common::errors::with_causes;
-use operator::{
-    connector::{
-        observe::{self, Handshake, Observation},
-        status::{Computed, NotAccepted, Seen, compute, compute_not_accepted},
-        validate::{Rejection, ValidatedConnector},
-    },
-    context::Settings,
-};
+use operator::plan::{self, Computed, Handshake, Plan, Planner, Rejection};
 
 /// What replaces the message of a condition that speaks of a Deployment.
 const IN_THIS_PROCESS: &str = "It runs in this process. In a cluster this is about the Deployment's replicas.";
@@ -58,7 +44,7 @@ pub struct FleetSettings {
 /// Every connector that runs here.
 pub struct Fleet {
     settings: FleetSettings,
-    operator: Settings,
+    planner: Planner,
     entries: BTreeMap<Key, Entry>,
     routes: Routes,
     draining: JoinSet<()>,
@@ -70,7 +56,7 @@ struct Entry {
     spec: McpConnectorSpec,
     generation: i64,
     /// What it was when it was accepted last.
-    accepted: Option<ValidatedConnector>,
+    accepted: Option<Plan>,
     /// Why what stands in the file now isn't accepted.
     rejected: Option<Rejection>,
     replica: Option<Replica>,
@@ -97,7 +83,7 @@ impl Fleet {
     pub fn new(settings: FleetSettings) -> Self {
         Self {
             settings,
-            operator: super::manifests::settings(AddressPolicy::Loopback),
+            planner: Planner::new(AddressPolicy::Loopback),
             entries: BTreeMap::new(),
             routes: Routes::default(),
             draining: JoinSet::new(),
@@ -123,10 +109,9 @@ impl Fleet {
     /// When a connector's configuration can't be made, which is a fault of this program.
     pub fn apply(&mut self, manifests: &Manifests, findings: &[Finding]) -> Result<Vec<Finding>, LocalError> {
         let mut found = Vec::new();
-        let operator = self.operator.clone();
-        let cluster = settings(AddressPolicy::Cluster);
+        let (here, cluster) = (self.planner.clone(), Planner::new(AddressPolicy::Cluster));
         let mut there = Vec::new();
-        for (judged, in_cluster) in manifests.judge(&operator, &NO_KEYS).zip(manifests.judge(&cluster, &NO_KEYS)) {
+        for (judged, in_cluster) in manifests.judge(&here).zip(manifests.judge(&cluster)) {
             there.push(judged.key.clone());
             if let (Ok(_), Err(rejection)) = (&judged.verdict, &in_cluster.verdict) {
                 found.push(judged.works_here_only(rejection));
@@ -169,22 +154,22 @@ impl Fleet {
             entry.spec = judged.connector.spec.clone();
             entry.generation += 1;
         }
-        let connector = match &judged.verdict {
-            Ok(connector) => connector,
+        let plan = match &judged.verdict {
+            Ok(plan) => plan,
             Err(rejection) => {
                 entry.rejected = Some(rejection.clone());
                 return Ok(Some(judged.finding(Level::Error, rejection.reason.as_str(), &rejection.message)));
             }
         };
         entry.rejected = None;
-        entry.accepted = Some(connector.clone());
-        if connector.suspended || connector.workload.replicas == Some(0) {
+        entry.accepted = Some(plan.clone());
+        if !plan.has_pods() {
             self.stop(&key);
             return Ok(None);
         }
-        let loaded = configure(connector, &self.operator, &self.settings.inbound).map_err(LocalError::Configure)?;
+        let loaded = configure(plan, &self.settings.inbound).map_err(LocalError::Configure)?;
         let source = &judged.connector.spec.credentials.name;
-        let credentials = Credentials::find(&key, connector, source, manifests, &self.settings.keyring);
+        let credentials = Credentials::find(&key, plan, source, manifests, &self.settings.keyring);
         let caution = match &credentials {
             Credentials::NotHere(message) => Some(judged.finding(Level::Warning, Reason::NoFields.as_str(), message)),
             _ => None,
@@ -263,28 +248,11 @@ impl Fleet {
 impl Entry {
     fn compute(&self) -> Computed {
         if let Some(rejection) = &self.rejected {
-            let problem = NotAccepted { reason: rejection.reason, message: rejection.message.clone(), lasting: true };
-            let platform = self.spec.platform.declaration().map(Declaration::name);
-            return compute_not_accepted(&self.status, platform, &problem);
+            return plan::rejected_status(&self.spec, &self.status, rejection);
         }
-        let Some(connector) = &self.accepted else { return empty() };
-        let replicas = self.replica.iter().map(|replica| observe::Replica {
-            pod: "local".to_owned(),
-            status: Some(replica.status()),
-            silent: false,
-        });
-        let observation =
-            Observation { pods: Vec::new(), replicas: replicas.collect(), handshake: self.handshake.clone() };
+        let Some(plan) = &self.accepted else { return empty() };
         let digest = self.replica.as_ref().map_or("", |replica| replica.digest.as_str());
-        let deployment = deployment(self.replica.is_some(), connector);
-        let seen = Seen {
-            connector,
-            config_digest: digest,
-            deployment: &deployment,
-            observation: &observation,
-            known_revision: None,
-        };
-        let mut computed = compute(seen);
+        let mut computed = plan.status(self.replica.as_ref().map(Replica::status), digest, self.handshake.clone());
         for finding in computed.findings.iter_mut().filter(|finding| finding.status == Some(true)) {
             match finding.type_ {
                 ConditionType::Available => IN_THIS_PROCESS.clone_into(&mut finding.message),
@@ -299,29 +267,6 @@ impl Entry {
 
 fn empty() -> Computed {
     Computed { status: McpConnectorStatus::default(), findings: Vec::new(), is_moving: true }
-}
-
-/// The Deployment that there would be, of the one replica that there is.
-fn deployment(runs: bool, connector: &ValidatedConnector) -> Deployment {
-    let running = i32::from(runs);
-    let wanted = i32::from(!connector.suspended && connector.workload.replicas != Some(0));
-    let available = DeploymentCondition {
-        type_: "Available".to_owned(),
-        status: if runs { "True" } else { "False" }.to_owned(),
-        ..DeploymentCondition::default()
-    };
-    Deployment {
-        metadata: ObjectMeta { generation: Some(1), ..ObjectMeta::default() },
-        spec: Some(DeploymentSpec { replicas: Some(wanted), ..DeploymentSpec::default() }),
-        status: Some(DeploymentStatus {
-            observed_generation: Some(1),
-            replicas: Some(running),
-            ready_replicas: Some(running),
-            updated_replicas: Some(running),
-            conditions: Some(vec![available]),
-            ..DeploymentStatus::default()
-        }),
-    }
 }
 
 /// The conditions that changed between two looks, each as it is now.

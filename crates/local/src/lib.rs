@@ -2,9 +2,9 @@
 //! by the same code.
 //!
 //! ```text
-//! files ─▶ documents (yaml, schema) ─▶ manifests: the operator's validate ─▶ serving: its build ─▶ server ◀─ agent (Vault)
-//!                    └──────── findings ◀──────┘                                                  │
-//!                                 check, table ◀── the operator's status ◀────────────────────────┘
+//! files ─▶ documents (yaml, schema) ─▶ manifests ─▶ the operator's plan ─▶ serving ─▶ server ◀─ agent (Vault)
+//!                    └──────── findings ◀──────┴──────────────┘                            │
+//!                                 check, table ◀── the plan's status ◀─────────────────────┘
 //! ```
 
 pub mod check;
@@ -23,15 +23,10 @@ pub mod table;
 pub mod vault;
 pub mod yaml;
 
-use std::{io, net::SocketAddr, sync::LazyLock};
+use std::{io, net::SocketAddr};
 
 use agent::AgentError;
-use pod_api::config::TokenKeys;
 use server::ServeError;
-
-/// Keys of no cluster: nobody's token is verified with them.
-static NO_KEYS: LazyLock<TokenKeys> =
-    LazyLock::new(|| TokenKeys { issuer: String::new(), previous: None, keys: Vec::new() });
 
 /// The connectors of these files that fit their schema.
 ///

@@ -1,11 +1,9 @@
 //! Objects that fit their schema become what the operator would make of them: references are followed within the
-//! documents, and the operator's own `validate` and `build` say what is accepted and what the server is to read.
+//! documents, and the operator's own plan says what is accepted and what the server is to read.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
     sync::Arc,
-    time::Duration,
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -21,16 +19,8 @@ use super::{
     finding::{Finding, Level},
     yaml::Place,
 };
-use api::{CredentialSource, McpConnector, Reason, ca_bundle::CaBundle, endpoint::AddressPolicy, scope::Scope};
-use operator::{
-    connector::{
-        dereference::{Dereferenced, FoundSharedLimit},
-        validate::{Rejection, SecretMount, ValidatedConnector, validate},
-    },
-    context::Settings,
-    rollout::{Limits, Share},
-};
-use pod_api::config::TokenKeys;
+use api::{CredentialSource, McpConnector, Reason};
+use operator::plan::{Objects, Plan, Planner, Rejection, SecretMount};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +61,7 @@ pub struct Judged<'a> {
     /// As it was written.
     pub connector: &'a McpConnector,
     /// What it comes to, or why it isn't accepted.
-    pub verdict: Result<ValidatedConnector, Rejection>,
+    pub verdict: Result<Plan, Rejection>,
     origin: &'a Object,
 }
 
@@ -166,56 +156,11 @@ impl Manifests {
         self.connectors.keys().cloned().collect()
     }
 
-    /// Every connector with what the operator would say to it under `settings`.
-    pub fn judge<'a>(&'a self, settings: &'a Settings, token_keys: &'a TokenKeys) -> impl Iterator<Item = Judged<'a>> {
+    /// Every connector with what the operator would say to it, by a planner.
+    pub fn judge<'a>(&'a self, planner: &'a Planner) -> impl Iterator<Item = Judged<'a>> {
         self.connectors.iter().map(|(key, declared)| {
-            let found = self.dereference(key, &declared.connector, token_keys);
-            let verdict = validate(&declared.connector, &found, settings);
+            let verdict = planner.plan(&declared.connector, self);
             Judged { key, connector: &declared.connector, verdict, origin: &declared.origin }
-        })
-    }
-
-    /// Whether the ConfigMaps with the CA bundles of a connector and of its source are among the documents.
-    #[must_use]
-    pub fn has_bundles(&self, judged: &Judged<'_>) -> bool {
-        let declaration = judged.connector.spec.platform.declaration();
-        let source = self.source(judged.key, judged.connector);
-        let asked = [declaration.and_then(|declaration| declaration.ca_bundle()), source.and_then(|it| bundle_of(it))];
-        asked.into_iter().flatten().all(|bundle| self.bundle(judged.key, Some(bundle)).is_some())
-    }
-
-    fn bundle(&self, key: &Key, asked: Option<&CaBundle>) -> Option<Arc<ConfigMap>> {
-        let name = asked?.config_map.name.clone();
-        self.config_maps.get(&Key { namespace: key.namespace.clone(), name }).cloned()
-    }
-
-    fn source(&self, key: &Key, connector: &McpConnector) -> Option<&Arc<CredentialSource>> {
-        let name = connector.spec.credentials.name.clone();
-        self.sources.get(&Key { namespace: key.namespace.clone(), name })
-    }
-
-    fn dereference(&self, key: &Key, connector: &McpConnector, token_keys: &TokenKeys) -> Dereferenced {
-        let source = self.source(key, connector);
-        let declaration = connector.spec.platform.declaration();
-        Dereferenced {
-            source: source.cloned(),
-            ca_config_map: self.bundle(key, declaration.and_then(|declaration| declaration.ca_bundle())),
-            vault_ca_config_map: self.bundle(key, source.and_then(|it| bundle_of(it))),
-            shared_limit: self.dereference_shared_limit(key, connector).unwrap_or_default(),
-            token_keys: Some(token_keys.clone()),
-            ..Dereferenced::default()
-        }
-    }
-
-    fn dereference_shared_limit(&self, key: &Key, connector: &McpConnector) -> Option<FoundSharedLimit> {
-        let redis = &connector.spec.limits.as_ref()?.shared.as_ref()?.redis;
-        let beside = |name: &str| Key { namespace: key.namespace.clone(), name: name.to_owned() };
-        let bundle = redis.ca_bundle.as_ref().map(|bundle| beside(&bundle.config_map.name));
-        let credentials = redis.credentials.as_ref().map(|credentials| beside(&credentials.name));
-        Some(FoundSharedLimit {
-            source: credentials.and_then(|key| self.sources.get(&key).cloned()),
-            ca_config_map: bundle.and_then(|key| self.config_maps.get(&key).cloned()),
-            ..FoundSharedLimit::default()
         })
     }
 
@@ -232,9 +177,14 @@ impl Manifests {
     }
 }
 
-/// The bundle that the Vault of a source is verified with.
-fn bundle_of(source: &CredentialSource) -> Option<&CaBundle> {
-    source.spec.vault.as_ref()?.ca_bundle.as_ref()
+impl Objects for Manifests {
+    fn source(&self, namespace: &str, name: &str) -> Option<Arc<CredentialSource>> {
+        self.sources.get(&Key { namespace: namespace.to_owned(), name: name.to_owned() }).cloned()
+    }
+
+    fn config_map(&self, namespace: &str, name: &str) -> Option<Arc<ConfigMap>> {
+        self.config_maps.get(&Key { namespace: namespace.to_owned(), name: name.to_owned() }).cloned()
+    }
 }
 
 fn typed<T: DeserializeOwned>(object: &Object, key: &Key) -> Result<T, Box<Finding>> {
@@ -266,32 +216,4 @@ fn uid(key: &Key) -> String {
     let hash = hex::encode(digest(&SHA256, key.to_string().as_bytes()).as_ref());
     let part = |from: usize, to: usize| hash.get(from..to).unwrap_or_default();
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
-}
-
-/// The operator's settings of this machine. No cluster, so names of it are of no consequence.
-#[must_use]
-pub fn settings(addresses: AddressPolicy) -> Settings {
-    Settings {
-        connector_image: "local".to_owned(),
-        connector_image_pull_policy: "Never".to_owned(),
-        scope: Scope::all(),
-        operator_namespace: "local".to_owned(),
-        operator_service_account: "local".to_owned(),
-        instance: "local".to_owned(),
-        monitoring_namespace: None,
-        cluster_domain: "cluster.local".to_owned(),
-        poll_interval: Duration::from_secs(15),
-        address: ([127, 0, 0, 1], 0).into(),
-        token_file: PathBuf::new(),
-        concurrency: 1,
-        // Nothing is rolled out here.
-        rollout: Limits {
-            max_concurrent: Share::Count(1),
-            max_failures: Share::Count(1),
-            ready_timeout: Duration::from_mins(2),
-        },
-        otlp_endpoint: None,
-        addresses,
-        cluster_assigns_user: false,
-    }
 }

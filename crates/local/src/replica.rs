@@ -20,7 +20,7 @@ use credentials::{
     directory::Source,
     supply::{Supplied, SupplyState},
 };
-use operator::connector::observe::Handshake;
+use operator::plan::Handshake;
 use pod_api::status::ReplicaStatus;
 use server::{
     LoadedConfig, Server, Upstream,

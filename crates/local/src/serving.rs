@@ -9,17 +9,11 @@ use super::{
     manifests::{Key, Manifests, SecretValues},
     vault::{MachineLogins, VaultLogin},
 };
-use agent::{Agent, AgentError, store::Store};
+use agent::{Agent, AgentError};
 use api::endpoint::{AddressPolicy, PlatformUrl};
 use credentials::{directory::MAX_FILE_BYTES, supply::Supplied};
 use files::{DirectorySnapshot, FileContent};
-use operator::{
-    connector::{
-        build,
-        validate::{CredentialMount, ValidatedConnector},
-    },
-    context::Settings,
-};
+use operator::plan::{BuildError, CredentialMount, Plan};
 use pod_api::config::{AccessConfig, CONFIG_FILE, ConfigError, PLATFORM_CA_FILE, ServeConfig};
 use server::{LoadedConfig, ServeSettings, access::Caller};
 
@@ -28,7 +22,7 @@ use server::{LoadedConfig, ServeSettings, access::Caller};
 pub enum ConfigureError {
     /// The operator's objects can't be built.
     #[error("failed to build the connector's configuration")]
-    Build(#[source] build::Error),
+    Build(#[source] BuildError),
     /// The server can't read what the operator would mount.
     #[error("failed to read the connector's configuration")]
     Read(#[source] ConfigError),
@@ -48,27 +42,23 @@ pub enum Inbound {
 ///
 /// # Errors
 /// When it can't be made, which is a fault of this program.
-pub fn configure(
-    connector: &ValidatedConnector,
-    settings: &Settings,
-    inbound: &Inbound,
-) -> Result<LoadedConfig, ConfigureError> {
-    let mut connector = connector.clone();
-    let config = &mut connector.config;
-    if *inbound == Inbound::Open {
-        let audiences = std::mem::take(&mut config.access.audiences);
-        config.access = AccessConfig { anonymous: true, allow: Vec::new(), audiences };
-    }
-    // Neither the pod's volume for records nor the cluster's collector is here, nor another replica to count with.
-    config.telemetry.audit.file = None;
-    config.telemetry.traces = None;
-    config.limits.shared = None;
-    // A folder has one file a field, whatever a CSI driver would call it, and there are no pods that have an identity.
-    config.fields.files.clear();
-    config.identity = None;
-    let resources = build::build(&connector, settings).map_err(ConfigureError::Build)?;
-    let mut files = resources.config_map.data.unwrap_or_default();
+pub fn configure(plan: &Plan, inbound: &Inbound) -> Result<LoadedConfig, ConfigureError> {
+    let files = plan.files(|config| {
+        if *inbound == Inbound::Open {
+            let audiences = std::mem::take(&mut config.access.audiences);
+            config.access = AccessConfig { anonymous: true, allow: Vec::new(), audiences };
+        }
+        // Neither the pod's volume for records nor the cluster's collector is here, nor another replica to count with.
+        config.telemetry.audit.file = None;
+        config.telemetry.traces = None;
+        config.limits.shared = None;
+        // A folder has one file a field, whatever a CSI driver would call it, and there are no pods that have an identity.
+        config.fields.files.clear();
+        config.identity = None;
+    });
+    let mut files = files.map_err(ConfigureError::Build)?;
     let text = files.remove(CONFIG_FILE).unwrap_or_default();
+    let connector = &plan.config().connector;
     let path = format!("{CONFIG_FILE} of {}/{}", connector.namespace, connector.name);
     LoadedConfig::parse(&path, &text, files.remove(PLATFORM_CA_FILE)).map_err(ConfigureError::Read)
 }
@@ -128,13 +118,7 @@ impl Credentials {
     /// Finds the credentials of a connector: `<directory>/<namespace>/<source>`, `<directory>/<source>`, the Secret among
     /// the documents, or a login to Vault.
     #[must_use]
-    pub fn find(
-        key: &Key,
-        connector: &ValidatedConnector,
-        source: &str,
-        manifests: &Manifests,
-        keyring: &Keyring,
-    ) -> Self {
+    pub fn find(key: &Key, plan: &Plan, source: &str, manifests: &Manifests, keyring: &Keyring) -> Self {
         let folders = keyring
             .directory
             .iter()
@@ -142,13 +126,13 @@ impl Credentials {
         if let Some(folder) = folders.into_iter().find(|folder| folder.is_dir()) {
             return Self::Folder(folder);
         }
-        if let Some(agent) = &connector.config.agent {
-            return match keyring.vault.find(key, connector, agent, manifests) {
+        if let Some(agent) = &plan.config().agent {
+            return match keyring.vault.find(key, plan, agent, manifests) {
                 Ok(login) => Self::Vault { address: agent.address.clone(), login },
                 Err(message) => Self::NotHere(message),
             };
         }
-        let mounts = match &connector.credentials {
+        let mounts = match plan.credentials() {
             CredentialMount::Secret(mount) => std::slice::from_ref(mount),
             CredentialMount::Secrets(mounts) => mounts,
             CredentialMount::Csi { .. } => return Self::not_here("no CSI driver mounts anything on this machine"),
@@ -196,9 +180,7 @@ impl Credentials {
     /// When it could never call Vault.
     pub fn agent(&self, config: &ServeConfig) -> Result<Option<(Agent, watch::Receiver<Supplied>)>, AgentError> {
         let (Self::Vault { login, .. }, Some(config)) = (self, &config.agent) else { return Ok(None) };
-        let (store, supplied) = Store::memory();
-        let agent = Agent::new(config, login.means(), store, AddressPolicy::Loopback)?;
-        Ok(Some((agent, supplied)))
+        Agent::in_memory(config, login.means(), AddressPolicy::Loopback).map(Some)
     }
 }
 

@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::manifests::{Key, Manifests};
-use agent::identity::Means;
-use operator::connector::validate::{CredentialMount, ValidatedConnector};
+use agent::Means;
+use operator::plan::{CredentialMount, Plan};
 use pod_api::agent::{AgentConfig, SECRET_ID_FILE};
 
 /// What there is on this machine to log in to Vault with.
@@ -93,11 +93,11 @@ impl MachineLogins {
     pub fn find(
         &self,
         key: &Key,
-        connector: &ValidatedConnector,
+        plan: &Plan,
         config: &AgentConfig,
         manifests: &Manifests,
     ) -> Result<VaultLogin, String> {
-        let wanted = if let CredentialMount::SecretId(mount) = &connector.credentials {
+        let wanted = if let CredentialMount::SecretId(mount) = plan.credentials() {
             let values = manifests.credentials(&key.namespace, mount);
             let value = values.as_ref().and_then(|values| values.get(SECRET_ID_FILE));
             if let Some(text) = value.and_then(|value| std::str::from_utf8(value).ok()) {

@@ -17,6 +17,7 @@ mod http;
 pub mod index;
 pub mod lease;
 pub mod metrics;
+pub mod plan;
 pub mod rollout;
 mod slim;
 mod token_keys;
