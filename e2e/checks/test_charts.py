@@ -5,7 +5,6 @@ import json
 import re
 
 import pytest
-import yaml
 from rendering import (
     CHART,
     CRD_CHART,
@@ -16,6 +15,7 @@ from rendering import (
     Manifest,
     RenderError,
     environment,
+    load,
     merged,
     of_kind,
     only,
@@ -35,9 +35,9 @@ def test_lint(chart) -> None:
 
 def test_versions_are_in_lockstep() -> None:
     for chart in (CHART, CRD_CHART):
-        metadata = yaml.safe_load((chart / "Chart.yaml").read_text())
+        metadata = load((chart / "Chart.yaml").read_text())
         assert (metadata["version"], metadata["appVersion"]) == (VERSION, VERSION), chart.name
-    kustomization = yaml.safe_load((ROOT / "config/default/kustomization.yaml").read_text())
+    kustomization = load((ROOT / "config/default/kustomization.yaml").read_text())
     assert [image["newTag"] for image in kustomization["images"]] == [VERSION]
     assert kustomization["labels"][0]["pairs"] == {"app.kubernetes.io/version": VERSION}
     assert f'org.opencontainers.image.version="{VERSION}"' in (ROOT / "Containerfile").read_text()
@@ -195,13 +195,13 @@ def test_charts_can_be_dependencies_of_another() -> None:
 def test_schema_and_defaults_name_the_same_values(chart) -> None:
     schema = json.loads((chart / "values.schema.json").read_text())
     described = {name for name, *_ in schema_leaves(schema, ())}
-    defaults = set(default_leaves(yaml.safe_load((chart / "values.yaml").read_text()), described, ()))
+    defaults = set(default_leaves(load((chart / "values.yaml").read_text()), described, ()))
     assert described - {("global",)} == defaults
 
 
 def test_readme_lists_every_value() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
-    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    defaults = load((CHART / "values.yaml").read_text())
     rows = ["| Value | Default | Meaning |", "|---|---|---|"]
     for path, description in schema_leaves(schema, ()):
         if path != ("global",):
@@ -255,7 +255,7 @@ def test_charts_and_documents_name_the_kubernetes_that_the_rules_need() -> None:
     assert "isURL(" in rules
     minor = max([LEAST, *(since for name, since in FUNCTIONS.items() if re.search(rf"(?<![\w.]){name}\(", rules))])
     for chart in (CHART, CRD_CHART):
-        assert yaml.safe_load((chart / "Chart.yaml").read_text())["kubeVersion"] == f">=1.{minor}.0-0"
+        assert load((chart / "Chart.yaml").read_text())["kubeVersion"] == f">=1.{minor}.0-0"
     for document in ("README.md", "docs/install.md"):
         assert re.findall(r"Kubernetes (1\.\d+)", (ROOT / document).read_text()) == [f"1.{minor}"], document
 

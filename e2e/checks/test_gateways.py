@@ -13,8 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-import yaml
-from rendering import ROOT
+from rendering import ROOT, parse
 
 
 SAMPLES = ROOT / "config" / "gateway"
@@ -43,7 +42,7 @@ def schemas() -> dict[tuple[str, str], dict[str, Any]]:
         (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): version["schema"][
             "openAPIV3Schema"
         ]
-        for crd in yaml.safe_load_all((ROOT / "crds" / "mcpconnectors.yaml").read_text())
+        for crd in parse((ROOT / "crds" / "mcpconnectors.yaml").read_text())
         for version in crd["spec"]["versions"]
     }
     for module, checksum, files in MODULES:
@@ -55,7 +54,7 @@ def schemas() -> dict[tuple[str, str], dict[str, Any]]:
         told = json.loads(done.stdout)
         assert told["Sum"] == checksum, f"{module} is not the one that was looked at"
         for file in Path(told["Dir"]).glob(files):
-            for crd in yaml.safe_load_all(file.read_text()):
+            for crd in parse(file.read_text()):
                 for version in crd["spec"]["versions"]:
                     kind = (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"])
                     found[kind] = version["schema"]["openAPIV3Schema"]
@@ -77,7 +76,7 @@ def closed(schema: Any) -> Any:
 
 
 def objects(file: str) -> list[dict[str, Any]]:
-    return [one for one in yaml.safe_load_all((SAMPLES / file).read_text()) if one is not None]
+    return parse((SAMPLES / file).read_text())
 
 
 def check(one: dict[str, Any]) -> None:

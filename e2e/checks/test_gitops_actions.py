@@ -1,15 +1,13 @@
 """The actions that Argo CD offers on our kinds, run by its own command as its own tests run them: on states that the
 operator writes, with the time of the action taken out."""
 
-import os
 import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from rendering import ROOT, tool, tool_path
+from rendering import ROOT, SHORT_LIVED, load, tool, tool_path
 
 FOLDER = ROOT / "config/argocd/resource_customizations/mcp-connectors.io"
 CONFIG_MAP = ROOT / "config/argocd/argocd-cm.yaml"
@@ -23,7 +21,7 @@ TIME = re.compile(r"^(\s+mcp-connectors\.io/[a-z-]+-at: )\"?(2\d{3}-\d\d-\d\dT\d
 
 def cases(kind: str) -> dict[str, list[dict[str, Any]]]:
     """What Argo CD's own tests would read."""
-    found: dict[str, list[dict[str, Any]]] = yaml.safe_load((FOLDER / kind / "actions/action_test.yaml").read_text())
+    found: dict[str, list[dict[str, Any]]] = load((FOLDER / kind / "actions/action_test.yaml").read_text())
     return found
 
 
@@ -59,7 +57,7 @@ def test_argocd_does(kind: str, test: dict[str, Any]) -> None:
     action, given = test["action"], path(kind, test["inputPath"])
     done = subprocess.run(
         [tool_path("argocd"), *WORDS, "run-action", given, action, "--argocd-cm-path", CONFIG_MAP],
-        env=os.environ | {"KUBECTL_EXTERNAL_DIFF": SHOW_RESULT},
+        env=SHORT_LIVED | {"KUBECTL_EXTERNAL_DIFF": SHOW_RESULT},
         capture_output=True,
         text=True,
         check=True,
@@ -67,6 +65,6 @@ def test_argocd_does(kind: str, test: dict[str, Any]) -> None:
     head, result = done.stdout.split("\n\n", 1)
     assert head == "Following fields have been changed:"
     result = TIME.sub(r'\1"0001-01-01T00:00:00Z"', result)
-    wanted = yaml.safe_load(path(kind, test["expectedOutputPath"]).read_text())
-    assert yaml.safe_load(result) == wanted
-    assert wanted != yaml.safe_load(given.read_text())
+    wanted = load(path(kind, test["expectedOutputPath"]).read_text())
+    assert load(result) == wanted
+    assert wanted != load(given.read_text())

@@ -5,8 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
-from rendering import ROOT, tool, tool_path
+from rendering import ROOT, load, tool, tool_path
 
 FOLDER = ROOT / "config/argocd/resource_customizations/mcp-connectors.io"
 CONFIG_MAP = ROOT / "config/argocd/argocd-cm.yaml"
@@ -17,7 +16,7 @@ STATES = 10
 
 def cases(kind: str) -> list[tuple[str, str, str]]:
     """File, status and message, as Argo CD's own tests have them."""
-    tests = yaml.safe_load((FOLDER / kind / "health_test.yaml").read_text())["tests"]
+    tests = load((FOLDER / kind / "health_test.yaml").read_text())["tests"]
     return [(test["inputPath"], test["healthStatus"]["status"], test["healthStatus"]["message"]) for test in tests]
 
 
@@ -47,7 +46,7 @@ def test_kstatus_says(kind: str) -> None:
     # A message may go over several lines.
     lines = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") >= 2]
     said = {Path(file).stem: status for file, status, *_ in lines}
-    assert said == yaml.safe_load((FOLDER / kind / "kstatus.yaml").read_text())
+    assert said == load((FOLDER / kind / "kstatus.yaml").read_text())
 
 
 @pytest.mark.parametrize(("kind", "file", "status", "message"), CASES)
@@ -55,7 +54,7 @@ def test_who_waits_for_ready_waits_for_what_argocd_calls_healthy(
     kind: str, file: str, status: str, message: str
 ) -> None:
     """`kubectl wait --for=condition=Ready` is met by a condition that is True and of no older generation."""
-    one = yaml.safe_load((FOLDER / kind / file).read_text())
+    one = load((FOLDER / kind / file).read_text())
     conditions = one.get("status", {}).get("conditions", [])
     ready = [found for found in conditions if found["type"] == "Ready"]
     newest = one["metadata"]["generation"]
