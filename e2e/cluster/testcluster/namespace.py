@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import processes
@@ -97,7 +97,9 @@ def create(layout: Layout, pause: Path) -> None:
         time.sleep(0.02)
 
 
-def start(layout: Layout, name: str, argv: Sequence[str]) -> None:
+def start(
+    layout: Layout, name: str, argv: Sequence[str], environment: Mapping[str, str] | None = None
+) -> None:
     """Starts a component in the namespace, where it outlives this program."""
     first = first_process(layout)
     if first is None:
@@ -105,7 +107,7 @@ def start(layout: Layout, name: str, argv: Sequence[str]) -> None:
     log = layout.logs / f"{name}.log"
     script = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null &'
     enter = ("nsenter", "--target", str(first), "--mount", "--pid", "--")
-    run((*enter, "/bin/sh", "-c", script, "sh", log, *argv), env=ENVIRONMENT)
+    run((*enter, "/bin/sh", "-c", script, "sh", log, *argv), env=ENVIRONMENT | dict(environment or {}))
 
 
 def destroy(layout: Layout) -> bool:
