@@ -282,6 +282,9 @@ def _image(layout: Layout, helm: bool) -> images.Image:
             "HOME=/tmp",
             "ARGOCD_GPG_ENABLED=false",
             f"ZONEINFO={ZONES}",
+            # Each of its programs collects garbage seldom, as the cluster's own do.
+            "GOGC=400",
+            "GOMEMLIMIT=512MiB",
         ),
         links=links,
     )
