@@ -63,7 +63,8 @@ def test_programs(messages: str, given: Sequence[str]) -> list[Program]:
         if message["reason"] != "compiler-artifact" or not message["profile"]["test"] or not message["executable"]:
             continue
         folder, target = Path(message["manifest_path"]).parent, message["target"]
-        name = f"{folder.relative_to(ROOT)}: {target['name']} ({target['kind'][0]})"
+        # What a part of its tests took says nothing of all.
+        name = " ".join((f"{folder.relative_to(ROOT)}: {target['name']} ({target['kind'][0]})", *given))
         environment = ALLOWED | {"CARGO": "cargo", "CARGO_MANIFEST_DIR": str(folder)}
         found.append(Program(name, (message["executable"], *TIMED, *given), folder, environment))
     return found
