@@ -47,7 +47,12 @@ def system_call(outcome: int, name: str) -> None:
 
 
 def product(given: Path | None) -> Path:
-    """The product's release binary, built as for the image, or the one that is given."""
+    """The image's program, built as for a release, or the one that is given."""
+    return release_of("mcp-connectors-image", "mcp-connectors-image", given)
+
+
+def machine_program(given: Path | None) -> Path:
+    """The program with `local`, built as for a release, or the one that is given."""
     return release_of("mcp-connectors", "mcp-connectors", given)
 
 

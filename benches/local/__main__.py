@@ -15,8 +15,8 @@ from benches.support import (
     child_setup,
     commit,
     machine,
+    machine_program,
     memory,
-    product,
     run,
     say,
     stop,
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--wait", type=int, default=300, help="seconds to wait for a quiet machine")
     parser.add_argument("--no-results", action="store_true", help="leave RESULTS.md alone")
     arguments = parser.parse_args()
-    program = product(arguments.binary)
+    program = machine_program(arguments.binary)
     noise = wait_until_quiet(arguments.wait)
     with tempfile.TemporaryDirectory() as temporary:
         rows = []

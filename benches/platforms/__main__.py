@@ -164,6 +164,7 @@ def main() -> None:
     if os.geteuid() != 0 or (os.cpu_count() or 1) < 2:
         raise SystemExit("network namespaces need root, and the measurement two cores")
     binary, program = product(arguments.binary), load_program(arguments.load)
+    all_in_one = machine_program(arguments.binary)
     double = release_of("platform-doubles", "platform-double", arguments.double)
     quiet = wait_until_quiet(arguments.wait)
     with ExitStack() as stack:
@@ -178,7 +179,7 @@ def main() -> None:
             for number, one in enumerate(running)
         ]
         say(f"probes, for {arguments.probes:.0f} s")
-        probing, held = watch_probes(binary, folder / "local", running, arguments.probes)
+        probing, held = watch_probes(all_in_one, folder / "local", running, arguments.probes)
     head = ["platform", "tool", "requests a call", "calls/s", "p50 ms", "p99 ms", "CPU ms a call", "core used"]
     head += ["resident idle MB", "highest under load MB"]
     probes = [

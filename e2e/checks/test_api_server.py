@@ -84,7 +84,7 @@ def test_kustomize_manifests_are_accepted(namespace: str) -> None:
 
 
 def test_released_manifest_is_accepted(namespace: str, tmp_path: Path) -> None:
-    for program in ("mcp-connectors", "kubectl-mcp"):
+    for program in ("mcp-connectors-image", "mcp-connectors", "kubectl-mcp"):
         (tmp_path / program).write_text("no program\n")
     options = ("--programs", tmp_path, "--architecture", "amd64", "--output", tmp_path / "release", "--allow-dirty")
     subprocess.run([ROOT / "e2e/release/build", *options, "--image", "registry.example.com/mcp"], check=True)

@@ -28,6 +28,7 @@ from rendering import (
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="images are built as root")
 
 REPOSITORY = "registry.example.com/team/mcp-connectors"
+PROGRAMS = ("mcp-connectors-image", "mcp-connectors", "kubectl-mcp")
 TARGET = "x86_64-unknown-linux-gnu"
 
 
@@ -44,9 +45,14 @@ def checkout(folder: Path, mask: int) -> Path:
     subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
     programs = folder / "build/programs"
     programs.mkdir(parents=True)
-    for name in ("mcp-connectors", "kubectl-mcp"):
-        (programs / name).write_text(f"#!/bin/sh\necho {name}\n")
+    for name in PROGRAMS:
+        (programs / name).write_text(script(name))
     return folder
+
+
+def script(name: str) -> str:
+    """What stands for a program."""
+    return f"#!/bin/sh\necho {name}\n"
 
 
 def build(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -87,6 +93,20 @@ def test_checksums_are_those_of_all_files(release: Path) -> None:
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=release, check=True)
     listed = {line.split("  ")[1] for line in (release / "SHA256SUMS").read_text().splitlines()}
     assert listed | {"SHA256SUMS"} == {path.name for path in release.iterdir()} == released("amd64")
+
+
+def test_each_program_is_given_away_where_it_belongs(release: Path, tmp_path: Path) -> None:
+    with tarfile.open(release / f"mcp-connectors-{VERSION}-linux-amd64.oci.tar") as archive:
+        manifest = json.load(archive.extractfile(blob(json.load(archive.extractfile("index.json"))["manifests"][0])))
+        for number, layer in enumerate(manifest["layers"]):
+            (tmp_path / str(number)).write_bytes(archive.extractfile(blob(layer)).read())
+    files = {}
+    for layer in tmp_path.iterdir():
+        with tarfile.open(layer) as contents:
+            files |= {one.name: contents.extractfile(one).read() for one in contents if one.isfile()}
+    programs = {path.name: path.read_text() for path in release.glob("*-linux-amd64")}
+    assert files["mcp-connectors"].decode() == script("mcp-connectors-image")
+    assert programs == {f"{name}-{VERSION}-linux-amd64": script(name) for name in ("mcp-connectors", "kubectl-mcp")}
 
 
 def test_what_is_in_no_commit_is_not_released_by_accident(first: Path) -> None:
@@ -162,7 +182,7 @@ def test_packed_charts_render_what_the_sources_render(release: Path) -> None:
     assert parse(packed) == render_crds()
 
 
-@pytest.mark.parametrize("program", ["mcp-connectors", "kubectl-mcp"])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_bill_of_materials_has_every_dependency_with_its_licence(release: Path, program: str) -> None:
     bill = json.loads((release / f"{program}-{VERSION}.cdx.json").read_text())
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")

@@ -1,10 +1,12 @@
-//! `mcp-connectors`: parses its arguments and starts one room.
+//! `mcp-connectors`: parses its arguments and starts one room. It has every subcommand; the image's program has no `local`.
+
+mod local;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use mcp_connectors::cli::{Cli, run};
+use cli::{Cli, run};
 
 fn main() -> ExitCode {
-    run(Cli::parse())
+    run(Cli::<local::LocalArgs>::parse())
 }

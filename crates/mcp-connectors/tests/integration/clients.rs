@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use api::platform;
+use cli::reference;
 use client_rules::{ANSWER, ARGUMENTS, Rule};
-use mcp_connectors::reference;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

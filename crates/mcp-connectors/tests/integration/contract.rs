@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use api::{CredentialSource, McpConnector, Reason, platform};
-use mcp_connectors::samples;
+use cli::samples;
 use serde_json::{Value, json};
 use strum::IntoEnumIterator;
 

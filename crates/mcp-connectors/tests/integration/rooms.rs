@@ -64,6 +64,33 @@ fn a_room_knows_what_the_table_says_and_nothing_else() {
     }
 }
 
+/// The names of all packages that a program is made of.
+fn made_of(program: &str) -> BTreeSet<String> {
+    let listed = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"])
+        .args(["--package", program])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    String::from_utf8(listed.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_images_program_is_made_of_nothing_that_only_people_need() {
+    let only_people_need = ["mcp-connectors-local", "kube-cel", "cel", "antlr4rust"];
+    let (machines, image) = (made_of("mcp-connectors"), made_of("mcp-connectors-image"));
+    for name in only_people_need {
+        assert!(machines.contains(name), "{name} is gone: this test looks for what is not there");
+        assert!(!image.contains(name), "the image's program depends on {name}");
+    }
+    assert!(image.contains("mcp-connectors-operator") && image.contains("mcp-connectors-server"));
+}
+
 #[test]
 fn every_platform_passes_the_suite_that_all_must_pass() {
     let platforms =

@@ -1,10 +1,25 @@
-//! The command line: every setting of every room, with its environment variable and its default.
+//! mcp-connectors: a Kubernetes operator that runs MCP connectors to DevOps platforms as custom resources. This is the
+//! command line: every setting of every room, with its environment variable and its default, what each subcommand starts,
+//! and what it prints. Two programs have it: `mcp-connectors`, for people's machines, and the image's, which has no `local`.
+//!
+//! The rooms, in the order in which data travels:
+//! ```text
+//! manifest ─▶ api ─▶ operator: dereference ─▶ validate ─▶ build ─▶ apply ─▶ Deployment, Service, configuration, …
+//!                       ▲                                             │
+//!                       └── observe: pods' /status ◀── server: probe ◀┤
+//! agent in the cluster ─▶ Service ─▶ server: door ─▶ guards ─▶ platforms: tool ─▶ outbound ─▶ Vault, …
+//!                                                                  ▲
+//!                 Vault ─▶ agent ─▶ credentials: files ─────────────┘
+//! ```
 
-mod local;
 mod log_level;
+mod no_local;
+pub mod reference;
+pub mod samples;
 
 use std::{
     error::Error as StdError,
+    fmt::Debug,
     io::{ErrorKind, Write},
     net::SocketAddr,
     ops::RangeInclusive,
@@ -19,7 +34,8 @@ use strum::IntoEnumIterator;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::{reference, samples};
+pub use self::no_local::NoLocal;
+
 use agent::pod::{self, AgentSettings};
 use api::{
     Reason, crd,
@@ -42,12 +58,28 @@ use pod_api::{
 use server::{self, LoadedConfig, ServeSettings, audit::chain};
 use telemetry::{self, LogSettings};
 
+/// Exit code of `local` when nothing could be checked or served.
+const COULD_NOT: u8 = 2;
+
+/// The arguments of `local`, and what it does with them.
+pub trait LocalCommand: Args + Debug {
+    /// How it logs, by what the command line says.
+    #[must_use]
+    fn log_settings(filter: Option<String>, format: Option<telemetry::LogFormat>) -> LogSettings;
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When nothing could be checked or served.
+    fn run(self, logs: LogSettings) -> impl Future<Output = Result<ExitCode, Box<dyn StdError>>>;
+}
+
 /// Kubernetes operator that runs MCP connectors to DevOps platforms as custom resources.
 #[derive(Parser, Debug)]
 #[command(name = "mcp-connectors", version, about, propagate_version = true)]
-pub struct Cli {
+pub struct Cli<Local: LocalCommand> {
     #[command(subcommand)]
-    command: Command,
+    command: Command<Local>,
 
     /// What is logged: error, warn, info, debug or trace, or a filter such as `info,mcp_connectors=debug`; info by
     /// default, and warn for `local`
@@ -69,13 +101,13 @@ enum LogFormat {
 }
 
 #[derive(Subcommand, Debug)]
-enum Command {
+enum Command<Local: LocalCommand> {
     /// Runs the operator: reconciles McpConnectors and CredentialSources
     Operator(Box<OperatorArgs>),
     /// Serves one connector, as the operator starts it in a pod
     Serve(ServeArgs),
     /// Checks or serves the same manifests on this machine, without a cluster
-    Local(Box<local::LocalArgs>),
+    Local(Box<Local>),
     /// Fetches the credentials of one connector from Vault, as the operator starts it beside the server
     Agent(AgentArgs),
     /// Prints the CustomResourceDefinitions as YAML
@@ -304,9 +336,9 @@ impl TryFrom<OperatorArgs> for Settings {
 }
 
 /// Runs the command to its end.
-pub fn run(cli: Cli) -> ExitCode {
+pub fn run<Local: LocalCommand>(cli: Cli<Local>) -> ExitCode {
     let failed = match &cli.command {
-        Command::Local(_) => ExitCode::from(local::COULD_NOT),
+        Command::Local(_) => ExitCode::from(COULD_NOT),
         _ => ExitCode::FAILURE,
     };
     dispatch(cli).unwrap_or_else(|error| {
@@ -316,27 +348,35 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 /// Writes to standard output. Whoever reads it may stop before the end, as `head` does.
-fn print(text: &str) -> Result<(), Box<dyn StdError>> {
+///
+/// # Errors
+/// When it can't be written for another reason.
+pub fn print(text: &str) -> Result<(), Box<dyn StdError>> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
 }
 
-fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
+/// How every subcommand but `local` logs.
+fn log_settings(filter: Option<String>, format: Option<telemetry::LogFormat>) -> LogSettings {
+    let defaults = LogSettings::default();
+    LogSettings {
+        filter: filter.unwrap_or(defaults.filter),
+        format: format.unwrap_or(defaults.format),
+        output: defaults.output,
+    }
+}
+
+fn dispatch<Local: LocalCommand>(cli: Cli<Local>) -> Result<ExitCode, Box<dyn StdError>> {
     let format = cli.log_format.map(|format| match format {
         LogFormat::Json => telemetry::LogFormat::Json,
         LogFormat::Text => telemetry::LogFormat::Text,
     });
     let logs = if matches!(cli.command, Command::Local(_)) {
-        local::log_settings(cli.log_level, format)
+        Local::log_settings(cli.log_level, format)
     } else {
-        let defaults = LogSettings::default();
-        LogSettings {
-            filter: cli.log_level.unwrap_or(defaults.filter),
-            format: format.unwrap_or(defaults.format),
-            output: defaults.output,
-        }
+        log_settings(cli.log_level, format)
     };
     let done = match cli.command {
         Command::Operator(args) => block_on(async {
@@ -356,7 +396,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
                 served.map_err(Into::into)
             })
         }
-        Command::Local(args) => return block_on(local::run(*args, logs)),
+        Command::Local(args) => return block_on(args.run(logs)),
         Command::Agent(args) => {
             let directory = args.config;
             let settings = AgentSettings {
@@ -404,7 +444,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Box<dyn StdError>> {
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "mcp-connectors", &mut script);
+            clap_complete::generate(shell, &mut Cli::<Local>::command(), "mcp-connectors", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
     };
@@ -455,7 +495,7 @@ mod tests {
     fn operator(words: &[&str]) -> Result<Settings, String> {
         let needed = ["mcp-connectors", "operator", "--connector-image=i", "--operator-namespace=n", "--instance=p"];
         let all = needed.iter().chain(&["--operator-service-account=a"]).chain(words);
-        match Cli::try_parse_from(all).map_err(|error| error.to_string())?.command {
+        match Cli::<NoLocal>::try_parse_from(all).map_err(|error| error.to_string())?.command {
             Command::Operator(args) => (*args).try_into().map_err(|error: ScopeError| error.to_string()),
             other => Err(format!("{other:?}")),
         }

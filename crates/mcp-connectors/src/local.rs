@@ -12,8 +12,7 @@ use std::{
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::print;
-use local::{
+use ::local::{
     LocalError,
     check::{CheckSettings, check},
     client_config::{Client, Start, build_client_config},
@@ -27,11 +26,10 @@ use local::{
     stdio,
     vault::MachineLogins,
 };
+use cli::{LocalCommand, print};
 use server::Stop;
 use telemetry::{self, LogFormat, LogOutput, LogSettings};
 
-/// Exit code when nothing could be checked or served.
-pub const COULD_NOT: u8 = 2;
 /// Exit code when a manifest would be refused.
 const REFUSED: u8 = 1;
 /// Time for which a client on standard input waits for credentials from Vault before it is answered.
@@ -185,48 +183,45 @@ impl FromStr for KeyArg {
     }
 }
 
-/// How `local` logs: to standard error, because standard output is a table, findings, or MCP.
-#[must_use]
-pub fn log_settings(filter: Option<String>, format: Option<LogFormat>) -> LogSettings {
-    LogSettings {
-        filter: filter.unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
-        format: format.unwrap_or(LogFormat::Text),
-        output: LogOutput::Stderr,
+impl LocalCommand for LocalArgs {
+    /// To standard error, because standard output is a table, findings, or MCP.
+    fn log_settings(filter: Option<String>, format: Option<LogFormat>) -> LogSettings {
+        LogSettings {
+            filter: filter.unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
+            format: format.unwrap_or(LogFormat::Text),
+            output: LogOutput::Stderr,
+        }
     }
-}
 
-/// Runs the command to its end.
-///
-/// # Errors
-/// When nothing could be checked or served.
-pub async fn run(args: LocalArgs, logs: LogSettings) -> Result<ExitCode, Box<dyn StdError>> {
-    let _telemetry = telemetry::init(&logs, None, None)?;
-    if let Some(directory) = args.credentials_dir.as_ref().filter(|directory| !directory.is_dir()) {
-        return Err(format!("--credentials-dir: {} is no directory", directory.display()).into());
+    async fn run(self, logs: LogSettings) -> Result<ExitCode, Box<dyn StdError>> {
+        let _telemetry = telemetry::init(&logs, None, None)?;
+        if let Some(directory) = self.credentials_dir.as_ref().filter(|directory| !directory.is_dir()) {
+            return Err(format!("--credentials-dir: {} is no directory", directory.display()).into());
+        }
+        let paths = self.filename.clone();
+        let sources = Sources { paths, recursive: self.recursive, namespace: self.namespace.clone() };
+        if self.check {
+            return check_manifests(&self, sources).await;
+        }
+        if let Some(client) = self.print_config {
+            return print_config(&self, &sources, client.into());
+        }
+        if self.stdio {
+            return Box::pin(serve_stdio(&self, sources)).await;
+        }
+        let access = Access::new(self.listen, self.token_file.as_deref(), self.token_keys.as_deref())
+            .map_err(LocalError::Access)?;
+        let settings = RunSettings {
+            sources,
+            keyring: keyring(&self),
+            listen: self.listen,
+            access,
+            audit: self.audit,
+            no_color: self.no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+        };
+        serve(settings, Stop::on_signals()?).await?;
+        Ok(ExitCode::SUCCESS)
     }
-    let paths = args.filename.clone();
-    let sources = Sources { paths, recursive: args.recursive, namespace: args.namespace.clone() };
-    if args.check {
-        return check_manifests(&args, sources).await;
-    }
-    if let Some(client) = args.print_config {
-        return print_config(&args, &sources, client.into());
-    }
-    if args.stdio {
-        return Box::pin(serve_stdio(&args, sources)).await;
-    }
-    let access =
-        Access::new(args.listen, args.token_file.as_deref(), args.token_keys.as_deref()).map_err(LocalError::Access)?;
-    let settings = RunSettings {
-        sources,
-        keyring: keyring(&args),
-        listen: args.listen,
-        access,
-        audit: args.audit,
-        no_color: args.no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
-    };
-    serve(settings, Stop::on_signals()?).await?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What there is of credentials. The variables are those of Vault's own command line.
@@ -302,7 +297,7 @@ fn print_config(args: &LocalArgs, sources: &Sources, client: Client) -> Result<E
         credentials_directory: args.credentials_dir.as_deref().map(absolute).transpose()?,
         vault_jwt_file: args.vault_jwt_file.as_deref().map(absolute).transpose()?,
     };
-    let mut connectors = local::connectors(sources)?;
+    let mut connectors = ::local::connectors(sources)?;
     if let Some(KeyArg(wanted)) = &args.connector {
         connectors.retain(|key| key == wanted);
     }
