@@ -10,7 +10,10 @@ use std::{
 
 use aws_lc_rs::digest;
 use http::{HeaderMap, header::AUTHORIZATION};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
+};
 use serde::Deserialize;
 use serde_json::Value;
 use strum::{EnumIter, IntoStaticStr};
@@ -360,13 +363,12 @@ struct VerifyingKey {
 impl KeySet {
     fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         let TokenKeys { issuer, previous, keys } = serde_json::from_slice(bytes)?;
-        let keys = keys
-            .iter()
-            .filter_map(|jwk| {
-                let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-                Some((text("kid").map(str::to_owned), VerifyingKey::from_jwk(&text)?))
-            })
-            .collect();
+        let keys = keys.into_iter().filter_map(|jwk| {
+            let jwk: Jwk = serde_json::from_value(Value::Object(jwk.into_iter().collect())).ok()?;
+            let key = VerifyingKey::from_jwk(&jwk)?;
+            Some((jwk.common.key_id, key))
+        });
+        let keys = keys.collect();
         Ok(Self { digest: sha256(bytes), issuer, previous, keys })
     }
 
@@ -385,24 +387,23 @@ impl KeySet {
 impl VerifyingKey {
     /// A key that can verify signatures, with the algorithms that it is for. These come from the key: what a token says
     /// of itself may choose among them, and nothing else.
-    fn from_jwk<'a>(text: &dyn Fn(&str) -> Option<&'a str>) -> Option<Self> {
-        if text("use").is_some_and(|purpose| purpose != "sig") {
+    fn from_jwk(jwk: &Jwk) -> Option<Self> {
+        if jwk.common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
             return None;
         }
-        let algorithms: &'static [Algorithm] = match (text("kty")?, text("crv"), text("alg")) {
-            ("RSA", _, None) => &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512],
-            ("RSA", _, Some("RS256")) => &[Algorithm::RS256],
-            ("RSA", _, Some("RS384")) => &[Algorithm::RS384],
-            ("RSA", _, Some("RS512")) => &[Algorithm::RS512],
-            ("EC", Some("P-256"), None | Some("ES256")) => &[Algorithm::ES256],
-            ("EC", Some("P-384"), None | Some("ES384")) => &[Algorithm::ES384],
+        let algorithms: &'static [Algorithm] = match (&jwk.algorithm, jwk.common.key_algorithm) {
+            (AlgorithmParameters::RSA(_), None) => &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512],
+            (AlgorithmParameters::RSA(_), Some(KeyAlgorithm::RS256)) => &[Algorithm::RS256],
+            (AlgorithmParameters::RSA(_), Some(KeyAlgorithm::RS384)) => &[Algorithm::RS384],
+            (AlgorithmParameters::RSA(_), Some(KeyAlgorithm::RS512)) => &[Algorithm::RS512],
+            (AlgorithmParameters::EllipticCurve(key), named) => match (&key.curve, named) {
+                (EllipticCurve::P256, None | Some(KeyAlgorithm::ES256)) => &[Algorithm::ES256],
+                (EllipticCurve::P384, None | Some(KeyAlgorithm::ES384)) => &[Algorithm::ES384],
+                _ => return None,
+            },
             _ => return None,
         };
-        let key = match text("kty")? {
-            "RSA" => DecodingKey::from_rsa_components(text("n")?, text("e")?),
-            _ => DecodingKey::from_ec_components(text("x")?, text("y")?),
-        };
-        Some(Self { key: key.ok()?, algorithms })
+        Some(Self { key: DecodingKey::from_jwk(jwk).ok()?, algorithms })
     }
 }
 
