@@ -1,38 +1,71 @@
 //! Trace context (W3C): where a request stands in its caller's trace, and how a request to the platform is told. Works
 //! the same whether spans are exported or not, so that callers can follow a call through logs either way.
 
-use std::str::FromStr;
+use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
     Context,
+    propagation::{Extractor, Injector, TextMapPropagator},
     trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
 };
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+/// Bytes of a `traceparent` of version 00; those of later versions may be longer.
+const TRACEPARENT_LENGTH: usize = 55;
 /// Bytes of a `tracestate` that are kept; W3C asks for 512 at least.
 const MAX_TRACESTATE: usize = 512;
+
+static PROPAGATOR: LazyLock<TraceContextPropagator> = LazyLock::new(TraceContextPropagator::new);
+
+/// What a caller sent.
+struct Received<'a> {
+    traceparent: &'a str,
+    tracestate: Option<&'a str>,
+}
+
+impl Extractor for Received<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        match key {
+            TRACEPARENT => Some(self.traceparent),
+            TRACESTATE => self.tracestate,
+            _ => None,
+        }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![TRACEPARENT, TRACESTATE]
+    }
+}
+
+/// The headers of a request; an empty `tracestate` is none.
+struct Sent<'a>(&'a mut HeaderMap);
+
+impl Injector for Sent<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if !value.is_empty() {
+            self.0.extend(HeaderName::try_from(key).ok().zip(HeaderValue::try_from(value).ok()));
+        }
+    }
+}
 
 /// The caller's place in its trace, out of its `traceparent` and `tracestate`; nothing if the first is malformed. A
 /// malformed or overlong `tracestate` is left out, as W3C has it.
 #[must_use]
 pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<SpanContext> {
-    let lower_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    let mut parts = traceparent.splitn(5, '-');
-    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    // Versions after 00 may have more parts.
-    let form = version.len() == 2 && trace.len() == 32 && parent.len() == 16 && flags.len() == 2;
-    if !form || ![version, trace, parent, flags].into_iter().all(lower_hex) {
+    // The propagator takes shorter parts, signs, blanks and a dash at the end, too.
+    let head = traceparent.as_bytes().get(..TRACEPARENT_LENGTH)?;
+    let is_longer = traceparent.len() > TRACEPARENT_LENGTH;
+    if !head.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
+        || (is_longer && traceparent.starts_with("00"))
+    {
         return None;
     }
-    if version == "ff" || (version == "00" && parts.next().is_some()) {
-        return None;
-    }
-    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()? & TraceFlags::SAMPLED.to_u8());
-    let state = tracestate.filter(|text| text.len() <= MAX_TRACESTATE);
-    let state = state.and_then(|text| TraceState::from_str(text).ok()).unwrap_or_default();
-    let context = SpanContext::new(TraceId::from_hex(trace).ok()?, SpanId::from_hex(parent).ok()?, flags, true, state);
+    let tracestate = tracestate.filter(|text| text.len() <= MAX_TRACESTATE);
+    let context = PROPAGATOR.extract_with_context(&Context::new(), &Received { traceparent, tracestate });
+    let context = context.span().span_context().clone();
     context.is_valid().then_some(context)
 }
 
@@ -47,19 +80,7 @@ pub fn start() -> SpanContext {
 /// Puts `traceparent` and `tracestate` of the running call on an outgoing request: of its span where spans are
 /// exported, as the caller sent it otherwise. Puts nothing where there is no trace.
 pub fn propagate(headers: &mut HeaderMap) {
-    Context::map_current(|context| {
-        let span = context.span();
-        let span = span.span_context();
-        if !span.is_valid() {
-            return;
-        }
-        let parent = format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8());
-        headers.extend(HeaderValue::from_str(&parent).ok().map(|value| (TRACEPARENT, value)));
-        let state = span.trace_state().header();
-        if !state.is_empty() {
-            headers.extend(HeaderValue::from_str(&state).ok().map(|value| (TRACESTATE, value)));
-        }
-    });
+    Context::map_current(|context| PROPAGATOR.inject_context(context, &mut Sent(headers)));
 }
 
 #[cfg(test)]
@@ -85,6 +106,10 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
             "ff-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
             "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01-more",
+            "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01-",
+            "00-+af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
+            "00-af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
+            " 00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
         ] {
             assert_eq!(parse(bad, None), None, "{bad}");
         }
