@@ -91,6 +91,7 @@ async fn a_bad_token_is_refused_with_its_reason() {
         (key.sign(&json!({"alg": "RS256", "kid": "first"}), &good), "algorithm"),
         (key.sign(&json!({"alg": "ES256", "kid": "second"}), &good), "unknown_key"),
         (key.sign(&json!({"alg": "ES256"}), &good), "unknown_key"),
+        (key.sign(&json!({"alg": "ES256", "kid": "first", "crit": ["x"], "x": 1}), &good), "malformed"),
         (stranger.token("agents", "triage"), "signature"),
         (tampered, "signature"),
         ("x".repeat(20_000), "malformed"),
@@ -149,6 +150,34 @@ async fn a_new_key_of_the_cluster_is_found_and_an_old_one_forgotten() {
     std::fs::write(server.directory.path().join(pod_api::config::TOKEN_KEYS_FILE), "{ broken").unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(server.modern(&token, "tools/list", json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn keys_that_verify_nothing_here_take_none_of_the_others_away() {
+    let server = TestServer::start().await;
+    let good = TestKey::rsa("second");
+    let mut encrypts = server.key.jwk();
+    encrypts["use"] = json!("enc");
+    let keys = json!([
+        {"kty": "AKP", "kid": "a", "alg": "ML-DSA-65", "pub": "AA"},
+        {"kty": "EC", "kid": "b", "crv": "secp256k1", "x": "AA", "y": "AA"},
+        {"kty": "oct", "kid": "c", "k": "c2VjcmV0"},
+        {"kty": "RSA", "kid": "d", "n": 7},
+        {"kid": "e"},
+        encrypts,
+        good.jwk(),
+    ]);
+    let file = server.directory.path().join(pod_api::config::TOKEN_KEYS_FILE);
+    std::fs::write(file, json!({"issuer": ISSUER, "keys": keys}).to_string()).unwrap();
+    let token = good.token("agents", "triage");
+    let followed = async {
+        while server.modern(&token, "tools/list", json!({})).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(ONE_MINUTE, followed).await.unwrap();
+    let other = server.modern(&server.token(), "tools/list", json!({})).await;
+    assert_eq!(other.json()["error"]["data"]["reason"], "unknown_key");
 }
 
 #[tokio::test]
