@@ -11,12 +11,14 @@ use k8s_openapi::{
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     duration::ApiDuration, limits::LimitsSpec, pattern::NamePattern, platform::PlatformSpec, telemetry::TelemetrySpec,
 };
 
 /// One platform, exposed as one MCP endpoint.
+#[skip_serializing_none]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "mcp-connectors.io",
@@ -57,35 +59,27 @@ pub struct McpConnectorSpec {
     pub credentials: CredentialsReference,
 
     /// Which tools are offered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<ToolsSpec>,
 
     /// Who may call. Left out, every ServiceAccount of this namespace may use every tool that `tools` offers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessSpec>,
 
     /// Where the pods may connect to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkSpec>,
 
     /// How the platform's health is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeSpec>,
 
     /// Bounds of a tool call.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsSpec>,
 
     /// How the pods run: a closed list of what may be set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadSpec>,
 
     /// What the connector tells of itself: traces, and how audit records are kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<TelemetrySpec>,
 
     /// Takes the pods away and keeps everything else. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
 
@@ -100,30 +94,27 @@ pub struct CredentialsReference {
 
 /// Which tools are offered. The order is: what the platform has, less what `mutations` hides, less what `allow`
 /// doesn't match, less what `deny` matches.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolsSpec {
     /// `ReadOnly` (the default) offers no tool that changes anything. `Confirm` offers them to callers that `access`
     /// lets mutate; such a call says what it would do, and does it only with `confirm: true`. The model sets that
     /// itself: it is a brake, not an approval by a person.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutations: Option<Mutations>,
 
     /// Tools that are offered: names without the prefix, `*` for any run of characters. Tools that are off by default
     /// need to stand here by their full name. Defaults to `["*"]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allow: Option<Vec<NamePattern>>,
 
     /// Tools that are not offered, whatever `allow` says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub deny: Option<Vec<NamePattern>>,
 
     /// Put before each tool's name, for agents that use two connectors of one platform. Defaults to nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9_]*$')")
         .message("prefix may hold lower-case letters, digits and underscores"))]
@@ -132,7 +123,6 @@ pub struct ToolsSpec {
     /// `Publish` (the default) tells clients the schemas of the tools' answers. `Omit` leaves them out of the list, which
     /// is then less than half as long: for clients that hand it to the model whole, or that refuse such a schema. What
     /// the tools answer stays the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_schemas: Option<OutputSchemas>,
 }
 
@@ -167,6 +157,7 @@ pub enum Mutations {
 }
 
 /// Who may call the endpoint.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("!(has(self.anonymous) && self.anonymous && has(self.allow))")
     .message("anonymous: true lets everyone call, so allow has no meaning beside it: remove one of them"))]
@@ -174,13 +165,11 @@ pub enum Mutations {
 pub struct AccessSpec {
     /// ServiceAccounts that may call. A rule for the exact name wins over one for `*`. Left out, every ServiceAccount
     /// of this namespace may use every offered tool; an empty list lets nobody call.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into(), "serviceAccount".into()]))]
     pub allow: Option<Vec<AccessRule>>,
 
     /// Audiences that are accepted in a token beside `status.audience`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 512)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = Rule::new("self.all(a, !(a in ['https://kubernetes.default.svc', 'https://kubernetes.default.svc.cluster.local', 'kubernetes', 'api']))")
@@ -188,11 +177,11 @@ pub struct AccessSpec {
     pub audiences: Option<Vec<String>>,
 
     /// Lets everyone who reaches the endpoint call every offered tool, without a token. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<bool>,
 }
 
 /// One ServiceAccount, or all of a namespace, and what it may use.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessRule {
@@ -208,17 +197,16 @@ pub struct AccessRule {
 
     /// Tools that it may use, of those that `spec.tools` offers: names without the prefix, `*` for any run of
     /// characters. Defaults to `["*"]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub tools: Option<Vec<NamePattern>>,
 
     /// Whether it may use tools that change something, when `spec.tools.mutations` offers them. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutations: Option<bool>,
 }
 
 /// Where the connector's pods may connect to.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("(has(self.egress) && self.egress == 'CIDRs') == has(self.cidrs)")
     .message("cidrs belongs to egress: CIDRs, and to no other"))]
@@ -227,11 +215,9 @@ pub struct NetworkSpec {
     /// `Derived` (the default): DNS, and the platform's port: of its pods, where it is a Service of this cluster, and
     /// of every address but link-local and metadata ones, where it is outside. `CIDRs` narrows the addresses. `Any`
     /// leaves egress open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
 
     /// Addresses that the platform may have, as CIDRs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 64)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("each of cidrs must be a CIDR, such as 192.0.2.0/24"))]
@@ -253,31 +239,28 @@ pub enum Egress {
 }
 
 /// How the platform's health is asked for.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeSpec {
     /// Time between two probes of one replica; jitter only shortens it. After a fault that may pass, the next probe comes
     /// within 30s. 5s to 1h, 30s by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('5s') && duration(self) <= duration('1h')")
         .message("interval must be between 5s and 1h"))]
     pub interval: Option<ApiDuration>,
 
     /// Time after which an unanswered probe counts as failed. 1s to 60s, 10s by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('60s')")
         .message("timeout must be between 1s and 60s"))]
     pub timeout: Option<ApiDuration>,
 
     /// Failures in a row after which a passing fault (no connection, no answer in time) is believed. 1 to 10, 2 by
     /// default. Faults that the platform states itself are believed at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10))]
     pub failure_threshold: Option<i32>,
 
     /// Whether an outage of the platform makes the connector unready: `Unready` (the default), or `Report`, which
     /// leaves `Ready` alone, so that an outage doesn't stop a sync wave.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outage: Option<Outage>,
 }
 
@@ -293,75 +276,63 @@ pub enum Outage {
 }
 
 /// How the pods run. There is no raw pod template: what isn't here is the operator's.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {
     /// Number of replicas. Left out, the operator leaves the Deployment's replicas alone, so that an autoscaler may set
     /// them; a new Deployment then begins with one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: Option<i32>,
 
     /// Resources of the server's container. Defaults to requests of 20m CPU and 32Mi memory, and a memory limit of
     /// 128Mi.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 
     /// Resources of the agent's container, which there is where the credentials come from Vault. Defaults to requests of 5m CPU
     /// and 16Mi memory, and a memory limit of 32Mi.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_resources: Option<ResourceRequirements>,
 
     /// Labels added to the pods. Those of the operator can't be replaced.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('mcp-connectors.io/') && !k.startsWith('app.kubernetes.io/') && !k.startsWith('argocd.argoproj.io/'))")
         .message("labels under mcp-connectors.io/, app.kubernetes.io/ and argocd.argoproj.io/ are set by the operator or by your GitOps tool"))]
     pub labels: Option<BTreeMap<String, LabelValue>>,
 
     /// Annotations added to the pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('mcp-connectors.io/') && !k.startsWith('argocd.argoproj.io/'))")
         .message("annotations under mcp-connectors.io/ and argocd.argoproj.io/ are set by the operator or by your GitOps tool"))]
     pub annotations: Option<BTreeMap<String, AnnotationValue>>,
 
     /// Labels that a node must have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 32))]
     pub node_selector: Option<BTreeMap<String, LabelValue>>,
 
     /// Taints that the pods tolerate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub tolerations: Option<Vec<Toleration>>,
 
     /// Affinity of the pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
 
     /// How the pods are spread. Defaults to spreading over nodes where that is possible.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8))]
     pub topology_spread_constraints: Option<Vec<TopologySpreadConstraint>>,
 
     /// PriorityClass of the pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
 
     /// RuntimeClass of the pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub runtime_class_name: Option<String>,
 
     /// Secrets of this namespace for pulling the image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8))]
     pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
 
     /// HTTP proxy for calls to the platform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySpec>,
 }
 
@@ -395,51 +366,41 @@ pub struct ProxySpec {
 }
 
 /// What the operator found out about a connector. It changes on transitions only: times and latencies are metrics.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct McpConnectorStatus {
     /// The `metadata.generation` that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
     /// URL of the MCP endpoint inside the cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 
     /// The audience that callers' ServiceAccount tokens must carry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
 
     /// How callers prove who they are: `ServiceAccountToken`, or `Anonymous` where `access.anonymous` is true.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
 
     /// Number of pods of the Deployment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
 
     /// Number of pods that are ready.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
 
     /// Label selector of the pods, for autoscalers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
 
     /// The tools that are offered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<ToolsStatus>,
 
     /// The platform behind the endpoint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformStatus>,
 
     /// The credentials that are in use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsStatus>,
 
     /// What was asked for by annotation, and honoured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<RequestsStatus>,
 
     /// Revisions of the Model Context Protocol that are served.
@@ -477,17 +438,16 @@ pub struct ToolsStatus {
 }
 
 /// The platform behind the endpoint.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformStatus {
     /// Which of `spec.platform` it is.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type", default)]
     pub type_: Option<String>,
     /// Version that the platform states.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Who the platform takes the credentials for, such as a user's or a role's name. Never a credential.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
 }
 
@@ -506,17 +466,15 @@ pub struct CredentialsStatus {
 
 /// Which requests were honoured: of each kind the newest, by the time that its annotation names. An annotation with a
 /// later time is a new request.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestsStatus {
     /// Of `mcp-connectors.io/probe-requested-at`: every ready replica was asked to probe its platform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Time>,
     /// Of `mcp-connectors.io/reload-requested-at`, here or on the CredentialSource: every ready replica was asked to read
     /// its credentials again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<Time>,
     /// Of `mcp-connectors.io/restarted-at`: the pods are replaced, one by one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Time>,
 }

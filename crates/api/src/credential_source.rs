@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{vault_source::VaultSource, workload_identity::WorkloadIdentity};
 
@@ -212,15 +213,14 @@ impl schemars::JsonSchema for SecretKey {
 }
 
 /// What the operator found out about a CredentialSource.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialSourceStatus {
     /// The `metadata.generation` that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
     /// How many connectors of this namespace use this source.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connector_count: Option<i32>,
 
     /// The connectors that use this source, by name; the first 100.
@@ -238,16 +238,15 @@ pub struct CredentialSourceStatus {
 }
 
 /// One connector that uses a CredentialSource.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorUse {
     /// Name of the McpConnector.
     pub name: String,
     /// Reason of its `CredentialsLoaded` condition; empty while it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded: Option<String>,
     /// Reason of its `CredentialsAccepted` condition; empty while it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<String>,
 }
 

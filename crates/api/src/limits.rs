@@ -3,6 +3,7 @@
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     ca_bundle::CaBundle, connector::CredentialsReference, duration::ApiDuration, endpoint::PlatformUrl,
@@ -13,53 +14,45 @@ use super::{
 pub const DEFAULT_REQUESTS_AT_A_TIME: usize = 10;
 
 /// Bounds of a tool call. The defaults are good.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsSpec {
     /// Time that a tool call may take in all. 1s to 60s, 30s by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('60s')")
         .message("callTimeout must be between 1s and 60s"))]
     pub call_timeout: Option<ApiDuration>,
 
     /// Calls that one replica works on at a time; further ones are refused with the advice to come back. 1 to 1024,
     /// 256 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub max_concurrent_calls: Option<i32>,
 
     /// Bytes of a tool's answer, at most. 4096 to 1048576, 262144 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 4096, max = 1_048_576))]
     pub max_result_bytes: Option<i32>,
 
     /// Calls that each caller may make: a ServiceAccount, or where `access.anonymous` lets everyone call, an address.
     /// Each replica counts by itself, unless `shared` says where all of them count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<CallRateSpec>,
 
     /// Calls that each caller may make of single tools, beside `calls`. A tool that no entry names has no such bound.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub tools: Option<Vec<ToolRateSpec>>,
 
     /// Counts `calls` and `tools` for all replicas together. Left out, each replica counts by itself, so that N replicas let
     /// up to N times as many calls through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<SharedLimitSpec>,
 
     /// When a caller that makes the same call over and over is warned, and refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<RepeatsSpec>,
 
     /// Answers that are given again without asking the platform: those of tools whose answers change rarely, to the same
     /// caller, until the credentials change or a call of this replica changes something at the platform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheSpec>,
 
     /// Bounds of the way to the platform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformLimitsSpec>,
 }
 
@@ -72,16 +65,15 @@ impl LimitsSpec {
 }
 
 /// How often a caller may call.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CallRateSpec {
     /// Calls in a minute, for as long as it goes on. 1 to 60000, 60 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 60000))]
     pub per_minute: Option<i32>,
 
     /// Calls that may come at once after a pause. 1 to 10000, 20 by default, or `perMinute` where that is less.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub burst: Option<i32>,
 }
@@ -116,6 +108,7 @@ pub struct SharedLimitSpec {
 /// cluster of shards. It holds a few bytes for each caller of the last minutes, under keys that begin with
 /// `mcp-connectors:<namespace>/<name>:`, and nothing that has to be kept. A call waits at most 50 ms for it. While it can't be
 /// asked, each replica counts by itself, and says so at `/status`, in `mcp_shared_rate_limit_available` and in its log.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("!(has(self.insecurePlaintext) && self.insecurePlaintext && has(self.caBundle))")
     .message("caBundle has no meaning without TLS: remove it, or insecurePlaintext"))]
@@ -129,16 +122,13 @@ pub struct RedisSpec {
     pub address: String,
 
     /// Certificates that its certificate is verified with, instead of the public authorities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
 
     /// Connects without TLS. The password then crosses the network in clear text. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_plaintext: Option<bool>,
 
     /// The CredentialSource with the field `password`, and with `username` where it is not the default user. Its `hosts` must
     /// name the host of `address`, and it must be a `secret`. Left out, Redis is not signed in to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsReference>,
 }
 
@@ -152,96 +142,86 @@ impl RedisSpec {
 
 /// When a caller that makes the same call over and over is warned, and refused. Tools that are made to be asked again, such
 /// as `check_jenkins_connector`, are exempt. Agents that share a ServiceAccount are one caller, so leave room for each of them.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("(has(self.warnAfter) ? self.warnAfter : 2) <= (has(self.refuseAfter) ? self.refuseAfter : 5)")
     .message("warnAfter (2 by default) may not be more than refuseAfter (5 by default)"))]
 #[serde(rename_all = "camelCase")]
 pub struct RepeatsSpec {
     /// Whether repeated calls are looked for. Defaults to true.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 
     /// Time within which identical calls are counted. 1s to 1h, 1m by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')")
         .message("window must be between 1s and 1h"))]
     pub window: Option<ApiDuration>,
 
     /// Identical calls after which the answers carry a warning. 1 to 50, 2 by default: the third is warned of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50))]
     pub warn_after: Option<i32>,
 
     /// Identical calls after which further ones are refused. 1 to 50, 5 by default: the sixth is refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50))]
     pub refuse_after: Option<i32>,
 }
 
 /// Answers that are given again without asking the platform.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheSpec {
     /// Whether answers are kept. Defaults to true.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 
     /// Bytes of the answers that one replica keeps. 65536 to 67108864, 8388608 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 65536, max = 67_108_864))]
     pub max_bytes: Option<i32>,
 }
 
 /// Bounds of the way to the platform, of one replica. What doesn't fit is refused with the advice when to come back.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformLimitsSpec {
     /// Requests to the platform at a time. 1 to 1000; by default 10, but 8 to CircleCI and CloudWatch (half as many to its
     /// logs), 6 to Argo CD, whose lists cost it seconds, and 4 to Jenkins, where one controller does everything.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_requests: Option<i32>,
 
     /// Requests that may wait for their turn, a second at most. 0 to 1000, 20 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub max_queued_requests: Option<i32>,
 
     /// Requests to the platform a minute. 1 to 60000. Left out, there is no such bound, but the platform's own refusals
     /// (429) are learnt from: requests are sent more slowly for a while, and not at all before the time that it names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 60_000))]
     pub requests_per_minute: Option<i32>,
 
     /// Time that one attempt of a request may take, within the time of the call. 1s to 60s, 10s by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('60s')")
         .message("requestTimeout must be between 1s and 60s"))]
     pub request_timeout: Option<ApiDuration>,
 
     /// Attempts of one request, the first included. What may have been carried out is never sent again, unless it
     /// changes nothing; and no more than a fifth of all requests are. 1 to 5, 4 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 5))]
     pub max_attempts: Option<i32>,
 
     /// When the circuit breaker opens, so that a platform that fails is left alone for a while.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerSpec>,
 }
 
 /// When the circuit breaker opens. It stays open for a second, twice as long after each trial that fails, up to a minute;
 /// a health probe that succeeds closes it.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct BreakerSpec {
     /// Failures in a row. 1 to 100, 7 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub consecutive_failures: Option<i32>,
 
     /// Percent of failures among the requests of the last half minute, from 20 of them on. 1 to 100, 50 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub failure_percent: Option<i32>,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{ca_bundle::CaBundle, credential_source::SecretKey, duration::ApiDuration, endpoint::PlatformUrl};
 
@@ -11,6 +12,7 @@ use super::{ca_bundle::CaBundle, credential_source::SecretKey, duration::ApiDura
 /// get into a Secret.
 ///
 /// The agent logs in as the connector's own ServiceAccount, `mcp-<name of the connector>`, or with AppRole.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("!self.address.startsWith('http://') || (has(self.insecureHttp) && self.insecureHttp)")
     .message("http:// sends the credentials in clear text: use https://, or set insecureHttp: true if that is meant"))]
@@ -21,18 +23,15 @@ pub struct VaultSource {
     pub address: PlatformUrl,
 
     /// Vault namespace (Vault Enterprise, OpenBao), such as `admin/team-a`. Sent with every call. Defaults to none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("self.matches('^/?[^/ ]+(/[^/ ]+)*/?$')")
         .message("namespace must be a path such as admin/team-a"))]
     pub namespace: Option<String>,
 
     /// Certificates that Vault's certificate is verified with, instead of the public authorities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
 
     /// Allows an address with `http://`. Credentials then cross the network in clear text. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_http: Option<bool>,
 
     /// How the agent logs in.
@@ -40,7 +39,6 @@ pub struct VaultSource {
 
     /// Time between two looks at secrets of a KV engine, and at a token that nothing else is asked with; jitter only
     /// shortens it. 10s to 1h, 60s by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('1h')")
         .message("refreshInterval must be between 10s and 1h"))]
     pub refresh_interval: Option<ApiDuration>,
@@ -51,30 +49,28 @@ pub struct VaultSource {
 }
 
 /// How the agent logs in; exactly one of the fields.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("[has(self.kubernetes), has(self.appRole), has(self.jwt)].exists_one(set, set)")
     .message("auth must name exactly one method: kubernetes, appRole or jwt"))]
 #[serde(rename_all = "camelCase")]
 pub struct VaultLogin {
     /// As the connector's ServiceAccount, which Vault asks the Kubernetes API about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<RoleLogin>,
 
     /// With a role id and a secret id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_role: Option<AppRoleLogin>,
 
     /// As the connector's ServiceAccount, whose token Vault verifies by the cluster's public keys.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<RoleLogin>,
 }
 
 /// Login with a token of the connector's ServiceAccount, which the kubelet renews.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleLogin {
     /// Where the auth method is mounted, without `auth/`. Defaults to the name of the method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$')")
         .message("mount must be a path such as kubernetes, without auth/ in front"))]
@@ -86,17 +82,16 @@ pub struct RoleLogin {
 
     /// Audience of the token, which the role must demand. It can't be one that the Kubernetes API or a connector
     /// accepts. Defaults to `vault`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub audience: Option<String>,
 }
 
 /// Login with AppRole (developer.hashicorp.com/vault/api-docs/auth/approle).
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AppRoleLogin {
     /// Where the auth method is mounted, without `auth/`. Defaults to `approle`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$')")
         .message("mount must be a path such as approle, without auth/ in front"))]
@@ -111,7 +106,6 @@ pub struct AppRoleLogin {
 
     /// Says that what lies there is a wrapping token instead. The agent unwraps it once and keeps the secret id in memory;
     /// so there can be one replica only, and a pod that starts anew needs a new wrapping token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrapping: Option<Wrapping>,
 }
 
@@ -146,18 +140,17 @@ pub struct Wrapping {
 }
 
 /// One secret, and which of its values are credentials.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("has(self.kv) != has(self.dynamic)")
     .message("a secret must be exactly one of kv and dynamic"))]
 #[serde(rename_all = "camelCase")]
 pub struct VaultSecret {
     /// A secret that somebody keeps in a KV engine. It is looked at every `refreshInterval`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv: Option<KvSecret>,
 
     /// A secret that an engine makes for the agent (database, aws, pki, …). Its lease is renewed while Vault lets it; then
     /// a new one is fetched, and the old one is given back once the new one is in use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic: Option<DynamicSecret>,
 
     /// Maps the fields that the platform asks for (such as `token`) to the keys of the secret.
@@ -172,11 +165,11 @@ pub struct VaultSecret {
 pub struct VaultKey(#[schemars(length(min = 1, max = 256))] pub String);
 
 /// A secret of a KV engine.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct KvSecret {
     /// Where the engine is mounted. Defaults to `secret`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub mount: Option<String>,
 
@@ -185,7 +178,6 @@ pub struct KvSecret {
     pub path: String,
 
     /// Version of the engine: 1 or 2. Defaults to 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2))]
     pub version: Option<i32>,
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use api::{connector::ProxySpec, duration::ApiDuration, endpoint::PlatformUrl};
 
@@ -14,6 +15,7 @@ pub const TOKEN_FILE: &str = "token";
 pub const SECRET_ID_FILE: &str = "secret_id";
 
 /// Where an agent logs in, and what it fetches there. See [`api::vault_source::VaultSource`].
+#[skip_serializing_none]
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentConfig {
@@ -23,13 +25,10 @@ pub struct AgentConfig {
     #[serde(default)]
     pub insecure_http: bool,
     /// Vault namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// PEM certificates of Vault's authorities, instead of the public ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
     /// HTTP proxy for calls to Vault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySpec>,
     /// How it logs in.
     pub login: LoginConfig,

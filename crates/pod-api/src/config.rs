@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 pub use self::limits::{
     CacheConfig, CallRateConfig, LimitsConfig, PlatformLimitsConfig, RepeatsConfig, SharedRateConfig, ToolRateConfig,
@@ -51,6 +52,7 @@ pub const AUDIT_DIRECTORY: &str = "/var/log/mcp-connectors";
 pub const OPERATOR_AUDIENCE: &str = "mcp-connectors.io/operator";
 
 /// A connector, as `serve` runs it.
+#[skip_serializing_none]
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServeConfig {
@@ -71,19 +73,16 @@ pub struct ServeConfig {
     /// Bounds of a tool call.
     pub limits: LimitsConfig,
     /// HTTP proxy for calls to the platform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySpec>,
     /// What it tells of itself.
     #[serde(default, skip_serializing_if = "TelemetryConfig::is_default")]
     pub telemetry: TelemetryConfig,
     /// What the agent beside it is told, which supplies its credentials; none where there is no agent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentConfig>,
     /// How the credential fields lie in their directory, and those that are in none.
     #[serde(default, skip_serializing_if = "Layout::is_default")]
     pub fields: Layout,
     /// The pods' own identity, which stands in for credential files; none where there are files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<WorkloadIdentity>,
 }
 

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 /// The way out to one platform.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
@@ -17,20 +18,17 @@ pub struct OutboundState {
 }
 
 /// How fast requests are sent.
+#[skip_serializing_none]
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq)]
 pub struct PaceState {
     /// Requests a minute that are sent at most; absent while nothing bounds them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<f64>,
     /// Seconds until the next request is sent, rounded up; absent unless the platform asked for a pause, or has no
     /// request left for the connector.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_seconds: Option<u64>,
     /// Seconds since the platform last refused a request for their number; absent if it never has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_seconds_ago: Option<u64>,
     /// What the platform said last of the requests that are left; absent while it says nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowance: Option<AllowanceState>,
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use strum::{Display, EnumIter, IntoStaticStr};
 
 /// Class of an error, for an agent to branch on and for the metrics to count by.
@@ -53,6 +54,7 @@ pub enum ErrorCode {
 
 /// Why a tool call did not give what was asked for. It holds our own words only: never a platform's raw text, never a
 /// credential.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct ToolError {
@@ -61,13 +63,10 @@ pub struct ToolError {
     /// What happened.
     pub message: String,
     /// What to do about it, if something can be done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
     /// The argument that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argument: Option<String>,
     /// Seconds after which the call may work, rounded up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
 }
 

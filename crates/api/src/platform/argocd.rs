@@ -2,6 +2,7 @@
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Declaration, PlatformSpec};
 use crate::{
@@ -19,6 +20,7 @@ const REQUESTS_AT_A_TIME: usize = 6;
 ///
 /// The credentials are a `token` (of an account with the capability `apiKey`, or of a project's role), or a `username`
 /// and a `password` of a local account with the capability `login`. The token is taken if both are there.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("!self.url.startsWith('http://') || (has(self.insecureHttp) && self.insecureHttp)")
     .message("http:// sends the token in clear text: use https://, or set insecureHttp: true if that is meant"))]
@@ -30,16 +32,13 @@ pub struct ArgoCdSpec {
 
     /// Certificates that Argo CD's certificate is verified with, instead of the public authorities. One that Argo CD
     /// made for itself stands in the Secret `argocd-server-tls` or `argocd-secret` under `tls.crt`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
 
     /// Allows a URL with `http://`. The token then crosses the network in clear text. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_http: Option<bool>,
 
     /// Applications whose health the probe looks at: one that is degraded or missing makes `PlatformHealthy` say so.
     /// Each costs one small request a probe. Defaults to none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     pub critical_applications: Option<Vec<CriticalApplication>>,
 }

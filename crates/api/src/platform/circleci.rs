@@ -3,6 +3,7 @@
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Declaration, PlatformSpec};
 use crate::{
@@ -20,6 +21,7 @@ pub const CLOUD_HOST: &str = "circleci.com";
 ///
 /// The credentials are a `token`: a personal API token, best of a user that is there for this connector alone. Project
 /// tokens don't work with API v2.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("!self.url.startsWith('http://') || (has(self.insecureHttp) && self.insecureHttp)")
     .message("http:// sends the token in clear text: use https://, or set insecureHttp: true if that is meant"))]
@@ -30,22 +32,18 @@ pub struct CircleCiSpec {
 
     /// Certificates that CircleCI Server's certificate is verified with, instead of the public authorities. If its logs
     /// and artifacts lie on other hosts, their authorities belong into it, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
 
     /// Allows a URL with `http://`. The token then crosses the network in clear text. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_http: Option<bool>,
 
     /// Which version of CircleCI's API is used where there is a choice. Defaults to Auto.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<ApiVersion>,
 
     /// Projects that the tools may touch, as slugs such as `gh/acme/web`, `gh/acme/*` or `circleci/<id>/<id>`; `github`
     /// and `gh` mean the same, and so do `bitbucket` and `bb`. Which project a run, workflow or job belongs to is asked
     /// of CircleCI, never believed. The first slug without `*` is also part of the probe. Left out, every project that
     /// the token's user can see.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub projects: Option<Vec<PathPattern>>,
@@ -54,7 +52,6 @@ pub struct CircleCiSpec {
     /// them, beside CircleCI's own, which alone get the token: the host of `url`, and for `https://circleci.com` those
     /// below `circleci.com` and `circle-artifacts.com`. Defaults to those of Amazon S3 for `https://circleci.com`, and to
     /// none for a CircleCI Server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub download_hosts: Option<Vec<NamePattern>>,

@@ -4,6 +4,7 @@ mod hosts;
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Declaration, PlatformSpec};
 use crate::{
@@ -21,6 +22,7 @@ const REQUESTS_AT_A_TIME: usize = 8;
 ///
 /// The credentials are an `access_key_id` and a `secret_access_key`; with temporary ones also a `session_token`, and its
 /// `expiration` (RFC 3339), if it is to be known beforehand.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("(has(self.insecureHttp) && self.insecureHttp) || ((!has(self.endpoint) || \
     !self.endpoint.startsWith('http://')) && (!has(self.endpoints) || (\
@@ -36,56 +38,46 @@ pub struct CloudWatchSpec {
     pub region: String,
 
     /// Base URL of all three services, instead of those of AWS in the region: a server for tests, or a gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<PlatformUrl>,
 
     /// Base URLs of single services, as interface endpoints of a VPC without private DNS names have them. They go before
     /// `endpoint`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<ServiceEndpoints>,
 
     /// Calls the FIPS endpoints of AWS, where the region has them. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fips: Option<bool>,
 
     /// Calls the dual-stack endpoints of AWS, which have IPv6 addresses too. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dual_stack: Option<bool>,
 
     /// Role that is assumed with the credentials, in this account or another one. Its sessions are renewed by themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume_role: Option<AssumeRole>,
 
     /// Name of a quiet log group on which the probe starts an Insights query and stops it at once, instead of reading one name
     /// of a log group: this shows that queries can be run. It is a query over one second for each probe of each replica,
     /// which costs by the bytes that lie in that second, and one of the account's queries for a moment. The identity
     /// needs `logs:StartQuery` and `logs:StopQuery` for it. Left out, no query is run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9_./#-]+$"))]
     pub health_log_group: Option<String>,
 
     /// Certificates that the services' certificates are verified with, instead of the public authorities: of a gateway or a
     /// proxy that opens TLS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
 
     /// Allows URLs with `http://`. Session tokens and logs then cross the network in clear text. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_http: Option<bool>,
 }
 
 /// Base URLs of single services.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceEndpoints {
     /// CloudWatch: metrics and alarms.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<PlatformUrl>,
     /// CloudWatch Logs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs: Option<PlatformUrl>,
     /// The Security Token Service, which is asked who the credentials are, and for sessions of `assumeRole`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sts: Option<PlatformUrl>,
 }
 

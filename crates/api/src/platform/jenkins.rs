@@ -2,6 +2,7 @@
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Declaration, PlatformSpec};
 use crate::{
@@ -20,6 +21,7 @@ const REQUESTS_AT_A_TIME: usize = 4;
 /// The credentials are `user` and `api_token` (made by that user under *Security*, or by an administrator). `user` and
 /// `password` work too and are discouraged: each replica then keeps a session for what changes something, and a password
 /// opens more than the API. The token is taken if both are there.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("!self.url.startsWith('http://') || (has(self.insecureHttp) && self.insecureHttp)")
     .message("http:// sends the token in clear text: use https://, or set insecureHttp: true if that is meant"))]
@@ -30,11 +32,9 @@ pub struct JenkinsSpec {
     pub url: PlatformUrl,
 
     /// Certificates that Jenkins' certificate is verified with, instead of the public authorities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
 
     /// Allows a URL with `http://`. The token then crosses the network in clear text. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_http: Option<bool>,
 }
 

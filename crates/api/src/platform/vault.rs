@@ -2,6 +2,7 @@
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Declaration, PlatformSpec};
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
 /// HashiCorp Vault, or OpenBao.
 ///
 /// The credentials are a `token`, or with `auth.appRole` a `role_id` and a `secret_id`.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(validation = Rule::new("!self.url.startsWith('http://') || (has(self.insecureHttp) && self.insecureHttp)")
     .message("http:// sends the token in clear text: use https://, or set insecureHttp: true if that is meant"))]
@@ -25,31 +27,25 @@ pub struct VaultSpec {
 
     /// Vault namespace (Vault Enterprise, HCP), such as `admin/team-a`. Sent with every call but those that exist in
     /// the root namespace only. Defaults to none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("self.matches('^/?[^/ ]+(/[^/ ]+)*/?$')")
         .message("namespace must be a path such as admin/team-a"))]
     pub namespace: Option<String>,
 
     /// Certificates that Vault's certificate is verified with, instead of the public authorities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
 
     /// Allows a URL with `http://`. The token then crosses the network in clear text. Defaults to false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_http: Option<bool>,
 
     /// How the connector gets its token. Left out, the credentials are a `token`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<VaultAuth>,
 
     /// Which secrets the tools may touch, within what the token's policies permit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<VaultPaths>,
 
     /// Secrets whose values `read_vault_secret` may answer, one named key at a time. Defaults to none: without a rule
     /// here the tools answer the names of keys and never a value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub release_values: Option<Vec<ReleaseRule>>,
 }
@@ -79,17 +75,16 @@ pub struct AppRoleAuth {
 
 /// Which secrets the tools may touch. A path is the mount followed by the path in it, without `data/`:
 /// `secret/apps/web`. `*` stands for a part of one segment, a last `**` for everything below.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct VaultPaths {
     /// Paths that may be touched. Left out, all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allow: Option<Vec<PathPattern>>,
 
     /// Paths that may not be touched, whatever `allow` says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub deny: Option<Vec<PathPattern>>,
