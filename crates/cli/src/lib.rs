@@ -74,9 +74,12 @@ pub trait LocalCommand: Args + Debug {
     fn run(self, logs: LogSettings) -> impl Future<Output = Result<ExitCode, Box<dyn StdError>>>;
 }
 
+/// What the program is, as its help begins.
+const ABOUT: &str = "A Kubernetes operator that runs MCP connectors to DevOps platforms as custom resources";
+
 /// Kubernetes operator that runs MCP connectors to DevOps platforms as custom resources.
 #[derive(Parser, Debug)]
-#[command(name = "mcp-connectors", version, about, propagate_version = true)]
+#[command(name = "mcp-connectors", version, about = ABOUT, long_about = None, propagate_version = true)]
 pub struct Cli<Local: LocalCommand> {
     #[command(subcommand)]
     command: Command<Local>,
@@ -499,6 +502,12 @@ mod tests {
             Command::Operator(args) => (*args).try_into().map_err(|error: ScopeError| error.to_string()),
             other => Err(format!("{other:?}")),
         }
+    }
+
+    #[test]
+    fn help_begins_with_what_the_program_is_and_not_with_what_its_crate_is() {
+        let help = Cli::<NoLocal>::command().render_long_help().to_string();
+        assert!(help.starts_with(ABOUT), "{help}");
     }
 
     #[test]
