@@ -18,6 +18,7 @@ use super::{
     confirmation::{self, Scope},
     deadline,
     idempotency::{self, Attempt, Ending, Ledger, Standing},
+    left_out,
     notes::Notes,
 };
 use crate::access::Caller;
@@ -146,7 +147,7 @@ impl Act {
                 return (Err(stopped.clone()), Ending::Undone(stopped));
             }
         }
-        let acted = confirmation::act(self.arguments.clone(), self.context.clone(), &self.act);
+        let acted = left_out::told(confirmation::act(self.arguments.clone(), self.context.clone(), &self.act));
         match self.cut(acted).await {
             Ok(Ok(value)) => match bounds::apply(value, self.context.max_result_bytes, self.sensitive) {
                 Ok(bounded) => {

@@ -14,6 +14,7 @@ pub mod controls;
 pub mod deadline;
 pub mod delegation;
 pub mod idempotency;
+pub mod left_out;
 pub mod meant;
 pub mod notes;
 pub mod principal;
@@ -304,10 +305,10 @@ impl Guards {
     ) -> Result<Bounded, Stopped> {
         let _slot = self.enter()?;
         let answered = match &tool.entry.behavior {
-            Behavior::Read(run) => run(arguments, context).await,
+            Behavior::Read(run) => left_out::told(run(arguments, context)).await,
             Behavior::Mutation { preview, .. } => {
                 let scope = confirmation::Scope { connector: &self.connector_uid, caller, tool: &tool.definition.name };
-                confirmation::announce(&scope, arguments, context, preview).await
+                left_out::told(confirmation::announce(&scope, arguments, context, preview)).await
             }
         };
         let value = answered.map_err(bounds::apply_to_error)?;
