@@ -74,6 +74,13 @@ pub fn request_failed(way: &Way, cause: RequestError) -> ToolError {
             ToolError::new(Code::ResultTooLarge, format!("{title}'s answer is not read: {cause}"))
                 .with_remedy(*narrower)
         }
+        RequestError::Foreign(status) => {
+            let message = format!("something in front of {title} answers with status {status}, and not {title} itself");
+            ToolError::new(Code::PlatformError, message).with_remedy(format!(
+                "{OWNER} what stands between them (a proxy, a gateway, a login), {address} and workload.proxy; credentials and names \
+                 may be right"
+            ))
+        }
         RequestError::Unreadable(place) => {
             let message =
                 format!("{title} answered something that this version of the connector can't read, at {place}");

@@ -76,7 +76,11 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RequestError> {
 
 /// JSON, and what some servers write for numbers that are none (Stapler of Jenkins: `NaN`), which is null.
 fn parse(bytes: &[u8]) -> Result<Value, RequestError> {
-    let of = |error: &serde_json::Error| if error.is_eof() { RequestError::Interrupted } else { RequestError::NotJson };
+    // An answer without a body did not end early.
+    let is_empty = bytes.trim_ascii().is_empty();
+    let of = |error: &serde_json::Error| {
+        if error.is_eof() && !is_empty { RequestError::Interrupted } else { RequestError::NotJson }
+    };
     let error = match serde_json::from_slice(bytes) {
         Ok(value) => return Ok(value),
         Err(error) => error,
@@ -377,6 +381,7 @@ mod tests {
         assert!(of(r#"{"other": 1}"#).ends_with("at its beginning"), "{}", of(r#"{"other": 1}"#));
         assert_eq!(decode::<Whole>(b"\"text\"").unwrap_err(), RequestError::NotJson);
         assert_eq!(decode::<Whole>(b"{\"part\": {\"id\":").unwrap_err(), RequestError::Interrupted);
+        assert_eq!(decode::<Whole>(b" ").unwrap_err(), RequestError::NotJson);
         assert_eq!(decode::<Whole>(b"upstream connect error").unwrap_err(), RequestError::NotJson);
     }
 

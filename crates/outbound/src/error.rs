@@ -113,6 +113,9 @@ pub enum RequestError {
     /// The answer is a page for people.
     #[error("the answer is an HTML page, as a proxy or a login page gives it")]
     Html,
+    /// Something that is not the platform answered with this status: the answer has no mark of the platform's own.
+    #[error("something in front of the platform answers, with status {0}")]
+    Foreign(u16),
     /// The answer is not JSON.
     #[error("the answer is not the JSON that was expected")]
     NotJson,

@@ -226,7 +226,7 @@ fn faults() -> Vec<(&'static str, Fault, &'static [ErrorCode])> {
         ("hanging", Fault::Hangs, &[DeadlineExceeded, PlatformUnavailable]),
         ("closing", Fault::Closes, &[PlatformUnavailable]),
         ("401", Fault::answer(401, json, &text), &[CredentialsUnavailable, PlatformError]),
-        ("403", Fault::answer(403, json, &text), &[PermissionDenied, CredentialsUnavailable]),
+        ("403", Fault::answer(403, json, &text), &[PermissionDenied, CredentialsUnavailable, PlatformError]),
         ("404", Fault::answer(404, json, &text), &[NotFound, PlatformError, PermissionDenied]),
         ("429", Fault::answer(429, json, &text), &[RateLimited]),
         ("500", Fault::answer(500, json, &text), &[PlatformError, PlatformUnavailable]),

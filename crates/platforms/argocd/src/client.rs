@@ -361,6 +361,13 @@ fn classify(response: &Response) -> Error {
     if failure.error.is_object() {
         return classify_stream(&failure.error);
     }
+    // Each error of Argo CD's API has a code of gRPC (gateway 1.16, `DefaultHTTPError`). A route that this version doesn't have is
+    // the only thing of its own that is a text (`OtherErrorHandler`). See `e2e/doubles/ANSWERS.md`.
+    let status = response.status.as_u16();
+    if matches!(status, 400..=428 | 430..=499) && failure.code == 0 {
+        let is_route = status == 404 && response.body().trim_ascii() == b"Not Found";
+        return if is_route { Error::Unimplemented } else { RequestError::Foreign(status).into() };
+    }
     judge(response.status.as_u16(), failure.code, &failure.message, response.retry_after())
 }
 

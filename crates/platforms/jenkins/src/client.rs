@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE},
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -277,6 +279,10 @@ fn judge(response: Response) -> Result<Answer, Error> {
     if status.is_success() || status.is_redirection() {
         return Ok(Answer(response));
     }
+    let refuses = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+    if refuses && !is_of_jenkins(&response) {
+        return Err(RequestError::Foreign(status.as_u16()).into());
+    }
     Err(match status {
         StatusCode::BAD_REQUEST if says(&response, "is not parameterized") => Error::NotParameterized,
         StatusCode::BAD_REQUEST => Error::BadRequest,
@@ -298,6 +304,17 @@ fn judge(response: Response) -> Result<Answer, Error> {
 
 fn says(response: &Response, known: &str) -> bool {
     response.body().windows(known.len()).any(|window| window == known.as_bytes())
+}
+
+/// Whether Jenkins itself refuses, by what only it sends. Its pages and its API have a header of their own; what its container
+/// answers for it (a wrong token, a missing crumb) names the servlet or the realm; `HttpResponses.notFound()` has no body. See
+/// `e2e/doubles/ANSWERS.md`.
+fn is_of_jenkins(response: &Response) -> bool {
+    let realm = response.headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    response.headers.contains_key(VERSION)
+        || realm.contains("realm=\"Jenkins")
+        || ["Stapler", "data-rooturl", "No valid crumb was included"].iter().any(|mark| says(response, mark))
+        || (response.body().is_empty() && response.headers.contains_key(X_CONTENT_TYPE_OPTIONS))
 }
 
 /// The page that Jenkins shows while it starts. Its text is translated; that Jenkins itself answers 503 is said by its

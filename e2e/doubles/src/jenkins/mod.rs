@@ -74,6 +74,8 @@ pub struct Wanted {
     pub headers: Vec<(&'static str, String)>,
     /// Its body.
     pub body: String,
+    /// Whether it has the header that Jenkins' own answers have.
+    pub of_jenkins: bool,
     /// Whether the request takes effect all the same.
     pub takes_effect: bool,
     /// Time until it comes.
@@ -272,10 +274,16 @@ impl Double {
             kind: "text/html;charset=utf-8",
             headers: Vec::new(),
             body: String::new(),
+            of_jenkins: true,
             takes_effect: false,
             delay: Duration::ZERO,
         });
         self.change(|state| state.wanted.insert(path.to_owned(), wanted));
+    }
+
+    /// Something in front of Jenkins answers at a path.
+    pub fn foreign(&self, path: &str, status: u16, kind: &'static str, body: &str) {
+        self.want_with(path, |wanted| Wanted { status, kind, body: body.to_owned(), of_jenkins: false, ..wanted });
     }
 
     /// Jenkins restarts: sessions end, and the start page is shown.
@@ -346,7 +354,7 @@ async fn answer(Shared(state): Shared<Arc<Mutex<State>>>, request: Request) -> R
                 .status(wanted.status)
                 .header("content-type", wanted.kind)
                 .header("x-jenkins", "2.528.1");
-            if wanted.status >= 502 {
+            if wanted.status >= 502 || !wanted.of_jenkins {
                 // It is not Jenkins that answers so.
                 response = Response::builder().status(wanted.status).header("content-type", wanted.kind);
             }
@@ -384,6 +392,20 @@ fn page(state: &State, status: u16, text: &str) -> Response {
         response = response.header("x-jenkins", version);
     }
     let body = format!("<html><head><title>{PLANTED}</title></head><body>{text} {PLANTED}</body></html>");
+    response.body(Body::from(body)).unwrap()
+}
+
+/// What Jenkins' container answers for it, which has no header of Jenkins: a wrong token, a missing crumb, a form that is none
+/// (`../../ANSWERS.md`, section 1; Jetty's `ErrorHandler`).
+fn jetty(status: u16, text: &str) -> Response {
+    let body = format!(
+        "<html><head><title>Error {status} {text}</title></head><body><h2>HTTP ERROR {status} {text}</h2><table>\
+         <tr><th>MESSAGE:</th><td>{PLANTED}</td></tr><tr><th>SERVLET:</th><td>Stapler</td></tr></table></body></html>"
+    );
+    let response = Response::builder().status(status).header("content-type", "text/html;charset=iso-8859-1");
+    let response = response.header("x-content-type-options", "nosniff");
+    let response =
+        if status == 401 { response.header("www-authenticate", "Basic realm=\"Jenkins\"") } else { response };
     response.body(Body::from(body)).unwrap()
 }
 

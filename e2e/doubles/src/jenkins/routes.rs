@@ -7,7 +7,7 @@ use futures::stream;
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Caller, KEPT, State, bean,
+    Asked, Caller, KEPT, State, bean, jetty,
     model::{Build, Item, JobKind, NOTE, children, combination, runs},
     page, redirect,
     tree::select,
@@ -21,7 +21,7 @@ pub(super) fn route(state: &mut State, asked: &Asked) -> Response {
         return page(state, 503, "Please wait while Jenkins is getting ready to work ...");
     }
     match asked.caller {
-        Caller::Wrong => return page(state, 401, "Invalid password/token for user"),
+        Caller::Wrong => return jetty(401, "Unauthorized"),
         Caller::Token if asked.cookie.is_some() => return page(state, 400, "a cookie beside a token"),
         _ => {}
     }
@@ -40,7 +40,7 @@ pub(super) fn route(state: &mut State, asked: &Asked) -> Response {
         return forbidden(state, asked, "hudson.model.Hudson.Read");
     }
     if asked.method == "POST" && asked.caller == Caller::Password && state.csrf && !has_crumb(state, asked) {
-        return page(state, 403, "No valid crumb was included in the request");
+        return jetty(403, "No valid crumb was included in the request");
     }
     if !state.permissions.contains("Overall/Read") {
         return forbidden(state, asked, "hudson.model.Hudson.Read");

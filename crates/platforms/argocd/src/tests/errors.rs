@@ -77,3 +77,18 @@ async fn a_newer_token_is_taken_when_one_is_refused() {
     let error = connector.call("get_argocd_app_status", json!({ "app": "web" })).await.unwrap_err();
     assert_eq!(error.code, CredentialsUnavailable);
 }
+
+#[tokio::test]
+async fn what_a_mesh_refuses_is_not_said_of_argocd() {
+    for (status, body) in
+        [(401, json!({})), (403, json!({})), (404, json!({ "message": "no Route matched with those values" }))]
+    {
+        let double = Double::start().await;
+        double.want("projects", status, body);
+        let connector = with_token(&double.uri());
+        let error = connector.call("list_argocd_projects", json!({})).await.unwrap_err();
+        assert_eq!(error.code, PlatformError, "{status}: {error:?}");
+        assert!(error.message.contains(&format!("answers with status {status}")), "{error:?}");
+        assert_eq!(connector.probe().await.reason, "Healthy", "{status}");
+    }
+}

@@ -38,7 +38,9 @@ async fn every_fault_has_its_finding() {
         ("version", 401, json!({}), Error, "NotArgoCD"),
         ("version", 200, json!("planted"), Error, "NotArgoCD"),
         ("version", 429, json!({}), Degraded, "RateLimited"),
-        ("session/userinfo", 401, json!({}), Error, "Starting"),
+        ("session/userinfo", 401, json!({ "code": 16, "error": "x", "message": "x" }), Error, "Starting"),
+        // Of something in front of it.
+        ("session/userinfo", 401, json!({}), Error, "NotArgoCD"),
         ("session/userinfo", 503, json!({}), Error, "Unreachable"),
     ];
     for (path, status, body, expected, reason) in table {

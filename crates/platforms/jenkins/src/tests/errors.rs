@@ -35,6 +35,38 @@ async fn each_answer_has_its_words() {
     }
 }
 
+/// A proxy's own refusals, as nginx, Envoy and oauth2-proxy write them.
+const FOREIGN: [(u16, &str, &str); 4] = [
+    (
+        401,
+        "text/html",
+        "<html><head><title>401 Authorization Required</title></head><center>nginx/1.27.1</center></html>",
+    ),
+    (403, "text/plain", "RBAC: access denied"),
+    (403, "application/json", "{}"),
+    (404, "text/html", "<html><center><h1>404 Not Found</h1></center><hr><center>nginx</center></html>"),
+];
+
+#[tokio::test]
+async fn what_a_proxy_refuses_is_not_said_of_jenkins() {
+    for (status, kind, body) in FOREIGN {
+        let double = Double::start().await;
+        let connector = with_token(&double);
+        double.foreign("computer/api/json", status, kind, body);
+        let error = connector.call("list_jenkins_nodes", json!({})).await.unwrap_err();
+        assert_eq!(error.code, PlatformError, "{status}: {error:?}");
+        assert!(error.message.contains(&format!("answers with status {status}")), "{error:?}");
+        // The credentials are good: other tools go on, and the probe says so.
+        connector.call("get_jenkins_job", json!({ "job": "plain" })).await.unwrap();
+        let report = connector.probe().await;
+        assert_eq!((report.reason.as_str(), report.credentials), ("Healthy", kit::CredentialVerdict::Accepted));
+        // In front of everything it says nothing about the credentials.
+        double.foreign("whoAmI/api/json", status, kind, body);
+        let report = connector.probe().await;
+        assert_eq!((report.reason.as_str(), report.credentials), ("NotJenkins", kit::CredentialVerdict::Unknown));
+    }
+}
+
 #[tokio::test]
 async fn a_missing_job_is_told_from_a_missing_build() {
     let double = Double::start().await;
