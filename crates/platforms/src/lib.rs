@@ -1,4 +1,4 @@
-//! The platforms that there are: one crate each, and one row of [`PLATFORMS`].
+//! The platforms that there are: one crate each, and one row of `PLATFORMS`.
 
 use std::sync::Arc;
 

@@ -39,7 +39,7 @@ pub fn line(text: &str, max: usize) -> String {
     cut(plain(text.trim_end_matches(['\r', '\n'])), max)
 }
 
-/// A text of several lines, each as [`line`] has it.
+/// A text of several lines, each as [`line()`] has it.
 #[must_use]
 pub fn lines(text: &str, max: usize) -> String {
     let plain = plain(text);
