@@ -275,7 +275,7 @@ impl Client {
     ) -> Result<T, Error> {
         let response = self.exchange(call, token, deadline).await?;
         if response.status != StatusCode::OK {
-            return Err(classify(&response));
+            return Err(classify(call, &response));
         }
         // Types of which nothing is needed would take any JSON.
         if !response.is_html() && response.body().iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
@@ -296,7 +296,7 @@ impl Client {
     ) -> Result<Vec<LogEntry>, Error> {
         let response = self.exchange(call, token, deadline).await?;
         if response.status != StatusCode::OK {
-            return Err(classify(&response));
+            return Err(classify(call, &response));
         }
         if response.is_html() {
             return Err(RequestError::Html.into());
@@ -353,7 +353,7 @@ impl Client {
     }
 }
 
-fn classify(response: &Response) -> Error {
+fn classify(call: &Call, response: &Response) -> Error {
     if response.is_html() && !response.status.is_server_error() {
         return RequestError::Html.into();
     }
@@ -365,8 +365,12 @@ fn classify(response: &Response) -> Error {
     // the only thing of its own that is a text (`OtherErrorHandler`). See `e2e/doubles/ANSWERS.md`.
     let status = response.status.as_u16();
     if matches!(status, 400..=428 | 430..=499) && failure.code == 0 {
-        let is_route = status == 404 && response.body().trim_ascii() == b"Not Found";
-        return if is_route { Error::Unimplemented } else { RequestError::Foreign(status).into() };
+        if status != 404 || response.body().trim_ascii() != b"Not Found" {
+            return RequestError::Foreign(status).into();
+        }
+        // The gateway looks for the route in the decoded path, in which a name with a slash is several.
+        let is_name = call.segments.iter().any(|segment| segment.contains('/'));
+        return if is_name { Error::NotFound } else { Error::Unimplemented };
     }
     judge(response.status.as_u16(), failure.code, &failure.message, response.retry_after())
 }
@@ -427,8 +431,8 @@ impl Client {
             return Ok(response.json()?);
         }
         if response.is_html() {
-            return Err(classify(&response));
+            return Err(classify(call, &response));
         }
-        Err(login_fault(&response).map_or_else(|| classify(&response), Error::LoginRefused))
+        Err(login_fault(&response).map_or_else(|| classify(call, &response), Error::LoginRefused))
     }
 }

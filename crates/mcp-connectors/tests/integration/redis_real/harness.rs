@@ -33,8 +33,24 @@ impl Drop for Redis {
 }
 
 impl Redis {
+    /// On a free port. Another program may take it before Redis does: then on another one.
     pub(crate) fn start(words: &[&str]) -> Self {
-        Self::start_at(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(), words)
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut tries = (0..5).map(|_| Self::start_at(free(), words));
+        tries.find_map(|mut redis| redis.listens().then_some(redis)).expect("Redis listens on one of five ports")
+    }
+
+    /// Waits until it listens; false if it ended instead.
+    fn listens(&mut self) -> bool {
+        while self.child.try_wait().unwrap().is_none() {
+            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                // Whoever has the port: where it is another program, Redis ends at once.
+                std::thread::sleep(Duration::from_millis(100));
+                return self.child.try_wait().unwrap().is_none();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
     }
 
     pub(crate) fn start_at(port: u16, words: &[&str]) -> Self {

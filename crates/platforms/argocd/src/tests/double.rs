@@ -129,6 +129,12 @@ impl Double {
         self.state.lock().unwrap().wanted.insert(path.to_owned(), (status, Some("text/html"), page, Duration::ZERO));
     }
 
+    /// Wants a text at a path.
+    pub(super) fn text(&self, path: &str, status: u16, text: &str) {
+        let wanted = (status, Some("text/plain"), json!(text), Duration::ZERO);
+        self.state.lock().unwrap().wanted.insert(path.to_owned(), wanted);
+    }
+
     pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap());
     }

@@ -92,3 +92,16 @@ async fn what_a_mesh_refuses_is_not_said_of_argocd() {
         assert_eq!(connector.probe().await.reason, "Healthy", "{status}");
     }
 }
+
+#[tokio::test]
+async fn a_route_that_is_not_there_is_told_from_a_name_that_makes_none() {
+    let double = Double::start().await;
+    // As the gateway answers both (seen of 3.2.11).
+    double.text("applications/a%2Fb", 404, "Not Found\n");
+    double.text("projects", 404, "Not Found\n");
+    let connector = with_token(&double.uri());
+    let error = connector.call("get_argocd_app_status", json!({ "app": "a/b" })).await.unwrap_err();
+    assert_eq!(error.code, NotFound, "{error:?}");
+    let error = connector.call("list_argocd_projects", json!({})).await.unwrap_err();
+    assert!(error.message.contains("does not have the function"), "{error:?}");
+}
