@@ -17,8 +17,11 @@ use serde_path_to_error::{Path, Segment, Track};
 
 use super::RequestError;
 
-/// Values of one answer that are mended at most. A list of odd elements of the same kind is one.
+/// Values of one answer that are mended at most, of a small one and of any. The same oddity in all of a list is one.
 const MAX_MENDS: usize = 200;
+const MIN_MENDS: usize = 8;
+/// Bytes that are read again and again for it, at most: each mend reads the whole answer once more, on the thread of other calls.
+const MAX_READ_AGAIN: usize = 32 * 1024 * 1024;
 /// Paths that are noted of one answer, at most.
 const MAX_NOTED: usize = 8;
 /// Time between two lines in the log about the same path.
@@ -59,7 +62,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RequestError> {
     let entries =
         |value: &Value| value.as_array().map_or(0, |entries| entries.iter().filter(|one| !one.is_null()).count());
     let came = entries(&value);
-    for _ in 0..MAX_MENDS {
+    let most = (MAX_READ_AGAIN / bytes.len().max(1)).clamp(MIN_MENDS, MAX_MENDS);
+    for _ in 0..most {
         let mut track = Track::new();
         match T::deserialize(serde_path_to_error::Deserializer::new(&value, &mut track)) {
             // A list of which no entry can be read is not an empty one.
@@ -193,14 +197,15 @@ impl Mender {
             return Ok(());
         }
         self.left_out.insert(pattern(steps));
-        match Kind::of(value) {
-            // What doesn't fit once never does, so all of the list are left out at once.
-            Some(kind) => leave_out_alike(root, before, last, kind),
-            None => {
-                if let Some(parent) = find(root, before) {
-                    leave_out(parent, last);
-                }
+        // What doesn't fit once never does, so all of the list that are alike are left out at once.
+        let odd = value.take();
+        if odd.is_object() || odd.is_array() {
+            if let Some(parent) = find(root, before) {
+                leave_out(parent, last);
             }
+        } else {
+            *value = odd.clone();
+            leave_out_alike(root, before, last, &odd);
         }
         Ok(())
     }
@@ -232,23 +237,10 @@ fn other_form(value: &Value) -> Option<Value> {
     }
 }
 
-/// Values of which one fits where another one does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Null,
-    Negative,
-    Fraction,
-}
-
-impl Kind {
-    fn of(value: &Value) -> Option<Self> {
-        match value {
-            Value::Null => Some(Self::Null),
-            Value::Number(number) if number.is_f64() => Some(Self::Fraction),
-            Value::Number(number) if number.as_i64().is_some_and(i64::is_negative) => Some(Self::Negative),
-            _ => None,
-        }
-    }
+/// Whether one fits wherever the other does.
+fn is_alike(one: &Value, other: &Value) -> bool {
+    let negative = |value: &Value| value.as_i64().is_some_and(i64::is_negative);
+    one == other || (one.is_f64() && other.is_f64()) || (negative(one) && negative(other))
 }
 
 fn leave_out(parent: &mut Value, step: &Step) {
@@ -259,28 +251,33 @@ fn leave_out(parent: &mut Value, step: &Step) {
     }
 }
 
-fn leave_out_alike(value: &mut Value, before: &[Step], last: &Step, kind: Kind) {
+fn leave_out_alike(value: &mut Value, before: &[Step], last: &Step, odd: &Value) {
     match (before.split_first(), value) {
         (Some((Step::Member(name), rest)), Value::Object(members)) => {
             if let Some(member) = members.get_mut(name) {
-                leave_out_alike(member, rest, last, kind);
+                leave_out_alike(member, rest, last, odd);
             }
         }
         (Some((Step::Element(_), rest)), Value::Array(elements)) => {
             for element in elements {
-                leave_out_alike(element, rest, last, kind);
+                leave_out_alike(element, rest, last, odd);
             }
         }
         (None, Value::Object(members)) => {
             if let Step::Member(name) = last
-                && members.get(name).and_then(Kind::of) == Some(kind)
+                && members.get(name).is_some_and(|member| is_alike(member, odd))
             {
                 members.remove(name);
             }
         }
-        (None, Value::Array(elements)) => elements.retain(|element| Kind::of(element) != Some(kind)),
+        (None, Value::Array(elements)) => elements.retain(|element| !is_alike(element, odd)),
         _ => {}
     }
+}
+
+/// Notes a place whose value was left out by who read it in a way of its own.
+pub fn leave_out_at(path: &str) {
+    note(&BTreeSet::from([path.to_owned()]));
 }
 
 /// Tells the log, each path once a while, and whoever wants to know.
@@ -356,8 +353,20 @@ mod tests {
     fn a_long_list_of_the_same_oddity_is_mended_at_once() {
         let actions: Vec<Value> = (0..5_000).map(|id| json!({ "id": id.to_string(), "causes": null })).collect();
         assert_eq!(read(&json!({ "actions": actions })).actions.len(), 5_000);
+        let words: Vec<Value> = (0..5_000).map(|id| json!({ "id": id.to_string(), "causes": "n/a" })).collect();
+        assert_eq!(read(&json!({ "actions": words })).actions.len(), 5_000);
         let nulls: Vec<Value> = vec![Value::Null; 5_000];
         assert_eq!(read(&json!({ "actions": nulls })).actions.len(), 0);
+    }
+
+    #[test]
+    fn a_large_answer_is_not_read_again_and_again() {
+        let actions: Vec<Value> = (0..300).map(|id| json!({ "id": id.to_string(), "causes": { "no": id } })).collect();
+        let mut odd = json!({ "actions": actions });
+        odd["actions"].as_array_mut().unwrap().truncate(150);
+        assert_eq!(read(&odd).actions.len(), 150);
+        odd["name"] = "x".repeat(4 * 1024 * 1024).into();
+        assert!(matches!(decode::<Build>(odd.to_string().as_bytes()), Err(RequestError::Unreadable(_))));
     }
 
     #[test]

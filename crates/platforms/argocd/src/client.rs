@@ -16,7 +16,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::wire::{Failure, LogEntry, LogLine};
-use outbound::{Outbound, OutboundState, Repeat, Request, RequestError, Response, decode::decode};
+use outbound::{
+    Outbound, OutboundState, Repeat, Request, RequestError, Response,
+    decode::{decode, leave_out_at},
+};
 
 /// Why Argo CD did not give what was asked for. Holds nothing that Argo CD wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -306,7 +309,10 @@ impl Client {
             let line: LogLine = match decode(line) {
                 Ok(line) => line,
                 // Lines that came are told. A stream that breaks off ends within one.
-                Err(_) if !entries.is_empty() => continue,
+                Err(_) if !entries.is_empty() => {
+                    leave_out_at("result");
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             match (line.result, line.error) {
@@ -365,7 +371,8 @@ fn classify(call: &Call, response: &Response) -> Error {
     // the only thing of its own that is a text (`OtherErrorHandler`). See `e2e/doubles/ANSWERS.md`.
     let status = response.status.as_u16();
     if matches!(status, 400..=428 | 430..=499) && failure.code == 0 {
-        if status != 404 || response.body().trim_ascii() != b"Not Found" {
+        let own: &[u8] = if status == 405 { b"Method Not Allowed" } else { b"Not Found" };
+        if !matches!(status, 404 | 405) || response.body().trim_ascii() != own {
             return RequestError::Foreign(status).into();
         }
         // The gateway looks for the route in the decoded path, in which a name with a slash is several.

@@ -133,7 +133,10 @@ impl CircleCi {
             let page: Items<T> = match self.ask(&page, doing, about, context).await {
                 Ok(page) => page,
                 // What came is told, and that it is not all.
-                Err(_) if !items.is_empty() => break,
+                Err(error) if !items.is_empty() => {
+                    tracing::info!(code = ?error.code, "a further page could not be read");
+                    break;
+                }
                 Err(error) => return Err(error),
             };
             items.extend(page.items);
@@ -159,7 +162,10 @@ impl CircleCi {
             let page = call.clone().maybe("page[cursor]", cursor.as_ref());
             let page: v3::List<T> = match self.ask(&page, doing, about, context).await {
                 Ok(page) => page,
-                Err(_) if !items.is_empty() => break,
+                Err(error) if !items.is_empty() => {
+                    tracing::info!(code = ?error.code, "a further page could not be read");
+                    break;
+                }
                 Err(error) => return Err(error),
             };
             items.extend(page.data);
