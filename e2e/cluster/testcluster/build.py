@@ -72,6 +72,10 @@ class Tool:
         return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
 
 
+# Go's compiler spends a third of its time collecting garbage that its end would give back: etcd takes 57 s of the processor
+# instead of 84. The bound is for each of its processes, of which one runs on each core.
+COMPILER = {"GOGC": "off", "GOMEMLIMIT": "2GiB"}
+
 KUBERNETES_VERSION = "v1.36.3"
 KUBERNETES_PROGRAMS = (
     "kube-apiserver",
@@ -271,7 +275,7 @@ def _build(layout: Layout, tool: Tool) -> None:
     log = layout.cache / "logs" / f"{tool.key}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     argv = ["go", "build", *tool.flags, "-o", f"{unfinished}/", *tool.packages]
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
+    environment = {**os.environ, **COMPILER, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
     with log.open("w") as output:
         done = subprocess.run(
             argv,
