@@ -1,7 +1,7 @@
 //! What an agent is told of a request that has no usable answer, the same for every platform. What a platform answers in
 //! its own way is worded by the platform.
 
-use outbound::RequestError;
+use outbound::{RequestError, Seldom};
 use tools::{ErrorCode, ToolError};
 
 const CHECK_FIRST: &str = "a read can be tried again; after a change, check first whether it was carried out";
@@ -17,6 +17,29 @@ pub struct Way {
     pub address: &'static str,
     /// What to ask for instead of an answer that is too large.
     pub narrower: &'static str,
+}
+
+/// Says in the log that the platform refused, or failed, in a way for which there are no words here: once a minute and kind.
+/// `code` is the platform's own word for it and `request_id` its name of the request, as far as it states them; its text is
+/// not logged, because it may hold anything.
+pub fn unknown_refusal(platform: &'static str, status: u16, code: Option<&str>, request_id: Option<&str>) {
+    static LOGGED: Seldom<(&str, u16, Option<String>)> = Seldom::new();
+    let code = code.and_then(word);
+    if LOGGED.is_due((platform, status, code.clone())) {
+        tracing::info!(
+            platform,
+            status,
+            code,
+            platform_request_id = request_id.and_then(word),
+            "the platform refuses a request for a reason that is not known here"
+        );
+    }
+}
+
+/// A code or an id, without what neither has, cut; nothing if nothing is left.
+fn word(text: &str) -> Option<String> {
+    let word: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.:".contains(*c)).take(80).collect();
+    Some(word).filter(|word| !word.is_empty())
 }
 
 /// Words an error of the way to a platform.
@@ -59,7 +82,7 @@ pub fn request_failed(way: &Way, cause: RequestError) -> ToolError {
         RequestError::Unreachable | RequestError::DnsFailed | RequestError::TlsInvalid(_) => {
             ToolError::new(Code::PlatformUnavailable, format!("{title} can't be reached: {cause}"))
         }
-        RequestError::AddressRefused(_) | RequestError::RedirectedElsewhere | RequestError::Redirected => {
+        RequestError::AddressRefused(_) | RequestError::Redirected(_) => {
             ToolError::new(Code::PlatformError, format!("{title} can't be called: {cause}"))
                 .with_remedy(format!("{OWNER} {address}"))
         }

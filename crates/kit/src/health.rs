@@ -52,8 +52,7 @@ pub fn reason_of(cause: RequestError, foreign: impl Into<ProbeReason>) -> ProbeR
         | RequestError::Foreign(_)
         | RequestError::NotJson
         | RequestError::BodyTooLarge
-        | RequestError::Redirected
-        | RequestError::RedirectedElsewhere => foreign.into(),
+        | RequestError::Redirected(_) => foreign.into(),
         _ => Reason::Unreachable.into(),
     }
 }

@@ -4,6 +4,7 @@
 pub mod args;
 pub mod failure;
 pub mod health;
+pub mod links;
 pub mod log;
 mod platform;
 pub mod session;

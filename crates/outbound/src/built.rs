@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    Outbound, Repeat, RequestError, Response,
+    Outbound, Redirect, Repeat, RequestError, Response,
     reading::{self, Reading},
     stack::Treatment,
 };
@@ -54,8 +54,11 @@ impl Outbound {
         deadline: Instant,
     ) -> Result<Response, RequestError> {
         let (method, headers, body) = (request.method().clone(), request.headers().clone(), request.body().clone());
-        let incoming = self.exchange(method, url, headers, Some(body), deadline).await?;
+        let incoming = self.exchange(method, url.clone(), headers, Some(body), deadline).await?;
         let response = reading::read(incoming, Reading::Whole).await?;
-        if response.status.is_redirection() { Err(RequestError::Redirected) } else { Ok(response) }
+        if response.status.is_redirection() {
+            return Err(RequestError::Redirected(Redirect::of(&url, &response.headers)));
+        }
+        Ok(response)
     }
 }

@@ -6,8 +6,6 @@
 use std::{
     cell::RefCell,
     collections::{BTreeSet, HashSet},
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
 use arrayvec::ArrayString;
@@ -15,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment, Track};
 
-use super::RequestError;
+use super::{RequestError, Seldom};
 
 /// Values of one answer that are mended at most, of a small one and of any. The same oddity in all of a list is one.
 const MAX_MENDS: usize = 200;
@@ -24,10 +22,6 @@ const MIN_MENDS: usize = 8;
 const MAX_READ_AGAIN: usize = 32 * 1024 * 1024;
 /// Paths that are noted of one answer, at most.
 const MAX_NOTED: usize = 8;
-/// Time between two lines in the log about the same path.
-const LOG_PAUSE: Duration = Duration::from_mins(1);
-/// Paths whose last line is remembered, at most.
-const MAX_LOGGED: usize = 256;
 
 /// A place in an answer, such as `items[].status`: names of members, without what was in them, cut to what fits.
 pub type Place = ArrayString<64>;
@@ -282,14 +276,11 @@ pub fn leave_out_at(path: &str) {
 
 /// Tells the log, each path once a while, and whoever wants to know.
 fn note(left_out: &BTreeSet<String>) {
-    static LOGGED: Mutex<Vec<(Place, Instant)>> = Mutex::new(Vec::new());
+    static LOGGED: Seldom<Place> = Seldom::new();
     for path in left_out.iter().take(MAX_NOTED) {
         let place = place(path);
         let _nobody_asks = NOTED.try_with(|noted| noted.borrow_mut().insert(place.to_string()));
-        let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
-        logged.retain(|(_, at)| at.elapsed() < LOG_PAUSE);
-        if logged.len() < MAX_LOGGED && !logged.iter().any(|(logged, _)| *logged == place) {
-            logged.push((place, Instant::now()));
+        if LOGGED.is_due(place) {
             tracing::info!(path = place.as_str(), "a value of the platform's answer does not fit, and is left out");
         }
     }

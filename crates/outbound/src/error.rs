@@ -7,6 +7,7 @@ use rustls::{AlertDescription, CertificateError};
 use super::{
     address::{Refused, Unresolved},
     decode::{Place, place},
+    uri::Redirect,
 };
 
 /// Why the client of a platform can't be made.
@@ -104,12 +105,9 @@ pub enum RequestError {
     /// The answer is larger than what is read.
     #[error("the answer is larger than {} MiB", super::MAX_BODY_BYTES / (1024 * 1024))]
     BodyTooLarge,
-    /// The answer leads to another host, port or scheme.
-    #[error("the answer is a redirect to another host, which is never followed")]
-    RedirectedElsewhere,
-    /// The answer leads elsewhere on the same host.
-    #[error("the answer is a redirect, which is not followed")]
-    Redirected,
+    /// The answer is a redirect that may not be followed.
+    #[error("{0}")]
+    Redirected(Redirect),
     /// The answer is a page for people.
     #[error("the answer is an HTML page, as a proxy or a login page gives it")]
     Html,

@@ -24,19 +24,18 @@ mod pace;
 mod reading;
 mod retry;
 mod scan;
+mod seldom;
 mod stack;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod uri;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CONTENT_TYPE, LOCATION},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
@@ -50,7 +49,9 @@ pub use self::{
     reading::{Download, LeftOut, Reading},
     retry::{Classify, Repeat, Verdict, classify_by_status},
     scan::{Scan, ScanEnd, Scanned},
+    seldom::Seldom,
     stack::OutboundLimits,
+    uri::Redirect,
 };
 use self::{
     client::{ClientRecipe, Identity},
@@ -68,6 +69,8 @@ use telemetry::context::propagate;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of an answer that are read at most.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Redirects to the same resource that are followed one after the other.
+const MAX_TURNS: usize = 3;
 /// How the product calls itself.
 pub const USER_AGENT: &str = concat!("mcp-connectors/", env!("CARGO_PKG_VERSION"));
 
@@ -119,8 +122,9 @@ pub enum Redirects {
     /// None.
     #[default]
     Refuse,
-    /// One 307 or 308 to the same path and query of the same origin, as a load balancer in front of a cluster gives
-    /// it. The path must stay, because servers "clean" paths by redirects: Vault answers `a/../b` with a 307 to `b`.
+    /// A few 307 or 308 to the same path and query of the same origin, as a load balancer in front of a cluster gives
+    /// them when one node after the other sends its clients to the active one. The path must stay, because servers
+    /// "clean" paths by redirects: Vault answers `a/../b` with a 307 to `b`.
     SameResource,
     /// None: the redirect itself is the answer, as where a form is sent. Nobody is led anywhere.
     Answer,
@@ -325,36 +329,27 @@ impl Outbound {
     /// When there is no answer by `deadline`, none that can be read, or a redirect that may not be followed;
     /// [`RequestError::CircuitOpen`], [`RequestError::Busy`] or [`RequestError::TooFast`] when it was not sent at all.
     pub async fn send(&self, request: &Request, deadline: Instant) -> Result<Response, RequestError> {
-        let url = self.url(request)?;
+        let url = uri::below(&self.base, &request.segments, &request.query)?;
         self.stack.run(request.treatment, deadline, |until| self.attempt(request, url.clone(), until)).await
     }
 
     async fn attempt(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
-        let response = self.send_once(request, url.clone(), deadline).await?;
-        if !response.status.is_redirection() || request.redirects == Redirects::Answer {
-            return Ok(response);
+        let mut response = self.send_once(request, url.clone(), deadline).await?;
+        for _ in 0..MAX_TURNS {
+            if !response.status.is_redirection() || request.redirects == Redirects::Answer {
+                return Ok(response);
+            }
+            let led = Redirect::of(&url, &response.headers);
+            let repeats = matches!(response.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+            if request.redirects != Redirects::SameResource || !repeats || led != Redirect::Itself {
+                return Err(RequestError::Redirected(led));
+            }
+            response = self.send_once(request, url.clone(), deadline).await?;
         }
-        self.check_redirect(request, &url, &response)?;
-        let response = self.send_once(request, url, deadline).await?;
         if response.status.is_redirection() {
-            return Err(RequestError::Redirected);
+            return Err(RequestError::Redirected(Redirect::of(&url, &response.headers)));
         }
         Ok(response)
-    }
-
-    fn check_redirect(&self, request: &Request, url: &Url, response: &Response) -> Result<(), RequestError> {
-        let location = response.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let target = location.and_then(|text| url.join(text).ok()).ok_or(RequestError::Redirected)?;
-        if target.origin() != self.base.origin() {
-            return Err(RequestError::RedirectedElsewhere);
-        }
-        let same_resource = target.path() == url.path() && target.query() == url.query();
-        let repeats = matches!(response.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
-        if request.redirects == Redirects::SameResource && repeats && same_resource {
-            Ok(())
-        } else {
-            Err(RequestError::Redirected)
-        }
     }
 
     async fn send_once(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
@@ -393,18 +388,5 @@ impl Outbound {
             outgoing = outgoing.body(body);
         }
         outgoing.send().await.map_err(|error| RequestError::classify(&error))
-    }
-
-    fn url(&self, request: &Request) -> Result<Url, RequestError> {
-        // `Url` drops such segments silently, which would lead to another resource.
-        if request.segments.iter().any(|segment| matches!(segment.as_str(), "." | "..")) {
-            return Err(RequestError::Build);
-        }
-        let mut url = self.base.clone();
-        url.path_segments_mut().map_err(|()| RequestError::Build)?.pop_if_empty().extend(&request.segments);
-        if !request.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&request.query);
-        }
-        Ok(url)
     }
 }

@@ -149,7 +149,12 @@ mod tests {
             assert!(cause(&Err(error), Repeat::IfNotTaken).is_some());
             assert!(cause(&Err(error), Repeat::Never).is_none());
         }
-        for error in [RequestError::Html, RequestError::BodyTooLarge, RequestError::Redirected, RequestError::Build] {
+        for error in [
+            RequestError::Html,
+            RequestError::BodyTooLarge,
+            RequestError::Redirected(crate::Redirect::Itself),
+            RequestError::Build,
+        ] {
             assert!(cause(&Err(error), Repeat::Safe).is_none(), "{error}");
         }
     }

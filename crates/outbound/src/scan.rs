@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{
-    Outbound, Request, RequestError, Response,
+    Outbound, Redirect, Request, RequestError, Response,
     reading::{self, LeftOut, Reading},
+    uri,
 };
 
 /// Time that is kept of an attempt's own, so that what was read can still be used when the time is up.
@@ -59,7 +60,7 @@ impl Outbound {
         deadline: Instant,
         begin: &(dyn Fn(&HeaderMap) -> T + Sync),
     ) -> Result<(Response, Option<Scanned<T>>), RequestError> {
-        let url = self.url(request)?;
+        let url = uri::below(&self.base, &request.segments, &request.query)?;
         let scanned = Mutex::new(None);
         let keep = |outcome| *scanned.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
         let response = self
@@ -83,7 +84,7 @@ impl Outbound {
         if !status.is_success() {
             let response = reading::read(incoming, Reading::Whole).await?;
             if response.status.is_redirection() {
-                self.check_redirect(request, &url, &response)?;
+                return Err(RequestError::Redirected(Redirect::of(&url, &response.headers)));
             }
             return Ok(response);
         }
@@ -164,7 +165,7 @@ mod tests {
         assert_eq!(scan(Fault::answer(404, "text/plain", "no"), 9).await, Ok((404, None)));
         assert_eq!(
             scan(Fault::answer(302, "text/plain\r\nlocation: /login", ""), 9).await,
-            Err(RequestError::Redirected)
+            Err(RequestError::Redirected(Redirect::Login))
         );
         assert_eq!(scan(Fault::Closes, 9).await, Err(RequestError::Interrupted));
     }

@@ -246,10 +246,7 @@ fn sign(outcome: &Result<(Response, Verdict), RequestError>, lasted: Duration) -
             | RequestError::TlsInvalid(_)
             | RequestError::Interrupted,
         ) => Some(Sign::Bad),
-        Ok((_, Verdict::Answered))
-        | Err(RequestError::BodyTooLarge | RequestError::RedirectedElsewhere | RequestError::Redirected) => {
-            Some(Sign::Good)
-        }
+        Ok((_, Verdict::Answered)) | Err(RequestError::BodyTooLarge | RequestError::Redirected(_)) => Some(Sign::Good),
         // A platform that counts requests is there; that does not say that the way is well, either.
         Ok((_, Verdict::Throttled | Verdict::ThrottledInPart)) | Err(_) => None,
     }

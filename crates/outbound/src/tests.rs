@@ -114,13 +114,13 @@ async fn a_credential_never_follows_a_redirect_elsewhere() {
                 .await;
             let request = with_token(&["v1", "x"]).redirects(Redirects::SameResource);
             let error = outbound(&here.uri()).send(&request, soon()).await.unwrap_err();
-            assert_eq!(error, RequestError::RedirectedElsewhere, "{code} {location}");
+            assert_eq!(error, RequestError::Redirected(Redirect::OtherHost), "{code} {location}");
         }
     }
 }
 
 #[tokio::test]
-async fn the_same_resource_is_asked_once_more_if_that_is_wanted() {
+async fn the_same_resource_is_asked_a_few_times_more_if_that_is_wanted() {
     let server = MockServer::start().await;
     let redirect = |to: &str| ResponseTemplate::new(307).insert_header("location", to);
     let mount = async |to: &str, times| {
@@ -132,13 +132,18 @@ async fn the_same_resource_is_asked_once_more_if_that_is_wanted() {
     let asking = with_token(&["v1", "x"]).redirects(Redirects::SameResource);
     mount("/v1/x", 1).await;
     assert_eq!(outbound.send(&asking, soon()).await.unwrap().status, 204);
-    mount("/v1/x", 2).await;
-    assert_eq!(outbound.send(&asking, soon()).await.unwrap_err(), RequestError::Redirected);
+    mount("/v1/x", 3).await;
+    assert_eq!(outbound.send(&asking, soon()).await.unwrap().status, 204);
+    let fails = async |request: &Request, led| {
+        assert_eq!(outbound.send(request, soon()).await.unwrap_err(), RequestError::Redirected(led));
+    };
+    mount("/v1/x", 4).await;
+    fails(&asking, Redirect::Itself).await;
     mount("/v1/x", 1).await;
-    assert_eq!(outbound.send(&with_token(&["v1", "x"]), soon()).await.unwrap_err(), RequestError::Redirected);
+    fails(&with_token(&["v1", "x"]), Redirect::Itself).await;
     // As Vault "cleans" a path.
     mount("/v1/other", 1).await;
-    assert_eq!(outbound.send(&asking, soon()).await.unwrap_err(), RequestError::Redirected);
+    fails(&asking, Redirect::OtherPath).await;
 }
 
 #[tokio::test]
@@ -383,7 +388,7 @@ async fn a_built_request_follows_no_redirect_and_is_repeated_as_it_says() {
     Mock::given(matchers::any()).respond_with(redirect).expect(1).mount(&server).await;
     let outbound = outbound(&server.uri());
     let error = outbound.send_built(&built(&uri, Repeat::Safe), soon()).await.unwrap_err();
-    assert_eq!(error, RequestError::Redirected);
+    assert_eq!(error, RequestError::Redirected(Redirect::Itself));
     for (repeat, times) in [(Repeat::Safe, 2), (Repeat::IfNotTaken, 1)] {
         server.reset().await;
         let failing = Mock::given(matchers::any()).respond_with(ResponseTemplate::new(503)).up_to_n_times(1);

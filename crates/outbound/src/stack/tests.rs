@@ -126,7 +126,7 @@ async fn what_another_try_cannot_change_is_answered_at_once() {
         Act::Answer(404),
         Act::Answer(500),
         Act::Fail(RequestError::BodyTooLarge),
-        Act::Fail(RequestError::RedirectedElsewhere),
+        Act::Fail(RequestError::Redirected(crate::Redirect::OtherHost)),
     ] {
         let upstream = Upstream::new([act]);
         let (_, lasted) = call(&stack(), &upstream, Repeat::Safe, PATIENCE).await;
