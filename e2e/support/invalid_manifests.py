@@ -51,7 +51,7 @@ REFUSED: dict[str, tuple[Manifest, str]] = {
     "no duration at all": (with_spec(probe={"interval": "soon"}), "spec.probe.interval"),
     "a number for a duration": (with_spec(probe={"interval": 30}), "spec.probe.interval"),
     "no failure at all": (with_spec(probe={"failureThreshold": 0}), "failureThreshold"),
-    "a long call": (with_spec(limits={"callTimeout": "5m"}), "callTimeout must be between 1s and 60s"),
+    "a long call": (with_spec(limits={"callTimeout": "5m"}), "callTimeout must be between 1s and 150s"),
     "a warning after the refusal": (
         with_spec(limits={"repeats": {"warnAfter": 9}}),
         "warnAfter (2 by default) may not be more than refuseAfter (5 by default)",

@@ -18,9 +18,10 @@ pub const DEFAULT_REQUESTS_AT_A_TIME: usize = 10;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsSpec {
-    /// Time that a tool call may take in all. 1s to 60s, 30s by default.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('60s')")
-        .message("callTimeout must be between 1s and 60s"))]
+    /// Time that a tool call may take, beside the time for which its caller lets it wait (`wait_seconds`); with it, 150s in
+    /// all. 1s to 150s, 30s by default. Clients have a time of their own for a call, often 60s.
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('150s')")
+        .message("callTimeout must be between 1s and 150s"))]
     pub call_timeout: Option<ApiDuration>,
 
     /// Calls that one replica works on at a time; further ones are refused with the advice to come back. 1 to 1024,
@@ -197,7 +198,8 @@ pub struct PlatformLimitsSpec {
     #[schemars(range(min = 1, max = 60_000))]
     pub requests_per_minute: Option<i32>,
 
-    /// Time that one attempt of a request may take, within the time of the call. 1s to 60s, 10s by default.
+    /// Time that one attempt of a request may take, within the time of the call. 1s to 60s; by default 10s for Vault and 30s
+    /// for all others, whose answers may take long under load.
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('60s')")
         .message("requestTimeout must be between 1s and 60s"))]
     pub request_timeout: Option<ApiDuration>,

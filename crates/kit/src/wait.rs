@@ -57,8 +57,11 @@ impl Wait {
         }
         let whole = self.until.duration_since(self.begun);
         context.progress.report(self.elapsed().as_secs_f64(), Some(whole.as_secs_f64()), state);
-        // The last look comes when the time is up, not a pause before.
-        sleep(self.pause.max(least).min(left)).await;
+        // The last look comes when the time is up, not a pause before; or now, when the server is about to end.
+        let pause = sleep(self.pause.max(least).min(left));
+        if context.stopping.run_until_cancelled(pause).await.is_none() {
+            self.until = Instant::now();
+        }
         self.pause = self.pause.mul_f64(GROWTH).min(self.longest);
         true
     }
@@ -89,6 +92,23 @@ mod tests {
         let (last, others) = pauses.split_last().unwrap();
         assert!(others.windows(2).all(|pair| pair[0] <= pair[1]) && others[0] == 1_000, "{pauses:?}");
         assert!(*last <= 3_000 && others.iter().all(|pause| *pause <= 3_000), "{pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_about_to_end_is_not_held_up() {
+        let begun = Instant::now();
+        let context = CallContext::new(begun + SECOND * 100, 1_024);
+        let stopping = context.stopping.clone();
+        tokio::spawn(async move {
+            sleep(SECOND * 4).await;
+            stopping.cancel();
+        });
+        let mut wait = Wait::new(SECOND * 90, &context, SECOND * 3, SECOND * 3);
+        let mut looks = 0;
+        while wait.next_look("waits", &context).await {
+            looks += 1;
+        }
+        assert_eq!((looks, begun.elapsed()), (2, SECOND * 4));
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     access::{Access, Rights},
+    guards::deadline,
     text::canonical_json,
 };
 use api::{
@@ -66,6 +67,10 @@ pub struct OfferedTool {
     pub confirmed: bool,
     /// How long its answers are kept; not at all, if there is no time.
     pub kept_for: Option<Duration>,
+    /// How long its answers are given to every caller; not at all, if there is no time.
+    pub shared_for: Option<Duration>,
+    /// For a tool that waits for as long as its caller says: how long it waits if nothing is said.
+    pub waits: Option<Duration>,
 }
 
 impl OfferedTool {
@@ -181,6 +186,7 @@ fn offer(entry: ToolEntry, name: String, answers: OutputSchemas, cache: bool) ->
     let declared = entry.declaration;
     let confirmed = matches!(entry.behavior, Behavior::Mutation { .. });
     let kept_for = declared.cached.filter(|_| cache && !mutates(&entry) && !declared.sensitive);
+    let shared_for = declared.shared.filter(|_| cache && !mutates(&entry) && !declared.sensitive);
     let mut input = (*entry.input_schema).clone();
     let added =
         [confirmed.then(build_confirmation), kept_for.map(|age| build_cache_control(age, declared.cached_if_final))];
@@ -220,7 +226,8 @@ fn offer(entry: ToolEntry, name: String, answers: OutputSchemas, cache: bool) ->
         OutputSchemas::Publish => definition.with_raw_output_schema(Arc::new(output)),
         OutputSchemas::Omit => definition,
     };
-    Ok(OfferedTool { entry, definition, validator, parameters, confirmed, kept_for })
+    let waits = deadline::waits(&input);
+    Ok(OfferedTool { entry, definition, validator, parameters, confirmed, kept_for, shared_for, waits })
 }
 
 /// An argument that the server adds, and its schema.

@@ -30,6 +30,8 @@ use super::{
 };
 use telemetry::ExportCounts;
 
+/// Time that calls may take which still run when it is to end, at least.
+pub const LEAST_DRAIN: Duration = Duration::from_secs(25);
 /// Time that giving back what the platform's client holds may take, at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections to the admin port at a time. When there are as many, the oldest makes room: the kubelet must get through to
@@ -115,10 +117,14 @@ impl<H: ServerHandler + Clone> Server<H> {
         let catalogue = Catalogue::new(tools, &config.tools, &access, config.limits.cache.enabled)
             .map_err(ServeError::BuildCatalogue)?;
         let (client, uid, rates) = (platform.clone(), config.connector.uid.clone(), shared_rates.clone());
-        let guards = Arc::new(Guards::new(name, client, catalogue, uid, &config.limits, rates, cache));
+        let lifecycle = Lifecycle::default();
+        let guards = Guards {
+            stopping: lifecycle.draining.clone(),
+            ..Guards::new(name, client, catalogue, uid, &config.limits, rates, cache)
+        };
+        let guards = Arc::new(guards);
         let (keys, audiences) = (settings.config_directory.clone(), config.access.audiences.clone());
         let authenticator = Arc::new(Authenticator::new(keys, audiences, &config.operator));
-        let lifecycle = Lifecycle::default();
         let handler = extend(Handler::new(guards.clone(), state.clone(), platform.instructions()));
         let door =
             Door::new(config, settings, access, authenticator.clone(), handler.clone(), &state, lifecycle.clone());
@@ -228,7 +234,9 @@ impl<H: ServerHandler + Clone> Server<H> {
             connections.await;
             self.admin.guards.settle().await;
         };
-        tokio::time::timeout(self.settings.drain_timeout, finished).await.map_err(|_| ServeError::DrainTimeout)
+        // Whoever only waits ends at once; the others have the time that a call may take.
+        let time = self.settings.drain_timeout.unwrap_or(LEAST_DRAIN.max(self.admin.guards.call_timeout));
+        tokio::time::timeout(time, finished).await.map_err(|_| ServeError::DrainTimeout)
     }
 
     /// Gives up what still runs, gives back what the platform's client holds, and writes the audit records that are left.

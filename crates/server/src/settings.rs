@@ -48,8 +48,9 @@ pub struct ServeSettings {
     /// Time between the signal to end and the end of accepting connections. The pod is being taken out of its Service
     /// meanwhile, and callers that don't know yet must still find it.
     pub drain_delay: Duration,
-    /// Time that calls which run then may still take.
-    pub drain_timeout: Duration,
+    /// Time that calls which run then may still take. Where nothing is said, it is what `limits.callTimeout` allows, and 25 s at
+    /// least.
+    pub drain_timeout: Option<Duration>,
 }
 
 impl Default for ServeSettings {
@@ -70,7 +71,7 @@ impl Default for ServeSettings {
             header_timeout: Duration::from_mins(1),
             body_timeout: Duration::from_secs(10),
             drain_delay: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(25),
+            drain_timeout: None,
         }
     }
 }

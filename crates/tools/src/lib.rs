@@ -19,10 +19,10 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 pub use error::{ErrorCode, ToolError};
 pub use page::Page;
-pub use time::TimeInput;
 
 /// Reports of progress that wait to be sent, at most.
 const PROGRESS_REPORTS: usize = 16;
@@ -60,6 +60,8 @@ pub struct ToolDeclaration {
     pub cached: Option<Duration>,
     /// Of a tool that is cached: whether only those answers are that it calls final ([`CallContext::answer_is_final`]).
     pub cached_if_final: bool,
+    /// How long an answer about what goes on may be given to every caller without asking the platform; never, if there is none.
+    pub shared: Option<Duration>,
     /// Made to be called again and again with the same arguments, as one that tells how far something is.
     pub polled: bool,
     /// Whether it asks the platform. One that doesn't is answered while there is no place for requests to the platform.
@@ -78,6 +80,7 @@ impl ToolDeclaration {
             sensitive: false,
             cached: None,
             cached_if_final: false,
+            shared: None,
             polled: false,
             asks_platform: true,
         }
@@ -137,6 +140,14 @@ impl ToolDeclaration {
         self.cached(age)
     }
 
+    /// Its answers are given to all callers for this short time, so that many who ask how far something is ask the platform as
+    /// one. Only for tools that read and are not sensitive: an answer is the same for whoever may call the tool.
+    #[must_use]
+    pub const fn shared(mut self, age: Duration) -> Self {
+        self.shared = Some(age);
+        self
+    }
+
     /// Made to be called again and again with the same arguments.
     #[must_use]
     pub const fn polled(mut self) -> Self {
@@ -163,13 +174,21 @@ pub struct CallContext {
     pub progress: Progress,
     /// Where a tool says that its answer is final.
     pub finality: Finality,
+    /// Ends when the server is about to: a tool that waits then answers how far it has come.
+    pub stopping: CancellationToken,
 }
 
 impl CallContext {
     /// A call that nobody wants to hear progress of.
     #[must_use]
     pub fn new(deadline: Instant, max_result_bytes: usize) -> Self {
-        Self { deadline, max_result_bytes, progress: Progress::default(), finality: Finality::default() }
+        Self {
+            deadline,
+            max_result_bytes,
+            progress: Progress::default(),
+            finality: Finality::default(),
+            stopping: CancellationToken::new(),
+        }
     }
 
     /// Time that is left; zero when there is none.

@@ -8,6 +8,7 @@ use crate::{
     ca_bundle::CaBundle,
     condition::Reason,
     connector::McpConnectorSpec,
+    duration::ApiDuration,
     endpoint::{AddressPolicy, Endpoint, EndpointError},
     limits::DEFAULT_REQUESTS_AT_A_TIME,
     requirement::{Field, Requirement},
@@ -132,6 +133,11 @@ pub trait Declaration: Send + Sync {
     /// Requests that the platform is sent at a time, by one replica, if the manifest doesn't say.
     fn requests_at_a_time(&self) -> usize {
         DEFAULT_REQUESTS_AT_A_TIME
+    }
+
+    /// Time that one attempt of a request may take, if the manifest doesn't say.
+    fn request_timeout(&self) -> ApiDuration {
+        ApiDuration::from_secs(30)
     }
 
     /// Requests that the platform is sent a minute, by one replica, if the manifest doesn't say; nothing if no such bound

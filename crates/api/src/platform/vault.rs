@@ -8,6 +8,7 @@ use super::{Declaration, PlatformSpec};
 use crate::{
     ca_bundle::{CaBundle, ConfigMapKey},
     connector::{CredentialsReference, McpConnectorSpec},
+    duration::ApiDuration,
     endpoint::{AddressPolicy, Endpoint, EndpointError, PlatformUrl},
     pattern::PathPattern,
     requirement::{CLIENT_CERTIFICATE, Field, Requirement},
@@ -119,7 +120,9 @@ reasons! {
         UnknownState: "Vault answers with a health code that is not documented.",
         LicenseExpired: "The licence of Vault Enterprise has ended.",
         TokenInvalid: "Vault is well and does not accept the token.",
-        TokenExpiring: "The token ends within 30 seconds and can't be renewed.",
+        TokenExpiring:
+            "The token of the credentials ends within a week, or a quarter of its time if that is less, and the connector doesn't \
+             renew it: put another one there, or use auth.appRole.",
         LoginRejected:
             "Vault does not know the role id or the secret id (400): it may be used up, ended, or for another mount.",
         LoginDenied:
@@ -152,6 +155,11 @@ impl Declaration for VaultSpec {
 
     fn ca_bundle(&self) -> Option<&CaBundle> {
         self.ca_bundle.as_ref()
+    }
+
+    /// Vault answers from memory and one store; what takes longer is a Vault that is in trouble.
+    fn request_timeout(&self) -> ApiDuration {
+        ApiDuration::from_secs(10)
     }
 
     fn requirement(&self) -> Requirement {

@@ -2,8 +2,9 @@
 //! until something changes — the time is up, the credentials are others, or a call of this connector changed the platform.
 //! Calls for the same answer that come at once ask the platform once.
 //!
-//! A caller's answers are its own. What another may see would have to follow from rights on both sides, and a mistake
-//! there would be a leak; asking the platform once for each caller is not.
+//! What is kept is kept for the caller who got it. Only what many callers ask for again and again while it goes on, such as how
+//! far a build is, is given to all of them for a moment: rights are those of tools, so whoever may call the tool would be
+//! answered the same.
 
 use std::{
     collections::HashMap,

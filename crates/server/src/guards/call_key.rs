@@ -31,6 +31,12 @@ impl CallKeys {
         self.digest(&[b"call", principal.to_string().as_bytes(), tool.as_bytes(), canonical_json(arguments).as_bytes()])
     }
 
+    /// The key of a call, whoever makes it.
+    #[must_use]
+    pub fn of_any_caller(&self, tool: &str, arguments: &Value) -> CallKey {
+        self.digest(&[b"any", tool.as_bytes(), canonical_json(arguments).as_bytes()])
+    }
+
     /// The key of a name that a caller gave a call.
     #[must_use]
     pub fn of_name(&self, principal: &Principal, tool: &str, name: &str) -> CallKey {
@@ -74,6 +80,7 @@ mod tests {
             keys.of_call(&address("10.0.0.1"), "tool2", &json!({"a": 1, "b": [2]})),
             keys.of_call(&address("10.0.0.1"), "tool", &json!({"a": 1, "b": [3]})),
             CallKeys::default().of_call(&address("10.0.0.1"), "tool", &json!({"a": 1, "b": [2]})),
+            keys.of_any_caller("tool", &json!({"a": 1, "b": [2]})),
             keys.derive(key, &[]),
             keys.derive(key, &["ab", "c"]),
         ] {

@@ -41,8 +41,8 @@ use self::{
     acting::{Act, Acting},
     authorization::Verdict,
     bounds::Bounded,
-    cache::AnswerCache,
-    call_key::CallKeys,
+    cache::{AnswerCache, CacheNote},
+    call_key::{CallKey, CallKeys},
     concurrency::Slots,
     controls::Controls,
     deadline::Ended,
@@ -85,8 +85,10 @@ pub struct Guards {
     pub acting: Acting,
     /// Calls that may run at a time.
     pub slots: Slots,
-    /// Time that a call may take.
+    /// Time that a call may take, beside what it is asked to wait.
     pub call_timeout: Duration,
+    /// Ends when the server is about to.
+    pub stopping: CancellationToken,
     /// Bytes that an answer may have.
     pub max_result_bytes: usize,
 }
@@ -178,6 +180,7 @@ impl Guards {
             cache,
             slots: Slots::new(limits.max_concurrent_calls),
             call_timeout: limits.call_timeout.0,
+            stopping: CancellationToken::new(),
             max_result_bytes: limits.max_result_bytes,
         }
     }
@@ -190,10 +193,7 @@ impl Guards {
     }
 
     async fn lead(&self, call: Call<'_>, notes: &mut Notes) -> Outcome {
-        let context = CallContext {
-            progress: call.progress,
-            ..CallContext::new(Instant::now() + self.call_timeout, self.max_result_bytes)
-        };
+        let begun = Instant::now();
         let principal = Principal::of(call.caller, call.address);
         let (rate, verdict) = self.rates.enter(&principal).await;
         let tell = |rate| {
@@ -231,6 +231,12 @@ impl Guards {
             return Outcome::Failed(error);
         }
         let controls = Controls::take(tool, &mut arguments);
+        let allowed = deadline::allowed(self.call_timeout, tool.waits, &arguments);
+        let context = CallContext {
+            progress: call.progress,
+            stopping: self.stopping.clone(),
+            ..CallContext::new(begun + allowed, self.max_result_bytes)
+        };
         let key = self.keys.of_call(&principal, call.name, &arguments);
         if !tool.entry.declaration.polled {
             match self.repeats.enter(controls.repeat_key(&self.keys, key), call.name) {
@@ -244,10 +250,11 @@ impl Guards {
         let deadline = context.deadline + patience;
         // It goes on without its caller, so how it ends is waited for: the audit record tells it.
         let abandoned = if acts { CancellationToken::new() } else { call.gone.clone() };
+        let shared = tool.shared_for.map(|age| (age, self.keys.of_any_caller(call.name, &arguments)));
         // On the heap, because it is large, and calls that don't get here needn't make room for it.
         let work = Box::pin(async {
-            match (&tool.entry.behavior, tool.kept_for) {
-                (Behavior::Mutation { preview, act }, _) if controls.confirm => {
+            match &tool.entry.behavior {
+                Behavior::Mutation { preview, act } if controls.confirm => {
                     let attempt = controls.attempt(&self.keys, &principal, tool, key);
                     let act = Act {
                         connector: self.connector_uid.clone(),
@@ -257,22 +264,25 @@ impl Guards {
                         plan: controls.plan,
                         arguments,
                         context,
-                        allowed: self.call_timeout,
+                        allowed,
                         preview: preview.clone(),
                         act: act.clone(),
                     };
                     self.acting.carry_out(attempt, act, || self.enter(), &call.gone, notes).await
                 }
-                (_, Some(age)) => {
-                    let finality = context.finality.clone();
-                    let only_if_final = tool.entry.declaration.cached_if_final;
-                    let age = || (!only_if_final || finality.is_said()).then_some(age);
-                    let run = self.read(tool, call.caller, arguments, context);
-                    let (bounded, note) = self.cache.answer(key, age, controls.fresh, run).await?;
-                    notes.cache = Some(note);
+                _ => {
+                    let fresh = controls.fresh;
+                    let mut kept = None;
+                    let run = self.read_or_recall(tool, call.caller, arguments, context, (key, fresh), &mut kept);
+                    let Some((age, key)) = shared else {
+                        let bounded = run.await?;
+                        notes.cache = kept;
+                        return Ok(bounded);
+                    };
+                    let (bounded, note) = self.cache.answer(key, || Some(age), fresh, run).await?;
+                    notes.cache = Some(note).filter(|note| note.hit).or(kept);
                     Ok(bounded)
                 }
-                (_, None) => self.read(tool, call.caller, arguments, context).await,
             }
         });
         match deadline::within(deadline, &abandoned, AssertUnwindSafe(work).catch_unwind()).await {
@@ -280,7 +290,7 @@ impl Guards {
             Ended::Done(Ok(Err(Stopped::Failed(error)))) => Outcome::Failed(error),
             Ended::Done(Ok(Err(Stopped::Held(guard, error)))) => Outcome::Held(guard, error),
             Ended::Done(Ok(Err(Stopped::Panicked)) | Err(_)) => Outcome::Panicked,
-            Ended::TimeUp => Outcome::Failed(deadline::error(self.call_timeout)),
+            Ended::TimeUp => Outcome::Failed(deadline::error(allowed)),
             Ended::CallerGone => Outcome::Abandoned,
         }
     }
@@ -293,6 +303,29 @@ impl Guards {
     /// Takes one of the places for calls.
     fn enter(&self) -> Result<OwnedSemaphorePermit, Stopped> {
         self.slots.enter().map_err(|error| Stopped::Held("concurrency", error))
+    }
+
+    /// What [`Self::read`] answers, or has answered to the same caller if that is kept, which `note` tells then. `call` is the
+    /// call's key, and whether a kept answer will not do.
+    async fn read_or_recall(
+        &self,
+        tool: &OfferedTool,
+        caller: &Caller,
+        arguments: Value,
+        context: CallContext,
+        (key, fresh): (CallKey, bool),
+        note: &mut Option<CacheNote>,
+    ) -> Result<Bounded, Stopped> {
+        let Some(age) = tool.kept_for else {
+            return self.read(tool, caller, arguments, context).await;
+        };
+        let finality = context.finality.clone();
+        let only_if_final = tool.entry.declaration.cached_if_final;
+        let age = || (!only_if_final || finality.is_said()).then_some(age);
+        let run = self.read(tool, caller, arguments, context);
+        let (bounded, kept) = self.cache.answer(key, age, fresh, run).await?;
+        *note = Some(kept);
+        Ok(bounded)
     }
 
     /// Runs what changes nothing: a tool that reads, or what says what another would do.

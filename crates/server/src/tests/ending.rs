@@ -40,7 +40,7 @@ async fn a_call_that_runs_is_finished_while_the_replica_is_not_ready() {
 async fn a_call_that_does_not_end_is_given_up() {
     for forced in [false, true] {
         let server = TestServer::start_with(config(), |settings| {
-            settings.drain_timeout = if forced { ONE_MINUTE } else { Duration::from_millis(50) };
+            settings.drain_timeout = Some(if forced { ONE_MINUTE } else { Duration::from_millis(50) });
         })
         .await;
         let call = modern_request(&server.token(), "tools/call", json!({"name": "wait_fake_time", "arguments": {}}));

@@ -229,56 +229,67 @@ async fn an_answer_is_given_again_to_whom_it_was_given() {
     assert!(never["result"]["_meta"].get("mcp-connectors.io/cache").is_none(), "{never}");
 }
 
-#[tokio::test]
-async fn an_answer_that_may_change_is_kept_only_once_the_tool_calls_it_final() {
-    #[derive(serde::Deserialize, schemars::JsonSchema)]
-    struct Work {}
-    #[derive(serde::Serialize, schemars::JsonSchema)]
-    struct Looks {
-        looks: usize,
-    }
-    let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let declaration = ToolDeclaration::read("get_fake_work", "Work", "Answers how far some work is.")
-        .cached_if_final(Duration::from_mins(10))
-        .polled();
-    let tool = ToolEntry::read(declaration, {
-        let looks = looks.clone();
-        move |_: Work, context: CallContext| {
+/// A connector with one tool, which counts how often it looks; the work that it looks at ends with the third look.
+struct Watched {
+    guards: Guards,
+    rights: Rights,
+}
+
+impl Watched {
+    fn new(extend: impl FnOnce(ToolDeclaration) -> ToolDeclaration) -> Self {
+        #[derive(serde::Deserialize, schemars::JsonSchema)]
+        struct Work {}
+        #[derive(serde::Serialize, schemars::JsonSchema)]
+        struct Looks {
+            looks: usize,
+        }
+        let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let declaration = ToolDeclaration::read("get_fake_work", "Work", "Answers how far some work is.")
+            .cached_if_final(Duration::from_mins(10))
+            .polled();
+        let tool = ToolEntry::read(extend(declaration), move |_: Work, context: CallContext| {
             let looks = looks.fetch_add(1, Ordering::SeqCst) + 1;
             async move {
-                // The work ends with the third look.
                 if looks == 3 {
                     context.answer_is_final();
                 }
                 Ok(Looks { looks })
             }
-        }
-    });
-    let config = config();
-    let access = Access::new(&config.access);
-    let catalogue = Catalogue::new(vec![tool], &config.tools, &access, true).unwrap();
-    let described = catalogue.get("get_fake_work").unwrap().definition.input_schema["properties"]["cache"].to_string();
-    assert!(described.contains("about what changes no more"), "{described}");
-    let credentials = CredentialsHandle::new(watch::channel(None).1, watch::channel(0).0);
-    let cache = Arc::new(AnswerCache::new(CacheConfig::default(), credentials));
-    let platform = Arc::new(FakePlatform::default());
-    let guards = Guards::new("fake", platform, catalogue, "uid".into(), &config.limits, None, cache);
-    let rights = Rights { index: 0, tools: vec![NamePattern("*".into())], mutations: true };
-    let ask = async |arguments: Value| {
+        });
+        let config = config();
+        let catalogue = Catalogue::new(vec![tool], &config.tools, &Access::new(&config.access), true).unwrap();
+        let credentials = CredentialsHandle::new(watch::channel(None).1, watch::channel(0).0);
+        let cache = Arc::new(AnswerCache::new(CacheConfig::default(), credentials));
+        let platform = Arc::new(FakePlatform::default());
+        let guards = Guards::new("fake", platform, catalogue, "uid".into(), &config.limits, None, cache);
+        Self { guards, rights: Rights { index: 0, tools: vec![NamePattern("*".into())], mutations: true } }
+    }
+
+    /// How many looks there had been when what is answered was seen, and whether it was answered without one.
+    async fn ask(&self, caller: &Caller, arguments: Value) -> (u64, bool) {
         let call = Call {
-            caller: &Caller::Anonymous,
+            caller,
             address: None,
-            rights: &rights,
+            rights: &self.rights,
             name: "get_fake_work",
             arguments: arguments.as_object().unwrap().clone(),
             progress: Progress::default(),
             gone: CancellationToken::new(),
             rate: &std::sync::OnceLock::new(),
         };
-        let called = guards.call(call).await;
-        let Outcome::Answered(answer) = called.outcome else { panic!("no answer") };
-        (answer.value["looks"].as_u64().unwrap(), called.notes.cache.unwrap().hit)
-    };
+        let ended = self.guards.call(call).await;
+        let Outcome::Answered(answered) = ended.outcome else { panic!("no answer") };
+        (answered.value["looks"].as_u64().unwrap(), ended.notes.cache.unwrap().hit)
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_may_change_is_kept_only_once_the_tool_calls_it_final() {
+    let work = Watched::new(std::convert::identity);
+    let tool = work.guards.catalogue.get("get_fake_work").unwrap();
+    let described = tool.definition.input_schema["properties"]["cache"].to_string();
+    assert!(described.contains("about what changes no more"), "{described}");
+    let ask = async |arguments| work.ask(&Caller::Anonymous, arguments).await;
     let mut seen = Vec::new();
     for _ in 0..5 {
         seen.push(ask(json!({})).await);
@@ -286,6 +297,26 @@ async fn an_answer_that_may_change_is_kept_only_once_the_tool_calls_it_final() {
     assert_eq!(seen, [(1, false), (2, false), (3, false), (3, true), (3, true)]);
     assert_eq!(ask(json!({"cache": false})).await, (4, false));
     assert_eq!(ask(json!({})).await, (5, false), "it wasn't final any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_share_an_answer_about_what_goes_on_for_a_short_time() {
+    let work = Watched::new(|declaration| declaration.shared(Duration::from_secs(2)));
+    let (one, other) = (Caller::Anonymous, Caller::Local);
+    assert_eq!(work.ask(&one, json!({})).await, (1, false));
+    assert_eq!(work.ask(&other, json!({})).await, (1, true));
+    assert_eq!(work.ask(&other, json!({"cache": false})).await, (2, false));
+    assert_eq!(work.ask(&one, json!({})).await, (2, true));
+    tokio::time::advance(Duration::from_millis(2_001)).await;
+    // Final for the caller who saw it so; the others look for themselves once the short time is up.
+    assert_eq!(work.ask(&one, json!({})).await, (3, false));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(work.ask(&one, json!({})).await, (3, true));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(work.ask(&other, json!({})).await, (4, false));
+    // What the platform was changed by is seen at once.
+    work.guards.cache.purge();
+    assert_eq!(work.ask(&one, json!({})).await, (5, false));
 }
 
 #[tokio::test]

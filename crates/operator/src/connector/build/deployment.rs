@@ -1,7 +1,7 @@
 //! The pods: one container that serves, under the restricted pod security profile, with the credentials as a read-only
 //! directory, and where they come from Vault an agent beside it. What a user may set is the closed list of `spec.workload`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -26,8 +26,10 @@ const USER: i64 = 65_532;
 /// Name of the volume with the credentials of the shared rate limit's Redis.
 const SHARED_LIMIT: &str = "shared-limit";
 
-/// Longer than the server's whole drain (30 s), so that it ends by itself.
-const GRACE_PERIOD_SECONDS: i64 = 45;
+/// What the server's drain takes beside the calls that still run: its first 5 s, and time to give back what it holds.
+const GRACE_BESIDE_CALLS: Duration = Duration::from_secs(15);
+/// The least time that a pod gets to end.
+const LEAST_GRACE: Duration = Duration::from_secs(45);
 
 /// A rollout that makes no progress for so long is told as a lasting problem.
 pub const PROGRESS_DEADLINE_SECONDS: i32 = 120;
@@ -73,6 +75,12 @@ pub fn build_deployment(connector: &ValidatedConnector, settings: &Settings, con
     }
 }
 
+/// Time in which a pod ends by itself, whatever call it still serves.
+fn grace_period_seconds(call_timeout: Duration) -> i64 {
+    let grace = call_timeout.saturating_add(GRACE_BESIDE_CALLS).max(LEAST_GRACE);
+    i64::try_from(grace.as_secs()).unwrap_or(i64::MAX)
+}
+
 fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
     let workload = &connector.workload;
     let user = (!settings.cluster_assigns_user).then_some(USER);
@@ -80,7 +88,7 @@ fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
         service_account_name: Some(owned_name(&connector.name)),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        termination_grace_period_seconds: Some(GRACE_PERIOD_SECONDS),
+        termination_grace_period_seconds: Some(grace_period_seconds(connector.config.limits.call_timeout.0)),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             run_as_user: user,

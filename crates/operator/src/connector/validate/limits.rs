@@ -79,7 +79,7 @@ fn resolve_platform(spec: PlatformLimitsSpec, platform: &dyn Declaration) -> Pla
             .requests_per_minute
             .and_then(|given| u32::try_from(given).ok())
             .or(platform.requests_per_minute()),
-        request_timeout: spec.request_timeout.unwrap_or(default.request_timeout),
+        request_timeout: spec.request_timeout.unwrap_or_else(|| platform.request_timeout()),
         max_attempts: count(spec.max_attempts, default.max_attempts).max(1),
         breaker_consecutive_failures: count(breaker.consecutive_failures, default.breaker_consecutive_failures).max(1),
         breaker_failure_percent: count(breaker.failure_percent, default.breaker_failure_percent).clamp(1, 100),
