@@ -4,6 +4,8 @@
 //! A tool takes several together with `#[serde(flatten)]`. That is possible because [`tools::ToolEntry`] closes the
 //! schema of its arguments; the types themselves need not refuse what they don't know.
 
+mod moment;
+
 use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -13,6 +15,8 @@ use tools::{
     Page, ToolError,
     page::{self, foreign_cursor},
 };
+
+pub use self::moment::Moment;
 
 /// Characters of a cursor, at most. A platform's own place in a list is part of some.
 const MAX_CURSOR: usize = 16_384;
