@@ -75,8 +75,14 @@ impl Tail {
         let mut all: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
         // What follows the last end of a line is no line if it is empty.
         all.pop_if(|line| line.is_empty());
-        // The first line may have lost its beginning.
-        let whole = if cut && all.len() > 1 { all.get(1..).unwrap_or_default() } else { all.as_slice() };
+        // The first line may have lost its beginning. If it was written over since, what it shows is whole all the same.
+        let mut whole = all.as_slice();
+        if let (true, Some((first, rest))) = (cut, all.split_first()) {
+            let over = first.trim_ascii_end().iter().position(|byte| *byte == b'\r');
+            if over.is_none() && !rest.is_empty() {
+                whole = rest;
+            }
+        }
         let wanted = whole.get(whole.len().saturating_sub(lines)..).unwrap_or_default();
         let kept: Vec<String> = wanted.iter().map(|bytes| line(&decode_line(bytes), width)).collect();
         (kept.join("\n"), cut || whole.len() > lines)
@@ -243,6 +249,10 @@ mod tests {
         assert_eq!(feed(Tail::new(99, 4), b"a\nb\nc\nd\n", 2).finish(9, 99), ("a\nb\nc".to_owned(), false));
         // A line that is longer than what is kept loses its beginning, and is shown all the same.
         assert_eq!(feed(Tail::new(4, 999), b"abcdefgh\n", 2).finish(9, 99), ("fgh".to_owned(), true));
+        // One that was written over shows its last writing.
+        let progress = b"10%\r20%\r30%\rERROR: no space\r\nend\n";
+        assert_eq!(feed(Tail::new(24, 999), progress, 5).finish(9, 99), ("ERROR: no space\nend".to_owned(), true));
+        assert_eq!(feed(Tail::new(12, 999), progress, 5).finish(9, 99), ("end".to_owned(), true));
     }
 
     #[test]
