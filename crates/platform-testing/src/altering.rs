@@ -1,9 +1,15 @@
 //! A proxy between a platform's client and its double that changes one value of one answer, as real servers do: null where a
-//! value was, a number as a text, a word that nobody knows; or ends an answer early.
+//! value was, a number as a text, a word that nobody knows; or ends an answer early; or answers one request with a failure.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::{Router, body::Body, extract::State, http::Request, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{Request, StatusCode, Uri},
+    response::Response,
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
 
@@ -22,6 +28,8 @@ pub enum Alteration {
     Empty,
     /// The answer ends in its middle.
     Cut,
+    /// The platform fails to answer: 500, now and whenever the same is asked again.
+    Fails,
 }
 
 impl Alteration {
@@ -35,7 +43,7 @@ impl Alteration {
             (Self::Text, _) => json!("AWordThatNobodyKnows"),
             (Self::Negative, _) => json!(-1),
             (Self::Empty, _) => json!([]),
-            (Self::Missing | Self::Cut, _) => {
+            (Self::Missing | Self::Cut | Self::Fails, _) => {
                 let Some((parent, last)) = place.rsplit_once('/') else { return };
                 let name = last.replace("~1", "/").replace("~0", "~");
                 match body.pointer_mut(parent) {
@@ -89,6 +97,8 @@ pub struct Plan {
 struct Work {
     upstream: String,
     plan: Option<Plan>,
+    /// What fails by the plan.
+    failing: Option<Uri>,
     /// The answers since the last plan, as the double gave them; null for what is not JSON.
     seen: Vec<Value>,
 }
@@ -124,6 +134,7 @@ impl Altering {
     pub fn plan(&self, plan: Option<Plan>) {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         work.plan = plan;
+        work.failing = None;
         work.seen.clear();
     }
 
@@ -140,6 +151,7 @@ async fn answer(
 ) -> Response<Body> {
     let upstream = work.lock().unwrap_or_else(PoisonError::into_inner).upstream.clone();
     let (parts, body) = request.into_parts();
+    let asked = parts.uri.clone();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let url = format!("{upstream}{}", parts.uri.path_and_query().map_or("/", |path| path.as_str()));
     let host = parts.headers["host"].to_str().unwrap().to_owned();
@@ -156,6 +168,16 @@ async fn answer(
     let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
     let number = work.seen.len();
     work.seen.push(value.clone());
+    let begins = |plan: &Plan| plan.answer == number && plan.alteration == Alteration::Fails;
+    if work.plan.as_ref().is_some_and(begins) {
+        work.failing = Some(asked.clone());
+    }
+    if work.failing.as_ref() == Some(&asked) {
+        let mut failure = Response::new(Body::from("{}"));
+        *failure.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        failure.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        return failure;
+    }
     let bytes = match work.plan.as_ref().filter(|plan| plan.answer == number && !value.is_null()) {
         Some(Plan { alteration: Alteration::Cut, .. }) => bytes[..bytes.len() / 2].to_vec(),
         Some(plan) => {

@@ -344,6 +344,72 @@ pub async fn an_odd_value_is_never_blamed_on_the_way(subject: &Subject) {
     assert!(tried > 100, "{}: only {tried} were tried", subject.name);
 }
 
+/// Where a tool asks the platform for several things and one of them fails, it fails, or its answer says that something is
+/// missing: an answer that holds less than it could is never told as the whole.
+pub async fn a_part_that_fails_is_never_hidden(subject: &Subject) {
+    let (upstream, _running) = (subject.double)().await;
+    let altering = Altering::start(&upstream).await;
+    let mut hidden = BTreeSet::new();
+    for (tool, arguments) in (subject.calls)() {
+        if subject.nowhere().tools[tool].declaration.effect != Effect::Read {
+            continue;
+        }
+        let ask = async |plan| {
+            altering.plan(plan);
+            subject.connect(&altering.url).call(tool, arguments.clone()).await
+        };
+        let begun = Instant::now();
+        let Ok(whole) = ask(None).await else { continue };
+        let requests = altering.seen().len();
+        if begun.elapsed() > Duration::from_secs(1) {
+            continue;
+        }
+        let Ok(again) = ask(None).await else { continue };
+        for answer in 0..requests {
+            let plan = Plan { answer, place: String::new(), alteration: Alteration::Fails };
+            let Ok(part) = ask(Some(plan)).await else { continue };
+            if lacks(&whole, &again, &part) && said(&part) == said(&whole) {
+                hidden.insert(format!("{tool}, request {answer}: {part}"));
+            }
+        }
+    }
+    let shown: Vec<&String> = hidden.iter().take(20).collect();
+    assert!(hidden.is_empty(), "{} in {}: {shown:#?}", hidden.len(), subject.name);
+}
+
+/// Whether an answer differs from the whole one in more than what differs from call to call.
+fn lacks(whole: &Value, again: &Value, part: &Value) -> bool {
+    match (whole, again, part) {
+        (Value::Object(whole), Value::Object(again), Value::Object(part)) => whole.iter().any(|(name, value)| {
+            let nothing = Value::Null;
+            lacks(value, again.get(name).unwrap_or(&nothing), part.get(name).unwrap_or(&nothing))
+        }),
+        (Value::Array(whole), Value::Array(again), Value::Array(part)) => {
+            whole.len() != part.len()
+                || whole.iter().zip(again).zip(part).any(|((whole, again), part)| lacks(whole, again, part))
+        }
+        _ => whole == again && whole != part,
+    }
+}
+
+/// What an answer says of what it lacks, or why, anywhere in it.
+fn said(answer: &Value) -> Vec<String> {
+    const WORDS: [&str; 9] =
+        ["hints", "missing", "truncated", "incomplete", "unknown", "not_known", "problem", "why_not", "error"];
+    match answer {
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(name, value)| {
+                let says = WORDS.contains(&name.as_str()) || value == "unknown";
+                let own = says.then(|| format!("{name}: {value}"));
+                own.into_iter().chain(said(value))
+            })
+            .collect(),
+        Value::Array(elements) => elements.iter().flat_map(said).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// The probe tells every fault by a reason that is declared.
 pub async fn every_probe_tells_every_fault(subject: &Subject) {
     let known: BTreeSet<String> =
@@ -437,6 +503,11 @@ macro_rules! complies {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn an_odd_value_is_never_blamed_on_the_way() {
                 compliance::an_odd_value_is_never_blamed_on_the_way(&$subject()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_part_that_fails_is_never_hidden() {
+                compliance::a_part_that_fails_is_never_hidden(&$subject()).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
