@@ -15,6 +15,14 @@
 //! - builds: `hudson/model/AbstractBuild.java` (`stop` always redirects), `workflow-job-plugin` (`term`, `kill`)
 //! - stages and inputs: `pipeline-stage-view-plugin`, `rest-api` (`RunAPI`, `FlowNodeAPI`, `PendingInputActionsExt`);
 //!   `pipeline-input-step-plugin`, `InputStepExecution.java` (settled once; an unknown parameter is an exception)
+//! - plugins: up to 2.442 the setup wizard installed the stage view, since then pipeline-graph-view
+//!   (`jenkins/install/platform-plugins.json`); `pipeline-graph-view-plugin`, `PipelineConsoleViewAction.java` (`tree`, `steps`,
+//!   `exceptionText`), `PipelineJsonWriter.java` (the envelope), `PipelineState.java`; inputs in the build's JSON:
+//!   `pipeline-input-step-plugin`, `InputAction.java`, since its change 987738a
+//! - artifacts: `hudson/model/DirectoryBrowserSupport.java` (`*view*`; a redirect where a resource root URL is set, but not of
+//!   `*view*`; storage elsewhere always redirects)
+//! - ranges of lists in `tree`: `org/kohsuke/stapler/export/Range.java`
+//! - characters that a path can't have: refused by Jetty 12 (junit-plugin #659) and Tomcat (jenkins-artifactory-plugin #618)
 //! - matrix projects: `matrix-project-plugin`, `hudson/matrix/MatrixProject.java` (`activeConfigurations`; a configuration has no
 //!   `job` before it, and its axes may stand in any order: `Combination.java`), `MatrixBuild.java` (`runs`, also of configurations
 //!   that are not built any more, of which it tells the last run; a run has the number of the whole), `MatrixConfiguration.java`
@@ -44,7 +52,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::request::Parts;
 use serde_json::{Value, json};
 
-pub use self::model::{Build, Item, Job, JobKind, NOTE};
+pub use self::model::{Build, GraphView, Item, Job, JobKind, NOTE};
 use self::routes::route;
 use crate::{
     platform::{Credentials, Platform, Refusal, field, only, response},
@@ -111,8 +119,14 @@ pub struct State {
     pub looks_until_start: Option<u32>,
     /// Milliseconds since 1970: the double's own clock.
     pub now: i64,
-    /// Whether the plugin that tells of stages is there.
+    /// Whether the plugin pipeline-rest-api (stage view) is there, which tells of stages and inputs.
     pub stage_view: bool,
+    /// The plugin pipeline-graph-view, which tells of stages, if it is there.
+    pub graph_view: Option<GraphView>,
+    /// Whether inputs are part of a build's JSON: pipeline-input-step since November 2022.
+    pub inputs_exported: bool,
+    /// Whether a resource root URL is set, so that artifacts are redirects to another host.
+    pub resource_root: bool,
     /// Version that headers tell.
     pub version: Option<&'static str>,
     /// Whether it takes no new builds.
@@ -172,6 +186,9 @@ pub fn world() -> Mutex<State> {
         looks_until_start: Some(0),
         now: 1_769_846_400_000,
         stage_view: true,
+        graph_view: None,
+        inputs_exported: true,
+        resource_root: false,
         version: Some("2.528.1"),
         quieting_down: false,
         starting: false,
@@ -325,6 +342,9 @@ async fn answer(Shared(state): Shared<Arc<Mutex<State>>>, request: Request) -> R
         let mut state = state.lock().unwrap();
         state.seen.push((method.clone(), whole));
         let Some(below) = path.strip_prefix("/jenkins/") else { return page(&state, 404, "not found") };
+        if path.contains(['[', ']', '{', '}', '|', '^', '\\', '`', '"', '<', '>']) {
+            return jetty(400, "Illegal Path Character");
+        }
         wanted = state.wanted.get(below).cloned();
         if wanted.as_ref().is_some_and(|wanted| !wanted.takes_effect) {
             None

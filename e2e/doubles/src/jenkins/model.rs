@@ -24,6 +24,78 @@ pub enum JobKind {
     Configuration,
 }
 
+/// The plugin pipeline-graph-view, by how it tells of stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GraphView {
+    /// Until May 2025, as it came to Jenkins 2.440 and 2.479: `pipeline-graph/tree`, with times in words.
+    Graph,
+    /// Until February 2026, as it came to Jenkins 2.516: `pipeline-overview/tree`.
+    Overview,
+    /// Since: `stages/tree`.
+    Stages,
+}
+
+impl GraphView {
+    /// Where it answers below a build: for stages, and for their steps.
+    pub(super) const fn paths(self) -> [&'static str; 2] {
+        match self {
+            Self::Graph => ["pipeline-graph", "pipeline-console"],
+            Self::Overview => ["pipeline-overview"; 2],
+            Self::Stages => ["stages"; 2],
+        }
+    }
+
+    /// Something that began and took some time.
+    fn node(self, node: &Value) -> Value {
+        let state = match node["status"].as_str().unwrap_or_default() {
+            "FAILED" => "failure".to_owned(),
+            "IN_PROGRESS" => "running".to_owned(),
+            "PAUSED_PENDING_INPUT" => "paused".to_owned(),
+            "NOT_EXECUTED" => "skipped".to_owned(),
+            other => other.to_lowercase(),
+        };
+        let mut told = json!({ "id": node["id"], "name": node["name"], "state": state, "title": node["name"] });
+        if self == Self::Graph {
+            told["startTimeMillis"] = json!("Started 3 days ago");
+            told["totalDurationMillis"] = json!("Took 9 ms");
+            told["pauseDurationMillis"] = json!("Queued 0 ms");
+            told["completePercent"] = json!(100);
+        } else {
+            told["startTimeMillis"] = node["startTimeMillis"].clone();
+            told["pauseDurationMillis"] = json!(0);
+            if !matches!(state.as_str(), "running" | "paused" | "queued") {
+                told["totalDurationMillis"] = node["durationMillis"].clone();
+            }
+        }
+        told
+    }
+
+    /// The stages of a build. A stage with `inside` has others in it.
+    pub(super) fn stages(self, stages: &[Value], building: bool) -> Value {
+        let tell = |stage: &Value| {
+            let mut told = self.node(stage);
+            told["type"] = json!("STAGE");
+            told["children"] = stage["inside"].as_array().into_iter().flatten().map(|one| self.node(one)).collect();
+            told
+        };
+        json!({ "status": "ok", "data": { "complete": !building, "stages": stages.iter().map(tell).collect::<Value>() } })
+    }
+
+    /// The steps of a stage. A step with arguments is called by them, and its own name is the title, which the later ones leave
+    /// out of what most steps are (`PipelineStepApi.java`).
+    pub(super) fn steps(self, steps: &[Value]) -> Value {
+        let tell = |step: &Value| {
+            let mut told = self.node(step);
+            if let Some(arguments) = step["parameterDescription"].as_str() {
+                told["name"] = json!(arguments);
+                told["title"] = if self == Self::Stages { json!("") } else { step["name"].clone() };
+            }
+            told
+        };
+        json!({ "status": "ok", "data": { "runIsComplete": true, "steps": steps.iter().map(tell).collect::<Value>() } })
+    }
+}
+
 /// A job, or a folder.
 #[derive(Clone)]
 pub struct Job {
@@ -35,6 +107,8 @@ pub struct Job {
     pub parameters: Option<Vec<Value>>,
     /// Its builds by number.
     pub builds: BTreeMap<u32, Build>,
+    /// What people see in place of its name, if somebody gave it one.
+    pub display_name: Option<&'static str>,
 }
 
 /// A build of a job.
@@ -66,7 +140,7 @@ pub struct Build {
     pub stages: Vec<Value>,
     /// Steps of each stage that is asked for.
     pub steps: BTreeMap<String, Vec<Value>>,
-    /// What it waits for a person to say, as the plugin tells it.
+    /// What it waits for a person to say, as `pipeline-rest-api` tells it.
     pub inputs: Vec<Value>,
     /// The report of its tests.
     pub tests: Option<Value>,
@@ -165,6 +239,44 @@ impl Build {
         bean
     }
 
+    /// What `pipeline-input-step` exports of what it waits for (`InputAction.java`, `InputStepExecution.java`, `InputStep.java`).
+    pub(super) fn input_action(&self) -> Value {
+        let parameter = |input: &Value| {
+            let mut told = json!({ "_class": format!("hudson.model.{}", input["type"].as_str().unwrap_or_default()),
+                "name": input["name"], "type": input["type"], "description": input["description"] });
+            if input["definition"]["choices"].is_array() {
+                told["choices"] = input["definition"]["choices"].clone();
+            }
+            // A password's value is not exported.
+            told["defaultParameterValue"] = match input["type"].as_str() {
+                Some("PasswordParameterDefinition") => json!({ "_class": "hudson.model.PasswordParameterValue" }),
+                _ => json!({ "value": input["definition"]["defaultVal"] }),
+            };
+            told
+        };
+        let execution = |input: &Value| {
+            let parameters: Value = input["inputs"].as_array().into_iter().flatten().map(parameter).collect();
+            json!({ "id": input["id"], "settled": false, "displayName": input["message"], "input": {
+                "id": input["id"], "message": input["message"], "ok": input["proceedText"], "submitter": input["submitter"],
+                "parameters": parameters } })
+        };
+        json!({ "_class": "org.jenkinsci.plugins.workflow.support.steps.input.InputAction",
+                "waitingForInput": !self.inputs.is_empty(),
+                "executions": self.inputs.iter().map(execution).collect::<Value>() })
+    }
+
+    /// The stages and those that are in them, one after the other.
+    pub(super) fn flat_stages(&self) -> Vec<Value> {
+        let mut flat = Vec::new();
+        for stage in &self.stages {
+            let mut outer = stage.clone();
+            let inside = outer.as_object_mut().and_then(|outer| outer.remove("inside"));
+            flat.push(outer);
+            flat.extend(inside.as_ref().and_then(Value::as_array).into_iter().flatten().cloned());
+        }
+        flat
+    }
+
     /// What `pipeline-rest-api` tells of it.
     pub(super) fn flow(&self, number: u32) -> Value {
         let status = match self.result {
@@ -174,13 +286,13 @@ impl Build {
             other => other.unwrap_or("SUCCESS"),
         };
         json!({ "_links": {}, "id": number.to_string(), "name": format!("#{number}"), "status": status,
-                "startTimeMillis": self.timestamp, "durationMillis": 60_000, "stages": self.stages })
+                "startTimeMillis": self.timestamp, "durationMillis": 60_000, "stages": self.flat_stages() })
     }
 }
 
 impl Job {
     fn new(kind: JobKind) -> Self {
-        Self { kind, disabled: false, parameters: None, builds: BTreeMap::new() }
+        Self { kind, disabled: false, parameters: None, builds: BTreeMap::new(), display_name: None }
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -222,6 +334,9 @@ impl Job {
             "lastBuild" => true,
             "lastCompletedBuild" => !build.building,
             "lastSuccessfulBuild" => matches!(build.result, Some("SUCCESS" | "UNSTABLE")),
+            "lastStableBuild" => build.result == Some("SUCCESS"),
+            "lastUnstableBuild" => build.result == Some("UNSTABLE"),
+            "lastUnsuccessfulBuild" => !build.building && build.result != Some("SUCCESS"),
             "lastFailedBuild" => build.result == Some("FAILURE"),
             _ => false,
         };
@@ -233,7 +348,10 @@ impl Job {
         let name = full_name.rsplit('/').next().unwrap();
         let class = self.class();
         let health = json!([{ "description": "Build stability: 1 of 2 failed.", "score": 50 }]);
+        // A branch's is its name as people write it (branch-api, `BranchNameContributor`).
+        let display_name = self.display_name.map_or_else(|| name.replace("%2F", "/"), str::to_owned);
         let mut bean = json!({ "_class": class, "name": name, "fullName": full_name, "description": null,
+                               "displayName": display_name,
                                "healthReport": health, "property": [{}] });
         if self.is_folder() {
             bean["jobs"] = children(full_name, inside);

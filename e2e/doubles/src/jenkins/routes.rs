@@ -7,8 +7,8 @@ use futures::stream;
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Caller, KEPT, State, bean, jetty,
-    model::{Build, Item, JobKind, NOTE, children, combination, runs},
+    Asked, Caller, KEPT, PLANTED, State, bean, jetty,
+    model::{Build, GraphView, Item, JobKind, NOTE, children, combination, runs},
     page, redirect,
     tree::select,
 };
@@ -249,9 +249,15 @@ fn trigger(state: &mut State, asked: &Asked, name: &str, action: &str) -> Respon
 fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str]) -> Response {
     let found = &state.jobs[name].builds[&number];
     let pipeline = state.stage_view && found.pipeline;
+    let graph = state.graph_view.filter(|_| found.pipeline);
     match (asked.method.as_str(), rest) {
         ("GET", ["api", "json"]) => {
             let mut whole = found.bean(number);
+            if !found.inputs.is_empty() {
+                // What a plugin doesn't export is an empty object.
+                let action = if state.inputs_exported { found.input_action() } else { json!({}) };
+                whole["actions"].as_array_mut().unwrap().push(action);
+            }
             if state.jobs[name].kind == JobKind::Matrix {
                 whole["_class"] = json!("hudson.matrix.MatrixBuild");
                 whole["runs"] = runs(name, number, &state.jobs);
@@ -263,10 +269,25 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
         ("GET", ["wfapi", "describe"]) if pipeline => bean(state, &found.flow(number)),
         ("GET", ["wfapi", "pendingInputActions"]) if pipeline => bean(state, &json!(found.inputs)),
         ("GET", ["execution", "node", id, "wfapi", "describe"]) if pipeline => {
-            let node = found.stages.iter().find(|one| one["id"] == **id);
-            let Some(mut node) = node.cloned() else { return page(state, 404, "Not Found") };
+            let node = found.flat_stages().into_iter().find(|one| one["id"] == **id);
+            let Some(mut node) = node else { return page(state, 404, "Not Found") };
             node["stageFlowNodes"] = json!(found.steps.get(*id).cloned().unwrap_or_default());
             bean(state, &node)
+        }
+        ("GET", [view, "tree"]) if graph.is_some_and(|graph| graph.paths()[0] == *view) => {
+            bean(state, &graph.unwrap().stages(&found.stages, found.building))
+        }
+        ("GET", [view, "steps"]) if graph.is_some_and(|graph| graph.paths()[1] == *view) => {
+            let [(name, id)] = asked.query.as_slice() else { return unknown_query(state) };
+            let steps = found.steps.get(id).filter(|_| name == "nodeId");
+            bean(state, &graph.unwrap().steps(steps.map_or(&[], Vec::as_slice)))
+        }
+        ("GET", ["stages", "exceptionText"]) if graph == Some(GraphView::Stages) => {
+            let [(name, id)] = asked.query.as_slice() else { return unknown_query(state) };
+            let step = found.steps.values().flatten().find(|one| name == "nodeId" && one["id"] == *id);
+            let text = step.and_then(|step| step["error"]["message"].as_str()).unwrap_or_default();
+            let response = Response::builder().status(200).header("content-type", "text/plain;charset=utf-8");
+            response.body(Body::from(text.to_owned())).unwrap()
         }
         ("GET", ["testReport", "api", "json"]) => match found.tests.clone() {
             Some(tests) => tree(state, asked, &tests),
@@ -338,9 +359,18 @@ fn progressive(state: &State, asked: &Asked, found: &Build) -> Response {
 }
 
 fn artifact(state: &State, found: &Build, path: &str) -> Response {
+    let (path, view) = path.strip_suffix("/*view*").map_or((path, false), |path| (path, true));
     let Some(bytes) = found.artifacts.get(path) else { return page(state, 404, "Not Found") };
     if let Some(storage) = &found.storage {
         return Response::builder().status(302).header("location", storage).body(Body::empty()).unwrap();
+    }
+    if view {
+        let response = Response::builder().status(200).header("content-type", "text/plain;charset=utf-8");
+        return response.body(Body::from(bytes.clone())).unwrap();
+    }
+    if state.resource_root {
+        let location = format!("https://assets.example.com/static-files/{PLANTED}/{path}");
+        return Response::builder().status(302).header("location", location).body(Body::empty()).unwrap();
     }
     let kind = if path.rsplit('.').next() == Some("html") { "text/html" } else { "application/octet-stream" };
     Response::builder().status(200).header("content-type", kind).body(Body::from(bytes.clone())).unwrap()
