@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Reply, changes, status,
-    world::{CONFIG, DEFINITION, Job, ORG, PAGE, PROJECT, Run, Workflow, World, id},
+    world::{CONFIG, DEFINITION, Job, ORG, PROJECT, Run, Workflow, World, id},
 };
 
 type Query<'a> = &'a [(String, String)];
@@ -83,23 +83,26 @@ fn given<'a>(query: Query<'a>, name: &str) -> Option<&'a str> {
 }
 
 /// A page of v2. A token that was not given out is refused.
-fn paged(all: &[Value], query: Query) -> Reply {
+fn paged(world: &World, all: &[Value], query: Query) -> Reply {
     let from = match given(query, "page-token") {
         None => 0,
+        Some("token-lost") => return not_found(),
         Some(token) => match token.strip_prefix("token-").and_then(|at| at.parse().ok()).filter(|at| *at < all.len()) {
             Some(at) => at,
             None => return Reply::fails("v2", 400, "page-token is not one of ours"),
         },
     };
-    let end = (from + PAGE).min(all.len());
-    let next = (end < all.len()).then(|| format!("token-{end}"));
+    let end = (from + world.page).min(all.len());
+    let lost = world.loses_pages.then(|| "token-lost".to_owned());
+    let next = if end < all.len() { Some(format!("token-{end}")) } else { lost };
     Reply::json(200, json!({ "items": all[from..end], "next_page_token": next }))
 }
 
 /// A page of v3.
-fn paged_v3(all: &[Value], cursor: Option<&str>, size: usize) -> Reply {
+fn paged_v3(world: &World, all: &[Value], cursor: Option<&str>, size: usize) -> Reply {
     let from = match cursor.filter(|cursor| !cursor.is_empty()) {
         None => 0,
+        Some("cursor/lost") => return Reply::fails("v3/", 404, "Not found"),
         Some(cursor) => {
             match cursor.strip_prefix("cursor/").and_then(|at| at.parse().ok()).filter(|at| *at < all.len()) {
                 Some(at) => at,
@@ -107,8 +110,9 @@ fn paged_v3(all: &[Value], cursor: Option<&str>, size: usize) -> Reply {
             }
         }
     };
-    let end = (from + size).min(all.len());
-    let next = (end < all.len()).then(|| format!("cursor/{end}"));
+    let end = (from + size.min(world.page)).min(all.len());
+    let lost = world.loses_pages.then(|| "cursor/lost".to_owned());
+    let next = if end < all.len() { Some(format!("cursor/{end}")) } else { lost };
     Reply::json(200, json!({ "data": all[from..end], "page": { "next": next, "prev": null } }))
 }
 
@@ -148,6 +152,12 @@ fn pipeline(run: &Run) -> Value {
 
 fn workflow(world: &World, one: &Workflow) -> Value {
     let run = world.run(one.run).unwrap();
+    if one.has_expired {
+        return json!({
+            "id": null, "name": null, "status": null, "pipeline_id": id('a', one.run), "pipeline_number": one.run,
+            "project_slug": run.slug, "created_at": null, "stopped_at": null, "started_by": null,
+        });
+    }
     let ended = status::is_final(&one.status).then(|| one.created_at.clone());
     json!({
         "id": id('b', one.number), "name": one.name, "status": one.status, "pipeline_id": id('a', one.run),
@@ -163,10 +173,11 @@ fn job(world: &World, one: &Job) -> Value {
         "dependencies": one.needs.iter().map(|number| id('c', *number)).collect::<Vec<_>>(),
     });
     let map = value.as_object_mut().unwrap();
+    // Approvals have a number, too, of which there is no detail (Kesin11/CIAnalyzer #1120).
+    map.insert("job_number".into(), json!(one.number));
     if one.is_approval {
         map.insert("approval_request_id".into(), json!(id('d', one.number)));
     } else {
-        map.insert("job_number".into(), json!(one.number));
         map.insert("stopped_at".into(), json!("2026-11-05T10:01:30Z"));
     }
     map.extend(one.approved_by.iter().map(|by| ("approved_by".to_owned(), json!(by))));
@@ -179,7 +190,10 @@ fn v11(world: &World, path: &[&str]) -> Reply {
             200,
             json!([
                 { "vcs_type": "github", "username": "acme", "reponame": "web", "branches": {} },
-                { "vcs_type": "circleci", "slug": "circleci/o/p", "username": "acme", "reponame": "app" },
+                {
+                    "vcs_type": "circleci", "slug": "circleci/o/p", "name": "app", "username": "acme", "reponame": "app",
+                    "vcs_url": format!("//circleci.com/{ORG}/{PROJECT}"),
+                },
                 { "vcs_type": "bitbucket", "username": "other", "reponame": "api" },
             ]),
         ),
@@ -204,14 +218,14 @@ fn v11(world: &World, path: &[&str]) -> Reply {
 
 fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value) -> Reply {
     match (method, path) {
-        (_, ["me"]) => Reply::json(200, json!({ "id": id('e', 1), "login": "bot", "name": "Bot" })),
+        (_, ["me"]) => Reply::json(200, json!({ "id": id('e', 1), "login": "bot", "name": "Bot", "avatar_url": "" })),
         (_, ["project" | "insights", provider, organization, project, rest @ ..]) => {
             if !world.knows(&[provider, organization, project]) {
                 return Reply::fails("v2", 404, "Project not found");
             }
             match (method, path[0]) {
-                ("POST", _) => changes::trigger(world, rest, body),
-                (_, "insights") => insights(rest, query),
+                ("POST", _) => changes::trigger(world, &[*provider, organization, project].join("/"), rest, body),
+                (_, "insights") => insights(world, rest, query),
                 _ => of_project(world, rest, query),
             }
         }
@@ -222,7 +236,7 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
                 ["config"] => Reply::json(200, json!({ "source": CONFIG, "compiled": "version: 2\n" })),
                 _ => {
                     let of_run = world.workflows.iter().filter(|one| one.run == run.number);
-                    paged(&of_run.map(|one| workflow(world, one)).collect::<Vec<_>>(), query)
+                    paged(world, &of_run.map(|one| workflow(world, one)).collect::<Vec<_>>(), query)
                 }
             }
         }
@@ -230,7 +244,7 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
             let Some(one) = world.workflow(wanted).cloned() else { return not_found() };
             if rest == ["job"] {
                 let jobs = world.jobs.iter().filter(|job| job.workflow == one.number);
-                return paged(&jobs.map(|one| job(world, one)).collect::<Vec<_>>(), query);
+                return paged(world, &jobs.map(|one| job(world, one)).collect::<Vec<_>>(), query);
             }
             let answer = workflow(world, &one);
             if one.status == "running" && world.cancels_late == 1 {
@@ -247,7 +261,7 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
                     json!({ "id": definition(number), "name": format!("d{number}"), "config_source": source, "checkout_source": source })
                 })
                 .collect();
-            paged(&all, query)
+            paged(world, &all, query)
         }
         (_, ["compile-config-with-defaults"]) => {
             let valid = body["config_yaml"].as_str().is_some_and(|text| text.contains("version"));
@@ -279,7 +293,7 @@ fn of_project(world: &World, rest: &[&str], query: Query) -> Reply {
             let branch = given(query, "branch");
             let runs =
                 world.runs.iter().filter(|run| branch.is_none_or(|branch| run.branch.as_deref() == Some(branch)));
-            paged(&runs.map(pipeline).collect::<Vec<_>>(), query)
+            paged(world, &runs.map(pipeline).collect::<Vec<_>>(), query)
         }
         ["pipeline", number] => match number.parse().ok().and_then(|number| world.run(number)) {
             Some(run) => Reply::json(200, pipeline(run)),
@@ -295,14 +309,14 @@ fn of_project(world: &World, rest: &[&str], query: Query) -> Reply {
                     "started_at": "2026-11-05T10:00:00Z", "stopped_at": "2026-11-05T10:01:30Z", "messages": [], "contexts": [],
                     "created_at": "2026-11-05T09:59:00Z", "queued_at": "2026-11-05T09:59:30Z",
                     "project": { "id": PROJECT, "slug": world.slug, "name": "web", "external_url": "https://github.com/acme/web" },
-                    "pipeline": { "id": id('a', 5) }, "organization": { "name": "acme" },
+                    "pipeline": { "id": id('a', world.run_of(job)) }, "organization": { "name": "acme" },
                 }),
             ),
             None => not_found(),
         },
         [number, "tests"] if world.job_by_number(number).is_some() => {
             let tests = if *number == "32" { &world.tests[..] } else { &[] };
-            paged(tests, query)
+            paged(world, tests, query)
         }
         [number, "artifacts"] if world.job_by_number(number).is_some() => {
             let all: Vec<Value> = world
@@ -310,7 +324,7 @@ fn of_project(world: &World, rest: &[&str], query: Query) -> Reply {
                 .keys()
                 .map(|path| json!({ "path": path, "node_index": 0, "url": link(world, path) }))
                 .collect();
-            paged(&all, query)
+            paged(world, &all, query)
         }
         _ => not_found(),
     }
@@ -320,7 +334,7 @@ fn link(world: &World, path: &str) -> String {
     format!("{}/artifacts/{path}", world.host)
 }
 
-fn insights(rest: &[&str], query: Query) -> Reply {
+fn insights(world: &World, rest: &[&str], query: Query) -> Reply {
     let windows = ["last-24-hours", "last-7-days", "last-30-days", "last-60-days", "last-90-days"];
     if given(query, "reporting-window").is_some_and(|window| !windows.contains(&window)) {
         return Reply::fails("v2", 400, "reporting-window");
@@ -340,7 +354,7 @@ fn insights(rest: &[&str], query: Query) -> Reply {
     }
     let insight = |name: &str| {
         json!({
-            "name": name, "window_start": "2026-10-06T00:00:00Z", "window_end": "2026-11-05T00:00:00Z",
+            "name": name, "project_id": PROJECT, "window_start": "2026-10-06T00:00:00Z", "window_end": "2026-11-05T00:00:00Z",
             "metrics": {
                 "total_runs": 10, "successful_runs": 9, "failed_runs": 1, "success_rate": 0.9, "throughput": 0.33, "mttr": 60,
                 "total_credits_used": 500, "total_recoveries": 1,
@@ -348,7 +362,7 @@ fn insights(rest: &[&str], query: Query) -> Reply {
             },
         })
     };
-    paged(&["build", "deploy", "lint"].map(insight), query)
+    paged(world, &["build", "deploy", "lint"].map(insight), query)
 }
 
 fn v3(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value, range: Option<usize>) -> Reply {

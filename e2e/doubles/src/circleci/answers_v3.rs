@@ -6,10 +6,10 @@ use super::{
     Reply,
     answers::definition,
     changes::rerun,
-    world::{Job, ORG, PAGE, PROJECT, Run, World, id},
+    world::{Job, ORG, PROJECT, Run, World, id},
 };
 
-type Paged = fn(&[Value], Option<&str>, usize) -> Reply;
+type Paged = fn(&World, &[Value], Option<&str>, usize) -> Reply;
 
 fn fails(status: u16, title: &str) -> Reply {
     Reply::fails("v3/", status, title)
@@ -38,7 +38,7 @@ pub(super) fn answer(
     let cursor = given("page[cursor]");
     match (method, path) {
         (_, ["users"]) if given("filter[user_id]") == Some("me") => {
-            paged(&[json!({ "id": id('e', 1), "attributes": { "login": "bot", "name": "Bot" } })], None, 1)
+            paged(world, &[json!({ "id": id('e', 1), "attributes": { "login": "bot", "name": "Bot" } })], None, 1)
         }
         (_, ["users"]) => fails(400, "a filter is needed"),
         (_, ["jobs", wanted, rest @ ..]) => {
@@ -60,18 +60,19 @@ pub(super) fn answer(
                     })
                 })
                 .collect();
-            paged(&all, cursor, PAGE)
+            paged(world, &all, cursor, usize::MAX)
         }
         (_, ["deploy", "components"]) if given("filter[org_id]") == Some(ORG) => {
-            paged(&["api", "web"].map(|name| named(name, 'c')), cursor, PAGE)
+            paged(world, &["api", "web"].map(|name| named(name, 'c')), cursor, usize::MAX)
         }
         (_, ["deploy", "environments"]) if given("filter[org_id]") == Some(ORG) => {
-            paged(&["dev", "stage", "prod"].map(|name| named(name, 'd')), cursor, PAGE)
+            paged(world, &["dev", "stage", "prod"].map(|name| named(name, 'd')), cursor, usize::MAX)
         }
         (_, ["deploy", "components", _, "versions"]) => paged(
+            world,
             &["v1", "v2", "v3"].map(|name| json!({ "attributes": { "name": name }, "references": {} })),
             cursor,
-            PAGE,
+            usize::MAX,
         ),
         (_, ["projects", PROJECT, "rollback"]) => {
             if body["current_version"] != "v3" {
@@ -143,7 +144,7 @@ fn of_job(
                 json!({ "data": {
                     "id": id('c', job.number),
                     "attributes": {
-                        "name": job.name, "type": "build", "phase": phase, "outcome": result,
+                        "name": job.name, "type": if job.is_approval { "approval" } else { "build" }, "phase": phase, "outcome": result,
                         "started_at": "2026-11-05T10:00:00Z", "ended_at": "2026-11-05T10:01:30Z", "parallel_executions": steps,
                     },
                     "references": { "workflow": { "id": id('b', job.workflow) }, "project": { "id": PROJECT } },
@@ -160,7 +161,7 @@ fn of_job(
         }
         ["artifacts"] => {
             let one = |path: &String| json!({ "id": "x", "attributes": { "path": path, "url": format!("{}/artifacts/{path}", world.host), "execution": 0 } });
-            paged(&world.artifacts.keys().map(one).collect::<Vec<_>>(), given("page[cursor]"), PAGE)
+            paged(world, &world.artifacts.keys().map(one).collect::<Vec<_>>(), given("page[cursor]"), usize::MAX)
         }
         _ if !["0", "101"].contains(&given("filter[step_num]").unwrap_or_default())
             || given("filter[execution]") != Some("0") =>
@@ -224,13 +225,20 @@ fn search(world: &World, body: &Value, paged: Paged) -> Reply {
             && wanted.1.is_none_or(|one| status(run) == one)
     };
     let entry = |run: &Run| {
-        let status = status(run);
+        // What the run itself says is not in its outcome: the setup of one whose configuration was rejected succeeded
+        // (CircleCI-Public/circleci-cli #1762).
+        let workflows: Vec<&str> =
+            world.workflows.iter().filter(|one| one.run == run.number).map(|one| one.status.as_str()).collect();
+        let rejected = run.state == "errored" && !workflows.is_empty();
+        let status = if rejected { super::status::of_run("created", &workflows) } else { status(run) };
+        let errors =
+            if run.state == "errored" { json!([{ "type": "config", "message": "no jobs" }]) } else { json!([]) };
         let (phase, _) = outcome(status);
         let current = if status == "success" { "succeeded" } else { status };
         let commit = json!({ "subject": "Add x", "url": "", "author": { "name": "Jo", "login": "jo" } });
         json!({
             "id": id('a', run.number),
-            "attributes": { "phase": phase, "current_outcome": current, "created_at": run.created_at },
+            "attributes": { "phase": phase, "current_outcome": current, "created_at": run.created_at, "errors": errors },
             "references": {
                 "project": { "id": PROJECT }, "user": { "id": id('e', 1) },
                 "event": { "attributes": { "type": "push", "vcs": { "branch": run.branch, "revision": "abc", "commit": commit } } },
@@ -238,5 +246,5 @@ fn search(world: &World, body: &Value, paged: Paged) -> Reply {
         })
     };
     let all: Vec<Value> = world.runs.iter().filter(fits).map(entry).collect();
-    paged(&all, body["page"]["cursor"].as_str(), PAGE.min(usize::try_from(limit).unwrap()))
+    paged(world, &all, body["page"]["cursor"].as_str(), usize::try_from(limit).unwrap())
 }

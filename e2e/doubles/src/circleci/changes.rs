@@ -12,10 +12,14 @@ fn fails(status: u16, message: &str) -> Reply {
 }
 
 /// Starts a run, by the rules of both endpoints.
-pub(super) fn trigger(world: &mut World, rest: &[&str], body: &Value) -> Reply {
+pub(super) fn trigger(world: &mut World, slug: &str, rest: &[&str], body: &Value) -> Reply {
     let by_definition = rest == ["pipeline", "run"];
     if by_definition && !world.has_run_endpoint {
         return fails(404, "Not found");
+    }
+    // The newer endpoint knows a project by the slug of its record only (ckeditor/ckeditor5-dev #1423).
+    if by_definition && slug != world.slug {
+        return fails(404, "Project not found");
     }
     if by_definition && world.wants_definition && body["definition_id"].is_null() {
         return fails(400, "definition_id is required");

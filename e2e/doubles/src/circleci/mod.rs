@@ -208,6 +208,12 @@ impl Double {
         self.want(path, status, &[], &failure_body(path, message));
     }
 
+    /// Wants what something in front of CircleCI answers at a path.
+    pub fn foreign(&self, path: &str, status: u16, kind: &'static str, body: &str) {
+        let wanted = Wanted { status, headers: vec![], kind, body: body.to_owned() };
+        self.state().wanted.insert(path.to_owned(), wanted);
+    }
+
     /// Wants a page at a path.
     pub fn page(&self, path: &str, status: u16) {
         let body = format!("<!doctype html>{PLANTED}");
@@ -326,6 +332,10 @@ async fn answer(Shared(state): Shared<Arc<Mutex<State>>>, request: Request) -> R
     } else {
         let answer = match &reply.bytes {
             Some(bytes) => response(reply.status, "application/octet-stream", bytes.clone()),
+            // v1.1 says of its JSON that it is text (discuss.circleci.com/t/33558).
+            None if reply.status >= 400 && path.starts_with("v1.1/") => {
+                response(reply.status, "text/plain;charset=utf-8", reply.body.to_string())
+            }
             None => response(reply.status, "application/json", reply.body.to_string()),
         };
         with_headers(answer, reply.headers.iter().chain(&state.headers))
@@ -339,7 +349,9 @@ fn checked(state: &mut State, asked: &Asked, path: &str, body: &Value) -> Reply 
     let (query, header) = (&asked.query, |name: &str| asked.header(name));
     let is_v3 = path.starts_with("v3/");
     if is_v3 && state.is_server {
-        return Reply::fails("v2", 404, "Not found");
+        // A Server's Kong has no route to it (Kong 3.3.1, `kong/runloop/handler.lua`).
+        let headers = vec![("x-kong-response-latency", "1".to_owned())];
+        return Reply { headers, ..Reply::json(404, json!({ "message": "no Route matched with those values" })) };
     }
     if query
         .iter()
@@ -398,7 +410,31 @@ async fn answer_file(Shared(state): Shared<Arc<Mutex<State>>>, request: Request)
         return response(403, "text/plain", PLANTED);
     }
     match state.world.file(&asked.path) {
+        Some(bytes) if state.world.packs_files => {
+            let packed = response(200, "application/octet-stream", packed(&bytes));
+            with_headers(packed, &[("content-encoding", "gzip".to_owned())])
+        }
         Some(bytes) => response(200, "application/octet-stream", bytes),
-        None => response(404, "text/plain", PLANTED),
+        // As object storage says it of a link that has ended, and of a file that is gone.
+        None => response(404, "application/xml", format!("<Error><Code>NoSuchKey</Code><Key>{PLANTED}</Key></Error>")),
     }
+}
+
+/// A file in the form of gzip (RFC 1952), of blocks that are stored as they are.
+fn packed(content: &[u8]) -> Vec<u8> {
+    let step = |sum: u32, byte: &u8| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 })
+    };
+    let checksum = !content.iter().fold(!0, step);
+    let mut file = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    for block in content.chunks(0xffff) {
+        let length = u16::try_from(block.len()).unwrap();
+        file.push(0);
+        file.extend(length.to_le_bytes().into_iter().chain((!length).to_le_bytes()));
+        file.extend(block);
+    }
+    file.extend([1, 0, 0, 0xff, 0xff]);
+    file.extend(checksum.to_le_bytes());
+    file.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
+    file
 }

@@ -15,6 +15,9 @@ pub(super) fn of_run(state: &str, workflows: &[&str]) -> &'static str {
     if workflows.iter().any(|status| !is_final(status) && *status != "on_hold") {
         return if any(&["failed", "failing", "error", "unauthorized"]) { "failing" } else { "running" };
     }
+    if state == "errored" {
+        return if any(&["failed"]) { "failed" } else { "error" };
+    }
     let worst = ["on_hold", "failed", "error", "unauthorized", "canceled", "success"];
     worst.into_iter().find(|word| any(&[word])).unwrap_or("not_run")
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// Entries of a page.
+/// Entries of a page, unless a test says otherwise. Nobody can ask for another size of v2
+/// (CircleCI-Archived/api-preview-docs #48).
 pub(super) const PAGE: usize = 2;
 
 /// Id of the project.
@@ -56,6 +57,8 @@ pub struct Workflow {
     pub status: String,
     /// When it began.
     pub created_at: String,
+    /// Whether its record has expired: it is listed with nulls (con/tinuous #203).
+    pub has_expired: bool,
 }
 
 /// A job of a workflow.
@@ -107,6 +110,12 @@ pub struct World {
     pub has_run_endpoint: bool,
     /// Whether `pipeline/run` takes a definition only.
     pub wants_definition: bool,
+    /// Entries of a page.
+    pub page: usize,
+    /// Whether each list ends with a token for a page that isn't there (circleci/circleci-docs #6472).
+    pub loses_pages: bool,
+    /// Whether the host of files keeps them packed, and answers so whatever was asked for.
+    pub packs_files: bool,
     /// How often a workflow that was cancelled is still seen running.
     pub cancels_late: u32,
 }
@@ -131,6 +140,7 @@ impl World {
             name: name.to_owned(),
             status: status.to_owned(),
             created_at: ago(10 - run, number),
+            has_expired: false,
         };
         let job = |number: u64, name: &str, status: &str| Job {
             number,
@@ -176,6 +186,9 @@ impl World {
             skips: false,
             has_run_endpoint: true,
             wants_definition: false,
+            page: PAGE,
+            loses_pages: false,
+            packs_files: false,
             cancels_late: 0,
             slug,
         }
@@ -197,6 +210,11 @@ impl World {
         self.workflows.iter_mut().find(|one| id('b', one.number) == wanted)
     }
 
+    /// The number of a job's run.
+    pub(super) fn run_of(&self, job: &Job) -> u64 {
+        self.workflows.iter().find(|one| one.number == job.workflow).unwrap().run
+    }
+
     pub(super) fn job(&self, wanted: &str) -> Option<&Job> {
         self.jobs.iter().find(|one| id('c', one.number) == wanted)
     }
@@ -205,10 +223,14 @@ impl World {
         self.jobs.iter().find(|one| one.number.to_string() == number && !one.is_approval)
     }
 
-    /// The slug that this path's three parts make, if it is the project's, by whichever of its names.
+    /// Whether this path's three parts make the project's slug, by whichever of its names. One of the GitHub App and the like has
+    /// two, with the ids as UUIDs and in a shorter form (CircleCI-Public/circleci-cli #1281, #1833).
     pub(super) fn knows(&self, parts: &[&str]) -> bool {
         let named = parts.join("/");
-        named == self.slug || named.replacen("github/", "gh/", 1) == self.slug
+        let by_ids = format!("circleci/{ORG}/{PROJECT}");
+        named == self.slug
+            || named.replacen("github/", "gh/", 1) == self.slug
+            || (self.slug.starts_with("circleci/") && named == by_ids)
     }
 
     /// A file on the host of files.
