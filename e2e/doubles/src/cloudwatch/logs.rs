@@ -1,4 +1,16 @@
-//! The double's log groups, events and queries. Lists have pages of two entries, whatever is asked for.
+//! The double's log groups, events and queries. Lists have pages of two entries at most, and after each comes one without
+//! entries, as AWS' pages may be empty where more follow.
+//!
+//! What it refuses beyond members that there aren't is what the operations' own documentation says, as the SDK has it
+//! (`aws-sdk-cloudwatchlogs`, `src/operation/*/_*_input.rs`, `_*_output.rs` and `builders.rs`):
+//! - `DescribeLogGroups`: prefix and pattern exclude each other; a pattern is matched with its capitals, and answered with `arn`,
+//!   `creationTime` and `logGroupName` only; beside `logGroupIdentifiers` stands `includeLinkedAccounts` alone.
+//! - `FilterLogEvents`, `GetLogEvents`: a name or an identifier; not for every class; the newest first from 2024 on; the token
+//!   decides the direction, and at the end of a stream comes back; reading back may begin with an empty page; tokens end after a
+//!   day.
+//! - `StartQuery`: exactly one way to name groups, none for SQL and where the text has a SOURCE; no `*` at the end of an ARN; 50
+//!   groups; 100,000 rows, or 10,000 in other languages than Logs Insights'.
+//! - `GetQueryResults`: pages for Logs Insights' own language only.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +25,7 @@ const NO_SECONDS: i64 = 100_000_000_000;
 pub struct Query {
     /// What is left of the states that it goes through; the last one stays.
     states: Vec<&'static str>,
+    language: String,
 }
 
 /// What there is.
@@ -33,6 +46,10 @@ pub struct State {
     pub patterns: bool,
     /// Whether there is a detector of anomalies.
     pub anomalies: bool,
+    /// Groups with their class and the days for which they keep events; none is for ever.
+    pub groups: Vec<(&'static str, &'static str, Option<i64>)>,
+    /// Whether tokens that were given are known no more.
+    pub tokens_ended: bool,
 }
 
 impl State {
@@ -54,6 +71,12 @@ impl State {
             empty_pages: 1,
             patterns: false,
             anomalies: false,
+            groups: vec![
+                ("/app/api", "STANDARD", Some(30)),
+                ("/app/web", "STANDARD", None),
+                ("/aws/lambda/job", "STANDARD", Some(7)),
+            ],
+            tokens_ended: false,
         }
     }
 }
@@ -112,43 +135,76 @@ pub(super) fn members(operation: &str) -> Option<&'static [&'static str]> {
 }
 
 fn page(all: &[Value], token: &Value) -> Result<(Vec<Value>, Option<String>), Refusal> {
+    let place = |token: &str, before: &str| token.strip_prefix(before).and_then(|number| number.parse::<usize>().ok());
     let from = match token.as_str() {
         None => 0,
-        Some(token) => match token.strip_prefix("after-").and_then(|number| number.parse().ok()) {
-            Some(from) => from,
-            None => return refuse(400, "InvalidParameterException"),
+        Some(token) => match (place(token, "empty-"), place(token, "after-")) {
+            (Some(from), _) => return Ok((Vec::new(), Some(format!("after-{from}")))),
+            (_, Some(from)) => from,
+            _ => return Err(says("InvalidParameterException", "The specified nextToken is invalid.")),
         },
     };
     let end = all.len().min(from + 2);
-    Ok((all[from..end].to_vec(), (end < all.len()).then(|| format!("after-{end}"))))
+    Ok((all[from..end].to_vec(), (end < all.len()).then(|| format!("empty-{end}"))))
 }
 
-fn group(name: &str) -> Value {
-    // Some groups have no size.
-    json!({
-        "logGroupName": name, "creationTime": 1_700_000_000_000_i64, "logGroupClass": "STANDARD",
-        "logGroupArn": format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}"),
-    })
+fn says(code: &str, words: &str) -> Refusal {
+    (400, code.to_owned(), format!("{words} planted"))
 }
 
-const GROUPS: [&str; 3] = ["/app/api", "/app/web", "/aws/lambda/job"];
+fn arn(name: &str) -> String {
+    format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}")
+}
+
+/// A group; some have no size.
+fn group((name, class, kept): &(&str, &str, Option<i64>)) -> Value {
+    let mut group = json!({
+        "logGroupName": name, "creationTime": 1_700_000_000_000_i64, "logGroupClass": class,
+        "arn": format!("{}:*", arn(name)), "logGroupArn": arn(name),
+    });
+    if let Some(days) = kept {
+        group["retentionInDays"] = json!(days);
+    }
+    group
+}
+
+fn describe_groups(state: &State, input: &Value) -> Result<Value, Refusal> {
+    let identifiers = input["logGroupIdentifiers"].as_array();
+    let given = input.as_object().unwrap();
+    let is_alone =
+        |name: &String| ["logGroupIdentifiers", "includeLinkedAccounts", "nextToken"].contains(&name.as_str());
+    if input["limit"].as_i64().is_some_and(|limit| !(1..=50).contains(&limit))
+        || (input["logGroupNamePrefix"].is_string() && input["logGroupNamePattern"].is_string())
+        || (identifiers.is_some() && !given.keys().all(is_alone))
+        || identifiers.is_some_and(|all| all.is_empty() || all.len() > 50)
+    {
+        return refuse(400, "InvalidParameterException");
+    }
+    let pattern = input["logGroupNamePattern"].as_str();
+    let matches = |(name, class, _): &&(&str, &str, Option<i64>)| {
+        input["logGroupNamePrefix"].as_str().is_none_or(|prefix| name.starts_with(prefix))
+            && pattern.is_none_or(|part| name.contains(part))
+            && (input["logGroupClass"].is_null() || input["logGroupClass"] == *class)
+            && identifiers.is_none_or(|all| all.iter().any(|one| *one == *name || *one == arn(name)))
+    };
+    let found = state.groups.iter().filter(matches).map(|one| {
+        let whole = group(one);
+        if pattern.is_none() {
+            return whole;
+        }
+        json!({ "arn": whole["arn"], "creationTime": whole["creationTime"], "logGroupName": whole["logGroupName"] })
+    });
+    let found: Vec<Value> = found.collect();
+    if identifiers.is_some() {
+        return Ok(json!({ "logGroups": found }));
+    }
+    let (groups, next) = page(&found, &input["nextToken"])?;
+    Ok(json!({ "logGroups": groups, "nextToken": next }))
+}
 
 pub(super) fn answer(state: &mut State, operation: &str, input: &Value) -> Result<Value, Refusal> {
     match operation {
-        "DescribeLogGroups" => {
-            if input["limit"].as_i64().is_some_and(|limit| !(1..=50).contains(&limit))
-                || (input["logGroupNamePrefix"].is_string() && input["logGroupNamePattern"].is_string())
-            {
-                return refuse(400, "InvalidParameterException");
-            }
-            let matches = |name: &&&str| {
-                input["logGroupNamePrefix"].as_str().is_none_or(|prefix| name.starts_with(prefix))
-                    && input["logGroupNamePattern"].as_str().is_none_or(|part| name.contains(part))
-            };
-            let found: Vec<Value> = GROUPS.iter().filter(matches).map(|name| group(name)).collect();
-            let (groups, next) = page(&found, &input["nextToken"])?;
-            Ok(json!({ "logGroups": groups, "nextToken": next }))
-        }
+        "DescribeLogGroups" => describe_groups(state, input),
         "StartQuery" => start_query(state, input),
         "GetQueryResults" => results(state, input),
         "StopQuery" => {
@@ -190,22 +246,75 @@ pub(super) fn answer(state: &mut State, operation: &str, input: &Value) -> Resul
     }
 }
 
-fn known(name: &Value) -> Result<(), Refusal> {
-    if GROUPS.contains(&name.as_str().unwrap_or_default()) { Ok(()) } else { refuse(400, "ResourceNotFoundException") }
+/// The class of a group, which is named by its name or its ARN.
+fn class_of(state: &State, named: &Value) -> Result<&'static str, Refusal> {
+    let named = named.as_str().unwrap_or_default();
+    if named.ends_with('*') {
+        return refuse(400, "InvalidParameterException");
+    }
+    let found = state.groups.iter().find(|(name, _, _)| *name == named || arn(name) == named);
+    found.map_or_else(|| refuse(400, "ResourceNotFoundException"), |(_, class, _)| Ok(*class))
+}
+
+/// The group of an operation that reads events: a name or an identifier, and of a class that can do this.
+fn readable(state: &State, input: &Value, operation: &str) -> Result<(), Refusal> {
+    if input["logGroupName"].is_string() == input["logGroupIdentifier"].is_string() {
+        return refuse(400, "InvalidParameterException");
+    }
+    let named = if input["logGroupName"].is_string() { &input["logGroupName"] } else { &input["logGroupIdentifier"] };
+    match class_of(state, named)? {
+        "STANDARD" => {}
+        class => {
+            let words = format!(
+                "The log group is of log-group-class {class}. {operation} is not supported for this log class."
+            );
+            return Err(says("InvalidOperationException", &words));
+        }
+    }
+    if state.tokens_ended && input["nextToken"].is_string() {
+        return Err(says("InvalidParameterException", "The specified nextToken is invalid."));
+    }
+    Ok(())
 }
 
 fn start_query(state: &mut State, input: &Value) -> Result<Value, Refusal> {
     let text = input["queryString"].as_str().unwrap();
+    let language = input["queryLanguage"].as_str().unwrap_or("CWLI").to_owned();
     let given =
         ["logGroupName", "logGroupNames", "logGroupIdentifiers"].iter().filter(|name| !input[**name].is_null()).count();
     let in_seconds =
         ["startTime", "endTime"].iter().all(|name| input[*name].as_i64().is_some_and(|at| at < NO_SECONDS));
     let is_reversed = input["startTime"].as_i64() > input["endTime"].as_i64();
-    if !in_seconds || is_reversed || given != usize::from(!text.starts_with("SOURCE")) {
+    let most = if language == "CWLI" { 100_000 } else { 10_000 };
+    if !in_seconds || is_reversed || input["limit"].as_i64().is_some_and(|limit| !(1..=most).contains(&limit)) {
         return refuse(400, "InvalidParameterException");
     }
-    for name in input["logGroupNames"].as_array().into_iter().flatten() {
-        known(name)?;
+    if language == "SQL" && given > 0 {
+        let words = "Log group names must be specified in the query string for SQL";
+        return Err(says("InvalidParameterException", words));
+    }
+    let code =
+        text.lines().find(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')).unwrap_or_default();
+    let names_them = language == "SQL" || code.trim_start().starts_with("SOURCE");
+    if given != usize::from(!names_them) {
+        let words = "Exactly one of logGroupName, logGroupNames, or logGroupIdentifiers must be specified";
+        return Err(says("InvalidParameterException", words));
+    }
+    for member in ["logGroupNames", "logGroupIdentifiers"] {
+        let all = input[member].as_array().cloned().unwrap_or_default();
+        if all.len() > 50 {
+            return refuse(400, "InvalidParameterException");
+        }
+        for name in &all {
+            if class_of(state, name)? == "DELIVERY" {
+                return Err(says("InvalidOperationException", "The log group class does not support queries."));
+            }
+        }
+    }
+    if input["endTime"].as_i64() < Some(1_700_000_000) {
+        let words = "Query's end date and time is either before the log groups creation time or exceeds the log groups log \
+                     retention settings";
+        return Err(says("MalformedQueryException", words));
     }
     if text.contains("bad query") {
         return refuse(400, "MalformedQueryException");
@@ -215,7 +324,7 @@ fn start_query(state: &mut State, input: &Value) -> Result<Value, Refusal> {
         return refuse(400, "LimitExceededException");
     }
     let id = format!("query-{}", state.queries.len());
-    state.queries.insert(id.clone(), Query { states: state.script.clone() });
+    state.queries.insert(id.clone(), Query { states: state.script.clone(), language });
     Ok(json!({ "queryId": id }))
 }
 
@@ -224,12 +333,16 @@ fn results(state: &mut State, input: &Value) -> Result<Value, Refusal> {
     let Some(query) = state.queries.get_mut(input["queryId"].as_str().unwrap()) else {
         return refuse(400, "ResourceNotFoundException");
     };
+    let is_paged = query.language == "CWLI";
+    let language = query.language.clone();
+    if input["maxItems"].as_i64().is_some_and(|most| !(1..=10_000).contains(&most))
+        || (!is_paged && (!input["maxItems"].is_null() || !input["nextToken"].is_null()))
+    {
+        return refuse(400, "InvalidParameterException");
+    }
     let status = query.states[0];
     if query.states.len() > 1 {
         query.states.remove(0);
-    }
-    if input["maxItems"].as_i64().is_some_and(|most| !(1..=10_000).contains(&most)) {
-        return refuse(400, "InvalidParameterException");
     }
     let found = match status {
         "Scheduled" => 0,
@@ -249,9 +362,11 @@ fn results(state: &mut State, input: &Value) -> Result<Value, Refusal> {
         { "field": "@ratio", "value": "0.7" }, { "field": "@severityLabel", "value": "ERROR" },
     ]);
     let all = if state.patterns { vec![pattern] } else { all };
-    let (rows, next) = page(&all, &input["nextToken"])?;
+    let (rows, next) = if is_paged { page(&all, &input["nextToken"])? } else { (all, None) };
     let statistics = json!({ "recordsMatched": found, "recordsScanned": 10.0, "bytesScanned": 1_000.0 });
-    Ok(json!({ "status": status, "results": rows, "nextToken": next, "statistics": statistics }))
+    Ok(json!({
+        "status": status, "results": rows, "nextToken": next, "statistics": statistics, "queryLanguage": language,
+    }))
 }
 
 fn in_milliseconds(input: &Value) -> Result<(i64, i64), Refusal> {
@@ -262,13 +377,13 @@ fn in_milliseconds(input: &Value) -> Result<(i64, i64), Refusal> {
 
 /// Pages without events come first; then events come by two.
 fn filter(state: &mut State, input: &Value) -> Result<Value, Refusal> {
-    if input["logGroupName"].is_string() == input["logGroupIdentifier"].is_string() {
+    readable(state, input, "FilterLogEvents")?;
+    let (from, to) = in_milliseconds(input)?;
+    if (input["startFromHead"] == false && from < 1_704_067_200_000)
+        || input["limit"].as_i64().is_some_and(|limit| !(1..=10_000).contains(&limit))
+    {
         return refuse(400, "InvalidParameterException");
     }
-    if input["logGroupName"].is_string() {
-        known(&input["logGroupName"])?;
-    }
-    let (from, to) = in_milliseconds(input)?;
     let page_number: usize = match input["nextToken"].as_str() {
         None => 0,
         Some(token) => match token.strip_prefix("page-").and_then(|number| number.parse().ok()) {
@@ -277,6 +392,9 @@ fn filter(state: &mut State, input: &Value) -> Result<Value, Refusal> {
         },
     };
     let pattern = input["filterPattern"].as_str().unwrap_or_default();
+    if !pattern.starts_with(['"', '{', '[']) && pattern.contains(['-', '=']) {
+        return Err(says("InvalidParameterException", "Invalid character(s) in term '-'"));
+    }
     let streams = input["logStreamNames"].as_array();
     let mut found: Vec<Value> = state
         .events
@@ -301,13 +419,22 @@ fn filter(state: &mut State, input: &Value) -> Result<Value, Refusal> {
     Ok(json!({ "events": events, "nextToken": more.then(|| format!("page-{}", page_number + 1)) }))
 }
 
-/// One stream, all at once. At the end the token is the one that was sent.
+/// One stream, all at once, after an empty page: reading back, most of all, begins with one. At the end the token is the one
+/// that was sent.
 fn events(state: &State, input: &Value) -> Result<Value, Refusal> {
-    if input["logGroupName"].is_string() == input["logGroupIdentifier"].is_string() {
-        return refuse(400, "InvalidParameterException");
-    }
+    readable(state, input, "GetLogEvents")?;
     let (from, to) = in_milliseconds(input)?;
     let limit = usize::try_from(input["limit"].as_i64().unwrap_or(10_000)).unwrap();
+    let is_onward = input["startFromHead"] == true;
+    let side = if is_onward { 'f' } else { 'b' };
+    let place = match input["nextToken"].as_str() {
+        None => 0,
+        Some(token) if token.starts_with("f/") && !is_onward => return refuse(400, "InvalidParameterException"),
+        Some(token) => match token.split_once('/').map(|(_, number)| number.parse::<usize>()) {
+            Some(Ok(place)) => place,
+            _ => return Err(says("InvalidParameterException", "The specified nextToken is invalid.")),
+        },
+    };
     let mut found: Vec<Value> = state
         .events
         .iter()
@@ -315,11 +442,21 @@ fn events(state: &State, input: &Value) -> Result<Value, Refusal> {
         .filter(|(at, stream, _)| (from..to).contains(at) && input["logStreamName"] == *stream)
         .map(|(at, _, text)| json!({ "timestamp": at, "message": text, "ingestionTime": at }))
         .collect();
-    if input["startFromHead"] == true {
-        found.truncate(limit);
-    } else {
-        let extra = found.len().saturating_sub(limit);
-        found.drain(..extra);
+    if !is_onward {
+        found.reverse();
     }
-    Ok(json!({ "events": found, "nextForwardToken": "f/1", "nextBackwardToken": "b/1" }))
+    // The first page of each side is empty.
+    let skipped = place.saturating_sub(1);
+    let mut told: Vec<Value> =
+        if place == 0 { Vec::new() } else { found.iter().skip(skipped).take(limit).cloned().collect() };
+    let next = if place == 0 { 1 } else { place + told.len() };
+    if !is_onward {
+        told.reverse();
+    }
+    let (forward, backward) = if is_onward {
+        (format!("{side}/{next}"), "b/1".to_owned())
+    } else {
+        ("f/1".to_owned(), format!("{side}/{next}"))
+    };
+    Ok(json!({ "events": told, "nextForwardToken": forward, "nextBackwardToken": backward }))
 }

@@ -1,4 +1,17 @@
-//! The double's metrics, alarms and mute rules. Lists have pages of two entries, whatever is asked for.
+//! The double's metrics, alarms and mute rules. Lists have pages of two entries at most, and after each comes one without
+//! entries, as AWS' pages may be empty where more follow.
+//!
+//! What it refuses beyond members that there aren't is what the operations' own documentation says, as the SDK has it
+//! (`aws-sdk-cloudwatch`, `src/operation/*/_*_input.rs` and `builders.rs`):
+//! - `DescribeAlarms`: `ChildrenOfAlarmName` and `ParentsOfAlarmName` stand alone but for `MaxRecords` and `NextToken`, and
+//!   are answered with name, ARN, state and `StateUpdatedTimestamp` (parents with name and ARN); `AlarmNames` and
+//!   `AlarmNamePrefix` exclude each other; without `AlarmTypes` alarms on metrics only; composite ones want the permission on
+//!   `*`.
+//! - `GetMetricData`: what is older than 3 hours, 15 and 63 days has points for multiples of 60, 300 and 3600 seconds only,
+//!   and after 455 days none; one Metrics Insights query; ids are unique and begin with a small letter; the newest come first
+//!   unless it is said otherwise; no token where there is an expression.
+//! - `ListMetrics`: `OwningAccount` goes with `IncludeLinkedAccounts`; ten dimensions.
+//! - `DeleteAlarmMuteRule` of a rule that isn't there is well.
 
 use serde_json::{Value, json};
 
@@ -20,6 +33,16 @@ pub struct State {
     pub rules: Vec<Value>,
     /// Actions that `SetAlarmState` caused.
     pub fired: Vec<String>,
+    /// Types of alarms that the endpoint knows: `LogAlarm` is the newest.
+    pub types: Vec<&'static str>,
+    /// Whether the identity may read some alarms only, and so no composite ones.
+    pub is_scoped: bool,
+    /// Codes of messages about a whole answer of `GetMetricData`, and about each of its results.
+    pub messages: (Vec<&'static str>, Vec<&'static str>),
+    /// Points that one answer of `GetMetricData` has at most where there is an expression.
+    pub most_points: usize,
+    /// A mute rule that the identity may not read.
+    pub unreadable_rule: Option<String>,
 }
 
 fn time(second: i64) -> Value {
@@ -70,11 +93,8 @@ impl State {
             status: "Complete",
             alarms: vec![
                 ("MetricAlarm", with(alarm("cpu", "ALARM"), &cpu)),
-                ("MetricAlarm", alarm("disk", "OK")),
-                (
-                    "CompositeAlarm",
-                    with(alarm("site", "ALARM"), &json!({ "AlarmRule": "ALARM(cpu) OR ALARM(errors)" })),
-                ),
+                ("MetricAlarm", with(alarm("disk", "OK"), &cpu)),
+                ("CompositeAlarm", with(alarm("site", "ALARM"), &json!({ "AlarmRule": "ALARM(cpu) OR ALARM(disk)" }))),
                 ("LogAlarm", with(alarm("errors", "OK"), &query)),
             ],
             history: vec![
@@ -96,6 +116,11 @@ impl State {
             ],
             rules: Vec::new(),
             fired: Vec::new(),
+            types: vec!["MetricAlarm", "CompositeAlarm", "LogAlarm"],
+            is_scoped: false,
+            messages: (Vec::new(), Vec::new()),
+            most_points: 100_800,
+            unreadable_rule: None,
         }
     }
 
@@ -140,17 +165,42 @@ pub(super) fn members(operation: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-/// Two entries of a list from the place that the token says, with the token of the next two.
+/// Two entries of a list from the place that the token says, with the token of the next ones. After each page comes one
+/// without entries.
 fn page(all: &[Value], input: &Value) -> Result<(Vec<Value>, Option<String>), Refusal> {
+    let most = input["MaxRecords"].as_u64().map_or(2, |most| usize::try_from(most).unwrap().min(2));
+    let place = |token: &str, before: &str| token.strip_prefix(before).and_then(|number| number.parse::<usize>().ok());
     let from = match input["NextToken"].as_str() {
         None => 0,
-        Some(token) => match token.strip_prefix("after-").and_then(|number| number.parse().ok()) {
-            Some(from) => from,
-            None => return refuse(400, "InvalidNextToken"),
+        Some(token) => match (place(token, "empty-"), place(token, "after-")) {
+            (Some(from), _) => return Ok((Vec::new(), Some(format!("after-{from}")))),
+            (_, Some(from)) => from,
+            _ => return refuse(400, "InvalidNextToken"),
         },
     };
-    let end = all.len().min(from + 2);
-    Ok((all[from..end].to_vec(), (end < all.len()).then(|| format!("after-{end}"))))
+    let end = all.len().min(from + most);
+    Ok((all[from..end].to_vec(), (end < all.len()).then(|| format!("empty-{end}"))))
+}
+
+fn says(status: u16, code: &str, words: &str) -> Refusal {
+    (status, code.to_owned(), format!("{words} planted"))
+}
+
+/// Types of alarms that are asked for, as far as the endpoint knows them and the identity may.
+fn types(state: &State, input: &Value) -> Result<Vec<Value>, Refusal> {
+    let types = input["AlarmTypes"].as_array().cloned().unwrap_or_else(|| vec![json!("MetricAlarm")]);
+    if let Some(unknown) = types.iter().find(|type_| !state.types.iter().any(|known| *type_ == known)) {
+        let words = format!(
+            "1 validation error detected: Value '[{unknown}]' at 'alarmTypes' failed to satisfy constraint: Member must satisfy \
+             enum value set: {:?}",
+            state.types
+        );
+        return Err(says(400, "ValidationError", &words));
+    }
+    if state.is_scoped && types.contains(&json!("CompositeAlarm")) {
+        return refuse(403, "AccessDenied");
+    }
+    Ok(types)
 }
 
 fn within(input: &Value, name: &str, most: i64) -> Result<(), Refusal> {
@@ -167,9 +217,15 @@ pub(super) fn answer(state: &mut State, operation: &str, input: &Value) -> Resul
         "DescribeAlarms" => describe_alarms(state, input),
         "DescribeAlarmHistory" => {
             within(input, "MaxRecords", 100)?;
+            let types = types(state, input)?;
+            let at = |value: &Value| value["$time"].as_f64();
             let matches = |item: &&Value| {
                 let (name, kind) = (&input["AlarmName"], &input["HistoryItemType"]);
-                (name.is_null() || item["AlarmName"] == *name) && (kind.is_null() || item["HistoryItemType"] == *kind)
+                (name.is_null() || item["AlarmName"] == *name)
+                    && (kind.is_null() || item["HistoryItemType"] == *kind)
+                    && types.contains(&item["AlarmType"])
+                    && at(&input["StartDate"]).is_none_or(|from| at(&item["Timestamp"]) >= Some(from))
+                    && at(&input["EndDate"]).is_none_or(|to| at(&item["Timestamp"]) <= Some(to))
             };
             let found: Vec<Value> = state.history.iter().filter(matches).cloned().collect();
             let (items, next) = page(&found, input)?;
@@ -186,6 +242,9 @@ pub(super) fn answer(state: &mut State, operation: &str, input: &Value) -> Resul
             let found: Vec<Value> = state.rules.iter().filter(concerns).map(summary).collect();
             let (items, next) = page(&found, input)?;
             Ok(json!({ "AlarmMuteRuleSummaries": items, "NextToken": next }))
+        }
+        "GetAlarmMuteRule" if input["AlarmMuteRuleName"].as_str() == state.unreadable_rule.as_deref() => {
+            refuse(403, "AccessDenied")
         }
         "GetAlarmMuteRule" => {
             let found = state.rules.iter().find(|rule| rule["Name"] == input["AlarmMuteRuleName"]);
@@ -215,6 +274,10 @@ pub(super) fn answer(state: &mut State, operation: &str, input: &Value) -> Resul
 }
 
 fn list_metrics(state: &State, input: &Value) -> Result<Value, Refusal> {
+    let is_alone = input["OwningAccount"].is_string() && input["IncludeLinkedAccounts"] != true;
+    if is_alone || input["Dimensions"].as_array().is_some_and(|all| all.len() > 10) {
+        return refuse(400, "InvalidParameterValue");
+    }
     let matches = |metric: &&Value| {
         let same = |name: &str| input[name].is_null() || metric[name] == input[name];
         let dimensions = input["Dimensions"].as_array().cloned().unwrap_or_default();
@@ -232,68 +295,154 @@ fn list_metrics(state: &State, input: &Value) -> Result<Value, Refusal> {
 }
 
 /// Every series comes in two halves, the first of which is `PartialData`.
+/// The shortest period of which there are points from a time on; nothing where there are none.
+fn kept(from: i64) -> Option<i64> {
+    const DAY: i64 = 86_400;
+    let age = jiff::Timestamp::now().as_second() - from;
+    let lines = [(3 * 3_600, 1), (15 * DAY, 60), (63 * DAY, 300), (455 * DAY, 3_600)];
+    lines.into_iter().find(|(most, _)| age <= *most).map(|(_, period)| period)
+}
+
+fn is_id(id: &str) -> bool {
+    id.starts_with(|c: char| c.is_ascii_lowercase()) && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 fn metric_data(state: &State, input: &Value) -> Result<Value, Refusal> {
     let second = |name: &str| input[name]["$time"].as_f64().map(|at| format!("{at:.0}").parse::<i64>().unwrap());
     let (Some(from), Some(to)) = (second("StartTime"), second("EndTime")) else {
         return refuse(400, "InvalidParameterValue");
     };
     let queries = input["MetricDataQueries"].as_array().unwrap();
-    if queries.is_empty() || queries.len() > 500 {
+    let expressions = || queries.iter().filter_map(|query| query["Expression"].as_str());
+    let ids: Vec<&str> = queries.iter().map(|query| query["Id"].as_str().unwrap()).collect();
+    let is_unique = ids.iter().collect::<std::collections::BTreeSet<_>>().len() == ids.len();
+    if queries.is_empty()
+        || queries.len() > 500
+        || !is_unique
+        || !ids.iter().all(|id| is_id(id))
+        || expressions().filter(|text| text.starts_with("SELECT")).count() > 1
+    {
         return refuse(400, "ValidationError");
     }
+    if let Some(query) =
+        queries.iter().find(|query| query["Expression"].as_str().is_some_and(|text| text.ends_with('+')))
+    {
+        let words =
+            format!("Error in expression '{}': Unsupported operand type(s) for +", query["Id"].as_str().unwrap());
+        return Err(says(400, "ValidationError", &words));
+    }
+    let pages = expressions().next().is_none();
     let is_second = input["NextToken"] == "second-half";
+    if !is_second && input["NextToken"].is_string() {
+        return refuse(400, "InvalidNextToken");
+    }
+    let is_ascending = input["ScanBy"] == "TimestampAscending";
     let mut results = Vec::new();
     for query in queries {
-        if query["ReturnData"] == false {
-            continue;
-        }
         let (stat, expression) = (&query["MetricStat"], &query["Expression"]);
         if stat.is_null() == expression.is_null() {
             return refuse(400, "ValidationError");
         }
         let period = stat["Period"].as_i64().or(query["Period"].as_i64()).unwrap();
+        if period <= 0 || !(period % 60 == 0 || [1, 5, 10, 20, 30].contains(&period)) {
+            return refuse(400, "ValidationError");
+        }
+        if query["ReturnData"] == false {
+            continue;
+        }
         let there = expression.is_string()
             || state.metrics.iter().any(|one| {
                 ["Namespace", "MetricName"].iter().all(|name| one[*name] == stat["Metric"][*name])
                     && one["Dimensions"] == stat["Metric"]["Dimensions"]
             });
+        let is_kept = kept(from).is_some_and(|step| period % step == 0);
         let first = (from + period - 1) / period * period;
         let times: Vec<i64> = (first..to).step_by(usize::try_from(period).unwrap()).collect();
-        let middle = times.len() / 2;
-        let half = if is_second { &times[middle..] } else { &times[..middle] };
-        let points: Vec<(i64, f64)> = half
+        let points: Vec<(i64, f64)> = times
             .iter()
-            .filter(|_| there && state.status != "Forbidden")
+            .filter(|_| there && is_kept && !["Forbidden", "InternalError"].contains(&state.status))
             .filter_map(|at| Some((*at, (state.value)((at - first) / 60)?)))
             .collect();
-        results.push(json!({
-            "Id": query["Id"],
-            "Label": query["Label"].as_str().unwrap_or("a label"),
-            "StatusCode": if is_second { state.status } else { "PartialData" },
-            "Timestamps": points.iter().map(|(at, _)| time(*at)).collect::<Vec<_>>(),
-            "Values": points.iter().map(|(_, value)| value).collect::<Vec<_>>(),
-        }));
+        let mut points = if is_ascending { points } else { points.into_iter().rev().collect() };
+        let mut status = state.status;
+        if pages {
+            // Two pages, of which the first says that there are more.
+            let rest = points.split_off(points.len() / 2);
+            status = if is_second { status } else { "PartialData" };
+            points = if is_second { rest } else { points };
+        } else if points.len() > state.most_points {
+            points.truncate(state.most_points);
+            status = "PartialData";
+        }
+        let message = |code: &&str| json!({ "Code": code, "Value": "planted" });
+        // A band is two series with one id and one label.
+        let edges =
+            if expression.as_str().is_some_and(|text| text.starts_with("ANOMALY_DETECTION_BAND")) { 2 } else { 1 };
+        for edge in 0..edges {
+            results.push(json!({
+                "Id": query["Id"],
+                "Label": query["Label"].as_str().unwrap_or("a label"),
+                "StatusCode": status,
+                "Timestamps": points.iter().map(|(at, _)| time(*at)).collect::<Vec<_>>(),
+                "Values": points.iter().map(|(_, value)| value + f64::from(edge) * 1_000.0).collect::<Vec<_>>(),
+                "Messages": state.messages.1.iter().map(message).collect::<Vec<_>>(),
+            }));
+        }
     }
-    Ok(json!({ "MetricDataResults": results, "NextToken": (!is_second).then_some("second-half"), "Messages": [] }))
+    let messages: Vec<Value> =
+        state.messages.0.iter().map(|code| json!({ "Code": code, "Value": "planted" })).collect();
+    let next = (pages && !is_second).then_some("second-half");
+    Ok(json!({ "MetricDataResults": results, "NextToken": next, "Messages": messages }))
+}
+
+/// What is answered of a child or a parent of a composite alarm, and no more.
+fn reduced(alarm: &Value, members: &[&str]) -> Value {
+    members.iter().map(|name| ((*name).to_owned(), alarm[*name].clone())).collect::<serde_json::Map<_, _>>().into()
 }
 
 fn describe_alarms(state: &State, input: &Value) -> Result<Value, Refusal> {
     within(input, "MaxRecords", 100)?;
+    let given: Vec<&str> = input.as_object().unwrap().keys().map(String::as_str).collect();
+    let relation = ["ChildrenOfAlarmName", "ParentsOfAlarmName"].into_iter().find(|name| given.contains(name));
+    if let Some(relation) = relation {
+        if given.iter().any(|name| ![relation, "MaxRecords", "NextToken"].contains(name)) {
+            return Err(says(400, "ValidationError", &format!("{relation} cannot be used with other parameters")));
+        }
+        if state.is_scoped {
+            return refuse(403, "AccessDenied");
+        }
+    }
     let names = input["AlarmNames"].as_array();
-    let types = input["AlarmTypes"].as_array().cloned().unwrap_or_else(|| vec![json!("MetricAlarm")]);
-    let children: &[&str] = if input["ChildrenOfAlarmName"] == "site" { &["cpu", "errors"] } else { &[] };
+    if names.is_some_and(|names| names.len() > 100 || input["AlarmNamePrefix"].is_string()) {
+        return refuse(400, "ValidationError");
+    }
+    let types =
+        if relation.is_some() { state.types.iter().map(|one| json!(one)).collect() } else { types(state, input)? };
+    let of_site: &[&str] = &["cpu", "disk"];
+    let members: &[&str] = match relation {
+        Some("ChildrenOfAlarmName") => &["AlarmName", "AlarmArn", "StateValue", "StateUpdatedTimestamp"],
+        _ => &["AlarmName", "AlarmArn"],
+    };
     let matches = |(type_, alarm): &&(&str, Value)| {
         let name = alarm["AlarmName"].as_str().unwrap();
         types.contains(&json!(type_))
             && names.is_none_or(|names| names.contains(&json!(name)))
             && input["AlarmNamePrefix"].as_str().is_none_or(|prefix| name.starts_with(prefix))
             && (input["StateValue"].is_null() || alarm["StateValue"] == input["StateValue"])
-            && (input["ChildrenOfAlarmName"].is_null() || children.contains(&name))
+            && match relation {
+                Some("ChildrenOfAlarmName") => input["ChildrenOfAlarmName"] == "site" && of_site.contains(&name),
+                Some(_) => name == "site" && of_site.iter().any(|child| input["ParentsOfAlarmName"] == *child),
+                None => true,
+            }
     };
-    let found: Vec<Value> =
-        state.alarms.iter().filter(matches).map(|(type_, alarm)| json!({ "type": type_, "alarm": alarm })).collect();
-    // Asked for by name they all come at once.
-    let (items, next) = if names.is_some() { (found, None) } else { page(&found, input)? };
+    let told = |alarm: &Value| if relation.is_some() { reduced(alarm, members) } else { alarm.clone() };
+    let found: Vec<Value> = state
+        .alarms
+        .iter()
+        .filter(matches)
+        .map(|(type_, alarm)| json!({ "type": type_, "alarm": told(alarm) }))
+        .collect();
+    let (items, next) = page(&found, input)?;
     let of = |type_: &str| -> Vec<Value> {
         items.iter().filter(|item| item["type"] == type_).map(|item| item["alarm"].clone()).collect()
     };

@@ -46,6 +46,8 @@ const OPERATIONS: &str = "/service/GraniteServiceVersion20100801/operation/";
 /// Its operation that nobody signs.
 const WEB_IDENTITY: &str = "AssumeRoleWithWebIdentity";
 const ACCOUNT: &str = "123456789012";
+/// What each of its answers carries.
+pub const REQUEST_ID: &str = "0ca0ca0c-1111-2222-3333-444455556666";
 
 /// An error of AWS: status, code and message. The message holds what may not come out.
 pub type Refusal = (u16, String, String);
@@ -64,6 +66,8 @@ pub struct State {
     pub faults: BTreeMap<String, Refusal>,
     /// Answers with a page instead of the operation.
     pub pages: BTreeSet<String>,
+    /// Answers of something in front of AWS, by operation: status, type and text.
+    pub in_front: BTreeMap<String, (u16, &'static str, &'static str)>,
     /// Requests that were taken: operation and input.
     pub log: Vec<(String, Value)>,
     /// What no client of AWS may send.
@@ -91,6 +95,7 @@ pub fn world() -> Mutex<State> {
         token: None,
         faults: BTreeMap::new(),
         pages: BTreeSet::new(),
+        in_front: BTreeMap::new(),
         log: Vec::new(),
         offences: Vec::new(),
         external_id: None,
@@ -232,12 +237,21 @@ async fn answer(
     let mut response = respond(&mut state, &method, &uri, &headers, &body);
     let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&clock).unwrap();
     response.headers_mut().insert("date", date.parse().unwrap());
+    let is_of_aws = !response.headers().contains_key("x-in-front")
+        && response.headers().get("content-type").is_none_or(|kind| kind != "text/html");
+    if is_of_aws {
+        response.headers_mut().insert("x-amzn-requestid", REQUEST_ID.parse().unwrap());
+    }
     response
 }
 
 fn respond(state: &mut State, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response {
     match understand(method, uri, headers, body) {
         Ok((protocol, operation, input)) => {
+            if let Some((status, kind, text)) = state.in_front.get(&operation) {
+                let status = StatusCode::from_u16(*status).unwrap();
+                return (status, [("content-type", *kind), ("x-in-front", "1")], *text).into_response();
+            }
             let (status, body) = match take(state, protocol, &operation, &input, headers) {
                 Ok(output) => (200, output),
                 Err((status, code, message)) => (status, json!({ "__type": code, "message": message })),
