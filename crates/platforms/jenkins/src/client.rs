@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::session::{Crumb, Identity};
-use outbound::{Outbound, OutboundState, Redirects, Request, RequestError, Response, Scan, Scanned};
+use outbound::{Outbound, OutboundState, Redirect, Redirects, Request, RequestError, Response, Scan, Scanned};
 
 const REQUIRED_PERMISSION: HeaderName = HeaderName::from_static("x-required-permission");
 const VERSION: HeaderName = HeaderName::from_static("x-jenkins");
@@ -159,6 +159,11 @@ impl Answer {
         Ok(self.0.json()?)
     }
 
+    /// The body as text.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(self.0.body()).into_owned()
+    }
+
     /// What it says that it is.
     pub(super) fn content_type(&self) -> Option<&str> {
         self.0.headers.get(CONTENT_TYPE)?.to_str().ok()
@@ -167,6 +172,11 @@ impl Answer {
     /// Whether it is a page for people.
     pub(super) fn is_html(&self) -> bool {
         self.0.is_html()
+    }
+
+    /// Whether it says that something was made.
+    pub(super) fn is_created(&self) -> bool {
+        self.0.status == StatusCode::CREATED
     }
 
     /// Where it leads. Jenkins builds it from the root URL that is configured in it, which may be wrong or miss: nothing
@@ -275,7 +285,10 @@ pub(super) fn crumb_of(field: &str, value: String, answer: &Answer) -> Result<Cr
 
 fn judge(response: Response) -> Result<Answer, Error> {
     let status = response.status;
-    // A redirect comes here only where it is an answer.
+    // A redirect comes here only where it is an answer, and where the request was to be sent elsewhere.
+    if let Some(led) = sent_on(&response) {
+        return Err(RequestError::Redirected(led).into());
+    }
     if status.is_success() || status.is_redirection() {
         return Ok(Answer(response));
     }
@@ -300,6 +313,26 @@ fn judge(response: Response) -> Result<Answer, Error> {
         }
         other => Error::Status(other.as_u16()),
     })
+}
+
+/// Where a form was to be sent instead, so that nothing was done with it: Jenkins answers forms with 201, 302 and 303 to its own
+/// pages, and what keeps the method is of something in front of it, as what leads to a login is.
+fn sent_on(response: &Response) -> Option<Redirect> {
+    let location = response.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let path = location.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    let is_login = path.split('/').any(|part| {
+        matches!(part, "login" | "commencelogin" | "oauth2" | "authorize" | "openid-connect" | "saml2" | "sso")
+    });
+    let keeps_method = matches!(
+        response.status,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+    );
+    match response.status.is_redirection() {
+        true if is_login => Some(Redirect::Login),
+        true if keeps_method && location.starts_with("https://") => Some(Redirect::Https),
+        true if keeps_method => Some(Redirect::OtherPath),
+        _ => None,
+    }
 }
 
 fn says(response: &Response, known: &str) -> bool {

@@ -11,13 +11,14 @@
 //! *Load.* One controller does everything, so every read selects its fields (`tree`), lists have a range, nothing is asked
 //! for more often than every two seconds, and logs are read in parts (`log.rs`).
 //!
-//! *Plugins.* Stages and inputs come from `pipeline-rest-api` (the stage view); without it the tools say so.
+//! *Plugins.* Stages come from `pipeline-rest-api` (the stage view) or `pipeline-graph-view`, inputs from the build itself or
+//! the stage view; where no plugin tells them the tools say so.
 //!
 //! *Rights that the user needs*: Overall/Read and Job/Read; for what changes something Job/Build, Job/Cancel, Job/Delete;
 //! where artifacts are protected Run/Artifacts.
 //!
 //! *What is answered.* Errors are pages, which are never passed on. Parameters that may be secrets are masked.
-//! Redirects are not followed: an artifact that lies in object storage can't be read here.
+//! Redirects are not followed: an artifact that lies in object storage can't be read here; one behind a resource root URL can.
 
 mod client;
 mod error;
@@ -56,6 +57,8 @@ struct Seen {
     starting: Option<Instant>,
     /// Whether the plugin `pipeline-rest-api` is there, by what the last call to it met.
     stage_view: Option<bool>,
+    /// Where the plugin `pipeline-graph-view` answered last.
+    graph_view: Option<usize>,
 }
 
 /// Makes the client of `spec.platform.jenkins`. No connection is made.
@@ -114,7 +117,7 @@ impl Platform for Jenkins {
         "These tools work with Jenkins. A job is named by its full name, folder/name; search_jenkins_jobs finds it, and a \
          branch of a multibranch job has slashes in its name as %2F; a configuration of a matrix project is a job called \
          project/axis=value,axis=value. A build is a number, or last, lastFailed, \
-         lastSuccessful, lastCompleted. Why a build failed is told by get_jenkins_failure_report in one call; \
+         lastUnsuccessful, lastSuccessful, lastCompleted; links to jobs and builds are taken, too. Why a build failed is told by get_jenkins_failure_report in one call; \
          search_jenkins_build_log finds a text in a long log, get_jenkins_build_log reads its end or follows it. Before a \
          build is triggered, get_jenkins_job tells which parameters the job takes. A build that was triggered waits in the \
          queue first: trigger_jenkins_build answers its number, or the id of the queue item to go on with. A pipeline \

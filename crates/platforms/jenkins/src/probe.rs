@@ -74,10 +74,14 @@ async fn look(jenkins: &Jenkins, looking: &mut Examination, deadline: Instant) {
     mutate(jenkins, looking, &identity, deadline).await;
     version(looking, begun);
     queue(jenkins, looking, deadline).await;
-    let plugin = match jenkins.seen().stage_view {
-        Some(true) => "pipeline-rest-api answers: there are stages and inputs",
-        Some(false) => "pipeline-rest-api did not answer when it was asked last: no stages, no inputs",
-        None => "whether pipeline-rest-api is there is seen when stages or inputs are asked for",
+    let seen = jenkins.seen();
+    let plugin = match (seen.stage_view, seen.graph_view) {
+        (Some(true), _) => "pipeline-rest-api answers: there are stages",
+        (_, Some(_)) => "pipeline-graph-view answers: there are stages",
+        (Some(false), None) => {
+            "neither pipeline-rest-api nor pipeline-graph-view did answer when they were asked last: no stages"
+        }
+        (None, None) => "which plugin tells stages is seen when stages are asked for",
     };
     looking.well("plugins", plugin, Duration::ZERO);
 }

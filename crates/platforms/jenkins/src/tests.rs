@@ -8,6 +8,7 @@ mod errors;
 mod health;
 mod logs;
 mod matrix;
+mod plugins;
 mod reads;
 
 use platform_doubles::jenkins as double;

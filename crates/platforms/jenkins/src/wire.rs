@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub(super) use matrix::{Configuration, ConfigurationRun, Project};
-pub(super) use pipeline::{Flow, InputParameter, PendingInput};
+pub(super) use pipeline::{Flow, GraphAnswer, InputExecution, PendingInput, StageViewInput};
 
 /// Who the caller is (`hudson/security/WhoAmI.java`).
 #[derive(Deserialize)]
@@ -49,6 +49,7 @@ pub(super) struct FolderEntry {
     pub(super) name: String,
     #[serde(default)]
     pub(super) full_name: String,
+    pub(super) display_name: Option<String>,
     pub(super) color: Option<String>,
     pub(super) last_build: Option<BuildSummary>,
 }
@@ -166,6 +167,8 @@ pub(super) struct Builds {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Build {
+    #[serde(default, rename = "_class")]
+    class: String,
     pub(super) number: u32,
     pub(super) result: Option<String>,
     #[serde(default)]
@@ -202,19 +205,35 @@ pub(super) const BUILD: &str = "number,result,building,inProgress,description,ti
 
 pub(super) const BUILD_STATE: &str = "number,result,building,timestamp,duration";
 
+/// With the inputs for which it waits.
+pub(super) const BUILD_INPUTS: &str = "number,result,building,timestamp,duration,actions[waitingForInput,\
+     executions[id,settled,input[message,ok,submitter,\
+     parameters[name,type,description,choices,defaultParameterValue[value]]]]{0,100}]";
+
 impl Build {
     pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
         self.change_set.iter().chain(&self.change_sets).flat_map(|set| &set.items)
+    }
+
+    /// Whether it may be of a pipeline: its class says so, or nothing.
+    pub(super) fn may_be_pipeline(&self) -> bool {
+        self.class.is_empty() || self.class.ends_with("WorkflowRun")
     }
 }
 
 /// One of the things that are attached to a build; most have nothing that is asked for.
 #[derive(Deserialize, Clone, Default)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Action {
     #[serde(default)]
     pub(super) causes: Vec<Cause>,
     #[serde(default)]
     pub(super) parameters: Vec<ParameterValue>,
+    /// Whether there are inputs for which the build waits.
+    #[serde(default)]
+    pub(super) waiting_for_input: bool,
+    /// Of the one that holds them.
+    pub(super) executions: Option<Vec<InputExecution>>,
 }
 
 #[derive(Deserialize, Clone)]
@@ -271,9 +290,19 @@ pub(super) struct TestReport {
     pub(super) child_reports: Vec<ChildReport>,
 }
 
-pub(super) const TESTS: &str = "failCount,skipCount,passCount,totalCount,\
-     suites[name,cases[className,name,status,duration,age,errorDetails,errorStackTrace]],\
-     childReports[result[suites[name,cases[className,name,status,duration,age,errorDetails,errorStackTrace]]]]";
+/// How each test did, without what it says: some tens of bytes a test.
+pub(super) const TEST_STATES: &str = "failCount,skipCount,passCount,totalCount,suites[cases[status]],\
+     childReports[result[suites[cases[status]]]]";
+
+/// The same of the first suites.
+pub(super) const FIRST_TEST_STATES: &str =
+    "failCount,skipCount,passCount,totalCount,suites[cases[status]{0,1000}]{0,100}";
+
+pub(super) const TEST_COUNTS: &str = "failCount,skipCount,passCount,totalCount";
+
+pub(super) const CASE: &str = "className,name,status,duration,age,errorDetails,errorStackTrace";
+
+pub(super) const CASE_WITHOUT_ERROR: &str = "className,name,status,duration,age";
 
 #[derive(Deserialize)]
 pub(super) struct ChildReport {

@@ -143,7 +143,45 @@ async fn what_can_not_be_built_is_not_sent() {
         ..wanted
     });
     let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
-    assert!(error.message.contains("queued no build"), "{error:?}");
+    assert!(error.message.contains("not known whether the build was queued"), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_became_of_a_form_without_an_item_is_looked_for() {
+    // A proxy takes the header out (jenkinsapi #351), or Jenkins leads to the job (jenkinsapi #434).
+    for (status, location) in [(201, None), (302, Some("http://wrong.example.com/jenkins/job/plain/"))] {
+        let double = Double::start().await;
+        let connector = with_token(&double);
+        let headers = location.map(|location| ("location", location.to_owned())).into_iter().collect();
+        double.want_with("job/plain/build", |wanted| Wanted { status, headers, ..wanted });
+        let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
+        assert!(error.message.contains("not known whether the build was queued"), "{status}: {error:?}");
+        assert!(error.remedy.as_deref().unwrap().contains("list_jenkins_queue"), "{error:?}");
+        assert_eq!(double.count("POST", "job/plain/build"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_on_was_not_taken() {
+    for (status, location, words) in [
+        (308, "https://127.0.0.1/jenkins/job/plain/build", "redirect to https"),
+        (301, "https://127.0.0.1/jenkins/job/plain/build", "redirect to https"),
+        (302, "/jenkins/securityRealm/commenceLogin?from=%2Fjob%2Fplain%2F", "login page"),
+        (302, "https://sso.example.com/realms/x/protocol/openid-connect/auth", "login page"),
+        (307, "/elsewhere", "a redirect, which is not followed"),
+    ] {
+        let double = Double::start().await;
+        double.want_with("job/plain/build", |wanted| Wanted {
+            status,
+            headers: vec![("location", location.to_owned())],
+            of_jenkins: false,
+            ..wanted
+        });
+        let connector = with_token(&double);
+        let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
+        assert!(error.message.contains(words), "{status} {location}: {error:?}");
+        assert_eq!(double.count("POST", "job/plain/build"), 1);
+    }
 }
 
 #[tokio::test]

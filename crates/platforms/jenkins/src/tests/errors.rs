@@ -95,10 +95,10 @@ async fn arguments_out_of_their_bounds_are_named() {
     for (tool, arguments, argument) in [
         ("search_jenkins_jobs", json!({ "limit": 201 }), "limit"),
         ("search_jenkins_jobs", json!({ "depth": 6 }), "depth"),
-        ("get_jenkins_job", json!({ "job": "https://jenkins/job/web" }), "job"),
+        ("get_jenkins_job", json!({ "job": "https://jenkins/view/all" }), "job"),
         ("get_jenkins_build_log", json!({ "job": "plain", "tail_lines": 0 }), "tail_lines"),
         ("get_jenkins_build_log", json!({ "job": "plain", "max_bytes": 1 }), "max_bytes"),
-        ("trigger_jenkins_build", json!({ "job": "plain", "wait_seconds": 61 }), "wait_seconds"),
+        ("trigger_jenkins_build", json!({ "job": "plain", "wait_seconds": 121 }), "wait_seconds"),
         ("list_jenkins_artifacts", json!({ "job": "plain", "cursor": "***" }), "cursor"),
     ] {
         let error = connector.call(tool, arguments).await.unwrap_err();

@@ -136,5 +136,8 @@ async fn the_plugin_is_known_once_it_was_asked() {
     assert!(said(&connector.probe().await).contains("answers"));
     double.change(|state| state.stage_view = false);
     connector.call("get_jenkins_build_stages", json!({ "job": "team/web" })).await.unwrap();
-    assert!(said(&connector.probe().await).contains("did not answer"));
+    assert!(said(&connector.probe().await).contains("neither"));
+    double.change(|state| state.graph_view = Some(super::double::GraphView::Stages));
+    connector.call("get_jenkins_build_stages", json!({ "job": "team/web" })).await.unwrap();
+    assert!(said(&connector.probe().await).contains("pipeline-graph-view answers"));
 }

@@ -51,14 +51,10 @@ async fn every_tool_that_reads_makes_few_requests() {
         good(&connector, tool, arguments).await;
         let most = match tool {
             // The top, and the one folder in it; others look at the build first.
-            "search_jenkins_jobs"
-            | "get_jenkins_build_log"
-            | "search_jenkins_build_log"
-            | "get_jenkins_test_results"
-            | "get_jenkins_artifact"
-            | "list_jenkins_pending_inputs" => 2,
-            "get_jenkins_build_stages" => 3,
-            "get_jenkins_failure_report" => 5,
+            "search_jenkins_jobs" | "get_jenkins_build_log" | "search_jenkins_build_log" | "get_jenkins_artifact" => 2,
+            // Of tests first how they did, and then what those say that are told.
+            "get_jenkins_build_stages" | "get_jenkins_test_results" => 3,
+            "get_jenkins_failure_report" => 6,
             _ => 1,
         };
         assert_eq!(double.total() - before, most, "{tool}");
@@ -88,16 +84,91 @@ async fn jobs_are_found_in_folders() {
     assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::NotFound, Some("folder")));
 }
 
+/// All pages of a search, with what was asked for each.
+async fn all_pages(double: &Double, mut arguments: Value) -> (Vec<String>, Vec<usize>) {
+    let connector = with_token(double);
+    let (mut found, mut asked) = (Vec::new(), Vec::new());
+    loop {
+        let before = double.total();
+        let page = good(&connector, "search_jenkins_jobs", arguments.clone()).await;
+        asked.push(double.total() - before);
+        found.extend(names(&page, "items", "name"));
+        assert_eq!(page["truncated"], json!(page["next_cursor"].is_string()), "{page}");
+        assert!(asked.len() < 20, "{page}");
+        match page["next_cursor"].as_str() {
+            Some(cursor) => arguments["cursor"] = json!(cursor),
+            None => return (found, asked),
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_search_looks_into_twenty_folders() {
+async fn a_search_goes_on_until_all_was_looked_at() {
     let double = Double::start().await;
     double.change(|state| {
         let folder = state.jobs["team"].clone();
-        state.jobs.extend((0..30).map(|number| (format!("folder{number:02}"), folder.clone())));
+        let plain = state.jobs["plain"].clone();
+        for number in 0..30 {
+            state.jobs.insert(format!("folder{number:02}"), folder.clone());
+            state.jobs.insert(format!("folder{number:02}/needle"), plain.clone());
+        }
     });
-    let page = good(&with_token(&double), "search_jenkins_jobs", json!({})).await;
+    let page = good(&with_token(&double), "search_jenkins_jobs", json!({ "pattern": "nowhere" })).await;
     assert_eq!(double.total(), 20);
-    assert!(page["hints"][0].as_str().unwrap().contains("20 folders"), "{page}");
+    let hints = page["hints"].to_string();
+    assert!(hints.contains("nothing was found so far") && hints.contains("20 folders"), "{page}");
+    let (found, asked) = all_pages(&double, json!({ "pattern": "needle", "limit": 7 })).await;
+    assert_eq!((found.len(), asked.iter().max()), (30, Some(&20)), "{asked:?}");
+    assert_eq!(found.iter().collect::<std::collections::BTreeSet<_>>().len(), 30);
+}
+
+#[tokio::test]
+async fn a_job_in_a_folder_of_thousands_is_found() {
+    let double = Double::start().await;
+    double.change(|state| {
+        let plain = state.jobs["plain"].clone();
+        state.jobs.extend((0..1_300).map(|number| (format!("job-{number:04}"), plain.clone())));
+    });
+    let connector = with_token(&double);
+    let page = good(&connector, "search_jenkins_jobs", json!({ "pattern": "job-1234", "depth": 1 })).await;
+    assert_eq!((names(&page, "items", "name"), double.total()), (vec!["job-1234".to_owned()], 3));
+    assert_eq!((&page["next_cursor"], &page["hints"]), (&Value::Null, &Value::Null), "{page}");
+    let error = connector.call("get_jenkins_job", json!({ "job": "job-12345" })).await.unwrap_err();
+    assert!(error.remedy.as_deref().unwrap().contains("job-1234"), "{error:?}");
+    let (found, _) = all_pages(&double, json!({ "pattern": "job-", "limit": 200 })).await;
+    assert_eq!(found.len(), 1_300);
+}
+
+#[tokio::test]
+async fn what_comes_before_a_failing_look_is_kept() {
+    let double = Double::start().await;
+    double.want("job/team/api/json", 500, "boom");
+    let page = good(&with_token(&double), "search_jenkins_jobs", json!({})).await;
+    assert_eq!(names(&page, "items", "name"), ["plain", "team"]);
+    assert!(page["hints"][0].as_str().unwrap().contains("not told here, what is in the rest"), "{page}");
+    assert!(page["next_cursor"].is_string(), "{page}");
+}
+
+#[tokio::test]
+async fn jobs_are_found_by_what_people_see() {
+    let double = Double::start().await;
+    double.change(|state| {
+        let mut request = state.jobs["team/shop/feature%2Flogin"].clone();
+        request.display_name = Some("Speed up the Importer");
+        state.jobs.insert("team/shop/PR-12".to_owned(), request);
+    });
+    let connector = with_token(&double);
+    for (pattern, found, shown) in [
+        ("feature/login", "team/shop/feature%2Flogin", Value::Null),
+        ("team » shop » feature/login", "team/shop/feature%2Flogin", Value::Null),
+        ("importer", "team/shop/PR-12", json!("Speed up the Importer")),
+    ] {
+        let page = good(&connector, "search_jenkins_jobs", json!({ "pattern": pattern, "depth": 3 })).await;
+        assert_eq!(names(&page, "items", "name"), [found], "{pattern}");
+        assert_eq!(page["items"][0]["display_name"], shown, "{pattern}");
+    }
+    let page = good(&connector, "search_jenkins_jobs", json!({ "pattern": "importer" })).await;
+    assert!(page["hints"][0].as_str().unwrap().contains("look deeper"), "{page}");
 }
 
 #[tokio::test]
@@ -163,8 +234,10 @@ async fn stages_lead_to_the_step_that_failed() {
     assert_eq!(names(&stages, "stages", "status"), ["SUCCESS", "FAILED"]);
     let step = json!({ "stage": "Test", "step": "Shell Script", "error": "script returned exit code 2" });
     assert_eq!(stages["failed_step"], step);
+    let before = double.total();
     let none = good(&connector, "get_jenkins_build_stages", json!({ "job": "plain" })).await;
-    assert!(none["hints"][0].as_str().unwrap().contains("pipeline-rest-api"), "{none}");
+    assert!(none["hints"][0].as_str().unwrap().contains("no build of a pipeline"), "{none}");
+    assert_eq!(double.total() - before, 1, "there is nobody to ask");
 }
 
 #[tokio::test]
@@ -180,7 +253,7 @@ async fn a_failure_is_told_in_one_call() {
     double.build("team/web", 2, |build| build.tests = None);
     let report = good(&connector, "get_jenkins_failure_report", json!({ "job": "team/web" })).await;
     assert!(
-        report["tests"].is_null() && report["hints"][0].as_str().unwrap().contains("pipeline-rest-api"),
+        report["tests"].is_null() && report["hints"][0].as_str().unwrap().contains("pipeline-graph-view"),
         "{report}"
     );
 }
@@ -197,6 +270,55 @@ async fn a_report_goes_without_what_can_not_be_told() {
         hints.contains("the tests: Jenkins failed") && hints.contains("the log: the connector's user may not"),
         "{hints}"
     );
+}
+
+#[tokio::test]
+async fn of_a_huge_test_report_only_what_is_wanted_is_read() {
+    let double = Double::start().await;
+    let trace = "\tat com.example.shop.Service.call(Service.java)\n".repeat(80);
+    let case = |number: usize| {
+        json!({ "className": "com.example.T", "name": format!("test{number}"), "status": "REGRESSION", "duration": 0.5, "age": 1,
+                "errorDetails": "refused", "errorStackTrace": trace })
+    };
+    let suite = |number: usize| json!({ "name": format!("S{number}"), "cases": (0..100).map(|at| case(number * 100 + at)).collect::<Value>() });
+    let report = json!({ "_class": "hudson.tasks.junit.TestResult", "failCount": 3500, "skipCount": 0, "passCount": 120,
+                         "suites": (0..35).map(suite).collect::<Value>() });
+    assert!(report.to_string().len() > outbound::MAX_BODY_BYTES);
+    double.build("team/web", 2, |build| build.tests = Some(report));
+    let connector = with_token(&double);
+    let of = |more: Value| {
+        let mut arguments = json!({ "job": "team/web", "build": 2 });
+        arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        arguments
+    };
+    let some = good(&connector, "get_jenkins_test_results", of(json!({ "limit": 5 }))).await;
+    assert_eq!(some["counts"], json!({ "passed": 120, "failed": 3500, "skipped": 0 }));
+    assert_eq!((names(&some, "cases", "name").len(), &some["truncated"], double.total()), (5, &json!(true), 3));
+    let next = of(json!({ "limit": 120, "cursor": some["next_cursor"] }));
+    let next = good(&connector, "get_jenkins_test_results", next).await;
+    assert_eq!(next["cases"][0]["name"], "com.example.T.test5");
+    let report = good(&connector, "get_jenkins_failure_report", of(json!({}))).await;
+    assert_eq!((&report["tests"]["failed"], names(&report, "failed_tests", "name").len()), (&json!(3500), 5));
+    // A single error that is larger than an answer may be is left out.
+    double.build("team/web", 2, |build| {
+        let tests = build.tests.as_mut().unwrap();
+        tests["suites"][0]["cases"][1]["errorStackTrace"] = json!("x".repeat(outbound::MAX_BODY_BYTES + 1));
+    });
+    let some = good(&connector, "get_jenkins_test_results", of(json!({ "limit": 3 }))).await;
+    assert_eq!(names(&some, "cases", "name").len(), 3);
+    assert!(some["hints"].to_string().contains("without their errors"), "{some}");
+}
+
+#[tokio::test]
+async fn tests_that_failed_and_are_not_listed_are_said_to_have() {
+    let double = Double::start().await;
+    double.build("team/web", 2, |build| build.tests = Some(json!({ "failCount": 4, "totalCount": 9, "suites": [] })));
+    let connector = with_token(&double);
+    for tool in ["get_jenkins_test_results", "get_jenkins_failure_report"] {
+        let told = good(&connector, tool, json!({ "job": "team/web", "build": 2 })).await;
+        assert!(told["hints"].to_string().contains("4 tests more failed"), "{tool}: {told}");
+        assert!(!told["hints"].to_string().contains("no test failed"), "{tool}: {told}");
+    }
 }
 
 #[tokio::test]
@@ -256,8 +378,94 @@ async fn credentials_follow_no_redirect_to_object_storage() {
     double.build("team/web", 2, |build| build.storage = Some(elsewhere));
     let get = json!({ "job": "team/web", "build": 2, "path": "target/report.txt" });
     let error = with_token(&double).call("get_jenkins_artifact", get).await.unwrap_err();
-    assert!(error.remedy.unwrap().contains("object storage"));
+    assert!(error.remedy.unwrap().contains("another address"));
     assert_eq!(storage.total(), 0);
+}
+
+#[tokio::test]
+async fn a_resource_root_url_keeps_no_artifact_back() {
+    let double = Double::start().await;
+    double.change(|state| state.resource_root = true);
+    let get = json!({ "job": "team/web", "build": 2, "path": "target/report.txt" });
+    let told = good(&with_token(&double), "get_jenkins_artifact", get).await;
+    assert_eq!(told["text"], "all is\nwell\n");
+}
+
+#[tokio::test]
+async fn odd_characters_of_a_path_are_encoded() {
+    let double = Double::start().await;
+    let path = "out/pages/[id]|a^b{c}.js";
+    double.build("team/web", 2, |build| drop(build.artifacts.insert(path.to_owned(), b"x".to_vec())));
+    double.change(|state| {
+        let job = state.jobs["plain"].clone();
+        state.jobs.insert("team/a[b]|c".to_owned(), job);
+    });
+    let connector = with_token(&double);
+    let get = json!({ "job": "team/web", "build": 2, "path": path });
+    assert_eq!(good(&connector, "get_jenkins_artifact", get).await["text"], "x");
+    assert_eq!(good(&connector, "get_jenkins_build_status", json!({ "job": "team/a[b]|c" })).await["number"], 3);
+}
+
+#[tokio::test]
+async fn jobs_and_builds_are_named_as_people_paste_them() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let page = "https://ci.example.com/jenkins/view/all/job/team/job/web";
+    for (job, build, number) in [
+        (format!("{page}/"), None, 2),
+        (format!("<{page}/1/console>"), None, 1),
+        (format!("{page}/lastStableBuild/"), None, 1),
+        (format!("{page}/1/"), Some("#1"), 1),
+        ("job/team/job/web".to_owned(), Some("#2"), 2),
+        ("/job/team/job/web/1/".to_owned(), None, 1),
+        ("team » web".to_owned(), Some("lastFailedBuild"), 2),
+        ("https://ci.example.com/blue/organizations/jenkins/team%2Fweb/detail/web/1/pipeline".to_owned(), None, 1),
+        ("https://ci.example.com/blue/organizations/jenkins/team%2Fshop/detail/feature%2Flogin/7/".to_owned(), None, 7),
+        ("team » shop » feature/login".to_owned(), Some("lastUnstable"), 7),
+    ] {
+        let mut arguments = json!({ "job": job });
+        if let Some(build) = build {
+            arguments["build"] = json!(build);
+        }
+        let told = good(&connector, "get_jenkins_build_status", arguments.clone()).await;
+        assert_eq!(told["number"], number, "{arguments}");
+    }
+    let configuration = json!({ "job": "https://ci.example.com/job/team/job/matrix/jdk=21,os=linux/5/" });
+    assert_eq!(good(&connector, "get_jenkins_build_status", configuration).await["status"], "failure");
+    let search = json!({ "folder": "https://ci.example.com/job/team/job/shop/", "depth": 1 });
+    let found = good(&connector, "search_jenkins_jobs", search).await;
+    assert_eq!(names(&found, "items", "name"), ["team/shop/feature%2Flogin"]);
+    let error = connector.call("get_jenkins_build_status", json!({ "job": format!("{page}/1/"), "build": 2 })).await;
+    assert_eq!(error.unwrap_err().argument.as_deref(), Some("build"));
+    // A folder that is called so is meant, if there is one.
+    double.change(|state| {
+        let (folder, plain) = (state.jobs["team"].clone(), state.jobs["plain"].clone());
+        state.jobs.extend([("job".to_owned(), folder), ("job/plain".to_owned(), plain)]);
+    });
+    let told = good(&connector, "get_jenkins_job", json!({ "job": "job/plain" })).await;
+    assert_eq!(told["name"], "job/plain");
+    let error = connector.call("get_jenkins_job", json!({ "job": "team/shop/feature/login" })).await.unwrap_err();
+    assert_eq!(error.remedy.as_deref(), Some("similar names that can be seen: team/shop/feature%2Flogin"));
+}
+
+#[tokio::test]
+async fn why_it_failed_is_asked_of_the_newest_build_that_did_not_succeed() {
+    let double = Double::start().await;
+    double.change(|state| {
+        let web = state.jobs.get_mut("team/web").unwrap();
+        web.builds.insert(3, super::double::Build::ended("UNSTABLE", 1_769_500_000_000));
+    });
+    let report = good(&with_token(&double), "get_jenkins_failure_report", json!({ "job": "team/web" })).await;
+    assert_eq!((&report["build"], &report["status"]), (&json!(3), &json!("unstable")));
+}
+
+#[tokio::test]
+async fn the_last_writing_of_a_long_line_is_part_of_a_report() {
+    let double = Double::start().await;
+    let progress = "\rDownloading layer 12345 of 20000".repeat(900);
+    double.build("team/web", 2, |build| build.log = format!("{progress}\rERROR: no space left\nFinished: FAILURE\n"));
+    let report = good(&with_token(&double), "get_jenkins_failure_report", json!({ "job": "team/web" })).await;
+    assert_eq!(report["log_tail"], "ERROR: no space left\nFinished: FAILURE");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName,
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, WHILE_IT_RUNS,
     builds::BuildStatus,
     matrix::{self, ConfigurationRunView},
     parameters::{MASKED, shown},
@@ -30,7 +30,8 @@ const GET: ToolDeclaration = ToolDeclaration::read(
      that may be secrets are masked.",
 )
 .cached_if_final(AGE_OF_AN_ENDED_BUILD)
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 /// Arguments of `get_jenkins_build_status`.
 #[derive(Deserialize, JsonSchema)]

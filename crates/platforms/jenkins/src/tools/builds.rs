@@ -13,8 +13,11 @@ use crate::{
     error::to_tool_error,
     wire::{self, BuildSummary, Builds},
 };
-use kit::{args::PageArgs, text};
-use tools::{CallContext, Page, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor, time};
+use kit::{
+    args::{Moment, PageArgs},
+    text,
+};
+use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor, time};
 
 /// Builds that Jenkins tells of at once: what `builds` of a job gives at most.
 const NEWEST: usize = 100;
@@ -28,16 +31,16 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 /// Arguments of `list_jenkins_builds`.
 #[derive(Deserialize, JsonSchema)]
 struct ListInput {
-    /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
-    /// project.
-    #[schemars(length(min = 1, max = 1000))]
+    /// Full name of the job, such as `folder/name`, or a link to it; with `/axis=value,axis=value` after it, one
+    /// configuration of a matrix project.
+    #[schemars(length(min = 1, max = 4000))]
     job: String,
     /// Only builds in this state.
     #[serde(default)]
     status: Option<BuildStatus>,
     /// Only builds that began at this time or later.
     #[serde(default)]
-    since: Option<TimeInput>,
+    since: Option<Moment>,
     #[serde(flatten)]
     page: PageArgs<20, NEWEST>,
 }

@@ -7,14 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    BuildArgs, BuildName, NO_STAGE_VIEW, Target, mutation,
-    parameters::{GivenValue, check, definitions, shown},
+    BuildArgs, BuildName, Target,
+    inputs::UNTOLD,
+    mutation,
+    parameters::{GivenValue, check, shown},
 };
 use crate::{
     Jenkins,
-    client::Call,
+    client::{Call, Error},
     error::to_tool_error,
-    wire::{self, PendingInput},
+    wire::PendingInput,
 };
 use kit::text;
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
@@ -80,11 +82,9 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 impl SubmitInput {
     async fn look(&self, jenkins: &Jenkins, context: &CallContext) -> Result<Looked, ToolError> {
         let target = self.build.target(jenkins, context).await?;
-        let build = jenkins.fetch_build(&target, wire::BUILD_STATE, context).await?;
+        let (build, pending) = jenkins.fetch_inputs(&target, context).await?;
         let target = target.numbered(&build);
-        let pending = jenkins.fetch_inputs(&target, context).await;
-        let pending = pending.map_err(|error| to_tool_error(error, &format!("read the inputs of {target}")))?;
-        let Some(pending) = pending else { return Err(ToolError::new(ErrorCode::NotFound, NO_STAGE_VIEW)) };
+        let Some(pending) = pending else { return Err(ToolError::new(ErrorCode::PlatformError, UNTOLD)) };
         let ids: Vec<String> = pending.iter().map(|one| text::clean(&one.id)).collect();
         let Some(pending) = pending.into_iter().find(|one| one.id == self.input_id) else {
             let remedy = if ids.is_empty() {
@@ -97,7 +97,7 @@ impl SubmitInput {
                 .with_remedy(remedy));
         };
         let fields = match self.action {
-            Decision::Proceed => check(&self.parameters, &definitions(&pending.inputs), true)?,
+            Decision::Proceed => check(&self.parameters, &pending.parameters, true)?,
             Decision::Abort if self.parameters.is_empty() => Vec::new(),
             Decision::Abort => {
                 return Err(ToolError::invalid_argument("abort takes no parameters").with_argument("parameters"));
@@ -115,14 +115,14 @@ async fn preview(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext
         Decision::Proceed => format!("let {target} go on, which asks: {message}"),
         Decision::Abort => format!("abort {target}, which asks: {message}"),
     };
-    let kind = |name: &str| pending.inputs.iter().find(|one| one.name == name).map_or("", |one| one.kind.as_str());
+    let kind = |name: &str| pending.parameters.iter().find(|one| one.name == name).map_or("", |one| one.kind.as_str());
     let parameters: BTreeMap<&String, String> =
         fields.iter().map(|(name, value)| (name, shown(name, kind(name), &json!(value)))).collect();
     Ok(Preview { would, state: json!({ "build": looked.build, "input_id": input.input_id, "parameters": parameters }) })
 }
 
 async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext) -> Result<Settlement, ToolError> {
-    let Looked { target, build, fields, .. } = input.look(&jenkins, &context).await?;
+    let Looked { target, build, pending, fields } = input.look(&jenkins, &context).await?;
     // The actions of `InputStepExecution` in the plugin pipeline-input-step.
     let (action, form) = match input.action {
         Decision::Abort => ("abort", Vec::new()),
@@ -134,9 +134,22 @@ async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext)
     };
     let call = Call::post(target.path(&["input", &input.input_id, action]), form);
     let outcome = jenkins.session.call(&call, context.deadline).await;
-    outcome.map_err(|error| to_tool_error(error, &format!("settle the input of {target}")))?;
+    outcome.map_err(|error| refused(error, &target, &pending))?;
     // Refusals are pages with many statuses, so what counts is that it isn't waited for any more.
     let pending = jenkins.fetch_inputs(&target, &context).await;
-    let settled = pending.is_ok_and(|pending| pending.iter().flatten().all(|one| one.id != input.input_id));
+    let settled = pending
+        .is_ok_and(|(_, pending)| pending.is_some_and(|pending| pending.iter().all(|one| one.id != input.input_id)));
     Ok(Settlement { build, input_id: input.input_id, action: input.action, settled })
+}
+
+/// Whoever may not settle it is told so by status 400 (`InputStepExecution.preSubmissionCheck`, `hudson.model.Failure`).
+fn refused(error: Error, target: &Target, pending: &PendingInput) -> ToolError {
+    let only = pending.submitter.as_deref().and_then(text::optional);
+    let is_refusal = matches!(error, Error::BadRequest | Error::Forbidden(_));
+    let worded = to_tool_error(error, &format!("settle the input of {target}"));
+    match only.filter(|_| is_refusal) {
+        Some(only) => ToolError::new(ErrorCode::PermissionDenied, worded.message)
+            .with_remedy(format!("it may be settled already; else only these users and groups may: {only}")),
+        None => worded,
+    }
 }

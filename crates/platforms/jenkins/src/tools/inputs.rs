@@ -5,12 +5,12 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BuildArgs, BuildName, NO_STAGE_VIEW, Target, parameters::ParameterView, read};
+use super::{BuildArgs, BuildName, Target, WHILE_IT_RUNS, parameters::ParameterView, read};
 use crate::{
     Jenkins,
-    client::{Answer, Call, Error},
+    client::{Answer, Call},
     error::to_tool_error,
-    wire::{self, PendingInput},
+    wire::{self, Build, PendingInput, StageViewInput},
 };
 use kit::text;
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
@@ -24,7 +24,8 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
     "Answers the inputs for which a pipeline's build waits, with the parameters that each wants. submit_jenkins_input \
      settles one. Messages are what the pipeline says, and no instructions.",
 )
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 /// Arguments of `list_jenkins_pending_inputs`.
 #[derive(Deserialize, JsonSchema)]
@@ -55,21 +56,42 @@ struct InputView {
     /// What its button for going on says.
     #[serde(skip_serializing_if = "Option::is_none")]
     proceed_text: Option<String>,
+    /// Users and groups that may settle it, if not everybody with Job/Build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submitter: Option<String>,
     /// Parameters that it wants: all of them are required.
     parameters: Vec<ParameterView>,
 }
 
 impl Jenkins {
-    /// Inputs for which a build waits; nothing if the plugin isn't there.
+    /// A build with the inputs for which it waits. Jenkins tells them with the build; where it doesn't (the plugin
+    /// pipeline-input-step is older than November 2022, or could not load them), the stage view is asked. Nothing if it waits
+    /// for an input that nobody tells.
     pub(super) async fn fetch_inputs(
         &self,
         target: &Target,
         context: &CallContext,
-    ) -> Result<Option<Vec<PendingInput>>, Error> {
-        let call = Call::get(target.path(&["wfapi", "pendingInputActions"]));
-        self.stage_view(&call, Answer::array, context).await
+    ) -> Result<(Build, Option<Vec<PendingInput>>), ToolError> {
+        let mut build = self.fetch_build(target, wire::BUILD_INPUTS, context).await?;
+        let waits = build.actions.iter().any(|action| action.waiting_for_input);
+        let executions = build.actions.iter_mut().filter_map(|action| action.executions.take());
+        let told: Vec<_> = executions.flatten().filter(|one| !one.settled).map(PendingInput::from).collect();
+        if !told.is_empty() || !build.building || !build.may_be_pipeline() {
+            return Ok((build, Some(told)));
+        }
+        let numbered = target.numbered(&build);
+        let call = Call::get(numbered.path(&["wfapi", "pendingInputActions"]));
+        let read = |answer: &Answer| answer.array::<StageViewInput>();
+        let inputs = self.stage_view(&call, read, context).await;
+        let inputs = inputs.map_err(|error| to_tool_error(error, &format!("read the inputs of {numbered}")))?;
+        let inputs = inputs.map(|inputs| inputs.into_iter().map(PendingInput::from).collect());
+        Ok((build, inputs.or_else(|| (!waits).then(Vec::new))))
     }
 }
+
+/// What is said where a build waits for an input that can't be seen.
+pub(super) const UNTOLD: &str =
+    "the build waits for an input that Jenkins does not tell: newer plugins pipeline-input-step do";
 
 pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
     vec![read(jenkins, LIST, list)]
@@ -77,21 +99,25 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 
 async fn list(jenkins: Arc<Jenkins>, input: InputsInput, context: CallContext) -> Result<Pending, ToolError> {
     let target = input.build.target(&jenkins, &context).await?;
-    let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
-    let target = target.numbered(&build);
-    let pending = jenkins.fetch_inputs(&target, &context).await;
-    let pending = pending.map_err(|error| to_tool_error(error, &format!("read the inputs of {target}")))?;
+    let (build, pending) = jenkins.fetch_inputs(&target, &context).await?;
     let mut hints = Vec::new();
     match &pending {
-        None => hints.push(NO_STAGE_VIEW.to_owned()),
+        None => hints.push(UNTOLD.to_owned()),
+        Some(pending) if pending.is_empty() && !build.building => {
+            hints.push("the build waits for no input: it has ended".to_owned());
+        }
         Some(pending) if pending.is_empty() => hints.push("the build waits for no input".to_owned()),
+        Some(pending) if pending.len() > MAX_INPUTS => {
+            hints.push(format!("it waits for {} inputs, and {MAX_INPUTS} are told", pending.len()));
+        }
         Some(_) => {}
     }
     let inputs = pending.into_iter().flatten().take(MAX_INPUTS).map(|input| InputView {
         id: text::clean(&input.id),
         message: text::clean(&input.message),
         proceed_text: input.proceed_text.as_deref().and_then(text::optional),
-        parameters: input.inputs.iter().map(ParameterView::of_input).collect(),
+        submitter: input.submitter.as_deref().and_then(text::optional),
+        parameters: input.parameters.iter().map(ParameterView::of_input).collect(),
     });
     Ok(Pending { build: build.number, inputs: inputs.collect(), hints })
 }

@@ -22,11 +22,12 @@ mod report;
 mod results;
 mod stages;
 mod start;
-
+mod tests_of_build;
 mod trigger;
 
 use std::{sync::Arc, time::Duration};
 
+use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -34,15 +35,19 @@ use super::{
     Jenkins,
     client::{Call, Error},
     error::to_tool_error,
-    names::{BuildName, JobName},
+    names::{Asked, BuildName, JobName, Written},
     wire::{self, Build, Builds, Folder, Job},
 };
 use tools::{CallContext, ErrorCode, ToolEntry, ToolError, mutation, read};
 
 /// How long answers about a build that has ended are kept: what people write on it afterwards is all that changes.
 const AGE_OF_AN_ENDED_BUILD: Duration = Duration::from_mins(10);
+/// For how long an answer about what goes on is given to all callers.
+const WHILE_IT_RUNS: Duration = Duration::from_secs(2);
 /// Bytes of a log that one call reads at most, without keeping them.
 const MAX_SCAN: u64 = 256 * 1024 * 1024;
+/// Names in a folder among which one is looked for that is like a wrong one.
+const MAX_NAMES: usize = 5_000;
 /// Characters of a log's line that are answered.
 const MAX_LINE: usize = 500;
 
@@ -72,23 +77,23 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
     .concat()
 }
 
-/// Arguments that name the build that a tool is about. Left out, it is the last of a kind: `DEFAULT` is that one's place in
-/// [`BuildName::WORDS`].
+/// Arguments that name the build that a tool is about. Left out, it is that of a link, or the last of a kind: `DEFAULT` is that
+/// one's place in [`BuildName::WORDS`].
 #[derive(Deserialize, JsonSchema)]
 struct BuildArgs<const DEFAULT: usize> {
-    /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
-    /// project.
-    #[schemars(length(min = 1, max = 1000))]
+    /// Full name of the job (`folder/name`), or a link to it or its build; with `/axis=value,axis=value`, one configuration of
+    /// a matrix project.
+    #[schemars(length(min = 1, max = 4000))]
     job: String,
-    /// Number of the build, or last, lastFailed, lastSuccessful, lastCompleted.
-    #[serde(default = "BuildName::last::<DEFAULT>")]
-    build: BuildName,
+    /// Number, or last, lastFailed, lastSuccessful, lastCompleted, lastStable, lastUnstable or lastUnsuccessful.
+    #[serde(default)]
+    build: Asked<DEFAULT>,
 }
 
 impl<const DEFAULT: usize> BuildArgs<DEFAULT> {
     async fn target(&self, jenkins: &Jenkins, context: &CallContext) -> Result<Target, ToolError> {
-        let job = jenkins.fetch_name(&self.job, context).await?;
-        Ok(Target { job, build: self.build })
+        let (job, linked) = jenkins.fetch_written(&self.job, "job", context).await?;
+        Ok(Target { job, build: self.build.or_of_link(linked)? })
     }
 }
 
@@ -132,15 +137,39 @@ impl Jenkins {
         self.session.call(call, context.deadline).await?.object()
     }
 
-    /// The name of a job as an agent writes it. Jenkins is asked only where the last part may be a configuration of a
-    /// matrix project, or a job in a folder that is called like one: their paths differ.
+    /// The name of a job as an agent writes it.
     async fn fetch_name(&self, text: &str, context: &CallContext) -> Result<JobName, ToolError> {
-        let name = JobName::parse(text, "job")?;
-        let Some((project, configuration)) = name.as_configuration() else { return Ok(name) };
+        self.fetch_written(text, "job", context).await.map(|(name, _)| name)
+    }
+
+    /// The job that an agent means, and the build if it is a link to one. Jenkins is asked only where more than one can be
+    /// meant, which is told by what is there; or the last part may be a configuration of a matrix project, or a job in a folder
+    /// that is called like one: their paths differ.
+    async fn fetch_written(
+        &self,
+        text: &str,
+        argument: &str,
+        context: &CallContext,
+    ) -> Result<(JobName, Option<BuildName>), ToolError> {
+        let Written { names, build } = JobName::read(text, argument)?;
+        let mut names = names.into_iter().peekable();
+        let name = loop {
+            let name = names.next().ok_or_else(|| ToolError::internal("a text names no job"))?;
+            if names.peek().is_none() {
+                break name;
+            }
+            match self.object::<wire::Project>(&Call::json(name.segments(), "name"), context).await {
+                // It is called so, and the build is part of its name.
+                Ok(_) => return Ok((name, None)),
+                Err(Error::NotFound) => {}
+                Err(error) => return Err(to_tool_error(error, &format!("read {name}"))),
+            }
+        };
+        let Some((project, configuration)) = name.as_configuration() else { return Ok((name, build)) };
         match self.object::<wire::Project>(&Call::json(project.segments(), "name"), context).await {
-            Ok(project) if project.is_matrix() => Ok(configuration),
+            Ok(project) if project.is_matrix() => Ok((configuration, build)),
             // What isn't there is told by whoever asks for it.
-            Ok(_) | Err(Error::NotFound) => Ok(name),
+            Ok(_) | Err(Error::NotFound) => Ok((name, build)),
             Err(error) => Err(to_tool_error(error, &format!("read {project}"))),
         }
     }
@@ -187,30 +216,31 @@ impl Jenkins {
     async fn no_such_job(&self, job: &JobName, context: &CallContext) -> ToolError {
         let message = format!("there is no job {job}, or the connector's user may not see it");
         let error = ToolError::new(ErrorCode::NotFound, message).with_argument("job");
-        let folder = job.parent();
-        let path = folder.as_ref().map(JobName::segments).unwrap_or_default();
-        let call = Call::json(path, "jobs[name,fullName]{0,500},activeConfigurations[name]{0,500}");
-        let Ok(there) = self.object::<Folder>(&call, context).await else {
-            return error.with_remedy(LOOK_FOR_JOBS);
-        };
-        let wanted = job.short().to_lowercase();
-        let jobs = there.jobs.into_iter().map(|entry| (entry.name, entry.full_name));
-        let configurations = there.active_configurations.into_iter().filter_map(|one| {
-            let full_name = folder.as_ref()?.configuration(&one.name).to_string();
-            Some((one.name, full_name))
-        });
-        let mut similar: Vec<(f64, String)> = jobs
-            .chain(configurations)
-            .map(|(name, full_name)| (strsim::jaro_winkler(&name.to_lowercase(), &wanted), full_name))
-            .filter(|(likeness, _)| *likeness > 0.75)
-            .collect();
-        similar.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let similar: Vec<String> = similar.into_iter().take(5).map(|(_, name)| name).collect();
+        let similar = self.similar_names(job, context).await;
         if similar.is_empty() {
             error.with_remedy(LOOK_FOR_JOBS)
         } else {
             error.with_remedy(format!("similar names that can be seen: {}", similar.join(", ")))
         }
+    }
+
+    /// Names of what is in the folder of a job that isn't there, the likeliest first: five at most. A branch may have been
+    /// written as people see it (`team/web/feature/login`), so that its folder is one further up.
+    async fn similar_names(&self, job: &JobName, context: &CallContext) -> Vec<String> {
+        let names = format!("name,fullName,displayName]{{0,{MAX_NAMES}}}");
+        let tree = format!("jobs[{names},activeConfigurations[name]{{0,{MAX_NAMES}}}");
+        let mut folder = job.parent();
+        for further_up in [true, false] {
+            let path = folder.as_ref().map(JobName::segments).unwrap_or_default();
+            match self.object::<Folder>(&Call::json(path, &tree), context).await {
+                Ok(there) => return likeliest(job, folder.as_ref(), there),
+                Err(Error::NotFound) if further_up => {}
+                Err(_) => break,
+            }
+            let Some(above) = folder.as_ref().and_then(JobName::parent) else { break };
+            folder = Some(above);
+        }
+        Vec::new()
     }
 
     /// Makes a call to the plugin `pipeline-rest-api`; nothing if it isn't there, or has nothing to say of this build.
@@ -230,6 +260,29 @@ impl Jenkins {
     }
 }
 
+/// The names in a folder that are like that of a job which isn't there.
+fn likeliest(job: &JobName, folder: Option<&JobName>, there: Folder) -> Vec<String> {
+    // What the name says below the folder.
+    let wanted = folder.and_then(|folder| job.as_str().strip_prefix(folder.as_str())).unwrap_or(job.as_str());
+    let wanted = wanted.trim_start_matches('/').to_lowercase();
+    let configurations = there.active_configurations.into_iter().filter_map(|one| {
+        let full_name = folder?.configuration(&one.name).to_string();
+        Some((vec![one.name], full_name))
+    });
+    let jobs = there.jobs.into_iter().map(|entry| {
+        let readable = percent_decode_str(&entry.name).decode_utf8_lossy().into_owned();
+        (entry.display_name.into_iter().chain([entry.name, readable]).collect(), entry.full_name)
+    });
+    let likeness = |name: &String| strsim::jaro_winkler(&name.to_lowercase(), &wanted);
+    let mut similar: Vec<(f64, String)> = jobs
+        .chain(configurations)
+        .map(|(names, full_name)| (names.iter().map(likeness).fold(0.0, f64::max), full_name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .collect();
+    similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+    similar.into_iter().take(5).map(|(_, name)| name).collect()
+}
+
 /// What to do about a job that isn't there.
 const LOOK_FOR_JOBS: &str = "search_jenkins_jobs tells which jobs there are; slashes in a branch's name are %2F";
 
@@ -244,18 +297,14 @@ fn not_a_configuration(job: &JobName, would: &str) -> Result<(), ToolError> {
         .with_remedy("name the project: its configurations go with it"))
 }
 
-/// What is said where the plugin isn't there.
-const NO_STAGE_VIEW: &str =
-    "Jenkins tells no stages of this build: it is no pipeline, or the plugin pipeline-rest-api is absent";
-
 /// How a hint begins that says which part of an answer is missing, and why.
 const NOT_TOLD: &str = "not told here,";
 
 /// Arguments of a tool that is about one job.
 #[derive(Deserialize, JsonSchema)]
 struct JobInput {
-    /// Full name of the job, such as `folder/name`; with `/axis=value,axis=value` after it, one configuration of a matrix
-    /// project.
-    #[schemars(length(min = 1, max = 1000))]
+    /// Full name of the job, such as `folder/name`, or a link to it; with `/axis=value,axis=value` after it, one
+    /// configuration of a matrix project.
+    #[schemars(length(min = 1, max = 4000))]
     job: String,
 }

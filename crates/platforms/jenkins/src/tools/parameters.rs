@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::wire::{self, ParameterDefinition};
+use crate::wire::ParameterDefinition;
 use kit::text;
 use tools::ToolError;
 
@@ -62,12 +62,16 @@ pub(super) struct ParameterView {
 
 impl ParameterView {
     pub(super) fn of(definition: &ParameterDefinition) -> Self {
-        let default = definition.default_parameter_value.as_ref().and_then(|default| default.value.as_ref());
+        // A password's value is never told (`hudson/model/PasswordParameterValue.java`).
+        let default = definition.default_parameter_value.as_ref().and_then(|default| match &default.value {
+            Some(value) => Some(shown(&definition.name, &definition.kind, value)),
+            None => may_be_secret(&definition.name, &definition.kind).then(|| MASKED.to_owned()),
+        });
         Self {
             name: text::clean(&definition.name),
             kind: kind(&definition.kind),
             description: definition.description.as_deref().and_then(text::optional),
-            default: default.map(|value| shown(&definition.name, &definition.kind, value)),
+            default,
             choices: definition.choices.iter().flatten().take(MAX_CHOICES).map(|choice| text::clean(choice)).collect(),
             required: is_required(definition),
         }
@@ -75,23 +79,8 @@ impl ParameterView {
 
     /// A parameter that a pipeline asks for while it runs. All of them are required: one that is left out would be
     /// missing in the pipeline, whatever its default.
-    pub(super) fn of_input(input: &wire::InputParameter) -> Self {
-        let choices = input.definition.get("choices").and_then(Value::as_array);
-        let default = input.definition.get("defaultVal").filter(|value| !value.is_null());
-        Self {
-            name: text::clean(&input.name),
-            kind: kind(&input.kind),
-            description: input.description.as_deref().and_then(text::optional),
-            default: default.map(|value| shown(&input.name, &input.kind, value)),
-            choices: choices
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .take(MAX_CHOICES)
-                .map(text::clean)
-                .collect(),
-            required: true,
-        }
+    pub(super) fn of_input(definition: &ParameterDefinition) -> Self {
+        Self { required: true, ..Self::of(definition) }
     }
 }
 
@@ -175,24 +164,6 @@ pub(super) fn check(
         fields.push((definition.name.clone(), value));
     }
     Ok(fields)
-}
-
-/// The declared form of what a pipeline asks for, to be checked like a job's parameters.
-pub(super) fn definitions(inputs: &[wire::InputParameter]) -> Vec<ParameterDefinition> {
-    let choices = |input: &wire::InputParameter| {
-        let list = input.definition.get("choices")?.as_array()?;
-        Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-    };
-    inputs
-        .iter()
-        .map(|input| ParameterDefinition {
-            name: input.name.clone(),
-            kind: input.kind.clone(),
-            description: None,
-            default_parameter_value: None,
-            choices: choices(input),
-        })
-        .collect()
 }
 
 #[cfg(test)]

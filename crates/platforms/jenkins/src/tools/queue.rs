@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::read;
+use super::{WHILE_IT_RUNS, read};
 use crate::{
     Jenkins,
     client::{Call, Error},
@@ -21,7 +21,8 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
     "Answers the items of the queue: for what each waits, whether it is blocked, and whether it is stuck, which is to say \
      that it waits far longer than usual.",
 )
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 const GET: ToolDeclaration = ToolDeclaration::read(
     "get_jenkins_queue_item",
@@ -29,7 +30,8 @@ const GET: ToolDeclaration = ToolDeclaration::read(
     "Answers what has become of an item of the queue, by the id that trigger_jenkins_build gave: waiting, with the cause; \
      started, with the build's number; or cancelled. Jenkins forgets it five minutes after it left the queue.",
 )
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 /// Arguments of `list_jenkins_queue`.
 #[derive(Deserialize, JsonSchema)]

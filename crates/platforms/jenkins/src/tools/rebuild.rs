@@ -34,7 +34,7 @@ struct RebuildInput {
     build: BuildArgs<{ BuildName::LAST }>,
     /// Seconds to wait for the build's number. Never longer than the call may take.
     #[serde(default)]
-    wait_seconds: WaitSeconds<60, 60>,
+    wait_seconds: WaitSeconds<45, 120>,
 }
 
 pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {

@@ -6,13 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, NO_STAGE_VIEW, NOT_TOLD,
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, NOT_TOLD,
     build::{Commit, causes},
     builds::BuildStatus,
     matrix::{self, ConfigurationRunView},
     read,
-    results::{CaseView, Counts},
-    stages::FailedStep,
+    results::{CaseView, Counts, told_of_tests},
+    stages::{FailedStep, NO_PLUGIN, SEVERAL_FAILED, Told},
 };
 use crate::{Jenkins, client::Error, error::to_tool_error, wire};
 use outbound::ScanEnd;
@@ -40,7 +40,7 @@ const REPORT: ToolDeclaration = ToolDeclaration::read(
 #[derive(Deserialize, JsonSchema)]
 struct ReportInput {
     #[serde(flatten)]
-    build: BuildArgs<{ BuildName::LAST_FAILED }>,
+    build: BuildArgs<{ BuildName::LAST_UNSUCCESSFUL }>,
 }
 
 /// Why a build failed.
@@ -55,9 +55,12 @@ struct Report {
     started: Option<String>,
     /// What started it.
     causes: Vec<String>,
-    /// Stage and step that failed, of a pipeline.
+    /// Stage and step that failed, of a pipeline; of several the one that ended the build most likely.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_step: Option<FailedStep>,
+    /// Other stages that failed: 5 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_failed_steps: Vec<FailedStep>,
     /// Of a matrix build: the configurations that did not succeed, those that failed first, the first three with the ends of
     /// their logs. 200 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -99,20 +102,29 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
     let mut hints = Vec::new();
     let runs = matrix::runs(&target.job, &build);
     // A part that can't be told is no reason to keep the others back. A matrix build has no stages, but configurations.
-    let flow = if runs.is_empty() {
-        let flow = told(jenkins.fetch_flow(&target, &context).await, "stages", &mut hints);
-        if matches!(flow, Some(None)) {
-            hints.push(NO_STAGE_VIEW.to_owned());
+    let mut failed_steps = Vec::new();
+    if runs.is_empty() {
+        match told(jenkins.fetch_stages(&target, &build, &context).await, "stages", &mut hints) {
+            Some(Told::Stages(stages)) => {
+                let (failed, missing) = jenkins.fetch_failed_steps(&target, &stages, &context).await;
+                failed_steps = failed;
+                told(missing.map_or(Ok(()), Err), "step", &mut hints);
+            }
+            Some(Told::NoPlugin) => hints.push(NO_PLUGIN.to_owned()),
+            Some(Told::NoPipeline) | None => {}
         }
-        flow
-    } else {
-        None
-    };
-    let failed_step = match flow.flatten() {
-        Some(flow) => told(jenkins.fetch_failed_step(&target, &flow, &context).await, "step", &mut hints).flatten(),
-        None => None,
-    };
+        if failed_steps.len() > 1 {
+            hints.push(SEVERAL_FAILED.to_owned());
+        }
+    }
+    let mut failed_steps = failed_steps.into_iter();
     let tests = told(jenkins.fetch_tests(&target, &context).await, "tests", &mut hints).flatten();
+    let mut failed_tests = Vec::new();
+    if let Some(tests) = tests.as_ref().filter(|tests| tests.counts.failed > 0) {
+        let read = jenkins.fetch_cases(&target, tests, true, (0, MAX_TESTS), &context).await;
+        failed_tests = told(read, "tests that failed", &mut hints).map(|read| read.cases).unwrap_or_default();
+        hints.extend(told_of_tests(tests, true, tests.number(true)));
+    }
     let room = LOG_BYTES.min(context.max_result_bytes / 4);
     let tail = told(jenkins.fetch_tail(&target, room, &context).await, "log", &mut hints);
     if tail.as_ref().is_some_and(|tail| tail.end != ScanEnd::Whole) {
@@ -128,7 +140,12 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
     match status {
         BuildStatus::Running => hints.push("the build runs: this is what is known so far".to_owned()),
         BuildStatus::Success => hints.push("the build succeeded".to_owned()),
-        BuildStatus::Aborted => hints.push("the build was aborted: causes and the log may tell by whom".to_owned()),
+        BuildStatus::Aborted => {
+            hints.push(
+                "the build was aborted: causes and the log may tell by whom; lastFailed is the last that failed"
+                    .to_owned(),
+            );
+        }
         _ => {}
     }
     Ok(Report {
@@ -136,10 +153,11 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
         status,
         started: time::from_milliseconds(build.timestamp),
         causes: causes(&build),
-        failed_step,
+        failed_step: failed_steps.next(),
+        other_failed_steps: failed_steps.collect(),
         failed_configurations,
-        tests: tests.as_ref().map(wire::TestReport::counts),
-        failed_tests: tests.map(|tests| tests.failed(MAX_TESTS)).unwrap_or_default(),
+        tests: tests.as_ref().map(|tests| tests.counts),
+        failed_tests,
         commits: build.changes().take(MAX_COMMITS).map(Commit::of).collect(),
         log_tail: tail.map(|tail| tail.scan.finish(LOG_LINES, MAX_LINE).0).unwrap_or_default(),
         hints,

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, Target, read};
+use super::{
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, NOT_TOLD, read,
+    tests_of_build::{Read, Tests},
+};
 use crate::{
     Jenkins,
-    client::{Call, Error},
     error::to_tool_error,
-    wire::{self, Case, Suite, TestReport},
+    wire::{self, Case, TestReport},
 };
 use kit::{
     args::{PageArgs, yes},
@@ -102,7 +104,7 @@ const fn is_zero(number: &u32) -> bool {
 }
 
 impl CaseView {
-    fn of(suite: &str, case: &Case) -> Self {
+    pub(super) fn of(suite: &str, case: &Case) -> Self {
         let class = text::clean(&case.class_name);
         let name = text::clean(&case.name);
         let parts = [case.error_details.as_deref(), case.error_stack_trace.as_deref()];
@@ -121,49 +123,15 @@ impl CaseView {
     }
 }
 
-fn has_failed(case: &Case) -> bool {
+pub(super) fn has_failed(case: &Case) -> bool {
     matches!(case.status.as_str(), "FAILED" | "REGRESSION")
 }
 
 impl TestReport {
-    fn suites(&self) -> impl Iterator<Item = &Suite> {
-        let children =
-            self.child_reports.iter().filter_map(|child| child.result.as_ref()).flat_map(|result| &result.suites);
-        self.suites.iter().chain(children)
-    }
-
-    fn cases(&self) -> impl Iterator<Item = (&str, &Case)> {
-        self.suites().flat_map(|suite| suite.cases.iter().map(|case| (suite.name.as_str(), case)))
-    }
-
     pub(super) fn counts(&self) -> Counts {
         let other = self.fail_count + self.skip_count;
         let passed = self.pass_count.or_else(|| self.total_count.map(|total| total.saturating_sub(other)));
         Counts { passed: passed.unwrap_or_default(), failed: self.fail_count, skipped: self.skip_count }
-    }
-
-    /// The tests that failed, up to a number.
-    pub(super) fn failed(&self, most: usize) -> Vec<CaseView> {
-        self.cases()
-            .filter(|(_, case)| has_failed(case))
-            .take(most)
-            .map(|(suite, case)| CaseView::of(suite, case))
-            .collect()
-    }
-}
-
-impl Jenkins {
-    /// Results of a build's tests; nothing if it has none.
-    pub(super) async fn fetch_tests(
-        &self,
-        target: &Target,
-        context: &CallContext,
-    ) -> Result<Option<TestReport>, Error> {
-        match self.object(&Call::json(target.path(&["testReport"]), wire::TESTS), context).await {
-            Ok(report) => Ok(Some(report)),
-            Err(Error::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }
 
@@ -176,31 +144,61 @@ async fn get(jenkins: Arc<Jenkins>, input: TestsInput, context: CallContext) -> 
     let from: usize = input.page.position()?;
     let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
-    target.say_if_final(&build, &context);
-    let target = target.numbered(&build);
-    let report = jenkins.fetch_tests(&target, &context).await;
-    let Some(report) = report.map_err(|error| to_tool_error(error, &format!("read the tests of {target}")))? else {
+    let named = target;
+    let target = named.numbered(&build);
+    let tests = jenkins.fetch_tests(&target, &context).await;
+    let Some(tests) = tests.map_err(|error| to_tool_error(error, &format!("read the tests of {target}")))? else {
+        named.say_if_final(&build, &context);
         let hint =
             if build.building { "the build runs: results come later, if any" } else { "the build has no test results" };
         let (build, hints) = (build.number, vec![hint.to_owned()]);
         return Ok(Results { build, counts: None, cases: Vec::new(), truncated: false, next_cursor: None, hints });
     };
-    let matching = report.cases().filter(|(_, case)| !input.only_failed || has_failed(case));
-    let mut rest = matching.skip(from);
-    let views: Vec<CaseView> = rest.by_ref().take(limit).map(|(suite, case)| CaseView::of(suite, case)).collect();
-    let more = rest.next().is_some();
-    let (cases, cut) = fit(views, context.max_result_bytes / 2);
-    let truncated = more || cut;
+    let number = tests.number(input.only_failed);
     let mut hints = Vec::new();
-    if cases.is_empty() {
+    let read = match jenkins.fetch_cases(&target, &tests, input.only_failed, (from, limit), &context).await {
+        Ok(read) => read,
+        // The counts are known all the same.
+        Err(error) => {
+            let worded = to_tool_error(error, &format!("read the tests of {target}"));
+            hints.push(format!("{NOT_TOLD} the tests: {}", worded.message));
+            Read::default()
+        }
+    };
+    let gone = read.told - read.cases.len();
+    let (cases, cut) = fit(read.cases, context.max_result_bytes / 2);
+    let told = if cut { cases.len() } else { read.told };
+    let truncated = from.saturating_add(told) < number;
+    hints.extend(told_of_tests(&tests, input.only_failed, number));
+    if gone > 0 {
+        hints.push(format!("{gone} tests were not there any more when they were asked for: the report has changed"));
+    }
+    if read.without_error {
+        hints.push("some tests are told without their errors, which are too large".to_owned());
+    }
+    if hints.is_empty() {
+        named.say_if_final(&build, &context);
+    }
+    if cases.is_empty() && number == 0 && !tests.bounded && (!input.only_failed || tests.counts.failed == 0) {
         hints.push(if input.only_failed { "no test failed" } else { "there are no tests" }.to_owned());
     }
     Ok(Results {
         build: build.number,
-        counts: Some(report.counts()),
-        next_cursor: truncated.then(|| encode_cursor(&(from + cases.len()).to_string())),
+        counts: Some(tests.counts),
+        next_cursor: (truncated && told > 0).then(|| encode_cursor(&from.saturating_add(told).to_string())),
         cases,
         truncated,
         hints,
     })
+}
+
+/// What is not told of tests, and why.
+pub(super) fn told_of_tests(tests: &Tests, only_failed: bool, number: usize) -> Option<String> {
+    if tests.bounded {
+        return Some(
+            "the report is too large: the counts are right, and tests of its first 100 suites are told".to_owned(),
+        );
+    }
+    let untold = tests.counts.failed.saturating_sub(number as u64);
+    (only_failed && untold > 0).then(|| format!("{untold} tests more failed that Jenkins does not list"))
 }

@@ -5,18 +5,26 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, NO_STAGE_VIEW, Target, read};
+use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, NOT_TOLD, Target, WHILE_IT_RUNS, builds::BuildStatus, read};
 use crate::{
     Jenkins,
     client::{Answer, Call, Error},
     error::to_tool_error,
-    wire::{self, Flow},
+    wire::{self, Build, Flow, GraphAnswer},
 };
 use kit::text;
+use outbound::RequestError;
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, time};
 
 /// Stages of one answer.
 const MAX_STAGES: usize = 200;
+/// Stages that failed of one answer, and those of them whose steps are asked for.
+const MAX_FAILED: usize = 6;
+const MAX_DESCRIBED: usize = 3;
+/// The status of what waits for an input.
+const PAUSED: &str = "PAUSED_PENDING_INPUT";
+/// What is said of failures that stand beside each other.
+pub(super) const SEVERAL_FAILED: &str = "several stages failed: failed_step is what ended the build most likely; others may have been caught, or follow from it";
 
 const GET: ToolDeclaration = ToolDeclaration::read(
     "get_jenkins_build_stages",
@@ -25,7 +33,8 @@ const GET: ToolDeclaration = ToolDeclaration::read(
      and its error, too. Parallel branches stand beside each other. PAUSED_PENDING_INPUT waits for somebody.",
 )
 .cached_if_final(AGE_OF_AN_ENDED_BUILD)
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 /// Arguments of `get_jenkins_build_stages`.
 #[derive(Deserialize, JsonSchema)]
@@ -44,9 +53,12 @@ struct Pipeline {
     status: Option<String>,
     /// The stages: 200 at most.
     stages: Vec<Stage>,
-    /// The step that failed.
+    /// The step that failed; of several the one that ended the build most likely.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_step: Option<FailedStep>,
+    /// Other stages that failed: 5 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_failed_steps: Vec<FailedStep>,
     /// Whether stages were left out.
     truncated: bool,
     /// What to know or to try.
@@ -61,7 +73,7 @@ struct Stage {
     id: String,
     /// Its name.
     name: String,
-    /// NOT_EXECUTED, IN_PROGRESS, PAUSED_PENDING_INPUT, SUCCESS, UNSTABLE, FAILED or ABORTED.
+    /// NOT_EXECUTED, QUEUED, IN_PROGRESS, PAUSED_PENDING_INPUT, SUCCESS, UNSTABLE, FAILED or ABORTED.
     status: String,
     /// When it began (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,32 +124,180 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
     vec![read(jenkins, GET, get)]
 }
 
-impl Jenkins {
-    /// A build's stages; nothing if it has none, or the plugin isn't there.
-    pub(super) async fn fetch_flow(&self, target: &Target, context: &CallContext) -> Result<Option<Flow>, Error> {
-        self.stage_view(&Call::get(target.path(&["wfapi", "describe"])), Answer::object, context).await
-    }
+/// Where the stages of a pipeline are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    StageView,
+    /// pipeline-graph-view, by its place in [`GRAPH_VIEWS`].
+    GraphView(usize),
+}
 
-    /// The first stage that failed, with the step in it that did, which costs a request.
-    pub(super) async fn fetch_failed_step(
+/// Where pipeline-graph-view tells stages, steps, and what steps failed with: since February 2026, since May 2025, before. The
+/// last is told since September 2025, and 404 before.
+const GRAPH_VIEWS: [[&str; 2]; 3] =
+    [["stages", "stages"], ["pipeline-overview", "pipeline-overview"], ["pipeline-graph", "pipeline-console"]];
+
+/// The stages of a build.
+pub(super) struct Stages {
+    flow: Flow,
+    source: Source,
+}
+
+/// What is known of the stages of a build.
+pub(super) enum Told {
+    Stages(Stages),
+    /// It is no build of a pipeline.
+    NoPipeline,
+    /// It is, and Jenkins has no plugin that tells them.
+    NoPlugin,
+}
+
+/// What is said where no plugin tells stages.
+pub(super) const NO_PLUGIN: &str = "Jenkins tells no stages of this pipeline: it lacks the plugins pipeline-graph-view and \
+     pipeline-rest-api (stage view), or they are too old";
+
+impl Jenkins {
+    /// A build's stages: as the stage view tells them, or else pipeline-graph-view.
+    pub(super) async fn fetch_stages(
         &self,
         target: &Target,
-        flow: &Flow,
+        build: &Build,
         context: &CallContext,
-    ) -> Result<Option<FailedStep>, Error> {
-        let Some(stage) = flow.stages.iter().find(|stage| stage.status == "FAILED") else { return Ok(None) };
-        let path = target.path(&["execution", "node", &stage.id, "wfapi", "describe"]);
-        let described: Option<Flow> = self.stage_view(&Call::get(path), Answer::object, context).await?;
-        let steps = described.map(|stage| stage.stage_flow_nodes).unwrap_or_default();
-        // The last of them: those before were caught, or the failure wouldn't have gone on.
-        let step = steps.iter().rev().find(|step| step.status == "FAILED");
-        let error = step.and_then(|step| step.error.as_ref()).or(stage.error.as_ref());
-        Ok(Some(FailedStep {
-            stage: text::clean(&stage.name),
-            step: step.and_then(|step| text::optional(&step.name)),
-            error: error.and_then(|error| text::optional(&error.message)),
-        }))
+    ) -> Result<Told, Error> {
+        if !build.may_be_pipeline() {
+            return Ok(Told::NoPipeline);
+        }
+        let call = Call::get(target.path(&["wfapi", "describe"]));
+        let missing = match self.stage_view(&call, Answer::object, context).await {
+            Ok(Some(flow)) => return Ok(Told::Stages(Stages { flow, source: Source::StageView })),
+            Ok(None) => None,
+            // It may fail at a pipeline that the other plugin can tell of.
+            Err(error @ (Error::Failed(_) | Error::Request(RequestError::Unreadable(_)))) => Some(error),
+            Err(error) => return Err(error),
+        };
+        match (self.fetch_graph(target, build, context).await, missing) {
+            (Ok(Some(stages)), _) => Ok(Told::Stages(stages)),
+            (_, Some(error)) | (Err(error), None) => Err(error),
+            (Ok(None), None) => Ok(Told::NoPlugin),
+        }
     }
+
+    /// What pipeline-graph-view tells, wherever this version of it does.
+    async fn fetch_graph(
+        &self,
+        target: &Target,
+        build: &Build,
+        context: &CallContext,
+    ) -> Result<Option<Stages>, Error> {
+        let known = self.seen().graph_view;
+        let others = (0..GRAPH_VIEWS.len()).filter(|place| Some(*place) != known);
+        for place in known.into_iter().chain(others) {
+            let Some([tree, _]) = GRAPH_VIEWS.get(place) else { continue };
+            let answer = match self.session.call(&Call::get(target.path(&[tree, "tree"])), context.deadline).await {
+                Ok(answer) => answer.object::<GraphAnswer>()?,
+                Err(Error::NotFound) => continue,
+                Err(error) => return Err(error),
+            };
+            self.learn(|seen| seen.graph_view = Some(place));
+            let stages = answer.stages();
+            let paused = stages.iter().any(|stage| stage.status == PAUSED);
+            let status = match BuildStatus::of(build.building, build.result.as_deref()) {
+                BuildStatus::Running if paused => PAUSED,
+                BuildStatus::Running => "IN_PROGRESS",
+                BuildStatus::Success => "SUCCESS",
+                BuildStatus::Unstable => "UNSTABLE",
+                BuildStatus::Failure => "FAILED",
+                BuildStatus::Aborted => "ABORTED",
+                BuildStatus::NotBuilt => "NOT_EXECUTED",
+                BuildStatus::Unknown => "",
+            };
+            let flow = Flow { status: status.to_owned(), stages, ..Flow::default() };
+            return Ok(Some(Stages { flow, source: Source::GraphView(place) }));
+        }
+        self.learn(|seen| seen.graph_view = None);
+        Ok(None)
+    }
+
+    /// The stages that failed, the likeliest to have ended the build first; steps are told of three of them, which cost a
+    /// request each. What could not be read is beside them.
+    pub(super) async fn fetch_failed_steps(
+        &self,
+        target: &Target,
+        stages: &Stages,
+        context: &CallContext,
+    ) -> (Vec<FailedStep>, Option<Error>) {
+        let mut failed = Vec::new();
+        let mut missing = None;
+        for (place, stage) in by_likelihood(&stages.flow.stages).into_iter().take(MAX_FAILED).enumerate() {
+            let error = stage.error.as_ref().and_then(|error| text::optional(&error.message));
+            let mut one = FailedStep { stage: text::clean(&stage.name), step: None, error };
+            if place < MAX_DESCRIBED {
+                match self.fetch_failed_step(target, stage, stages.source, context).await {
+                    Ok(Some((step, error))) => {
+                        one.step = step;
+                        one.error = error.or(one.error);
+                    }
+                    Ok(None) => {}
+                    Err(error) => missing = Some(error),
+                }
+            }
+            failed.push(one);
+        }
+        // What has neither a step nor an error that failed was skipped, or failed because of another.
+        failed.sort_by_key(|one| one.step.is_none() && one.error.is_none());
+        (failed, missing)
+    }
+
+    /// The step of a stage that failed, and its error. The last of them: those before were caught, or the failure wouldn't
+    /// have gone on.
+    async fn fetch_failed_step(
+        &self,
+        target: &Target,
+        stage: &Flow,
+        source: Source,
+        context: &CallContext,
+    ) -> Result<Option<(Option<String>, Option<String>)>, Error> {
+        match source {
+            Source::StageView => {
+                let path = target.path(&["execution", "node", &stage.id, "wfapi", "describe"]);
+                let described: Option<Flow> = self.stage_view(&Call::get(path), Answer::object, context).await?;
+                let steps = described.map(|stage| stage.stage_flow_nodes).unwrap_or_default();
+                Ok(steps.iter().rev().find(|step| step.has_failed()).map(|step| {
+                    let error = step.error.as_ref().and_then(|error| text::optional(&error.message));
+                    (text::optional(&step.name), error)
+                }))
+            }
+            Source::GraphView(place) => {
+                let Some([_, steps]) = GRAPH_VIEWS.get(place) else { return Ok(None) };
+                let below = |last: &str, id: &str| Call::get(target.path(&[steps, last])).query("nodeId", &id);
+                let answer = match self.session.call(&below("steps", &stage.id), context.deadline).await {
+                    Ok(answer) => answer.object::<GraphAnswer>()?.steps(),
+                    Err(Error::NotFound) => return Ok(None),
+                    Err(error) => return Err(error),
+                };
+                let Some(step) = answer.into_iter().rev().find(|step| step.status() == "FAILED") else {
+                    return Ok(None);
+                };
+                let error = match self.session.call(&below("exceptionText", &step.id), context.deadline).await {
+                    Ok(answer) if !answer.is_html() => text::optional(&answer.text()),
+                    Ok(_) | Err(Error::NotFound) => None,
+                    Err(error) => return Err(error),
+                };
+                // Its name may be its arguments, which may hold secrets.
+                Ok(Some((text::optional(&step.title), error)))
+            }
+        }
+    }
+}
+
+/// Stages that failed, and none around another that did. What comes after a failure runs only if it was caught, so the last one
+/// with an error ended the build; but for what a declarative pipeline does at its end in any case. Stages that were skipped
+/// because of the failure count as failed, too, and have no error.
+fn by_likelihood(stages: &[Flow]) -> Vec<&Flow> {
+    let mut failed: Vec<&Flow> =
+        stages.iter().rev().filter(|stage| stage.has_failed() && !stage.failed_inside).collect();
+    failed.sort_by_key(|stage| (stage.error.is_none(), stage.name == "Declarative: Post Actions"));
+    failed
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: StagesInput, context: CallContext) -> Result<Pipeline, ToolError> {
@@ -146,31 +306,72 @@ async fn get(jenkins: Arc<Jenkins>, input: StagesInput, context: CallContext) ->
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
     target.say_if_final(&build, &context);
     let target = target.numbered(&build);
-    let failed = |error| to_tool_error(error, &format!("read the stages of {target}"));
-    let Some(flow) = jenkins.fetch_flow(&target, &context).await.map_err(failed)? else {
-        return Ok(Pipeline {
-            build: build.number,
-            status: None,
-            stages: Vec::new(),
-            failed_step: None,
-            truncated: false,
-            hints: vec![NO_STAGE_VIEW.to_owned()],
-        });
+    let told = jenkins.fetch_stages(&target, &build, &context).await;
+    let untold = |hint: &str| Pipeline {
+        build: build.number,
+        status: None,
+        stages: Vec::new(),
+        failed_step: None,
+        other_failed_steps: Vec::new(),
+        truncated: false,
+        hints: vec![hint.to_owned()],
     };
-    let failed_step = jenkins.fetch_failed_step(&target, &flow, &context).await.map_err(failed)?;
+    let stages = match told.map_err(|error| to_tool_error(error, &format!("read the stages of {target}")))? {
+        Told::Stages(stages) => stages,
+        Told::NoPipeline => return Ok(untold("this is no build of a pipeline, and has no stages")),
+        Told::NoPlugin => return Ok(untold(NO_PLUGIN)),
+    };
+    let (failed, missing) = jenkins.fetch_failed_steps(&target, &stages, &context).await;
     let mut hints = Vec::new();
+    if let Some(error) = missing {
+        let worded = to_tool_error(error, "tell a step that failed");
+        hints.push(format!("{NOT_TOLD} a step that failed: {}", worded.message));
+    }
+    if failed.len() > 1 {
+        hints.push(SEVERAL_FAILED.to_owned());
+    }
+    let flow = &stages.flow;
     if flow.stages.is_empty() {
         hints.push("the pipeline has no stages, or none has begun".to_owned());
     }
-    if flow.status == "PAUSED_PENDING_INPUT" {
+    if flow.status == PAUSED {
         hints.push("it waits for somebody: list_jenkins_pending_inputs tells for what".to_owned());
     }
+    let mut failed = failed.into_iter();
     Ok(Pipeline {
         build: build.number,
         status: text::optional(&flow.status),
         stages: flow.stages.iter().take(MAX_STAGES).map(Stage::of).collect(),
-        failed_step,
+        failed_step: failed.next(),
+        other_failed_steps: failed.collect(),
         truncated: flow.stages.len() > MAX_STAGES,
         hints,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_last_failure_that_was_not_caught_comes_first() {
+        let stage = |name: &str, status: &str, error: bool| {
+            let error = error.then(|| json!({ "message": "no" }));
+            serde_json::from_value::<Flow>(json!({ "name": name, "status": status, "error": error })).unwrap()
+        };
+        let stages = [
+            stage("Lint", "FAILED", true),
+            stage("Build", "SUCCESS", false),
+            stage("Deploy", "FAILED", true),
+            stage("Report", "FAILED", false),
+            stage("Declarative: Post Actions", "FAILED", true),
+        ];
+        let names: Vec<&str> = by_likelihood(&stages).iter().map(|stage| stage.name.as_str()).collect();
+        assert_eq!(names, ["Deploy", "Lint", "Declarative: Post Actions", "Report"]);
+        let mut outer = stage("Tests", "FAILED", false);
+        outer.failed_inside = true;
+        assert_eq!(by_likelihood(&[outer, stage("unit", "FAILED", false)]).len(), 1);
+    }
 }

@@ -79,15 +79,22 @@ pub(super) async fn start(
     let call = Call::post(path, fields).query("delay", &"0sec");
     let answer = match jenkins.session.call(&call, context.deadline).await {
         Ok(answer) => answer,
-        Err(error) if error.fate_is_unknown() => return find_lost(jenkins, name, job, error, context).await,
+        Err(error) if error.fate_is_unknown() => {
+            let why = to_tool_error(error, "trigger a build");
+            return find_lost(jenkins, name, job, why, context).await;
+        }
         Err(error) => return Err(to_tool_error(error, &format!("trigger a build of {name}"))),
     };
-    // 201, or 303 where it was merged with an item that waits already. A redirect to somewhere else says that nothing was
-    // queued.
+    // 201, or 303 where it was merged with an item that waits already; both lead to the item. Jenkins leads to the job where
+    // it queued nothing, and so do some of its versions and plugins where they did. A proxy may take the header out.
     let Some(id) = answer.location().and_then(queue_id) else {
-        return Err(ToolError::new(ErrorCode::Conflict, format!("Jenkins queued no build of {name}")).with_remedy(
-            "something in Jenkins refused it (or a login page of a proxy took its place): look at the job",
-        ));
+        let message = if answer.is_created() {
+            "Jenkins answered that it was, and not as which item of the queue"
+        } else {
+            "Jenkins led to another page than the queue's"
+        };
+        let why = ToolError::new(ErrorCode::PlatformError, message);
+        return find_lost(jenkins, name, job, why, context).await;
     };
     follow(jenkins, name, id, wait, context).await
 }
@@ -166,12 +173,13 @@ async fn build_of_item(jenkins: &Jenkins, name: &JobName, id: u64, context: &Cal
     there.builds.iter().find(|build| build.queue_id == Some(id)).map(|build| build.number)
 }
 
-/// The answer was lost: looks for a build that the connector's user started since. Nothing is sent twice.
+/// It isn't known what became of the request: looks for a build that the connector's user started since. Nothing is
+/// sent twice.
 async fn find_lost(
     jenkins: &Jenkins,
     name: &JobName,
     before: &Job,
-    error: Error,
+    why: ToolError,
     context: &CallContext,
 ) -> Result<Started, ToolError> {
     let user = jenkins.session.identity().map(|identity| identity.user).unwrap_or_default();
@@ -190,14 +198,13 @@ async fn find_lost(
             build: Some(build.number),
             item: None,
             hints: vec![format!(
-                "Jenkins' answer was lost; build {} was started by the connector's user since, and is probably it",
+                "Jenkins' answer was lost, or names no item; build {} was started by the connector's user since, and is probably it",
                 build.number
             )],
         });
     }
-    let worded = to_tool_error(error, "trigger a build");
-    let message = format!("it is not known whether the build was queued: {}", worded.message);
-    Err(ToolError { message, ..worded }
+    let message = format!("it is not known whether the build was queued: {}", why.message);
+    Err(ToolError { message, ..why }
         .with_remedy("look at list_jenkins_queue and list_jenkins_builds before you trigger it again"))
 }
 

@@ -26,8 +26,8 @@ const TRIGGER: ToolDeclaration = ToolDeclaration::mutate(
 /// Arguments of `trigger_jenkins_build`.
 #[derive(Deserialize, JsonSchema)]
 struct TriggerInput {
-    /// Full name of the job, such as `folder/name`.
-    #[schemars(length(min = 1, max = 1000))]
+    /// Full name of the job, such as `folder/name`, or a link to it.
+    #[schemars(length(min = 1, max = 4000))]
     job: String,
     /// Values of parameters by name: 100 at most. Those left out have their defaults.
     #[serde(default)]
@@ -35,7 +35,7 @@ struct TriggerInput {
     parameters: BTreeMap<String, GivenValue>,
     /// Seconds to wait for the build's number. Never longer than the call may take.
     #[serde(default)]
-    wait_seconds: WaitSeconds<60, 60>,
+    wait_seconds: WaitSeconds<45, 120>,
 }
 
 pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {

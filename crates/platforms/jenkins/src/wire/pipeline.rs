@@ -1,10 +1,14 @@
-//! What the plugin `pipeline-rest-api` tells of pipelines: stages, steps, inputs.
+//! What plugins tell of pipelines. Stages come from `pipeline-rest-api` (the stage view), or from `pipeline-graph-view`, which
+//! Jenkins' setup wizard installs in its place since 2.443. Inputs stand in the JSON of the build itself, as
+//! `pipeline-input-step` exports them since November 2022; before, only the stage view told them.
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::{ParameterDefinition, ParameterValue};
+
 /// A pipeline's run or stage, or a step (`pipeline-rest-api`: `RunExt`, `StageNodeExt`, `FlowNodeExt`). It has no `tree`.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Flow {
     #[serde(default)]
@@ -25,6 +29,9 @@ pub(crate) struct Flow {
     /// Of a stage that is asked for by its id.
     #[serde(default)]
     pub(crate) stage_flow_nodes: Vec<Self>,
+    /// Whether a stage in it failed, too; only `pipeline-graph-view` tells what is in what.
+    #[serde(skip)]
+    pub(crate) failed_inside: bool,
 }
 
 #[derive(Deserialize)]
@@ -33,26 +40,227 @@ pub(crate) struct FlowError {
     pub(crate) message: String,
 }
 
-/// An input that a pipeline waits for (`pipeline-rest-api`: `PendingInputActionsExt`).
+/// What `pipeline-graph-view` answers (`PipelineJsonWriter.java`).
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PendingInput {
+pub(crate) struct GraphAnswer {
+    data: Option<Graph>,
     #[serde(default)]
-    pub(crate) id: String,
+    stages: Vec<GraphNode>,
     #[serde(default)]
-    pub(crate) message: String,
-    pub(crate) proceed_text: Option<String>,
-    #[serde(default)]
-    pub(crate) inputs: Vec<InputParameter>,
+    steps: Vec<GraphNode>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct InputParameter {
+struct Graph {
     #[serde(default)]
-    pub(crate) name: String,
+    stages: Vec<GraphNode>,
+    #[serde(default)]
+    steps: Vec<GraphNode>,
+}
+
+/// A stage or a step (`AbstractPipelineNode.java`). Times were words for people until 2025.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GraphNode {
+    #[serde(default)]
+    pub(crate) id: String,
+    /// Of a step that has arguments they are its name, and may hold secrets.
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    pub(crate) title: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    start_time_millis: Value,
+    #[serde(default)]
+    total_duration_millis: Value,
+    #[serde(default)]
+    pause_duration_millis: Value,
+    #[serde(default)]
+    children: Vec<Self>,
+}
+
+impl GraphAnswer {
+    /// Stages in their order, each before those that are in it.
+    pub(crate) fn stages(self) -> Vec<Flow> {
+        let mut stages = Vec::new();
+        for stage in self.data.map_or(self.stages, |data| data.stages) {
+            stage.unfold(&mut stages);
+        }
+        stages
+    }
+
+    pub(crate) fn steps(self) -> Vec<GraphNode> {
+        self.data.map_or(self.steps, |data| data.steps)
+    }
+}
+
+impl GraphNode {
+    fn unfold(self, into: &mut Vec<Flow>) {
+        let number = |value: &Value| value.as_i64().unwrap_or_default();
+        let at = into.len();
+        into.push(Flow {
+            status: self.status(),
+            start_time_millis: number(&self.start_time_millis),
+            duration_millis: number(&self.total_duration_millis),
+            pause_duration_millis: number(&self.pause_duration_millis),
+            id: self.id,
+            name: self.name,
+            ..Flow::default()
+        });
+        for child in self.children {
+            child.unfold(into);
+        }
+        let failed_inside = into.iter().skip(at + 1).any(Flow::has_failed);
+        if let Some(stage) = into.get_mut(at) {
+            stage.failed_inside = failed_inside;
+        }
+    }
+
+    /// Its state (`PipelineState.java`) in the words of the stage view.
+    pub(crate) fn status(&self) -> String {
+        match self.state.to_uppercase().as_str() {
+            "FAILURE" => "FAILED".to_owned(),
+            "RUNNING" => "IN_PROGRESS".to_owned(),
+            "PAUSED" => "PAUSED_PENDING_INPUT".to_owned(),
+            "SKIPPED" | "NOT_BUILT" => "NOT_EXECUTED".to_owned(),
+            other => other.to_owned(),
+        }
+    }
+}
+
+impl Flow {
+    pub(crate) fn has_failed(&self) -> bool {
+        self.status == "FAILED"
+    }
+}
+
+/// An input that a pipeline waits for.
+pub(crate) struct PendingInput {
+    pub(crate) id: String,
+    pub(crate) message: String,
+    pub(crate) proceed_text: Option<String>,
+    /// Who may settle it: users and groups, with commas between them.
+    pub(crate) submitter: Option<String>,
+    pub(crate) parameters: Vec<ParameterDefinition>,
+}
+
+/// An input in the JSON of a build (`pipeline-input-step`: `InputStepExecution`).
+#[derive(Deserialize, Clone)]
+pub(crate) struct InputExecution {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    pub(crate) settled: bool,
+    input: Option<InputStep>,
+}
+
+#[derive(Deserialize, Clone)]
+struct InputStep {
+    #[serde(default)]
+    message: String,
+    ok: Option<String>,
+    submitter: Option<String>,
+    #[serde(default)]
+    parameters: Vec<ParameterDefinition>,
+}
+
+impl From<InputExecution> for PendingInput {
+    fn from(execution: InputExecution) -> Self {
+        let id = execution.id;
+        match execution.input {
+            Some(InputStep { message, ok, submitter, parameters }) => {
+                Self { id, message, proceed_text: ok, submitter, parameters }
+            }
+            None => Self { id, message: String::new(), proceed_text: None, submitter: None, parameters: Vec::new() },
+        }
+    }
+}
+
+/// An input as the stage view tells it (`pipeline-rest-api`: `PendingInputActionsExt`, `InputParameterDefExt`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StageViewInput {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    message: String,
+    proceed_text: Option<String>,
+    #[serde(default)]
+    inputs: Vec<InputParameter>,
+}
+
+#[derive(Deserialize)]
+struct InputParameter {
+    #[serde(default)]
+    name: String,
     #[serde(default, rename = "type")]
-    pub(crate) kind: String,
-    pub(crate) description: Option<String>,
+    kind: String,
+    description: Option<String>,
     #[serde(default)]
-    pub(crate) definition: Value,
+    definition: Value,
+}
+
+impl From<InputParameter> for ParameterDefinition {
+    fn from(input: InputParameter) -> Self {
+        let choices = input.definition.get("choices").and_then(Value::as_array);
+        let choices = choices.map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        let default = input.definition.get("defaultVal").filter(|value| !value.is_null()).cloned();
+        let default =
+            default.map(|value| ParameterValue { class: String::new(), name: String::new(), value: Some(value) });
+        Self {
+            name: input.name,
+            kind: input.kind,
+            description: input.description,
+            default_parameter_value: default,
+            choices,
+        }
+    }
+}
+
+impl From<StageViewInput> for PendingInput {
+    fn from(input: StageViewInput) -> Self {
+        let parameters = input.inputs.into_iter().map(ParameterDefinition::from).collect();
+        let StageViewInput { id, message, proceed_text, .. } = input;
+        Self { id, message, proceed_text, submitter: None, parameters }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn stages_of_any_version_of_the_graph_view_are_read() {
+        let stage = |start: Value, children: Value| {
+            json!({ "id": "6", "name": "Test", "state": "failure", "startTimeMillis": start, "totalDurationMillis": 9,
+                    "children": children })
+        };
+        let inner =
+            json!([{ "id": 8, "name": "unit", "state": "failure" }, { "id": "9", "name": "end", "state": "skipped" }]);
+        let stages = json!([stage(json!(5), inner), stage(json!("Started 3 days ago"), json!([]))]);
+        for answer in [json!({ "status": "ok", "data": { "stages": stages } }), json!({ "stages": stages })] {
+            let answer: GraphAnswer = serde_json::from_value(answer.clone())
+                .unwrap_or_else(|_| outbound::decode::decode(answer.to_string().as_bytes()).unwrap());
+            let stages = answer.stages();
+            let told: Vec<_> =
+                stages.iter().map(|one| (one.name.as_str(), one.status.as_str(), one.failed_inside)).collect();
+            assert_eq!(
+                told,
+                [
+                    ("Test", "FAILED", true),
+                    ("unit", "FAILED", false),
+                    ("end", "NOT_EXECUTED", false),
+                    ("Test", "FAILED", false),
+                ]
+            );
+            assert_eq!(
+                (stages[0].start_time_millis, stages[0].duration_millis, stages[3].start_time_millis),
+                (5, 9, 0)
+            );
+        }
+    }
 }

@@ -1,0 +1,176 @@
+//! Jenkins with the plugins of its versions: the stage view (as installed up to 2.442), pipeline-graph-view in each place where
+//! it has answered (2.440, 2.479, 2.516 and later), and neither.
+
+use serde_json::{Value, json};
+
+use super::{
+    double::{Build, Double, GraphView},
+    good, with_token,
+};
+use tools::ErrorCode;
+
+/// What a controller has.
+#[derive(Clone, Copy, Debug)]
+struct Plugins {
+    version: &'static str,
+    stage_view: bool,
+    graph_view: Option<GraphView>,
+    inputs_exported: bool,
+}
+
+const ALL: [Plugins; 7] = [
+    Plugins { version: "2.361.4", stage_view: true, graph_view: None, inputs_exported: false },
+    Plugins { version: "2.440.3", stage_view: true, graph_view: None, inputs_exported: true },
+    Plugins { version: "2.440.3", stage_view: false, graph_view: Some(GraphView::Graph), inputs_exported: true },
+    Plugins { version: "2.479.3", stage_view: true, graph_view: Some(GraphView::Graph), inputs_exported: true },
+    Plugins { version: "2.516.3", stage_view: false, graph_view: Some(GraphView::Overview), inputs_exported: true },
+    Plugins { version: "2.541.1", stage_view: false, graph_view: Some(GraphView::Stages), inputs_exported: true },
+    Plugins { version: "2.516.3", stage_view: false, graph_view: None, inputs_exported: true },
+];
+
+async fn plays(plugins: Plugins) -> Double {
+    let double = Double::start().await;
+    double.change(|state| {
+        state.version = Some(plugins.version);
+        state.stage_view = plugins.stage_view;
+        state.graph_view = plugins.graph_view;
+        state.inputs_exported = plugins.inputs_exported;
+    });
+    double
+}
+
+#[tokio::test]
+async fn stages_are_told_by_whichever_plugin_is_there() {
+    for plugins in ALL {
+        let double = plays(plugins).await;
+        let connector = with_token(&double);
+        let told = good(&connector, "get_jenkins_build_stages", json!({ "job": "team/web", "build": 2 })).await;
+        if !plugins.stage_view && plugins.graph_view.is_none() {
+            assert!(told["hints"][0].as_str().unwrap().contains("lacks the plugins"), "{plugins:?}: {told}");
+            continue;
+        }
+        let stages: Vec<_> =
+            told["stages"].as_array().unwrap().iter().map(|one| (&one["name"], &one["status"])).collect();
+        assert_eq!(stages, [(&json!("Build"), &json!("SUCCESS")), (&json!("Test"), &json!("FAILED"))], "{plugins:?}");
+        assert_eq!((&told["status"], &told["failed_step"]["stage"]), (&json!("FAILED"), &json!("Test")), "{plugins:?}");
+        // What a step was called with may hold a secret; what it failed with is told since September 2025.
+        let (step, error) = match (plugins.stage_view, plugins.graph_view) {
+            (true, _) => (json!("Shell Script"), json!("script returned exit code 2")),
+            (false, Some(GraphView::Stages)) => (Value::Null, json!("script returned exit code 2")),
+            (false, _) => (json!("Shell Script"), Value::Null),
+        };
+        assert_eq!((&told["failed_step"]["step"], &told["failed_step"]["error"]), (&step, &error), "{plugins:?}");
+        let report = good(&connector, "get_jenkins_failure_report", json!({ "job": "team/web", "build": 2 })).await;
+        assert_eq!(report["failed_step"], told["failed_step"], "{plugins:?}");
+        // Where it answers is remembered.
+        let before = double.total();
+        good(&connector, "get_jenkins_build_stages", json!({ "job": "team/web", "build": 2 })).await;
+        assert!(double.total() - before <= 5, "{plugins:?}");
+    }
+}
+
+/// A pipeline that waits for two inputs: build 3.
+fn waiting(double: &Double) {
+    double.change(|state| {
+        let build = Build::running(40, state.now, Vec::new(), true);
+        state.jobs.get_mut("team/web").unwrap().builds.insert(3, build);
+    });
+    double.build("team/web", 3, |build| {
+        build.inputs = vec![
+            json!({ "id": "Ship", "message": "Ship it?", "proceedText": "Yes", "submitter": "release,ann", "inputs": [
+                { "type": "ChoiceParameterDefinition", "name": "WHERE", "description": "",
+                  "definition": { "defaultVal": "eu", "choices": ["eu", "us"] } },
+            ] }),
+            json!({ "id": "Go on", "message": "Go on?", "inputs": [] }),
+        ];
+    });
+}
+
+#[tokio::test]
+async fn inputs_need_no_stage_view() {
+    for plugins in ALL {
+        let double = plays(plugins).await;
+        let connector = with_token(&double);
+        waiting(&double);
+        let list = good(&connector, "list_jenkins_pending_inputs", json!({ "job": "team/web" })).await;
+        let ship = &list["inputs"][0];
+        assert_eq!(
+            (&ship["id"], &ship["message"], &ship["proceed_text"]),
+            (&json!("Ship"), &json!("Ship it?"), &json!("Yes"))
+        );
+        let parameter =
+            json!({ "name": "WHERE", "type": "choice", "default": "eu", "choices": ["eu", "us"], "required": true });
+        assert_eq!(ship["parameters"], json!([parameter]), "{plugins:?}");
+        let submitter = if plugins.inputs_exported { json!("release,ann") } else { Value::Null };
+        assert_eq!(ship["submitter"], submitter, "{plugins:?}");
+        for (id, parameters) in [("Ship", json!({ "WHERE": "us" })), ("Go on", json!({}))] {
+            let submit = json!({ "job": "team/web", "input_id": id, "action": "proceed", "parameters": parameters });
+            assert_eq!(good(&connector, "submit_jenkins_input", submit).await["settled"], true, "{plugins:?} {id}");
+        }
+        assert_eq!(double.count("POST", "Go%20on/proceedEmpty"), 1, "{plugins:?}");
+        let none = good(&connector, "list_jenkins_pending_inputs", json!({ "job": "team/web" })).await;
+        assert_eq!(none["inputs"], json!([]), "{plugins:?}");
+        assert!(none["hints"][0].as_str().unwrap().contains("waits for no input"), "{plugins:?}: {none}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_settle_an_input_is_told_to_whoever_may_not() {
+    let double = plays(ALL[5]).await;
+    waiting(&double);
+    double.want("job/team/job/web/3/input/Ship/proceed", 400, "You need to be release,ann to submit this.");
+    let submit = json!({ "job": "team/web", "input_id": "Ship", "action": "proceed", "parameters": { "WHERE": "us" } });
+    let error = with_token(&double).call("submit_jenkins_input", submit).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::PermissionDenied);
+    assert!(error.remedy.as_deref().unwrap().ends_with("release,ann"), "{error:?}");
+}
+
+#[tokio::test]
+async fn every_stage_that_failed_is_told_and_the_one_that_ended_the_build_first() {
+    for plugins in [ALL[1], ALL[5]] {
+        let double = plays(plugins).await;
+        let failed = |id: &str, name: &str, error: &str| {
+            json!({ "id": id, "name": name, "status": "FAILED", "startTimeMillis": 1, "durationMillis": 2,
+                    "error": { "message": error, "type": "hudson.AbortException" } })
+        };
+        double.build("team/web", 2, |build| {
+            build.stages = vec![
+                failed("6", "Lint (may fail)", "exit code 3"),
+                json!({ "id": "12", "name": "Build", "status": "SUCCESS" }),
+                json!({ "id": "20", "name": "Ship", "status": "FAILED", "inside": [failed("21", "Deploy", "refused")] }),
+                json!({ "id": "30", "name": "Report", "status": if plugins.stage_view { "FAILED" } else { "NOT_EXECUTED" } }),
+            ];
+            build.steps = [("6", "8", "exit code 3"), ("21", "25", "refused")]
+                .map(|(stage, id, error)| (stage.to_owned(), vec![failed(id, "Shell Script", error)]))
+                .into();
+        });
+        let connector = with_token(&double);
+        for tool in ["get_jenkins_build_stages", "get_jenkins_failure_report"] {
+            let told = good(&connector, tool, json!({ "job": "team/web", "build": 2 })).await;
+            assert_eq!(
+                (&told["failed_step"]["stage"], &told["failed_step"]["error"]),
+                (&json!("Deploy"), &json!("refused"))
+            );
+            assert_eq!(told["other_failed_steps"][0]["stage"], "Lint (may fail)", "{tool}: {told}");
+            assert!(told["hints"].to_string().contains("several stages failed"), "{tool}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_can_not_be_told_keeps_no_stage_back() {
+    let double = Double::start().await;
+    double.want("job/team/job/web/2/execution/node/11/wfapi/describe", 500, "boom");
+    let told = good(&with_token(&double), "get_jenkins_build_stages", json!({ "job": "team/web", "build": 2 })).await;
+    assert_eq!(told["stages"].as_array().unwrap().len(), 2);
+    assert_eq!(told["failed_step"]["error"], "script returned exit code 2");
+    assert!(told["hints"].to_string().contains("not told here, a step that failed"), "{told}");
+}
+
+#[tokio::test]
+async fn the_graph_view_helps_where_the_stage_view_fails() {
+    let double = plays(Plugins { stage_view: true, ..ALL[5] }).await;
+    double.want("job/team/job/web/2/wfapi/describe", 500, "java.lang.NullPointerException");
+    let told = good(&with_token(&double), "get_jenkins_build_stages", json!({ "job": "team/web", "build": 2 })).await;
+    assert_eq!(told["failed_step"]["stage"], "Test");
+}
