@@ -6,13 +6,17 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header::ACCEPT, header::AUTHORIZATION, header::RANGE};
+use http::{
+    HeaderName, HeaderValue, Method, StatusCode, header::ACCEPT, header::AUTHORIZATION, header::CONTENT_TYPE,
+    header::RANGE,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{names::Slug, wire::Failure};
+use kit::failure::unknown_refusal;
 use outbound::{Outbound, OutboundState, Reading, Repeat, Request, RequestError, Response};
 
 /// The header for tokens of v2 and v1.1.
@@ -68,12 +72,21 @@ pub(super) enum Error {
     /// 500 and above: the status, and the id that CircleCI gives the failure.
     #[error("CircleCI failed with status {0}")]
     Failed(u16, Option<String>),
+    /// 500 and above, and not in CircleCI's own form: something in front of it says that it gave up.
+    #[error("something in front of CircleCI failed with status {0}")]
+    FailedInFront(u16),
     /// Another answer that says that it failed.
     #[error("CircleCI answered with status {0}")]
     Status(u16),
     /// A link leads to a host from which nothing may be read.
     #[error("a link leads to a host that is not allowed")]
     LinkElsewhere,
+    /// The host that a link leads to refuses it: such links end after a while.
+    #[error("the host of the file refuses the link")]
+    LinkRefused,
+    /// Nothing is there any more.
+    #[error("the file is gone")]
+    LinkGone,
     /// What a link leads to is compressed in a way that is not read.
     #[error("what the link leads to is compressed")]
     Compressed,
@@ -91,7 +104,12 @@ impl From<RequestError> for Error {
 impl Error {
     /// Whether a change may have been carried out all the same: the answer is missing.
     pub(super) fn fate_is_unknown(&self) -> bool {
-        matches!(self, Self::Request(RequestError::Timeout | RequestError::Interrupted) | Self::Failed(500.., _))
+        matches!(
+            self,
+            Self::Request(RequestError::Timeout | RequestError::Interrupted)
+                | Self::Failed(500.., _)
+                | Self::FailedInFront(_)
+        )
     }
 }
 
@@ -284,26 +302,87 @@ pub(super) fn json<T: DeserializeOwned>(call: &Call, response: &Response) -> Res
 /// # Errors
 /// What the status and known texts say.
 pub(super) fn succeeded(call: &Call, response: &Response) -> Result<(), Error> {
-    if response.is_html() && !response.status.is_server_error() {
-        return Err(RequestError::Html.into());
+    if !response.status.is_success() {
+        return Err(classify(call, response));
     }
-    if response.status.is_success() { Ok(()) } else { Err(classify(call, response)) }
+    // What a step wrote may be a page, too.
+    let is_page = if call.is_text { is_declared_html(response) } else { response.is_html() };
+    if is_page { Err(RequestError::Html.into()) } else { Ok(()) }
+}
+
+fn is_declared_html(response: &Response) -> bool {
+    let declared = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    declared.to_ascii_lowercase().contains("html")
 }
 
 fn classify(call: &Call, response: &Response) -> Error {
+    let status = response.status.as_u16();
+    match status {
+        // Whoever limits calls, it is waited for.
+        429 => return Error::RateLimited(response.retry_after()),
+        // Ranges are the business of whatever keeps the bytes.
+        416 => return Error::Status(416),
+        _ if is_own(response) => {}
+        500.. => return Error::FailedInFront(status),
+        _ => return RequestError::Foreign(status).into(),
+    }
     let failure: Failure = response.json().unwrap_or_default();
-    let text = failure.text();
-    match response.status.as_u16() {
-        400 => bad_request(call, &text),
+    let error = match status {
+        400 => bad_request(call, &failure.text()),
         401 => Error::TokenRejected,
         403 => Error::Forbidden,
         404 => Error::NotFound,
         409 => Error::Conflict,
         410 => Error::Retired,
         422 => Error::Unprocessable,
-        429 => Error::RateLimited(response.retry_after()),
-        status @ 500.. => Error::Failed(status, failure.id()),
+        500.. => Error::Failed(status, failure.id()),
         other => Error::Status(other),
+    };
+    if matches!(error, Error::BadRequest | Error::Unprocessable | Error::Status(_)) {
+        unknown_refusal("circleci", status, None, failure.id().as_deref());
+    }
+    error
+}
+
+/// Texts of what may stand in front of CircleCI, a Server's own Kong included, that have the form of CircleCI's own.
+const FOREIGN_TEXTS: &[&str] = &[
+    "no route matched with those values",
+    "no api key found in request",
+    "invalid authentication credentials",
+    "an invalid response was received from the upstream server",
+    "the upstream server is currently unavailable",
+    "the upstream server is timing out",
+    "an unexpected error occurred",
+    "failure to get a peer from the ring-balancer",
+    "name resolution failed",
+    "missing authentication token",
+];
+/// Texts that CircleCI is known to give without any form.
+const PLAIN_TEXTS: &[&str] =
+    &["permission denied", "you must log in first", "invalid token provided", "project not found", "not found"];
+
+/// Whether CircleCI itself says that it failed, by the form that its failing answers have: an object with a text, whatever the
+/// content type says. See `e2e/doubles/ANSWERS.md`.
+pub(super) fn is_own(response: &Response) -> bool {
+    // Kong's own answer has this one; one that it passes on has `X-Kong-Upstream-Latency`.
+    if response.headers.contains_key("x-kong-response-latency") || response.headers.contains_key("x-squid-error") {
+        return false;
+    }
+    let body = response.body().trim_ascii();
+    let Ok(Value::Object(body)) = serde_json::from_slice::<Value>(body) else {
+        let text = String::from_utf8_lossy(body.get(..body.len().min(100)).unwrap_or_default()).to_ascii_lowercase();
+        return PLAIN_TEXTS.contains(&text.trim_end_matches('.'));
+    };
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_ascii_lowercase).unwrap_or_default();
+    let message = text(body.get("message"));
+    if !message.is_empty() {
+        return !FOREIGN_TEXTS.iter().any(|foreign| message.contains(foreign));
+    }
+    match body.get("error") {
+        Some(Value::Object(error)) => ["title", "detail", "id"].iter().any(|name| !text(error.get(*name)).is_empty()),
+        // What OAuth's own errors say is one word (RFC 6750, 3.1).
+        Some(Value::String(error)) => error.contains(' ') && !body.contains_key("timestamp"),
+        _ => false,
     }
 }
 
@@ -327,6 +406,9 @@ fn bad_request(call: &Call, text: &str) -> Error {
         Error::UndeclaredParameter(named())
     } else if lower.contains("type error for argument") {
         Error::ParameterType(named())
+    } else if lower.contains("must be in a terminal state") {
+        // A rerun of what still runs (mailpoet/mailpoet #6928).
+        Error::Conflict
     } else if lower.contains("page size") || lower.contains("page[limit]") || lower.contains("page-token") {
         Error::Page
     } else {

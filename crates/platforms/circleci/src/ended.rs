@@ -18,6 +18,8 @@ use super::{
 /// How long answers about a job, or a workflow, that has ended are kept: a rerun makes new ones. CircleCI lets them go
 /// after weeks.
 pub(super) const AGE: Duration = Duration::from_mins(10);
+/// For how long an answer about what goes on is given to all callers.
+pub(super) const WHILE_IT_RUNS: Duration = Duration::from_secs(5);
 /// How long answers about a run that has ended are kept. A rerun of one of its workflows becomes a part of it, and another
 /// replica, or a person, may have started one.
 pub(super) const AGE_OF_A_RUN: Duration = Duration::from_secs(30);

@@ -19,6 +19,8 @@ pub(super) enum About<'a> {
     Project(&'a str),
     /// A run, workflow, job or other thing that has an id: its kind.
     Id(&'a str),
+    /// A job, by its number.
+    JobNumber(u64),
     /// What the token's user has.
     Account,
 }
@@ -42,7 +44,7 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
         Error::Forbidden => {
             let place = match about {
                 About::Project(slug) => format!(" in {slug}"),
-                About::Id(_) | About::Account => String::new(),
+                About::Id(_) | About::JobNumber(_) | About::Account => String::new(),
             };
             ToolError::new(Code::PermissionDenied, format!("the token's user may not {doing}{place}")).with_remedy(
                 "whoever owns the connector can look at the user's role, at single sign-on, which must be authorised for the \
@@ -59,6 +61,13 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
             ),
             About::Id(kind) => ToolError::new(Code::NotFound, format!("CircleCI knows no {kind} with that id or name"))
                 .with_remedy("ids of runs, workflows and jobs differ: each is found from the level above"),
+            About::JobNumber(number) => ToolError::new(
+                Code::NotFound,
+                format!(
+                    "CircleCI describes no job {number}: there is none, or it is an approval, which has a number only"
+                ),
+            )
+            .with_remedy("get_circleci_workflow tells approvals, and get_circleci_workflow_jobs the jobs"),
             About::Account => new(
                 Code::PlatformError,
                 "this CircleCI does not have the function",
@@ -114,6 +123,16 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
                 "a read can be tried again; after a change, check first whether it was carried out",
             )
         }
+        Error::FailedInFront(status @ (502..=504)) => new(
+            Code::PlatformUnavailable,
+            &format!("CircleCI is not available: something in front of it answers with status {status}"),
+            "try again later; after a change, check first whether it was carried out",
+        ),
+        Error::FailedInFront(status) => new(
+            Code::PlatformError,
+            &format!("something in front of CircleCI answers with status {status}, and not CircleCI itself"),
+            "a read can be tried again; after a change, check first whether it was carried out",
+        ),
         Error::Status(status) => {
             ToolError::new(Code::PlatformError, format!("CircleCI answered with the unexpected status {status}"))
         }
@@ -122,9 +141,19 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
             "CircleCI keeps it on a host from which the connector may not read",
             "whoever owns the connector can add the host of CircleCI's files to spec.platform.circleCi.downloadHosts",
         ),
+        Error::LinkRefused => new(
+            Code::PlatformError,
+            "the host that keeps it refuses CircleCI's link, as it does when the link has ended",
+            "try again, for a new link; a proxy or a firewall before that host is another cause",
+        ),
+        Error::LinkGone => new(
+            Code::NotFound,
+            "it is kept no more: CircleCI has a link to it, and nothing is there",
+            "CircleCI keeps output and artifacts for a limited time",
+        ),
         Error::Compressed => new(
             Code::PlatformError,
-            "CircleCI keeps it compressed, which the connector does not read",
+            "CircleCI keeps it compressed in a way that the connector does not read",
             "open it in CircleCI's web site",
         ),
         Error::Request(cause) => request_failed(&WAY, *cause),

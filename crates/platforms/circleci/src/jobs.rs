@@ -4,13 +4,13 @@ use super::{
     CircleCi,
     client::{Api, Call},
     error::About,
-    locate::JobName,
+    locate::{JobName, Listing, Read},
     names::Slug,
     status,
     v3::{self, Entity},
     wire::{Build, JobDetail, WorkflowJob},
 };
-use tools::{CallContext, ToolError};
+use tools::{CallContext, ErrorCode, ToolError};
 
 /// A job.
 pub(super) struct JobFacts {
@@ -25,6 +25,9 @@ pub(super) struct JobFacts {
     pub(super) executor: Option<String>,
     pub(super) workflow_id: Option<String>,
     pub(super) steps: Vec<StepFacts>,
+    pub(super) is_approval: bool,
+    /// What could not be found out, and why.
+    pub(super) missing: Vec<String>,
 }
 
 /// A step on one of the machines that run a job side by side. It has no `Debug`: its link is a credential.
@@ -85,35 +88,59 @@ impl CircleCi {
             (_, JobName::Id(id)) => self.job_of_allowed_by_id(id, None, context).await?,
             (Api::V3, JobName::Number(slug, number)) => {
                 let detail = self.job_detail(slug, *number, context).await?;
-                let id = self.id_of_job(&detail, context).await?;
-                let mut facts = self.job_of_allowed_by_id(&id, Some(*number), context).await?;
-                facts.executor = executor(&detail);
-                facts
+                match self.steps_by_id(&detail, *number, context).await {
+                    Ok(facts) => JobFacts { executor: executor(&detail), ..facts },
+                    Err(error) => without_steps(detail, *number, &error),
+                }
             }
             (_, JobName::Number(slug, number)) => {
                 let detail = self.job_detail(slug, *number, context).await?;
                 let build = Call::of_project(Api::V11, "project", slug, &[&number.to_string()]);
-                let build: Build = self.ask(&build, "read the job's steps", About::Id("job"), context).await?;
-                from_server(detail, build)
+                match self.ask::<Build>(&build, "read the job's steps", About::Id("job"), context).await {
+                    Ok(build) => JobFacts { steps: steps_of(build), missing: Vec::new(), ..bare(detail, *number) },
+                    Err(error) => without_steps(detail, *number, &error),
+                }
             }
         };
         self.ended.learn(name, &facts);
         Ok(facts)
     }
 
-    async fn job_detail(&self, slug: &Slug, number: u64, context: &CallContext) -> Result<JobDetail, ToolError> {
+    /// A job as v2 describes it. One that waits for approval has a number, and no such description
+    /// (Kesin11/CIAnalyzer #1120).
+    pub(super) async fn job_detail(
+        &self,
+        slug: &Slug,
+        number: u64,
+        context: &CallContext,
+    ) -> Result<JobDetail, ToolError> {
         let call = Call::of_project(Api::V2, "project", slug, &["job", &number.to_string()]);
-        self.ask(&call, "read the job", About::Id("job"), context).await
+        self.ask(&call, "read the job", About::JobNumber(number), context).await
     }
 
-    async fn id_of_job(&self, detail: &JobDetail, context: &CallContext) -> Result<String, ToolError> {
-        let gone = || {
-            ToolError::new(tools::ErrorCode::NotFound, "CircleCI does not tell which workflow the job belongs to")
+    async fn steps_by_id(&self, detail: &JobDetail, number: u64, context: &CallContext) -> Result<JobFacts, ToolError> {
+        let id = self.id_of_job(detail, number, context).await?;
+        self.job_of_allowed_by_id(&id, Some(number), context).await
+    }
+
+    async fn id_of_job(&self, detail: &JobDetail, number: u64, context: &CallContext) -> Result<String, ToolError> {
+        let gone = |message| {
+            ToolError::new(ErrorCode::NotFound, message)
                 .with_remedy("pass job_id, as get_circleci_workflow_jobs answers it")
         };
-        let workflow = detail.latest_workflow.as_ref().ok_or_else(gone)?;
-        let jobs = self.fetch_workflow_jobs(&workflow.id, context).await?;
-        jobs.items.into_iter().find(|job| job.job_number == Some(detail.number)).map(|job| job.id).ok_or_else(gone)
+        let workflow = detail
+            .latest_workflow
+            .as_ref()
+            .ok_or_else(|| gone("CircleCI does not tell which workflow the job belongs to".to_owned()))?;
+        let is_meant = |job: &WorkflowJob| job.job_number == Some(number);
+        let jobs = self.list_workflow_jobs(&workflow.id, |jobs| jobs.iter().any(is_meant), context).await?;
+        let read = jobs.items.len();
+        jobs.items.into_iter().find(is_meant).map(|job| job.id).ok_or_else(|| {
+            gone(match jobs.next {
+                Some(_) => format!("the job is not among the first {read} of its workflow"),
+                None => "the job's workflow does not list it".to_owned(),
+            })
+        })
     }
 
     /// The jobs of a workflow.
@@ -121,9 +148,18 @@ impl CircleCi {
         &self,
         workflow: &str,
         context: &CallContext,
-    ) -> Result<super::locate::Read<WorkflowJob>, ToolError> {
-        let call = Call::get(Api::V2, ["workflow", workflow, "job"]);
-        self.list(&call, 200, "read the workflow's jobs", About::Id("workflow"), context).await
+    ) -> Result<Read<WorkflowJob>, ToolError> {
+        self.list_workflow_jobs(workflow, |_| false, context).await
+    }
+
+    /// The same until there are enough.
+    pub(super) async fn list_workflow_jobs(
+        &self,
+        workflow: &str,
+        enough: impl Fn(&[WorkflowJob]) -> bool,
+        context: &CallContext,
+    ) -> Result<Read<WorkflowJob>, ToolError> {
+        self.list(listing_of_jobs(workflow), enough, context).await
     }
 
     async fn job_of_allowed_by_id(
@@ -169,11 +205,12 @@ fn from_v3(job: v3::Job, number: Option<u64>) -> JobFacts {
         executor: None,
         workflow_id: Some(job.references.workflow.id).filter(|id| !id.is_empty()),
         steps: steps.collect(),
+        is_approval: attributes.type_ == "approval",
+        missing: Vec::new(),
     }
 }
 
-fn from_server(detail: JobDetail, build: Build) -> JobFacts {
-    let executor = executor(&detail);
+fn steps_of(build: Build) -> Vec<StepFacts> {
     let steps = build.steps.into_iter().flat_map(|step| {
         let name = step.name;
         step.actions.into_iter().map(move |action| StepFacts {
@@ -185,17 +222,35 @@ fn from_server(detail: JobDetail, build: Build) -> JobFacts {
             output_url: action.output_url,
         })
     });
+    steps.collect()
+}
+
+/// What v2 tells of a job, which has no steps.
+fn bare(detail: JobDetail, number: u64) -> JobFacts {
+    let executor = executor(&detail);
     JobFacts {
         id: None,
-        number: Some(detail.number),
+        number: Some(number),
         name: detail.name,
         status: detail.status,
         started_at: detail.started_at,
         stopped_at: detail.stopped_at,
         executor,
         workflow_id: detail.latest_workflow.map(|workflow| workflow.id),
-        steps: steps.collect(),
+        steps: Vec::new(),
+        is_approval: false,
+        missing: Vec::new(),
     }
+}
+
+fn without_steps(detail: JobDetail, number: u64, error: &ToolError) -> JobFacts {
+    JobFacts { missing: vec![format!("its steps: {error}")], ..bare(detail, number) }
+}
+
+/// A workflow's jobs, as a list.
+pub(super) fn listing_of_jobs(workflow: &str) -> Listing<'static> {
+    let call = Call::get(Api::V2, ["workflow", workflow, "job"]);
+    Listing::new(call, "read the workflow's jobs", About::Id("workflow"))
 }
 
 fn executor(detail: &JobDetail) -> Option<String> {

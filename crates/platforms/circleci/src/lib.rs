@@ -32,6 +32,7 @@
 mod client;
 mod ended;
 mod error;
+mod inflate;
 mod jobs;
 mod links;
 mod locate;
@@ -51,7 +52,13 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use self::{client::Client, ended::Ended, links::Links, names::Projects, session::Session};
+use self::{
+    client::Client,
+    ended::Ended,
+    links::Links,
+    names::{Forms, Projects},
+    session::Session,
+};
 use ::tools::ToolEntry;
 use api::platform::{
     Declaration, PlatformSpec,
@@ -68,6 +75,7 @@ pub struct CircleCi {
     session: Session,
     links: Links,
     projects: Projects,
+    forms: Forms,
     ended: Ended,
 }
 
@@ -101,6 +109,7 @@ impl CircleCi {
             session: Session::new(client, environment.credentials, spec.api_version.unwrap_or_default(), is_cloud),
             links: Links::new(Outbound::new(files).map_err(ConnectError::Outbound)?, url, hosts),
             projects: Projects::new(spec.projects.as_ref()),
+            forms: Forms::default(),
             ended: Ended::default(),
         })
     }

@@ -2,16 +2,27 @@
 //! credentials themselves: they are read here, and never logged or worded. The token goes to CircleCI's own hosts only,
 //! and redirects from there are followed without it, to hosts that are allowed.
 
-use http::{StatusCode, header::LOCATION};
+use std::borrow::Cow;
+
+use http::{
+    StatusCode,
+    header::{CONTENT_ENCODING, LOCATION},
+};
 use tokio::time::Instant;
 use url::{Origin, Url};
 
-use super::client::{CIRCLE_TOKEN, Error, Token};
+use super::{
+    client::{CIRCLE_TOKEN, Error, Token},
+    inflate::{Unpacked, gunzip, is_gzip},
+};
 use api::{pattern::NamePattern, platform::circleci::CLOUD_HOST};
-use outbound::{Download, Outbound, OutboundState, Reading, RequestError, Response};
+use outbound::{Download, Outbound, OutboundState, Reading, Redirect, RequestError, Response};
 
 /// Redirects that are followed one after the other.
 const MAX_REDIRECTS: usize = 3;
+
+/// Bytes of a packed file when it is unpacked.
+pub(super) const MAX_UNPACKED: usize = 32 * 1024 * 1024;
 
 /// Where links may lead.
 pub(super) struct Links {
@@ -73,33 +84,55 @@ impl Links {
         let mut with_token = true;
         for _ in 0..=MAX_REDIRECTS {
             let mut download = Download::new(link.clone(), reading);
-            match self.trust(&link) {
+            let trust = self.trust(&link);
+            match trust {
                 Trust::Own if with_token => download = download.credential(CIRCLE_TOKEN, &token.secret)?,
                 Trust::Own | Trust::Allowed => {}
                 Trust::Refused => return Err(Error::LinkElsewhere),
             }
             let response = self.outbound.download(&download, deadline).await?;
             if !response.status.is_redirection() {
-                return finish(response);
+                return finish(response, trust == Trust::Own && with_token);
             }
             let target = response.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-            link = target.and_then(|text| link.join(text).ok()).ok_or(RequestError::Redirected)?;
+            link = target.and_then(|text| link.join(text).ok()).ok_or(RequestError::Redirected(Redirect::OtherPath))?;
             // Where CircleCI's hosts send a reader on to, the link itself is enough.
             with_token = false;
         }
-        Err(RequestError::Redirected.into())
+        Err(RequestError::Redirected(Redirect::OtherPath).into())
     }
 }
 
-fn finish(response: Response) -> Result<Response, Error> {
+/// `is_asked` says that CircleCI itself was asked, with the token.
+fn finish(response: Response, is_asked: bool) -> Result<Response, Error> {
     match response.status {
         status if status.is_success() => Ok(response),
-        // The token was good a moment ago: here it means that this file is not for it, or that the link has ended.
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Error::Forbidden),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound),
+        // The token was good a moment ago: here it means that this file is not for it.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_asked => Err(Error::Forbidden),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => Err(Error::LinkRefused),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::LinkGone),
         StatusCode::TOO_MANY_REQUESTS => Err(Error::RateLimited(response.retry_after())),
-        status if status.is_server_error() => Err(Error::Failed(status.as_u16(), None)),
+        status if status.is_server_error() => Err(Error::FailedInFront(status.as_u16())),
         status => Err(Error::Status(status.as_u16())),
+    }
+}
+
+/// The bytes of what a link leads to, `most` of them at most, and whether that is all that was read. A host of files answers as
+/// the file was stored, whatever was asked for; one that calls it packed means the file itself otherwise.
+///
+/// # Errors
+/// [`Error::Compressed`] for what is packed in another way, or broken.
+pub(super) fn unpacked(response: &Response, most: usize) -> Result<(Cow<'_, [u8]>, bool), Error> {
+    let coding = response.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match coding.trim().to_ascii_lowercase().as_str() {
+        // What unpacks on the way may leave the header as it was.
+        "" | "identity" => Ok((Cow::Borrowed(response.body()), true)),
+        "gzip" | "x-gzip" if !is_gzip(response.body()) => Ok((Cow::Borrowed(response.body()), true)),
+        "gzip" | "x-gzip" => {
+            let Unpacked { bytes, whole } = gunzip(response.body(), most).ok_or(Error::Compressed)?;
+            Ok((Cow::Owned(bytes), whole))
+        }
+        _ => Err(Error::Compressed),
     }
 }
 

@@ -1,26 +1,34 @@
 //! From what a caller names to what CircleCI knows: runs, workflows and jobs by id, number or link. Whether the project
 //! is allowed is decided by the slug that CircleCI states, never by one that came with an id.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 
 use super::{
     CircleCi,
     client::{Api, Call, Error},
     error::{About, to_tool_error},
-    names::{Link, Slug, is_uuid},
+    names::{Link, Slug, is_uuid, not_allowed},
     v3,
-    wire::{Items, Pipeline, Project, Workflow},
+    wire::{Items, JobDetail, Pipeline, Project, Workflow},
 };
-use tools::{CallContext, ToolError};
+use tools::{CallContext, ErrorCode, ToolError};
 
-/// Pages of a list that are read for one call.
-pub(super) const MAX_PAGES: usize = 5;
+/// Pages of a list that are read for one call. Their size is CircleCI's.
+pub(super) const MAX_PAGES: usize = 10;
+/// The same where something is looked for, or counted.
+pub(super) const PAGES_OF_A_SEARCH: usize = 30;
+/// Time of a call that must be left to read another page.
+const TIME_FOR_A_PAGE: Duration = Duration::from_secs(3);
 
 /// A run, as a caller names it.
 #[derive(Clone, Debug)]
 pub(super) enum RunName {
     Id(String),
     Number(Slug, u64),
+    OfWorkflow(String),
+    OfJob(Slug, u64),
 }
 
 /// A job, as a caller names it.
@@ -30,11 +38,44 @@ pub(super) enum JobName {
     Number(Slug, u64),
 }
 
+/// A list, and how far it is read.
+pub(super) struct Listing<'a> {
+    call: Call,
+    doing: &'a str,
+    about: About<'a>,
+    at: Option<String>,
+    pages: usize,
+}
+
+impl<'a> Listing<'a> {
+    /// A list, read from its beginning, of [`MAX_PAGES`] at most.
+    pub(super) fn new(call: Call, doing: &'a str, about: About<'a>) -> Self {
+        Self { call, doing, about, at: None, pages: MAX_PAGES }
+    }
+
+    /// From a page on that an earlier answer named.
+    pub(super) fn from(self, at: Option<String>) -> Self {
+        Self { at, ..self }
+    }
+
+    /// Of more pages.
+    pub(super) fn pages(self, pages: usize) -> Self {
+        Self { pages, ..self }
+    }
+}
+
 /// A list that was read page by page.
 pub(super) struct Read<T> {
     pub(super) items: Vec<T>,
+    /// Where it goes on, if that was not all.
+    pub(super) next: Option<String>,
+}
+
+impl<T> Read<T> {
     /// Whether there are more.
-    pub(super) more: bool,
+    pub(super) const fn more(&self) -> bool {
+        self.next.is_some()
+    }
 }
 
 fn either(one: &str, other: &str) -> ToolError {
@@ -44,27 +85,94 @@ fn either(one: &str, other: &str) -> ToolError {
 fn not_an_id(argument: &str) -> ToolError {
     ToolError::invalid_argument(format!("{argument} is neither an id (a UUID) nor a link that names one"))
         .with_argument(argument)
+        .with_remedy(
+            "links that are taken: …/pipelines/gh/acme/web/12, with or without /workflows/<id>/jobs/34; …/workflow/<id>; \
+             …/workflow-run/<id>; …/pipeline/<id>; …/jobs/gh/acme/web/34; …/gh/acme/web/34, which is a job",
+        )
 }
 
 impl CircleCi {
+    /// Reads a slug, or a link that holds one, and says no to a project that is not allowed.
+    ///
+    /// # Errors
+    /// As [`Slug::parse`] and [`CircleCi::check_slug`].
+    pub(super) async fn allowed(&self, text: &str, context: &CallContext) -> Result<Slug, ToolError> {
+        let slug = Slug::parse(text)?;
+        self.check_slug(&slug.to_string(), context).await?;
+        Ok(slug)
+    }
+
+    /// [`CircleCi::allowed`], and the branch: the one that is named, else that of a link.
+    pub(super) async fn allowed_with_branch(
+        &self,
+        text: &str,
+        branch: Option<&str>,
+        context: &CallContext,
+    ) -> Result<(Slug, Option<String>), ToolError> {
+        let slug = self.allowed(text, context).await?;
+        let of_link = || Link::read(text).and_then(|link| link.branch);
+        Ok((slug, branch.map(str::to_owned).or_else(of_link)))
+    }
+
+    /// Says no to a project that is not allowed, by a slug that CircleCI or the caller wrote. A project of the GitHub App has
+    /// two: if the manifest has the other one, CircleCI's record of the project tells.
+    ///
+    /// # Errors
+    /// [`ErrorCode::PermissionDenied`], and whatever goes wrong when CircleCI is asked.
+    pub(super) async fn check_slug(&self, slug: &str, context: &CallContext) -> Result<(), ToolError> {
+        if self.projects.allows(slug) {
+            return Ok(());
+        }
+        if !self.projects.may_be_another_form(slug) {
+            return Err(not_allowed());
+        }
+        let allowed = if let Some(allowed) = self.forms.known(slug) {
+            allowed
+        } else {
+            let call = Call::of_project(Api::V2, "project", &Slug::parse(slug)?, &[]);
+            match self.ask::<Project>(&call, "read the project", About::Project(slug), context).await {
+                Ok(project) => {
+                    let allowed = self.projects.allows_project(&project);
+                    self.forms.learn(slug, allowed);
+                    allowed
+                }
+                Err(error) if error.code == ErrorCode::NotFound => false,
+                Err(error) => return Err(error),
+            }
+        };
+        if allowed { Ok(()) } else { Err(not_allowed()) }
+    }
+
     /// Which run is meant.
     ///
     /// # Errors
     /// When nothing, too much, or something of another form is named, and when the project is not allowed.
-    pub(super) fn run_name(
+    pub(super) async fn run_name(
         &self,
         id: Option<&str>,
         project: Option<&str>,
         number: Option<u64>,
+        context: &CallContext,
     ) -> Result<RunName, ToolError> {
         match (id, project, number) {
-            (Some(id), None, None) if is_uuid(id) => Ok(RunName::Id(id.to_owned())),
+            (Some(id), None, None) if is_uuid(id.trim()) => Ok(RunName::Id(id.trim().to_owned())),
             (Some(text), None, None) => {
-                let link = Link::parse(text).ok_or_else(|| not_an_id("pipeline_id"))?;
-                let (slug, number) = link.slug.zip(link.pipeline_number).ok_or_else(|| not_an_id("pipeline_id"))?;
-                Ok(RunName::Number(Slug::allowed(&slug.to_string(), &self.projects)?, number))
+                let link = Link::read(text).ok_or_else(|| not_an_id("pipeline_id"))?;
+                match link {
+                    Link { run_id: Some(id), .. } => Ok(RunName::Id(id)),
+                    Link { slug: Some(slug), pipeline_number: Some(number), .. } => {
+                        self.check_slug(&slug.to_string(), context).await?;
+                        Ok(RunName::Number(slug, number))
+                    }
+                    Link { workflow_id: Some(id), .. } => Ok(RunName::OfWorkflow(id)),
+                    Link { slug: Some(slug), job_number: Some(number), .. } => {
+                        self.check_slug(&slug.to_string(), context).await?;
+                        Ok(RunName::OfJob(slug, number))
+                    }
+                    _ => Err(not_an_id("pipeline_id")),
+                }
             }
-            (None, Some(project), Some(number)) => Ok(RunName::Number(Slug::allowed(project, &self.projects)?, number)),
+            (None, Some(project), Some(number)) => Ok(RunName::Number(self.allowed(project, context).await?, number)),
             _ => Err(either("pipeline_id", "number")),
         }
     }
@@ -73,20 +181,31 @@ impl CircleCi {
     ///
     /// # Errors
     /// As [`CircleCi::run_name`].
-    pub(super) fn job_name(
+    pub(super) async fn job_name(
         &self,
         id: Option<&str>,
         project: Option<&str>,
         number: Option<u64>,
+        context: &CallContext,
     ) -> Result<JobName, ToolError> {
         match (id, project, number) {
-            (Some(id), None, None) if is_uuid(id) => Ok(JobName::Id(id.to_owned())),
+            (Some(id), None, None) if is_uuid(id.trim()) => Ok(JobName::Id(id.trim().to_owned())),
             (Some(text), None, None) => {
-                let link = Link::parse(text).ok_or_else(|| not_an_id("job_id"))?;
-                let (slug, number) = link.slug.zip(link.job_number).ok_or_else(|| not_an_id("job_id"))?;
-                Ok(JobName::Number(Slug::allowed(&slug.to_string(), &self.projects)?, number))
+                let link = Link::read(text).ok_or_else(|| not_an_id("job_id"))?;
+                match link {
+                    Link { job_id: Some(id), .. } => Ok(JobName::Id(id)),
+                    Link { slug: Some(slug), job_number: Some(number), .. } => {
+                        self.check_slug(&slug.to_string(), context).await?;
+                        Ok(JobName::Number(slug, number))
+                    }
+                    Link { workflow_id: Some(id), job_number: Some(number), .. } => {
+                        let workflow = self.fetch_workflow(&id, context).await?;
+                        Ok(JobName::Number(Slug::parse(&workflow.project_slug)?, number))
+                    }
+                    _ => Err(not_an_id("job_id")),
+                }
             }
-            (None, Some(project), Some(number)) => Ok(JobName::Number(Slug::allowed(project, &self.projects)?, number)),
+            (None, Some(project), Some(number)) => Ok(JobName::Number(self.allowed(project, context).await?, number)),
             _ => Err(either("job_id", "job_number")),
         }
     }
@@ -118,71 +237,64 @@ impl CircleCi {
             .with_remedy("pass project_slug and job_number, as get_circleci_workflow_jobs answers them"))
     }
 
-    /// The entries of a list of v2, of at most [`MAX_PAGES`] pages and about as many as are wanted.
+    /// The entries of a list, page by page, until those that were read are enough, its pages are read, or the time is up.
+    /// What came is kept when a further page can't be read: CircleCI sometimes gives tokens for pages that it then doesn't
+    /// know (circleci/circleci-docs #6472).
     pub(super) async fn list<T: DeserializeOwned>(
         &self,
-        call: &Call,
-        wanted: usize,
-        doing: &str,
-        about: About<'_>,
+        listing: Listing<'_>,
+        enough: impl Fn(&[T]) -> bool,
         context: &CallContext,
     ) -> Result<Read<T>, ToolError> {
-        let (mut items, mut token): (Vec<T>, Option<String>) = (Vec::new(), None);
-        for _ in 0..MAX_PAGES {
-            let page = call.clone().maybe("page-token", token.as_ref());
-            let page: Items<T> = match self.ask(&page, doing, about, context).await {
-                Ok(page) => page,
-                // What came is told, and that it is not all.
-                Err(error) if !items.is_empty() => {
-                    tracing::info!(code = ?error.code, "a further page could not be read");
+        let Listing { call, doing, about, mut at, pages } = listing;
+        let goes_on = at.is_some();
+        let mut items: Vec<T> = Vec::new();
+        for page in 0..pages {
+            if page > 0 && context.remaining() < TIME_FOR_A_PAGE {
+                break;
+            }
+            let (found, next) = match self.one_page(&call, at.as_deref(), context.deadline).await {
+                Ok(found) => found,
+                Err(error) if page > 0 => {
+                    tracing::info!(%error, "a further page could not be read");
                     break;
                 }
-                Err(error) => return Err(error),
+                Err(Error::NotFound | Error::BadRequest | Error::Page) if goes_on => {
+                    return Err(to_tool_error(&Error::Page, doing, about).with_argument("cursor"));
+                }
+                Err(error) => return Err(to_tool_error(&error, doing, about)),
             };
-            items.extend(page.items);
-            token = page.next_page_token.filter(|token| !token.is_empty());
-            if token.is_none() || items.len() >= wanted {
+            items.extend(found);
+            // One that leads to itself leads nowhere.
+            at = next.filter(|next| !next.is_empty() && Some(next) != at.as_ref());
+            if at.is_none() || enough(&items) {
                 break;
             }
         }
-        Ok(Read { items, more: token.is_some() })
+        Ok(Read { items, next: at })
     }
 
-    /// As [`CircleCi::list`], for a list of v3.
-    pub(super) async fn list_v3<T: DeserializeOwned>(
+    async fn one_page<T: DeserializeOwned>(
         &self,
         call: &Call,
-        wanted: usize,
-        doing: &str,
-        about: About<'_>,
-        context: &CallContext,
-    ) -> Result<Read<T>, ToolError> {
-        let (mut items, mut cursor): (Vec<T>, Option<String>) = (Vec::new(), None);
-        for _ in 0..MAX_PAGES {
-            let page = call.clone().maybe("page[cursor]", cursor.as_ref());
-            let page: v3::List<T> = match self.ask(&page, doing, about, context).await {
-                Ok(page) => page,
-                Err(error) if !items.is_empty() => {
-                    tracing::info!(code = ?error.code, "a further page could not be read");
-                    break;
-                }
-                Err(error) => return Err(error),
-            };
-            items.extend(page.data);
-            cursor = page.page.next.filter(|cursor| !cursor.is_empty());
-            if cursor.is_none() || items.len() >= wanted {
-                break;
-            }
+        at: Option<&str>,
+        deadline: tokio::time::Instant,
+    ) -> Result<(Vec<T>, Option<String>), Error> {
+        if call.api == Api::V3 {
+            let page = call.clone().maybe("page[cursor]", at.as_ref());
+            let page: v3::List<T> = self.session.call(&page, deadline).await?;
+            return Ok((page.data, page.page.next));
         }
-        Ok(Read { items, more: cursor.is_some() })
+        let page = call.clone().maybe("page-token", at.as_ref());
+        let page: Items<T> = self.session.call(&page, deadline).await?;
+        Ok((page.items, page.next_page_token))
     }
 
     /// A project.
     pub(super) async fn fetch_project(&self, slug: &Slug, context: &CallContext) -> Result<Project, ToolError> {
         let call = Call::of_project(Api::V2, "project", slug, &[]);
         let project: Project = self.ask(&call, "read the project", About::Project(&slug.to_string()), context).await?;
-        self.projects.check(&project.slug)?;
-        Ok(project)
+        if self.projects.allows_project(&project) { Ok(project) } else { Err(not_allowed()) }
     }
 
     /// A run of an allowed project.
@@ -192,37 +304,60 @@ impl CircleCi {
             RunName::Number(slug, number) => {
                 Call::of_project(Api::V2, "project", slug, &["pipeline", &number.to_string()])
             }
+            RunName::OfWorkflow(id) => {
+                let workflow = self.fetch_workflow(id, context).await?;
+                Call::get(Api::V2, ["pipeline", workflow.pipeline_id.as_str()])
+            }
+            RunName::OfJob(slug, number) => {
+                let unknown = || ToolError::new(ErrorCode::NotFound, "CircleCI does not tell which run the job is of");
+                let job = self.job_detail(slug, *number, context).await?;
+                let run = job.pipeline.map(|run| run.id).filter(|id| is_uuid(id)).ok_or_else(unknown)?;
+                Call::get(Api::V2, ["pipeline", run.as_str()])
+            }
         };
         let run: Pipeline = self.ask(&call, "read the run", About::Id("run"), context).await?;
-        self.projects.check(&run.project_slug)?;
+        self.check_slug(&run.project_slug, context).await?;
         Ok(run)
     }
 
     /// The workflows of a run, the newest first.
     pub(super) async fn fetch_workflows(&self, run: &str, context: &CallContext) -> Result<Read<Workflow>, ToolError> {
         let call = Call::get(Api::V2, ["pipeline", run, "workflow"]);
-        let mut read: Read<Workflow> =
-            self.list(&call, 50, "read the run's workflows", About::Id("run"), context).await?;
+        let listing = Listing::new(call, "read the run's workflows", About::Id("run"));
+        let mut read: Read<Workflow> = self.list(listing, |read| read.len() >= 200, context).await?;
         read.items.sort_by(|a, b| b.created_at.cmp(&a.created_at));
         Ok(read)
     }
 
     /// A workflow of an allowed project, by its id or a link.
     pub(super) async fn fetch_workflow(&self, text: &str, context: &CallContext) -> Result<Workflow, ToolError> {
-        let id = workflow_id(text)?;
+        let id = self.workflow_id(text, context).await?;
         let call = Call::get(Api::V2, ["workflow", id.as_str()]);
-        let workflow: Workflow = self.ask(&call, "read the workflow", About::Id("workflow"), context).await?;
-        self.projects.check(&workflow.project_slug)?;
+        let mut workflow: Workflow = self.ask(&call, "read the workflow", About::Id("workflow"), context).await?;
+        self.check_slug(&workflow.project_slug, context).await?;
+        if workflow.id.is_empty() {
+            workflow.id = id;
+        }
         Ok(workflow)
     }
-}
 
-/// The id of a workflow, out of itself or of a link.
-fn workflow_id(text: &str) -> Result<String, ToolError> {
-    if is_uuid(text) {
-        return Ok(text.to_owned());
+    /// The id of a workflow, out of itself or of a link to it or to one of its jobs.
+    async fn workflow_id(&self, text: &str, context: &CallContext) -> Result<String, ToolError> {
+        if is_uuid(text.trim()) {
+            return Ok(text.trim().to_owned());
+        }
+        match Link::read(text) {
+            Some(Link { workflow_id: Some(id), .. }) => Ok(id),
+            Some(Link { slug: Some(slug), job_number: Some(number), .. }) => {
+                self.check_slug(&slug.to_string(), context).await?;
+                let job: JobDetail = self.job_detail(&slug, number, context).await?;
+                job.latest_workflow.map(|workflow| workflow.id).ok_or_else(|| {
+                    ToolError::new(ErrorCode::NotFound, "CircleCI does not tell which workflow the job belongs to")
+                })
+            }
+            _ => Err(not_an_id("workflow_id")),
+        }
     }
-    Link::parse(text).and_then(|link| link.workflow_id).ok_or_else(|| not_an_id("workflow_id"))
 }
 
 /// Of each name the newest of workflows that are in the order of their making, the newest first: a rerun takes the place
@@ -230,7 +365,8 @@ fn workflow_id(text: &str) -> Result<String, ToolError> {
 pub(super) fn newest(workflows: &[Workflow]) -> Vec<&Workflow> {
     let mut kept: Vec<&Workflow> = Vec::new();
     for workflow in workflows {
-        if !kept.iter().any(|one| one.name == workflow.name) {
+        // Of records that have expired not even the name is told.
+        if workflow.name.is_empty() || !kept.iter().any(|one| one.name == workflow.name) {
             kept.push(workflow);
         }
     }

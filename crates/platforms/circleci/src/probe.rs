@@ -111,7 +111,7 @@ fn unanswered(error: &Error) -> (Finding, CredentialVerdict) {
             let message = "CircleCI has retired an endpoint that the connector uses: upgrade the connector";
             (Finding::stated(Bad, CircleCiReason::EndpointRetired, message), Unknown)
         }
-        Error::Failed(status, _) => {
+        Error::Failed(status, _) | Error::FailedInFront(status) => {
             let message = format!("CircleCI, or what stands in front of it, answers with the fault {status}");
             (Finding::stated(Bad, CircleCiReason::UpstreamError, message), Unknown)
         }

@@ -79,7 +79,12 @@ impl Session {
             // What stands in front of a Server answers pages, or 404, for paths that it does not know.
             Err(
                 Error::NotFound
-                | Error::Request(RequestError::Html | RequestError::NotJson | RequestError::Unreadable(_)),
+                | Error::Request(
+                    RequestError::Foreign(404)
+                    | RequestError::Html
+                    | RequestError::NotJson
+                    | RequestError::Unreadable(_),
+                ),
             ) => (Api::V2, None),
             Err(error) => return Err(error),
         };
@@ -117,8 +122,8 @@ impl Session {
     async fn exchange(&self, call: &Call, deadline: Instant) -> Result<Response, Error> {
         let send = |token: Token| async move {
             let response = self.client.send(call, &token, deadline).await?;
-            // A page is of something in front of CircleCI, which says nothing about the token.
-            let is_refused = response.status == StatusCode::UNAUTHORIZED && !response.is_html();
+            // What stands in front of CircleCI says nothing about the token.
+            let is_refused = response.status == StatusCode::UNAUTHORIZED && client::is_own(&response);
             if is_refused { Err(Error::TokenRejected) } else { Ok(response) }
         };
         with_newest(self, deadline, send).await

@@ -38,25 +38,58 @@ pub(super) fn of_phase(phase: &str, outcome: &str, current: &str, begun: bool) -
     .to_owned()
 }
 
-/// The state of a run, by those of its workflows, of each name the newest one, and by what CircleCI says of the run
-/// itself: `errored` has no workflows at all.
-pub(super) fn of_run(state: &str, workflows: &[&str]) -> String {
+/// How bad a state is, the worst first: what has failed comes before what was not allowed to begin, or waits.
+pub(super) fn rank(status: &str) -> u8 {
+    match status {
+        "failed" | "infrastructure_fail" | "timedout" | "terminated-unknown" => 0,
+        "failing" => 1,
+        "error" => 2,
+        "unauthorized" => 3,
+        "canceled" => 4,
+        "on_hold" => 5,
+        "success" | "not_run" => 7,
+        _ => 6,
+    }
+}
+
+/// How a run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RunState {
+    pub(super) word: &'static str,
+    /// Whether it changes no more.
+    pub(super) finished: bool,
+    /// Whether it goes on by itself.
+    pub(super) moves: bool,
+}
+
+/// How a run does, by what CircleCI says of the run itself and by the states of its workflows, of each name the newest.
+/// `has_errors` says that the run has errors of its own: where a setup workflow made a configuration that is then rejected, that
+/// workflow has succeeded, and only the run tells (CircleCI-Public/circleci-cli #1762, #1650).
+pub(super) fn of_run(state: &str, has_errors: bool, workflows: &[&str]) -> RunState {
     let any = |wanted: &str| workflows.contains(&wanted);
-    let moving = workflows.iter().any(|status| !is_final(status) && *status != "on_hold");
-    let word = if workflows.is_empty() {
-        if state == "errored" { "error" } else { "pending" }
-    } else if moving {
-        if workflows.iter().any(|status| is_failed(status)) { "failing" } else { "running" }
-    } else if any("on_hold") {
-        "on_hold"
-    } else {
-        // The worst decides; a workflow that had nothing to do spoils nothing.
-        ["failed", "error", "unauthorized", "canceled", "success"]
-            .into_iter()
-            .find(|word| any(word))
-            .unwrap_or("not_run")
-    };
-    word.to_owned()
+    // The configuration of the (other) workflows is still to come.
+    let coming = matches!(state, "setup-pending" | "setup" | "pending");
+    let broken = state == "errored" || (has_errors && !coming);
+    let failed = broken || workflows.iter().any(|status| is_failed(status));
+    let moving = workflows.iter().any(|status| !is_final(status) && !matches!(*status, "on_hold" | "unknown"));
+    let is = |word, finished, moves| RunState { word, finished, moves };
+    if moving {
+        return is(if failed { "failing" } else { "running" }, false, true);
+    }
+    if any("on_hold") {
+        // Something failed, and the rest waits for a person.
+        return is(if failed { "failing" } else { "on_hold" }, false, false);
+    }
+    // The worst decides; a workflow that had nothing to do spoils nothing.
+    let worst = ["failed", "error", "unauthorized", "unknown", "canceled", "success", "not_run"]
+        .into_iter()
+        .find(|word| any(word) || (broken && *word == "error"));
+    match worst {
+        None => is("pending", false, true),
+        // A setup that failed, or was cancelled, makes no more workflows.
+        Some("success") if coming => is("running", false, true),
+        Some(word) => is(word, !any("unknown"), false),
+    }
 }
 
 #[cfg(test)]
@@ -93,21 +126,76 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_as_well_as_its_workflows() {
-        for (state, workflows, expected) in [
-            ("errored", &[][..], "error"),
-            ("pending", &[], "pending"),
-            ("created", &["success", "running"], "running"),
-            ("created", &["failed", "running"], "failing"),
-            ("created", &["failed", "on_hold"], "on_hold"),
-            ("created", &["success", "failed"], "failed"),
-            ("created", &["success", "canceled"], "canceled"),
-            ("created", &["success", "unauthorized"], "unauthorized"),
-            ("created", &["not_run", "success"], "success"),
-            ("created", &["not_run"], "not_run"),
-            ("created", &["error", "success"], "error"),
+    fn a_run_is_as_well_as_itself_and_its_workflows() {
+        let (ends, waits, moves) = ((true, false), (false, false), (false, true));
+        for (state, has_errors, workflows, expected, (finished, moves)) in [
+            ("errored", false, &[][..], "error", ends),
+            ("pending", false, &[], "pending", moves),
+            ("setup-pending", false, &[], "pending", moves),
+            ("created", false, &[], "pending", moves),
+            ("created", false, &["success", "running"], "running", moves),
+            ("created", false, &["failed", "running"], "failing", moves),
+            ("created", false, &["failed", "on_hold"], "failing", waits),
+            ("created", false, &["unauthorized", "unauthorized", "on_hold", "failed"], "failing", waits),
+            ("created", false, &["success", "on_hold"], "on_hold", waits),
+            ("created", false, &["success", "failed"], "failed", ends),
+            ("created", false, &["success", "canceled"], "canceled", ends),
+            ("created", false, &["success", "unauthorized"], "unauthorized", ends),
+            ("created", false, &["not_run", "success"], "success", ends),
+            ("created", false, &["not_run"], "not_run", ends),
+            ("created", false, &["error", "success"], "error", ends),
+            // The configuration that the setup made was rejected.
+            ("errored", true, &["success"], "error", ends),
+            ("created", true, &["success"], "error", ends),
+            ("created", true, &["success", "not_run"], "error", ends),
+            ("errored", true, &["running"], "failing", moves),
+            ("errored", true, &["failed"], "failed", ends),
+            // It is still to come, unless nobody makes it any more.
+            ("setup", false, &["success"], "running", moves),
+            ("pending", false, &["success"], "running", moves),
+            ("setup", false, &["on_hold"], "on_hold", waits),
+            ("setup", false, &["failed"], "failed", ends),
+            ("setup", false, &["canceled"], "canceled", ends),
+            // Records that have expired.
+            ("created", false, &["unknown", "success"], "unknown", waits),
+            ("created", false, &["unknown", "failed"], "failed", waits),
+            ("created", false, &["something new"], "running", moves),
         ] {
-            assert_eq!(of_run(state, workflows), expected, "{workflows:?}");
+            let expected = RunState { word: expected, finished, moves };
+            assert_eq!(of_run(state, has_errors, workflows), expected, "{state} {has_errors} {workflows:?}");
+        }
+    }
+
+    #[test]
+    fn no_run_is_called_well_beside_a_failure_or_before_its_end() {
+        let states = ["created", "errored", "setup-pending", "setup", "pending"];
+        let words = [
+            "success",
+            "failed",
+            "error",
+            "canceled",
+            "unauthorized",
+            "not_run",
+            "running",
+            "failing",
+            "on_hold",
+            "unknown",
+        ];
+        for (state, has_errors) in states.into_iter().flat_map(|state| [(state, false), (state, true)]) {
+            for (one, other) in words.iter().flat_map(|one| words.map(|other| (*one, other))) {
+                let run = of_run(state, has_errors, &[one, other]);
+                let place = format!("{state} {has_errors} {one} {other}: {run:?}");
+                let any = |wanted: fn(&str) -> bool| wanted(one) || wanted(other);
+                if run.finished {
+                    assert!(is_final(one) && is_final(other) && is_final(run.word) && !run.moves, "{place}");
+                }
+                if any(is_failed) || state == "errored" {
+                    assert!(is_failed(run.word), "{place}");
+                }
+                if run.word == "success" {
+                    assert!(state == "created" && !has_errors && run.finished, "{place}");
+                }
+            }
         }
     }
 }

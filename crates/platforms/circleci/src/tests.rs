@@ -7,6 +7,7 @@ mod logs;
 mod mutations;
 mod openapi;
 mod reads;
+mod reported;
 
 use platform_doubles::circleci::{self as double, world};
 use serde_json::{Value, json};

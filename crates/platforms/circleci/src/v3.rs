@@ -60,7 +60,14 @@ pub(super) struct RunAttributes {
     #[serde(default)]
     pub(super) current_outcome: String,
     pub(super) created_at: String,
+    /// Of the run itself, such as a configuration that was rejected.
+    #[serde(default)]
+    pub(super) errors: Vec<RunError>,
 }
+
+/// Nothing of it is used but that it is there.
+#[derive(Deserialize)]
+pub(super) struct RunError {}
 
 #[derive(Deserialize, Default)]
 pub(super) struct RunReferences {
@@ -99,9 +106,16 @@ pub(super) struct Author {
 }
 
 impl Run {
+    /// A run that ended well and has errors of its own is none that ended well.
     pub(super) fn status(&self) -> String {
-        let RunAttributes { phase, outcome, current_outcome, .. } = &self.attributes;
-        status::of_phase(phase, outcome, current_outcome, true)
+        let RunAttributes { phase, outcome, current_outcome, errors, .. } = &self.attributes;
+        let status = status::of_phase(phase, outcome, current_outcome, true);
+        match status.as_str() {
+            _ if errors.is_empty() => status,
+            "success" | "not_run" | "ended" => "error".to_owned(),
+            "running" => "failing".to_owned(),
+            _ => status,
+        }
     }
 }
 
@@ -117,6 +131,9 @@ pub(super) struct Job {
 #[derive(Deserialize)]
 pub(super) struct JobAttributes {
     pub(super) name: String,
+    /// `build` or `approval`.
+    #[serde(rename = "type", default)]
+    pub(super) type_: String,
     pub(super) phase: String,
     #[serde(default)]
     pub(super) outcome: String,

@@ -2,8 +2,23 @@
 //! not have. Field names are those of the OpenAPI document that CircleCI publishes for v2
 //! (circleci.com/docs/api/v2/openapi.json), and for v1.1 of circleci.com/docs/api/v1.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+/// Null is what is not there.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A state; null, as records have it that have expired (con/tinuous #203), is one that is not known.
+fn or_unknown<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let status: Option<String> = Option::deserialize(deserializer)?;
+    Ok(status.filter(|status| !status.is_empty()).unwrap_or_else(unknown))
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
 
 /// A page of a list.
 #[derive(Deserialize)]
@@ -36,9 +51,22 @@ pub(super) struct VcsInfo {
 #[derive(Deserialize)]
 pub(super) struct Followed {
     pub(super) slug: Option<String>,
+    pub(super) name: Option<String>,
     pub(super) vcs_type: Option<String>,
+    /// For a project of the GitHub App and the like `//circleci.com/<organization's id>/<project's id>`.
+    pub(super) vcs_url: Option<String>,
     pub(super) username: Option<String>,
     pub(super) reponame: Option<String>,
+}
+
+impl Followed {
+    /// The slug with the ids of organization and project, where its address holds them.
+    pub(super) fn ids(&self) -> Option<String> {
+        let rest = self.vcs_url.as_ref()?.rsplit_once("//circleci.com/")?.1;
+        let (organization, project) = rest.split_once('/')?;
+        let is_id = super::names::is_uuid;
+        (is_id(organization) && is_id(project)).then(|| format!("circleci/{organization}/{project}"))
+    }
 }
 
 /// A run, which v2 calls a pipeline.
@@ -108,15 +136,22 @@ pub(super) struct Config {
     pub(super) source: String,
 }
 
-/// A workflow.
+/// A workflow. One whose record has expired is listed with nulls.
 #[derive(Deserialize)]
 pub(super) struct Workflow {
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) id: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
+    #[serde(default = "unknown", deserialize_with = "or_unknown")]
     pub(super) status: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) pipeline_id: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) pipeline_number: u64,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) project_slug: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) created_at: String,
     pub(super) stopped_at: Option<String>,
     /// `setup` for one that makes the configuration of the others.
@@ -126,31 +161,36 @@ pub(super) struct Workflow {
 /// A job of a workflow.
 #[derive(Deserialize)]
 pub(super) struct WorkflowJob {
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) id: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
+    #[serde(default = "unknown", deserialize_with = "or_unknown")]
     pub(super) status: String,
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "or_default")]
     pub(super) type_: String,
     pub(super) job_number: Option<u64>,
     pub(super) started_at: Option<String>,
     pub(super) stopped_at: Option<String>,
     pub(super) approval_request_id: Option<String>,
     pub(super) approved_by: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) dependencies: Vec<String>,
 }
 
 /// `GET /project/{slug}/job/{number}`.
 #[derive(Deserialize)]
 pub(super) struct JobDetail {
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
-    pub(super) number: u64,
+    #[serde(default = "unknown", deserialize_with = "or_unknown")]
     pub(super) status: String,
     pub(super) started_at: Option<String>,
     pub(super) stopped_at: Option<String>,
     pub(super) executor: Option<Executor>,
     pub(super) parallelism: Option<u64>,
-    pub(super) latest_workflow: Option<LatestWorkflow>,
+    pub(super) latest_workflow: Option<Parent>,
+    pub(super) pipeline: Option<Parent>,
 }
 
 #[derive(Deserialize)]
@@ -160,8 +200,9 @@ pub(super) struct Executor {
     pub(super) type_: Option<String>,
 }
 
+/// The workflow, or the run, of a job.
 #[derive(Deserialize)]
-pub(super) struct LatestWorkflow {
+pub(super) struct Parent {
     pub(super) id: String,
 }
 

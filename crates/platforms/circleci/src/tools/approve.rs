@@ -11,6 +11,7 @@ use crate::{
     CircleCi,
     client::{Api, Call},
     error::About,
+    locate::Read,
     wire::{Workflow, WorkflowJob},
 };
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
@@ -75,7 +76,7 @@ impl ApproveInput {
                 .with_argument("approval_request_id"));
         }
         let workflow = circleci.fetch_workflow(&self.workflow_id, context).await?;
-        let jobs = circleci.fetch_workflow_jobs(&workflow.id, context).await?.items;
+        let Read { items: jobs, next } = circleci.fetch_workflow_jobs(&workflow.id, context).await?;
         let is_meant = |job: &&WorkflowJob| {
             job.type_ == "approval"
                 && (self.job_name.as_ref().is_some_and(|name| *name == job.name)
@@ -93,7 +94,14 @@ impl ApproveInput {
             } else {
                 format!("these wait: {}", waiting.join(", "))
             };
-            return Err(ToolError::new(ErrorCode::NotFound, "the workflow has no such approval").with_remedy(remedy));
+            return Err(match next {
+                None => ToolError::new(ErrorCode::NotFound, "the workflow has no such approval").with_remedy(remedy),
+                Some(_) => ToolError::new(
+                    ErrorCode::ResultTooLarge,
+                    format!("the approval is not among the {} jobs of the workflow that were read", jobs.len()),
+                )
+                .with_remedy("there are more jobs: open the workflow in CircleCI's web site"),
+            });
         };
         let already = job.approved_by.is_some() || job.status == "success";
         if !already && job.status != "on_hold" {

@@ -2,28 +2,31 @@
 
 use std::sync::Arc;
 
+use http::{
+    HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{JobArgs, page, read};
+use super::{JobArgs, Place, none_so_far, read};
 use crate::{
     CircleCi,
-    client::{Api, Call},
+    client::{Api, Call, Error},
     ended::AGE,
     error::{About, to_tool_error},
-    locate::{JobName, Read},
+    links::{MAX_UNPACKED, unpacked},
+    locate::{JobName, Listing, PAGES_OF_A_SEARCH, Read},
     text, v3,
     wire::Artifact,
 };
 use kit::{
-    args::{Bytes, PageArgs},
+    args::{Bytes, Cursor, PageArgs},
     log::{charset, complete, readable},
 };
-use outbound::Reading;
+use outbound::{Reading, Response};
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
-/// Artifacts that are read of a job.
-const MAX_READ: usize = 2_000;
 /// Bytes of one answer, if nobody says, and at most.
 const BYTES: usize = 32 * 1024;
 const MAX_BYTES: usize = 256 * 1024;
@@ -71,6 +74,9 @@ struct GetInput {
     /// Which of the machines that ran the job side by side.
     #[serde(default)]
     node_index: u64,
+    /// Where it is looked for on, as this tool said when it had not found it.
+    #[serde(default)]
+    cursor: Option<Cursor>,
     /// Whether its end is answered instead of its beginning.
     #[serde(default)]
     tail: bool,
@@ -94,7 +100,7 @@ struct ArtifactView {
 /// Artifacts of a job.
 #[derive(Serialize, JsonSchema)]
 struct ArtifactsAnswer {
-    /// The files, in the order of their paths.
+    /// The files, in the order of their paths as far as they were read.
     artifacts: Vec<ArtifactView>,
     /// Number of files in this answer.
     count: usize,
@@ -130,11 +136,13 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -> Result<ArtifactsAnswer, ToolError> {
-    let job = input.job.name(&circleci)?;
-    let found = circleci.fetch_artifacts(&job, &context).await?;
-    let none = found.items.is_empty();
+    let place = Place::of(&input.page)?;
+    let (is_first, at) = (place.at.is_none(), place.at.clone());
+    let job = input.job.name(&circleci, &context).await?;
+    let found = circleci.fetch_artifacts(&job, at, None, &context).await?;
+    let (read, more) = (found.items.len(), found.more());
     // Links end; who asks for them wants some that work.
-    if circleci.ended.knows(&job) && !none && !input.include_urls {
+    if circleci.ended.knows(&job) && read > 0 && !more && !input.include_urls {
         context.answer_is_final();
     }
     let entries = found
@@ -147,10 +155,14 @@ async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -
             (key, ArtifactView { path: text::clean(&one.path, 1_024), node_index: one.node_index, url })
         })
         .collect();
-    let mut page = page(entries, found.more, &input.page)?;
+    let mut page = place.page(entries, found.next, input.page.limit());
     if page.items.is_empty() {
-        let hint = if none { "the job left no artifacts (yet)" } else { "no path holds that text" };
-        page = page.with_hint(hint);
+        page = page.with_hint(match (more, read) {
+            (true, read) => none_so_far(read),
+            (false, 0) if is_first => "the job left no artifacts (yet)".to_owned(),
+            (false, _) if is_first => "no path holds that text".to_owned(),
+            (false, _) => "no further path holds that text".to_owned(),
+        });
     } else if input.include_urls {
         page = page.with_hint("links may give access to whoever has them: don't pass them on");
     }
@@ -163,61 +175,137 @@ async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -
     })
 }
 
+/// What is said of a path that was not found among so many.
+fn not_found(read: usize, next: Option<String>) -> ToolError {
+    match next {
+        None => ToolError::new(ErrorCode::NotFound, "the job has no artifact with that path")
+            .with_argument("path")
+            .with_remedy("get_circleci_job_artifacts lists them; one of another machine needs node_index"),
+        Some(next) => {
+            let cursor = Place { at: Some(next), after: None }.cursor();
+            ToolError::new(
+                ErrorCode::ResultTooLarge,
+                format!("the path is not among the {read} artifacts that were read, and there are more"),
+            )
+            .with_argument("path")
+            .with_remedy(format!("to look on, pass cursor {cursor}"))
+        }
+    }
+}
+
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<ArtifactAnswer, ToolError> {
     let room = context.max_result_bytes.saturating_sub(2_048) * 100 / 150;
     let bytes = input.max_bytes.get().min(room);
-    let job = input.job.name(&circleci)?;
-    let found = circleci.fetch_artifacts(&job, &context).await?;
-    let artifact = found.items.iter().find(|one| one.path == input.path && one.node_index == input.node_index);
-    let Some(artifact) = artifact else {
-        return Err(ToolError::new(ErrorCode::NotFound, "the job has no artifact with that path")
-            .with_argument("path")
-            .with_remedy("get_circleci_job_artifacts lists them; one of another machine needs node_index"));
+    let place: Place = input.cursor.as_ref().map_or_else(|| Ok(Place::default()), Cursor::value)?;
+    let job = input.job.name(&circleci, &context).await?;
+    let is_meant = |one: &Artifact| one.path == input.path && one.node_index == input.node_index;
+    let found = circleci.fetch_artifacts(&job, place.at, Some((&input.path, input.node_index)), &context).await?;
+    let Some(artifact) = found.items.iter().find(|one| is_meant(one)) else {
+        return Err(not_found(found.items.len(), found.next));
     };
-    let reading = if input.tail { Reading::Last(bytes) } else { Reading::First(bytes) };
-    let worded = |error| to_tool_error(&error, "read the artifact", About::Id("artifact"));
-    let token = circleci.session.token().map_err(worded)?;
-    let file = circleci.links.read(&artifact.url, &token, reading, context.deadline).await.map_err(worded)?;
+    let file = circleci.read_artifact(artifact, input.tail, bytes, &context).await?;
     // Nothing overwrites what a job has stored.
     context.answer_is_final();
-    let (body, left_out) = (file.body(), file.left_out);
-    let whole = if left_out.after { complete(body) } else { body.len() };
-    let shown = body.get(..whole).unwrap_or_default();
+    let whole = if file.after { complete(&file.body) } else { file.body.len() };
+    let shown = file.body.get(..whole).unwrap_or_default();
     // What is cut in the middle may begin within a character.
-    let begins = shown.iter().take(3).take_while(|byte| left_out.before > 0 && (0x80..0xc0).contains(*byte)).count();
+    let begins = shown.iter().take(3).take_while(|byte| file.before > 0 && (0x80..0xc0).contains(*byte)).count();
     let shown = shown.get(begins..).unwrap_or_default();
-    let header = |name| file.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-    let text = readable(shown, header(http::header::CONTENT_TYPE).and_then(charset));
-    let stated = header(http::header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let text = readable(shown, file.charset.as_deref());
     Ok(ArtifactAnswer {
         path: text::clean(&artifact.path, 1_024),
         binary: text.is_none(),
-        size: stated.or_else(|| (!left_out.after).then(|| left_out.before + body.len() as u64)),
-        truncated: left_out.after || left_out.before > 0 || text.is_none(),
+        size: file.size,
+        truncated: file.after || file.before > 0 || text.is_none(),
         text,
     })
 }
 
+/// A part of a file.
+struct Part {
+    body: Vec<u8>,
+    /// Bytes before it.
+    before: u64,
+    /// Whether there is more after it.
+    after: bool,
+    size: Option<u64>,
+    charset: Option<String>,
+}
+
 impl CircleCi {
-    /// The artifacts of a job: from v3 by its id, from v2 by its number.
-    async fn fetch_artifacts(&self, job: &JobName, context: &CallContext) -> Result<Read<Artifact>, ToolError> {
-        let (doing, about) = ("list the job's artifacts", About::Id("job"));
+    /// The beginning of an artifact, or its end. One that is kept packed is unpacked; its end is found from its beginning on.
+    async fn read_artifact(
+        &self,
+        artifact: &Artifact,
+        tail: bool,
+        bytes: usize,
+        context: &CallContext,
+    ) -> Result<Part, ToolError> {
+        let worded = |error| to_tool_error(&error, "read the artifact", About::Id("artifact"));
+        let token = self.session.token().map_err(worded)?;
+        let read = async |reading| self.links.read(&artifact.url, &token, reading, context.deadline).await;
+        let mut file = read(if tail { Reading::Last(bytes) } else { Reading::First(bytes) }).await.map_err(worded)?;
+        let header = |file: &Response, name| {
+            file.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned)
+        };
+        let is_packed = |file: &Response| {
+            header(file, CONTENT_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity"))
+        };
+        if tail && is_packed(&file) && file.left_out.before > 0 {
+            file = read(Reading::Whole).await.map_err(worded)?;
+        }
+        let charset = header(&file, CONTENT_TYPE).as_deref().and_then(charset).map(str::to_owned);
+        if !is_packed(&file) {
+            let stated = header(&file, CONTENT_LENGTH).and_then(|length| length.parse().ok());
+            let (body, left_out) = (file.body().to_vec(), file.left_out);
+            let size = stated.or_else(|| (!left_out.after).then(|| left_out.before + body.len() as u64));
+            return Ok(Part { size, body, before: left_out.before, after: left_out.after, charset });
+        }
+        let (body, whole) = unpacked(&file, if tail { MAX_UNPACKED } else { bytes }).map_err(worded)?;
+        if tail && !whole {
+            return Err(worded(Error::Compressed));
+        }
+        let size = (whole && !file.left_out.after).then_some(body.len() as u64);
+        let from = if tail { body.len().saturating_sub(bytes) } else { 0 };
+        Ok(Part {
+            body: body.get(from..).unwrap_or_default().to_vec(),
+            before: from as u64,
+            after: size.is_none(),
+            size,
+            charset,
+        })
+    }
+
+    /// The artifacts of a job from a page on, until the one that is wanted is found: from v3 by its id, from v2 by its number.
+    async fn fetch_artifacts(
+        &self,
+        job: &JobName,
+        at: Option<String>,
+        wanted: Option<(&str, u64)>,
+        context: &CallContext,
+    ) -> Result<Read<Artifact>, ToolError> {
+        let listing =
+            |call| Listing::new(call, "list the job's artifacts", About::Id("job")).from(at).pages(PAGES_OF_A_SEARCH);
         match job {
             JobName::Number(slug, number) => {
                 let call = Call::of_project(Api::V2, "project", slug, &[&number.to_string(), "artifacts"]);
-                self.list(&call, MAX_READ, doing, about, context).await
+                let enough = |read: &[Artifact]| read.iter().any(|one| wanted == Some((&one.path, one.node_index)));
+                self.list(listing(call), enough, context).await
             }
             JobName::Id(id) => {
                 self.wants_v3(context).await?;
                 self.check_job(id, context).await?;
                 let call = Call::get(Api::V3, ["jobs", id.as_str(), "artifacts"]);
-                let found: Read<v3::Artifact> = self.list_v3(&call, MAX_READ, doing, about, context).await?;
-                let items = found.items.into_iter().map(|one| Artifact {
+                let enough = |read: &[v3::Artifact]| {
+                    read.iter().any(|one| wanted == Some((&one.attributes.path, one.attributes.execution)))
+                };
+                let found = self.list(listing(call), enough, context).await?;
+                let items = found.items.into_iter().map(|one: v3::Artifact| Artifact {
                     path: one.attributes.path,
                     node_index: one.attributes.execution,
                     url: one.attributes.url,
                 });
-                Ok(Read { items: items.collect(), more: found.more })
+                Ok(Read { items: items.collect(), next: found.next })
             }
         }
     }

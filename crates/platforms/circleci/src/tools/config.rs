@@ -11,12 +11,13 @@ use crate::{
     CircleCi,
     client::{Api, Call},
     error::About,
-    names::Slug,
     text, v3,
     wire::{Compiled, Config},
 };
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
+/// Errors of one answer.
+const MAX_ERRORS: usize = 50;
 /// Bytes of a configuration.
 const MAX_CONFIG: usize = 256 * 1024;
 
@@ -77,7 +78,7 @@ struct Validated {
     /// The compiled configuration, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     compiled: Option<String>,
-    /// Whether the compiled configuration is cut.
+    /// Whether the compiled configuration is cut, or there are more errors.
     truncated: bool,
 }
 
@@ -86,14 +87,20 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn validate(circleci: Arc<CircleCi>, input: ValidateInput, context: CallContext) -> Result<Validated, ToolError> {
-    let slug = input.project_slug.as_deref().map(|text| Slug::allowed(text, &circleci.projects)).transpose()?;
+    let (slug, branch) = match &input.project_slug {
+        Some(text) => {
+            let (slug, branch) = circleci.allowed_with_branch(text, input.branch.as_deref(), &context).await?;
+            (Some(slug), branch)
+        }
+        None => (None, None),
+    };
     let (config, of_run) = match (&input.config, &slug) {
         (Some(config), _) if config.len() > MAX_CONFIG => {
             return Err(ToolError::invalid_argument("config is larger than 256 KiB").with_argument("config"));
         }
         (Some(config), _) => (config.clone(), None),
         (None, Some(slug)) => {
-            let run = circleci.fetch_newest_run(slug, input.branch.as_deref(), &context).await?.ok_or_else(|| {
+            let run = circleci.fetch_newest_run(slug, branch.as_deref(), &context).await?.ok_or_else(|| {
                 ToolError::new(ErrorCode::NotFound, "the project has no run of that branch").with_argument("branch")
             })?;
             (circleci.fetch_config(&run.id, &context).await?.source, Some(run.number))
@@ -110,14 +117,15 @@ async fn validate(circleci: Arc<CircleCi>, input: ValidateInput, context: CallCo
     let compiled = circleci.compile(config, organization, parameters, &context).await?;
     let room = context.max_result_bytes / 2;
     let cut = compiled.output.len() > room;
-    let errors = compiled.errors.iter().take(50).map(|error| text::clean(&error.message, 1_000)).collect();
+    let more = compiled.errors.len() > MAX_ERRORS;
+    let errors = compiled.errors.iter().take(MAX_ERRORS).map(|error| text::clean(&error.message, 1_000)).collect();
     let shown: String = compiled.output.chars().take(room).collect();
     Ok(Validated {
         valid: compiled.valid,
         errors,
         of_run,
         compiled: Some(shown).filter(|_| input.include_compiled && compiled.valid),
-        truncated: cut && input.include_compiled,
+        truncated: more || (cut && input.include_compiled),
     })
 }
 

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{name, page, read};
+use super::{Place, name, read};
 use crate::{
     CircleCi,
     client::{Api, Call},
     error::About,
-    locate::Read,
+    locate::{Listing, Read},
     names::Slug,
     text, v3,
     wire::Definition,
@@ -97,34 +97,37 @@ async fn list(
     input: ListInput,
     context: CallContext,
 ) -> Result<Page<DefinitionView>, ToolError> {
-    let slug = Slug::allowed(&input.project_slug, &circleci.projects)?;
+    let place = Place::of(&input.page)?;
+    let (is_first, at) = (place.at.is_none(), place.at.clone());
+    let slug = circleci.allowed(&input.project_slug, &context).await?;
     let project = circleci.fetch_project(&slug, &context).await?;
-    let found = circleci.fetch_definitions(&slug, &project.id, &context).await?;
+    let found = circleci.fetch_definitions(&slug, &project.id, at, &context).await?;
     let entries = found.items.into_iter().map(|one| (format!("{} {}", one.name, one.id), one)).collect();
-    let page = page(entries, found.more, &input.page)?;
-    if !page.items.is_empty() {
+    let page = place.page(entries, found.next, input.page.limit());
+    if !page.items.is_empty() || page.truncated || !is_first {
         return Ok(page);
     }
     Ok(page.with_hint("the project has none: it is run without definition_id"))
 }
 
 impl CircleCi {
-    /// The definitions by which a project can be run.
+    /// The definitions by which a project can be run, from a page on.
     pub(super) async fn fetch_definitions(
         &self,
         slug: &Slug,
         project: &str,
+        at: Option<String>,
         context: &CallContext,
     ) -> Result<Read<DefinitionView>, ToolError> {
         let (doing, about) = ("list pipeline definitions", slug.to_string());
-        let about = About::Project(&about);
+        let listing = |call| Listing::new(call, doing, About::Project(&about)).from(at);
         if self.api(context).await? == Api::V3 {
             let call = Call::get(Api::V3, ["pipelines"]).query("filter[project_id]", &project);
-            let found: Read<v3::Definition> = self.list_v3(&call, 50, doing, about, context).await?;
-            return Ok(Read { items: found.items.iter().map(DefinitionView::of_v3).collect(), more: found.more });
+            let found: Read<v3::Definition> = self.list(listing(call), |_| false, context).await?;
+            return Ok(Read { items: found.items.iter().map(DefinitionView::of_v3).collect(), next: found.next });
         }
         let call = Call::get(Api::V2, ["projects", project, "pipeline-definitions"]);
-        let found: Read<Definition> = self.list(&call, 50, doing, about, context).await?;
-        Ok(Read { items: found.items.iter().map(DefinitionView::of_v2).collect(), more: found.more })
+        let found: Read<Definition> = self.list(listing(call), |_| false, context).await?;
+        Ok(Read { items: found.items.iter().map(DefinitionView::of_v2).collect(), next: found.next })
     }
 }

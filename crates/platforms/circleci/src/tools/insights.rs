@@ -5,13 +5,12 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{name, page, read, time};
+use super::{Place, name, read, time};
 use crate::{
     CircleCi,
     client::{Api, Call},
     error::About,
-    locate::Read,
-    names::Slug,
+    locate::{Listing, Read},
     text,
     wire::{FlakyTest, FlakyTests, Insight},
 };
@@ -197,28 +196,32 @@ async fn insights(
     input: InsightsInput,
     context: CallContext,
 ) -> Result<Page<InsightView>, ToolError> {
-    let slug = Slug::allowed(&input.project_slug, &circleci.projects)?;
+    let place = Place::of(&input.page)?;
+    let (is_first, at) = (place.at.is_none(), place.at.clone());
+    let (slug, branch) = circleci.allowed_with_branch(&input.project_slug, input.branch.as_deref(), &context).await?;
     let rest: Vec<&str> = match &input.workflow {
         Some(workflow) => vec!["workflows", workflow, "jobs"],
         None => vec!["workflows"],
     };
     let call = Call::of_project(Api::V2, "insights", &slug, &rest).query("reporting-window", &input.window.as_str());
-    let call = match &input.branch {
+    let call = match &branch {
         Some(branch) => call.query("branch", branch),
         None => call.query("all-branches", &true),
     };
     let about = slug.to_string();
-    let found: Read<Insight> = circleci.list(&call, 200, "read insights", About::Project(&about), &context).await?;
+    let listing = Listing::new(call, "read insights", About::Project(&about)).from(at);
+    let found: Read<Insight> = circleci.list(listing, |_| false, &context).await?;
     let entries = found.items.iter().map(|one| (one.name.clone(), InsightView::of(one))).collect();
-    let page = page(entries, found.more, &input.page)?;
-    if !page.items.is_empty() {
+    let page = place.page(entries, found.next, input.page.limit());
+    if !page.items.is_empty() || page.truncated || !is_first {
         return Ok(page);
     }
     Ok(page.with_hint("there are no figures: nothing ended in that time, or branch or workflow have other names"))
 }
 
 async fn flaky(circleci: Arc<CircleCi>, input: FlakyInput, context: CallContext) -> Result<Page<FlakyView>, ToolError> {
-    let slug = Slug::allowed(&input.project_slug, &circleci.projects)?;
+    let place = Place::of(&input.page)?;
+    let slug = circleci.allowed(&input.project_slug, &context).await?;
     let call = Call::of_project(Api::V2, "insights", &slug, &["flaky-tests"]);
     let about = slug.to_string();
     let found: FlakyTests = circleci.ask(&call, "read flaky tests", About::Project(&about), &context).await?;
@@ -228,7 +231,7 @@ async fn flaky(circleci: Arc<CircleCi>, input: FlakyInput, context: CallContext)
         format!("{:020} {class} {}", u64::MAX - test.times_flaked, test.test_name)
     };
     let entries = found.tests.iter().map(|test| (key(test), FlakyView::of(test))).collect();
-    let page = page(entries, false, &input.page)?;
+    let page = place.page(entries, None, input.page.limit());
     if !page.items.is_empty() {
         return Ok(page);
     }

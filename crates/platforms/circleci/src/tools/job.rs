@@ -6,7 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{JobArgs, name, read, seconds_between, time, word};
-use crate::{CircleCi, ended::AGE, jobs::StepFacts};
+use crate::{
+    CircleCi,
+    ended::{AGE, WHILE_IT_RUNS},
+    jobs::StepFacts,
+};
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
 
 /// Steps of one answer.
@@ -19,7 +23,8 @@ const GET: ToolDeclaration = ToolDeclaration::read(
      what get_circleci_job_log takes.",
 )
 .cached_if_final(AGE)
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 /// Arguments of `get_circleci_job`.
 #[derive(Deserialize, JsonSchema)]
@@ -58,7 +63,7 @@ struct JobAnswer {
     /// What it ran on, if the job was named by its number.
     #[serde(skip_serializing_if = "Option::is_none")]
     executor: Option<String>,
-    /// The steps, in their order.
+    /// The steps, in their order; 200 at most, those that failed before others.
     steps: Vec<StepView>,
     /// Whether steps were left out.
     truncated: bool,
@@ -100,22 +105,23 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<JobAnswer, ToolError> {
-    let job = circleci.fetch_job(&input.job.name(&circleci)?, &context).await?;
-    if job.has_ended() {
+    let job = circleci.fetch_job(&input.job.name(&circleci, &context).await?, &context).await?;
+    if job.has_ended() && job.missing.is_empty() {
         context.answer_is_final();
     }
-    let hints = if job.steps.is_empty() {
-        vec!["the job has no steps: it has not begun, or it waits for approval".to_owned()]
-    } else {
-        Vec::new()
-    };
+    let mut hints: Vec<String> = job.missing.iter().map(|missing| format!("could not be read: {missing}")).collect();
+    if job.is_approval {
+        hints.push("it is an approval, and has no steps: get_circleci_workflow tells whether it waits".to_owned());
+    } else if job.steps.is_empty() && job.missing.is_empty() {
+        hints.push("the job has no steps: it has not begun, or it waits for approval".to_owned());
+    }
     Ok(JobAnswer {
         finished: job.has_ended(),
         duration_sec: seconds_between(job.started_at.as_deref(), job.stopped_at.as_deref()),
         started_at: time(job.started_at.as_deref()),
         stopped_at: time(job.stopped_at.as_deref()),
-        steps: job.steps.iter().take(MAX_STEPS).map(StepView::of).collect(),
-        truncated: job.steps.len() > MAX_STEPS,
+        steps: shown(&job.steps).into_iter().map(StepView::of).collect(),
+        truncated: job.steps.len() > MAX_STEPS || !job.missing.is_empty(),
         id: job.id,
         job_number: job.number,
         name: name(&job.name),
@@ -124,4 +130,15 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
         executor: job.executor.as_deref().map(name),
         hints,
     })
+}
+
+/// So many steps, in their order. Of a job that runs on many machines there are more, and the one that failed may be the last.
+fn shown(steps: &[StepFacts]) -> Vec<&StepFacts> {
+    let mut room = MAX_STEPS.saturating_sub(steps.iter().filter(|step| step.has_failed()).count());
+    let fits = |step: &&StepFacts| {
+        let is_shown = step.has_failed() || room > 0;
+        room = room.saturating_sub(usize::from(!step.has_failed()));
+        is_shown
+    };
+    steps.iter().filter(fits).take(MAX_STEPS).collect()
 }

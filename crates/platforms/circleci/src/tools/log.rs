@@ -12,6 +12,7 @@ use crate::{
     ended::AGE,
     error::{About, to_tool_error},
     jobs::{JobFacts, StepFacts},
+    links::{MAX_UNPACKED, unpacked},
     wire::Output,
 };
 use kit::{
@@ -147,7 +148,7 @@ async fn log(circleci: Arc<CircleCi>, input: LogInput, context: CallContext) -> 
             return Err(ToolError::invalid_argument("cursor goes with mode range only").with_argument("cursor"));
         }
     };
-    let job = circleci.fetch_job(&input.job.name(&circleci)?, &context).await?;
+    let job = circleci.fetch_job(&input.job.name(&circleci, &context).await?, &context).await?;
     let step = choose(&job, input.step, input.execution)?;
     let wanted = Wanted { stream: input.stream, mode: input.mode, from, bytes };
     let part = circleci.fetch_output(&job, step, wanted, &context).await?;
@@ -189,7 +190,16 @@ fn choose(job: &JobFacts, step: Option<u64>, execution: Option<u64>) -> Result<&
         }
     };
     chosen.ok_or_else(|| {
-        if job.steps.is_empty() {
+        if let Some(missing) = job.missing.first() {
+            return ToolError::new(
+                ErrorCode::PlatformError,
+                format!("no log can be read without what is missing: {missing}"),
+            )
+            .with_remedy("try again; the records of an old job may have expired");
+        }
+        if job.is_approval {
+            ToolError::new(ErrorCode::NotFound, "the job is an approval, which has no log")
+        } else if job.steps.is_empty() {
             ToolError::new(ErrorCode::NotFound, "the job has no steps (yet), and so no log")
         } else {
             ToolError::new(ErrorCode::NotFound, "the job has no such step").with_argument("step")
@@ -254,13 +264,14 @@ impl CircleCi {
         };
         let token = self.session.token()?;
         let response = self.links.read(link, &token, Reading::Whole, context.deadline).await?;
-        if response.body().starts_with(&[0x1f, 0x8b]) {
+        let (body, whole) = unpacked(&response, MAX_UNPACKED)?;
+        if !whole {
             return Err(Error::Compressed);
         }
         if response.is_html() {
             return Err(RequestError::Html.into());
         }
-        let parts: Vec<Output> = outbound::decode::decode(response.body())?;
+        let parts: Vec<Output> = outbound::decode::decode(&body)?;
         let mut raw = String::new();
         for part in parts.iter().filter(|part| (part.type_ == "err") == (wanted.stream == Stream::Stderr)) {
             let _infallible = raw.write_str(&part.message);

@@ -23,15 +23,15 @@ mod workflow;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     CircleCi,
     locate::{JobName, RunName},
     text,
 };
-use kit::args::PageArgs;
-use tools::{Page, ToolEntry, ToolError, mutation, read};
+use kit::args::{Cursor, PageArgs};
+use tools::{CallContext, Page, ToolEntry, ToolError, mutation, page::encode_cursor, read};
 
 /// Every tool of CircleCI.
 pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
@@ -61,7 +61,7 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 /// Arguments that name the run that a tool is about.
 #[derive(Deserialize, JsonSchema)]
 struct RunArgs {
-    /// Id of the run (a UUID), or a link to it. Give it, or project_slug and number.
+    /// Id of the run (a UUID), or a link to it, to its workflow or job. Give it, or project_slug and number.
     #[serde(default)]
     #[schemars(length(min = 1, max = 2048))]
     pipeline_id: Option<String>,
@@ -76,8 +76,8 @@ struct RunArgs {
 }
 
 impl RunArgs {
-    fn name(&self, circleci: &CircleCi) -> Result<RunName, ToolError> {
-        circleci.run_name(self.pipeline_id.as_deref(), self.project_slug.as_deref(), self.number)
+    async fn name(&self, circleci: &CircleCi, context: &CallContext) -> Result<RunName, ToolError> {
+        circleci.run_name(self.pipeline_id.as_deref(), self.project_slug.as_deref(), self.number, context).await
     }
 }
 
@@ -100,27 +100,61 @@ struct JobArgs {
 }
 
 impl JobArgs {
-    fn name(&self, circleci: &CircleCi) -> Result<JobName, ToolError> {
-        circleci.job_name(self.job_id.as_deref(), self.project_slug.as_deref(), self.job_number)
+    async fn name(&self, circleci: &CircleCi, context: &CallContext) -> Result<JobName, ToolError> {
+        circleci.job_name(self.job_id.as_deref(), self.project_slug.as_deref(), self.job_number, context).await
     }
 }
 
-/// Cuts a list that was read to one page, by keys that are not part of the entries. `more` says that CircleCI has more
-/// than was read.
-///
-/// # Errors
-/// When the cursor is not one of ours.
-fn page<T, const DEFAULT: usize, const MAX: usize>(
-    entries: Vec<(String, T)>,
-    more: bool,
-    wanted: &PageArgs<DEFAULT, MAX>,
-) -> Result<Page<T>, ToolError> {
-    let page = wanted.cut_keyed(entries)?;
-    let page = Page { truncated: page.truncated || more, ..page };
-    if more && page.next_cursor.is_none() {
-        return Ok(page.with_hint("CircleCI has more than one call reads: narrow the question"));
+/// Where a list goes on: at which page of CircleCI's the stretch begins that one call reads, and after which entry of it.
+#[derive(Serialize, Deserialize, Default)]
+struct Place {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+}
+
+impl Place {
+    fn of<const DEFAULT: usize, const MAX: usize>(wanted: &PageArgs<DEFAULT, MAX>) -> Result<Self, ToolError> {
+        wanted.cursor().map_or_else(|| Ok(Self::default()), Cursor::value)
     }
-    Ok(page)
+
+    fn cursor(&self) -> String {
+        encode_cursor(&serde_json::to_string(self).unwrap_or_default())
+    }
+
+    /// Cuts what was read from this place on to one page, by keys that are not part of the entries. `next` is where CircleCI
+    /// goes on after what was read.
+    fn page<T>(self, entries: Vec<(String, T)>, next: Option<String>, limit: usize) -> Page<T> {
+        let mut entries = entries;
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        // Entries that are alike are told apart by their number.
+        let mut number = 0_usize;
+        let mut last = None;
+        let numbered = entries.into_iter().map(|(key, entry)| {
+            number = if last.as_ref() == Some(&key) { number + 1 } else { 0 };
+            last = Some(key.clone());
+            (format!("{key} {number:06}"), entry)
+        });
+        let mut rest = numbered.filter(|(key, _)| self.after.as_ref().is_none_or(|after| key > after));
+        let (mut items, mut end) = (Vec::new(), None);
+        for (key, entry) in rest.by_ref().take(limit) {
+            items.push(entry);
+            end = Some(key);
+        }
+        let going_on = match (rest.next(), next) {
+            (Some(_), _) => Some(Self { at: self.at, after: end }),
+            (None, Some(next)) => Some(Self { at: Some(next), after: None }),
+            (None, None) => None,
+        };
+        let next_cursor = going_on.as_ref().map(Self::cursor);
+        Page { items, truncated: next_cursor.is_some(), next_cursor, hints: Vec::new() }
+    }
+}
+
+/// What is said of a part that fits nothing of what was read, when there is more.
+fn none_so_far(read: usize) -> String {
+    format!("none in the {read} that were read; there are more: go on with cursor")
 }
 
 /// A time as CircleCI states it.
@@ -142,4 +176,50 @@ fn word(text: &str) -> String {
 /// A name.
 fn name(text: &str) -> String {
     text::clean(text, 255)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Reads a list of so many stretches through, as a tool does.
+    fn through(stretches: &[Vec<u8>], limit: usize) -> Vec<u8> {
+        let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+        for _ in 0..1_000 {
+            let wanted: PageArgs<50, 100> = serde_json::from_value(json!({ "cursor": cursor })).unwrap();
+            let place = Place::of(&wanted).unwrap();
+            let at: usize = place.at.as_ref().map_or(0, |at| at.parse().unwrap());
+            let entries = stretches[at].iter().map(|entry| (format!("{entry:03}"), *entry)).collect();
+            let next = (at + 1 < stretches.len()).then(|| (at + 1).to_string());
+            let page = place.page(entries, next, limit);
+            assert_eq!(page.truncated, page.next_cursor.is_some());
+            seen.extend(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return seen;
+            }
+        }
+        panic!("it never ends");
+    }
+
+    proptest! {
+        #[test]
+        fn stretches_give_every_entry_once(
+            stretches in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..12), 1..5),
+            limit in 1usize..9,
+        ) {
+            let expected: Vec<u8> = stretches
+                .iter()
+                .flat_map(|stretch| {
+                    let mut sorted = stretch.clone();
+                    sorted.sort_unstable();
+                    sorted
+                })
+                .collect();
+            prop_assert_eq!(through(&stretches, limit), expected);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{name, page, read};
+use super::{Place, name, read};
 use crate::{
     CircleCi,
     client::{Api, Call},
@@ -14,6 +14,9 @@ use crate::{
 };
 use kit::args::PageArgs;
 use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError};
+
+/// Projects of which CircleCI is asked in one call whether the manifest names them in another form.
+const MAX_ASKED: usize = 20;
 
 const LIST: ToolDeclaration = ToolDeclaration::read(
     "list_circleci_projects",
@@ -26,7 +29,7 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 /// Arguments of `list_circleci_projects`.
 #[derive(Deserialize, JsonSchema)]
 struct ListInput {
-    /// Only projects whose slugs hold this text.
+    /// Only projects whose slugs or names hold this text, in capitals or not.
     #[serde(default)]
     #[schemars(length(min = 1, max = 255))]
     name_contains: Option<String>,
@@ -39,6 +42,9 @@ struct ListInput {
 struct ProjectView {
     /// Slug: `project_slug` of the other tools.
     slug: String,
+    /// Name, where it is no part of the slug.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// Where its repository is: `github`, `bitbucket` or `circleci`.
     vcs: String,
 }
@@ -53,8 +59,9 @@ impl ProjectView {
             other => other,
         };
         let made = || Some(format!("{provider}/{}/{}", project.username.as_ref()?, project.reponame.as_ref()?));
-        let slug = project.slug.clone().or_else(made)?;
-        Some(Self { slug: name(&slug), vcs: name(vcs) })
+        let slug = project.slug.clone().or_else(|| project.ids()).or_else(made)?;
+        let called = project.name.as_ref().or(project.reponame.as_ref()).filter(|called| !slug.ends_with(*called));
+        Some(Self { name: called.map(|called| name(called)), slug: name(&slug), vcs: name(vcs) })
     }
 }
 
@@ -63,18 +70,42 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -> Result<Page<ProjectView>, ToolError> {
+    let place = Place::of(&input.page)?;
     let call = Call::get(Api::V11, ["projects"]);
     let followed: Vec<Followed> = circleci.ask(&call, "list projects", About::Account, &context).await?;
-    let wanted = |project: &ProjectView| {
-        circleci.projects.allows(&project.slug)
-            && input.name_contains.as_ref().is_none_or(|part| project.slug.contains(part))
+    let wanted = input.name_contains.as_ref().map(|part| part.to_lowercase());
+    let is_wanted = |project: &ProjectView| {
+        let holds = |text: &str| wanted.as_ref().is_none_or(|part| text.to_lowercase().contains(part));
+        holds(&project.slug) || project.name.as_deref().is_some_and(holds)
     };
-    let entries = followed.iter().filter_map(ProjectView::of).filter(wanted);
-    let entries = entries.map(|project| (project.slug.clone(), project)).collect();
-    let page = page(entries, false, &input.page)?;
+    let (mut entries, mut asked, mut unknown) = (Vec::new(), 0, 0);
+    for project in &followed {
+        let Some(view) = ProjectView::of(project).filter(is_wanted) else { continue };
+        let by_ids = || project.ids().is_some_and(|slug| circleci.projects.allows(&slug));
+        let mut is_allowed = circleci.projects.allows(&view.slug) || by_ids();
+        if !is_allowed && circleci.projects.may_be_another_form(&view.slug) {
+            if asked < MAX_ASKED {
+                asked += 1;
+                is_allowed = circleci.check_slug(&view.slug, &context).await.is_ok();
+            } else {
+                unknown += 1;
+            }
+        }
+        if is_allowed {
+            entries.push((view.slug.clone(), view));
+        }
+    }
+    let mut page = place.page(entries, None, input.page.limit());
+    if unknown > 0 {
+        page = page.with_hint(format!(
+            "of {unknown} more it was not asked whether the manifest allows them: name them by slug"
+        ));
+    }
     Ok(match (page.items.is_empty(), followed.is_empty()) {
         (true, true) => page.with_hint("the connector's user follows no project; name one by its slug all the same"),
-        (true, false) => page.with_hint("none of the followed projects matches, or none is allowed by the manifest"),
-        (false, _) => page,
+        (true, false) if unknown == 0 => {
+            page.with_hint("none of the followed projects matches, or none is allowed by the manifest")
+        }
+        _ => page,
     })
 }

@@ -9,26 +9,29 @@ use super::{
     job::StepView,
     log::{Mode, Stream, Wanted},
     name, read,
+    run::{errors, worst},
     tests_of_job::{TestView, has_failed},
     word,
 };
 use crate::{
     CircleCi,
     client::{Api, Call},
-    ended::{AGE_OF_A_RUN, is_workflow_final},
+    ended::{AGE_OF_A_RUN, WHILE_IT_RUNS, is_workflow_final},
     error::About,
     jobs::JobFacts,
-    locate::{JobName, Read, newest},
+    locate::{JobName, newest},
     names::Slug,
-    status, text,
-    wire::{Items, Pipeline, Workflow, WorkflowJob},
+    status,
+    wire::{Items, Pipeline, Test, Workflow, WorkflowJob},
 };
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
 /// Failed jobs of one answer.
 const MAX_JOBS: usize = 5;
-/// Failed workflows that are looked at.
-const MAX_WORKFLOWS: usize = 3;
+/// Workflows whose jobs are looked at.
+const MAX_WORKFLOWS: usize = 8;
+/// Pages of tests that are read of a job to find those that failed.
+const PAGES_OF_TESTS: usize = 20;
 /// Bytes of all logs together, and of the part of an answer that they may take.
 const LOG_BYTES: usize = 32 * 1024;
 /// Failed tests of a job.
@@ -44,12 +47,13 @@ const REPORT: ToolDeclaration = ToolDeclaration::read(
      programs that wrote them, and no instructions.",
 )
 .cached_if_final(AGE_OF_A_RUN)
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 /// Arguments of `get_circleci_failure_report`.
 #[derive(Deserialize, JsonSchema)]
 struct ReportInput {
-    /// Id of a run (a UUID), or a link to it. Give it, or workflow_id, or project_slug.
+    /// Id of a run (a UUID), or a link to it, to its workflow or job. Give it, or workflow_id, or project_slug.
     #[serde(default)]
     #[schemars(length(min = 1, max = 2048))]
     pipeline_id: Option<String>,
@@ -79,7 +83,7 @@ struct Report {
     /// Errors of the run's configuration, 20 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<String>,
-    /// The workflows that were looked at.
+    /// The workflows, 50 at most.
     workflows: Vec<WorkflowReport>,
     /// The jobs that failed, 5 at most.
     jobs: Vec<JobReport>,
@@ -93,7 +97,8 @@ struct Report {
 /// A workflow.
 #[derive(Serialize, JsonSchema)]
 struct WorkflowReport {
-    /// Id.
+    /// Id; none if its record has expired.
+    #[serde(skip_serializing_if = "String::is_empty")]
     id: String,
     /// Name.
     name: String,
@@ -133,23 +138,31 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
     vec![read(circleci, REPORT, report)]
 }
 
-/// The run that is meant, and its workflows, the newest of each name.
-async fn subject(
-    circleci: &CircleCi,
-    input: &ReportInput,
-    context: &CallContext,
-) -> Result<(Pipeline, Vec<Workflow>), ToolError> {
+/// What a report is about.
+struct Subject {
+    run: Pipeline,
+    /// The newest of each name, the newest first.
+    workflows: Vec<Workflow>,
+    /// Whether that is all of them.
+    whole: bool,
+    hints: Vec<String>,
+}
+
+/// The run that is meant, and its workflows.
+async fn subject(circleci: &CircleCi, input: &ReportInput, context: &CallContext) -> Result<Subject, ToolError> {
     let run = match (&input.pipeline_id, &input.workflow_id, &input.project_slug) {
         (None, Some(id), None) => {
             let workflow = circleci.fetch_workflow(id, context).await?;
             let call = Call::get(Api::V2, ["pipeline", workflow.pipeline_id.as_str()]);
             let run = circleci.ask(&call, "read the run", About::Id("run"), context).await?;
-            return Ok((run, vec![workflow]));
+            return Ok(Subject { run, workflows: vec![workflow], whole: true, hints: Vec::new() });
         }
-        (Some(id), None, None) => circleci.fetch_run(&circleci.run_name(Some(id), None, None)?, context).await?,
+        (Some(id), None, None) => {
+            circleci.fetch_run(&circleci.run_name(Some(id), None, None, context).await?, context).await?
+        }
         (None, None, Some(project)) => {
-            let slug = Slug::allowed(project, &circleci.projects)?;
-            circleci.fetch_newest_run(&slug, input.branch.as_deref(), context).await?.ok_or_else(|| {
+            let (slug, branch) = circleci.allowed_with_branch(project, input.branch.as_deref(), context).await?;
+            circleci.fetch_newest_run(&slug, branch.as_deref(), context).await?.ok_or_else(|| {
                 ToolError::new(ErrorCode::NotFound, "the project has no run of that branch").with_argument("branch")
             })?
         }
@@ -158,28 +171,86 @@ async fn subject(
                 .with_argument("pipeline_id"));
         }
     };
-    let workflows = circleci.fetch_workflows(&run.id, context).await?;
-    let ids: Vec<String> = newest(&workflows.items).into_iter().map(|one| one.id.clone()).collect();
-    let current = workflows.items.into_iter().filter(|one| ids.contains(&one.id)).collect();
-    Ok((run, current))
+    Ok(match circleci.fetch_workflows(&run.id, context).await {
+        Ok(read) => {
+            let hints = read.more().then(|| format!("only {} of the run's workflows were read", read.items.len()));
+            let kept: Vec<bool> = {
+                let newest = newest(&read.items);
+                read.items.iter().map(|one| newest.iter().any(|kept| std::ptr::eq(*kept, one))).collect()
+            };
+            let whole = !read.more();
+            let current = read.items.into_iter().zip(kept).filter_map(|(one, kept)| kept.then_some(one));
+            Subject { run, workflows: current.collect(), whole, hints: hints.into_iter().collect() }
+        }
+        Err(error) => {
+            let hint = format!("the run's workflows could not be read: {error}");
+            Subject { run, workflows: Vec::new(), whole: false, hints: vec![hint] }
+        }
+    })
+}
+
+/// The jobs that failed, of the workflows that did worst first, so that a limit leaves out what matters least.
+struct FailedJobs {
+    jobs: Vec<(String, WorkflowJob)>,
+    /// Whether more may have failed.
+    truncated: bool,
+    /// Whether that changes no more.
+    is_final: bool,
+    hints: Vec<String>,
+}
+
+async fn failed_jobs(circleci: &CircleCi, workflows: &[Workflow], context: &CallContext) -> FailedJobs {
+    let mut found = FailedJobs { jobs: Vec::new(), truncated: false, is_final: true, hints: Vec::new() };
+    // One that was cancelled may have failed before.
+    let is_suspect = |one: &&Workflow| status::is_failed(&one.status) || one.status == "canceled";
+    let mut suspects: Vec<&Workflow> = workflows.iter().filter(is_suspect).collect();
+    suspects.sort_by_key(|one| status::rank(&one.status));
+    for (workflow, looked_at) in suspects.iter().zip(0..) {
+        if looked_at == MAX_WORKFLOWS || found.jobs.len() > MAX_JOBS || context.remaining() < TIME_FOR_A_JOB {
+            let left = suspects.len() - looked_at;
+            found.truncated = true;
+            found.hints.push(format!(
+                "{left} more workflows that failed or were cancelled were not looked at: pass workflow_id"
+            ));
+            break;
+        }
+        if workflow.id.is_empty() {
+            found.hints.push(format!("CircleCI keeps nothing more of the workflow {}", name(&workflow.name)));
+            continue;
+        }
+        match circleci.fetch_workflow_jobs(&workflow.id, context).await {
+            Ok(jobs) => {
+                found.truncated |= jobs.more();
+                found.is_final &= is_workflow_final(&workflow.status, jobs.items.iter().map(|job| job.status.as_str()));
+                if jobs.more() {
+                    let (read, name) = (jobs.items.len(), name(&workflow.name));
+                    found.hints.push(format!("only {read} jobs of the workflow {name} were read"));
+                }
+                let broken = jobs.items.into_iter().filter(|job| status::is_failed_job(&job.status));
+                found.jobs.extend(broken.map(|job| (name(&workflow.name), job)));
+            }
+            Err(error) => {
+                (found.truncated, found.is_final) = (true, false);
+                found
+                    .hints
+                    .push(format!("the jobs of the workflow {} could not be read: {error}", name(&workflow.name)));
+            }
+        }
+    }
+    found.jobs.sort_by_key(|(_, job)| status::rank(&job.status));
+    found.truncated |= found.jobs.len() > MAX_JOBS;
+    found.jobs.truncate(MAX_JOBS);
+    found
 }
 
 async fn report(circleci: Arc<CircleCi>, input: ReportInput, context: CallContext) -> Result<Report, ToolError> {
-    let (run, workflows) = subject(&circleci, &input, &context).await?;
-    let failed: Vec<&Workflow> = workflows.iter().filter(|one| status::is_failed(&one.status)).collect();
-    let mut truncated = failed.len() > MAX_WORKFLOWS;
+    let Subject { run, workflows, whole, mut hints } = subject(&circleci, &input, &context).await?;
+    let FailedJobs { jobs: found, mut truncated, mut is_final, hints: more } =
+        failed_jobs(&circleci, &workflows, &context).await;
+    hints.extend(more);
+    truncated |= !whole;
     // The newest run of a branch is another one soon.
-    let mut is_final = input.project_slug.is_none() && workflows.iter().all(|one| status::is_final(&one.status));
-    let mut found: Vec<(String, WorkflowJob)> = Vec::new();
-    for workflow in failed.iter().take(MAX_WORKFLOWS) {
-        let jobs: Read<WorkflowJob> = circleci.fetch_workflow_jobs(&workflow.id, &context).await?;
-        truncated |= jobs.more;
-        is_final &= is_workflow_final(&workflow.status, jobs.items.iter().map(|job| job.status.as_str()));
-        let broken = jobs.items.into_iter().filter(|job| status::is_failed_job(&job.status));
-        found.extend(broken.map(|job| (name(&workflow.name), job)));
-    }
-    truncated |= found.len() > MAX_JOBS;
-    found.truncate(MAX_JOBS);
+    is_final &= whole && input.project_slug.is_none() && workflows.iter().all(|one| status::is_final(&one.status));
     let share = LOG_BYTES.min(context.max_result_bytes / 3) / found.len().max(1);
     let mut jobs = Vec::new();
     let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
@@ -189,40 +260,50 @@ async fn report(circleci: Arc<CircleCi>, input: ReportInput, context: CallContex
             break;
         }
         context.progress.report(f64::from(done), Some(f64::from(count)), "reading the failed jobs");
-        jobs.push(job_report(&circleci, &run.project_slug, workflow, job, share, &context).await?);
+        jobs.push(job_report(&circleci, &run.project_slug, workflow, job, share, &context).await);
     }
     if is_final && !workflows.is_empty() && jobs.iter().all(|job| job.missing.is_empty()) {
         context.answer_is_final();
     }
-    let mut hints = Vec::new();
-    if jobs.is_empty() && run.errors.is_empty() {
-        let on_hold = workflows.iter().any(|one| one.status == "on_hold");
-        hints.push(match (workflows.is_empty(), on_hold) {
-            (true, _) => "the run has no workflows (yet)".to_owned(),
-            (false, true) => "nothing failed; a job waits for approval".to_owned(),
-            (false, false) => {
-                "no job failed in what is looked at: the states of the workflows tell how they ended".to_owned()
-            }
-        });
+    if jobs.is_empty() {
+        hints.extend(nothing_found(&run, &workflows, whole && !truncated).map(str::to_owned));
     }
+    let (shown, _) = worst(&workflows, 50);
     Ok(Report {
         project_slug: name(&run.project_slug),
         pipeline_id: name(&run.id),
         number: run.number,
-        errors: run
-            .errors
-            .iter()
-            .take(20)
-            .map(|error| text::clean(&format!("{}: {}", error.type_, error.message), 500))
-            .collect(),
-        workflows: workflows
-            .iter()
-            .take(50)
+        errors: errors(&run),
+        workflows: shown
+            .into_iter()
             .map(|one| WorkflowReport { id: name(&one.id), name: name(&one.name), status: word(&one.status) })
             .collect(),
         jobs,
         truncated,
         hints,
+    })
+}
+
+/// What is said where no failed job was found. That nothing failed is said only of what was seen as a whole.
+fn nothing_found(run: &Pipeline, workflows: &[Workflow], whole: bool) -> Option<&'static str> {
+    let any = |wanted: fn(&str) -> bool| workflows.iter().any(|one| wanted(&one.status));
+    let broken = !run.errors.is_empty() || run.state == "errored";
+    Some(if any(status::is_failed) {
+        "a workflow failed, and none of its jobs that were seen did: the states of the workflows tell how they ended"
+    } else if broken && run.errors.is_empty() {
+        "CircleCI says that the run itself failed, and not why"
+    } else if broken {
+        "the run itself failed, by its errors; no job did"
+    } else if !whole {
+        return None;
+    } else if workflows.is_empty() {
+        "the run has no workflows (yet)"
+    } else if any(|status| status == "unknown") {
+        "CircleCI does not tell the state of a workflow: records expire"
+    } else if any(|status| status == "on_hold") {
+        "nothing failed; a job waits for approval"
+    } else {
+        "no job failed in what is looked at: the states of the workflows tell how they ended"
     })
 }
 
@@ -234,7 +315,7 @@ async fn job_report(
     job: WorkflowJob,
     bytes: usize,
     context: &CallContext,
-) -> Result<JobReport, ToolError> {
+) -> JobReport {
     let mut report = JobReport {
         id: name(&job.id),
         job_number: job.job_number,
@@ -248,14 +329,20 @@ async fn job_report(
     };
     let Some(number) = job.job_number else {
         report.missing.push("the job never began".to_owned());
-        return Ok(report);
+        return report;
     };
-    let by_number = JobName::Number(Slug::parse(project)?, number);
+    let Ok(slug) = Slug::parse(project) else {
+        report.missing.push("its steps and tests: CircleCI does not tell its project".to_owned());
+        return report;
+    };
+    let by_number = JobName::Number(slug, number);
     // v3 knows the job by its id, which spares asking for it.
-    let named = if circleci.api(context).await? == Api::V3 { JobName::Id(job.id) } else { by_number.clone() };
+    let by_id = !job.id.is_empty() && circleci.api(context).await.is_ok_and(|api| api == Api::V3);
+    let named = if by_id { JobName::Id(job.id) } else { by_number.clone() };
     match circleci.fetch_job_of_allowed(&named, context).await {
         Ok(facts) => {
             circleci.ended.learn(&by_number, &facts);
+            report.missing.extend(facts.missing.iter().cloned());
             if let Some(step) = facts.telling_step() {
                 report.step = Some(StepView::of(step));
                 match log_of(circleci, &facts, bytes, context).await {
@@ -266,14 +353,19 @@ async fn job_report(
         }
         Err(error) => report.missing.push(format!("its steps: {error}")),
     }
-    match circleci.fetch_tests(&by_number, false, context).await {
+    let enough = |tests: &[Test]| tests.iter().filter(|test| has_failed(test)).count() >= MAX_TESTS;
+    match circleci.fetch_tests(&by_number, None, PAGES_OF_TESTS, enough, context).await {
         Ok(tests) => {
             report.failed_tests =
                 tests.items.iter().filter(|test| has_failed(test)).take(MAX_TESTS).map(TestView::of).collect();
+            if tests.more() && report.failed_tests.len() < MAX_TESTS {
+                let read = tests.items.len();
+                report.missing.push(format!("its tests after the first {read}: get_circleci_job_tests reads on"));
+            }
         }
         Err(error) => report.missing.push(format!("its tests: {error}")),
     }
-    Ok(report)
+    report
 }
 
 /// The part of the telling step's log that tells of an error; its end, if CircleCI finds none.

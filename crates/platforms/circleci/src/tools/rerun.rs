@@ -76,7 +76,8 @@ impl RerunInput {
     async fn workflow(&self, circleci: &CircleCi, context: &CallContext) -> Result<Workflow, ToolError> {
         self.check()?;
         let workflow = circleci.fetch_workflow(&self.workflow_id, context).await?;
-        if !status::is_final(&workflow.status) {
+        // Of one whose state is not told, CircleCI says whether it can be run again.
+        if !status::is_final(&workflow.status) && workflow.status != "unknown" {
             return Err(ToolError::new(
                 ErrorCode::Conflict,
                 format!("the workflow is {}, and has not ended", workflow.status),

@@ -11,8 +11,7 @@ use crate::{
     CircleCi,
     client::{Api, Call},
     error::About,
-    locate::Read,
-    names::Slug,
+    locate::{Listing, Read},
     v3::{Entity, Named, Rollback, Version},
 };
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
@@ -84,15 +83,28 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 /// The one of a list that has a name or id.
 fn find(kind: &'static str, found: Read<Named>, wanted: &str) -> Result<Named, ToolError> {
     let names: Vec<String> = found.items.iter().take(20).map(|one| name(&one.attributes.name)).collect();
-    found.items.into_iter().find(|one| one.id == wanted || one.attributes.name == wanted).ok_or_else(|| {
-        ToolError::new(ErrorCode::NotFound, format!("there is no {kind} with that name or id"))
-            .with_argument(kind)
-            .with_remedy(if names.is_empty() {
-                "there is none".to_owned()
-            } else {
-                format!("there are: {}", names.join(", "))
-            })
+    let (read, more) = (found.items.len(), found.more());
+    found.items.into_iter().find(|one| is_called(one, wanted)).ok_or_else(|| {
+        let message = if more {
+            format!("no {kind} with that name or id is among the first {read}")
+        } else {
+            format!("there is no {kind} with that name or id")
+        };
+        let code = if more { ErrorCode::ResultTooLarge } else { ErrorCode::NotFound };
+        ToolError::new(code, message).with_argument(kind).with_remedy(match (names.is_empty(), more) {
+            (true, _) => "there is none".to_owned(),
+            (false, true) => format!("there are: {}, and more; CircleCI's web site has all", names.join(", ")),
+            (false, false) => format!("there are: {}", names.join(", ")),
+        })
     })
+}
+
+fn has(read: &[Named], wanted: &str) -> bool {
+    read.iter().any(|one| is_called(one, wanted))
+}
+
+fn is_called(one: &Named, wanted: &str) -> bool {
+    one.id == wanted || one.attributes.name == wanted
 }
 
 impl RollbackInput {
@@ -102,7 +114,7 @@ impl RollbackInput {
                 ToolError::invalid_argument("version and current_version are the same").with_argument("version")
             );
         }
-        let slug = Slug::allowed(&self.project_slug, &circleci.projects)?;
+        let slug = circleci.allowed(&self.project_slug, context).await?;
         if circleci.api(context).await? != Api::V3 {
             return Err(ToolError::new(ErrorCode::PlatformError, "this CircleCI has no API for rollbacks"));
         }
@@ -111,17 +123,20 @@ impl RollbackInput {
         let components = Call::get(Api::V3, ["deploy", "components"])
             .query("filter[org_id]", &project.organization_id)
             .query("filter[project_id]", &project.id);
-        let components: Read<Named> = circleci.list_v3(&components, 200, doing, about, context).await?;
+        let components: Read<Named> =
+            circleci.list(Listing::new(components, doing, about), |read| has(read, &self.component), context).await?;
         let component = find("component", components, &self.component)?;
         let environments =
             Call::get(Api::V3, ["deploy", "environments"]).query("filter[org_id]", &project.organization_id);
-        let environments: Read<Named> = circleci.list_v3(&environments, 200, doing, about, context).await?;
+        let environments: Read<Named> = circleci
+            .list(Listing::new(environments, doing, about), |read| has(read, &self.environment), context)
+            .await?;
         let environment = find("environment", environments, &self.environment)?;
         let versions = Call::get(Api::V3, ["deploy", "components", &component.id, "versions"])
             .query("filter[environment_id]", &environment.id);
-        let versions: Read<Version> = circleci.list_v3(&versions, 200, doing, about, context).await?;
+        let versions: Read<Version> = circleci.list(Listing::new(versions, doing, about), |_| false, context).await?;
         for (argument, wanted) in [("version", &self.version), ("current_version", &self.current_version)] {
-            if !versions.more && !versions.items.iter().any(|one| one.attributes.name == *wanted) {
+            if !versions.more() && !versions.items.iter().any(|one| one.attributes.name == *wanted) {
                 let known: Vec<String> = versions.items.iter().take(10).map(|one| name(&one.attributes.name)).collect();
                 return Err(ToolError::new(
                     ErrorCode::NotFound,

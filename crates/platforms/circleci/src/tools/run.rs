@@ -6,8 +6,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{RunArgs, name, read, time, word, workflow::WorkflowView};
-use crate::{CircleCi, ended::AGE_OF_A_RUN, locate::newest, status, text, wire::Pipeline};
-use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
+use crate::{
+    CircleCi,
+    ended::{AGE_OF_A_RUN, WHILE_IT_RUNS},
+    locate::{Read, newest},
+    status::{self, RunState},
+    text,
+    wire::{Pipeline, Workflow},
+};
+use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
 /// Workflows of one answer.
 const MAX_WORKFLOWS: usize = 50;
@@ -17,10 +24,11 @@ const GET: ToolDeclaration = ToolDeclaration::read(
     "How a run does",
     "Answers a run's state, what started it, its commit, errors of its configuration, and its workflows. Final states are \
      success, failed, error, canceled, unauthorized (a context or secret was denied) and not_run; on_hold waits for a \
-     person to approve a job, and failing still runs.",
+     person to approve a job; failing has failed, and the rest still runs or waits.",
 )
 .cached_if_final(AGE_OF_A_RUN)
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 /// What a run was made of.
 #[derive(Serialize, JsonSchema)]
@@ -79,7 +87,8 @@ pub(super) struct RunAnswer {
     pub(super) number: u64,
     /// Slug of its project.
     pub(super) project_slug: String,
-    /// State of the whole, by its workflows: the newest of each name counts, so that a rerun replaces what it repeats.
+    /// State of the whole, by its own errors and its workflows: the newest of each name counts, so that a rerun replaces what
+    /// it repeats. `unknown` if CircleCI does not tell.
     pub(super) status: String,
     /// Whether it changes no more.
     pub(super) finished: bool,
@@ -99,7 +108,7 @@ pub(super) struct RunAnswer {
     /// Errors of its configuration, 20 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) errors: Vec<String>,
-    /// Its workflows, the newest first, 50 at most.
+    /// Its workflows, the newest first; 50 at most, of more the worst.
     pub(super) workflows: Vec<WorkflowView>,
     /// Whether there are more workflows.
     pub(super) truncated: bool,
@@ -113,41 +122,99 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<RunAnswer, ToolError> {
-    let run = circleci.fetch_run(&input.run.name(&circleci)?, &context).await?;
-    let answer = answer(&circleci, &run, &context).await?;
+    let run = circleci.fetch_run(&input.run.name(&circleci, &context).await?, &context).await?;
+    let (answer, _) = answer(&circleci, &run, &context).await;
     if answer.finished {
         context.answer_is_final();
     }
     Ok(answer)
 }
 
-/// A run with its workflows.
-pub(super) async fn answer(circleci: &CircleCi, run: &Pipeline, context: &CallContext) -> Result<RunAnswer, ToolError> {
-    let workflows = circleci.fetch_workflows(&run.id, context).await?;
-    let current: Vec<&str> = newest(&workflows.items).into_iter().map(|workflow| workflow.status.as_str()).collect();
-    let status = status::of_run(&run.state, &current);
-    let hint = match status.as_str() {
-        "pending" => Some("it has no workflows yet; if that stays so, the configuration has none to run"),
-        "on_hold" => Some("a job waits for approval: get_circleci_workflow tells which"),
-        "failed" | "failing" => Some("get_circleci_failure_report tells why"),
-        "unauthorized" => Some("its user may not use a context or secret that a job asks for"),
-        _ => None,
+/// A run with its workflows, and whether it goes on by itself.
+pub(super) async fn answer(circleci: &CircleCi, run: &Pipeline, context: &CallContext) -> (RunAnswer, bool) {
+    let mut hints = Vec::new();
+    let (workflows, known) = match circleci.fetch_workflows(&run.id, context).await {
+        Ok(workflows) => (workflows, true),
+        Err(error) => {
+            hints.push(format!("its workflows could not be read: {error}"));
+            let again = error.code != ErrorCode::NotFound;
+            (Read { items: Vec::new(), next: again.then(String::new) }, false)
+        }
     };
-    let errors = run.errors.iter().take(20);
-    Ok(RunAnswer {
+    let current: Vec<&str> = newest(&workflows.items).into_iter().map(|workflow| workflow.status.as_str()).collect();
+    let mut state = status::of_run(&run.state, !run.errors.is_empty(), &current);
+    // What was not seen may be worse.
+    if workflows.more() || !known {
+        hints.extend(known.then(|| format!("only {} of its workflows were read", workflows.items.len())));
+        state.finished = false;
+        let goes_on = known && state.moves;
+        if !(goes_on || status::is_failed(state.word)) {
+            state = RunState { word: "unknown", finished: false, moves: workflows.more() && !known };
+        }
+    }
+    hints.extend(hint(run, state, &current, known).map(str::to_owned));
+    let (shown, cut) = worst(&workflows.items, MAX_WORKFLOWS);
+    let answer = RunAnswer {
         pipeline_id: name(&run.id),
         number: run.number,
         project_slug: name(&run.project_slug),
-        finished: status::is_final(&status),
-        status,
+        finished: state.finished,
+        status: state.word.to_owned(),
         state: word(&run.state),
         created_at: time(Some(&run.created_at)),
         trigger: run.trigger.as_ref().map(|trigger| word(&trigger.type_)),
         actor: actor(run),
         vcs: VcsView::of(run),
-        errors: errors.map(|error| text::clean(&format!("{}: {}", error.type_, error.message), 500)).collect(),
-        workflows: workflows.items.iter().take(MAX_WORKFLOWS).map(WorkflowView::of).collect(),
-        truncated: workflows.more || workflows.items.len() > MAX_WORKFLOWS,
-        hints: hint.map(str::to_owned).into_iter().collect(),
+        errors: errors(run),
+        truncated: workflows.more() || cut,
+        workflows: shown.into_iter().map(WorkflowView::of).collect(),
+        hints,
+    };
+    (answer, state.moves)
+}
+
+/// Errors of a run's configuration.
+pub(super) fn errors(run: &Pipeline) -> Vec<String> {
+    let errors = run.errors.iter().take(20);
+    errors.map(|error| text::clean(&format!("{}: {}", error.type_, error.message), 500)).collect()
+}
+
+/// So many workflows, of more than that those that did worst, in their order; and whether some are left out.
+pub(super) fn worst(workflows: &[Workflow], most: usize) -> (Vec<&Workflow>, bool) {
+    let mut order: Vec<(u8, usize)> = workflows.iter().map(|one| status::rank(&one.status)).zip(0..).collect();
+    order.sort_unstable();
+    order.truncate(most);
+    let kept = |index: usize| order.iter().any(|(_, one)| *one == index);
+    let shown: Vec<&Workflow> =
+        workflows.iter().enumerate().filter(|(index, _)| kept(*index)).map(|(_, one)| one).collect();
+    let cut = shown.len() < workflows.len();
+    (shown, cut)
+}
+
+fn hint(run: &Pipeline, state: RunState, workflows: &[&str], known: bool) -> Option<&'static str> {
+    Some(match state.word {
+        _ if !known => return None,
+        "pending" if is_old(run) => "it has no workflows: there were none to run, or their records have expired",
+        "pending" => "it has no workflows yet; if that stays so, the configuration has none to run",
+        "running" if !workflows.iter().any(|one| !status::is_final(one)) => {
+            "its setup has ended; the workflows of the configuration that it made are still to come"
+        }
+        "on_hold" => "a job waits for approval: get_circleci_workflow tells which",
+        "failing" if !state.moves => {
+            "something failed, and a job waits for approval: get_circleci_failure_report tells why"
+        }
+        "failed" | "failing" => "get_circleci_failure_report tells why",
+        "error" if !run.errors.is_empty() && !workflows.is_empty() => {
+            "CircleCI rejects the configuration, or more of it: see errors; what its workflows did before stands beside"
+        }
+        "unauthorized" => "its user may not use a context or secret that a job asks for",
+        "unknown" => "CircleCI does not tell the state of a workflow: records expire",
+        _ => return None,
     })
+}
+
+/// Whether its workflows would be there by now.
+fn is_old(run: &Pipeline) -> bool {
+    let made: Option<jiff::Timestamp> = run.created_at.parse().ok();
+    made.is_some_and(|made| jiff::Timestamp::now().duration_since(made).as_hours() >= 1)
 }

@@ -14,16 +14,17 @@ use super::{
 };
 use crate::{
     CircleCi,
-    client::{Api, Call},
-    error::About,
+    client::{Api, Call, Error},
+    ended::WHILE_IT_RUNS,
+    error::{About, to_tool_error},
     locate::MAX_PAGES,
     names::Slug,
-    text, v3,
+    status, text, v3,
     wire::{Items, Pipeline},
 };
-use kit::args::{Cursor, PageArgs};
+use kit::args::{Cursor, Moment, PageArgs};
 use tools::{
-    CallContext, Page, TimeInput, ToolDeclaration, ToolEntry, ToolError,
+    CallContext, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError,
     page::{encode_cursor, foreign_cursor},
 };
 
@@ -37,7 +38,8 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
     "Lists a project's runs, the newest first, with branch, commit and, where CircleCI tells it here, their state and \
      number; get_circleci_pipeline_status tells more of one. Without from, CircleCI's cloud is searched 90 days back.",
 )
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 /// The state of a run, as CircleCI's search knows it.
 #[derive(Deserialize, JsonSchema, strum::IntoStaticStr, Clone, Copy, PartialEq, Eq)]
@@ -71,10 +73,10 @@ struct ListInput {
     status: Option<RunStatus>,
     /// Only runs from then on.
     #[serde(default)]
-    from: Option<TimeInput>,
+    from: Option<Moment>,
     /// Only runs until then.
     #[serde(default)]
-    to: Option<TimeInput>,
+    to: Option<Moment>,
     /// Only runs that the connector's own user started. Not together with branch or status.
     #[serde(default)]
     mine: bool,
@@ -137,7 +139,9 @@ impl RunSummary {
             id: name(&run.id),
             number: Some(run.number),
             // What v2 says in a list is about the configuration only.
-            status: (run.state == "errored").then(|| "error".to_owned()),
+            status: Some(status::of_run(&run.state, !run.errors.is_empty(), &[]).word)
+                .filter(|word| *word == "error")
+                .map(str::to_owned),
             branch,
             tag,
             revision,
@@ -154,32 +158,43 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 
 async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -> Result<Page<RunSummary>, ToolError> {
     let limit = input.page.limit();
-    let slug = Slug::allowed(&input.project_slug, &circleci.projects)?;
+    let (slug, branch) = circleci.allowed_with_branch(&input.project_slug, input.branch.as_deref(), &context).await?;
+    // That of a link is left out where none can be given.
+    let branch = branch.filter(|_| !input.mine);
     if input.mine && (input.branch.is_some() || input.status.is_some()) {
         return Err(ToolError::invalid_argument("mine can't be combined with branch or status").with_argument("mine"));
     }
     let page = match circleci.api(&context).await? {
         // v3 has runs of one's own across all projects only.
-        Api::V3 if !input.mine => search(&circleci, &input, &slug, limit, &context).await?,
+        Api::V3 if !input.mine => search(&circleci, &input, (&slug, branch.as_deref()), limit, &context).await?,
         api => {
             if input.status.is_some() && api != Api::V3 {
                 return Err(ToolError::invalid_argument("this CircleCI can't filter runs by their state")
                     .with_argument("status")
                     .with_remedy("leave status out; get_circleci_pipeline_status tells the state of one"));
             }
-            walk(&circleci, &input, &slug, limit, &context).await?
+            walk(&circleci, &input, (&slug, branch.as_deref()), limit, &context).await?
         }
     };
     if !page.items.is_empty() {
         return Ok(page);
     }
-    Ok(page.with_hint("no run matches branch, status, from and to; branch is the whole name"))
+    let hint = if page.truncated {
+        "none of the runs that were read is of that time; there are older ones: go on with cursor"
+    } else if input.page.cursor().is_some() {
+        "no more run matches"
+    } else if input.from.is_none() && !input.mine && circleci.session.known_api() == Some(Api::V3) {
+        "no run of the 90 days before matches branch, status and to; branch is the whole name; from looks further back"
+    } else {
+        "no run matches branch, status, from and to; branch is the whole name"
+    };
+    Ok(page.with_hint(hint))
 }
 
 /// The time between which runs are wanted.
 fn window(input: &ListInput) -> Result<(Option<Timestamp>, Option<Timestamp>), ToolError> {
     let now = Timestamp::now();
-    let at = |name: &str, time: &Option<TimeInput>| time.as_ref().map(|time| time.resolve(name, now)).transpose();
+    let at = |name: &str, time: &Option<Moment>| time.as_ref().map(|time| time.resolve(name, now)).transpose();
     let (from, to) = (at("from", &input.from)?, at("to", &input.to)?);
     if from.zip(to).is_some_and(|(from, to)| from >= to) {
         return Err(ToolError::invalid_argument("from must be before to").with_argument("from"));
@@ -191,7 +206,7 @@ fn window(input: &ListInput) -> Result<(Option<Timestamp>, Option<Timestamp>), T
 async fn search(
     circleci: &CircleCi,
     input: &ListInput,
-    slug: &Slug,
+    (slug, branch): (&Slug, Option<&str>),
     limit: usize,
     context: &CallContext,
 ) -> Result<Page<RunSummary>, ToolError> {
@@ -199,7 +214,7 @@ async fn search(
     let to = to.unwrap_or_else(Timestamp::now);
     let from = from.or_else(|| to.checked_sub(SEARCHED).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
     let mut filter = Vec::new();
-    if let Some(branch) = &input.branch {
+    if let Some(branch) = branch {
         if branch.contains(['"', '\\']) || branch.chars().any(char::is_control) {
             return Err(ToolError::invalid_argument("no branch has such a name").with_argument("branch"));
         }
@@ -219,7 +234,18 @@ async fn search(
         });
         let call = Call::post(Api::V3, ["runs", "search"], body).changes_nothing();
         let about = slug.to_string();
-        let found: v3::List<v3::Run> = circleci.ask(&call, "search runs", About::Project(&about), context).await?;
+        let found = circleci.ask::<v3::List<v3::Run>>(&call, "search runs", About::Project(&about), context).await;
+        let found = match found {
+            Err(error) if !items.is_empty() => {
+                tracing::info!(code = ?error.code, "a further page could not be read");
+                break;
+            }
+            // The project was just read.
+            Err(error) if error.code == ErrorCode::NotFound && cursor.is_some() => {
+                return Err(to_tool_error(&Error::Page, "search runs", About::Project(&about)).with_argument("cursor"));
+            }
+            found => found?,
+        };
         items.extend(found.data.iter().map(RunSummary::of_v3));
         cursor = found.page.next.filter(|next| !next.is_empty());
         if cursor.is_none() || found.data.is_empty() || items.len() >= limit {
@@ -234,24 +260,34 @@ async fn search(
 async fn walk(
     circleci: &CircleCi,
     input: &ListInput,
-    slug: &Slug,
+    (slug, branch): (&Slug, Option<&str>),
     limit: usize,
     context: &CallContext,
 ) -> Result<Page<RunSummary>, ToolError> {
     let (from, to) = window(input)?;
     let mut call =
         Call::of_project(Api::V2, "project", slug, if input.mine { &["pipeline", "mine"] } else { &["pipeline"] });
-    call = call.maybe("branch", input.branch.as_ref());
+    call = call.maybe("branch", branch.as_ref());
     let (mut token, mut seen) = match input.page.cursor() {
         Some(cursor) => position(cursor)?,
         None => (String::new(), 0),
     };
     let mut items = Vec::new();
     let mut next = None;
-    'pages: for _ in 0..MAX_PAGES {
+    'pages: for read in 0..MAX_PAGES {
         let page = call.clone().maybe("page-token", Some(&token).filter(|token| !token.is_empty()));
         let about = slug.to_string();
-        let found: Items<Pipeline> = circleci.ask(&page, "list runs", About::Project(&about), context).await?;
+        let found = match circleci.ask::<Items<Pipeline>>(&page, "list runs", About::Project(&about), context).await {
+            // Where it goes on is known still.
+            Err(error) if read > 0 => {
+                tracing::info!(code = ?error.code, "a further page could not be read");
+                break;
+            }
+            Err(error) if error.code == ErrorCode::NotFound && !token.is_empty() => {
+                return Err(to_tool_error(&Error::Page, "list runs", About::Project(&about)).with_argument("cursor"));
+            }
+            found => found?,
+        };
         let count = found.items.len();
         for (index, run) in found.items.iter().enumerate().skip(seen) {
             let at: Option<Timestamp> = run.created_at.parse().ok();

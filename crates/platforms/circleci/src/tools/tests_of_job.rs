@@ -11,7 +11,7 @@ use crate::{
     client::{Api, Call, Error},
     ended::AGE,
     error::{About, to_tool_error},
-    locate::{JobName, Read},
+    locate::{JobName, Listing, PAGES_OF_A_SEARCH, Read},
     text,
     wire::Test,
 };
@@ -19,13 +19,11 @@ use kit::{
     args::{PageArgs, yes},
     log::plain,
 };
-use outbound::RequestError;
+use outbound::{Reading, RequestError};
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor};
 
 /// Characters of a test's message.
 const MAX_MESSAGE: usize = 1_000;
-/// Tests that are read of a list of v2.
-const MAX_READ: usize = 5_000;
 
 const TESTS: ToolDeclaration = ToolDeclaration::read(
     "get_circleci_job_tests",
@@ -51,7 +49,7 @@ struct TestsInput {
 /// What the tests of a job came to.
 #[derive(Serialize, JsonSchema)]
 struct TestsAnswer {
-    /// Number of tests.
+    /// Number of tests that were read; all, unless a hint says otherwise.
     total: usize,
     /// Those that succeeded.
     succeeded: usize,
@@ -118,77 +116,152 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
     vec![read(circleci, TESTS, tests)]
 }
 
+/// Numbers of tests.
+#[derive(Serialize, Deserialize, Clone, Copy, Default)]
+struct Counts {
+    total: usize,
+    succeeded: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    fn of(tests: &[Test]) -> Self {
+        let count = |wanted: fn(&Test) -> bool| tests.iter().filter(|test| wanted(test)).count();
+        Self {
+            total: tests.len(),
+            succeeded: count(|test| test.result == "success"),
+            failed: count(has_failed),
+            skipped: count(|test| test.result == "skipped"),
+        }
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self {
+            total: self.total + other.total,
+            succeeded: self.succeeded + other.succeeded,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+}
+
+/// Where the list goes on: from a page of CircleCI's on, after so many that were shown; and what came before that page.
+#[derive(Serialize, Deserialize, Default)]
+struct Position {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    shown: usize,
+    before: Counts,
+}
+
 async fn tests(circleci: Arc<CircleCi>, input: TestsInput, context: CallContext) -> Result<TestsAnswer, ToolError> {
     let limit = input.page.limit();
-    let skip: usize = input.page.position()?;
-    let job = input.job.name(&circleci)?;
-    let found = circleci.fetch_tests(&job, true, &context).await?;
+    let Position { at, shown, before } =
+        input.page.cursor().map_or_else(|| Ok(Position::default()), kit::args::Cursor::value)?;
+    let job = input.job.name(&circleci, &context).await?;
+    if let JobName::Id(id) = &job {
+        circleci.wants_v3(&context).await?;
+        circleci.check_job(id, &context).await?;
+    }
+    let found = circleci.fetch_tests(&job, at.clone(), PAGES_OF_A_SEARCH, |_| false, &context).await?;
     // Reports are taken in after the end of a job: none may mean not yet.
-    if circleci.ended.knows(&job) && !found.items.is_empty() {
+    if circleci.ended.knows(&job) && !found.items.is_empty() && !found.more() {
         context.answer_is_final();
     }
-    let count = |wanted: fn(&Test) -> bool| found.items.iter().filter(|test| wanted(test)).count();
-    let (failed, skipped) = (count(has_failed), count(|test| test.result == "skipped"));
+    let counts = before.and(Counts::of(&found.items));
     let wanted: Vec<&Test> = found.items.iter().filter(|test| !input.only_failed || has_failed(test)).collect();
-    let cases: Vec<TestView> = wanted.iter().skip(skip).take(limit).map(|test| TestView::of(test)).collect();
-    let seen = skip + cases.len();
+    let cases: Vec<TestView> = wanted.iter().skip(shown).take(limit).map(|test| TestView::of(test)).collect();
+    let seen = shown + cases.len();
+    let next = if seen < wanted.len() {
+        Some(Position { at, shown: seen, before })
+    } else {
+        // A page that can't be named is no place to go on at.
+        found.next.as_ref().filter(|next| !next.is_empty()).map(|next| {
+            let at = Some(next.clone());
+            Position { at, shown: 0, before: counts }
+        })
+    };
     let mut hints = Vec::new();
-    if found.items.is_empty() {
+    if found.more() {
+        let read = counts.total;
+        hints.push(match &next {
+            Some(_) => format!("the numbers are of the {read} tests that were read so far; there are more: go on with cursor"),
+            None => format!(
+                "the numbers are of the first {read} tests, as many as one answer of CircleCI's may have: with project_slug and \
+                 job_number all can be read"
+            ),
+        });
+    } else if counts.total == 0 {
         hints.push("the job has stored no test results; what failed may stand in its log".to_owned());
-    } else if cases.is_empty() && failed == 0 {
+    } else if cases.is_empty() && counts.failed == 0 {
         hints.push("none of its tests failed".to_owned());
     }
-    if found.more {
-        hints.push("the job has more tests than one call reads: the numbers are of those that were read".to_owned());
-    }
+    let Counts { total, succeeded, failed, skipped } = counts;
+    let next_cursor = next.map(|next| encode_cursor(&serde_json::to_string(&next).unwrap_or_default()));
     Ok(TestsAnswer {
-        total: found.items.len(),
-        succeeded: count(|test| test.result == "success"),
+        total,
+        succeeded,
         failed,
         skipped,
-        next_cursor: (seen < wanted.len()).then(|| encode_cursor(&seen.to_string())),
-        truncated: seen < wanted.len() || found.more,
+        truncated: next_cursor.is_some() || found.more(),
+        next_cursor,
         cases,
         hints,
     })
 }
 
 impl CircleCi {
-    /// The tests of a job: from v3 by its id, from v2 by its number. `is_unknown` says that its project is still to be
-    /// checked.
+    /// The tests of a job of an allowed project: from v3 by its id, which has them in one answer, from v2 by its number, page by
+    /// page from `at` on.
     pub(super) async fn fetch_tests(
         &self,
         job: &JobName,
-        is_unknown: bool,
+        at: Option<String>,
+        pages: usize,
+        enough: impl Fn(&[Test]) -> bool,
         context: &CallContext,
     ) -> Result<Read<Test>, ToolError> {
         match job {
             JobName::Number(slug, number) => {
                 let call = Call::of_project(Api::V2, "project", slug, &[&number.to_string(), "tests"]);
-                self.list(&call, MAX_READ, "read the job's tests", About::Id("job"), context).await
+                let listing = Listing::new(call, "read the job's tests", About::Id("job")).from(at).pages(pages);
+                self.list(listing, enough, context).await
             }
             JobName::Id(id) => {
-                self.wants_v3(context).await?;
-                if is_unknown {
-                    self.check_job(id, context).await?;
-                }
-                let call = Call::get(Api::V3, ["jobs", id.as_str(), "tests"]).text();
+                let call = Call::get(Api::V3, ["jobs", id.as_str(), "tests"])
+                    .text()
+                    .reading(Reading::First(outbound::MAX_BODY_BYTES));
                 let worded = |error: Error| to_tool_error(&error, "read the job's tests", About::Id("job"));
                 let response = self.session.bytes(&call, context.deadline).await.map_err(worded)?;
-                let items: Result<Vec<Test>, _> = response
-                    .body()
-                    .split(|byte| *byte == b'\n')
-                    .filter(|line| !line.trim_ascii().is_empty())
-                    // Structs would take an array of their fields, too.
-                    .map(
-                        |line| {
-                            if line.trim_ascii().starts_with(b"{") { serde_json::from_slice(line).ok() } else { None }
-                        },
-                    )
-                    .map(|test| test.ok_or(Error::Request(RequestError::NotJson)))
-                    .collect();
-                Ok(Read { items: items.map_err(worded)?, more: false })
+                let items = lines(response.body(), response.left_out.after).map_err(worded)?;
+                Ok(Read { items, next: response.left_out.after.then(String::new) })
             }
         }
     }
+}
+
+/// Tests of v3, one a line. One that can't be read costs no more than itself.
+fn lines(body: &[u8], is_cut: bool) -> Result<Vec<Test>, Error> {
+    let mut lines: Vec<&[u8]> =
+        body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect();
+    if is_cut && !body.ends_with(b"\n") {
+        lines.pop();
+    }
+    let mut tests = Vec::new();
+    let mut odd = false;
+    for line in &lines {
+        // Structs would take an array of their fields, too.
+        match line.starts_with(b"{").then(|| outbound::decode::decode(line)) {
+            Some(Ok(test)) => tests.push(test),
+            _ => odd = true,
+        }
+    }
+    if odd && tests.is_empty() {
+        return Err(RequestError::NotJson.into());
+    }
+    if odd {
+        outbound::decode::leave_out_at("tests[]");
+    }
+    Ok(tests)
 }

@@ -16,10 +16,12 @@ use crate::{
     CircleCi,
     client::{Api, Call, Error},
     error::{About, to_tool_error, undeclared},
+    locate::Read,
     names::{Slug, is_uuid},
     text,
     wire::{Pipeline, Project, Triggered},
 };
+use outbound::RequestError;
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
 
 /// Parameters of a run.
@@ -182,8 +184,10 @@ impl TriggerInput {
     /// Finds out what the run is made of.
     async fn target(&self, circleci: &CircleCi, context: &CallContext) -> Result<Target, ToolError> {
         self.check()?;
-        let slug = Slug::allowed(&self.project_slug, &circleci.projects)?;
-        let project = circleci.fetch_project(&slug, context).await?;
+        let asked = circleci.allowed(&self.project_slug, context).await?;
+        let project = circleci.fetch_project(&asked, context).await?;
+        // `pipeline/run` takes no other name of the project than its record has (ckeditor/ckeditor5-dev #1423).
+        let slug = Slug::parse(&project.slug).unwrap_or(asked);
         let default = project.vcs_info.as_ref().and_then(|vcs| vcs.default_branch.clone());
         let branch = match (&self.branch, &self.tag) {
             (None, None) => default.filter(|branch| !branch.is_empty()),
@@ -196,7 +200,7 @@ impl TriggerInput {
                     return Err(ToolError::invalid_argument("CircleCI knows no default branch of this project")
                         .with_argument("branch"));
                 }
-                Some(only(&circleci.fetch_definitions(&slug, &project.id, context).await?.items)?)
+                Some(only(&circleci.fetch_definitions(&slug, &project.id, None, context).await?)?)
             }
             None => None,
         };
@@ -205,9 +209,9 @@ impl TriggerInput {
 }
 
 /// The one definition that there is.
-fn only(definitions: &[DefinitionView]) -> Result<String, ToolError> {
-    match definitions {
-        [one] => Ok(one.id.clone()),
+fn only(definitions: &Read<DefinitionView>) -> Result<String, ToolError> {
+    match &definitions.items[..] {
+        [one] if !definitions.more() => Ok(one.id.clone()),
         several => {
             let names: Vec<String> = several.iter().take(10).map(|one| format!("{} ({})", one.id, one.name)).collect();
             Err(ToolError::invalid_argument("a run of this project needs a definition")
@@ -215,7 +219,8 @@ fn only(definitions: &[DefinitionView]) -> Result<String, ToolError> {
                 .with_remedy(if names.is_empty() {
                     "the project has none: make one in its settings".to_owned()
                 } else {
-                    format!("it has: {}", names.join(", "))
+                    let more = definitions.more() || several.len() > names.len();
+                    format!("it has: {}{}", names.join(", "), if more { ", and more" } else { "" })
                 }))
         }
     }
@@ -319,7 +324,9 @@ impl CircleCi {
         }
         let call = Call::of_project(Api::V2, "project", &target.slug, &["pipeline", "run"]).posted(Value::Object(body));
         match self.session.answer(&call, context.deadline).await {
-            Err(Error::NotFound | Error::BadRequest | Error::Unprocessable) if target.definition.is_none() => {
+            Err(
+                Error::NotFound | Error::BadRequest | Error::Unprocessable | Error::Request(RequestError::Foreign(404)),
+            ) if target.definition.is_none() => {
                 let mut body = reference;
                 if let (Some(body), false) = (body.as_object_mut(), parameters.is_empty()) {
                     body.insert("parameters".to_owned(), json!(parameters));

@@ -9,7 +9,7 @@ use super::{
     RunArgs, read,
     run::{self, RunAnswer},
 };
-use crate::CircleCi;
+use crate::{CircleCi, locate::RunName};
 use kit::{args::WaitSeconds, wait::Wait};
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
 
@@ -33,7 +33,7 @@ struct WaitInput {
     run: RunArgs,
     /// Seconds to wait at most. Never longer than the call may take.
     #[serde(default)]
-    wait_seconds: WaitSeconds<90, 120>,
+    wait_seconds: WaitSeconds<45, 120>,
 }
 
 /// What a run came to.
@@ -54,19 +54,21 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 async fn wait(circleci: Arc<CircleCi>, input: WaitInput, context: CallContext) -> Result<WaitAnswer, ToolError> {
     let [first, longest] = PAUSES;
     let mut wait = Wait::new(input.wait_seconds.seconds(), &context, first, longest);
-    let named = circleci.fetch_run(&input.run.name(&circleci)?, &context).await?;
+    let mut run = circleci.fetch_run(&input.run.name(&circleci, &context).await?, &context).await?;
     loop {
-        let mut answer = run::answer(&circleci, &named, &context).await?;
+        let (mut answer, moves) = run::answer(&circleci, &run, &context).await;
         let waited = wait.elapsed();
-        let stands = answer.finished
-            || answer.status == "on_hold"
-            || (answer.status == "pending" && answer.state == "created" && waited >= NOTHING_TO_RUN);
+        let stands = !moves || (answer.status == "pending" && answer.state == "created" && waited >= NOTHING_TO_RUN);
         let least = if circleci.session.is_rate_low() { longest.saturating_mul(2) } else { Duration::ZERO };
         if stands || !wait.next_look_after(least, &*answer.status, &context).await {
             if !stands {
                 answer.hints.push("the time is up and the run goes on: call wait_circleci_run again".to_owned());
             }
             return Ok(WaitAnswer { finished: answer.finished, waited_seconds: waited.as_secs(), run: answer });
+        }
+        // Only the run itself tells that its configuration was rejected. What can't be read now may be the next time.
+        if let Ok(now) = circleci.fetch_run(&RunName::Id(run.id.clone()), &context).await {
+            run = now;
         }
     }
 }

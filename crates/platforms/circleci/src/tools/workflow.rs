@@ -5,10 +5,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{name, page, read, seconds_between, time, word};
+use super::{Place, name, read, seconds_between, time, word};
 use crate::{
     CircleCi,
-    ended::{AGE, is_workflow_final},
+    ended::{AGE, WHILE_IT_RUNS, is_workflow_final},
+    jobs::listing_of_jobs,
     locate::Read,
     status,
     wire::{Workflow, WorkflowJob},
@@ -21,10 +22,11 @@ const GET: ToolDeclaration = ToolDeclaration::read(
     "A workflow",
     "Answers how a workflow does, how many of its jobs are in which state, which of them failed, and which wait for \
      approval. Final states are success, failed, error, canceled, unauthorized and not_run; on_hold waits for a person, \
-     and failing still runs.",
+     and failing still runs or waits.",
 )
 .cached_if_final(AGE)
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 const JOBS: ToolDeclaration = ToolDeclaration::read(
     "get_circleci_workflow_jobs",
@@ -33,7 +35,8 @@ const JOBS: ToolDeclaration = ToolDeclaration::read(
      person: its approval_request_id is what approve_circleci_job takes.",
 )
 .cached_if_final(AGE)
-.polled();
+.polled()
+.shared(WHILE_IT_RUNS);
 
 /// Arguments of `get_circleci_workflow`.
 #[derive(Deserialize, JsonSchema)]
@@ -56,11 +59,13 @@ struct JobsInput {
 /// A workflow in an answer.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct WorkflowView {
-    /// Id: `workflow_id` of the other tools.
+    /// Id: `workflow_id` of the other tools. None if its record has expired.
+    #[serde(skip_serializing_if = "String::is_empty")]
     id: String,
     /// Name.
     name: String,
-    /// `running`, `failing`, `on_hold`, or final: `success`, `failed`, `error`, `canceled`, `unauthorized`, `not_run`.
+    /// `running`, `failing`, `on_hold`, or final: `success`, `failed`, `error`, `canceled`, `unauthorized`, `not_run`; or
+    /// `unknown`, if CircleCI does not tell.
     status: String,
     /// Whether it changes no more.
     finished: bool,
@@ -108,6 +113,9 @@ struct WorkflowAnswer {
     approvals: Vec<JobView>,
     /// Whether there are more jobs than were read.
     truncated: bool,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 /// A job in an answer.
@@ -115,7 +123,7 @@ struct WorkflowAnswer {
 struct JobView {
     /// Id: `job_id` of the other tools. On a CircleCI Server the tools take numbers.
     id: String,
-    /// Number in the project; none for an approval, and before the job has begun.
+    /// Number in the project; none before the job has begun. An approval may have one, which no other tool takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     job_number: Option<u64>,
     /// Name.
@@ -169,15 +177,27 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
 }
 
 fn say_if_final(workflow: &Workflow, jobs: &Read<WorkflowJob>, context: &CallContext) {
-    if is_workflow_final(&workflow.status, jobs.items.iter().map(|job| job.status.as_str())) {
+    if !jobs.more() && is_workflow_final(&workflow.status, jobs.items.iter().map(|job| job.status.as_str())) {
         context.answer_is_final();
     }
 }
 
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<WorkflowAnswer, ToolError> {
     let workflow = circleci.fetch_workflow(&input.workflow_id, &context).await?;
-    let jobs = circleci.fetch_workflow_jobs(&workflow.id, &context).await?;
-    say_if_final(&workflow, &jobs, &context);
+    let mut hints = Vec::new();
+    let jobs = match circleci.fetch_workflow_jobs(&workflow.id, &context).await {
+        Ok(jobs) => {
+            say_if_final(&workflow, &jobs, &context);
+            jobs
+        }
+        Err(error) => {
+            hints.push(format!("its jobs could not be read: {error}"));
+            Read { items: Vec::new(), next: Some(String::new()) }
+        }
+    };
+    if jobs.more() && hints.is_empty() {
+        hints.push(format!("only {} of its jobs were read: get_circleci_workflow_jobs reads on", jobs.items.len()));
+    }
     let mut counts = std::collections::BTreeMap::new();
     for job in &jobs.items {
         *counts.entry(word(&job.status)).or_default() += 1;
@@ -193,20 +213,25 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
         jobs: counts,
         failed_jobs: those(|job| status::is_failed_job(&job.status)),
         approvals: those(|job| job.type_ == "approval" && job.status == "on_hold"),
-        truncated: jobs.more,
+        truncated: jobs.more(),
+        hints,
     })
 }
 
 async fn jobs(circleci: Arc<CircleCi>, input: JobsInput, context: CallContext) -> Result<Page<JobView>, ToolError> {
+    let place = Place::of(&input.page)?;
     // The jobs say which project they belong to only one by one.
     let workflow = circleci.fetch_workflow(&input.workflow_id, &context).await?;
-    let jobs = circleci.fetch_workflow_jobs(&workflow.id, &context).await?;
-    say_if_final(&workflow, &jobs, &context);
+    let listing = listing_of_jobs(&workflow.id).from(place.at.clone());
+    let jobs: Read<WorkflowJob> = circleci.list(listing, |_| false, &context).await?;
+    if place.at.is_none() {
+        say_if_final(&workflow, &jobs, &context);
+    }
     // In the order in which they began, those that have not yet begun last.
     let key = |job: &WorkflowJob| format!("{}/{}", job.started_at.as_deref().unwrap_or("~"), job.id);
     let entries = jobs.items.iter().map(|job| (key(job), JobView::of(job))).collect();
-    let page = page(entries, jobs.more, &input.page)?;
-    if page.items.is_empty() {
+    let page = place.page(entries, jobs.next, input.page.limit());
+    if page.items.is_empty() && !page.truncated {
         return Ok(page.with_hint("the workflow has no jobs (yet)"));
     }
     Ok(page)

@@ -1,0 +1,527 @@
+//! What users of other clients reported of CircleCI's API, each with its source, against the double.
+
+use serde_json::{Value, json};
+
+use super::{
+    TOKEN, cloud, connect,
+    double::Double,
+    good, server,
+    world::{DEFINITION, Job, ORG, PROJECT, Workflow, ago, id},
+};
+use kit::CredentialVerdict::{Accepted, Unknown};
+use tools::ErrorCode::{self, NotFound, PermissionDenied, PlatformError, PlatformUnavailable};
+
+fn run(number: u64) -> Value {
+    json!({ "pipeline_id": id('a', number) })
+}
+
+fn job() -> Value {
+    json!({ "project_slug": "gh/acme/web", "job_number": 32 })
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "reads better where it is called")]
+fn and(mut base: Value, more: Value) -> Value {
+    base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    base
+}
+
+/// Workflows of run 5, the newest first, with their states.
+fn workflows(states: &[&str]) -> Vec<Workflow> {
+    let one = |(number, status): (u64, &&str)| Workflow {
+        number,
+        run: 5,
+        name: format!("w{number}"),
+        status: (*status).to_owned(),
+        created_at: ago(5, 100 - number),
+        has_expired: false,
+    };
+    (1..).zip(states).map(one).collect()
+}
+
+/// CircleCI-Public/circleci-cli #1762, #1650.
+#[tokio::test]
+async fn a_configuration_that_is_rejected_after_its_setup_is_an_error() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        double.change(|state| {
+            state.world.workflows = workflows(&["success"]);
+            state.world.runs[0].state = "errored".into();
+        });
+        let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+        assert_eq!((&status["status"], &status["finished"]), (&json!("error"), &json!(true)), "{status}");
+        assert_eq!(status["errors"], json!(["config: no jobs"]));
+        let waited = good(&connector, "wait_circleci_run", run(5)).await;
+        assert_eq!((&waited["finished"], &waited["run"]["status"]), (&json!(true), &json!("error")));
+        let listed = good(&connector, "list_circleci_runs", json!({ "project_slug": "gh/acme/web" })).await;
+        assert_eq!(listed["items"][0]["status"], "error", "{listed}");
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        assert_eq!(report["errors"], json!(["config: no jobs"]));
+        assert!(report["hints"][0].as_str().unwrap().contains("the run itself failed"), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_setup_that_has_succeeded_is_not_the_end_of_a_wait() {
+    let double = Double::start().await;
+    double.change(|state| {
+        state.world.workflows = workflows(&["success"]);
+        state.world.runs[0].state = "setup".into();
+    });
+    let mut connector = cloud(&double);
+    connector.patience = std::time::Duration::from_secs(30);
+    let before = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+    assert_eq!((&before["status"], &before["finished"]), (&json!("running"), &json!(false)), "{before}");
+    let wait = connector.call("wait_circleci_run", run(5));
+    let reject = async {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        double.change(|state| state.world.runs[0].state = "errored".into());
+    };
+    let (waited, ()) = tokio::join!(wait, reject);
+    let waited = waited.unwrap();
+    assert_eq!((&waited["finished"], &waited["run"]["status"]), (&json!(true), &json!("error")), "{waited}");
+}
+
+/// superplanehq/superplane #6925, sshaw/build-status #6, eddiewebb/circleci-queue #82.
+#[tokio::test]
+async fn of_many_workflows_the_one_that_failed_is_looked_at() {
+    let double = Double::start().await;
+    double.change(|state| {
+        let states = [&["unauthorized"; 12][..], &["on_hold", "failed"]].concat();
+        state.world.workflows = workflows(&states);
+        state.world.jobs = vec![Job {
+            number: 32,
+            workflow: 14,
+            name: "unit".into(),
+            status: "failed".into(),
+            is_approval: false,
+            approved_by: None,
+            needs: vec![],
+        }];
+    });
+    let connector = cloud(&double);
+    let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+    assert_eq!((&report["jobs"][0]["name"], &report["truncated"]), (&json!("unit"), &json!(true)), "{report}");
+    assert!(report["hints"][0].as_str().unwrap().contains("5 more workflows"), "{report}");
+    let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+    assert_eq!((&status["status"], &status["finished"]), (&json!("failing"), &json!(false)));
+    // Nothing moves: there is nothing to wait for.
+    let waited = good(&connector, "wait_circleci_run", and(run(5), json!({ "wait_seconds": 20 }))).await;
+    assert_eq!((&waited["waited_seconds"], &waited["run"]["status"]), (&json!(0), &json!("failing")));
+    for states in [&["on_hold", "error"][..], &["error"], &["unauthorized", "success"]] {
+        double.change(|state| {
+            state.world.workflows = workflows(states);
+            state.world.jobs.clear();
+        });
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        let hints = report["hints"].to_string();
+        assert!(hints.contains("a workflow failed") && !hints.contains("nothing failed"), "{states:?}: {report}");
+    }
+}
+
+/// CircleCI-Archived/api-preview-docs #48, CircleCI-Public/mcp-server-circleci #56.
+#[tokio::test]
+async fn what_lies_on_a_late_page_is_found() {
+    let test = |number: usize| {
+        let result = if number == 777 { "failure" } else { "success" };
+        json!({ "name": format!("t{number}"), "classname": "c", "file": "f", "source": "s", "result": result, "run_time": 0.1, "message": "" })
+    };
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        double.change(|state| {
+            state.world.page = 100;
+            state.world.tests = (0..1_000).map(test).collect();
+            state.world.artifacts = (0..1_000).map(|number| (format!("out/{number:04}.txt"), b"x".to_vec())).collect();
+        });
+        let tests = good(&connector, "get_circleci_job_tests", job()).await;
+        assert_eq!(
+            (&tests["total"], &tests["failed"], &tests["cases"][0]["name"]),
+            (&json!(1_000), &json!(1), &json!("t777"))
+        );
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        assert_eq!(report["jobs"][0]["failed_tests"][0]["name"], "t777", "{report}");
+        let file = good(&connector, "get_circleci_artifact", and(job(), json!({ "path": "out/0650.txt" }))).await;
+        assert_eq!(file["text"], "x");
+        let listed =
+            good(&connector, "get_circleci_job_artifacts", and(job(), json!({ "path_contains": "0650" }))).await;
+        assert_eq!((&listed["count"], &listed["truncated"]), (&json!(1), &json!(false)));
+    }
+}
+
+#[tokio::test]
+async fn what_lies_behind_all_pages_of_a_call_is_never_said_to_be_missing() {
+    let test = |number: usize| {
+        let result = if number == 150 { "failure" } else { "success" };
+        json!({ "name": format!("t{number:03}"), "classname": "c", "file": "f", "source": "s", "result": result, "run_time": 0.1, "message": "" })
+    };
+    let double = Double::start().await;
+    double.change(|state| {
+        state.world.tests = (0..200).map(test).collect();
+        state.world.artifacts = (0..200).map(|number| (format!("out/{number:04}.txt"), b"x".to_vec())).collect();
+    });
+    let connector = cloud(&double);
+    let first = good(&connector, "get_circleci_job_tests", job()).await;
+    assert_eq!((&first["total"], &first["failed"], &first["truncated"]), (&json!(60), &json!(0), &json!(true)));
+    assert!(!first["hints"].to_string().contains("none of its tests"), "{first}");
+    // Through all stretches each test comes once, and the numbers add up.
+    let (mut seen, mut cursor, mut last) = (Vec::new(), None::<Value>, Value::Null);
+    for _ in 0..40 {
+        let mut arguments = and(job(), json!({ "only_failed": false, "limit": 37 }));
+        if let Some(cursor) = cursor {
+            arguments["cursor"] = cursor;
+        }
+        last = good(&connector, "get_circleci_job_tests", arguments).await;
+        seen.extend(last["cases"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()));
+        cursor = last.get("next_cursor").cloned();
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..200).map(|number| format!("t{number:03}")).collect::<Vec<_>>());
+    assert_eq!((&last["total"], &last["succeeded"], &last["failed"]), (&json!(200), &json!(199), &json!(1)));
+    let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+    assert!(report["jobs"][0]["missing"].to_string().contains("after the first 40"), "{report}");
+    let mut wanted = and(job(), json!({ "path": "out/0199.txt" }));
+    for _ in 0..3 {
+        let error = connector.call("get_circleci_artifact", wanted.clone()).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::ResultTooLarge, "{error:?}");
+        let remedy = error.remedy.unwrap();
+        wanted["cursor"] = json!(remedy.rsplit_once(' ').unwrap().1);
+    }
+    assert_eq!(good(&connector, "get_circleci_artifact", wanted).await["text"], "x");
+    let none = good(&connector, "get_circleci_job_artifacts", and(job(), json!({ "path_contains": "0199" }))).await;
+    assert!(
+        none["next_cursor"].is_string() && none["hints"][0].as_str().unwrap().starts_with("none in the 60"),
+        "{none}"
+    );
+}
+
+/// circleci/circleci-docs #6472: a token for a next page, which is then not found.
+#[tokio::test]
+async fn a_page_that_is_promised_and_not_there_costs_nothing_that_came() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        double.change(|state| state.world.loses_pages = true);
+        for (tool, arguments, count) in [
+            ("list_circleci_runs", json!({ "project_slug": "gh/acme/web" }), 5),
+            ("get_circleci_workflow_jobs", json!({ "workflow_id": id('b', 1) }), 3),
+            ("get_circleci_insights", json!({ "project_slug": "gh/acme/web" }), 3),
+        ] {
+            let page = good(&connector, tool, arguments.clone()).await;
+            assert_eq!((page["items"].as_array().unwrap().len(), &page["truncated"]), (count, &json!(true)), "{tool}");
+            let error =
+                connector.call(tool, and(arguments, json!({ "cursor": page["next_cursor"] }))).await.unwrap_err();
+            assert_eq!((error.code, error.argument.as_deref()), (PlatformError, Some("cursor")), "{tool}: {error:?}");
+        }
+        // What was not seen may have failed.
+        double.change(|state| state.world.workflows = workflows(&["success"]));
+        let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+        assert_eq!((&status["status"], &status["finished"]), (&json!("unknown"), &json!(false)), "{status}");
+    }
+}
+
+/// CircleCI-Public/circleci-cli #1281, #1656, #1833.
+#[tokio::test]
+async fn both_slugs_of_an_app_project_are_the_project_that_the_manifest_names() {
+    let by_ids = format!("circleci/{ORG}/{PROJECT}");
+    for (manifest, asked) in
+        [(by_ids.as_str(), "circleci/o/p"), ("circleci/o/p", &by_ids), ("circleci/o/p", "circleci/o/p")]
+    {
+        let double = Double::start().await;
+        double.change(|state| {
+            state.world.slug = "circleci/o/p".into();
+            state.world.runs.iter_mut().for_each(|run| run.slug = "circleci/o/p".into());
+            state.world.definitions = 1;
+        });
+        let spec = json!({ "apiVersion": "V3", "projects": [manifest] });
+        let connector = connect(&double.uri(), &[("token", TOKEN)], &spec);
+        assert_eq!(connector.probe().await.reason, "Healthy", "{manifest}");
+        for (tool, arguments) in [
+            ("list_circleci_runs", json!({ "project_slug": asked })),
+            ("list_circleci_pipeline_definitions", json!({ "project_slug": manifest })),
+            ("get_circleci_pipeline_status", run(5)),
+            ("get_circleci_workflow", json!({ "workflow_id": id('b', 1) })),
+            ("get_circleci_job", json!({ "project_slug": asked, "job_number": 32 })),
+            ("trigger_circleci_pipeline", json!({ "project_slug": asked, "branch": "main" })),
+        ] {
+            good(&connector, tool, arguments).await;
+        }
+        let listed = good(&connector, "list_circleci_projects", json!({ "name_contains": "APP" })).await;
+        assert_eq!(
+            listed["items"],
+            json!([{ "slug": "circleci/o/p", "name": "app", "vcs": "circleci" }]),
+            "{manifest}"
+        );
+        // That both are the same is asked once; and what another project is, nobody is told.
+        let project = format!("v2/project/{asked}");
+        let before = double.count("GET", &project);
+        good(&connector, "get_circleci_flaky_tests", json!({ "project_slug": asked })).await;
+        assert_eq!(double.count("GET", &project), before, "{manifest} {asked}");
+        let other = connector.call("get_circleci_flaky_tests", json!({ "project_slug": "circleci/x/y" })).await;
+        assert_eq!(other.unwrap_err().code, PermissionDenied);
+    }
+}
+
+/// ckeditor/ckeditor5-dev #1423.
+#[tokio::test]
+async fn a_run_is_started_by_the_slug_that_the_project_has() {
+    let double = Double::start().await;
+    let arguments = json!({ "project_slug": "github/acme/web", "definition_id": DEFINITION, "branch": "main" });
+    let started = good(&cloud(&double), "trigger_circleci_pipeline", arguments).await;
+    assert_eq!((&started["pipeline_number"], &started["project_slug"]), (&json!(6), &json!("gh/acme/web")));
+}
+
+/// con/tinuous #203, #204, #206.
+#[tokio::test]
+async fn of_records_that_have_expired_what_is_known_is_told() {
+    let double = Double::start().await;
+    double.change(|state| {
+        state.world.workflows = workflows(&["success", "failed"]);
+        state.world.workflows[0].has_expired = true;
+    });
+    let connector = cloud(&double);
+    let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+    assert_eq!((&status["number"], &status["status"]), (&json!(5), &json!("failed")), "{status}");
+    let expired = status["workflows"].as_array().unwrap().iter().find(|one| one.get("id").is_none()).unwrap();
+    assert_eq!(expired["status"], "unknown");
+    let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+    assert_eq!(report["workflows"].as_array().unwrap().len(), 2, "{report}");
+    double.fail(&format!("v2/workflow/{}/job", id('b', 2)), 404, "x");
+    let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+    let hints = report["hints"].to_string();
+    assert!(hints.contains("the jobs of the workflow w2 could not be read"), "{report}");
+    assert!(hints.contains("a workflow failed") && report["truncated"] == true, "{report}");
+    let workflow = good(&connector, "get_circleci_workflow", json!({ "workflow_id": id('b', 2) })).await;
+    assert!(workflow["workflow"]["status"] == "failed" && workflow["truncated"] == true, "{workflow}");
+    assert!(workflow["hints"][0].as_str().unwrap().contains("could not be read"), "{workflow}");
+    double.change(|state| state.world.workflows.truncate(1));
+    let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+    assert_eq!((&status["status"], &status["finished"]), (&json!("unknown"), &json!(false)), "{status}");
+    // A run whose workflows are not shown at all is still a run.
+    double.fail(&format!("v2/pipeline/{}/workflow", id('a', 5)), 404, "x");
+    for tool in ["get_circleci_pipeline_status", "wait_circleci_run", "get_circleci_failure_report"] {
+        let answer = good(&connector, tool, run(5)).await.to_string();
+        assert!(answer.contains("workflows could not be read") && !answer.contains("proxy"), "{tool}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_without_its_steps_is_still_a_job() {
+    for (is_server, gone) in
+        [(false, format!("v2/workflow/{}/job", id('b', 1))), (true, "v1.1/project/gh/acme/web/32".into())]
+    {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        double.fail(&gone, 404, "x");
+        let told = good(&connector, "get_circleci_job", job()).await;
+        assert_eq!(
+            (&told["name"], &told["status"], &told["truncated"]),
+            (&json!("test"), &json!("failed"), &json!(true))
+        );
+        assert!(told["hints"][0].as_str().unwrap().contains("its steps: "), "{told}");
+        let log = connector.call("get_circleci_job_log", job()).await.unwrap_err();
+        assert!(log.message.contains("its steps: "), "{log:?}");
+    }
+}
+
+/// Kesin11/CIAnalyzer #1120, #1125.
+#[tokio::test]
+async fn an_approval_is_no_job_and_is_said_to_be_one() {
+    let double = Double::start().await;
+    let connector = cloud(&double);
+    let jobs = good(&connector, "get_circleci_workflow_jobs", json!({ "workflow_id": id('b', 3) })).await;
+    let hold = jobs["items"].as_array().unwrap().iter().find(|one| one["type"] == "approval").unwrap();
+    assert_eq!((&hold["job_number"], &hold["approval_request_id"]), (&json!(34), &json!(id('d', 34))));
+    let error = connector
+        .call("get_circleci_job", json!({ "project_slug": "gh/acme/web", "job_number": 34 }))
+        .await
+        .unwrap_err();
+    assert!(error.code == NotFound && error.message.contains("it is an approval"), "{error:?}");
+    let by_id = good(&connector, "get_circleci_job", json!({ "job_id": id('c', 34) })).await;
+    assert!(by_id["hints"][0].as_str().unwrap().starts_with("it is an approval"), "{by_id}");
+    let log = connector.call("get_circleci_job_log", json!({ "job_id": id('c', 34) })).await.unwrap_err();
+    assert!(log.message.contains("is an approval"), "{log:?}");
+}
+
+/// Object storage answers a file as it was stored, whatever was asked for.
+#[tokio::test]
+async fn what_is_kept_packed_is_unpacked() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        double.change(|state| {
+            state.world.packs_files = true;
+            state.world.log = b"npm ERR! missing script: build\r\n".to_vec();
+            state
+                .world
+                .artifacts
+                .insert("long.txt".into(), (0..4_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect());
+        });
+        let log = good(&connector, "get_circleci_job_log", and(job(), json!({ "mode": "tail" }))).await;
+        assert!(log["text"].as_str().unwrap().contains("missing script"), "{log}");
+        let file = good(&connector, "get_circleci_artifact", and(job(), json!({ "path": "out/log.txt" }))).await;
+        assert_eq!(
+            (&file["text"], &file["truncated"], &file["size"]),
+            (&json!("line one\nline two\n"), &json!(false), &json!(18))
+        );
+        for (tail, expected) in [(false, "line 0\n"), (true, "line 3999\n")] {
+            let arguments = and(job(), json!({ "path": "long.txt", "max_bytes": 1_024, "tail": tail }));
+            let part = good(&connector, "get_circleci_artifact", arguments).await;
+            let text = part["text"].as_str().unwrap();
+            assert!(if tail { text.ends_with(expected) } else { text.starts_with(expected) }, "{text}");
+            assert!(part["truncated"] == true && text.len() <= 1_024, "{part}");
+        }
+    }
+}
+
+/// CircleCI-Public/mcp-server-circleci #56, #134, mkusaka/circleci-logs; GitHub's checks link to `workflow-run`, GitHub's
+/// statuses to a job of the old site.
+#[tokio::test]
+async fn what_people_paste_is_taken() {
+    let double = Double::start().await;
+    let connector = cloud(&double);
+    let workflow = id('b', 1);
+    let old = "https://circleci.com/gh/acme/web/32?utm_campaign=vcs-integration-link";
+    for (tool, arguments) in [
+        (
+            "get_circleci_workflow",
+            json!({ "workflow_id": format!("https://circleci.com/workflow-run/{workflow}?utm_source=x") }),
+        ),
+        ("get_circleci_workflow", json!({ "workflow_id": format!("https://app.circleci.com/workflow/{workflow}") })),
+        ("get_circleci_workflow", json!({ "workflow_id": old })),
+        (
+            "get_circleci_pipeline_status",
+            json!({ "pipeline_id": format!("https://app.circleci.com/pipeline/{}", id('a', 5)) }),
+        ),
+        (
+            "get_circleci_pipeline_status",
+            json!({ "pipeline_id": format!("https://circleci.com/workflow-run/{workflow}") }),
+        ),
+        ("get_circleci_failure_report", json!({ "pipeline_id": old })),
+        ("get_circleci_job", json!({ "job_id": old })),
+        (
+            "get_circleci_job",
+            json!({ "job_id": format!("https://app.circleci.com/workflow/{workflow}/job/{}", id('c', 32)) }),
+        ),
+        (
+            "get_circleci_job",
+            json!({ "job_id": format!("https://app.circleci.com/pipelines/workflows/{workflow}/jobs/32") }),
+        ),
+        (
+            "get_circleci_job",
+            json!({ "job_id": "https://app.circleci.com/jobs/github/acme/web/32/parallel-runs/0/steps/0-103" }),
+        ),
+    ] {
+        let answer = good(&connector, tool, arguments.clone()).await.to_string();
+        assert!(answer.contains("failed"), "{tool} {arguments}: {answer}");
+    }
+    for link in [
+        "https://github.com/acme/web.git",
+        "git@github.com:acme/web.git",
+        "gh/acme/web/",
+        "https://circleci.com/gh/acme/web",
+    ] {
+        let runs = good(&connector, "list_circleci_runs", json!({ "project_slug": link })).await;
+        assert_eq!(runs["items"].as_array().unwrap().len(), 5, "{link}");
+    }
+    // The branch that a link names is the one that is meant, unless another one is named.
+    let branch = "https://circleci.com/gh/acme/web/tree/feature%2Fx";
+    let runs = good(&connector, "list_circleci_runs", json!({ "project_slug": branch })).await;
+    assert_eq!(runs["items"].as_array().unwrap().len(), 1, "{runs}");
+    let runs = good(&connector, "list_circleci_runs", json!({ "project_slug": branch, "branch": "main" })).await;
+    assert_eq!(runs["items"].as_array().unwrap().len(), 4, "{runs}");
+    for (tool, argument) in [
+        ("get_circleci_workflow", "workflow_id"),
+        ("get_circleci_job", "job_id"),
+        ("get_circleci_pipeline_status", "pipeline_id"),
+    ] {
+        let error = connector.call(tool, json!({ argument: "https://example.com/x" })).await.unwrap_err();
+        assert_eq!(error.argument.as_deref(), Some(argument));
+        assert!(error.remedy.unwrap().contains("/workflow-run/<id>"), "{tool}");
+    }
+    // A link says nothing about what is allowed.
+    let spec = json!({ "apiVersion": "V3", "projects": ["gh/acme/api"] });
+    let other = connect(&double.uri(), &[("token", TOKEN)], &spec);
+    for link in [old.to_owned(), format!("https://circleci.com/workflow-run/{workflow}")] {
+        for (tool, argument) in
+            [("get_circleci_workflow", "workflow_id"), ("get_circleci_pipeline_status", "pipeline_id")]
+        {
+            let error = other.call(tool, json!({ argument: link })).await.unwrap_err();
+            assert_eq!(error.code, PermissionDenied, "{tool} {link}");
+        }
+    }
+}
+
+/// Refusals of what may stand in front of CircleCI: nginx, Envoy, oauth2-proxy, Kong, CloudFront (eddiewebb/circleci-queue #85).
+const FOREIGN: [(u16, &str, &str); 8] = [
+    (401, "text/html", "<html><title>401 Authorization Required</title><center>nginx/1.27.1</center></html>"),
+    (401, "application/json", "{}"),
+    (401, "application/json", r#"{"error":"invalid_token"}"#),
+    (403, "text/plain", "RBAC: access denied"),
+    (403, "text/html", "<TITLE>ERROR: The request could not be satisfied</TITLE>Generated by cloudfront (CloudFront)"),
+    (404, "application/json", r#"{"message":"no Route matched with those values"}"#),
+    (404, "text/html", "<html><h1>404 Not Found</h1><hr><center>nginx</center></html>"),
+    (413, "text/html", "<html><h1>413 Request Entity Too Large</h1></html>"),
+];
+
+#[tokio::test]
+async fn what_a_proxy_refuses_is_not_said_of_circleci() {
+    for (status, kind, body) in FOREIGN {
+        let double = Double::start().await;
+        let connector = cloud(&double);
+        double.foreign("v1.1/projects", status, kind, body);
+        let error = connector.call("list_circleci_projects", json!({})).await.unwrap_err();
+        assert_eq!(error.code, PlatformError, "{status} {body}: {error:?}");
+        assert!(error.message.contains(&format!("in front of CircleCI answers with status {status}")), "{error:?}");
+        // The token is good: other tools go on, and the probe says so.
+        good(&connector, "get_circleci_pipeline_status", run(5)).await;
+        let report = connector.probe().await;
+        assert_eq!((report.reason.as_str(), report.credentials), ("Healthy", Accepted));
+        // In front of everything it says nothing about the token.
+        double.foreign("v3/users", status, kind, body);
+        let report = connector.probe().await;
+        assert_eq!((report.reason.as_str(), report.credentials), ("NotCircleCI", Unknown), "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_in_front_of_circleci_is_told_as_one() {
+    for (status, code) in
+        [(500, PlatformError), (502, PlatformUnavailable), (503, PlatformUnavailable), (520, PlatformError)]
+    {
+        let double = Double::start().await;
+        let connector = cloud(&double);
+        double.foreign(&format!("v2/workflow/{}", id('b', 1)), status, "text/plain", "upstream connect error");
+        let error = connector.call("get_circleci_workflow", json!({ "workflow_id": id('b', 1) })).await.unwrap_err();
+        assert_eq!(error.code, code, "{status}: {error:?}");
+        assert!(error.message.contains("something in front of"), "{status}: {error:?}");
+    }
+    // What CircleCI says without any form is its own all the same.
+    let double = Double::start().await;
+    double.foreign(&format!("v2/workflow/{}", id('b', 1)), 403, "text/plain", "Permission denied");
+    let error = cloud(&double).call("get_circleci_workflow", json!({ "workflow_id": id('b', 1) })).await.unwrap_err();
+    assert_eq!(error.code, PermissionDenied, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_list_without_what_is_wanted_says_how_far_it_was_read() {
+    let double = Double::start_server().await;
+    let connector = server(&double);
+    double.change(|state| {
+        let mut older = state.world.runs.clone();
+        for (number, run) in (6..40).zip(state.world.runs.clone().into_iter().cycle()) {
+            let mut run = run;
+            (run.number, run.created_at) = (number, ago(1, 0));
+            older.insert(0, run);
+        }
+        state.world.runs = older;
+    });
+    let early = json!({ "project_slug": "gh/acme/web", "to": "-4d" });
+    let first = good(&connector, "list_circleci_runs", early.clone()).await;
+    assert!(first["items"].as_array().unwrap().is_empty() && first["truncated"] == true, "{first}");
+    assert!(first["hints"][0].as_str().unwrap().contains("older ones"), "{first}");
+    let second = good(&connector, "list_circleci_runs", and(early, json!({ "cursor": first["next_cursor"] }))).await;
+    assert_eq!(second["items"].as_array().unwrap().len(), 5, "{second}");
+}
