@@ -63,6 +63,12 @@ def test_every_reading_tool_answers(connector: Connector, web: Application) -> N
     assert summary["destination_namespace"] == web.namespace
     assert agent.answer("list_argocd_apps", name_contains="nobody-has-this")["hints"]
 
+    # As people write and paste it.
+    page = f"https://argocd.example.com/root/applications/{argocd.NAMESPACE}/{web.name}?view=tree&resource="
+    for written in (f"{argocd.NAMESPACE}/{web.name}", page):
+        assert agent.answer("get_argocd_app_status", app=written)["name"] == web.name
+    assert web.name in [item["name"] for item in agent.answer("list_argocd_apps", cluster="in-cluster")["items"]]
+
     state = agent.answer("get_argocd_app_status", **app, include_resources=True)
     assert (state["sync"]["status"], state["sync"]["revision"]) == ("Synced", revision)
     assert {resource["kind"] for resource in state["resources"]} == {"ConfigMap", "Deployment"}
@@ -86,7 +92,7 @@ def test_every_reading_tool_answers(connector: Connector, web: Application) -> N
     (deployment,) = agent.answer("list_argocd_app_history", **app)["items"]
     assert (deployment["revision"], deployment["id"]) == (revision, web.history()[-1]["id"])
     made = agent.answer("get_argocd_revision_metadata", **app, revision=revision)
-    assert (made["message"], made["author"]) == ("first", "e2e <e2e@example.com>")
+    assert (made["of"], made["message"], made["author"]) == ("git", "first", "e2e <e2e@example.com>")
     assert agent.answer("get_argocd_sync_windows", **app)["can_sync"] is True
 
     assert "default" in [project["name"] for project in agent.answer("list_argocd_projects")["items"]]
@@ -100,7 +106,8 @@ def test_every_reading_tool_answers(connector: Connector, web: Application) -> N
     assert "restart" in [action["name"] for action in actions]
     waited = agent.answer("wait_argocd_app", **app, **{"for": "health"}, timeout_seconds=5)
     assert waited["finished"] is True
-    assert agent.answer("refresh_argocd_app", **app, hard=True)["sync"]["status"] == "Synced"
+    refreshed = agent.answer("refresh_argocd_app", **app, hard=True)
+    assert (refreshed["refreshed"], refreshed["sync"]["status"]) == (True, "Synced")
 
 
 def test_application_sets_are_shown(connector: Connector, web: Application) -> None:
@@ -157,7 +164,12 @@ def test_application_sets_are_shown(connector: Connector, web: Application) -> N
 
 BAD_CALLS = [
     ("get_argocd_app_status", {"app": "nobody-has-this"}, "not_found"),
-    ("get_argocd_app_status", {"app": "a/../b"}, "not_found"),
+    ("get_argocd_app_status", {"app": "a/../b"}, "invalid_argument"),
+    ("get_argocd_app_status", {"app": "nobody/has-this"}, "not_found"),
+    ("get_argocd_project", {"name": "default/detailed"}, "invalid_argument"),
+    ("list_argocd_apps", {"selector": "team=shop AND tier=web"}, "invalid_argument"),
+    ("get_argocd_revision_metadata", {"app": "$web", "revision": "release/1.2"}, "invalid_argument"),
+    ("get_argocd_revision_metadata", {"app": "$web", "revision": "abcdef1", "source_index": 3}, "invalid_argument"),
     ("list_argocd_apps", {"health_status": "Fine"}, "invalid_argument"),
     ("list_argocd_apps", {"projekt": "default"}, "invalid_argument"),
     ("list_argocd_apps", {"limit": 100000}, "invalid_argument"),

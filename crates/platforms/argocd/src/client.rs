@@ -1,10 +1,7 @@
-//! HTTP calls to Argo CD: builds them, and tells by status, gRPC code and known texts what the answer means. It knows no
-//! tool and no credential file; whoever calls gives the token.
-//!
-//! Status codes are those of the gRPC gateway (1.16, `HTTPStatusFromCode` in `runtime/errors.go`), texts those of Argo
-//! CD 3.2.9 (`server/application/application.go`, `util/argo/argo.go`, `util/session/sessionmanager.go`).
+//! HTTP calls to Argo CD: builds them, and tells whose answer came; what one of Argo CD's own means stands in `refusal.rs`.
+//! It knows no tool and no credential file; whoever calls gives the token.
 
-use std::time::Duration;
+use std::{collections::VecDeque, ops::ControlFlow, time::Duration};
 
 use http::{
     HeaderValue, Method, StatusCode,
@@ -15,11 +12,24 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::wire::{Failure, LogEntry, LogLine};
-use outbound::{
-    Outbound, OutboundState, Repeat, Request, RequestError, Response,
-    decode::{decode, leave_out_at},
+use super::{
+    refusal::{Known, judge},
+    wire::{Failure, LogEntry, LogLine},
 };
+use kit::failure::unknown_refusal;
+use outbound::{
+    Outbound, OutboundState, Repeat, Request, RequestError, Response, Scan, ScanEnd,
+    decode::{Place, decode, leave_out_at},
+};
+
+/// Bytes of a log that are kept: its end.
+const MAX_LOG_KEPT: usize = 4 * 1024 * 1024;
+/// Bytes of a log that are let pass to get at its end.
+const MAX_LOG_READ: u64 = 128 * 1024 * 1024;
+
+/// A right, as `policy.csv` names it: `applications, sync`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Right(pub(super) Place);
 
 /// Why Argo CD did not give what was asked for. Holds nothing that Argo CD wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,15 +49,27 @@ pub(super) enum Error {
     /// No login is tried for this time, because the last ones were refused.
     #[error("the login was refused, and is tried again later")]
     LoginPaused(LoginFault, Duration),
-    /// 403.
+    /// 403, with the right that is missing if Argo CD names it. Where it names none, the object may be what is missing.
     #[error("Argo CD does not permit it")]
-    Forbidden,
+    Forbidden(Option<Right>),
+    /// 401 of the target cluster, which does not accept Argo CD's credentials.
+    #[error("the target cluster does not accept Argo CD's credentials")]
+    ClusterRejects,
     /// 403: a sync window is closed.
     #[error("a sync window does not permit it now")]
     SyncWindow,
-    /// 404.
+    /// 404 of something other than an application.
     #[error("Argo CD has no such object")]
     NotFound,
+    /// 404 of an application that a project was named for.
+    #[error("Argo CD has no such application")]
+    NoApplication,
+    /// 409: somebody else has changed the object at the same time.
+    #[error("somebody else changed it at the same time")]
+    Changed,
+    /// A text whose meaning is known.
+    #[error("{}", .0.message)]
+    Known(&'static Known),
     /// 400, code 9: another operation runs.
     #[error("another operation is in progress")]
     OperationRunning,
@@ -60,25 +82,19 @@ pub(super) enum Error {
     /// 400, code 9: what was asked for is impossible while auto-sync is on.
     #[error("auto-sync is on")]
     AutoSync,
-    /// 400, code 3: no deployment has this id.
-    #[error("there is no such deployment")]
-    UnknownDeployment,
-    /// 400, code 3: logs of too many pods.
-    #[error("too many pods")]
-    TooManyPods,
     /// 400, code 9: the repository has no such revision, or can't be asked for it.
     #[error("the revision can't be resolved")]
     Revision,
-    /// 400 with a text that is not known.
-    #[error("Argo CD calls the request invalid")]
-    BadRequest,
+    /// 400 with a text that is not known: it may be the request, or what is there.
+    #[error("Argo CD refuses it, for a cause that is not known here")]
+    Refused(u16),
     /// 429, with the wait if Argo CD states it.
     #[error("Argo CD limits calls")]
     RateLimited(Option<Duration>),
     /// 501.
     #[error("this Argo CD does not have the function")]
     Unimplemented,
-    /// 500 with a cause that is known.
+    /// 500, with a cause if that is known.
     #[error("Argo CD failed: {}", .0.in_words())]
     Failed(Cause),
     /// 502, 503 or 504.
@@ -131,12 +147,12 @@ impl Cause {
             Self::Cluster => "the target cluster can't be used",
             Self::Timeout => "something behind it took too long",
             Self::Cache => "its cache can't be read",
-            Self::Unknown => "it states an internal error",
+            Self::Unknown => "the cause is not known here",
         }
     }
 
     /// By words that its own components and Git, Helm and Kubernetes use.
-    fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         let text = text.to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
         if says(&["deadline exceeded", "timed out", "timeout"]) {
@@ -287,42 +303,40 @@ impl Client {
         Ok(response.json()?)
     }
 
-    /// Makes a call whose answer is a stream of JSON objects, one a line, and gives the entries up to the last.
+    /// Makes a call whose answer is a stream of JSON objects, one a line, and gives the last of them, as far as they came.
     ///
     /// # Errors
-    /// As [`Client::send`], and what the stream states as its error.
+    /// As [`Client::send`], and what the stream states as its error where nothing came before.
     pub(super) async fn lines(
         &self,
         call: &Call,
         token: Option<&SecretString>,
         deadline: Instant,
-    ) -> Result<Vec<LogEntry>, Error> {
-        let response = self.exchange(call, token, deadline).await?;
-        if response.status != StatusCode::OK {
+    ) -> Result<Lines, Error> {
+        let request = Self::request(call, token)?;
+        let begin = |_: &http::HeaderMap| LogEnd::default();
+        let (response, scanned) = self.outbound.scan(&request, deadline, &begin).await?;
+        let Some(scanned) = scanned.filter(|_| response.status == StatusCode::OK) else {
             return Err(classify(call, &response));
-        }
-        if response.is_html() {
+        };
+        let bytes = Vec::from(scanned.scan.kept);
+        let is_page = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<');
+        if response.is_html() || is_page {
             return Err(RequestError::Html.into());
         }
-        let mut entries = Vec::new();
-        for line in response.body().split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            let line: LogLine = match decode(line) {
-                Ok(line) => line,
-                // Lines that came are told. A stream that breaks off ends within one.
-                Err(_) if !entries.is_empty() => {
-                    leave_out_at("result");
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            match (line.result, line.error) {
-                (Some(entry), _) if entry.last && entry.content.is_empty() => break,
-                (Some(entry), _) => entries.push(entry),
-                (None, Some(error)) => return Err(classify_stream(&error)),
-                (None, None) => return Err(RequestError::unreadable("result").into()),
-            }
+        let is_cut = scanned.scan.dropped > 0;
+        let is_whole = scanned.end == ScanEnd::Whole;
+        let mut lines = read_lines(&bytes, is_cut, is_whole)?;
+        if !is_whole && lines.entries.is_empty() {
+            let is_late = deadline.saturating_duration_since(Instant::now()) < Duration::from_secs(1);
+            return Err(if is_late { RequestError::Timeout } else { RequestError::Interrupted }.into());
         }
-        Ok(entries)
+        if is_cut && lines.entries.is_empty() && lines.fault.is_none() {
+            return Err(RequestError::BodyTooLarge.into());
+        }
+        lines.is_cut |= is_cut;
+        lines.broke_off |= !is_whole;
+        Ok(lines)
     }
 
     async fn exchange(
@@ -331,6 +345,10 @@ impl Client {
         token: Option<&SecretString>,
         deadline: Instant,
     ) -> Result<Response, RequestError> {
+        self.outbound.send(&Self::request(call, token)?, deadline).await
+    }
+
+    fn request(call: &Call, token: Option<&SecretString>) -> Result<Request, RequestError> {
         let path = call.below.iter().copied().chain(call.segments.iter().map(String::as_str));
         let mut request = Request::new(call.method.clone(), path)
             // Without it Argo CD's web server would answer some paths with its pages.
@@ -355,8 +373,71 @@ impl Client {
             let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
             request = request.credential(AUTHORIZATION, &bearer)?;
         }
-        self.outbound.send(&request, deadline).await
+        Ok(request)
     }
+}
+
+/// The last entries of a log.
+#[derive(Default)]
+pub(super) struct Lines {
+    pub(super) entries: Vec<LogEntry>,
+    /// Whether older ones came and were not kept.
+    pub(super) is_cut: bool,
+    /// Whether the stream broke off, so that newer ones may be missing.
+    pub(super) broke_off: bool,
+    /// The error that Argo CD ended the stream with.
+    pub(super) fault: Option<Error>,
+}
+
+/// Keeps the end of a log.
+#[derive(Debug, Default)]
+struct LogEnd {
+    kept: VecDeque<u8>,
+    dropped: u64,
+}
+
+impl Scan for LogEnd {
+    fn take(&mut self, piece: &[u8]) -> ControlFlow<()> {
+        self.kept.extend(piece);
+        let surplus = self.kept.len().saturating_sub(MAX_LOG_KEPT);
+        self.kept.drain(..surplus);
+        self.dropped += surplus as u64;
+        if self.dropped > MAX_LOG_READ { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Reads the entries of a stream. Lines that came are told, whatever comes after them.
+fn read_lines(bytes: &[u8], is_cut: bool, is_whole: bool) -> Result<Lines, Error> {
+    let mut texts: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    if !is_whole {
+        // What is left of a line.
+        texts.pop();
+    }
+    // The first one may have lost its beginning.
+    let whole = texts.into_iter().skip(usize::from(is_cut));
+    let mut lines = Lines::default();
+    for text in whole.filter(|text| !text.trim_ascii().is_empty()) {
+        let line: LogLine = match decode(text) {
+            Ok(line) => line,
+            Err(_) if !lines.entries.is_empty() => {
+                leave_out_at("result");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match (line.result, line.error) {
+            (Some(entry), _) if entry.last && entry.content.is_empty() => break,
+            (Some(entry), _) => lines.entries.push(entry),
+            (None, Some(error)) if lines.entries.is_empty() && !is_cut => return Err(classify_stream(&error)),
+            (None, Some(error)) => {
+                lines.fault = Some(classify_stream(&error));
+                break;
+            }
+            (None, None) if !lines.entries.is_empty() => leave_out_at("result"),
+            (None, None) => return Err(RequestError::unreadable("result").into()),
+        }
+    }
+    Ok(lines)
 }
 
 fn classify(call: &Call, response: &Response) -> Error {
@@ -379,7 +460,11 @@ fn classify(call: &Call, response: &Response) -> Error {
         let is_name = call.segments.iter().any(|segment| segment.contains('/'));
         return if is_name { Error::NotFound } else { Error::Unimplemented };
     }
-    judge(response.status.as_u16(), failure.code, &failure.message, response.retry_after())
+    let error = judge(status, failure.code, &failure.message, response.retry_after());
+    if matches!(error, Error::Refused(_) | Error::Failed(Cause::Unknown) | Error::Status(_)) {
+        unknown_refusal("argoCd", status, Some(&failure.code.to_string()), None);
+    }
+    error
 }
 
 /// The error object in a stream (gRPC gateway 1.16, `StreamError`).
@@ -388,31 +473,6 @@ fn classify_stream(error: &Value) -> Error {
     let status = u16::try_from(number("http_code")).unwrap_or(500);
     let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
     judge(if status == 0 { 500 } else { status }, number("grpc_code"), message, None)
-}
-
-fn judge(status: u16, code: i64, text: &str, retry_after: Option<Duration>) -> Error {
-    let says = |known: &str| text.contains(known);
-    match status {
-        400 if says("another operation is already in progress") => Error::OperationRunning,
-        400 if says("No operation is in progress") => Error::NoOperation,
-        400 if says("application is deleting") => Error::Deleting,
-        400 if says("auto-sync") || says("Automatic Sync") => Error::AutoSync,
-        400 if says("does not have deployment with id") => Error::UnknownDeployment,
-        400 if says("max pods to view logs") => Error::TooManyPods,
-        400 if code == 9 && (says("resolving repo revision") || says("unable to resolve")) => Error::Revision,
-        400 | 409 | 422 => Error::BadRequest,
-        401 => Error::TokenRejected { expired: says("expired") },
-        403 if says("sync window") => Error::SyncWindow,
-        403 => Error::Forbidden,
-        404 => Error::NotFound,
-        429 => Error::RateLimited(retry_after),
-        // Seen of 3.2 when manifests are asked for at a branch that is not there.
-        500 if says("unable to resolve") && says("to a commit SHA") => Error::Revision,
-        500 => Error::Failed(Cause::of(text)),
-        501 => Error::Unimplemented,
-        502..=504 => Error::Unavailable(status),
-        other => Error::Status(other),
-    }
 }
 
 /// What a refused login means, by the texts of Argo CD's session manager.

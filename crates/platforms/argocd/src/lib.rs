@@ -38,6 +38,7 @@ mod error;
 mod jwt;
 mod login;
 mod probe;
+mod refusal;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -52,7 +53,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::time::Instant;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use self::{client::Client, session::Session};
 use ::tools::ToolEntry;
@@ -69,7 +73,12 @@ pub struct ArgoCd {
     critical: Vec<CriticalApplication>,
     /// When applications were last compared anew from scratch, which has the repository server fetch again.
     hard_refreshes: Mutex<HashMap<String, Instant>>,
+    /// Places of calls that hang while Argo CD's controller doesn't work.
+    slow: Semaphore,
 }
+
+/// Calls of that kind at a time: half of the requests that there may be.
+const SLOW_CALLS: usize = 3;
 
 /// Time between two hard refreshes of an application.
 const HARD_REFRESH_PAUSE: Duration = Duration::from_secs(30);
@@ -96,7 +105,13 @@ impl ArgoCd {
             session: Session::new(Client::new(outbound), environment.credentials),
             critical: spec.critical_applications.clone().unwrap_or_default(),
             hard_refreshes: Mutex::default(),
+            slow: Semaphore::new(SLOW_CALLS),
         })
+    }
+
+    /// A place for a call that may hang, if there is one in this time.
+    async fn slow_place(&self, patience: Duration) -> Option<SemaphorePermit<'_>> {
+        tokio::time::timeout(patience, self.slow.acquire()).await.ok()?.ok()
     }
 
     /// Takes the turn of a hard refresh, or says how long to wait for it.
@@ -119,6 +134,10 @@ impl Platform for ArgoCd {
 
     async fn probe(&self, timeout: Duration) -> ProbeReport {
         probe::probe(self, Instant::now() + timeout).await
+    }
+
+    fn credentials_expiry(&self) -> Option<jiff::Timestamp> {
+        self.session.ends_at()
     }
 
     fn outbound(&self) -> Vec<OutboundState> {

@@ -20,7 +20,7 @@ use kit::{
     health::{Examination, Finding, reason_of},
     text,
 };
-use outbound::RequestError;
+use outbound::{Redirect, RequestError};
 
 /// Time left to a token that can't be renewed from which its end deserves attention.
 const EXPIRING: Duration = Duration::from_hours(7 * 24);
@@ -50,15 +50,20 @@ fn unanswered(error: Error) -> Finding {
     let foreign = ArgoCdReason::NotArgoCD;
     let reason = match error {
         Error::Request(cause) => reason_of(cause, foreign),
-        Error::NotFound | Error::Forbidden | Error::TokenRejected { .. } | Error::BadRequest | Error::Unimplemented => {
-            foreign.into()
-        }
+        Error::NotFound
+        | Error::Forbidden(_)
+        | Error::TokenRejected { .. }
+        | Error::Refused(_)
+        | Error::Known(_)
+        | Error::Unimplemented => foreign.into(),
         Error::Unavailable(_) => Reason::Unreachable.into(),
         Error::RateLimited(_) => Reason::RateLimited.into(),
         Error::Failed(_) | Error::Status(500..=599) => Reason::ServerError.into(),
         _ => Reason::UnexpectedResponse.into(),
     };
-    let message = if reason == foreign.into() {
+    let message = if let Error::Request(RequestError::Redirected(Redirect::Itself)) = error {
+        format!("the address does not answer as the API of Argo CD ({error}): {}", super::error::TLS_ENDS_BEFORE)
+    } else if reason == foreign.into() {
         format!(
             "the address does not answer as the API of Argo CD ({error}): check url, its path, and proxies with a login"
         )
@@ -199,6 +204,9 @@ async fn ends(argocd: &ArgoCd, looking: &mut Examination, token: &Token, known: 
         looking.found_in("login", words, finding, begun);
     } else if let (false, Some(ends)) = (argocd.session.logs_in(), token.ends) {
         looking.judge(CredentialVerdict::Accepted, format!("{known}; the token ends at {ends}"));
+        if left.is_none_or(|left| left >= EXPIRING) {
+            looking.well("login", format!("the token ends at {ends}"), begun);
+        }
         if left.is_some_and(|left| left < EXPIRING) {
             let message = format!("the token ends at {ends}: put a new one into the connector's credentials");
             looking.found(

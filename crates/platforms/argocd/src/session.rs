@@ -7,14 +7,14 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::{
-    client::{Call, Client, Error, LoginFault},
+    client::{Call, Client, Error, Lines, LoginFault},
     jwt::Life,
     login::Login,
-    wire::LogEntry,
+    wire::Object,
 };
 use credentials::{CredentialSet, CredentialsHandle};
 use kit::session::{Keys, with_newest};
-use outbound::OutboundState;
+use outbound::{OutboundState, RequestError};
 
 /// A token.
 #[derive(Clone)]
@@ -72,6 +72,11 @@ impl Session {
         self.credentials.current().is_some_and(|set| set.field("token").is_none())
     }
 
+    /// When the token among the credentials ends, as it says itself; nothing if it doesn't, or if sessions are logged in for.
+    pub(super) fn ends_at(&self) -> Option<Timestamp> {
+        token_of(&*self.credentials.current()?)?.ends
+    }
+
     /// How Argo CD refused the login with the credentials in use, while an older session still works.
     pub(super) async fn login_fault(&self) -> Option<LoginFault> {
         let set = self.credentials.current()?;
@@ -99,8 +104,22 @@ impl Session {
         with_newest(self, deadline, send).await
     }
 
+    /// As [`Session::call`], for an object of this name. A body without it is another route's, or not Argo CD's.
+    ///
+    /// # Errors
+    /// As [`Session::call`], and when the answer is no such object.
+    pub(super) async fn object<T: DeserializeOwned + Object>(
+        &self,
+        call: &Call,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<T, Error> {
+        let found: T = self.call(call, deadline).await?;
+        if found.metadata().name == name { Ok(found) } else { Err(RequestError::unreadable("metadata.name").into()) }
+    }
+
     /// As [`Session::call`], for an answer of one JSON object a line.
-    pub(super) async fn lines(&self, call: &Call, deadline: Instant) -> Result<Vec<LogEntry>, Error> {
+    pub(super) async fn lines(&self, call: &Call, deadline: Instant) -> Result<Lines, Error> {
         let send = |token: Token| async move { self.client.lines(call, Some(&token.secret), deadline).await };
         with_newest(self, deadline, send).await
     }

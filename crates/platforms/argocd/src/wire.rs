@@ -113,6 +113,8 @@ pub(super) struct AppSpec {
     pub(super) project: String,
     pub(super) source: Option<Source>,
     pub(super) sources: List<Source>,
+    /// Instead of both: of 2.14 and later.
+    pub(super) source_hydrator: Option<SourceHydrator>,
     pub(super) destination: Destination,
     pub(super) sync_policy: Option<SyncPolicy>,
 }
@@ -126,6 +128,38 @@ pub(super) struct Source {
     pub(super) chart: String,
     pub(super) target_revision: String,
     pub(super) name: String,
+}
+
+/// Manifests that Argo CD renders out of a dry source, and writes to a branch which is synced.
+#[derive(Deserialize, Default, Clone)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct SourceHydrator {
+    pub(super) dry_source: Source,
+    pub(super) sync_source: SyncSource,
+    pub(super) hydrate_to: Option<SyncSource>,
+}
+
+/// A branch that manifests are written to; of another repository than the dry source's, where one is named.
+#[derive(Deserialize, Default, Clone)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct SyncSource {
+    #[serde(rename = "repoURL")]
+    pub(super) repo_url: String,
+    pub(super) target_branch: String,
+    pub(super) path: String,
+}
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct HydratorStatus {
+    pub(super) current_operation: Option<Hydration>,
+}
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(default)]
+pub(super) struct Hydration {
+    pub(super) phase: String,
+    pub(super) message: String,
 }
 
 #[derive(Deserialize, Default, Clone)]
@@ -161,6 +195,10 @@ pub(super) struct AppStatus {
     pub(super) history: List<Deployment>,
     pub(super) operation_state: Option<OperationState>,
     pub(super) reconciled_at: Option<String>,
+    pub(super) source_hydrator: Option<HydratorStatus>,
+    /// `appTree` where the health of resources is kept in a cache (3.0 and later), from which the API server fills it in if it
+    /// can (argoproj/argo-cd#22921, #24832).
+    pub(super) resource_health_source: String,
 }
 
 #[derive(Deserialize, Default, Clone)]
@@ -228,6 +266,8 @@ pub(super) struct OperationState {
     pub(super) message: String,
     pub(super) started_at: Option<String>,
     pub(super) finished_at: Option<String>,
+    /// Attempts that failed before the one that runs.
+    pub(super) retry_count: u64,
     pub(super) sync_result: Option<SyncResult>,
 }
 
@@ -281,6 +321,13 @@ impl AppSpec {
         if self.sources.is_empty() { self.source.as_slice() } else { &self.sources }
     }
 
+    /// The revision that is followed, of the first source.
+    pub(super) fn followed(&self) -> &str {
+        let hydrated = self.source_hydrator.as_ref().map(|hydrator| hydrator.sync_source.target_branch.as_str());
+        let first = || self.all_sources().first().map(|source| source.target_revision.as_str());
+        hydrated.or_else(first).filter(|revision| !revision.is_empty()).unwrap_or("HEAD")
+    }
+
     /// The settings of automated sync, if it is on.
     pub(super) fn automated(&self) -> Option<&Automated> {
         self.sync_policy.as_ref()?.automated.as_ref().filter(|automated| automated.enabled != Some(false))
@@ -292,18 +339,58 @@ impl AppSpec {
     }
 }
 
+/// An object of Kubernetes, which has a name.
+pub(super) trait Object {
+    fn metadata(&self) -> &Metadata;
+}
+
+impl Object for Application {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+impl Object for Project {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+impl Object for WholeSet {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+impl Object for AppSet {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
 impl Application {
     /// The phase of the operation that is wanted or runs; none if none does.
     ///
     /// Argo CD sets `operation` and clears `operationState` at once, and takes `operation` away when it is done
-    /// (`SetAppOperation` in `util/argo/argo.go`).
+    /// (`SetAppOperation` in `util/argo/argo.go`). A state that says it runs, without `operation`, is one that nobody carries on:
+    /// the controller acts on `operation` only, and so does the API server (`TerminateOperation`).
     pub(super) fn running(&self) -> Option<&str> {
-        let state = self.status.operation_state.as_ref();
-        let unfinished = state.filter(|state| matches!(state.phase.as_str(), "Running" | "Terminating"));
-        match (&self.operation, unfinished) {
-            (_, Some(state)) => Some(&state.phase),
-            (Some(_), None) => Some("Running"),
-            (None, None) => None,
-        }
+        self.operation.as_ref()?;
+        Some(self.unfinished().map_or("Running", |state| &state.phase))
+    }
+
+    fn unfinished(&self) -> Option<&OperationState> {
+        let state = self.status.operation_state.as_ref()?;
+        matches!(state.phase.as_str(), "Running" | "Terminating").then_some(state)
+    }
+
+    /// Whether an operation is wanted that Argo CD's controller has not taken up.
+    pub(super) fn waits_for_controller(&self) -> bool {
+        self.operation.is_some() && self.unfinished().is_none()
+    }
+
+    /// Whether its last operation is written down as running though it was taken away.
+    pub(super) fn has_stale_operation(&self) -> bool {
+        self.operation.is_none() && self.unfinished().is_some()
     }
 }

@@ -1,4 +1,4 @@
-//! A strict double of Argo CD 3.2. Paths, query parameters and bodies are those of its gRPC services
+//! A strict double of Argo CD 3.2, or with `is_new` of 3.5. Paths, query parameters and bodies are those of its gRPC services
 //! (`server/application/application.proto` and its neighbours at v3.2.9); what the real one ignores, such as an unknown
 //! query parameter, is refused here. Rules of sync, rollback and termination are those of
 //! `server/application/application.go`, of logins those of `util/session/sessionmanager.go`, error bodies those of the
@@ -36,6 +36,12 @@ pub(super) struct State {
     pub(super) loses_answers: bool,
     /// Whether operations stay as they are.
     pub(super) stands_still: bool,
+    /// More applications, beside `app`.
+    pub(super) others: Vec<Value>,
+    /// Whether lists select parts of `spec` by themselves, as 3.5 does.
+    pub(super) is_new: bool,
+    /// Whether no controller works, so that a refresh is never answered (`Get` in `server/application/application.go`).
+    pub(super) hangs: bool,
     wanted: BTreeMap<String, Wanted>,
     /// Method, path and body of what was asked.
     pub(super) seen: Vec<(String, String, Value)>,
@@ -65,7 +71,7 @@ pub(super) fn app() -> Value {
             "destination": { "server": "https://kubernetes.default.svc", "namespace": "shop" },
         },
         "status": {
-            "sync": { "status": "OutOfSync", "revision": "bbbbbbbbbb" },
+            "sync": { "status": "OutOfSync", "revision": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" },
             "health": { "status": "Degraded" },
             "conditions": [{ "type": "SyncError", "message": "can't read https://bot:planted@git.example.com/web.git" }],
             "resources": [
@@ -77,9 +83,9 @@ pub(super) fn app() -> Value {
                   "requiresPruning": true },
             ],
             "history": [
-                { "id": 0, "revision": "aaaaaaaaaa", "deployedAt": "2026-01-01T00:00:00Z",
+                { "id": 0, "revision": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "deployedAt": "2026-01-01T00:00:00Z",
                   "source": { "repoURL": "https://git.example.com/web.git" }, "initiatedBy": { "username": "ann" } },
-                { "id": 1, "revision": "bbbbbbbbbb", "deployedAt": "2026-01-02T00:00:00Z",
+                { "id": 1, "revision": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "deployedAt": "2026-01-02T00:00:00Z",
                   "source": { "repoURL": "https://git.example.com/web.git" }, "initiatedBy": { "automated": true } },
             ],
             "operationState": { "phase": "Succeeded", "startedAt": "2026-01-02T00:00:00Z",
@@ -100,6 +106,9 @@ impl Double {
             rights: true,
             loses_answers: false,
             stands_still: false,
+            others: Vec::new(),
+            is_new: false,
+            hangs: false,
             wanted: BTreeMap::new(),
             seen: Vec::new(),
         }));
@@ -155,8 +164,56 @@ impl Double {
     }
 }
 
+/// A path as Go gives it to a handler.
+fn decoded(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = path.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits: String = rest.by_ref().take(2).map(char::from).collect();
+            bytes.push(u8::from_str_radix(&digits, 16).unwrap());
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// What a list selects of an application: a white list, beside which fields are left out without a word
+/// (`pkg/apiclient/application/forwarder_overwrite.go`, v3.2.9 and v3.5.1).
+fn selected(app: &Value, fields: &str, is_new: bool) -> Value {
+    let known = [
+        "metadata.name",
+        "metadata.namespace",
+        "spec",
+        "status.sync.status",
+        "status.health",
+        "status.operationState.phase",
+    ];
+    let newer =
+        ["spec.destination", "spec.project", "spec.source", "spec.sources", "spec.syncPolicy", "status.sync.revision"];
+    let mut made = json!({});
+    for field in fields.split(',').filter_map(|field| field.strip_prefix("items.")) {
+        if known.contains(&field) || is_new && newer.contains(&field) {
+            let pointer = format!("/{}", field.replace('.', "/"));
+            let Some(value) = app.pointer(&pointer) else { continue };
+            let mut place = &mut made;
+            for step in field.split('.') {
+                place = &mut place[step];
+            }
+            *place = value.clone();
+        }
+    }
+    made
+}
+
 fn failure(status: u16, code: i64, message: &str) -> ResponseTemplate {
     let message = format!("{message} {PLANTED}");
+    ResponseTemplate::new(status).set_body_json(json!({ "error": message, "message": message, "code": code }))
+}
+
+/// A text that the tests of meanings need whole.
+fn failure_as_is(status: u16, code: i64, message: &str) -> ResponseTemplate {
     ResponseTemplate::new(status).set_body_json(json!({ "error": message, "message": message, "code": code }))
 }
 
@@ -198,7 +255,9 @@ fn parameters(method: &str, path: &[&str]) -> Option<&'static [&'static str]> {
             "previous",
             "follow",
         ],
-        ("GET", ["applications", _, "revisions", _, "metadata"]) => &["project", "appNamespace", "sourceIndex"],
+        ("GET", ["applications", _, "revisions", _, "metadata" | "chartdetails" | "ocimetadata"]) => {
+            &["project", "appNamespace", "sourceIndex", "versionId"]
+        }
         ("GET", ["applications", _, "resource", "actions"]) => {
             &["project", "appNamespace", "namespace", "resourceName", "version", "group", "kind"]
         }
@@ -216,7 +275,8 @@ impl Respond for Answering {
         // `argocd-server` has it beside the others (`server/server.go`, `/api/version`).
         let version = (request.url.path() == "/api/version").then_some("version");
         let below = request.url.path().strip_prefix("/api/v1/").filter(|path| *path != "version");
-        let Some(path) = version.or(below).map(ToOwned::to_owned) else {
+        // The gateway looks for the route in the decoded path (grpc-gateway 1.16, `ServeMux.ServeHTTP` in `runtime/mux.go`).
+        let Some(path) = version.or(below).map(decoded) else {
             // What is not the API is Argo CD's own pages.
             return ResponseTemplate::new(200).set_body_raw(format!("<!doctype html>{PLANTED}"), "text/html");
         };
@@ -233,7 +293,12 @@ impl Respond for Answering {
                 (None, body) => answer.set_body_json(body),
             };
         }
-        let Some(known) = parameters(&method, &segments) else { return failure(404, 5, "Not Found") };
+        let Some(known) = parameters(&method, &segments) else {
+            // Texts, and no JSON (`OtherErrorHandler` in `runtime/errors.go`, called by `runtime/mux.go`).
+            let other = ["GET", "POST", "PATCH", "DELETE"].into_iter().any(|one| parameters(one, &segments).is_some());
+            let (status, text) = if other { (405, "Method Not Allowed\n") } else { (404, "Not Found\n") };
+            return ResponseTemplate::new(status).set_body_raw(text, "text/plain; charset=utf-8");
+        };
         if let Some(unknown) = query.keys().find(|name| !known.contains(&name.as_str())) {
             return failure(400, 3, &format!("the double knows no parameter {unknown}"));
         }
@@ -285,24 +350,47 @@ impl State {
         let asked = |name: &str| query.get(name).map(String::as_str);
         if let ["applications", name, ..] = path {
             let project = asked("project").or_else(|| body["project"].as_str());
-            let known = *name == "web" && project.is_none_or(|project| project == "team");
+            let namespace = asked("appNamespace").or_else(|| body["appNamespace"].as_str()).unwrap_or("argocd");
+            let is_it = |app: &&Value| {
+                (app["metadata"]["name"].as_str(), app["metadata"]["namespace"].as_str())
+                    == (Some(name), Some(namespace))
+            };
+            let found = std::iter::once(&self.app).chain(&self.others).find(is_it).cloned();
+            let known =
+                found.as_ref().is_some_and(|app| project.is_none_or(|project| app["spec"]["project"] == project));
             if !known {
+                // `getAppEnforceRBAC`.
                 return match project {
-                    Some(_) => failure(404, 5, "applications.argoproj.io not found"),
-                    None => failure(403, 7, "permission denied"),
+                    Some(_) => failure(404, 5, &format!("applications.argoproj.io \"{name}\" not found")),
+                    None => failure_as_is(403, 7, "permission denied"),
                 };
+            }
+            if let (Some(other), ["applications", _]) = (found.filter(|app| *app != self.app), path) {
+                return ok(&other);
             }
         }
         match (method, path) {
             ("GET", ["applications"]) => {
                 assert!(asked("fields").is_some(), "a list without fields is tens of megabytes");
-                let here = self.rights
-                    && asked("projects").is_none_or(|project| project == "team")
-                    && asked("name").is_none_or(|name| name == "web");
-                let items = if here { json!([self.app]) } else { Value::Null };
+                // `labels.Parse`; a plain error of Go has code 2.
+                if asked("selector").is_some_and(|selector| selector.contains(' ')) {
+                    return failure(500, 2, "error parsing the selector: unable to parse requirement: found 'AND'");
+                }
+                let is_wanted = |app: &&Value| {
+                    let is = |wanted: Option<&str>, value: &Value| wanted.is_none_or(|wanted| value == wanted);
+                    is(asked("projects"), &app["spec"]["project"])
+                        && is(asked("name"), &app["metadata"]["name"])
+                        && is(asked("appNamespace"), &app["metadata"]["namespace"])
+                };
+                let all = std::iter::once(&self.app).chain(&self.others).filter(is_wanted).filter(|_| self.rights);
+                let items: Vec<Value> = all.map(|app| selected(app, asked("fields").unwrap(), self.is_new)).collect();
+                let items = if items.is_empty() { Value::Null } else { json!(items) };
                 ok(&json!({ "items": items, "metadata": {} }))
             }
             ("GET", ["account", "can-i", ..]) => ok(&json!({ "value": if self.rights { "yes" } else { "no" } })),
+            ("GET", ["applications", _]) if self.hangs && asked("refresh").is_some() => {
+                ok(&self.app).set_delay(Duration::from_mins(2))
+            }
             ("GET", ["applications", _]) => {
                 let shown = ok(&self.app);
                 self.go_on();
@@ -329,7 +417,7 @@ impl State {
                 self.start(body, &["id", "prune", "dryRun", "project", "appNamespace"])
             }
             ("DELETE", ["applications", _, "operation"]) => {
-                if self.app["operation"].is_null() {
+                if self.app["operation"].is_null() || self.app["status"]["operationState"].is_null() {
                     return failure(400, 3, "Unable to terminate operation. No operation is in progress");
                 }
                 self.app["status"]["operationState"]["phase"] = json!("Terminating");
@@ -364,7 +452,42 @@ impl State {
                 ok(&json!({}))
             }
             ("GET", ["applications", _, "logs"]) => logs(asked("podName")),
+            ("GET", ["applications", _, "revisions", revision, what]) => {
+                self.revision(revision, what, asked("sourceIndex"), asked("versionId"))
+            }
             _ => ok(&fixed(path)),
+        }
+    }
+
+    /// `RevisionMetadata` and its neighbours, and `GetRevisionMetadata` in `reposerver/repository/repository.go`.
+    fn revision(&self, revision: &str, what: &str, index: Option<&str>, deployment: Option<&str>) -> ResponseTemplate {
+        let spec = &self.app["spec"];
+        // `getAppSourceBySourceIndexAndVersionId`.
+        let history = self.app["status"]["history"].as_array().cloned().unwrap_or_default();
+        let past = deployment
+            .map(|id| history.iter().find(|one| one["id"] == json!(id.parse::<i64>().unwrap())).unwrap().clone());
+        let holder = past.as_ref().unwrap_or(spec);
+        let sources = holder["sources"].as_array().cloned().unwrap_or_else(|| vec![holder["source"].clone()]);
+        let index = index.map_or(0, |index| index.parse::<usize>().unwrap());
+        let Some(source) = sources.get(index) else {
+            let message = "error getting app source by source index and version ID: source index 3 not found because there is only 1 source";
+            return failure(500, 2, message);
+        };
+        let is_commit = (7..=40).contains(&revision.len()) && revision.chars().all(|c| c.is_ascii_hexdigit());
+        match what {
+            "metadata" if !is_commit || source["chart"].is_string() => {
+                failure(500, 2, &format!("revision {revision} must be resolved"))
+            }
+            "metadata" => {
+                ok(&json!({ "author": "Ann <ann@example.com>", "date": "2026-01-01T00:00:00Z", "message": "Fix it" }))
+            }
+            "chartdetails" if source["chart"].is_null() => failure(500, 2, "no chart found for application: web"),
+            "chartdetails" => ok(
+                &json!({ "description": "The shop", "home": "https://shop.example.com", "maintainers": ["Ann", "Ben"] }),
+            ),
+            _ => ok(
+                &json!({ "authors": "Ann", "createdAt": "2026-01-01T00:00:00Z", "version": "1.2.3", "description": "The shop" }),
+            ),
         }
     }
 
@@ -419,10 +542,21 @@ fn logs(pod: Option<&str>) -> ResponseTemplate {
         Some("web-1") => {
             [line("one", "web-1", false), line("two\u{1b}[0m", "web-1", false), line("", "", true)].join("\n")
         }
+        // A container's log that is gone (argoproj/argo-cd#21286).
+        Some("gone") => {
+            let error = json!({ "grpc_code": 2, "http_code": 500, "http_status": "Internal Server Error",
+                                "message": "parsing time \"unable\" as \"2006\": cannot parse \"unable\" as \"2006\" planted" });
+            [line("one", "web-1", false), line("two", "web-1", false), json!({ "error": error }).to_string()].join("\n")
+        }
+        Some("large") => {
+            let long = "x".repeat(1_900);
+            let lines = (0..5_000).map(|number| line(&format!("{number} {long}"), "large", false));
+            lines.chain([line("", "", true)]).collect::<Vec<_>>().join("\n")
+        }
         Some("broken") => {
             let error =
                 json!({ "grpc_code": 3, "http_code": 400, "message": "max pods to view logs are reached planted" });
-            format!("{}\n{}", line("one", "broken", false), json!({ "error": error }))
+            json!({ "error": error }).to_string()
         }
         _ => line("", "", true),
     };
@@ -452,19 +586,23 @@ fn fixed(path: &[&str]) -> Value {
               "targetState": "{\"data\":{\"a\":\"planted2\"}}" },
             { "kind": "ConfigMap", "namespace": "shop", "name": "same", "liveState": "{}", "targetState": "{}" },
         ]}),
-        ["applications", _, "manifests"] => json!({ "revision": "bbbbbbbbbb", "sourceType": "Helm", "manifests": [
-            "{\"kind\":\"Service\",\"metadata\":{\"name\":\"web\"}}",
-            "{\"kind\":\"Secret\",\"stringData\":{\"a\":\"planted\"}}",
-        ]}),
+        ["applications", _, "manifests"] => {
+            json!({ "revision": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "sourceType": "Helm", "manifests": [
+                "{\"kind\":\"Service\",\"metadata\":{\"name\":\"web\"}}",
+                "{\"kind\":\"Secret\",\"stringData\":{\"a\":\"planted\"}}",
+            ]})
+        }
         ["applications", _, "events"] => json!({ "items": [
             { "type": "Warning", "reason": "BackOff", "message": "restarting", "count": 3,
               "lastTimestamp": "2026-01-02T00:00:00Z", "involvedObject": { "kind": "Pod", "name": "web-1" } },
             { "type": "Normal", "reason": "Pulled", "message": "ok", "lastTimestamp": "2026-01-03T00:00:00Z",
               "involvedObject": { "kind": "Pod", "name": "web-1" } },
+            // Counted in `series` (kubernetes/kubernetes#36304).
+            { "type": "Warning", "reason": "FailedScheduling", "message": "no room", "firstTimestamp": null, "lastTimestamp": null,
+              "eventTime": "2026-01-01T00:00:00.000000Z",
+              "series": { "count": 57, "lastObservedTime": "2026-01-04T00:00:00.000000Z" },
+              "involvedObject": { "kind": "Pod", "name": "web-1" } },
         ]}),
-        ["applications", _, "revisions", ..] => {
-            json!({ "author": "Ann <ann@example.com>", "date": "2026-01-01T00:00:00Z", "message": "Fix it" })
-        }
         ["projects"] => json!({ "items": [{ "metadata": { "name": "team" }, "spec": { "description": "ours" } }] }),
         ["projects", name] => json!({ "metadata": { "name": name }, "spec": {
             "sourceRepos": ["https://bot:planted@git.example.com/*"], "destinations": [{ "server": "*", "namespace": "shop" }],

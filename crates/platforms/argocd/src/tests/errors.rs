@@ -16,15 +16,42 @@ async fn each_answer_has_its_words() {
         (400, 9, "Cannot sync to x: auto-sync currently set to y", Conflict, "auto-sync"),
         (400, 3, "application web does not have deployment with id 3", InvalidArgument, "no deployment with this id"),
         (400, 9, "error resolving repo revision: rpc error", InvalidArgument, "resolve the revision"),
-        (400, 3, "something else", InvalidArgument, "refuses to"),
+        (400, 3, "something else", PlatformError, "for a cause that is not known here"),
+        (
+            400,
+            3,
+            "app is not allowed in project \"x\", or the project does not exist",
+            Conflict,
+            "project is not there",
+        ),
+        (400, 9, "Failed to unmarshal \"x.yaml\"", PlatformError, "manifests can't be rendered"),
         (403, 7, "cannot sync: blocked by sync window", Conflict, "sync window"),
         (403, 7, "permission denied: applications, sync, team/web", PermissionDenied, "may not sync the application"),
+        (403, 7, "pods \"web\" is forbidden: User \"system\"", PermissionDenied, "Kubernetes does not let Argo CD"),
+        (
+            401,
+            16,
+            "the server has asked for the client to provide credentials",
+            PlatformError,
+            "does not accept Argo CD's",
+        ),
+        (409, 10, "the object has been modified", Conflict, "somebody else changed"),
+        (500, 13, "Failed to update application. Too many conflicts", Conflict, "somebody else changed"),
+        (500, 2, "there are no clusters with this name: x", Conflict, "destination names a cluster"),
+        (
+            400,
+            3,
+            "application spec for web is invalid: InvalidSpecError: repository not accessible: x",
+            PlatformError,
+            "reach the",
+        ),
+        (500, 2, "ComparisonError: failed to load", Conflict, "could not compare"),
         (404, 5, "not found", NotFound, "no such object"),
         (429, 8, "slow down", RateLimited, "limits calls"),
         (500, 2, "failed to list refs: repository not found", PlatformError, "the repository can't be read"),
         (500, 2, "rpc error: context deadline exceeded", PlatformError, "took too long"),
         (500, 2, "unable to resolve 'wip' to a commit SHA", InvalidArgument, "resolve the revision"),
-        (500, 13, "boom", PlatformError, "internal error"),
+        (500, 13, "boom", PlatformError, "for a cause that is not known here"),
         (501, 12, "unknown method", PlatformError, "does not have the function"),
         (503, 14, "connection refused", PlatformUnavailable, "503"),
     ];
@@ -97,11 +124,94 @@ async fn what_a_mesh_refuses_is_not_said_of_argocd() {
 async fn a_route_that_is_not_there_is_told_from_a_name_that_makes_none() {
     let double = Double::start().await;
     // As the gateway answers both (seen of 3.2.11).
-    double.text("applications/a%2Fb", 404, "Not Found\n");
     double.text("projects", 404, "Not Found\n");
     let connector = with_token(&double.uri());
     let error = connector.call("get_argocd_app_status", json!({ "app": "a/b" })).await.unwrap_err();
     assert_eq!(error.code, NotFound, "{error:?}");
+    // A name is never sent as a path.
+    for (tool, arguments) in [
+        ("get_argocd_app_status", json!({ "app": "web/resource-tree/x" })),
+        ("get_argocd_project", json!({ "name": "team/detailed" })),
+        ("get_argocd_revision_metadata", json!({ "app": "web", "revision": "release/1.2" })),
+    ] {
+        let before = double.total();
+        let error = connector.call(tool, arguments).await.unwrap_err();
+        assert_eq!((error.code, double.total()), (InvalidArgument, before), "{error:?}");
+    }
     let error = connector.call("list_argocd_projects", json!({})).await.unwrap_err();
     assert!(error.message.contains("does not have the function"), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_object_is_the_one_that_was_asked_for_or_none() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let bodies =
+        [json!({}), json!({ "nodes": [] }), json!({ "metadata": { "name": "other" } }), json!({ "project": {} })];
+    for body in bodies {
+        for (path, tool, arguments) in [
+            ("applications/web", "get_argocd_app_status", json!({ "app": "web" })),
+            ("projects/team", "get_argocd_project", json!({ "name": "team" })),
+            ("applicationsets/all", "get_argocd_appset", json!({ "name": "all" })),
+            ("applicationsets/all", "preview_argocd_appset", json!({ "name": "all" })),
+        ] {
+            double.want(path, 200, body.clone());
+            let error = connector.call(tool, arguments).await.unwrap_err();
+            assert!(error.message.contains("metadata.name"), "{tool} {body}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_namespace_that_has_the_name_is_told() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let mut there = Vec::new();
+    for namespace in ["team-a", "team-b"] {
+        let mut app = super::double::app();
+        app["metadata"] = json!({ "name": "shop", "namespace": namespace });
+        there.push(app);
+    }
+    double.change(|state| state.others = there);
+    let status = async |arguments: serde_json::Value| connector.call("get_argocd_app_status", arguments).await;
+    let plain = status(json!({ "app": "shop" })).await.unwrap_err();
+    assert_eq!(plain.argument.as_deref(), Some("app_namespace"));
+    assert!(plain.remedy.as_ref().unwrap().contains("team-a, team-b"), "{plain:?}");
+    let wrong = status(json!({ "app": "shop", "app_namespace": "team-c" })).await.unwrap_err();
+    assert_eq!((wrong.code, wrong.argument.as_deref()), (NotFound, Some("app_namespace")));
+    assert!(wrong.remedy.unwrap().contains("team-a, team-b"));
+    for named in ["team-b/shop", "https://argocd.example.com/argocd/applications/team-b/shop?view=tree"] {
+        assert_eq!(status(json!({ "app": named })).await.unwrap()["namespace"], "team-b", "{named}");
+    }
+    // Who could read it knows where it is.
+    double.fail("applications/web/sync", 403, 7, "permission denied");
+    let denied = connector.call("sync_argocd_app", json!({ "app": "web" })).await.unwrap_err();
+    assert_eq!((denied.code, denied.argument), (PermissionDenied, None));
+}
+
+#[tokio::test]
+async fn the_right_that_the_answer_names_is_told() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    double.fail("applications/web/sync", 403, 7, "permission denied: applications, override, team/web, sub: mcp,");
+    let error = connector.call("sync_argocd_app", json!({ "app": "web", "revision": "v1" })).await.unwrap_err();
+    assert!(error.remedy.unwrap().ends_with("must give it: applications, override"));
+}
+
+#[tokio::test]
+async fn arguments_that_argocd_answers_with_500_are_named() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    for (tool, arguments, argument) in [
+        ("list_argocd_apps", json!({ "selector": "team=a AND tier=b" }), "selector"),
+        (
+            "get_argocd_revision_metadata",
+            json!({ "app": "web", "revision": "abc1234", "source_index": 3 }),
+            "source_index",
+        ),
+        ("get_argocd_revision_metadata", json!({ "app": "web", "revision": "main" }), "revision"),
+    ] {
+        let error = connector.call(tool, arguments).await.unwrap_err();
+        assert_eq!((error.code, error.argument.as_deref()), (InvalidArgument, Some(argument)), "{error:?}");
+    }
 }

@@ -68,6 +68,10 @@ async fn a_bad_token_is_seen_though_argocd_answers_200() {
     double.change(|state| state.tokens.push(ending.clone()));
     let ending = connect(&double.uri(), &[("token", &ending)], &json!({})).probe().await;
     assert_eq!(told(&ending), (Degraded, "TokenExpiring", false, Accepted));
+    let later = jwt(now - 7_200, now + 30 * 86_400, "l");
+    double.change(|state| state.tokens.push(later.clone()));
+    let later = connect(&double.uri(), &[("token", &later)], &json!({})).probe().await;
+    assert!(later.checks.iter().any(|check| check.message.starts_with("the token ends at ")), "{later:?}");
 }
 
 #[tokio::test]
@@ -142,7 +146,9 @@ async fn a_token_that_ends_hides_no_application_that_is_degraded() {
         state.app["status"]["health"]["status"] = json!("Degraded");
     });
     let spec = json!({ "criticalApplications": [{ "name": "web" }] });
-    let report = connect(&double.uri(), &[("token", &ending)], &spec).probe().await;
+    let connector = connect(&double.uri(), &[("token", &ending)], &spec);
+    let report = connector.probe().await;
     assert_eq!(told(&report), (Degraded, "TokenExpiring", false, Accepted));
+    assert_eq!(connector.platform.credentials_expiry().unwrap().as_second(), now + 3_600);
     assert!(report.message.contains("; also: of the critical applications web is degraded"), "{}", report.message);
 }

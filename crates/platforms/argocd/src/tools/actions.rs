@@ -114,12 +114,12 @@ async fn fetch(
         .query("version", &node.version)
         .query("group", &node.group)
         .query("kind", &node.kind);
-    let found: Actions = argocd.ask(target, &call, "read the actions of", "applications, get", context).await?;
+    let found: Actions = argocd.ask_slowly(target, &call, "read the actions of", context).await?;
     Ok((node, found.actions.0))
 }
 
 async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Result<ActionList, ToolError> {
-    let (_, found) = fetch(&argocd, &input.app.target(), &input.resource, &context).await?;
+    let (_, found) = fetch(&argocd, &input.app.target()?, &input.resource, &context).await?;
     let mut hints = Vec::new();
     if found.is_empty() {
         hints.push(format!("Argo CD has no actions for the kind {}", input.resource.kind));
@@ -163,7 +163,7 @@ impl RunInput {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Result<Preview, ToolError> {
-    let (node, actions) = fetch(&argocd, &input.app.target(), &input.resource, &context).await?;
+    let (node, actions) = fetch(&argocd, &input.app.target()?, &input.resource, &context).await?;
     input.check(&actions)?;
     let would = format!("run {} on {} in the namespace {:?}", input.action, input.resource, node.namespace);
     let health = node.health.as_ref().map(|health| health.status.clone());
@@ -171,7 +171,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> 
 }
 
 async fn run(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Result<Ran, ToolError> {
-    let target = input.app.target();
+    let target = input.app.target()?;
     let (node, actions) = fetch(&argocd, &target, &input.resource, &context).await?;
     input.check(&actions)?;
     let parameters = input.parameters.iter().map(|(name, value)| json!({ "name": name, "value": value }));
@@ -188,5 +188,5 @@ async fn run(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Resu
     let right = format!("applications, action/{}/{}/{}", node.group, node.kind, input.action);
     let _: serde::de::IgnoredAny = argocd.ask(&target, &call, "run the action in", &right, &context).await?;
     let hints = vec!["the action was accepted; get_argocd_resource_tree tells what comes of it".to_owned()];
-    Ok(Ran { app: input.app.name, resource: input.resource.to_string(), action: input.action, hints })
+    Ok(Ran { app: target.name, resource: input.resource.to_string(), action: input.action, hints })
 }

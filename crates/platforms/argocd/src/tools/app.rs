@@ -1,13 +1,14 @@
 //! `get_argocd_app_status`, `get_argocd_app_resources` and `list_argocd_app_history`: one application.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppArgs, read,
-    state::{AppState, ResourceView, SourceView},
+    AppArgs, Target, read,
+    state::{AppState, ResourceView, SourceView, cluster_of},
+    tree,
 };
 use crate::{ArgoCd, text, wire};
 use kit::args::PageArgs;
@@ -167,8 +168,37 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
     vec![read(argocd, STATUS, status), read(argocd, RESOURCES, resources), read(argocd, HISTORY, history)]
 }
 
+/// Puts health into resources that came without, where Argo CD keeps it elsewhere; says so if that can't be had.
+async fn with_health(
+    argocd: &ArgoCd,
+    target: &Target,
+    app: &mut wire::Application,
+    context: &CallContext,
+) -> Option<String> {
+    let lacks = |one: &wire::Resource| one.health.as_ref().is_none_or(|health| health.status.is_empty());
+    let resources = &mut app.status.resources.0;
+    if app.status.resource_health_source != "appTree" || !resources.iter().all(lacks) || resources.is_empty() {
+        return None;
+    }
+    let tree = match tree::fetch(argocd, target, context).await {
+        Ok(tree) => tree,
+        Err(error) => return Some(format!("the health of its resources is not known: {}", error.message)),
+    };
+    let known: HashMap<_, _> = tree
+        .nodes
+        .iter()
+        .filter_map(|node| Some(((&node.group, &node.kind, &node.namespace, &node.name), node.judged()?)))
+        .collect();
+    for one in resources {
+        one.health = known.get(&(&one.group, &one.kind, &one.namespace, &one.name)).cloned();
+    }
+    None
+}
+
 async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -> Result<Status, ToolError> {
-    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let target = input.app.target()?;
+    let mut app = argocd.fetch_app(&target, &context).await?;
+    let unknown = if input.include_resources { with_health(&argocd, &target, &mut app, &context).await } else { None };
     let all: Vec<ResourceView> = app.status.resources.iter().map(ResourceView::of).collect();
     let count = all.len();
     let resources = input.include_resources.then(|| {
@@ -176,9 +206,13 @@ async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -
         fit(most, context.max_result_bytes / 2).0
     });
     let truncated = resources.as_ref().is_some_and(|resources| resources.len() < count);
-    let mut hints = Vec::new();
+    let mut hints: Vec<String> = unknown.into_iter().collect();
     if truncated {
         hints.push(format!("it manages {count} resources; get_argocd_app_resources lists the others"));
+    }
+    let hydration = app.status.source_hydrator.as_ref().and_then(|status| status.current_operation.as_ref());
+    if let Some(failed) = hydration.filter(|hydration| hydration.phase == "Failed") {
+        hints.push(format!("Argo CD failed to write the rendered manifests: {}", text::clean(&failed.message)));
     }
     let destination = &app.spec.destination;
     Ok(Status {
@@ -186,9 +220,9 @@ async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -
         namespace: app.metadata.namespace.clone(),
         project: app.spec.project().to_owned(),
         state: AppState::of(&app),
-        sources: app.spec.all_sources().iter().take(20).map(SourceView::of).collect(),
+        sources: SourceView::all(&app.spec),
         destination_namespace: destination.namespace.clone(),
-        destination_cluster: if destination.name.is_empty() { &destination.server } else { &destination.name }.clone(),
+        destination_cluster: cluster_of(destination),
         auto_sync: AutoSync::of(&app),
         reconciled_at: app.status.reconciled_at.clone(),
         application_set: application_set(&app),
@@ -203,7 +237,9 @@ async fn resources(
     input: ResourcesInput,
     context: CallContext,
 ) -> Result<Page<ResourceView>, ToolError> {
-    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let target = input.app.target()?;
+    let mut app = argocd.fetch_app(&target, &context).await?;
+    let unknown = with_health(&argocd, &target, &mut app, &context).await;
     let is_well = |resource: &wire::Resource| {
         resource.health.as_ref().is_none_or(|health| matches!(health.status.as_str(), "Healthy" | "Suspended" | ""))
     };
@@ -215,7 +251,14 @@ async fn resources(
     let entries = wanted
         .map(|one| (format!("{}/{}/{}/{}", one.group, one.kind, one.namespace, one.name), ResourceView::of(one)))
         .collect();
-    let page = input.page.cut_keyed(entries)?;
+    let mut page = input.page.cut_keyed(entries)?;
+    let unjudged = app.status.resources.iter().filter(|one| one.health.is_none()).count();
+    if let Some(unknown) = unknown {
+        page = page.with_hint(unknown);
+    } else if input.unhealthy_only && unjudged > 0 {
+        page = page
+            .with_hint(format!("{unjudged} of its resources have no health in Argo CD, which judges some kinds only"));
+    }
     if !page.items.is_empty() {
         return Ok(page);
     }
@@ -231,7 +274,7 @@ async fn history(
     input: HistoryInput,
     context: CallContext,
 ) -> Result<Page<Deployment>, ToolError> {
-    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target()?, &context).await?;
     let entries = app.status.history.iter().map(|deployment| {
         // Newest first: the larger the id, the smaller the key.
         (format!("{:020}", i64::MAX.saturating_sub(deployment.id)), Deployment::of(deployment))

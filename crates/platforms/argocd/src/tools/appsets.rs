@@ -3,15 +3,20 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{failed, read, state::SourceView};
+use super::{
+    failed,
+    names::{self, Names},
+    read,
+    state::{SourceView, cluster_of},
+};
 use crate::{
     ArgoCd,
     client::Call,
     text,
-    wire::{AppSet, Application, Generated, Items},
+    wire::{AppSet, Application, Generated, Items, Object, WholeSet},
 };
 use kit::args::PageArgs;
 use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError, page::fit};
@@ -60,8 +65,8 @@ struct ListInput {
 /// Arguments of `get_argocd_appset`.
 #[derive(Deserialize, JsonSchema)]
 struct GetInput {
-    /// Name of the set.
-    #[schemars(length(min = 1, max = 253))]
+    /// Name of the set, `namespace/name`, or a link to it.
+    #[schemars(length(min = 1, max = 2048))]
     name: String,
     /// Namespace of the set. Left out, Argo CD's own.
     #[serde(default)]
@@ -74,7 +79,7 @@ struct GetInput {
 struct PreviewInput {
     /// Name of a set that is there. Give it, or definition.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 2048))]
     name: Option<String>,
     /// Namespace of the set that is there. Left out, Argo CD's own.
     #[serde(default)]
@@ -214,16 +219,17 @@ async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Re
     Ok(page.with_hint("there are none that match, or the connector's account may not see them (applicationsets, get)"))
 }
 
-/// Gives a set, in the form that is asked for.
-async fn fetch<T: serde::de::DeserializeOwned>(
+/// The set that arguments name, in the form that is asked for.
+async fn fetch<T: DeserializeOwned + Object>(
     argocd: &ArgoCd,
     name: &str,
     namespace: Option<&String>,
     context: &CallContext,
 ) -> Result<T, ToolError> {
-    let call = Call::get(["applicationsets", name]).maybe("appsetNamespace", namespace);
-    let doing = format!("read the ApplicationSet {name:?}");
-    argocd.session.call(&call, context.deadline).await.map_err(failed(&doing, "applicationsets, get"))
+    let names = Names::read(name, namespace, names::APPSET)?;
+    let call = Call::get(["applicationsets", &names.name]).maybe("appsetNamespace", names.namespace.as_ref());
+    let doing = format!("read the ApplicationSet {:?}", names.name);
+    argocd.session.object(&call, &names.name, context.deadline).await.map_err(failed(&doing, "applicationsets, get"))
 }
 
 async fn get(argocd: Arc<ArgoCd>, input: GetInput, context: CallContext) -> Result<SetView, ToolError> {
@@ -262,11 +268,10 @@ async fn get(argocd: Arc<ArgoCd>, input: GetInput, context: CallContext) -> Resu
 async fn preview(argocd: Arc<ArgoCd>, input: PreviewInput, context: CallContext) -> Result<WouldMake, ToolError> {
     let definition = match (&input.name, input.definition) {
         (Some(name), None) => {
-            let mut set: Map<String, Value> = fetch(&argocd, name, input.appset_namespace.as_ref(), &context).await?;
+            let set: WholeSet = fetch(&argocd, name, input.appset_namespace.as_ref(), &context).await?;
             // Names only: what else stands in an object of the cluster is for the API server.
-            let metadata = set.get("metadata").cloned().unwrap_or_default();
-            let named = json!({ "name": metadata.get("name"), "namespace": metadata.get("namespace") });
-            json!({ "metadata": named, "spec": set.remove("spec") })
+            let named = json!({ "name": set.metadata.name, "namespace": set.metadata.namespace });
+            json!({ "metadata": named, "spec": set.spec })
         }
         (None, Some(definition)) => {
             let has = |field: &str| definition.get(field).is_some_and(Value::is_object);
@@ -293,14 +298,12 @@ async fn preview(argocd: Arc<ArgoCd>, input: PreviewInput, context: CallContext)
 
 impl Planned {
     fn of(app: &Application) -> Self {
-        let destination = &app.spec.destination;
-        let cluster = if destination.name.is_empty() { &destination.server } else { &destination.name };
         Self {
             name: app.metadata.name.clone(),
             project: app.spec.project().to_owned(),
-            destination_namespace: destination.namespace.clone(),
-            destination_cluster: cluster.clone(),
-            sources: app.spec.all_sources().iter().take(20).map(SourceView::of).collect(),
+            destination_namespace: app.spec.destination.namespace.clone(),
+            destination_cluster: cluster_of(&app.spec.destination),
+            sources: SourceView::all(&app.spec),
             auto_sync: app.spec.automated().is_some(),
         }
     }

@@ -27,7 +27,7 @@ struct DeleteInput {
     /// Whether what the application runs is deleted with it.
     #[serde(default)]
     cascade: bool,
-    /// The application's name once more.
+    /// The application's name once more, without its namespace.
     #[schemars(length(min = 1, max = 253))]
     confirm_name: String,
 }
@@ -51,7 +51,7 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 
 impl DeleteInput {
     fn check(&self) -> Result<(), ToolError> {
-        if self.confirm_name == self.app.name {
+        if self.confirm_name == self.app.target()?.name {
             return Ok(());
         }
         Err(ToolError::invalid_argument("confirm_name does not repeat the application's name")
@@ -61,7 +61,7 @@ impl DeleteInput {
 
 async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -> Result<Preview, ToolError> {
     input.check()?;
-    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target()?, &context).await?;
     let count = app.status.resources.len();
     let what = if input.cascade {
         format!("and DELETE the {count} resources that it manages")
@@ -80,7 +80,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) 
 
 async fn delete(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -> Result<Deleted, ToolError> {
     input.check()?;
-    let target = input.app.target();
+    let target = input.app.target()?;
     let app = argocd.fetch_app(&target, &context).await?;
     let already = app.metadata.deletion_timestamp.is_some();
     if !already {
@@ -89,5 +89,9 @@ async fn delete(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -
         let _: serde::de::IgnoredAny = argocd.ask(&target, &call, "delete the application", right, &context).await?;
     }
     let resources = app.status.resources.len();
-    Ok(Deleted { app: app.metadata.name, already, cascade: input.cascade, resources })
+    // What was begun before goes on as it was begun, by the finalizer that Argo CD sets (`Delete` in
+    // `server/application/application.go`).
+    let begun = app.metadata.finalizers.iter().any(|one| one.starts_with("resources-finalizer.argocd.argoproj.io"));
+    let cascade = if already { begun } else { input.cascade };
+    Ok(Deleted { app: app.metadata.name, already, cascade, resources })
 }

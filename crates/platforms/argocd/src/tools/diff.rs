@@ -116,7 +116,7 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Result<Diff, ToolError> {
-    let target = input.app.target();
+    let target = input.app.target()?;
     if let Some(from) = &input.from_revision {
         argocd.check_takes_revision(&target, "from_revision", &context).await?;
         let (from, to) = tokio::try_join!(
@@ -128,34 +128,72 @@ async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Re
             input.kind.as_ref().is_none_or(|kind| *kind == one.kind)
                 && input.name.as_ref().is_none_or(|name| *name == one.name)
         };
-        let both: Vec<&ManagedResource> = both.iter().filter(wanted).collect();
-        let differing = both.iter().filter_map(|one| compare(one)).collect();
-        let nothing = if both.is_empty() { "Git names nothing that matches" } else { "nothing differs" };
-        return answer(differing, both.len(), &input, nothing, &context);
+        let mut compared = Compared::of(both.iter().filter(wanted));
+        let unread = from.manifests.iter().chain(to.manifests.iter()).filter(|text| state(text).is_err()).count();
+        compared.unread += unread;
+        compared.count += unread;
+        let nothing = if compared.count == 0 { "Git names nothing that matches" } else { "nothing differs" };
+        return answer(compared, &input, nothing, &context);
     }
     if input.to_revision.is_some() {
         return Err(ToolError::invalid_argument("to_revision goes with from_revision").with_argument("to_revision"));
     }
     let call = target.get(&["managed-resources"]).maybe("kind", input.kind.as_ref()).maybe("name", input.name.as_ref());
     let found: Items<ManagedResource> =
-        argocd.ask(&target, &call, "read the managed resources of", "applications, get", &context).await?;
-    let differing = found.items.iter().filter(|one| !one.hook).filter_map(compare).collect();
+        argocd.ask_slowly(&target, &call, "read the managed resources of", &context).await?;
+    let compared = Compared::of(found.items.iter().filter(|one| !one.hook));
     let nothing = if found.items.is_empty() {
         "Argo CD has compared nothing that matches; get_argocd_app_status tells why"
     } else {
         "nothing differs, as far as Argo CD compared it last; refresh_argocd_app compares anew"
     };
-    answer(differing, found.items.len(), &input, nothing, &context)
+    answer(compared, &input, nothing, &context)
+}
+
+/// What a comparison of resources found.
+#[derive(Default)]
+struct Compared {
+    differing: Vec<ResourceDiff>,
+    count: usize,
+    /// Resources that Argo CD holds for changed, in which no path differs.
+    unexplained: usize,
+    /// Resources with a state that can't be read.
+    unread: usize,
+}
+
+impl Compared {
+    fn of<'a>(resources: impl Iterator<Item = &'a ManagedResource>) -> Self {
+        let mut all = Self::default();
+        for one in resources {
+            all.count += 1;
+            match compare(one) {
+                Ok(Some(differs)) => all.differing.push(differs),
+                Ok(None) => all.unexplained += usize::from(one.modified),
+                Err(Unread) => all.unread += 1,
+            }
+        }
+        all
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let mut hints = Vec::new();
+        if self.unexplained > 0 {
+            hints.push(format!(
+                "Argo CD holds {} for changed in which no path differs: defaults of the cluster, or fields that it leaves out here",
+                self.unexplained
+            ));
+        }
+        if self.unread > 0 {
+            hints.push(format!("{} were not compared: what Argo CD answers of them can't be read", self.unread));
+        }
+        hints
+    }
 }
 
 /// The answer, cut to what fits; `nothing` is the hint where nothing differs.
-fn answer(
-    differing: Vec<ResourceDiff>,
-    compared: usize,
-    input: &DiffInput,
-    nothing: &str,
-    context: &CallContext,
-) -> Result<Diff, ToolError> {
+fn answer(compared: Compared, input: &DiffInput, nothing: &str, context: &CallContext) -> Result<Diff, ToolError> {
+    let more = compared.hints();
+    let Compared { differing, count: compared, unread, .. } = compared;
     let count = differing.len();
     let named = |one: ResourceDiff| (format!("{}/{}/{}/{}", one.group, one.kind, one.namespace, one.name), one);
     let room = MAX_BYTES.min(context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST));
@@ -163,12 +201,13 @@ fn answer(
     let part = part(differing.into_iter().map(named).collect(), str::cmp, input.page.cursor(), limit, room)?;
     let truncated = part.is_cut();
     let mut hints = part.hints;
-    if count == 0 {
+    hints.extend(more);
+    if count == 0 && (unread == 0 || unread < compared) {
         hints.push(nothing.to_owned());
     } else if truncated {
         hints.push(format!("{count} resources differ; go on with next_cursor, or narrow it by kind or name"));
     }
-    Ok(Diff { resources: part.entries, compared, truncated, next_cursor: part.next_cursor, hints })
+    Ok(Diff { resources: part.entries, compared: compared - unread, truncated, next_cursor: part.next_cursor, hints })
 }
 
 impl ArgoCd {
@@ -209,7 +248,7 @@ fn pair(from: &[String], to: &[String]) -> Vec<ManagedResource> {
     let mut named: BTreeMap<[String; 4], [Vec<&str>; 2]> = BTreeMap::new();
     for (side, texts) in [from, to].into_iter().enumerate() {
         for text in texts {
-            let Some(manifest) = state(text) else { continue };
+            let Ok(Some(manifest)) = state(text) else { continue };
             if let Some(texts) = named.entry(names_of(&manifest)).or_default().get_mut(side) {
                 texts.push(text);
             }
@@ -260,34 +299,41 @@ fn pair_namesakes<'a>(mut from: Vec<&'a str>, mut to: Vec<&'a str>) -> Vec<(&'a 
     pairs
 }
 
+/// A state can't be read.
+#[derive(Debug, PartialEq, Eq)]
+struct Unread;
+
 /// A state, which Argo CD writes as JSON in a text; none for an empty one, and for `null`.
-fn state(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok().filter(|value: &Value| !value.is_null())
+fn state(text: &str) -> Result<Option<Value>, Unread> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str(text).map(|value: Value| Some(value).filter(|value| !value.is_null())).map_err(|_| Unread)
 }
 
 /// What differs in a resource. Argo CD decides by the normalised states, which lack what is ignored.
-fn compare(resource: &ManagedResource) -> Option<ResourceDiff> {
-    let (live, wanted) = (state(&resource.live_state), state(&resource.target_state));
+fn compare(resource: &ManagedResource) -> Result<Option<ResourceDiff>, Unread> {
+    let (live, wanted) = (state(&resource.live_state)?, state(&resource.target_state)?);
     let mut paths = Vec::new();
     let action = match (live, wanted) {
-        (None, None) => return None,
+        (None, None) => return Ok(None),
         (None, Some(_)) => "create",
         (Some(_), None) => "prune",
         (Some(live), Some(wanted)) => {
-            let now = state(&resource.normalized_live_state).unwrap_or(live);
-            let then = state(&resource.predicted_live_state).unwrap_or(wanted);
+            let now = state(&resource.normalized_live_state)?.unwrap_or(live);
+            let then = state(&resource.predicted_live_state)?.unwrap_or(wanted);
             let stated = [&now, &then].map(|state| state.get("kind").and_then(Value::as_str).unwrap_or(&resource.kind));
             let secret = may_be_secret(&resource.kind) || stated.into_iter().any(may_be_secret);
             walk(&mut String::new(), Some(&now), Some(&then), secret, &mut paths);
             if paths.is_empty() {
-                return None;
+                return Ok(None);
             }
             "change"
         }
     };
     let truncated = paths.len() > MAX_PATHS;
     paths.truncate(MAX_PATHS);
-    Some(ResourceDiff {
+    Ok(Some(ResourceDiff {
         group: resource.group.clone(),
         kind: resource.kind.clone(),
         name: resource.name.clone(),
@@ -295,7 +341,7 @@ fn compare(resource: &ManagedResource) -> Option<ResourceDiff> {
         action,
         paths,
         truncated,
-    })
+    }))
 }
 
 /// Gathers the paths that differ, one more than are answered at most.
@@ -357,11 +403,29 @@ mod tests {
         }
     }
 
+    fn differs(resource: &ManagedResource) -> Option<ResourceDiff> {
+        compare(resource).unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_neither_created_nor_deleted() {
+        let good = json!({ "a": 1 }).to_string();
+        let states = [["{", &good], [&good, "{"], ["{", "{"]].map(|[live, target]| ManagedResource {
+            live_state: live.to_owned(),
+            target_state: target.to_owned(),
+            ..ManagedResource::default()
+        });
+        let same = ManagedResource { modified: true, ..resource("A", &json!({}), &json!({})) };
+        let compared = Compared::of(states.iter().chain([&same]));
+        assert_eq!((compared.count, compared.unread, compared.unexplained), (4, 3, 1));
+        assert!(compared.differing.is_empty() && compared.hints().len() == 2);
+    }
+
     #[test]
     fn paths_tell_what_differs() {
         let live = json!({ "spec": { "replicas": 1, "old": true, "a/b": [1, 2] } });
         let target = json!({ "spec": { "replicas": 3, "new": true, "a/b": [1] } });
-        let mut paths = compare(&resource("Deployment", &live, &target)).unwrap().paths;
+        let mut paths = differs(&resource("Deployment", &live, &target)).unwrap().paths;
         paths.sort_by(|a, b| a.path.cmp(&b.path));
         let told: Vec<_> = paths.iter().map(|one| (one.path.as_str(), one.change)).collect();
         assert_eq!(
@@ -374,9 +438,9 @@ mod tests {
             ]
         );
         assert_eq!((paths[3].now.as_deref(), paths[3].then.as_deref()), (Some("1"), Some("3")));
-        assert!(compare(&resource("Deployment", &live, &live)).is_none());
-        assert_eq!(compare(&resource("Deployment", &Value::Null, &live)).unwrap().action, "create");
-        assert_eq!(compare(&resource("Deployment", &live, &Value::Null)).unwrap().action, "prune");
+        assert!(differs(&resource("Deployment", &live, &live)).is_none());
+        assert_eq!(differs(&resource("Deployment", &Value::Null, &live)).unwrap().action, "create");
+        assert_eq!(differs(&resource("Deployment", &live, &Value::Null)).unwrap().action, "prune");
     }
 
     #[test]
@@ -389,11 +453,11 @@ mod tests {
         let from = [manifest("apps/v1", "web", 1), manifest("apps/v1", "old", 1), manifest("apps/v1", "same", 1)];
         let to = [manifest("apps/v1", "same", 1), manifest("apps/v1", "web", 2), manifest("apps/v1", "new", 1)];
         let both = pair(&from, &to);
-        let told: Vec<_> = both.iter().filter_map(compare).map(|one| (one.name, one.action)).collect();
+        let told: Vec<_> = both.iter().filter_map(differs).map(|one| (one.name, one.action)).collect();
         let expected = [("new", "create"), ("old", "prune"), ("web", "change")];
         assert_eq!(told, expected.map(|(name, action)| (name.to_owned(), action)));
         assert_eq!((both.len(), both[0].group.as_str(), both[0].namespace.as_str()), (4, "apps", "shop"));
-        let web = both.iter().find(|one| one.name == "web").and_then(compare).unwrap();
+        let web = both.iter().find(|one| one.name == "web").and_then(differs).unwrap();
         assert_eq!((web.paths[0].now.as_deref(), web.paths[0].then.as_deref()), (Some("1"), Some("2")));
     }
 
@@ -411,7 +475,7 @@ mod tests {
             let resource = |one: ResourceDiff| {
                 one.paths.iter().filter_map(path).fold(one.action.to_owned(), |all, one| all + &one)
             };
-            both.iter().filter_map(compare).map(resource).collect()
+            both.iter().filter_map(differs).map(resource).collect()
         };
         assert_eq!(told(&["a", "b"], &["b", "a"]), [""; 0]);
         assert_eq!(told(&["a", "a"], &["a", "a"]), [""; 0]);
@@ -424,7 +488,7 @@ mod tests {
     #[test]
     fn values_of_secrets_stay_away() {
         let (live, target) = (json!({ "data": { "a": "planted" } }), json!({ "data": { "a": "planted2" } }));
-        let diff = compare(&resource("Secret", &live, &target)).unwrap();
+        let diff = differs(&resource("Secret", &live, &target)).unwrap();
         let told = PathDiff { path: "/data/a".into(), change: "changed", now: None, then: None };
         assert_eq!(diff.paths, [told]);
     }
@@ -432,7 +496,7 @@ mod tests {
     #[test]
     fn many_differences_are_cut() {
         let live: Value = (0..500).map(|i| (format!("k{i}"), json!(i))).collect::<serde_json::Map<_, _>>().into();
-        let diff = compare(&resource("ConfigMap", &live, &json!({}))).unwrap();
+        let diff = differs(&resource("ConfigMap", &live, &json!({}))).unwrap();
         assert_eq!((diff.paths.len(), diff.truncated), (MAX_PATHS, true));
     }
 }

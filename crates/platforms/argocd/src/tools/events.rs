@@ -94,7 +94,7 @@ pub(super) fn find(nodes: &[Node], wanted: &ResourceName) -> Result<Node, ToolEr
 
 async fn events(argocd: Arc<ArgoCd>, input: EventsInput, context: CallContext) -> Result<EventList, ToolError> {
     let limit = input.page.limit();
-    let target = input.app.target();
+    let target = input.app.target()?;
     let mut call = target.get(&["events"]);
     if let Some(wanted) = &input.resource {
         // Argo CD wants the resource's uid besides its name, and refuses the call without.
@@ -105,7 +105,7 @@ async fn events(argocd: Arc<ArgoCd>, input: EventsInput, context: CallContext) -
             .query("resourceNamespace", &node.namespace)
             .query("resourceUID", &node.uid);
     }
-    let found: Items<Event> = argocd.ask(&target, &call, "read the events of", "applications, get", &context).await?;
+    let found: Items<Event> = argocd.ask_slowly(&target, &call, "read the events of", &context).await?;
     let named = |event: &Event| {
         (format!("{} {}", seen_last(event).unwrap_or_default(), event.metadata.name), EventView::of(event))
     };
@@ -123,19 +123,21 @@ async fn events(argocd: Arc<ArgoCd>, input: EventsInput, context: CallContext) -
 
 /// When an event was seen last (RFC 3339).
 fn seen_last(event: &Event) -> Option<String> {
-    event.last_timestamp.clone().or_else(|| event.happened_at.clone())
+    let of_series = event.series.as_ref().and_then(|series| series.last_observed_time.clone());
+    // Texts of one form, of which the later one is the greater.
+    of_series.max(event.last_timestamp.clone()).or_else(|| event.happened_at.clone())
 }
 
 impl EventView {
     fn of(event: &Event) -> Self {
         let last = seen_last(event);
         Self {
-            first_seen: event.first_timestamp.clone().or_else(|| last.clone()),
+            first_seen: event.first_timestamp.clone().or_else(|| event.happened_at.clone()).or_else(|| last.clone()),
             last_seen: last,
             severity: text::clean(&event.type_),
             reason: text::clean(&event.reason),
             message: text::clean(&event.message),
-            count: event.count.max(1),
+            count: event.series.as_ref().map_or(0, |series| series.count).max(event.count).max(1),
             about: format!("{} {}", event.involved_object.kind, event.involved_object.name),
         }
     }

@@ -7,9 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AppArgs, read};
-use crate::{ArgoCd, wire::LogEntry};
-use kit::{args::Limit, log::line};
-use tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit};
+use crate::{ArgoCd, client, wire::LogEntry};
+use kit::{
+    args::{Limit, Moment},
+    log::line,
+};
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit};
 
 /// Lines of one answer.
 const MAX_LINES: usize = 1_000;
@@ -66,7 +69,7 @@ struct LogsInput {
     filter: Option<String>,
     /// Only lines since then: RFC 3339 or relative, such as `-15m`.
     #[serde(default)]
-    since: Option<TimeInput>,
+    since: Option<Moment>,
     /// Whether the logs of the container before its last restart are meant.
     #[serde(default)]
     previous: bool,
@@ -114,7 +117,7 @@ fn usual_group(kind: &str) -> &'static str {
 }
 
 /// How many seconds ago a time was, as Argo CD takes it.
-fn seconds_since(since: &TimeInput) -> Result<i64, ToolError> {
+fn seconds_since(since: &Moment) -> Result<i64, ToolError> {
     let now = Timestamp::now();
     let seconds = now.duration_since(since.resolve("since", now)?).as_secs();
     if seconds < 1 {
@@ -126,7 +129,7 @@ fn seconds_since(since: &TimeInput) -> Result<i64, ToolError> {
 async fn logs(argocd: Arc<ArgoCd>, input: LogsInput, context: CallContext) -> Result<Logs, ToolError> {
     let tail = input.tail.get();
     let since_seconds = input.since.as_ref().map(seconds_since).transpose()?;
-    let target = input.app.target();
+    let target = input.app.target()?;
     // Argo CD filters what the tail has left, so a filter needs a long one.
     let asked = if input.filter.is_some() { MAX_LINES } else { tail };
     let mut call = target.get(&["logs"]).query("tailLines", &asked).query("follow", &false);
@@ -148,16 +151,18 @@ async fn logs(argocd: Arc<ArgoCd>, input: LogsInput, context: CallContext) -> Re
         .maybe("filter", input.filter.as_ref())
         .maybe("sinceSeconds", since_seconds.as_ref())
         .maybe("previous", input.previous.then_some(&true));
-    let entries = match argocd.session.lines(&call, context.deadline).await {
-        Ok(entries) => entries,
+    let _place = argocd.any_slow_place(&context).await?;
+    let read = match argocd.session.lines(&call, context.deadline).await {
+        Ok(read) => read,
         Err(error) => return Err(argocd.explain(&target, error, "read logs of", "logs, get", &context).await),
     };
-    Ok(Logs::of(&entries, tail, MAX_BYTES.min(context.max_result_bytes.saturating_sub(4_096))))
+    Ok(Logs::of(&read, tail, MAX_BYTES.min(context.max_result_bytes.saturating_sub(4_096))))
 }
 
 impl Logs {
     /// The newest lines, as many as are wanted of each pod and fit.
-    fn of(entries: &[LogEntry], tail: usize, bytes: usize) -> Self {
+    fn of(read: &client::Lines, tail: usize, bytes: usize) -> Self {
+        let entries = &read.entries;
         let pods: BTreeSet<&str> = entries.iter().map(|entry| entry.pod_name.as_str()).collect();
         let pods: Vec<String> = pods.into_iter().filter(|pod| !pod.is_empty()).map(ToOwned::to_owned).collect();
         let most = tail.saturating_mul(pods.len().max(1)).min(MAX_LINES);
@@ -171,7 +176,27 @@ impl Logs {
         if entries.iter().any(|entry| entry.pod_name.is_empty()) {
             hints.push("lines without a pod are what Kubernetes says instead of logs".to_owned());
         }
-        Self { truncated: lines.len() < entries.len(), lines, pods, hints }
+        // The API server's sentence, which Argo CD gives as a line (argoproj-labs/mcp-for-argocd#40).
+        if entries
+            .iter()
+            .any(|entry| entry.pod_name.is_empty() && entry.content.contains("container name must be specified"))
+        {
+            hints.push("a pod has several containers, and none is its default: pass container".to_owned());
+        }
+        if let Some(fault) = read.fault {
+            hints.push(format!(
+                "the stream ended with an error after these lines ({fault}): newer lines, or those of other pods, may be missing"
+            ));
+        }
+        if read.broke_off {
+            hints.push("the stream broke off, or took too long: the newest lines may be missing".to_owned());
+        }
+        if read.is_cut {
+            hints.push(
+                "there was more than is kept: for older lines ask for one pod, a smaller tail, or a filter".to_owned(),
+            );
+        }
+        Self { truncated: read.is_cut || lines.len() < entries.len(), lines, pods, hints }
     }
 }
 

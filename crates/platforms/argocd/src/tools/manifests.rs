@@ -68,14 +68,16 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 
 async fn manifests(argocd: Arc<ArgoCd>, input: ManifestsInput, context: CallContext) -> Result<Rendered, ToolError> {
     let limit = input.page.limit();
-    let target = input.app.target();
+    let target = input.app.target()?;
     if input.revision.is_some() {
         argocd.check_takes_revision(&target, "revision", &context).await?;
     }
     let found = argocd.fetch_rendering(&target, input.revision.as_ref(), &context).await?;
-    let parsed = found.manifests.iter().filter_map(|text| serde_json::from_str::<Value>(text).ok());
+    let parsed: Vec<Value> = found.manifests.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+    let unread = found.manifests.len() - parsed.len();
     let kind = |manifest: &Value| manifest.get("kind").and_then(Value::as_str).map(ToOwned::to_owned);
     let wanted: Vec<(String, Value)> = parsed
+        .into_iter()
         .filter(|manifest| input.kind.is_none() || kind(manifest) == input.kind)
         .map(|manifest| (names_of(&manifest).join("/"), mask(manifest)))
         .collect();
@@ -84,6 +86,9 @@ async fn manifests(argocd: Arc<ArgoCd>, input: ManifestsInput, context: CallCont
     let part = part(wanted, str::cmp, input.page.cursor(), limit, room)?;
     let truncated = part.is_cut();
     let mut hints = part.hints;
+    if unread > 0 {
+        hints.push(format!("{unread} manifests can't be read, and are left out"));
+    }
     if count == 0 {
         hints.push("Git names none that match".to_owned());
     } else if truncated {

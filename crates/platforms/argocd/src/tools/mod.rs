@@ -10,6 +10,7 @@ mod diff;
 mod events;
 mod logs;
 mod manifests;
+mod names;
 mod operation;
 mod policy;
 mod revision;
@@ -19,12 +20,13 @@ mod surroundings;
 mod sync;
 mod tree;
 
-use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use self::names::Names;
 use super::{
     ArgoCd,
     client::{Call, Error},
@@ -33,10 +35,14 @@ use super::{
     wire::{Application, Items},
 };
 use kit::args::Cursor;
+use outbound::RequestError;
+use tokio::sync::SemaphorePermit;
 use tools::{CallContext, ErrorCode, ToolEntry, ToolError, mutation, page::encode_cursor, read};
 
 /// Bytes of an answer for what stands beside its list.
 const ROOM_FOR_THE_REST: usize = 2_048;
+/// Time that a call waits for a place among those that may hang.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Every tool of Argo CD.
 pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
@@ -64,9 +70,9 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 /// Arguments that name the application that a tool is about.
 #[derive(Deserialize, JsonSchema)]
 struct AppArgs {
-    /// Name of the application, without its namespace.
+    /// Name of the application, `namespace/name`, or a link to its page.
     #[serde(rename = "app")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 2048))]
     name: String,
     /// Project of the application. Without it Argo CD doesn't tell a missing application from a forbidden one.
     #[serde(default)]
@@ -79,8 +85,9 @@ struct AppArgs {
 }
 
 impl AppArgs {
-    fn target(&self) -> Target {
-        Target { name: self.name.clone(), project: self.project.clone(), namespace: self.app_namespace.clone() }
+    fn target(&self) -> Result<Target, ToolError> {
+        let Names { name, namespace } = Names::read(&self.name, self.app_namespace.as_ref(), names::APP)?;
+        Ok(Target { name, project: self.project.clone(), namespace })
     }
 }
 
@@ -146,13 +153,45 @@ impl ArgoCd {
         }
     }
 
-    /// The application.
-    async fn fetch_app(&self, target: &Target, context: &CallContext) -> Result<Application, ToolError> {
-        self.ask(target, &target.get(&[]), "read the application", "applications, get", context).await
+    /// As [`ArgoCd::ask`], for what Argo CD takes from its cache, and works out by a refresh where that holds nothing
+    /// (`getCachedAppState`): while a controller doesn't work, such calls hang. They have places of their own, so that they don't take
+    /// those of calls that are answered at once.
+    async fn ask_slowly<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        call: &Call,
+        doing: &str,
+        context: &CallContext,
+    ) -> Result<T, ToolError> {
+        let right = "applications, get";
+        let _place = self.any_slow_place(context).await?;
+        match self.session.call(call, context.deadline).await {
+            Ok(answer) => Ok(answer),
+            Err(Error::Request(RequestError::Timeout)) => Err(hangs(doing, &target.name)),
+            Err(error) => Err(self.explain(target, error, doing, right, context).await),
+        }
     }
 
-    /// Words an error. Without a project, Argo CD says of a missing application that access is denied; then the
-    /// applications that the account sees tell which it is.
+    /// A place for a call that may hang.
+    async fn any_slow_place(&self, context: &CallContext) -> Result<SemaphorePermit<'_>, ToolError> {
+        self.slow_place(context.remaining().mul_f64(0.5).min(PATIENCE)).await.ok_or_else(all_slow)
+    }
+
+    /// The application.
+    async fn fetch_app(&self, target: &Target, context: &CallContext) -> Result<Application, ToolError> {
+        match self.look(target, context).await {
+            Ok(app) => Ok(app),
+            Err(error) => Err(self.explain(target, error, "read the application", "applications, get", context).await),
+        }
+    }
+
+    /// The application, or why Argo CD didn't give it.
+    async fn look(&self, target: &Target, context: &CallContext) -> Result<Application, Error> {
+        self.session.object(&target.get(&[]), &target.name, context.deadline).await
+    }
+
+    /// Words an error. Without a project, Argo CD says of a missing application that access is denied, and with one of an
+    /// application in another namespace that it isn't there; then the applications that the account sees tell which it is.
     async fn explain(
         &self,
         target: &Target,
@@ -162,38 +201,96 @@ impl ArgoCd {
         context: &CallContext,
     ) -> ToolError {
         let worded = to_tool_error(error, &format!("{doing} {:?}", target.name), right);
-        if target.project.is_some() || error != Error::Forbidden {
+        let is_missing = match error {
+            Error::NoApplication => true,
+            Error::Forbidden(None) => target.project.is_none(),
+            _ => false,
+        };
+        // Whoever needs another right has read the application before, or will be told of it by the next read.
+        if !is_missing || !right.ends_with(", get") {
             return worded;
         }
         let fields = "items.metadata.name,items.metadata.namespace";
         let call = Call::get(["applications"]).query("fields", &fields);
         let Ok(seen) = self.session.call::<Items<Application>>(&call, context.deadline).await else { return worded };
-        let names: Vec<&str> = seen.items.iter().map(|app| app.metadata.name.as_str()).collect();
-        if let Some(there) = seen.items.iter().find(|app| app.metadata.name == target.name) {
-            let namespace = &there.metadata.namespace;
-            if target.namespace.is_none() {
-                let remedy = format!(
-                    "the account needs: {right}; or the application is the one in the namespace {namespace:?}: pass it as \
-                     app_namespace"
-                );
-                return worded.with_remedy(remedy);
-            }
-            return worded;
+        let there: Vec<&str> = seen
+            .items
+            .iter()
+            .filter(|app| app.metadata.name == target.name)
+            .map(|app| app.metadata.namespace.as_str())
+            .collect();
+        match (there.as_slice(), target.namespace.as_deref()) {
+            ([], _) => missing(target, &seen.items),
+            (there, Some(namespace)) if there.contains(&namespace) => match error {
+                Error::NoApplication => worded.with_remedy("it is there, in another project: leave project out"),
+                _ => worded,
+            },
+            (there, stated) => elsewhere(target, there, stated, error, right),
         }
-        let message = format!("there is no application {:?}, or the connector's account may not see it", target.name);
-        let mut similar: Vec<(f64, &str)> =
-            names.into_iter().map(|name| (strsim::jaro_winkler(name, &target.name), name)).collect();
-        similar.retain(|(likeness, _)| *likeness > 0.75);
-        similar.sort_by(|a, b| b.0.total_cmp(&a.0));
-        similar.truncate(5);
-        let similar = similar.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ");
-        let remedy = if similar.is_empty() {
-            "list_argocd_apps tells the names; pass the project to be told which of the two it is".to_owned()
-        } else {
-            format!("similar names: {similar}")
-        };
-        ToolError::new(ErrorCode::NotFound, message).with_argument("app").with_remedy(remedy)
     }
+}
+
+/// No application of the name is seen.
+fn missing(target: &Target, seen: &[Application]) -> ToolError {
+    let message = format!("there is no application {:?}, or the connector's account may not see it", target.name);
+    let mut similar: Vec<(f64, &str)> = seen
+        .iter()
+        .map(|app| app.metadata.name.as_str())
+        .map(|name| (strsim::jaro_winkler(name, &target.name), name))
+        .collect();
+    similar.retain(|(likeness, _)| *likeness > 0.75);
+    similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+    similar.dedup_by_key(|(_, name)| *name);
+    similar.truncate(5);
+    let similar = similar.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ");
+    let remedy = if similar.is_empty() {
+        "list_argocd_apps tells the names; pass the project to be told which of the two it is".to_owned()
+    } else {
+        format!("similar names: {similar}")
+    };
+    ToolError::new(ErrorCode::NotFound, message).with_argument("app").with_remedy(remedy)
+}
+
+/// Applications of the name are seen, in these namespaces.
+fn elsewhere(target: &Target, there: &[&str], stated: Option<&str>, error: Error, right: &str) -> ToolError {
+    let names = there.iter().take(10).copied().collect::<Vec<_>>().join(", ");
+    let more = if there.len() > 10 { ", …" } else { "" };
+    let name = &target.name;
+    let message = match stated {
+        Some(stated) => format!("there is no application {name:?} in the namespace {stated:?}, or it may not be seen"),
+        None => {
+            format!("there is no application {name:?} in Argo CD's own namespace, or the account may not do that to it")
+        }
+    };
+    let remedy =
+        format!("applications of this name are in the namespaces {names}{more}: pass one of them as app_namespace");
+    let denied = matches!(error, Error::Forbidden(_));
+    let code = if denied && stated.is_none() { ErrorCode::PermissionDenied } else { ErrorCode::NotFound };
+    let remedy = if code == ErrorCode::PermissionDenied {
+        format!("{remedy}; if it is that one, the account needs: {right}")
+    } else {
+        remedy
+    };
+    ToolError::new(code, message).with_argument("app_namespace").with_remedy(remedy)
+}
+
+/// Every place for calls that may hang is taken.
+fn all_slow() -> ToolError {
+    ToolError::new(ErrorCode::RateLimited, "several calls that Argo CD is slow to answer are on their way")
+        .with_remedy(
+            "come back when they have ended; get_argocd_app_status, list_argocd_apps and other tools that ask for nothing to be \
+             worked out go on",
+        )
+        .with_retry_after(PATIENCE)
+}
+
+/// A call that Argo CD answers out of its cache was not answered.
+fn hangs(doing: &str, name: &str) -> ToolError {
+    let message = format!("Argo CD did not {doing} {name:?} in time");
+    ToolError::new(ErrorCode::DeadlineExceeded, message).with_remedy(
+        "it has nothing of the application in its cache, and waits for its application controller to compare it: \
+         get_argocd_app_status tells what is known, and when it was compared last (reconciled_at)",
+    )
 }
 
 /// Words an error of a call that is about no application.

@@ -10,12 +10,24 @@ use super::{
     AppArgs, Target, mutation, read,
     state::{AppState, Operation},
 };
-use crate::{ArgoCd, client::Error, wire::Application};
+use crate::{
+    ArgoCd,
+    client::{Cause, Error},
+    error::not_taken_up,
+    wire::Application,
+};
 use kit::{args::Limit, wait::Wait};
+use outbound::{Repeat, RequestError};
+use tokio::time::Instant;
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
 
 /// Pauses between two looks: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(5)];
+
+/// Time that a refresh may take. Argo CD's own command line waits as long as it takes; a controller that works needs seconds.
+const REFRESH_TIME: Duration = Duration::from_secs(15);
+/// Time that a refresh waits for its turn.
+const REFRESH_TURN: Duration = Duration::from_secs(2);
 
 const WAIT: ToolDeclaration = ToolDeclaration::read(
     "wait_argocd_app",
@@ -31,7 +43,7 @@ const REFRESH: ToolDeclaration = ToolDeclaration::read(
     "Compare an application anew",
     "Has Argo CD compare the application with Git now, and answers its state then. It applies nothing itself; where \
      auto-sync is on, Argo CD syncs what it finds. With hard, manifests are rendered anew instead of taken from the \
-     cache; that is possible once in 30 seconds.",
+     cache; that is possible once in 30 seconds. Where Argo CD takes too long, refreshed is false.",
 );
 
 const TERMINATE: ToolDeclaration = ToolDeclaration::destroy(
@@ -64,7 +76,7 @@ struct WaitInput {
     goal: Goal,
     /// Seconds to wait; never longer than the call may take.
     #[serde(default)]
-    timeout_seconds: Limit<60, 120>,
+    timeout_seconds: Limit<45, 120>,
 }
 
 /// Arguments of `refresh_argocd_app`.
@@ -101,12 +113,20 @@ struct Waited {
 
 /// The state after a refresh.
 #[derive(Serialize, JsonSchema)]
-struct Refreshed {
+struct ComparedAnew {
     /// Name of the application.
     app: String,
+    /// Whether it was compared anew; if not, the state is the one of the last comparison.
+    refreshed: bool,
+    /// When it was compared with Git last (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reconciled_at: Option<String>,
     /// Its state.
     #[serde(flatten)]
     state: AppState,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 /// What came of ending an operation.
@@ -146,7 +166,7 @@ pub(super) async fn poll(
             return Ok((app, false));
         }
         // A look that fails on the way doesn't lose what is known; the next one may work.
-        match argocd.session.call::<Application>(&target.get(&[]), context.deadline).await {
+        match argocd.look(target, context).await {
             Ok(newer) => app = newer,
             Err(Error::Request(_) | Error::Unavailable(_) | Error::Failed(_) | Error::RateLimited(_)) => {}
             Err(error) => {
@@ -168,10 +188,11 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
             }
     };
     let wait = input.timeout_seconds.seconds();
-    let (app, finished) = poll(&argocd, &input.app.target(), wait, &context, done).await?;
+    let (app, finished) = poll(&argocd, &input.app.target()?, wait, &context, done).await?;
     let mut hints = Vec::new();
     if !finished {
         hints.push(match (app.running(), input.goal) {
+            (Some(_), _) if app.waits_for_controller() => not_taken_up().remedy.unwrap_or_default(),
             (Some(_), _) => "the operation still runs: call it again".to_owned(),
             (None, Goal::Sync) => "nothing runs that would sync it: sync_argocd_app does".to_owned(),
             (None, _) => "get_argocd_resource_tree with unhealthy_only tells what is not healthy".to_owned(),
@@ -180,8 +201,8 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
     Ok(Waited { app: app.metadata.name.clone(), finished, state: AppState::of(&app), hints })
 }
 
-async fn refresh(argocd: Arc<ArgoCd>, input: RefreshInput, context: CallContext) -> Result<Refreshed, ToolError> {
-    let target = input.app.target();
+async fn refresh(argocd: Arc<ArgoCd>, input: RefreshInput, context: CallContext) -> Result<ComparedAnew, ToolError> {
+    let target = input.app.target()?;
     if input.hard {
         let key = format!("{}/{}", target.namespace.as_deref().unwrap_or_default(), target.name);
         argocd.take_hard_refresh(key).map_err(|wait| {
@@ -190,9 +211,57 @@ async fn refresh(argocd: Arc<ArgoCd>, input: RefreshInput, context: CallContext)
                 .with_retry_after(wait)
         })?;
     }
-    let call = target.get(&[]).query("refresh", &if input.hard { "hard" } else { "normal" });
-    let app: Application = argocd.ask(&target, &call, "refresh the application", "applications, get", &context).await?;
-    Ok(Refreshed { app: app.metadata.name.clone(), state: AppState::of(&app) })
+    let fresh = argocd.compare_anew(&target, input.hard, &context).await?;
+    let (refreshed, app, hint) = match fresh {
+        Ok(app) => (true, app, None),
+        Err(hint) => (false, argocd.fetch_app(&target, &context).await?, Some(hint.to_owned())),
+    };
+    Ok(ComparedAnew {
+        app: app.metadata.name.clone(),
+        refreshed,
+        reconciled_at: app.status.reconciled_at.clone(),
+        state: AppState::of(&app),
+        hints: hint.into_iter().collect(),
+    })
+}
+
+impl ArgoCd {
+    /// Has Argo CD compare an application, which it answers when its controller has done so: the request is one for an act, so it is
+    /// sent once, and has a time of its own. Where that is up, a hint says why.
+    async fn compare_anew(
+        &self,
+        target: &Target,
+        hard: bool,
+        context: &CallContext,
+    ) -> Result<Result<Application, &'static str>, ToolError> {
+        let until = Instant::now() + context.remaining().mul_f64(0.6).min(REFRESH_TIME);
+        let Some(_place) = self.slow_place(REFRESH_TURN).await else {
+            return Ok(Err(
+                "it was not compared anew: other comparisons are on their way, and don't end; come back later",
+            ));
+        };
+        let call = target.get(&[]).query("refresh", &if hard { "hard" } else { "normal" }).repeat(Repeat::Never);
+        match self.session.object(&call, &target.name, until).await {
+            Ok(app) => Ok(Ok(app)),
+            Err(error) if is_late(error) => Ok(Err(
+                "Argo CD did not compare it in time, and this is the state of the last comparison (reconciled_at). It was asked to, and \
+                 does so when its application controller comes to it: where that doesn't happen, the controller, or the one of this \
+                 cluster, is busy or doesn't work",
+            )),
+            Err(error) => {
+                Err(self.explain(target, error, "refresh the application", "applications, get", context).await)
+            }
+        }
+    }
+}
+
+/// Whether Argo CD, or what stands in front of it, has waited in vain.
+fn is_late(error: Error) -> bool {
+    match error {
+        Error::Request(RequestError::Timeout) | Error::Failed(Cause::Timeout) | Error::Unavailable(504) => true,
+        Error::Known(known) => known.code == ErrorCode::DeadlineExceeded,
+        _ => false,
+    }
 }
 
 async fn preview_terminate(
@@ -200,29 +269,44 @@ async fn preview_terminate(
     input: TerminateInput,
     context: CallContext,
 ) -> Result<Preview, ToolError> {
-    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target()?, &context).await?;
+    if app.waits_for_controller() {
+        return Err(not_taken_up());
+    }
     let Some(operation) = app.running().and_then(|_| Operation::of(&app)) else { return Err(nothing_runs()) };
     let since = operation.started_at.as_deref().map(|at| format!(" that runs since {at}")).unwrap_or_default();
     let would = format!("end the operation{since} on {}; what it has applied stays applied", app.metadata.name);
     Ok(Preview { would, state: json!({ "operation": operation }) })
 }
 
+/// Nothing runs; also where a state is left that says so, which nobody carries on.
 fn nothing_runs() -> ToolError {
     super::to_tool_error(Error::NoOperation, "", "")
 }
 
 async fn terminate(argocd: Arc<ArgoCd>, input: TerminateInput, context: CallContext) -> Result<Terminated, ToolError> {
-    let target = input.app.target();
+    let target = input.app.target()?;
     let app = argocd.fetch_app(&target, &context).await?;
     let phase = "Terminating".to_owned();
     match app.running() {
         None => return Err(nothing_runs()),
+        Some(_) if app.waits_for_controller() => return Err(not_taken_up()),
         Some("Terminating") => {}
         Some(_) => {
             let call = target.delete(&["operation"]);
             let right = "applications, sync";
-            let _: serde::de::IgnoredAny =
-                argocd.ask(&target, &call, "end the operation of the application", right, &context).await?;
+            let ended = argocd.session.call::<serde::de::IgnoredAny>(&call, context.deadline).await;
+            if let Err(error) = ended {
+                // Between the look and the act it may have ended, or another one may have been asked for.
+                if error == Error::NoOperation
+                    && argocd.look(&target, &context).await.is_ok_and(|app| app.waits_for_controller())
+                {
+                    return Err(not_taken_up());
+                }
+                return Err(argocd
+                    .explain(&target, error, "end the operation of the application", right, &context)
+                    .await);
+            }
         }
     }
     Ok(Terminated { app: app.metadata.name, phase })

@@ -12,6 +12,7 @@ use super::{
     mutation,
 };
 use crate::{ArgoCd, client::Error, wire::Application};
+use outbound::RequestError;
 use tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
 
 const SET: ToolDeclaration = ToolDeclaration::mutate(
@@ -92,7 +93,7 @@ fn patch(wanted: Option<AutoSync>) -> Value {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> Result<Preview, ToolError> {
-    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target()?, &context).await?;
     let (now, wanted) = (AutoSync::of(&app), input.wanted(&app)?);
     let name = &app.metadata.name;
     let would = match (now == wanted, wanted) {
@@ -106,14 +107,21 @@ async fn preview(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> 
 }
 
 async fn set(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> Result<Switched, ToolError> {
-    let target = input.app.target();
+    let target = input.app.target()?;
     let app = argocd.fetch_app(&target, &context).await?;
     let (before, wanted) = (AutoSync::of(&app), input.wanted(&app)?);
     let mut after = before;
     if before != wanted {
         let call = target.patch(json!({ "patch": patch(wanted).to_string(), "patchType": "merge" }));
         let right = "applications, update";
-        let patched: Application = argocd.ask(&target, &call, "change the application", right, &context).await?;
+        let patched: Application = match argocd.session.object(&call, &target.name, context.deadline).await {
+            Ok(patched) => patched,
+            // Only an answer that says it was done is read.
+            Err(error @ Error::Request(RequestError::Unreadable(_) | RequestError::NotJson)) => {
+                return Err(super::to_tool_error(error, "", right).after_the_change());
+            }
+            Err(error) => return Err(argocd.explain(&target, error, "change the application", right, &context).await),
+        };
         after = AutoSync::of(&patched);
     }
     Ok(Switched { app: app.metadata.name.clone(), before, after, hints: hints(&app) })

@@ -7,7 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AppArgs, read};
-use crate::{ArgoCd, client::Call, text, windows::why_closed, wire};
+use crate::{
+    ArgoCd,
+    client::Call,
+    text,
+    windows::why_closed,
+    wire::{self, Application, Source},
+};
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
 
 /// Sync windows of one answer.
@@ -16,7 +22,8 @@ const MAX_WINDOWS: usize = 50;
 const REVISION: ToolDeclaration = ToolDeclaration::read(
     "get_argocd_revision_metadata",
     "Who made a revision",
-    "Answers author, time, tags, message and signature of a commit that an application was, or could be, synced to.",
+    "Answers author, time, tags, message and signature of a commit that an application was, or could be, synced to; of a \
+     chart's or an OCI artifact's version, what its publisher says of it.",
 );
 
 const WINDOWS: ToolDeclaration = ToolDeclaration::read(
@@ -31,10 +38,10 @@ const WINDOWS: ToolDeclaration = ToolDeclaration::read(
 struct RevisionInput {
     #[serde(flatten)]
     app: AppArgs,
-    /// The commit, as get_argocd_app_status or list_argocd_app_history answers it.
+    /// The commit or version, as get_argocd_app_status or list_argocd_app_history answers it.
     #[schemars(length(min = 1, max = 253))]
     revision: String,
-    /// Which source the revision is of, in an application with several: from 0.
+    /// Which source the revision is of, in an application with several: from 0. Left out, the one that has it.
     #[serde(default)]
     #[schemars(range(max = 100))]
     source_index: Option<u32>,
@@ -52,6 +59,8 @@ struct WindowsInput {
 struct RevisionView {
     /// The revision.
     revision: String,
+    /// What it is of: `git`, `chart` or `oci`.
+    of: &'static str,
     /// Who wrote it: name, and usually e-mail address.
     #[serde(skip_serializing_if = "Option::is_none")]
     author: Option<String>,
@@ -67,6 +76,35 @@ struct RevisionView {
     /// What is known of its signature, if the project demands one.
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<String>,
+    /// What a chart or an artifact is, by its publisher's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// Page of the chart, or source of the artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    home: Option<String>,
+    /// What to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// What a source is, which decides where Argo CD tells of a revision.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Git,
+    Chart,
+    Oci,
+}
+
+impl Of {
+    fn source(source: &Source) -> Self {
+        if !source.chart.is_empty() {
+            Self::Chart
+        } else if source.repo_url.starts_with("oci://") {
+            Self::Oci
+        } else {
+            Self::Git
+        }
+    }
 }
 
 /// When syncs are permitted.
@@ -120,22 +158,120 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 async fn revision(argocd: Arc<ArgoCd>, input: RevisionInput, context: CallContext) -> Result<RevisionView, ToolError> {
-    let target = input.app.target();
-    let call =
-        target.get(&["revisions", &input.revision, "metadata"]).maybe("sourceIndex", input.source_index.as_ref());
-    let found: wire::Revision = argocd.ask(&target, &call, "read a revision of", "applications, get", &context).await?;
-    Ok(RevisionView {
-        revision: input.revision,
-        author: text::optional(&found.author),
-        date: found.date,
-        message: text::optional(&found.message),
-        tags: found.tags.iter().take(20).map(|tag| text::clean(tag)).collect(),
-        signature: text::optional(&found.signature_info),
+    let target = input.app.target()?;
+    if input.revision.contains('/') {
+        let message = "Argo CD can't be asked for a revision whose name holds a slash";
+        return Err(ToolError::invalid_argument(message).with_argument("revision").with_remedy(
+            "give the commit instead: get_argocd_app_status and list_argocd_app_history answer those of the application",
+        ));
+    }
+    let app = argocd.fetch_app(&target, &context).await?;
+    let Whence { of, index, deployment } = source_of(&app, &input.revision, input.source_index)?;
+    let path = |last: &str| {
+        target
+            .get(&["revisions", &input.revision, last])
+            .maybe("sourceIndex", index.as_ref())
+            .maybe("versionId", deployment.as_ref())
+    };
+    let (doing, right) = ("read a revision of", "applications, get");
+    let empty = RevisionView {
+        revision: input.revision.clone(),
+        of: "git",
+        author: None,
+        date: None,
+        message: None,
+        tags: Vec::new(),
+        signature: None,
+        description: None,
+        home: None,
+        hints: Vec::new(),
+    };
+    Ok(match of {
+        Of::Git => {
+            let found: wire::Revision = argocd.ask(&target, &path("metadata"), doing, right, &context).await?;
+            RevisionView {
+                author: text::optional(&found.author),
+                date: found.date,
+                message: text::optional(&found.message),
+                tags: found.tags.iter().take(20).map(|tag| text::clean(tag)).collect(),
+                signature: text::optional(&found.signature_info),
+                ..empty
+            }
+        }
+        Of::Chart => {
+            let found: wire::ChartDetails = argocd.ask(&target, &path("chartdetails"), doing, right, &context).await?;
+            let maintainers: Vec<_> = found.maintainers.iter().take(10).map(|one| text::clean(one)).collect();
+            RevisionView {
+                of: "chart",
+                author: Some(maintainers.join(", ")).filter(|all| !all.is_empty()),
+                description: text::optional(&found.description),
+                home: text::optional(&found.home),
+                hints: vec!["a chart's version has no commit: author names the chart's maintainers".to_owned()],
+                ..empty
+            }
+        }
+        Of::Oci => {
+            let found: wire::OciMetadata = argocd.ask(&target, &path("ocimetadata"), doing, right, &context).await?;
+            RevisionView {
+                of: "oci",
+                author: text::optional(&found.authors),
+                date: text::optional(&found.created_at),
+                tags: text::optional(&found.version).into_iter().collect(),
+                description: text::optional(&found.description),
+                home: text::optional(&found.source_url).or_else(|| text::optional(&found.docs_url)),
+                ..empty
+            }
+        }
     })
 }
 
+/// The source that a revision is of, and how Argo CD is told which it is.
+struct Whence {
+    of: Of,
+    /// Its number, of several.
+    index: Option<u32>,
+    /// The deployment whose sources are meant, where the application's own are others now (backstage/community-plugins#5045).
+    deployment: Option<i64>,
+}
+
+/// Which source a revision is of: of several, the one that has or had this revision.
+fn source_of(app: &Application, revision: &str, stated: Option<u32>) -> Result<Whence, ToolError> {
+    let plain = |of| Whence { of, index: stated, deployment: None };
+    if app.spec.source_hydrator.is_some() {
+        return Ok(plain(Of::Git));
+    }
+    let sources = app.spec.all_sources();
+    let at = |one: &str, many: &[String]| match many.iter().position(|known| known == revision) {
+        Some(at) => Some(at),
+        None => (one == revision).then_some(0),
+    };
+    let stated_index = stated.and_then(|index| usize::try_from(index).ok());
+    let now = at(&app.status.sync.revision, &app.status.sync.revisions);
+    let then = || app.status.history.iter().rev().find_map(|one| Some((one, at(&one.revision, &one.revisions)?)));
+    let past = if now.is_some() { None } else { then() };
+    let index = stated_index.or(now).or(past.map(|(_, at)| at)).unwrap_or_default();
+    let source = sources.get(index);
+    let told = |count: usize| if count > 1 { u32::try_from(index).ok() } else { stated };
+    if let Some((deployment, _)) = past {
+        let were =
+            if deployment.sources.is_empty() { std::slice::from_ref(&deployment.source) } else { &*deployment.sources };
+        let is_same = |was: &Source| source.is_some_and(|is| (&is.repo_url, &is.chart) == (&was.repo_url, &was.chart));
+        if let Some(was) = were.get(index).filter(|was| !was.repo_url.is_empty() && !is_same(was)) {
+            return Ok(Whence { of: Of::source(was), index: told(were.len()), deployment: Some(deployment.id) });
+        }
+    }
+    match (source, stated) {
+        (Some(source), _) => Ok(Whence { of: Of::source(source), index: told(sources.len()), deployment: None }),
+        (None, Some(_)) => {
+            let message = format!("the application has {} sources, counted from 0", sources.len());
+            Err(ToolError::invalid_argument(message).with_argument("source_index"))
+        }
+        (None, None) => Ok(plain(Of::Git)),
+    }
+}
+
 async fn windows(argocd: Arc<ArgoCd>, input: WindowsInput, context: CallContext) -> Result<Permission, ToolError> {
-    let target = input.app.target();
+    let target = input.app.target()?;
     let call = target.get(&["syncwindows"]);
     let found: wire::SyncWindows =
         argocd.ask(&target, &call, "read the sync windows of", "applications, get", &context).await?;

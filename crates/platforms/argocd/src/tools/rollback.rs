@@ -34,9 +34,9 @@ struct RollbackInput {
     /// Id of the deployment, as list_argocd_app_history answers it. 0 is the first one, not the one before.
     #[schemars(range(min = 0))]
     history_id: i64,
-    /// Revision that this deployment must have, in full or its first characters (7 at least).
+    /// Revision that this deployment must have: a chart's version in full, of a commit 7 characters at least.
     #[serde(default)]
-    #[schemars(length(min = 7, max = 253))]
+    #[schemars(length(min = 1, max = 253))]
     expected_revision: Option<String>,
     /// Whether what that deployment does not name is deleted.
     #[serde(default)]
@@ -68,12 +68,18 @@ impl RollbackInput {
         };
         if let Some(expected) = &self.expected_revision {
             let mut revisions = std::iter::once(&deployment.revision).chain(deployment.revisions.iter());
-            if !revisions.any(|revision| expected.len() >= 7 && revision.starts_with(expected.as_str())) {
+            if !revisions.any(|revision| is_meant(expected, revision)) {
                 let message = format!("the deployment {} has another revision than expected_revision", deployment.id);
                 return Err(ToolError::new(ErrorCode::Conflict, message)
                     .with_argument("expected_revision")
                     .with_remedy("list_argocd_app_history tells which id has which revision"));
             }
+        }
+        if deployment.source.repo_url.is_empty() && deployment.sources.is_empty() {
+            let message = format!("Argo CD has not written down where the deployment {} came from", deployment.id);
+            return Err(ToolError::new(ErrorCode::Conflict, message)
+                .with_argument("history_id")
+                .with_remedy("it refuses to go back to such a one: sync to its revision with sync_argocd_app"));
         }
         if app.spec.automated().is_some() {
             return Err(auto_sync("roll back"));
@@ -83,12 +89,27 @@ impl RollbackInput {
     }
 }
 
+/// Whether a revision is the one that a caller names. Only commits (SHA-1, SHA-256) may be cut: 1.10.10 is another version of a chart
+/// than 1.10.100.
+fn is_meant(expected: &str, revision: &str) -> bool {
+    let is_commit = matches!(revision.len(), 40 | 64) && is_hex(revision);
+    let is_start = || {
+        expected.len() >= 7 && revision.get(..expected.len()).is_some_and(|start| start.eq_ignore_ascii_case(expected))
+    };
+    !revision.is_empty() && (expected == revision || is_commit && is_start())
+}
+
+/// Whether it is a hexadecimal number, as commits are.
+pub(super) fn is_hex(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
 fn revision(deployment: &Deployment) -> String {
     if deployment.revision.is_empty() { deployment.revisions.join(", ") } else { deployment.revision.clone() }
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext) -> Result<Preview, ToolError> {
-    let app = argocd.fetch_app(&input.app.target(), &context).await?;
+    let app = argocd.fetch_app(&input.app.target()?, &context).await?;
     let deployment = input.check(&app)?;
     let revision = revision(deployment);
     let act = if input.dry_run { "apply nothing, and try to roll" } else { "roll" };
@@ -107,7 +128,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext
 }
 
 async fn rollback(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext) -> Result<Started, ToolError> {
-    let target = input.app.target();
+    let target = input.app.target()?;
     let app = argocd.fetch_app(&target, &context).await?;
     let wanted = input.check(&app)?;
     let body = json!({ "id": input.history_id, "prune": input.prune, "dryRun": input.dry_run });
@@ -119,4 +140,35 @@ async fn rollback(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContex
     let started = sync::finish(&argocd, &target, wait, input.dry_run, input.prune, &context).await?;
     let summary = format!("{}; it goes to the deployment {}, {}", started.summary, wanted.id, revision(wanted));
     Ok(Started { summary, ..started })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_commits_may_be_cut() {
+        let commit = "4f6a1c2b7d8e9f00112233445566778899aabbcc";
+        for (expected, revision, meant) in [
+            ("4f6a1c2", commit, true),
+            ("4F6A1C2B", commit, true),
+            ("4f6a1c", commit, false),
+            (commit, commit, true),
+            ("1.4.2", "1.4.2", true),
+            ("1.10.10", "1.10.100", false),
+            ("sha256:4f6a1c2", "sha256:4f6a1c2b", false),
+            ("", "", false),
+        ] {
+            assert_eq!(is_meant(expected, revision), meant, "{expected} {revision}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_version_stands_for_itself_only(one in "[0-9.a-z]{1,12}", other in "[0-9.a-z]{1,12}") {
+            prop_assert_eq!(is_meant(&one, &other), one == other);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     text,
-    wire::{Application, OperationState, Resource, Source},
+    wire::{AppSpec, Application, OperationState, Resource, Source},
 };
 
 /// Whether what runs is what Git says.
@@ -53,6 +53,9 @@ pub(super) struct Operation {
     /// Who began it; absent for auto-sync.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) initiated_by: Option<String>,
+    /// Attempts that failed, after which it was tried again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) failed_attempts: u64,
 }
 
 /// Where manifests come from.
@@ -71,6 +74,25 @@ pub(super) struct SourceView {
     /// The source's own name, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
+    /// Where Argo CD writes the manifests that it makes of this source, and syncs them from, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hydrated: Option<HydratedView>,
+}
+
+/// Where Argo CD writes rendered manifests.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct HydratedView {
+    /// Branch that is synced.
+    branch: String,
+    /// Path in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    /// Its repository, if that is another one than the source's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repo_url: Option<String>,
+    /// Branch that is written to, if somebody must merge it into the one that is synced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written_to: Option<String>,
 }
 
 /// A resource that the application manages.
@@ -110,6 +132,11 @@ pub(super) struct AppState {
     pub(super) operation: Option<Operation>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 fn known(status: &str) -> String {
     if status.is_empty() { "Unknown".to_owned() } else { text::clean(status) }
 }
@@ -124,18 +151,24 @@ impl Operation {
     /// The operation of an application, also one that is wanted and not yet taken up.
     pub(super) fn of(app: &Application) -> Option<Self> {
         let state = app.status.operation_state.as_ref();
-        let wanted = app.operation.as_ref().filter(|_| state.is_none());
+        let wanted = app.operation.as_ref().filter(|_| app.waits_for_controller());
         if let Some(operation) = wanted {
             return Some(Self {
                 phase: "Running".to_owned(),
                 dry_run: operation.sync.as_ref().is_some_and(|sync| sync.dry_run),
                 started_at: None,
                 finished_at: None,
-                message: Some("it waits for Argo CD's controller".to_owned()),
+                message: Some("it waits for Argo CD's controller, which has not taken it up yet".to_owned()),
                 initiated_by: text::optional(&operation.initiated_by.username),
+                failed_attempts: 0,
             });
         }
-        state.map(Self::of_state)
+        let mut last = state.map(Self::of_state)?;
+        if app.has_stale_operation() {
+            let message = "it is written down as running, and nobody carries it on: `operation` was taken away";
+            last.message = Some(message.to_owned());
+        }
+        Some(last)
     }
 
     fn of_state(state: &OperationState) -> Self {
@@ -143,9 +176,11 @@ impl Operation {
             phase: known(&state.phase),
             dry_run: state.operation.sync.as_ref().is_some_and(|sync| sync.dry_run),
             started_at: state.started_at.clone(),
-            finished_at: state.finished_at.clone(),
+            // While it is tried again, this is the end of the attempt that failed.
+            finished_at: state.finished_at.clone().filter(|_| state.phase != "Running"),
             message: text::optional(&state.message),
             initiated_by: text::optional(&state.operation.initiated_by.username),
+            failed_attempts: state.retry_count,
         }
     }
 }
@@ -159,8 +194,35 @@ impl SourceView {
             chart: text::optional(&source.chart),
             target_revision: text::clean(target),
             name: text::optional(&source.name),
+            hydrated: None,
         }
     }
+
+    /// All sources of an application, whichever form they have: 20 at most.
+    pub(super) fn all(spec: &AppSpec) -> Vec<Self> {
+        let Some(hydrator) = &spec.source_hydrator else {
+            return spec.all_sources().iter().take(20).map(Self::of).collect();
+        };
+        let synced = &hydrator.sync_source;
+        let hydrated = HydratedView {
+            branch: text::clean(&synced.target_branch),
+            path: text::optional(&synced.path),
+            repo_url: Some(text::repository(&synced.repo_url)).filter(|url| !url.is_empty()),
+            written_to: hydrator.hydrate_to.as_ref().and_then(|to| text::optional(&to.target_branch)),
+        };
+        vec![Self { hydrated: Some(hydrated), ..Self::of(&hydrator.dry_source) }]
+    }
+}
+
+/// The cluster that a destination names: by its name, or by its address.
+pub(super) fn cluster_of(destination: &crate::wire::Destination) -> String {
+    if destination.name.is_empty() { address(&destination.server) } else { text::clean(&destination.name) }
+}
+
+/// A cluster's address as Argo CD writes it, capitals and all, without user information and query, where tokens may stand.
+pub(super) fn address(server: &str) -> String {
+    let shown = text::clean(server);
+    shown.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/').to_owned()
 }
 
 impl ResourceView {
@@ -203,6 +265,9 @@ fn verdict(app: &Application, sync: &str, health: &str) -> String {
         return "the application is being deleted".to_owned();
     }
     let state = match (sync, health) {
+        _ if app.status.sync.status.is_empty() && app.status.health.status.is_empty() => {
+            "it was not compared with Git yet: nothing is known of it, as if no controller of Argo CD had seen it"
+        }
         ("Synced", "Healthy") => "well: what Git says runs, and is healthy",
         ("OutOfSync", "Healthy") => "what runs is healthy, and is not what Git says",
         ("Synced", "Degraded") => "what Git says was applied, and doesn't work",
@@ -212,6 +277,7 @@ fn verdict(app: &Application, sync: &str, health: &str) -> String {
         (_, "Suspended") => "it is suspended: somebody, or something, must resume it",
         ("Unknown", "Missing") => "its cluster can't be reached, or its resources are gone",
         (_, "Missing") => "resources that Git names are not there",
+        ("Unknown", _) if app.status.conditions.is_empty() => "Argo CD doesn't know whether it is what Git says",
         ("Unknown", _) => "Argo CD can't compare it with what Git says: see sync.message",
         _ => "its health is not known",
     };
@@ -219,6 +285,10 @@ fn verdict(app: &Application, sync: &str, health: &str) -> String {
     let last = app.status.operation_state.as_ref().map(|state| state.phase.as_str());
     match (running, last) {
         (Some("Terminating"), _) => format!("{state}; an operation is being ended"),
+        (Some(_), _) if app.waits_for_controller() => format!("{state}; an operation waits for Argo CD's controller"),
+        (Some(_), _) if app.status.operation_state.as_ref().is_some_and(|state| state.retry_count > 0) => {
+            format!("{state}; an operation is tried again after it failed: see operation.message")
+        }
         (Some(_), _) => format!("{state}; an operation runs"),
         (None, Some("Succeeded")) if health == "Degraded" => {
             format!("{state}; the last operation succeeded all the same, which says only that it was applied")

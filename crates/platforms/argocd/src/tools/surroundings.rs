@@ -5,7 +5,13 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{failed, read, revision::Window};
+use super::{
+    failed,
+    names::{self, Names},
+    read,
+    revision::Window,
+    state::{address, cluster_of},
+};
 use crate::{
     ArgoCd,
     client::Call,
@@ -46,8 +52,8 @@ struct ListInput {
 /// Arguments of `get_argocd_project`.
 #[derive(Deserialize, JsonSchema)]
 struct ProjectInput {
-    /// Name of the project.
-    #[schemars(length(min = 1, max = 253))]
+    /// Name of the project, or a link to its page.
+    #[schemars(length(min = 1, max = 2048))]
     name: String,
 }
 
@@ -156,10 +162,11 @@ async fn projects(
 }
 
 async fn project(argocd: Arc<ArgoCd>, input: ProjectInput, context: CallContext) -> Result<ProjectView, ToolError> {
-    let doing = format!("read the project {:?}", input.name);
+    let Names { name, .. } = Names::read(&input.name, None, names::PROJECT)?;
+    let doing = format!("read the project {name:?}");
     let found: Project = argocd
         .session
-        .call(&Call::get(["projects", &input.name]), context.deadline)
+        .object(&Call::get(["projects", &name]), &name, context.deadline)
         .await
         .map_err(failed(&doing, "projects, get"))?;
     let spec = &found.spec;
@@ -178,8 +185,7 @@ async fn project(argocd: Arc<ArgoCd>, input: ProjectInput, context: CallContext)
 
 impl DestinationView {
     fn of(destination: &crate::wire::Destination) -> Self {
-        let cluster = if destination.name.is_empty() { &destination.server } else { &destination.name };
-        Self { cluster: cluster.clone(), namespace: destination.namespace.clone() }
+        Self { cluster: cluster_of(destination), namespace: destination.namespace.clone() }
     }
 }
 
@@ -197,7 +203,7 @@ async fn clusters(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -
         let state = &cluster.info.connection_state;
         let view = ClusterView {
             name: cluster.name.clone(),
-            server: text::repository(&cluster.server),
+            server: address(&cluster.server),
             status: text::optional(&state.status).unwrap_or_else(|| "Unknown".to_owned()),
             message: text::optional(&state.message).filter(|_| state.status != "Successful"),
             version: text::optional(&cluster.info.server_version),

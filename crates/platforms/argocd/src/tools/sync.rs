@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ArgoCd,
     client::Error,
-    error::{auto_sync, operation_running, to_tool_error},
+    error::{auto_sync, not_taken_up, operation_running, to_tool_error},
     text,
     wire::{Application, Resource, SyncWindows},
 };
@@ -140,11 +140,14 @@ impl SyncInput {
                 format!("the application has {sources} sources in its list, and revisions names another number");
             return Err(ToolError::invalid_argument(message).with_argument("revisions"));
         }
-        let sets_revision = self.revision.is_some() || self.revisions.iter().any(|revision| !revision.is_empty());
-        let first = app.spec.all_sources().first();
-        let followed = first.map(|source| source.target_revision.as_str()).filter(|revision| !revision.is_empty());
-        let same = self.revision.as_deref() == Some(followed.unwrap_or("HEAD"));
-        if sets_revision && !same && !self.dry_run && app.spec.automated().is_some() {
+        // What is followed anyway is no other revision (`resolveSourceRevisions` in `server/application/application.go`).
+        let followed = app.spec.sources.iter().map(|source| source.target_revision.as_str());
+        let is_other = |wanted: &str, followed: &str| {
+            !wanted.is_empty() && wanted != if followed.is_empty() { "HEAD" } else { followed }
+        };
+        let sets_other = self.revision.as_deref().is_some_and(|wanted| is_other(wanted, app.spec.followed()))
+            || self.revisions.iter().zip(followed).any(|(wanted, followed)| is_other(wanted, followed));
+        if sets_other && !self.dry_run && app.spec.automated().is_some() {
             return Err(auto_sync("sync to another revision"));
         }
         for wanted in &self.resources {
@@ -202,6 +205,9 @@ pub(super) fn ready(app: &Application) -> Result<(), ToolError> {
     if app.metadata.deletion_timestamp.is_some() {
         return Err(to_tool_error(Error::Deleting, "", ""));
     }
+    if app.waits_for_controller() {
+        return Err(not_taken_up());
+    }
     if app.running().is_some() {
         let since = app.status.operation_state.as_ref().and_then(|state| state.started_at.as_deref());
         return Err(operation_running(since));
@@ -229,7 +235,7 @@ async fn check_windows(
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Result<Preview, ToolError> {
-    let target = input.app.target();
+    let target = input.app.target()?;
     let app = argocd.fetch_app(&target, &context).await?;
     input.check(&app)?;
     ready(&app)?;
@@ -261,7 +267,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
 }
 
 async fn sync(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Result<Started, ToolError> {
-    let target = input.app.target();
+    let target = input.app.target()?;
     let app = argocd.fetch_app(&target, &context).await?;
     input.check(&app)?;
     ready(&app)?;
@@ -291,7 +297,7 @@ pub(super) async fn start(
             let at = |app: &Application| app.status.operation_state.as_ref().and_then(|state| state.started_at.clone());
             app.operation.is_some() || at(app) != at(before)
         };
-        if let Ok(now) = argocd.session.call::<Application>(&target.get(&[]), context.deadline).await
+        if let Ok(now) = argocd.look(target, context).await
             && started(&now)
         {
             return Ok(());
@@ -315,8 +321,11 @@ pub(super) async fn finish(
     let phase = operation.as_ref().map_or("Running", |operation| operation.phase.as_str());
     let applied = match (dry_run, finished) {
         (true, true) => "Nothing was applied: the dry run has ended",
-        (true, false) => "Nothing was applied: the dry run still runs",
         (false, true) => "It was applied, as far as the phase says: the operation has ended",
+        (_, false) if app.waits_for_controller() => {
+            "Nothing was applied yet: Argo CD's controller has not begun with it"
+        }
+        (true, false) => "Nothing was applied: the dry run still runs",
         (false, false) => "It is being applied: the operation still runs",
     };
     let summary = format!("{applied} ({phase}); the application is {}", app.status.health.status);

@@ -31,7 +31,7 @@ const TREE: ToolDeclaration = ToolDeclaration::read(
 struct TreeInput {
     #[serde(flatten)]
     app: AppArgs,
-    /// Levels that are answered: three are Deployment, ReplicaSet and pod.
+    /// Levels that are answered: three are Deployment, ReplicaSet and pod. With unhealthy_only all are looked at.
     #[serde(default)]
     depth: Limit<3, 10>,
     /// Only what is neither Healthy nor Suspended, with its ancestors.
@@ -114,19 +114,21 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 /// The tree of an application, for tools that look for one resource in it.
 pub(super) async fn fetch(argocd: &ArgoCd, target: &Target, context: &CallContext) -> Result<Tree, ToolError> {
     let call = target.get(&["resource-tree"]);
-    argocd.ask(target, &call, "read the resource tree of", "applications, get", context).await
+    argocd.ask_slowly(target, &call, "read the resource tree of", context).await
 }
 
 async fn tree(argocd: Arc<ArgoCd>, input: TreeInput, context: CallContext) -> Result<TreeView, ToolError> {
     let depth = input.depth.get();
     let limit = input.page.limit();
-    let tree = fetch(&argocd, &input.app.target(), &context).await?;
-    let mut nodes = build(&tree, depth);
+    let tree = fetch(&argocd, &input.app.target()?, &context).await?;
+    // What is unhealthy is looked for on every level.
+    let mut nodes = build(&tree, if input.unhealthy_only { usize::MAX } else { depth });
     let count = nodes.len();
+    let judged = nodes.iter().filter(|one| one.view.health.is_some()).count();
+    let bad = |view: &NodeView| {
+        view.health.as_ref().is_some_and(|health| !matches!(health.status.as_str(), "Healthy" | "Suspended"))
+    };
     if input.unhealthy_only {
-        let bad = |view: &NodeView| {
-            view.health.as_ref().is_some_and(|health| !matches!(health.status.as_str(), "Healthy" | "Suspended"))
-        };
         let mut keep = HashSet::new();
         // From the leaves up: an ancestor of what is kept is kept.
         for (index, one) in nodes.iter().enumerate().rev() {
@@ -139,16 +141,32 @@ async fn tree(argocd: Arc<ArgoCd>, input: TreeInput, context: CallContext) -> Re
         nodes.retain(|_| index.next().is_some_and(|index| keep.contains(&index)));
     }
     let wanted = nodes.len();
+    let bad_shown = nodes.iter().filter(|one| bad(&one.view)).count();
     let nodes = nodes.into_iter().map(|one| (one.path, one.view)).collect();
     let room = context.max_result_bytes.saturating_sub(ROOM_FOR_THE_REST);
     let part = part(nodes, str::cmp, input.page.cursor(), limit, room)?;
     let truncated = part.is_cut();
     let mut hints = part.hints;
-    if wanted == 0 {
-        hints
-            .push(if count == 0 { "the application has no resources yet" } else { "everything is healthy" }.to_owned());
+    if count == 0 {
+        // So Argo CD answers for a cluster that it can't reach, too (devtron-labs/devtron#5173).
+        let why = "Argo CD knows no resources of it: there are none yet, or its cluster can't be asked; get_argocd_app_status tells";
+        hints.push(why.to_owned());
+    } else if wanted == 0 {
+        let unjudged = count - judged;
+        let others =
+            if unjudged == 0 { String::new() } else { format!("; the other {unjudged} have no health in Argo CD") };
+        hints.push(format!("none of the {judged} resources whose health Argo CD judges is unhealthy{others}"));
     } else if truncated {
         hints.push(format!("{wanted} nodes match; go on with next_cursor, or use unhealthy_only or a smaller depth"));
+    }
+    let deeper = tree.nodes.len().saturating_sub(count);
+    if deeper > 0 && !input.unhealthy_only {
+        let bad_at_all = build(&tree, usize::MAX).iter().filter(|one| bad(&one.view)).count();
+        let unwell = match bad_at_all.saturating_sub(bad_shown) {
+            0 => String::new(),
+            deep => format!(", of which {deep} are unhealthy"),
+        };
+        hints.push(format!("{deeper} resources lie deeper than depth{unwell}"));
     }
     let orphaned = tree.orphaned_nodes.len();
     Ok(TreeView { truncated, next_cursor: part.next_cursor, nodes: part.entries, orphaned, hints })
@@ -171,7 +189,9 @@ fn build(tree: &Tree, depth: usize) -> Vec<Built> {
     let mut built = Vec::new();
     let mut seen = HashSet::new();
     let mut next: Vec<Waiting> = roots.into_iter().map(|node| (node, 1, None)).collect();
-    while let Some((node, level, parent)) = next.pop() {
+    // Nodes that are each other's parents have no root; where every level is wanted, they are looked at, too.
+    let mut rest = tree.nodes.iter().filter(|_| depth == usize::MAX);
+    while let Some((node, level, parent)) = next.pop().or_else(|| rest.next().map(|node| (node, 1, None))) {
         if level > depth || !seen.insert(key(node)) {
             continue;
         }
@@ -183,7 +203,7 @@ fn build(tree: &Tree, depth: usize) -> Vec<Built> {
             name: node.name.clone(),
             namespace: node.namespace.clone(),
             parent: parent.as_ref().map(|(_, name, _)| name.clone()),
-            health: node.health.as_ref().map(Health::of),
+            health: node.judged().as_ref().map(Health::of),
             images: node.images.iter().take(10).map(|image| text::clean(image)).collect(),
             created_at: node.created_at.clone(),
         };

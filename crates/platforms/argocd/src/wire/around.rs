@@ -22,10 +22,21 @@ pub(crate) struct Node {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) uid: String,
+    pub(crate) resource_version: String,
     pub(crate) parent_refs: List<NodeRef>,
     pub(crate) images: List<String>,
     pub(crate) health: Option<Health>,
     pub(crate) created_at: Option<String>,
+}
+
+impl Node {
+    /// Its health. What Git names and nobody has created has none in the tree; Argo CD calls it missing elsewhere
+    /// (`inferResourcesStatusHealth` in `server/application/application.go`).
+    pub(crate) fn judged(&self) -> Option<Health> {
+        let is_there = !(self.uid.is_empty() && self.resource_version.is_empty() && self.created_at.is_none());
+        let missing = || Health { status: "Missing".to_owned(), message: "it has not been created".to_owned() };
+        self.health.clone().or_else(|| (!is_there).then(missing))
+    }
 }
 
 #[derive(Deserialize, Default, Clone)]
@@ -50,6 +61,8 @@ pub(crate) struct ManagedResource {
     pub(crate) live_state: String,
     pub(crate) normalized_live_state: String,
     pub(crate) predicted_live_state: String,
+    /// Whether Argo CD holds it for changed.
+    pub(crate) modified: bool,
     pub(crate) hook: bool,
 }
 
@@ -79,7 +92,16 @@ pub(crate) struct Event {
     pub(crate) last_timestamp: Option<String>,
     #[serde(rename = "eventTime")]
     pub(crate) happened_at: Option<String>,
+    /// Where it is counted in the newer form, without `count` and `lastTimestamp`.
+    pub(crate) series: Option<Series>,
     pub(crate) involved_object: InvolvedObject,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Series {
+    pub(crate) count: u64,
+    pub(crate) last_observed_time: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -114,6 +136,27 @@ pub(crate) struct Revision {
     pub(crate) tags: List<String>,
     pub(crate) message: String,
     pub(crate) signature_info: String,
+}
+
+/// `GET …/revisions/{revision}/chartdetails`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct ChartDetails {
+    pub(crate) description: String,
+    pub(crate) home: String,
+    pub(crate) maintainers: List<String>,
+}
+
+/// `GET …/revisions/{revision}/ocimetadata`, of 3.1 and later.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct OciMetadata {
+    pub(crate) created_at: String,
+    pub(crate) authors: String,
+    pub(crate) source_url: String,
+    pub(crate) docs_url: String,
+    pub(crate) version: String,
+    pub(crate) description: String,
 }
 
 /// `GET …/syncwindows`.
@@ -195,6 +238,15 @@ pub(crate) struct AppSet {
     pub(crate) metadata: Metadata,
     pub(crate) spec: AppSetSpec,
     pub(crate) status: AppSetStatus,
+}
+
+/// A set whose definition is handed back to Argo CD as it is.
+#[derive(Deserialize)]
+pub(crate) struct WholeSet {
+    #[serde(default)]
+    pub(crate) metadata: Metadata,
+    #[serde(default)]
+    pub(crate) spec: serde_json::Value,
 }
 
 #[derive(Deserialize, Default)]
