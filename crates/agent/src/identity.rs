@@ -154,7 +154,7 @@ impl Identity {
             }
             Err(error) => return Err(trouble(error)),
         };
-        Ok(Auth { client_token: token, lease_duration, renewable, metadata: None })
+        Ok(Auth { client_token: token, lease_duration, renewable, kind: String::new(), metadata: None })
     }
 
     /// What the agent should say ahead of time about the secret id.
@@ -188,7 +188,9 @@ impl Identity {
             return unwrapped.secret_id.clone().ok_or(Trouble::WrappingConsumed);
         }
         let gone = |error| match error {
-            Error::BadRequest | Error::Forbidden | Error::NotFound => Trouble::WrappingConsumed,
+            Error::WrappingToken | Error::BadRequest | Error::Forbidden | Error::TokenRejected | Error::NotFound => {
+                Trouble::WrappingConsumed
+            }
             Error::Sealed => Trouble::Sealed,
             other => Trouble::Outage(other),
         };

@@ -83,6 +83,8 @@ pub(super) struct Supplier {
 struct Session {
     token: SecretString,
     number: u64,
+    /// Whether it can be given back, and all leases with it. A batch token can't: its leases are given back one by one.
+    returns: bool,
     lifetime: Lifetime,
     /// When it was known to be good last.
     checked: Instant,
@@ -240,7 +242,7 @@ impl Supplier {
                 self.session = None;
                 self.log_in().await;
             }
-            Err(Error::Forbidden | Error::BadRequest) => self.log_in().await,
+            Err(Error::Forbidden | Error::TokenRejected | Error::BadRequest | Error::BatchToken) => self.log_in().await,
             Err(error) => self.login_failed(Trouble::of_login(error, self.identity.method())),
         }
     }
@@ -272,6 +274,7 @@ impl Supplier {
         Session {
             token: auth.client_token.clone(),
             number: self.tokens,
+            returns: auth.kind != "batch",
             lifetime: Lifetime::new(auth.lease_duration, auth.renewable),
             checked: Instant::now(),
         }
@@ -281,6 +284,7 @@ impl Supplier {
         self.login.end();
         if let Some(old) = self.session.replace(session)
             && !self.identity.is_owned()
+            && old.returns
         {
             self.superseded.push(Loan::Token { token: old.token, number: old.number });
         }
@@ -302,9 +306,15 @@ impl Supplier {
         let now = Instant::now();
         let Some(held) = &slot.held else { return Some(now) };
         match &held.lease {
-            None => Some(held.fetched + self.interval.mul_f64(held.jitter)),
-            // It ends with the token that it was fetched with, which is not looked after any more.
-            Some(_) if self.session.as_ref().is_some_and(|session| session.number != held.token) => Some(now),
+            None => Some(held.fetched + held.look_again_after(self.interval)),
+            // A lease ends with the token that it was made with, which is not looked after any more. What has neither a lease nor
+            // an end that is known is asked for once a token.
+            Some(lease)
+                if (!lease.id.is_empty() || lease.lifetime.ends.is_none())
+                    && self.session.as_ref().is_some_and(|session| session.number != held.token) =>
+            {
+                Some(now)
+            }
             Some(lease) => lease.lifetime.due,
         }
     }
@@ -379,7 +389,9 @@ impl Supplier {
             }
             Err(trouble) => {
                 // Nothing hangs on it.
-                let _ends_by_itself = token::revoke(&self.client, &candidate.token, deadline).await;
+                if candidate.returns {
+                    let _ends_by_itself = token::revoke(&self.client, &candidate.token, deadline).await;
+                }
                 self.secret_failed(index, trouble);
             }
         }
@@ -409,10 +421,11 @@ impl Supplier {
             session.checked = held.fetched;
         }
         let token = held.token;
+        let stays = self.identity.is_owned() || self.session.as_ref().is_some_and(|session| !session.returns);
         self.unwritten |= slot.held.as_ref().is_none_or(|old| !old.same_values(&held));
         if let Some(Held { lease: Some(lease), token: made_with, .. }) = slot.held.replace(held)
             // It goes with its token, unless that stays.
-            && (made_with == token || self.identity.is_owned())
+            && (made_with == token || stays)
             && !lease.id.is_empty()
         {
             self.superseded.push(Loan::Lease { id: lease.id });

@@ -227,6 +227,110 @@ async fn a_dynamic_secret_goes_through_three_leases() {
     assert_eq!(agent.count(LOGIN), 1);
 }
 
+/// A static role: Vault changes its password, and gives no lease.
+#[tokio::test]
+async fn a_password_that_vault_changes_is_followed() {
+    let role = json!({ "origin": { "dynamic": { "path": "database/static-creds/ci" } },
+                       "fields": { "login": "username", "password": "password" } });
+    // By its time: far apart and within the interval, and by hand, when the time that was stated no longer holds.
+    for (period, by_hand, rolls_over) in
+        [(100, false, false), (20, false, false), (86_400, true, false), (100, false, true)]
+    {
+        let double = double().await;
+        double.state().rotation = (1, period, period);
+        double.state().rolls_over = rolls_over;
+        let mut agent = Agent::new(double, &by_token(), std::slice::from_ref(&role));
+        agent.step().await;
+        let before = agent.count("database/static-creds/ci");
+        let mut stale = 0;
+        for second in 0..300 {
+            if by_hand && second == 100 {
+                agent.double.state().rotation.0 += 1;
+            }
+            agent.run(1).await;
+            let latest = {
+                let vault = agent.double.state();
+                let (number, next, period) = vault.rotation;
+                if vault.clock < next { number } else { number + 1 + (vault.clock - next) / period }
+            };
+            let current = agent.file("password") == Some(format!("planted-static-{latest}"));
+            stale = if current { 0 } else { stale + 1 };
+            assert!(stale <= if by_hand || rolls_over { 61 } else { 8 }, "every {period} s: stale for {stale} s");
+        }
+        let asked = agent.count("database/static-creds/ci") - before;
+        assert!(
+            asked <= usize::try_from(300 / period.min(60)).unwrap() * 2 + 8,
+            "every {period} s: asked {asked} times"
+        );
+        assert_eq!(agent.said(), (SupplyState::Serving, "Loaded".into()));
+        assert_eq!(agent.supply().expires, None);
+    }
+}
+
+/// What is made anew by each call, and has no lease, is made when it is due and not at each look.
+#[tokio::test]
+async fn what_ends_without_a_lease_is_replaced_before_it_ends() {
+    let signed = json!({ "origin": { "dynamic": { "path": "pki/sign/ci", "parameters": { "common_name": "ci" } } },
+                         "fields": { "certificate": "certificate" } });
+    let double = double().await;
+    double.state().lease_ttl = 3_000;
+    let mut agent = Agent::new(double, &by_token(), &[signed]);
+    let supply = agent.step().await;
+    assert!(supply.expires.is_some(), "{supply:?}");
+    agent.run(1_700).await;
+    assert_eq!(agent.file("certificate").as_deref(), Some("planted-certificate-1"));
+    agent.run(600).await;
+    assert_eq!(agent.file("certificate").as_deref(), Some("planted-certificate-2"));
+    assert_eq!(agent.double.state().signed, 2);
+}
+
+/// Batch tokens can't be revoked, and the leases that were made with them stay.
+#[tokio::test]
+async fn leases_of_batch_tokens_are_given_back_one_by_one() {
+    let double = double().await;
+    double.state().batch = true;
+    (double.state().token_ttl, double.state().lease_ttl) = (300, 250);
+    let mut agent = Agent::new(double, &by_token(), &[dynamic()]);
+    agent.step().await;
+    for _ in 0..40 {
+        agent.run(30).await;
+        let unended = agent.double.leases().len();
+        assert!((1..=2).contains(&unended), "{unended}");
+    }
+    assert!(agent.count(LOGIN) >= 4, "{}", agent.count(LOGIN));
+    assert_eq!(agent.said(), (SupplyState::Serving, "Loaded".into()));
+    agent.supplier.close().await;
+    assert_eq!(agent.double.leases(), Vec::<String>::new());
+    assert_eq!(agent.count("auth/token/revoke-self"), 0);
+}
+
+#[tokio::test]
+async fn the_wrong_version_and_a_deleted_one_are_told() {
+    let origin = |origin: Value| json!({ "origin": origin, "fields": { "user": "username" } });
+    let two = |mount: &str| origin(json!({ "kv2": { "mount": mount, "path": "team/jenkins" } }));
+    let one = origin(json!({ "kv1": { "mount": "secret", "path": "jenkins" } }));
+    for (secret, kept, part) in [
+        (two("old"), None, "old is a KV engine of version 1, so set version: 1"),
+        (one, None, "secret is a KV engine of version 2, so set version: 2"),
+        (two("secret"), Some("2026-01-02T03:04:05.678Z"), "4, was deleted at 2026-01-02T03:04:05.678Z"),
+        (two("secret"), Some(""), "4, is destroyed"),
+    ] {
+        let double = double().await;
+        if let Some(deleted) = kept {
+            double.state().kv.insert(KV2.to_owned(), json!(deleted));
+        }
+        let mut agent = Agent::new(double, &by_token(), &[secret]);
+        let supply = agent.step().await;
+        assert_eq!(supply.reason, "VaultSecretNotFound", "{supply:?}");
+        assert!(supply.message.contains(part), "{supply:?}");
+    }
+    // Neither: which of both it is isn't known.
+    let double = double().await;
+    double.state().kv.remove(KV2);
+    let supply = Agent::new(double, &by_token(), &[kv2()]).step().await;
+    assert!(supply.message.contains("(or version, the KV engine's)"), "{supply:?}");
+}
+
 #[tokio::test]
 async fn a_token_that_has_lived_its_longest_is_replaced_with_all_that_hangs_on_it() {
     let double = double().await;

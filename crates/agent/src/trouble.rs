@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use api::Reason;
 use outbound::RequestError;
 use vault_api::{
-    client::{Error, LoginFault},
+    client::{Error, Gone, LoginFault},
     token,
 };
 
@@ -41,13 +41,33 @@ pub(super) enum Trouble {
          capabilities = [{capability:?}] }}"
     )]
     Forbidden { path: String, capability: &'static str },
-    #[error("Vault has nothing at {path}: correct the path in the CredentialSource, or put the secret there")]
+    #[error(
+        "Vault has nothing at {path}: correct the path (or version, the KV engine's) in the CredentialSource, or put the secret \
+         there"
+    )]
     NotFound { path: String },
+    #[error(
+        "Vault has nothing at {path}: {mount} is a KV engine of version {is}, so set version: {is} in the CredentialSource"
+    )]
+    OtherVersion { path: String, mount: String, is: u8 },
+    #[error(
+        "the newest version of {path} in Vault, {version}, was deleted{at}: restore it (vault kv undelete), or write another"
+    )]
+    Deleted { path: String, version: u64, at: String },
+    #[error("the newest version of {path} in Vault, {version}, is destroyed: write another")]
+    Destroyed { path: String, version: u64 },
+    #[error("Vault has no engine with the path {path}: correct the path or the mount in the CredentialSource")]
+    NoRoute { path: String },
+    #[error("Vault has no such role at {path}: correct the path in the CredentialSource, or make the role")]
+    UnknownRole { path: String },
     #[error("{path} in Vault has no key {key:?} that is a text: correct the key in the CredentialSource, or add it")]
     NoKey { path: String, key: String },
     #[error("{path} in Vault holds more than {limit} bytes in the keys that are asked for")]
     TooLarge { path: String, limit: usize },
-    #[error("Vault calls the request to {path} invalid: check the path and its parameters in the CredentialSource")]
+    #[error(
+        "Vault refuses the request to {path} (400), and why is not known: it may be the path or its parameters in the \
+         CredentialSource, or the system behind the engine; Vault's log has its words"
+    )]
     BadRequest { path: String },
     #[error("Vault is sealed: an administrator must unseal it")]
     Sealed,
@@ -94,8 +114,15 @@ impl Trouble {
         let path = path.to_owned();
         match error {
             Error::Sealed => Self::Sealed,
-            Error::Forbidden => Self::Forbidden { path, capability },
-            Error::NotFound | Error::VersionGone(_) | Error::Unsupported => Self::NotFound { path },
+            Error::Forbidden | Error::TokenRejected => Self::Forbidden { path, capability },
+            Error::NotFound => Self::NotFound { path },
+            Error::VersionGone(Gone { version, destroyed: true, .. }) => Self::Destroyed { path, version },
+            Error::VersionGone(Gone { version, deleted_at, .. }) => {
+                let at = deleted_at.and_then(|at| at.parse::<jiff::Timestamp>().ok());
+                Self::Deleted { path, version, at: at.map(|at| format!(" at {at}")).unwrap_or_default() }
+            }
+            Error::NoRoute | Error::Unsupported => Self::NoRoute { path },
+            Error::UnknownRole => Self::UnknownRole { path },
             Error::BadRequest => Self::BadRequest { path },
             other => Self::Outage(other),
         }
@@ -120,7 +147,7 @@ impl Trouble {
                  ServiceAccount), namespace and audience, the auth method must be on, and the method kubernetes must be \
                  able to review tokens at the cluster's API server",
             ),
-            (Error::Forbidden, Method::Owned) => Self::LoginRefused(
+            (Error::Forbidden | Error::TokenRejected, Method::Owned) => Self::LoginRefused(
                 "Vault doesn't accept the token (403): it has ended, was revoked, or is another Vault's; log in anew",
             ),
             (Error::Sealed, _) => Self::Sealed,
@@ -137,11 +164,16 @@ impl Trouble {
             Self::WrappingConsumed => Reason::WrappedSecretConsumed,
             Self::WrappingMismatch => Reason::WrappedSecretMismatch,
             Self::Forbidden { .. } => Reason::VaultPermissionMissing,
-            Self::NotFound { .. } | Self::NoKey { .. } | Self::TooLarge { .. } | Self::BadRequest { .. } => {
-                Reason::VaultSecretNotFound
-            }
+            Self::NotFound { .. }
+            | Self::OtherVersion { .. }
+            | Self::Deleted { .. }
+            | Self::Destroyed { .. }
+            | Self::NoRoute { .. }
+            | Self::UnknownRole { .. }
+            | Self::NoKey { .. }
+            | Self::TooLarge { .. } => Reason::VaultSecretNotFound,
             Self::Sealed => Reason::VaultSealed,
-            Self::Outage(_) => Reason::VaultUnreachable,
+            Self::Outage(_) | Self::BadRequest { .. } => Reason::VaultUnreachable,
             Self::Write(_) => Reason::CredentialsNotWritten,
             Self::CannotBegin(_) | Self::Panicked => Reason::AgentFailed,
         }
@@ -160,6 +192,11 @@ impl Trouble {
             Self::LoginRefused(_)
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
+            | Self::OtherVersion { .. }
+            | Self::Deleted { .. }
+            | Self::Destroyed { .. }
+            | Self::NoRoute { .. }
+            | Self::UnknownRole { .. }
             | Self::NoKey { .. }
             | Self::TooLarge { .. }
             | Self::BadRequest { .. }
@@ -170,7 +207,7 @@ impl Trouble {
     /// The wait that Vault asks for.
     fn at_least(&self) -> Duration {
         match self {
-            Self::Outage(Error::Quota(wait)) => wait.unwrap_or_default(),
+            Self::Outage(Error::Quota(wait) | Error::Throttled(wait)) => wait.unwrap_or_default(),
             Self::Outage(Error::Request(RequestError::TooFast(wait) | RequestError::CircuitOpen(wait))) => *wait,
             _ => Duration::ZERO,
         }

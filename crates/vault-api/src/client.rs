@@ -35,9 +35,33 @@ pub enum Error {
     /// No login is tried for this time, because the last ones were refused.
     #[error("the login was refused, and is tried again later")]
     LoginPaused(LoginFault, Duration),
-    /// 400 with a text that is not known.
-    #[error("Vault calls the request invalid")]
+    /// 400 with a text that is not known: it may be about the arguments, about Vault, or about what is behind it.
+    #[error("Vault refuses the request (400), and why is not known")]
     BadRequest,
+    /// 400: the KV engine is being upgraded to version 2.
+    #[error("the KV engine is being upgraded to version 2")]
+    Upgrading,
+    /// 400: a path that climbs.
+    #[error("the path holds what Vault takes for a way out of it")]
+    BadPath,
+    /// 400: the path exists in the root namespace only.
+    #[error("the path exists in the root namespace only")]
+    RootNamespaceOnly,
+    /// 400: the engine or auth method has no such role.
+    #[error("there is no such role")]
+    UnknownRole,
+    /// 400: the wrapping token was used, or has ended.
+    #[error("the wrapping token is not valid")]
+    WrappingToken,
+    /// 400: a batch token can be neither renewed nor revoked.
+    #[error("a batch token can't be renewed or revoked")]
+    BatchToken,
+    /// 400 of older versions: Vault saw no token with the request.
+    #[error("Vault saw no token with the request: something in front of it takes the header X-Vault-Token away")]
+    TokenNotSeen,
+    /// 400 or 500: the system behind the engine did not take a credential back.
+    #[error("the system behind the secret engine did not take the credential back")]
+    RevokeFailed,
     /// 400: another version than expected is current.
     #[error("the secret has another version than expected")]
     CasMismatch,
@@ -53,9 +77,20 @@ pub enum Error {
     /// 403 on a good token.
     #[error("the token's policies don't permit it")]
     Forbidden,
+    /// 403 where Vault refuses no good token.
+    #[error(
+        "something in front of Vault refuses sys/internal/ui/mounts, which Vault itself answers to every good token"
+    )]
+    MountsClosed,
     /// 404.
     #[error("there is nothing at that path")]
     NotFound,
+    /// 404: nothing is mounted there, or what is has no such path.
+    #[error("no engine has that path")]
+    NoRoute,
+    /// 404: the path is one of KV version 1, and the engine has version 2.
+    #[error("the KV engine has version 2, and the path is one of version 1")]
+    VersionedEngine,
     /// 404 with the version's metadata: it is deleted or destroyed.
     #[error("the version is deleted")]
     VersionGone(Gone),
@@ -74,12 +109,24 @@ pub enum Error {
     /// 429, with the wait if Vault states it.
     #[error("Vault's quota is reached")]
     Quota(Option<Duration>),
+    /// 429 of something in front of Vault, with the wait if it states one.
+    #[error("something in front of Vault takes no more requests for a while")]
+    Throttled(Option<Duration>),
     /// 472: a disaster recovery secondary serves no clients.
     #[error("the cluster is a disaster recovery secondary")]
     DrSecondary,
     /// 501.
     #[error("Vault is not initialised")]
     NotInitialized,
+    /// 500: the metadata know the version, and its content is lost.
+    #[error("the version's content is lost in Vault's storage")]
+    VersionLost,
+    /// 500 or 503: a standby knows no active node, as while one is elected.
+    #[error("Vault has no active node now")]
+    NoActiveNode,
+    /// 503: too many requests for the server.
+    #[error("Vault is overloaded")]
+    Overloaded,
     /// 502: a system behind a secret engine failed.
     #[error("a system behind the secret engine failed")]
     BackendFailed,
@@ -115,6 +162,14 @@ pub struct Gone {
     pub deleted_at: Option<String>,
     /// Whether it can't be restored.
     pub destroyed: bool,
+}
+
+impl Error {
+    /// Whether another token may do better: this one is bad, or a permission is missing.
+    #[must_use]
+    pub const fn may_be_the_token(&self) -> bool {
+        matches!(self, Self::Forbidden | Self::TokenRejected)
+    }
 }
 
 impl From<RequestError> for Error {
@@ -285,13 +340,21 @@ impl Client {
         }
         let body = match response.json() {
             Ok(body) => Some(body),
-            Err(error @ RequestError::Interrupted) => return Err(error.into()),
-            Err(_) => None,
+            // Vault answers JSON whatever its state, so anything else comes from somebody in front of it.
+            Err(error) => {
+                let is_own = own_texts(&response).is_some();
+                let status = response.status;
+                match error {
+                    RequestError::Interrupted => return Err(error.into()),
+                    _ if !is_own && is_like_health(&response) => return Err(error.into()),
+                    _ if !is_own && (status.is_client_error() || status.is_server_error()) => {
+                        return Err(RequestError::Foreign(status.as_u16()).into());
+                    }
+                    _ if !is_own => return Err(RequestError::NotJson.into()),
+                    _ => None,
+                }
+            }
         };
-        // Vault answers JSON whatever its state, so anything else comes from somebody in front of it.
-        if body.is_none() && response.json::<wire::Errors>().is_err() {
-            return Err(RequestError::NotJson.into());
-        }
         Ok(HealthAnswer { code: response.status.as_u16(), body, retry_after: response.retry_after() })
     }
 
@@ -325,36 +388,104 @@ impl Client {
     }
 }
 
+/// The texts of an answer that is Vault's own: it has the form of all its failures, or that of an answer to a call with
+/// warnings in it. None for one of something in front of it, such as a proxy, a gateway or a login.
+///
+/// Source: `sdk/logical/response_util.go` (`RespondError`: `errors` is a list, empty where nothing is there) and
+/// `sdk/logical/translate_response.go` (`HTTPResponse`: `request_id` is always there); `http/handler.go` of Vault and OpenBao
+/// write nothing else below `/v1` but `sys/health`.
+fn own_texts(response: &Response) -> Option<Vec<String>> {
+    let body: Value = response.json().ok()?;
+    let texts = |name: &str| {
+        let list = body.get(name)?.as_array()?;
+        list.iter().map(|text| text.as_str().map(ToOwned::to_owned)).collect::<Option<Vec<String>>>()
+    };
+    texts("errors").or_else(|| {
+        body.get("request_id")?.as_str()?;
+        Some(texts("warnings").unwrap_or_default())
+    })
+}
+
+/// Whether an answer is that of `sys/health`, though something in it can't be read.
+fn is_like_health(response: &Response) -> bool {
+    let body: Value = response.json().unwrap_or_default();
+    ["initialized", "sealed", "standby", "server_time_utc"].iter().filter(|name| body.get(name).is_some()).count() > 1
+}
+
 /// What an answer means for the way to Vault. States that Vault itself tells are answers, not outages: asking again
 /// doesn't unseal it.
 pub fn verdict(response: &Response) -> Verdict {
-    let says_sealed = || {
-        let texts = response.json::<wire::Errors>().unwrap_or_default().errors;
-        texts.iter().any(|text| text.contains("sealed")) || response.json::<wire::Health>().is_ok()
-    };
+    let says = |known: &str| own_texts(response).is_some_and(|texts| texts.iter().any(|text| text.contains(known)));
     match response.status.as_u16() {
         // `sys/health` on a standby, which is no throttling.
         429 if response.json::<wire::Health>().is_ok() => Verdict::Answered,
         // Quotas are for paths (https://developer.hashicorp.com/vault/docs/concepts/resource-quotas).
         429 => Verdict::ThrottledInPart,
-        503 if says_sealed() => Verdict::Answered,
+        503 if says("sealed") || response.json::<wire::Health>().is_ok() => Verdict::Answered,
         // Not replicated yet.
         412 => Verdict::Transient,
+        // A standby while a new active node is elected.
+        500 if says("active cluster node not found") => Verdict::Transient,
         _ => classify_by_status(response),
     }
 }
 
+/// Texts of Vault whose meaning is known, with the status that they come with: 400 and 500 alone say nothing of whose fault
+/// it is (`RespondErrorCommon`: an error beside a response is 400, one without is 500, whatever it is about). Errors come
+/// wrapped, so each is looked for within a text. Where Vault and OpenBao have them stands in `e2e/doubles/ANSWERS.md`.
+static KNOWN: &[(&[u16], &str, Error)] = &[
+    (&[400], "check-and-set parameter did not match", Error::CasMismatch),
+    (&[400], "check-and-set parameter required", Error::CasRequired),
+    (&[400], "invalid lease", Error::UnknownLease),
+    (&[400], "lease not found", Error::UnknownLease),
+    (&[400], "lease is not renewable", Error::LeaseNotRenewable),
+    (&[400], "lease expired", Error::LeaseNotRenewable),
+    (&[400], "Upgrading from non-versioned to versioned data", Error::Upgrading),
+    (&[400], "Waiting for the primary to upgrade from non-versioned", Error::Upgrading),
+    (&[400], "relative paths not supported", Error::BadPath),
+    (&[400], "path cannot contain parent references", Error::BadPath),
+    (&[400], "operation unavailable in namespaces", Error::RootNamespaceOnly),
+    (&[400], "unknown role", Error::UnknownRole),
+    (&[400], "wrapping token is not valid or does not exist", Error::WrappingToken),
+    (&[400, 500], "batch tokens cannot be re", Error::BatchToken),
+    (&[400], "missing client token", Error::TokenNotSeen),
+    (&[400, 500], "failed to revoke entry", Error::RevokeFailed),
+    (&[404], "Invalid path for a versioned K/V secrets engine", Error::VersionedEngine),
+    (&[404], "no handler for route", Error::NoRoute),
+    (&[404], "unsupported path", Error::NoRoute),
+    (&[404], "functionality on this path has been removed", Error::NoRoute),
+    // A token whose end names a namespace that this Vault doesn't have: one of another cluster, or no token at all.
+    (&[500], "failed to look up namespace from the token", Error::TokenRejected),
+    (&[500], "could not find version data", Error::VersionLost),
+    (&[500], "active cluster node not found", Error::NoActiveNode),
+    (&[503], "no active Vault instance", Error::NoActiveNode),
+    (&[503], "node is not active", Error::NoActiveNode),
+    (&[503], "Vault is in standby mode", Error::NoActiveNode),
+    (&[503], "API access to this namespace has been locked", Error::Locked),
+    (&[503], "locked namespace", Error::Locked),
+    (&[503], "overloaded", Error::Overloaded),
+    (&[503], "sealed", Error::Sealed),
+];
+
+/// Whose word an answer is comes before its status: only Vault can say that a token is bad, that a policy is missing, or that
+/// a secret isn't there.
 fn classify(response: &Response) -> Error {
-    if response.is_html() {
-        return RequestError::Html.into();
+    let status = response.status.as_u16();
+    let Some(texts) = own_texts(response) else {
+        return match status {
+            429 => Error::Throttled(response.retry_after()),
+            400.. => RequestError::Foreign(status).into(),
+            _ if response.is_html() => RequestError::Html.into(),
+            _ => Error::Status(status),
+        };
+    };
+    let known = KNOWN
+        .iter()
+        .find(|(statuses, known, _)| statuses.contains(&status) && texts.iter().any(|text| text.contains(known)));
+    if let Some((_, _, error)) = known {
+        return error.clone();
     }
-    let texts = response.json::<wire::Errors>().unwrap_or_default().errors;
-    let says = |known: &str| texts.iter().any(|text| text.contains(known));
-    match response.status.as_u16() {
-        400 if says("check-and-set parameter did not match") => Error::CasMismatch,
-        400 if says("check-and-set parameter required") => Error::CasRequired,
-        400 if says("invalid lease") || says("lease not found") => Error::UnknownLease,
-        400 if says("lease is not renewable") || says("lease expired") => Error::LeaseNotRenewable,
+    match status {
         400 => Error::BadRequest,
         403 => Error::Forbidden,
         404 => gone(response).map_or(Error::NotFound, Error::VersionGone),
@@ -366,7 +497,6 @@ fn classify(response: &Response) -> Error {
         472 => Error::DrSecondary,
         501 => Error::NotInitialized,
         502 => Error::BackendFailed,
-        503 if says("sealed") => Error::Sealed,
         503 => Error::Maintenance,
         other => Error::Status(other),
     }

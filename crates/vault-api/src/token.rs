@@ -30,7 +30,10 @@ pub async fn log_in(client: &Client, mount: &str, proof: Value, deadline: Instan
     let mount = mount.split('/').filter(|segment| !segment.is_empty());
     let call = Call::post(std::iter::once("auth").chain(mount).chain(["login"]), proof);
     let answer = client.send::<AuthEnvelope>(&call, None, deadline).await.map_err(|error| match error {
-        Error::BadRequest | Error::NotFound => Error::LoginRefused(LoginFault::Rejected),
+        // Older versions miss a token where no auth method is mounted.
+        Error::BadRequest | Error::NotFound | Error::NoRoute | Error::UnknownRole | Error::TokenNotSeen => {
+            Error::LoginRefused(LoginFault::Rejected)
+        }
         Error::Forbidden | Error::Unsupported => Error::LoginRefused(LoginFault::Denied),
         other => other,
     })?;
@@ -76,6 +79,7 @@ pub async fn is_good(client: &Client, token: &SecretString, deadline: Instant) -
     for call in [Call::get(["auth", "token", "lookup-self"]), Call::get(["sys", "internal", "ui", "mounts"])] {
         match client.send::<IgnoredAny>(&call, Some(token), deadline).await {
             Ok(_) => return Ok(true),
+            Err(Error::TokenRejected) => return Ok(false),
             Err(Error::Forbidden) => {}
             Err(error) => return Err(error),
         }

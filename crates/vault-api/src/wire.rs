@@ -32,6 +32,10 @@ pub struct Auth {
     /// Whether it can be renewed.
     #[serde(default)]
     pub renewable: bool,
+    /// `service` or `batch`; empty where Vault doesn't say (before 1.0). A batch token can't be revoked, and the leases that are
+    /// made with it stay until they end.
+    #[serde(default, rename = "token_type")]
+    pub kind: String,
     /// What the method knows of the identity; AppRole names the role.
     #[serde(default)]
     pub metadata: Option<BTreeMap<String, String>>,
@@ -39,14 +43,6 @@ pub struct Auth {
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
     String::deserialize(deserializer).map(SecretString::from)
-}
-
-/// The body of an error. Its texts are matched against known ones and never shown.
-#[derive(Deserialize, Default)]
-pub struct Errors {
-    /// The texts.
-    #[serde(default)]
-    pub errors: Vec<String>,
 }
 
 /// `GET sys/health`.
@@ -101,6 +97,12 @@ pub struct TokenInfo {
     /// Seconds; 0 for a token that does not end.
     #[serde(default)]
     pub ttl: u64,
+    /// Seconds that it had when it was made.
+    #[serde(default)]
+    pub creation_ttl: u64,
+    /// Seconds that each renewal brings, without an end; none for a token that is not periodic.
+    #[serde(default)]
+    pub period: Option<u64>,
     /// Whether it can be renewed.
     #[serde(default)]
     pub renewable: bool,

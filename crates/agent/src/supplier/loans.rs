@@ -17,7 +17,7 @@ impl Supplier {
     /// Gives back everything that Vault has given, as far as that can be done soon.
     pub(crate) async fn close(&mut self) {
         let deadline = Instant::now() + CLOSE_TIMEOUT;
-        if self.identity.is_owned() {
+        if self.identity.is_owned() || self.session.as_ref().is_some_and(|session| !session.returns) {
             return self.return_leases(deadline).await;
         }
         let retired = std::mem::take(&mut self.retired).into_iter().map(|(_, loan)| loan);

@@ -19,6 +19,7 @@ pub(super) struct Token {
     /// Paths that the role permitted when it was made.
     pub(super) permitted: BTreeSet<String>,
     pub(super) revoked: bool,
+    is_batch: bool,
 }
 
 pub(super) struct Lease {
@@ -38,6 +39,14 @@ pub(super) struct State {
     pub(super) login_refused: Option<u16>,
     /// Status with which the next unwrapping is answered, which uses nothing up.
     pub(super) unwrap_fails: Option<u16>,
+    /// Whether logins give batch tokens, which can be neither renewed nor revoked; their leases stay until they end.
+    pub(super) batch: bool,
+    /// The static role `database/static-creds/ci`: its password's number, when it changes next, and the time between two
+    /// changes. Nothing is made when it is read, and there is no lease (`path_creds_create.go` of the database engine).
+    pub(super) rotation: (u64, u64, u64),
+    /// Whether, at the time of a change, it states the time until the one after it for some seconds, and still gives the old
+    /// password, as the database engine does with a schedule (hashicorp/vault-secrets-operator#730).
+    pub(super) rolls_over: bool,
     pub(super) token_ttl: u64,
     pub(super) token_max: u64,
     pub(super) lease_ttl: u64,
@@ -53,6 +62,8 @@ pub(super) struct State {
     pub(super) secret_ids_end: Option<u64>,
     /// Wrapping tokens: where they were made, and what is in them.
     pub(super) wrapped: BTreeMap<String, (String, String)>,
+    /// Certificates that were signed.
+    pub(super) signed: u64,
     pub(super) seen: Vec<String>,
 }
 
@@ -63,14 +74,26 @@ pub(super) struct Double {
 
 impl Double {
     pub(super) async fn start() -> Self {
-        let permitted =
-            ["secret/data/team/jenkins", "old/jenkins", "database/creds/ci", "pki/issue/ci", "sys/leases/revoke"];
+        let permitted = [
+            "secret/data/team/jenkins",
+            "old/jenkins",
+            "database/creds/ci",
+            "database/static-creds/ci",
+            "pki/issue/ci",
+            "pki/sign/ci",
+            "sys/leases/revoke",
+            "old/data/team/jenkins",
+            "secret/jenkins",
+        ];
         let state = Arc::new(Mutex::new(State {
             clock: 0,
             began: jiff::Timestamp::now().as_second(),
             sealed: false,
             login_refused: None,
             unwrap_fails: None,
+            batch: false,
+            rotation: (1, 86_400, 86_400),
+            rolls_over: false,
             token_ttl: 3_600,
             token_max: 86_400,
             lease_ttl: 600,
@@ -88,6 +111,7 @@ impl Double {
             secret_ids: BTreeMap::new(),
             secret_ids_end: None,
             wrapped: BTreeMap::new(),
+            signed: 0,
             seen: Vec::new(),
         }));
         let server = MockServer::start().await;
@@ -150,6 +174,7 @@ impl State {
             longest: self.clock + longest,
             permitted: self.permitted.clone(),
             revoked: false,
+            is_batch: false,
         };
         self.tokens.insert(id.to_owned(), token);
     }
@@ -162,10 +187,12 @@ impl State {
             longest: self.clock + self.token_max,
             permitted: self.permitted.clone(),
             revoked: false,
+            is_batch: self.batch,
         };
         self.tokens.insert(id.clone(), token);
         ok(&json!({ "auth": { "client_token": id, "accessor": "planted-accessor", "lease_duration": ttl,
-                              "renewable": true, "metadata": metadata } }))
+                              "renewable": !self.batch, "token_type": if self.batch { "batch" } else { "service" },
+                              "metadata": metadata } }))
     }
 
     fn log_in(&mut self, path: &str, body: &Value) -> ResponseTemplate {
@@ -229,6 +256,17 @@ impl State {
                 let left = held.ends - clock;
                 return ok(&json!({ "auth": { "client_token": token, "lease_duration": left, "renewable": true } }));
             }
+            // `token_store.go`: a batch token is nowhere but at its holder's.
+            ("POST", "auth/token/revoke-self") if self.tokens[token].is_batch => {
+                let text = format!("batch tokens cannot be revoked, {PLANTED}");
+                return ResponseTemplate::new(400).set_body_json(json!({ "errors": [text] }));
+            }
+            ("GET", "sys/internal/ui/mounts/secret") => {
+                return ok(&json!({ "data": { "type": "kv", "options": { "version": "2" } } }));
+            }
+            ("GET", "sys/internal/ui/mounts/old") => {
+                return ok(&json!({ "data": { "type": "kv", "options": { "version": "1" } } }));
+            }
             ("POST", "auth/token/revoke-self") => {
                 self.tokens.get_mut(token).unwrap().revoked = true;
                 return ResponseTemplate::new(204);
@@ -264,13 +302,42 @@ impl State {
                 ResponseTemplate::new(204)
             }
             ("GET", "database/creds/ci") => self.lease(token),
+            ("GET", "database/static-creds/ci") => {
+                let (mut number, mut next, period) = self.rotation;
+                let late = if self.rolls_over { 5 } else { 0 };
+                while next + late <= clock {
+                    (number, next) = (number + 1, next + period);
+                }
+                self.rotation = (number, next, period);
+                ok(&json!({ "request_id": "r", "lease_id": "", "lease_duration": 0, "renewable": false, "data": {
+                    "username": "static", "password": format!("planted-static-{number}"), "ttl": (if next <= clock { next + period } else { next }) - clock,
+                    "rotation_period": period, "last_vault_rotation": "2026-01-01T00:00:00Z" } }))
+            }
+            // Without a lease, as `no_store` or a role without `generate_lease` gives it: each call makes another one.
+            ("POST", "pki/sign/ci") => {
+                let end = self.on_the_wall(clock + self.lease_ttl).as_second();
+                self.signed += 1;
+                ok(&json!({ "request_id": "r", "lease_id": "", "lease_duration": 0, "renewable": false, "data": {
+                    "certificate": format!("planted-certificate-{}", self.signed), "expiration": end } }))
+            }
             ("POST", "pki/issue/ci") if *body == json!({ "common_name": "ci" }) => self.lease(token),
             ("GET", path) => match self.kv.get(path) {
+                // A version that was deleted (`path_data.go` of the KV engine).
+                Some(Value::String(deleted)) => {
+                    let metadata = json!({ "version": 4, "created_time": "t", "deletion_time": deleted,
+                                           "destroyed": deleted.is_empty() });
+                    ResponseTemplate::new(404)
+                        .set_body_json(json!({ "request_id": "r", "data": { "data": null, "metadata": metadata } }))
+                }
                 Some(data) if path.contains("/data/") => ok(&json!({ "data": { "data": data, "metadata": {} } })),
                 Some(data) => {
                     ok(&json!({ "lease_id": "", "lease_duration": 2_764_800, "renewable": false, "data": data }))
                 }
-                None => failure(404),
+                None if path.starts_with("secret/") && !path.contains("/data/") => {
+                    let text = "Invalid path for a versioned K/V secrets engine. See the API docs";
+                    ResponseTemplate::new(404).set_body_json(json!({ "request_id": "r", "warnings": [text] }))
+                }
+                None => ResponseTemplate::new(404).set_body_json(json!({ "errors": [] })),
             },
             _ => failure(404),
         }
