@@ -1,7 +1,9 @@
 //! What an agent is told when Vault does not give what was asked for: one table, in our own words.
 
+use std::time::Duration;
+
 use super::client::{Error, Gone};
-use kit::failure::{Way, request_failed};
+use kit::failure::{Way, request_failed, unknown_refusal};
 use tools::{ErrorCode, ToolError};
 
 /// What is particular about the way to Vault, in words.
@@ -11,6 +13,10 @@ pub(super) const WAY: Way = Way {
     address: "spec.platform.vault.url",
     narrower: "ask for a narrower part",
 };
+
+/// What to do about a refusal whose text is not known. Vault's texts may hold secrets: the secret id of a login, values.
+const UNKNOWN_CAUSE: &str = "it may be the arguments, Vault, or a system behind the engine: Vault's own text may hold secrets and is \
+                             not passed on; its log, or its audit log, has it";
 
 /// Translates an error that came up while doing something (`read`) with an API path (`secret/data/apps/web`), for which
 /// a policy needs a capability (`read`).
@@ -36,6 +42,13 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: 
                     "a policy of its token needs: path {path:?} {{ capabilities = [{capability:?}] }}"
                 ))
         }
+        Error::NoRoute => ToolError::new(Code::NotFound, format!("no engine of Vault has the path {path}"))
+            .with_remedy("list_vault_mounts and list_vault_auth_methods tell what is mounted, and of which type"),
+        Error::VersionedEngine => new(
+            Code::Conflict,
+            "the KV engine has version 2 now, and had version 1 when it was looked at",
+            "make the call again",
+        ),
         Error::NotFound => ToolError::new(Code::NotFound, format!("Vault has nothing at {path}"))
             .with_remedy("list what is there; leave data/ and metadata/ out of paths, the tools add them"),
         Error::VersionGone(gone) => version_gone(gone),
@@ -53,11 +66,13 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: 
         Error::LeaseNotRenewable => {
             new(Code::Conflict, "the lease can't be renewed", "lookup_vault_lease tells when it ends")
         }
-        Error::BadRequest => new(
-            Code::InvalidArgument,
-            "Vault calls the request invalid",
-            "check the arguments against what is there; Vault's own text is not passed on, as it may hold secrets",
-        ),
+        Error::BadRequest => {
+            unknown_refusal("vault", 400, None, None);
+            let message = format!("Vault refuses to {doing} {path} (400), and why is not known here");
+            ToolError::new(Code::PlatformError, message).with_remedy(UNKNOWN_CAUSE)
+        }
+        Error::UnknownRole => ToolError::new(Code::NotFound, format!("Vault has no such role at {path}"))
+            .with_remedy("list_vault_roles tells which there are"),
         Error::Unsupported => ToolError::new(Code::InvalidArgument, format!("{path} does not support to {doing}")),
         Error::TooLarge => new(Code::InvalidArgument, "Vault calls the request too large", "write less at a time"),
         Error::Locked => new(
@@ -71,8 +86,12 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: 
             "try again in a moment",
         )
         .with_retry_after(std::time::Duration::from_secs(1)),
-        Error::Quota(wait) => {
-            let error = new(Code::RateLimited, "a quota of Vault is reached", "make fewer calls");
+        Error::Quota(wait) | Error::Throttled(wait) => {
+            let message = match error {
+                Error::Quota(_) => "a quota of Vault is reached",
+                _ => "something in front of Vault takes no more requests for a while",
+            };
+            let error = new(Code::RateLimited, message, "make fewer calls");
             match wait {
                 Some(wait) => error.with_retry_after(*wait),
                 None => error,
@@ -100,9 +119,67 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: 
             "try once more; then an administrator must look at the engine's configuration",
         ),
         Error::Status(status) => {
-            ToolError::new(Code::PlatformError, format!("Vault answered with the unexpected status {status}"))
+            unknown_refusal("vault", *status, None, None);
+            let message = format!("Vault failed to {doing} {path} (status {status}), and why is not known here");
+            ToolError::new(Code::PlatformError, message).with_remedy(UNKNOWN_CAUSE)
         }
         Error::Request(cause) => request_failed(&WAY, *cause),
+        other => of_a_known_text(other),
+    }
+}
+
+/// What Vault says of itself and of what is behind it, told by its texts: the same whatever was tried.
+fn of_a_known_text(error: &Error) -> ToolError {
+    use ErrorCode as Code;
+    let new = |code, message: &str, remedy: &str| ToolError::new(code, message).with_remedy(remedy);
+    match error {
+        Error::Upgrading => new(
+            Code::PlatformUnavailable,
+            "the KV engine is being upgraded to version 2, which passes by itself",
+            "come back later; nothing was changed",
+        )
+        .with_retry_after(Duration::from_secs(5)),
+        Error::BadPath => new(
+            Code::InvalidArgument,
+            "Vault refuses the path, which holds what it takes for a way out of it",
+            "leave .. out of it",
+        ),
+        Error::RootNamespaceOnly => new(
+            Code::PermissionDenied,
+            "what the call asks for is in Vault's root namespace only, and the connector is in another one",
+            "whoever owns the McpConnector can see spec.platform.vault.namespace",
+        ),
+        Error::WrappingToken => {
+            new(Code::NotFound, "the wrapping token was used, or its time is over", "ask whoever made it for another one")
+        }
+        Error::BatchToken => new(Code::Conflict, "a batch token can't be renewed or revoked", "it ends by itself"),
+        Error::TokenNotSeen => ToolError::new(Code::PlatformError, error.to_string())
+            .with_remedy("whoever owns the McpConnector must let it through; the token may be right"),
+        Error::RevokeFailed => new(
+            Code::PlatformError,
+            "the system behind the engine did not take the credential back, so the lease stays and the credential may \
+             still work",
+            "an administrator must look at the engine's configuration, and at that system; Vault's log has the cause",
+        ),
+        Error::VersionLost => new(
+            Code::PlatformError,
+            "Vault knows that version of the secret, and has lost its content",
+            "read another version, as get_vault_secret_metadata tells them; Vault's administrator should look at its storage",
+        ),
+        Error::NoActiveNode => new(
+            Code::PlatformUnavailable,
+            "Vault has no active node at the moment, as while one is elected",
+            "try again in a few seconds",
+        )
+        .with_retry_after(Duration::from_secs(5)),
+        Error::Overloaded => {
+            new(Code::PlatformUnavailable, "Vault says that it is overloaded", "make fewer calls, and come back later")
+        }
+        Error::MountsClosed => ToolError::new(Code::PlatformError, error.to_string()).with_remedy(
+            "whoever owns the McpConnector must have the path /v1/sys/internal/ui/mounts let through; the tools need it to \
+             know the engines and their versions",
+        ),
+        other => ToolError::new(Code::PlatformError, other.to_string()).with_remedy(UNKNOWN_CAUSE),
     }
 }
 

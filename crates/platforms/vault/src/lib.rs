@@ -52,6 +52,7 @@ use self::{
 };
 use ::tools::{ErrorCode, ToolEntry, ToolError};
 use api::platform::{Declaration, PlatformSpec, vault::VaultSpec};
+use kit::links::Link;
 use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport};
 use outbound::{Outbound, OutboundError, OutboundState};
 use vault_api::client::{self, Client, Error};
@@ -65,6 +66,7 @@ const MOUNTS_MIN_AGE: Duration = Duration::from_secs(5);
 pub struct Vault {
     session: Session,
     rules: Rules,
+    namespace: Option<String>,
     mounts: Mutex<Option<KnownMounts>>,
     /// When the token of a generation ends, as Vault said last: after that a refusal means that it has ended.
     ending: Mutex<Option<probe::Ending>>,
@@ -102,6 +104,7 @@ impl Vault {
         Ok(Self {
             session: Session::new(client, environment.credentials, login),
             rules: Rules::new(spec.paths.as_ref(), spec.release_values.as_ref()),
+            namespace: spec.namespace.as_ref().map(|name| name.trim_matches('/').to_owned()),
             mounts: Mutex::new(None),
             ending: Mutex::new(None),
         })
@@ -129,24 +132,86 @@ impl Vault {
             return Ok(known);
         }
         match self.fetch_mounts(&token, deadline).await {
-            Err(Error::Forbidden) => {
-                let token = self.session.replace(&token, deadline).await?;
+            Err(refused) if refused.may_be_the_token() => {
+                let token = match self.session.replace(&token, deadline).await {
+                    // The token is good, and Vault has no policy that closes this path.
+                    Err(Error::Forbidden) => return Err(Error::MountsClosed),
+                    outcome => outcome?,
+                };
                 self.fetch_mounts(&token, deadline).await
             }
             outcome => outcome,
         }
     }
 
-    /// Where a secret lies. A mount that is not known is looked for once more, in case it is new.
-    async fn locate(&self, path: &str, mount: Option<&str>, deadline: Instant) -> Result<Location, ToolError> {
+    /// Where a secret lies, by mounts that were asked for so long ago at most. A mount that is not known is looked for once
+    /// more, in case it is new.
+    async fn located(
+        &self,
+        path: &str,
+        mount: Option<&str>,
+        max_age: Duration,
+        deadline: Instant,
+    ) -> Result<Location, ToolError> {
+        if let Some(named) = Link::read(path).and_then(|link| link.query("namespace").map(ToOwned::to_owned)) {
+            let (named, own) = (named.trim_matches('/'), self.namespace.as_deref().unwrap_or_default());
+            if named != own && !(named == "root" && own.is_empty()) {
+                return Err(ToolError::invalid_argument(
+                    "path is a link to another namespace of Vault than the connector's",
+                )
+                .with_argument("path")
+                .with_remedy(
+                    "use a connector for that namespace; spec.platform.vault.namespace says which one a connector has",
+                ));
+            }
+        }
         let asked = |error: &Error| error::to_tool_error(error, "list mounts", "sys/internal/ui/mounts", "read");
-        let mounts = self.mounts(MOUNTS_AGE, deadline).await.map_err(|error| asked(&error))?;
+        let mounts = self.mounts(max_age, deadline).await.map_err(|error| asked(&error))?;
         match paths::locate(&mounts, path, mount) {
             Err(refused) if matches!(refused.code, ErrorCode::NotFound | ErrorCode::PermissionDenied) => {
-                let mounts = self.mounts(MOUNTS_MIN_AGE, deadline).await.map_err(|error| asked(&error))?;
+                let mounts = self.mounts(max_age.min(MOUNTS_MIN_AGE), deadline).await.map_err(|error| asked(&error))?;
                 paths::locate(&mounts, path, mount)
             }
             outcome => outcome,
+        }
+    }
+
+    /// Where a secret lies that is to be changed. The mounts are asked for anew: a KV engine that was made anew with the other
+    /// version takes a write for the other one as one to another path.
+    async fn locate_now(&self, path: &str, mount: Option<&str>, deadline: Instant) -> Result<Location, ToolError> {
+        let location = self.located(path, mount, Duration::ZERO, deadline).await?;
+        match location.linked {
+            None => Ok(location),
+            Some(version) => Err(ToolError::invalid_argument(format!(
+                "path is a link to version {version} of the secret, and whether that version alone is meant is not known"
+            ))
+            .with_argument("path")
+            .with_remedy(format!("pass {} as path, and versions by their own argument", location.full()))),
+        }
+    }
+
+    /// Does something with a secret's place; once more where nothing is there and the mounts have changed since they were
+    /// asked for.
+    async fn at<T, F: Future<Output = Result<T, ToolError>>>(
+        &self,
+        path: &str,
+        mount: Option<&str>,
+        deadline: Instant,
+        work: impl Fn(Location) -> F,
+    ) -> Result<T, ToolError> {
+        let location = self.located(path, mount, MOUNTS_AGE, deadline).await?;
+        let failed = match work(location.clone()).await {
+            // That an engine keeps no versions, or has another version, may be what it was like before, too.
+            Err(error)
+                if matches!(error.code, ErrorCode::NotFound | ErrorCode::Conflict | ErrorCode::InvalidArgument) =>
+            {
+                error
+            }
+            outcome => return outcome,
+        };
+        match self.located(path, mount, MOUNTS_MIN_AGE, deadline).await {
+            Ok(now) if now != location => work(now).await,
+            _ => Err(failed),
         }
     }
 }

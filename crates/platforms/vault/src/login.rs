@@ -103,7 +103,7 @@ impl Login {
         let soon = deadline.min(now + REFRESH_TIMEOUT);
         if is_current && renewable {
             match self.renew(&mut state, soon).await {
-                Err(Error::Forbidden | Error::BadRequest) => {}
+                Err(Error::Forbidden | Error::TokenRejected | Error::BadRequest | Error::BatchToken) => {}
                 outcome => {
                     state.rest_after(outcome.is_err());
                     return Ok(token);

@@ -13,6 +13,7 @@ use api::{
     pattern::PathPattern,
     platform::vault::{ReleaseRule, VaultPaths},
 };
+use kit::links::Link;
 use tools::{ErrorCode, ToolError};
 
 /// Characters that a path may have. Vault's own limit for a storage key is far higher; nobody types longer ones.
@@ -75,6 +76,42 @@ pub(super) struct Location {
     pub(super) path: Vec<String>,
     /// Version of the engine.
     pub(super) version: KvVersion,
+    /// Version of the secret that a link leads to.
+    pub(super) linked: Option<u64>,
+}
+
+/// Where a link to Vault's pages or API leads.
+struct Linked {
+    /// The mount; none if it is to be found by the path.
+    mount: Option<String>,
+    path: String,
+    version: Option<u64>,
+    /// Whether the path has the engine's own part of the API path in it, such as `data`.
+    is_api: bool,
+}
+
+impl Linked {
+    /// Takes a link apart. Pages: `/ui/vault/secrets/<mount>/kv/<path>/details?version=2` since Vault 1.15, with the path as one
+    /// segment; `/ui/vault/secrets/<mount>/show/<path>` before; `secrets-engines` for `secrets` in newer versions.
+    fn of(link: &Link) -> Option<Self> {
+        let version = link.query("version").and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+        let segments = link.segments();
+        let is_page = |pair: &[String]| matches!(pair, [vault, secrets] if vault == "vault" && (secrets == "secrets" || secrets == "secrets-engines"));
+        if let Some(at) = segments.windows(2).position(is_page) {
+            let (mount, rest) = segments.get(at + 2..)?.split_first()?;
+            let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+            let path = match rest.as_slice() {
+                [] | ["kv" | "list"] | ["kv", "list" | "create" | "configuration"] => String::new(),
+                ["kv", "list", path @ ..]
+                | ["show" | "list" | "edit" | "create" | "metadata" | "versions" | "diff", path @ ..] => path.join("/"),
+                ["kv", path, ..] => (*path).to_owned(),
+                _ => return None,
+            };
+            return Some(Self { mount: Some(mount.clone()), path, version, is_api: false });
+        }
+        let path = link.after("v1")?.join("/");
+        Some(Self { mount: None, path, version, is_api: true })
+    }
 }
 
 impl Location {
@@ -102,29 +139,37 @@ impl Location {
     }
 }
 
-/// Takes a path apart. One slash at either end is ignored.
+/// Rounds of decoding after which a path is that which it looks like.
+const MAX_DECODINGS: usize = 4;
+
+/// Takes a name apart that is no secret's path: that of a mount, a policy, a lease. One slash at either end is ignored.
 ///
 /// # Errors
-/// When a server could take it for another path than it looks like.
+/// When a server could take it for another one than it looks like.
 pub(super) fn segments(argument: &'static str, text: &str) -> Result<Vec<String>, ToolError> {
-    let refuse = |what: &str| {
-        let message = format!("{argument} {what}");
-        Err(ToolError::invalid_argument(message).with_argument(argument).with_remedy(
-            "write segments with single slashes between them, as list_vault_secrets answers them: secret/apps/web",
-        ))
-    };
+    let segments = secret_segments(argument, text)?;
+    if readings(&segments.join("/")).next().is_some() {
+        return Err(astray(
+            argument,
+            "holds a backslash, an encoded character, or a segment that begins or ends with a space; write the characters \
+             themselves",
+        ));
+    }
+    Ok(segments)
+}
+
+/// Takes a secret's path apart. One slash at either end is ignored. Names may hold what Vault keeps and lists: an encoded
+/// slash, a backslash, blanks at their ends. [`Rules`] then hold every path against the patterns that a server on the way
+/// could take it for.
+///
+/// # Errors
+/// When one of these is no path: it climbs, or has an empty segment.
+pub(super) fn secret_segments(argument: &'static str, text: &str) -> Result<Vec<String>, ToolError> {
     if text.len() > MAX_PATH {
-        return refuse("is longer than 1024 characters");
+        return Err(astray(argument, "is longer than 1024 characters"));
     }
     if text.chars().any(char::is_control) {
-        return refuse("holds a control character");
-    }
-    if text.contains('\\') {
-        return refuse("holds a backslash");
-    }
-    let lower = text.to_ascii_lowercase();
-    if ["%2f", "%2e", "%5c", "%00", "%25"].iter().any(|encoded| lower.contains(encoded)) {
-        return refuse("holds an encoded slash, dot or percent sign; write the characters themselves");
+        return Err(astray(argument, "holds a control character"));
     }
     let text = text.strip_prefix('/').unwrap_or(text);
     let text = text.strip_suffix('/').unwrap_or(text);
@@ -133,15 +178,52 @@ pub(super) fn segments(argument: &'static str, text: &str) -> Result<Vec<String>
     }
     let segments: Vec<String> = text.split('/').map(ToOwned::to_owned).collect();
     if segments.iter().any(String::is_empty) {
-        return refuse("has an empty segment");
+        return Err(astray(argument, "has an empty segment"));
     }
     if segments.iter().any(|segment| matches!(segment.as_str(), "." | "..")) {
-        return refuse("has a segment of dots");
+        return Err(astray(argument, "has a segment of dots"));
     }
-    if segments.iter().any(|segment| segment.trim() != segment) {
-        return refuse("has a segment that begins or ends with a space");
+    for (round, reading) in readings(text).enumerate() {
+        let climbs = reading.split('/').any(|segment| matches!(segment, "" | "." | ".."));
+        if climbs || round == MAX_DECODINGS || reading.chars().any(char::is_control) {
+            return Err(astray(
+                argument,
+                "holds an encoded dot, slash or blank that could lead a server to another path",
+            ));
+        }
     }
     Ok(segments)
+}
+
+fn astray(argument: &'static str, what: &str) -> ToolError {
+    ToolError::invalid_argument(format!("{argument} {what}"))
+        .with_argument(argument)
+        .with_remedy("write segments with single slashes between them: secret/apps/web")
+}
+
+/// The other paths that a server on the way could take a path for: one that decodes once more than it should, takes a
+/// backslash for a slash, or leaves out blanks at the ends of segments. Each is what comes of the one before, so the last one,
+/// or that of the round [`MAX_DECODINGS`], has nothing left that could be taken otherwise.
+fn readings(path: &str) -> impl Iterator<Item = String> {
+    let next = |path: &String| {
+        let read = decoded(path).replace('\\', "/");
+        let read = read.split('/').map(str::trim).collect::<Vec<_>>().join("/");
+        (read != *path).then_some(read)
+    };
+    std::iter::successors(next(&path.to_owned()), next).take(MAX_DECODINGS + 1)
+}
+
+/// A text decoded once; what is no code of a character stays.
+fn decoded(text: &str) -> String {
+    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let bytes = text.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let code = (*byte == b'%').then(|| Some(digit(bytes.get(at + 1))? * 16 + digit(bytes.get(at + 2))?)).flatten();
+        out.push(code.unwrap_or(*byte));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Finds the mount of a path: the given one, or the longest that the path begins with.
@@ -149,8 +231,17 @@ pub(super) fn segments(argument: &'static str, text: &str) -> Result<Vec<String>
 /// # Errors
 /// When the path is not well-formed, no mount fits, or the mount is no KV engine.
 pub(super) fn locate(mounts: &Mounts, path: &str, mount: Option<&str>) -> Result<Location, ToolError> {
-    let path = segments("path", path)?;
-    let (mount, rest) = if let Some(mount) = mount {
+    let linked = match Link::read(path) {
+        None => None,
+        Some(link) => Some(Linked::of(&link).ok_or_else(|| {
+            ToolError::invalid_argument("path is a link that does not lead to a secret or folder of Vault")
+                .with_argument("path")
+                .with_remedy("pass the link of the secret's page, or the mount followed by the path: secret/apps/web")
+        })?),
+    };
+    let path = secret_segments("path", linked.as_ref().map_or(path, |linked| linked.path.as_str()))?;
+    let mount = linked.as_ref().and_then(|linked| linked.mount.as_deref()).or(mount);
+    let (mount, mut rest) = if let Some(mount) = mount {
         (segments("mount", mount)?.join("/"), path)
     } else {
         let longest = (1..=path.len()).rev().find_map(|count| {
@@ -167,13 +258,22 @@ pub(super) fn locate(mounts: &Mounts, path: &str, mount: Option<&str>) -> Result
             .with_remedy("list_vault_mounts tells which mounts are KV engines")
     })?;
     // With `mount` given the path may still lead into a longer mount ("team" and "kv/a" where "team/kv" is one).
-    let location = Location { mount, path: rest, version };
+    if linked.as_ref().is_some_and(|linked| linked.is_api)
+        && version == KvVersion::Two
+        && rest.first().is_some_and(|kind| {
+            ["data", "metadata", "subkeys", "delete", "undelete", "destroy"].contains(&kind.as_str())
+        })
+    {
+        rest.remove(0);
+    }
+    let location = Location { mount, path: rest, version, linked: linked.and_then(|linked| linked.version) };
     let full = location.full();
-    let deeper = mounts
-        .secret
-        .keys()
-        .any(|other| other.len() > location.mount.len() && (full == *other || full.starts_with(&format!("{other}/"))));
-    if deeper {
+    let is_below = |path: &str, mount: &str| path == mount || path.starts_with(&format!("{mount}/"));
+    let strays = |path: &str| {
+        let deeper = |other: &String| other.len() > location.mount.len() && is_below(path, other);
+        !is_below(path, &location.mount) || mounts.secret.keys().any(deeper)
+    };
+    if strays(&full) || readings(&full).any(|reading| strays(&reading)) {
         return Err(ToolError::invalid_argument("the path leads into another mount")
             .with_argument("mount")
             .with_remedy("leave mount out: it is found by the path"));
@@ -190,10 +290,12 @@ fn no_mount(mounts: &Mounts, argument: &'static str, path: &str) -> ToolError {
         "the connector's token sees no secret engine at {path:?}: there is none, or no policy of the token permits \
          anything in it"
     );
-    ToolError::new(code, message).with_argument(argument).with_remedy(
-        "list_vault_mounts tells the mounts that it sees; if the engine should be there, a policy of its token needs \
-         the capability list (to list) or read (to read) below that path",
-    )
+    let namespace =
+        if sees_any { "" } else { "; or spec.platform.vault.namespace is not the one that the engines are in" };
+    ToolError::new(code, message).with_argument(argument).with_remedy(format!(
+        "list_vault_mounts tells the mounts that it sees; if the engine should be there, a policy of its token needs the \
+         capability list (to list) or read (to read) below that path{namespace}"
+    ))
 }
 
 /// What the manifest lets the tools touch.
@@ -218,14 +320,21 @@ impl Rules {
         self.release.iter().map(|rule| &rule.path).chain(self.allow.iter().flatten())
     }
 
-    /// Whether a secret may be touched.
+    /// Whether a secret may be touched, whatever a server on the way takes its path for.
     pub(super) fn permit(&self, full: &str) -> bool {
-        let matches = |patterns: &[PathPattern]| patterns.iter().any(|pattern| pattern.matches(full));
-        self.allow.as_deref().is_none_or(matches) && !matches(&self.deny)
+        let permits = |path: &str| {
+            let matches = |patterns: &[PathPattern]| patterns.iter().any(|pattern| pattern.matches(path));
+            self.allow.as_deref().is_none_or(matches) && !matches(&self.deny)
+        };
+        permits(full) && readings(full).all(|reading| permits(&reading))
     }
 
     /// Whether anything below a folder may be touched, so that it makes sense to list it.
     pub(super) fn permit_folder(&self, full: &str) -> bool {
+        self.permits_folder(full) && readings(full).all(|reading| self.permits_folder(&reading))
+    }
+
+    fn permits_folder(&self, full: &str) -> bool {
         let reaches = self.allow.as_ref().is_none_or(|allow| allow.iter().any(|pattern| reaches_below(pattern, full)));
         // A last `**` covers whatever lies below; other patterns leave something uncovered.
         let anything_below = format!("{full}/\u{1}");
@@ -265,8 +374,9 @@ impl Rules {
     /// [`ErrorCode::PermissionDenied`], naming the field of the manifest.
     pub(super) fn check_release(&self, location: &Location, key: &str) -> Result<(), ToolError> {
         let full = location.full();
-        let released = self.release.iter().any(|rule| rule.path.matches(&full) && rule.keys.iter().any(|k| k == key));
-        if released {
+        let releases =
+            |path: &str| self.release.iter().any(|rule| rule.path.matches(path) && rule.keys.iter().any(|k| k == key));
+        if releases(&full) && readings(&full).all(|reading| releases(&reading)) {
             return Ok(());
         }
         Err(ToolError::new(ErrorCode::PermissionDenied, format!("the value of key {key:?} at {full} is not released"))

@@ -23,8 +23,10 @@ use kit::{
 };
 use outbound::RequestError;
 
-/// Time left to a token from which its end is a fault.
+/// Seconds left to a token that nobody renews, from which its end is a fault.
 const EXPIRING: u64 = 30;
+/// Seconds left to it from which its end is told: a week, or a quarter of its time if that is less.
+const ENDING: u64 = 7 * 24 * 3_600;
 
 /// When a token ends, as Vault said.
 #[derive(Clone, Copy, Debug)]
@@ -135,9 +137,11 @@ fn unanswered(error: &Error) -> Finding {
     let (status, reason) = match error {
         Error::Request(cause) => (HealthStatus::Error, reason_of(*cause, Reason::UnexpectedResponse)),
         Error::Sealed => (HealthStatus::Error, VaultReason::Sealed.into()),
-        Error::Quota(_) => (HealthStatus::Degraded, Reason::RateLimited.into()),
+        Error::Quota(_) | Error::Throttled(_) => (HealthStatus::Degraded, Reason::RateLimited.into()),
         Error::Maintenance => (HealthStatus::Degraded, VaultReason::Maintenance.into()),
-        Error::BackendFailed | Error::Status(500..=599) => (HealthStatus::Error, Reason::ServerError.into()),
+        Error::BackendFailed | Error::NoActiveNode | Error::Overloaded | Error::Status(500..=599) => {
+            (HealthStatus::Error, Reason::ServerError.into())
+        }
         _ => (HealthStatus::Error, Reason::UnexpectedResponse.into()),
     };
     Finding::passing(status, reason, format!("Vault can't be asked: {error}"))
@@ -198,7 +202,7 @@ async fn credentials(vault: &Vault, looking: &mut Examination, deadline: Instant
         Err(error) => return tokenless(vault, looking, None, &error, begun),
     };
     let mut looked_up = vault.session.lookup(&token, deadline).await;
-    if looked_up == Err(Error::Forbidden) {
+    if looked_up.as_ref().is_err_and(Error::may_be_the_token) {
         match vault.session.replace(&token, deadline).await {
             Ok(newer) => {
                 token = newer;
@@ -215,20 +219,19 @@ async fn credentials(vault: &Vault, looking: &mut Examination, deadline: Instant
         Err(error) => return tokenless(vault, looking, Some(&token), &error, begun),
     };
     looking.identity = info.as_ref().and_then(identity);
-    if let Some(info) = &info {
-        vault.note_ending(&token, info);
-        if !vault.session.logs_in() && expires_soon(info) {
-            let at = info.expire_time.as_deref().unwrap_or("any moment");
-            let message = format!("the token ends at {at}: put a new one into the connector's credentials");
-            let finding = Finding::stated(HealthStatus::Error, VaultReason::TokenExpiring, message);
-            return looking.judged("token", CredentialVerdict::Accepted, finding, begun);
-        }
-    }
     let (message, detail) = match &info {
         Some(info) => describe(info, vault.session.logs_in()),
         None => ("Vault accepts the token, which may not look itself up".to_owned(), String::new()),
     };
-    looking.well("token", format!("{message}{detail}"), begun);
+    let mut ending = None;
+    if let Some(info) = &info {
+        vault.note_ending(&token, info);
+        ending = if vault.session.logs_in() { None } else { ends_soon(info) };
+    }
+    match ending {
+        Some(finding) => looking.found_in("token", format!("{message}{detail}"), finding, begun),
+        None => looking.well("token", format!("{message}{detail}"), begun),
+    }
     if let Some(fault) = vault.session.login_fault().await {
         let refused = login_refused(fault);
         let words = refused.message.clone();
@@ -250,14 +253,42 @@ async fn credentials(vault: &Vault, looking: &mut Examination, deadline: Instant
         // The token was just accepted; that nothing more is known now is no reason to doubt it.
         Err(error) => {
             looking.judge(CredentialVerdict::Accepted, message);
-            looking.not_known("mounts", error, begun);
+            match &error {
+                // Held back here, or out of the probe's own time: that says nothing of Vault.
+                Error::Request(
+                    RequestError::Busy(_)
+                    | RequestError::TooFast(_)
+                    | RequestError::CircuitOpen(_)
+                    | RequestError::Timeout,
+                ) => looking.not_known("mounts", error, begun),
+                Error::Forbidden | Error::MountsClosed => looking.found("mounts", mounts_closed(), begun),
+                _ => looking.found("mounts", unanswered(&error), begun),
+            }
         }
     }
 }
 
-fn expires_soon(info: &TokenInfo) -> bool {
+/// Vault answers the list of mounts to every good token; without it no tool finds a secret.
+fn mounts_closed() -> Finding {
+    let message = format!("{}: let the path /v1/sys/internal/ui/mounts through", Error::MountsClosed);
+    Finding::stated(HealthStatus::Error, Reason::UnexpectedResponse, message)
+}
+
+/// What there is to say of the end of a token that the connector does not renew: a fault in its last seconds, and a note a
+/// good while before.
+fn ends_soon(info: &TokenInfo) -> Option<Finding> {
     // A ttl of 0 with a time of expiry is a token in its last second.
-    info.expire_time.is_some() && info.ttl < EXPIRING
+    let at = info.expire_time.as_deref()?;
+    let life = info.period.unwrap_or(info.creation_ttl);
+    let early = ENDING.min(life / 4);
+    let status = match info.ttl {
+        0..EXPIRING => HealthStatus::Error,
+        left if left < early => HealthStatus::Degraded,
+        _ => return None,
+    };
+    let renewing = if info.renewable { ", or renew it, which the connector does not do" } else { "" };
+    let message = format!("the token ends at {at}: put a new one into the connector's credentials{renewing}");
+    Some(Finding::stated(status, VaultReason::TokenExpiring, message))
 }
 
 fn identity(info: &TokenInfo) -> Option<String> {
@@ -272,8 +303,15 @@ fn describe(info: &TokenInfo, is_renewed: bool) -> (String, String) {
     let policies = info.policies.iter().chain(&info.identity_policies).take(8).cloned().collect::<Vec<_>>().join(", ");
     let mut message = format!("Vault takes the token for {who} with the policies {policies}");
     let mut detail = String::new();
-    let ends =
-        info.expire_time.as_ref().map_or_else(|| "; it does not end".to_owned(), |at| format!("; it ends at {at}"));
+    let renewal = match (is_renewed, info.renewable, info.period) {
+        (true, ..) | (false, false, None) => "",
+        (false, _, Some(_)) => ", unless somebody renews it: the connector does not, and auth.appRole is for that",
+        (false, true, None) => ", and the connector does not renew it",
+    };
+    let ends = info
+        .expire_time
+        .as_ref()
+        .map_or_else(|| "; it does not end".to_owned(), |at| format!("; it ends at {at}{renewal}"));
     if is_renewed {
         detail.push_str(&ends);
     } else {

@@ -85,7 +85,7 @@ impl Session {
         with_newest(self, deadline, send).await
     }
 
-    /// A newer token after Vault answered 403 to this one.
+    /// A newer token after Vault refused this one.
     ///
     /// # Errors
     /// [`Error::Forbidden`] when the token is good, so that a permission is missing; [`Error::TokenRejected`] when it
@@ -182,7 +182,7 @@ impl Keys for Session {
 
     /// 403 says that the token is bad or that a permission is missing.
     fn is_refusal(&self, error: &Error) -> bool {
-        matches!(error, Error::Forbidden)
+        error.may_be_the_token()
     }
 
     async fn newer(&self, refused: &Token, _: Error, deadline: Instant) -> Result<Token, Error> {

@@ -1,6 +1,7 @@
 //! Vault's platform against a strict double, for what a real Vault in dev mode can't show: every health code, every
 //! error, Enterprise's namespaces. Every failing answer holds a planted secret, which may come out nowhere.
 
+mod changes;
 mod double;
 mod errors;
 mod health;

@@ -206,6 +206,80 @@ async fn writes_deletes_and_restores() {
     assert_eq!(preview.state, json!({ "keys": ["a"] }));
     assert_eq!(connector.ok("delete_vault_secret", json!({ "path": "old/x" })).await["reversible"], false);
     assert_eq!(connector.fails("read_vault_secret", json!({ "path": "old/x" })).await.code, ErrorCode::NotFound);
+
+    // Vault answers 204 to all of these.
+    for (tool, arguments) in [
+        ("delete_vault_secret", json!({ "path": "secret/apps/nwe" })),
+        ("delete_vault_secret", json!({ "path": "old/x" })),
+        ("delete_vault_secret", json!({ "path": path, "versions": [99] })),
+        ("undelete_vault_secret", json!({ "path": path, "versions": [2] })),
+        ("undelete_vault_secret", json!({ "path": "secret/apps/nwe", "versions": [1] })),
+        ("destroy_vault_secret", json!({ "path": path, "versions": [99], "expected_current_version": 4 })),
+    ] {
+        let refused = connector.fails(tool, arguments.clone()).await;
+        assert!(refused.message.contains("nothing was changed"), "{tool} {arguments}: {refused:?}");
+    }
+    let again = json!({ "path": path, "versions": [1, 2, 3] });
+    let done = connector.ok("delete_vault_secret", again).await;
+    assert_eq!((&done["outcome"], done["unchanged"].as_array().unwrap().len()), (&json!("unchanged"), 3), "{done}");
+
+    // The engine is made anew with the other version, while the list of engines is believed.
+    server.admin("DELETE", "sys/mounts/old", Value::Null).await;
+    server.admin("POST", "sys/mounts/old", json!({ "type": "kv", "options": { "version": "2" } })).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(
+        connector.ok("write_vault_secret", json!({ "path": "old/x", "data": { "a": "1" } })).await["version"],
+        1
+    );
+    assert_eq!(connector.ok("read_vault_secret", json!({ "path": "old/x" })).await["kv_version"], 2);
+    server.admin("DELETE", "sys/mounts/old", Value::Null).await;
+    server.admin("POST", "sys/mounts/old", json!({ "type": "kv", "options": { "version": "1" } })).await;
+    let one = json!({ "path": "old/x", "data": { "a": "1" }, "patch": false });
+    assert_eq!(connector.ok("write_vault_secret", one).await.get("version"), None);
+    assert_eq!(server.admin("GET", "old/x", Value::Null).await["data"], json!({ "a": "1" }));
+}
+
+/// Names that Vault keeps and lists, and links as its pages have them.
+#[tokio::test]
+#[ignore = "needs a Vault binary in VAULT_BIN; make test runs it"]
+async fn what_is_listed_can_be_read() {
+    let server = Server::start().await;
+    let connector = Connector::new(&server, Some(ROOT), &json!({}));
+    let names = [
+        "a%2Fb",
+        "web ",
+        " lead",
+        "DOM\\svc",
+        "100%",
+        "50%25",
+        "ünï-日本",
+        "q?x",
+        "h#x",
+        "a;b",
+        "...",
+        "quo\"te",
+        "[x]{y}|^",
+    ];
+    for name in names {
+        let write = json!({ "path": format!("secret/n/{name}"), "data": { "k": "v" }, "cas": 0 });
+        assert_eq!(connector.ok("write_vault_secret", write).await["version"], 1, "{name}");
+    }
+    let listed = connector.ok("list_vault_secrets", json!({ "path": "secret/n" })).await;
+    let mut expected = names.to_vec();
+    expected.sort_unstable();
+    assert_eq!(listed["items"], json!(expected));
+    for name in names {
+        let read = connector.ok("read_vault_secret", json!({ "path": format!("secret/n/{name}") })).await;
+        assert_eq!(read["keys"], json!(["k"]), "{name}");
+    }
+    for link in ["/ui/vault/secrets/secret/kv/n%2F100%25/details?version=1", "/v1/secret/data/n/100%25"] {
+        let link = format!("https://vault.example.com{link}");
+        assert_eq!(connector.ok("read_vault_secret", json!({ "path": link })).await["path"], "n/100%", "{link}");
+    }
+    // A token of another cluster: its end names a namespace that is not here.
+    let foreign = Connector::new(&server, Some("hvs.CAESIJ1aWl0aGlzaXNub3RhcmVhbHRva2VuYXRhbGw.Xy9Zq"), &json!({}));
+    assert_eq!(foreign.fails("list_vault_mounts", json!({})).await.code, ErrorCode::CredentialsUnavailable);
+    assert_eq!(foreign.probe().await.credentials, CredentialVerdict::Rejected);
 }
 
 async fn server_data(server: &Server, path: &str) -> Value {

@@ -1,7 +1,13 @@
 //! A strict double of Vault: it refuses what a real one refuses, and more (unknown query parameters, a namespace where
-//! none belongs), and it plants a secret in every failing answer.
+//! none belongs), and it plants a secret in every failing answer. Its KV engines do as those of
+//! hashicorp/vault-plugin-secrets-kv: an engine of version 1 keeps whatever path it is given and answers 204; one of version 2
+//! answers 404 with a warning to paths of version 1, 404 with metadata for a deleted version, and 204 to changes of versions
+//! whether or not anything is there (`backend.go`, `path_data.go`, `path_delete.go`, `passthrough.go`).
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers};
@@ -28,6 +34,23 @@ struct State {
     lookup: Value,
     visible: bool,
     capabilities: Value,
+    kv: Kv,
+}
+
+/// The engine at `secret/`.
+struct Kv {
+    version: u8,
+    /// Version 1: what was written, by path.
+    kept: BTreeMap<String, Value>,
+    /// Version 2: what became of the versions, by path, the first one first.
+    versions: BTreeMap<String, Vec<Version>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Readable,
+    Deleted,
+    Destroyed,
 }
 
 pub(super) struct Double {
@@ -41,9 +64,11 @@ impl Double {
     pub(super) async fn start() -> Self {
         let state = Arc::new(Mutex::new(State {
             lookup: json!({ "display_name": "approle", "policies": ["default", "apps"], "ttl": 3600,
+                            "creation_ttl": 7_200, "renewable": true, "type": "service",
                             "expire_time": "2999-01-01T00:00:00Z", "id": TOKEN, "accessor": "planted-accessor" }),
             visible: true,
             capabilities: json!(["read"]),
+            kv: Kv::new(2),
             ..State::default()
         }));
         let server = MockServer::start().await;
@@ -86,6 +111,25 @@ impl Double {
 
     pub(super) fn capabilities(&self, value: Value) {
         self.state.lock().unwrap().capabilities = value;
+    }
+
+    /// Makes the engine at `secret/` anew, with a version.
+    pub(super) fn remount(&self, version: u8) {
+        self.state.lock().unwrap().kv = Kv::new(version);
+    }
+
+    /// What became of the versions of a secret below `secret/`.
+    pub(super) fn versions(&self, path: &str) -> Vec<Version> {
+        self.state.lock().unwrap().kv.versions.get(path).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn set_versions(&self, path: &str, versions: &[Version]) {
+        self.state.lock().unwrap().kv.versions.insert(path.to_owned(), versions.to_vec());
+    }
+
+    /// What an engine of version 1 at `secret/` keeps at a path.
+    pub(super) fn kept(&self, path: &str) -> Option<Value> {
+        self.state.lock().unwrap().kv.kept.get(path).cloned()
     }
 
     pub(super) fn count(&self, path: &str) -> usize {
@@ -159,7 +203,7 @@ impl Respond for Answering {
             ("GET", "auth/token/lookup-self", true) => state.lookup.clone(),
             ("GET", "sys/internal/ui/mounts", true) if !state.visible => json!({ "secret": {}, "auth": {} }),
             ("GET", "sys/internal/ui/mounts", true) => {
-                json!({ "secret": { "secret/": { "type": "kv", "options": { "version": "2" } },
+                json!({ "secret": { "secret/": { "type": "kv", "options": { "version": state.kv.version.to_string() } },
                                     "old/": { "type": "kv", "options": null } }, "auth": {} })
             }
             ("POST", "sys/capabilities-self", true) => {
@@ -168,12 +212,9 @@ impl Respond for Answering {
                 paths.map(|path| (path.as_str().unwrap().to_owned(), state.capabilities.clone())).collect()
             }
             ("GET", "sys/internal/ui/resultant-acl", true) => json!({ "exact_paths": {}, "glob_paths": {} }),
-            ("GET", "secret/subkeys/apps/web", _) => {
-                json!({ "subkeys": { "a": "planted-value" }, "metadata": { "version": 1, "created_time": "t" } })
-            }
-            ("GET", "secret/data/apps/web", _) => {
-                json!({ "data": { "a": "released" }, "metadata": { "version": 1, "created_time": "t" } })
-            }
+            (method, path, _) if path.starts_with("secret/") => return state.kv.answer(method, request),
+            // Nothing is there, and an engine of version 1 takes every change.
+            ("POST" | "DELETE", path, _) if path.starts_with("old/") => return ResponseTemplate::new(204),
             ("POST", "auth/token/renew-self", true) => return granted(),
             ("POST", "auth/token/revoke-self", true) => return ResponseTemplate::new(204),
             ("POST", "sys/leases/renew", true) => {
@@ -183,6 +224,114 @@ impl Respond for Answering {
             }
             _ => return failure(404),
         };
-        ResponseTemplate::new(200).set_body_json(json!({ "data": data, "auth": null }))
+        ResponseTemplate::new(200).set_body_json(json!({ "request_id": "r", "data": data, "auth": null }))
+    }
+}
+
+impl Default for Kv {
+    fn default() -> Self {
+        Self::new(2)
+    }
+}
+
+impl Kv {
+    fn new(version: u8) -> Self {
+        let versions = BTreeMap::from([("apps/web".to_owned(), vec![Version::Readable])]);
+        Self { version, kept: BTreeMap::new(), versions: if version == 2 { versions } else { BTreeMap::new() } }
+    }
+
+    fn answer(&mut self, method: &str, request: &Request) -> ResponseTemplate {
+        let path = request.url.path().strip_prefix("/v1/secret/").unwrap().trim_end_matches('/').to_owned();
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let query =
+            |name: &str| request.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        let nothing = || ResponseTemplate::new(404).set_body_json(json!({ "errors": [] }));
+        let data = |data: Value| ResponseTemplate::new(200).set_body_json(json!({ "request_id": "r", "data": data }));
+        if query("list").is_some() {
+            let folder = if self.version == 2 { path.strip_prefix("metadata").unwrap_or(&path) } else { &path };
+            let folder = folder.trim_matches('/');
+            let all =
+                if self.version == 2 { self.versions.keys().collect::<Vec<_>>() } else { self.kept.keys().collect() };
+            let names: Vec<&str> =
+                all.into_iter().filter_map(|path| path.strip_prefix(folder)?.strip_prefix('/')).collect();
+            return if names.is_empty() { nothing() } else { data(json!({ "keys": names })) };
+        }
+        if self.version == 1 {
+            return match method {
+                "GET" => self.kept.get(&path).map_or_else(nothing, |kept| data(kept.clone())),
+                "POST" => {
+                    self.kept.insert(path, body);
+                    ResponseTemplate::new(204)
+                }
+                "DELETE" => {
+                    self.kept.remove(&path);
+                    ResponseTemplate::new(204)
+                }
+                _ => ResponseTemplate::new(405).set_body_json(json!({ "errors": ["unsupported operation"] })),
+            };
+        }
+        let (kind, path) = path.split_once('/').unwrap_or((&path, ""));
+        let described = |number: usize, version: Version| {
+            let deleted = if version == Version::Deleted { "2020-01-01T00:00:00Z" } else { "" };
+            json!({ "version": number, "created_time": "t", "deletion_time": deleted,
+                    "destroyed": version == Version::Destroyed, "custom_metadata": null })
+        };
+        match (method, kind) {
+            ("GET", "data" | "subkeys") => {
+                let Some(versions) = self.versions.get(path) else { return nothing() };
+                let number = query("version").map_or(versions.len(), |number| number.parse().unwrap());
+                let Some(version) = number.checked_sub(1).and_then(|index| versions.get(index)) else {
+                    return nothing();
+                };
+                let metadata = described(number, *version);
+                let content = if kind == "data" { "data" } else { "subkeys" };
+                if *version != Version::Readable {
+                    let gone = json!({ "request_id": "r", "data": { content: null, "metadata": metadata } });
+                    return ResponseTemplate::new(404).set_body_json(gone);
+                }
+                // Names are all that may come out of `subkeys`, whatever a server puts there.
+                let value = if kind == "data" { "released" } else { "planted-value" };
+                data(json!({ content: { "a": value }, "metadata": metadata }))
+            }
+            ("GET", "metadata") => {
+                let Some(versions) = self.versions.get(path) else { return nothing() };
+                let known = versions.iter().enumerate();
+                let known: BTreeMap<String, Value> =
+                    known.map(|(index, v)| ((index + 1).to_string(), described(index + 1, *v))).collect();
+                data(json!({ "current_version": versions.len(), "versions": known, "custom_metadata": null }))
+            }
+            ("POST" | "PATCH", "data") => {
+                let versions = self.versions.entry(path.to_owned()).or_default();
+                versions.push(Version::Readable);
+                data(described(versions.len(), Version::Readable))
+            }
+            ("DELETE", "data") => {
+                if let Some(version) = self.versions.get_mut(path).and_then(|versions| versions.last_mut())
+                    && *version == Version::Readable
+                {
+                    *version = Version::Deleted;
+                }
+                ResponseTemplate::new(204)
+            }
+            ("POST", "delete" | "undelete" | "destroy") => {
+                for number in body["versions"].as_array().unwrap() {
+                    let index = usize::try_from(number.as_u64().unwrap()).unwrap() - 1;
+                    let Some(version) = self.versions.get_mut(path).and_then(|versions| versions.get_mut(index)) else {
+                        continue;
+                    };
+                    *version = match (kind, *version) {
+                        ("destroy", _) | (_, Version::Destroyed) => Version::Destroyed,
+                        ("delete", _) => Version::Deleted,
+                        _ => Version::Readable,
+                    };
+                }
+                ResponseTemplate::new(204)
+            }
+            _ => {
+                let text = "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API \
+                            endpoints to use.";
+                ResponseTemplate::new(404).set_body_json(json!({ "request_id": "r", "data": null, "warnings": [text] }))
+            }
+        }
     }
 }

@@ -25,10 +25,23 @@ async fn every_answer_has_its_words() {
     let says = |text: &str| Some(json!({ "errors": [text, "planted"] }));
     let gone = |destroyed: bool, deleted: &str| {
         let metadata = json!({ "version": 3, "created_time": "t", "deletion_time": deleted, "destroyed": destroyed });
-        Some(json!({ "data": { "data": null, "metadata": metadata }, "planted": "planted" }))
+        Some(json!({ "request_id": "r", "data": { "data": null, "metadata": metadata }, "planted": "planted" }))
     };
     let table: Vec<Row> = vec![
-        (400, None, InvalidArgument, "Vault calls the request invalid"),
+        (400, None, PlatformError, "why is not known"),
+        (
+            400,
+            says("Upgrading from non-versioned to versioned data. This backend will"),
+            PlatformUnavailable,
+            "upgraded",
+        ),
+        (400, says("Waiting for the primary to upgrade from non-versioned to"), PlatformUnavailable, "upgraded"),
+        (400, says("1 error occurred:\n\t* relative paths not supported\n\n"), InvalidArgument, "way out of it"),
+        (400, says("operation unavailable in namespaces"), PermissionDenied, "root namespace"),
+        (400, says("missing client token"), PlatformError, "X-Vault-Token"),
+        (400, says("failed to revoke entry: resp: (*logical.Response)(nil) err: x"), PlatformError, "still work"),
+        (500, says("failed to revoke entry: resp: (*logical.Response)(nil) err: x"), PlatformError, "still work"),
+        (404, says("no handler for route \"x\". route entry not found."), NotFound, "no engine"),
         (400, says("check-and-set parameter did not match the current version"), Conflict, "has changed since"),
         (400, says("check-and-set parameter required for this call"), Conflict, "demands check-and-set"),
         (400, says("invalid lease"), NotFound, "no such lease"),
@@ -43,14 +56,30 @@ async fn every_answer_has_its_words() {
         (423, None, PlatformUnavailable, "locked"),
         (429, None, RateLimited, "quota"),
         (472, None, PlatformUnavailable, "disaster recovery"),
-        (500, None, PlatformError, "status 500"),
+        (500, None, PlatformError, "(status 500), and why is not known"),
+        (500, says("could not find version data"), PlatformError, "lost its content"),
+        (500, says("local node not active but active cluster node not found"), PlatformUnavailable, "no active node"),
+        (503, says("no active Vault instance found"), PlatformUnavailable, "no active node"),
+        (503, says("namespace is sealed"), PlatformUnavailable, "sealed"),
+        (503, says("API access to this namespace has been locked by an administrator"), PlatformUnavailable, "locked"),
+        (503, says("active context and overloaded, try again later"), PlatformUnavailable, "overloaded"),
         (501, None, PlatformUnavailable, "not initialised"),
         (502, None, PlatformError, "behind this secret engine"),
         (503, says("Vault is sealed"), PlatformUnavailable, "Vault is sealed"),
         (503, None, PlatformUnavailable, "maintained"),
         (418, None, PlatformError, "status 418"),
-        (502, Some(json!("<html>planted</html>")), PlatformError, "does not answer as the API of Vault"),
-        (503, Some(json!("<html>planted</html>")), PlatformError, "does not answer as the API of Vault"),
+        (
+            502,
+            Some(json!("<html>planted</html>")),
+            PlatformError,
+            "something in front of Vault answers with status 502",
+        ),
+        (
+            503,
+            Some(json!("<html>planted</html>")),
+            PlatformError,
+            "something in front of Vault answers with status 503",
+        ),
         (200, Some(json!("planted")), PlatformError, "does not answer as the API of Vault"),
         (200, Some(json!({ "data": ["planted"] })), PlatformError, "can't read, at data"),
         (200, Some(json!({ "auth": "planted" })), PlatformError, "can't read, at data"),
@@ -64,8 +93,90 @@ async fn every_answer_has_its_words() {
             connector.call("read_vault_secret", json!({ "path": "secret/apps/web", "key": "a" })).await.unwrap_err();
         assert_eq!(error.code, code, "{status}: {error:?}");
         assert!(error.message.contains(part), "{status}: {error:?}");
-        assert_eq!(error.retry_after_seconds.is_some(), status == 412, "{status}: {error:?}");
+        let comes_back =
+            status == 412 || error.message.contains("upgraded") || error.message.contains("no active node");
+        assert_eq!(error.retry_after_seconds.is_some(), comes_back, "{status}: {error:?}");
     }
+}
+
+/// Whatever status it has: an answer without Vault's own form is never Vault's word about a token, a policy or a secret.
+#[tokio::test]
+async fn what_something_in_front_of_vault_says_is_not_vaults_word() {
+    // Envoy's filters, nginx, Kong, an OAuth proxy, a load balancer without a body: `e2e/doubles/ANSWERS.md`.
+    let bodies = [
+        json!("RBAC: access denied"),
+        json!("<html><center>nginx</center></html>"),
+        json!({ "message": "no Route matched with those values" }),
+        json!({}),
+        json!(""),
+        json!({ "errors": "planted" }),
+        json!({ "errors": [{ "code": 403 }] }),
+    ];
+    for status in [400, 401, 403, 404, 405, 412, 413, 423, 429, 472, 500, 501, 502, 503, 504] {
+        for body in &bodies {
+            let double = Double::start().await;
+            double.want(READ, status, Some(body.clone()));
+            let connector = connect(&double.uri(), Some(TOKEN), &spec());
+            let read = json!({ "path": "secret/apps/web", "key": "a" });
+            let error = connector.call("read_vault_secret", read).await.unwrap_err();
+            let code = if status == 429 { RateLimited } else { PlatformError };
+            assert_eq!(error.code, code, "{status} {body}: {error:?}");
+            assert!(error.message.starts_with("something in front of Vault"), "{status} {body}: {error:?}");
+            // The same at the tools that take 404 for an empty list.
+            double.want("secret/metadata/apps", status, Some(body.clone()));
+            let error = connector.call("list_vault_secrets", json!({ "path": "secret/apps" })).await.unwrap_err();
+            assert_eq!(error.code, code, "{status} {body}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxys_refusal_leaves_the_credentials_as_they_are() {
+    for path in ["sys/internal/ui/mounts", "auth/token/lookup-self"] {
+        for body in [json!("RBAC: access denied"), json!({ "message": "planted" })] {
+            let double = Double::start().await;
+            double.want(path, 403, Some(body));
+            let report = connect(&double.uri(), Some(TOKEN), &json!({})).probe().await;
+            assert_ne!(report.credentials, kit::CredentialVerdict::Rejected, "{path}: {report:?}");
+            assert_ne!(report.credentials, kit::CredentialVerdict::PermissionMissing, "{path}: {report:?}");
+            assert_eq!(report.status, kit::HealthStatus::Error, "{path}: {report:?}");
+            assert!(report.message.contains("something in front of"), "{path}: {report:?}");
+        }
+    }
+}
+
+/// A gateway that answers in Vault's form, and lets no client at `sys/internal`. Vault has no policy for that path.
+#[tokio::test]
+async fn a_list_of_mounts_that_is_closed_is_told_and_no_policy_is_made_up() {
+    let double = Double::start().await;
+    double.want("sys/internal/ui/mounts", 403, Some(json!({ "errors": ["permission denied"] })));
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    let error = connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap_err();
+    assert_eq!(error.code, PlatformError, "{error:?}");
+    assert!(error.message.contains("sys/internal/ui/mounts"), "{error:?}");
+    assert!(!error.remedy.unwrap().contains("capabilities"));
+    let report = connector.probe().await;
+    assert_eq!((report.status, report.credentials), (kit::HealthStatus::Error, kit::CredentialVerdict::Accepted));
+    assert!(report.message.contains("/v1/sys/internal/ui/mounts"), "{report:?}");
+}
+
+/// A token of another cluster: its end names a namespace that isn't here (openbao/openbao#297).
+#[tokio::test]
+async fn a_token_of_another_cluster_is_not_accepted() {
+    let double = Double::start().await;
+    let text = "error performing token check: failed to look up namespace from the token: no namespace";
+    for path in ["sys/internal/ui/mounts", "auth/token/lookup-self", READ] {
+        double.want(path, 500, Some(json!({ "errors": [text] })));
+    }
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    for (tool, arguments) in
+        [("read_vault_secret", json!({ "path": "secret/apps/web" })), ("get_vault_token_info", json!({}))]
+    {
+        let error = connector.call(tool, arguments).await.unwrap_err();
+        assert_eq!(error.code, CredentialsUnavailable, "{error:?}");
+    }
+    let report = connector.probe().await;
+    assert_eq!((report.reason.as_str(), report.credentials), ("TokenInvalid", kit::CredentialVerdict::Rejected));
 }
 
 #[tokio::test]
@@ -162,4 +273,19 @@ async fn a_slow_answer_ends_with_the_deadline() {
 
 fn arguments(name: &str) -> Value {
     (super::subject().calls)().into_iter().find(|(tool, _)| *tool == name).unwrap().1
+}
+
+/// The credential is gone at the other side, and the lease has ended without being cleaned up (hashicorp/vault#29392).
+#[tokio::test]
+async fn a_lease_that_the_engine_cannot_end_is_no_fault_of_the_arguments() {
+    let double = Double::start().await;
+    let lease = json!({ "id": "x", "issue_time": "2026-01-01T00:00:00Z", "expire_time": "2026-01-02T00:00:00Z", "ttl": -86_400,
+                        "renewable": true, "last_renewal": null });
+    double.want("sys/leases/lookup", 200, Some(json!({ "request_id": "r", "data": lease })));
+    let text = "failed to revoke entry: resp: (*logical.Response)(nil) err: error revoking user token: planted";
+    double.want("sys/leases/revoke", 400, Some(json!({ "errors": [text] })));
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    let error = connector.call("revoke_vault_lease", arguments("revoke_vault_lease")).await.unwrap_err();
+    assert_eq!(error.code, PlatformError);
+    assert!(error.message.contains("the system behind the engine"), "{error:?}");
 }

@@ -38,6 +38,9 @@ async fn every_code_has_its_finding() {
         (299, Some(up), Degraded, "UnknownState", true, Accepted),
         (200, Some(json!("<html>planted</html>")), Error, "UnexpectedResponse", true, Unknown),
         (200, Some(json!("planted")), Error, "UnexpectedResponse", true, Unknown),
+        (403, Some(json!({ "message": "planted" })), Error, "UnexpectedResponse", true, Unknown),
+        (503, Some(json!("no healthy upstream")), Error, "UnexpectedResponse", true, Unknown),
+        (503, Some(json!({})), Error, "UnexpectedResponse", true, Unknown),
     ];
     for (code, body, status, reason, passing, verdict) in table {
         let double = Double::start().await;
@@ -50,6 +53,26 @@ async fn every_code_has_its_finding() {
         if verdict == Unknown {
             assert_eq!(double.total(), 1, "{code}: the token was sent to a Vault that does not serve");
         }
+    }
+}
+
+/// A listener may keep its version and its cluster's name to itself (`redact_version`, `redact_cluster_name`), and a server that was
+/// never initialised says that it is sealed, too.
+#[tokio::test]
+async fn a_state_is_told_as_it_is() {
+    for (code, initialized, sealed, state) in
+        [(501, false, true, "not_initialized"), (503, true, true, "sealed"), (200, true, false, "active")]
+    {
+        let double = Double::start().await;
+        let mut body = health(initialized, sealed);
+        body["version"] = json!("");
+        body["cluster_name"] = json!("");
+        double.want("sys/health", code, Some(body));
+        let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
+        let told = connector.call("get_vault_health", json!({})).await.unwrap();
+        assert_eq!(told["state"], state);
+        assert!(told["version"].is_null() && told["cluster"].is_null(), "{told}");
+        assert_eq!(connector.probe().await.version, None);
     }
 }
 
@@ -82,6 +105,28 @@ async fn tokens_have_their_findings() {
     let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
     let report = connector.probe().await;
     assert_eq!((report.status, report.reason.as_str(), report.credentials), (Error, "TokenExpiring", Accepted));
+    // A week ahead, or a quarter of its time; what else is wrong is told beside it.
+    let day = 86_400;
+    for (ttl, life, period, reason) in [
+        (8 * day, 32 * day, None, "Healthy"),
+        (6 * day, 32 * day, None, "TokenExpiring"),
+        (1_000, 3_600, None, "Healthy"),
+        (800, 3_600, None, "TokenExpiring"),
+        (5 * day, day, Some(32 * day), "TokenExpiring"),
+        (day, 0, None, "Healthy"),
+    ] {
+        for (field, value) in [("ttl", json!(ttl)), ("creation_ttl", json!(life)), ("period", json!(period))] {
+            double.lookup(field, value);
+        }
+        double.lookup("renewable", json!(true));
+        let report = connector.probe().await;
+        assert_eq!((report.reason.as_str(), report.credentials), (reason, Accepted), "{ttl} of {life}: {report:?}");
+        if reason == "TokenExpiring" {
+            assert_eq!(report.status, Degraded);
+            assert!(report.message.contains("renew it, which the connector does not do"), "{report:?}");
+        }
+        assert!(report.credentials_message.contains("renew"), "{report:?}");
+    }
     double.lookup("expire_time", Value::Null);
     double.lookup("ttl", json!(0));
     assert_eq!(connector.probe().await.reason, "Healthy");

@@ -7,11 +7,12 @@ use serde::Deserialize;
 
 use super::{failed, read};
 use crate::{
-    Vault,
+    MOUNTS_AGE, MOUNTS_MIN_AGE, Vault,
     client::{Call, Error},
+    paths::{Location, secret_segments},
 };
 use kit::args::{Limit, PageArgs};
-use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError};
+use tools::{CallContext, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError};
 
 /// LIST requests of one call at most.
 const MAX_LISTS: usize = 50;
@@ -51,43 +52,22 @@ async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Resu
             .with_argument("path")
             .with_remedy("begin with a mount, as list_vault_mounts tells them"));
     }
-    let root = vault.locate(&input.path, input.mount.as_deref(), context.deadline).await?;
-    vault.rules.check_folder(&root)?;
-    let (mut entries, mut hidden, mut lists, mut cut) = (Vec::new(), false, 0, false);
-    let mut folders = vec![(root.clone(), String::new(), 1)];
-    while let Some((folder, prefix, level)) = folders.pop() {
-        if lists == MAX_LISTS {
-            cut = true;
-            break;
-        }
-        lists += 1;
-        let call = Call::list(folder.api("metadata"));
-        let path = call.policy_path();
-        let names = match vault.session.list(&call, context.deadline).await {
-            Ok(names) => names.unwrap_or_default(),
-            // A folder further down that is closed is no reason to hide the others.
-            Err(Error::Forbidden) if level > 1 => {
-                hidden = true;
-                continue;
-            }
-            Err(error) => return Err(failed("list", &path, "list")(error)),
-        };
-        for name in names {
-            let child = folder.child(&name);
-            let is_folder = name.ends_with('/');
-            let permitted =
-                if is_folder { vault.rules.permit_folder(&child.full()) } else { vault.rules.permit(&child.full()) };
-            if !permitted {
-                hidden = true;
-                continue;
-            }
-            let entry = format!("{prefix}{name}");
-            if is_folder && level < depth {
-                folders.push((child, entry.clone(), level + 1));
-            }
-            entries.push(entry);
+    let (path, mount) = (input.path.as_str(), input.mount.as_deref());
+    let mut root = vault.located(path, mount, MOUNTS_AGE, context.deadline).await?;
+    let mut found = below(&vault, &root, depth, &context).await;
+    let is_nothing = match &found {
+        Ok(found) => found.entries.is_empty() && !found.hidden,
+        Err(error) => error.code == ErrorCode::Conflict,
+    };
+    if is_nothing {
+        // Vault answers the same for an engine that was made anew with the other version.
+        let now = vault.located(path, mount, MOUNTS_MIN_AGE, context.deadline).await?;
+        if now != root {
+            root = now;
+            found = below(&vault, &root, depth, &context).await;
         }
     }
+    let Found { entries, untaken, unread, hidden, cut } = found?;
     let is_empty = entries.is_empty();
     let mut page = input.page.cut(entries, String::as_str)?;
     if is_empty {
@@ -99,8 +79,82 @@ async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Resu
     if hidden {
         page = page.with_hint("some entries are left out: the manifest's paths or Vault's policies don't permit them");
     }
+    if !unread.is_empty() {
+        let names = unread.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        page = page.with_hint(format!(
+            "Vault failed to list {} of the folders, and what is in them is left out: {names}; list them by themselves",
+            unread.len()
+        ));
+    }
+    if !untaken.is_empty() {
+        let names = untaken.iter().take(5).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        page = page.with_hint(format!(
+            "{} of the names can't be passed to the tools, because a server could take them for another path: {names}",
+            untaken.len()
+        ));
+    }
     if cut {
         page = page.with_hint(format!("only {MAX_LISTS} folders were looked into; list the others by themselves"));
     }
     Ok(page)
+}
+
+/// What is below a folder.
+struct Found {
+    entries: Vec<String>,
+    /// Those of the entries that no tool takes as a path.
+    untaken: Vec<String>,
+    /// Folders that could not be listed now.
+    unread: Vec<String>,
+    /// Whether something is left out.
+    hidden: bool,
+    /// Whether not all folders were looked into.
+    cut: bool,
+}
+
+async fn below(vault: &Vault, root: &Location, depth: usize, context: &CallContext) -> Result<Found, ToolError> {
+    vault.rules.check_folder(root)?;
+    let mut found = Found { entries: Vec::new(), untaken: Vec::new(), unread: Vec::new(), hidden: false, cut: false };
+    let mut lists = 0;
+    let mut folders = vec![(root.clone(), String::new(), 1)];
+    while let Some((folder, prefix, level)) = folders.pop() {
+        if lists == MAX_LISTS {
+            found.cut = true;
+            break;
+        }
+        lists += 1;
+        let call = Call::list(folder.api("metadata"));
+        let path = call.policy_path();
+        let names = match vault.session.list(&call, context.deadline).await {
+            Ok(names) => names.unwrap_or_default(),
+            // A folder further down that is closed, or fails, is no reason to hide the others.
+            Err(Error::Forbidden) if level > 1 => {
+                found.hidden = true;
+                continue;
+            }
+            Err(error) if level > 1 && !error.may_be_the_token() => {
+                found.unread.push(prefix);
+                continue;
+            }
+            Err(error) => return Err(failed("list", &path, "list")(error)),
+        };
+        for name in names {
+            let child = folder.child(&name);
+            let full = child.full();
+            let is_folder = name.ends_with('/');
+            let permitted = if is_folder { vault.rules.permit_folder(&full) } else { vault.rules.permit(&full) };
+            if !permitted {
+                found.hidden = true;
+                continue;
+            }
+            let entry = format!("{prefix}{name}");
+            if secret_segments("path", &full).is_err() {
+                found.untaken.push(entry.clone());
+            } else if is_folder && level < depth {
+                folders.push((child, entry.clone(), level + 1));
+            }
+            found.entries.push(entry);
+        }
+    }
+    Ok(found)
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{failed, read};
 use crate::{
     Vault,
-    client::{Call, Error},
-    paths::segments,
+    client::Call,
+    paths::{secret_segments, segments},
     wire,
 };
 use kit::args::PageArgs;
@@ -100,7 +100,7 @@ async fn capabilities(
     }
     let mut paths = Vec::with_capacity(input.paths.len());
     for text in &input.paths {
-        let mut path = segments("paths", text)?.join("/");
+        let mut path = secret_segments("paths", text)?.join("/");
         if path.is_empty() {
             return Err(ToolError::invalid_argument("a path is empty").with_argument("paths"));
         }
@@ -113,7 +113,7 @@ async fn capabilities(
     let failed = failed("ask for its capabilities at", "sys/capabilities-self", "update");
     let token = vault.session.token(context.deadline).await.map_err(&failed)?;
     let found = match vault.session.capabilities(&token, &paths, context.deadline).await {
-        Err(Error::Forbidden) => {
+        Err(refused) if refused.may_be_the_token() => {
             let newer = vault.session.replace(&token, context.deadline).await.map_err(&failed)?;
             vault.session.capabilities(&newer, &paths, context.deadline).await
         }

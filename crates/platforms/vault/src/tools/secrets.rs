@@ -50,7 +50,7 @@ const METADATA: ToolDeclaration = ToolDeclaration::read(
 /// Arguments of `read_vault_secret`.
 #[derive(Deserialize, JsonSchema)]
 struct ReadInput {
-    /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
+    /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`, or the link of its page.
     #[schemars(length(min = 1, max = 1024))]
     path: String,
     /// Key whose value is wanted. Left out, the names of the keys are answered.
@@ -70,7 +70,7 @@ struct ReadInput {
 /// Arguments of `get_vault_secret_keys`.
 #[derive(Deserialize, JsonSchema)]
 struct KeysInput {
-    /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`.
+    /// The mount followed by the path in it, without `data/`, such as `secret/apps/web`, or the link of its page.
     #[schemars(length(min = 1, max = 1024))]
     path: String,
     /// Mount, if it should not be found by the path; `path` is then the path in it.
@@ -89,7 +89,7 @@ struct KeysInput {
 /// Arguments of `get_vault_secret_metadata`.
 #[derive(Deserialize, JsonSchema)]
 struct MetadataInput {
-    /// The mount followed by the path in it, without `metadata/`, such as `secret/apps/web`.
+    /// The mount followed by the path in it, without `metadata/`, such as `secret/apps/web`, or the link of its page.
     #[schemars(length(min = 1, max = 1024))]
     path: String,
     /// Mount, if it should not be found by the path; `path` is then the path in it.
@@ -166,7 +166,7 @@ struct SecretMetadata {
     max_versions: u64,
     /// Whether every write must state the version that it replaces.
     cas_required: bool,
-    /// Time after which versions are deleted, such as `720h0m0s`; `0s` for never.
+    /// Time after which versions are deleted, such as `720h0m0s`; `0s` for the mount's own, which is never unless configured.
     delete_version_after: String,
     /// What its owner wrote about it.
     custom_metadata: BTreeMap<String, String>,
@@ -195,20 +195,28 @@ pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
 }
 
 async fn read_secret(vault: Arc<Vault>, input: ReadInput, context: CallContext) -> Result<Secret, ToolError> {
-    let location = vault.locate(&input.path, input.mount.as_deref(), context.deadline).await?;
+    let read = |location| read_at(&vault, location, &input, &context);
+    vault.at(&input.path, input.mount.as_deref(), context.deadline, read).await
+}
+
+async fn read_at(
+    vault: &Vault,
+    location: Location,
+    input: &ReadInput,
+    context: &CallContext,
+) -> Result<Secret, ToolError> {
     vault.rules.check(&location)?;
-    check_version(&location, input.version)?;
+    let version = input.version.or(location.linked);
+    check_version(&location, version)?;
     if let Some(key) = &input.key {
         vault.rules.check_release(&location, key)?;
-        return read_value(&vault, &location, key, input.version, &context).await;
+        return read_value(vault, &location, key, version, context).await;
     }
-    let (mut names, version, hints): (Vec<String>, _, _) = match tree(&vault, &location, input.version, 1, &context)
-        .await
-    {
+    let (mut names, found, hints): (Vec<String>, _, _) = match tree(vault, &location, version, 1, context).await {
         Ok((tree, version)) => (tree.into_iter().map(|(name, _)| name).collect(), version, Vec::new()),
         // The usual policy grants data/ and not subkeys/. The values are dropped while the answer is being read.
         Err(Error::Forbidden) if location.version == KvVersion::Two => {
-            let (names, version) = names_of_data(&vault, &location, input.version, &context).await?;
+            let (names, version) = names_of_data(vault, &location, version, context).await?;
             let hint = format!(
                 "the token's policies permit no read on {}, by which the values would not leave Vault; they were read \
                  and dropped",
@@ -220,7 +228,7 @@ async fn read_secret(vault: Arc<Vault>, input: ReadInput, context: CallContext) 
     };
     let truncated = names.len() > MAX_KEYS;
     names.truncate(MAX_KEYS);
-    Ok(Secret { keys: Some(names), truncated, hints, ..Secret::new(location, version) })
+    Ok(Secret { keys: Some(names), truncated, hints, ..Secret::new(location, found) })
 }
 
 async fn read_value(
@@ -258,11 +266,21 @@ async fn read_value(
 }
 
 async fn keys(vault: Arc<Vault>, input: KeysInput, context: CallContext) -> Result<KeyTree, ToolError> {
+    let read = |location| keys_at(&vault, location, &input, &context);
+    vault.at(&input.path, input.mount.as_deref(), context.deadline, read).await
+}
+
+async fn keys_at(
+    vault: &Vault,
+    location: Location,
+    input: &KeysInput,
+    context: &CallContext,
+) -> Result<KeyTree, ToolError> {
     let depth = u8::try_from(input.depth.get()).unwrap_or(u8::MAX);
-    let location = vault.locate(&input.path, input.mount.as_deref(), context.deadline).await?;
     vault.rules.check(&location)?;
-    check_version(&location, input.version)?;
-    let (tree, version) = tree(&vault, &location, input.version, depth, &context)
+    let version = input.version.or(location.linked);
+    check_version(&location, version)?;
+    let (tree, version) = tree(vault, &location, version, depth, context)
         .await
         .map_err(|error| unreadable(&location, "subkeys", error))?;
     let mut room = MAX_KEYS;
@@ -278,7 +296,11 @@ async fn keys(vault: Arc<Vault>, input: KeysInput, context: CallContext) -> Resu
 }
 
 async fn metadata(vault: Arc<Vault>, input: MetadataInput, context: CallContext) -> Result<SecretMetadata, ToolError> {
-    let location = vault.locate(&input.path, input.mount.as_deref(), context.deadline).await?;
+    let read = |location| metadata_at(&vault, location, &context);
+    vault.at(&input.path, input.mount.as_deref(), context.deadline, read).await
+}
+
+async fn metadata_at(vault: &Vault, location: Location, context: &CallContext) -> Result<SecretMetadata, ToolError> {
     vault.rules.check(&location)?;
     if location.version == KvVersion::One {
         return Err(ToolError::invalid_argument(format!(

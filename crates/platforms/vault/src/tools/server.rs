@@ -82,13 +82,15 @@ async fn health(vault: Arc<Vault>, _: NoArguments, context: CallContext) -> Resu
         return Err(failed("read", "sys/health", "read")(Error::Quota(answer.retry_after)));
     }
     let state = match answer.code {
+        // A server that was never initialised says that it is sealed, too.
+        501 => "not_initialized",
+        _ if body.is_some_and(|body| !body.initialized) => "not_initialized",
         _ if body.is_some_and(|body| body.sealed) => "sealed",
         200 => "active",
         429 => "standby",
         472 => "dr_secondary",
         473 => "performance_standby",
         474 => "standby_isolated",
-        501 => "not_initialized",
         503 => "maintenance",
         530 => "removed_from_cluster",
         _ => "unknown",
@@ -100,8 +102,9 @@ async fn health(vault: Arc<Vault>, _: NoArguments, context: CallContext) -> Resu
         sealed: body.map(|body| body.sealed),
         initialized: body.map(|body| body.initialized),
         standby: body.map(|body| body.standby || body.performance_standby),
-        version: body.and_then(|body| body.version.clone()),
-        cluster: body.and_then(|body| body.cluster_name.clone()),
+        // A listener may be told to keep them to itself (redact_version, redact_cluster_name): they are empty then.
+        version: body.and_then(|body| body.version.clone()).filter(|version| !version.is_empty()),
+        cluster: body.and_then(|body| body.cluster_name.clone()).filter(|name| !name.is_empty()),
         enterprise: body.map(|body| body.enterprise),
     })
 }
@@ -110,7 +113,7 @@ async fn token_info(vault: Arc<Vault>, _: NoArguments, context: CallContext) -> 
     let failed = failed("look up its own token at", "auth/token/lookup-self", "read");
     let token = vault.session.token(context.deadline).await.map_err(&failed)?;
     let info = match vault.session.lookup(&token, context.deadline).await {
-        Err(Error::Forbidden) => {
+        Err(refused) if refused.may_be_the_token() => {
             let newer = vault.session.replace(&token, context.deadline).await.map_err(&failed)?;
             vault.session.lookup(&newer, context.deadline).await
         }

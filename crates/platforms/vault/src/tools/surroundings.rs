@@ -33,8 +33,8 @@ const AUTH_METHODS: ToolDeclaration = ToolDeclaration::read(
 const ROLES: ToolDeclaration = ToolDeclaration::read(
     "list_vault_roles",
     "Roles of a Vault engine",
-    "Lists the names of the roles of a secret engine (such as database) or of an auth method (such as \
-                  auth/approle). It answers no credentials, and makes none.",
+    "Lists the names of the roles of a secret engine (such as database; static roles with static-roles/ in front) or of an \
+                  auth method (such as auth/approle; users of userpass and ldap). It answers no credentials, and makes none.",
 )
 .cached(Duration::from_secs(30));
 
@@ -165,21 +165,7 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
     }
     .map(|mount| mount.kind.clone());
     let is_auth = mount.first().is_some_and(|first| first == "auth");
-    let folder = match (is_auth, kind.as_deref()) {
-        (false, Some("gcp")) => "rolesets",
-        (true, Some("aws" | "gcp" | "token"))
-        | (
-            false,
-            Some("database" | "aws" | "azure" | "pki" | "ssh" | "consul" | "kubernetes" | "rabbitmq" | "terraform"),
-        ) => "roles",
-        // An auth method that the token doesn't see may be there all the same; most call their roles so.
-        (true, _) | (false, Some("nomad")) => "role",
-        (false, Some(kind)) => {
-            return Err(ToolError::invalid_argument(format!(
-                "an engine of type {kind} has no roles that can be listed"
-            ))
-            .with_argument("mount"));
-        }
+    let folders = match (is_auth, kind.as_deref()) {
         (false, None) => {
             return Err(ToolError::new(
                 ErrorCode::NotFound,
@@ -188,10 +174,72 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
             .with_argument("mount")
             .with_remedy("list_vault_mounts tells the mounts; write auth/ in front of an auth method's"));
         }
+        (is_auth, kind) => role_folders(is_auth, kind.unwrap_or_default()).ok_or_else(|| {
+            ToolError::invalid_argument(format!(
+                "an engine of type {} has no roles that can be listed",
+                kind.unwrap_or_default()
+            ))
+            .with_argument("mount")
+        })?,
     };
-    let call = Call::list(mount.iter().map(String::as_str).chain([folder]));
-    let path = call.policy_path();
-    let names = vault.session.list(&call, context.deadline).await.map_err(failed("list", &path, "list"))?;
-    let page = input.page.cut(names.unwrap_or_default(), String::as_str)?;
-    if page.items.is_empty() { Ok(page.with_hint("there are no roles, or no engine, at that mount")) } else { Ok(page) }
+    let (mut names, mut hints) = (Vec::new(), Vec::new());
+    for (number, folder) in folders.iter().enumerate() {
+        let call = Call::list(mount.iter().map(String::as_str).chain(folder.split('/')));
+        let path = call.policy_path();
+        let found = match vault.session.list(&call, context.deadline).await {
+            // What is listed beside the first needs no policy, nor a version of Vault that has it.
+            Err(Error::NoRoute | Error::Unsupported) if number > 0 => continue,
+            Err(error) if number > 0 && error != Error::TokenRejected => {
+                let why = match error {
+                    Error::Forbidden => format!("that needs the capability list on {path}"),
+                    error => failed("list", &path, "list")(error).message,
+                };
+                hints.push(format!("{folder} are not listed: {why}"));
+                continue;
+            }
+            Err(Error::NoRoute) if is_auth && kind.is_none() => {
+                return Err(ToolError::new(
+                    ErrorCode::NotFound,
+                    format!(
+                        "Vault has nothing at {path}: no auth method is mounted there, or it calls its roles otherwise"
+                    ),
+                )
+                .with_argument("mount")
+                .with_remedy("list_vault_auth_methods tells the methods that the token sees, and their types"));
+            }
+            outcome => outcome.map_err(failed("list", &path, "list"))?,
+        };
+        let prefix = if number > 0 { format!("{folder}/") } else { String::new() };
+        names.extend(found.unwrap_or_default().into_iter().map(|name| format!("{prefix}{name}")));
+    }
+    if names.is_empty() {
+        let places =
+            folders.iter().map(|folder| format!("{}/{folder}", mount.join("/"))).collect::<Vec<_>>().join(", ");
+        hints.push(format!("nothing is listed at {places}"));
+    }
+    let page = input.page.cut(names, String::as_str)?;
+    Ok(hints.into_iter().fold(page, Page::with_hint))
+}
+
+/// Where an engine or auth method of a type keeps what its credentials or logins are made by: its roles first, then what there
+/// is beside them. None for one that has nothing of the kind. By the API references of each
+/// (developer.hashicorp.com/vault/api-docs); a type that isn't named here is asked as most call them.
+fn role_folders(is_auth: bool, kind: &str) -> Option<&'static [&'static str]> {
+    Some(match (is_auth, kind) {
+        (true, "userpass" | "radius" | "okta") => &["users"],
+        (true, "ldap") => &["users", "groups"],
+        (true, "cert") => &["certs"],
+        (true, "kerberos") => &["groups"],
+        (true, "github") => &["map/teams", "map/users"],
+        (true, "aws" | "gcp" | "token" | "cf" | "pcf")
+        | (
+            false,
+            "azure" | "pki" | "ssh" | "consul" | "kubernetes" | "rabbitmq" | "terraform" | "ad" | "mongodbatlas",
+        ) => &["roles"],
+        (true, _) | (false, "nomad" | "alicloud") => &["role"],
+        (false, "database" | "aws") => &["roles", "static-roles"],
+        (false, "ldap" | "openldap") => &["role", "static-role"],
+        (false, "gcp") => &["rolesets", "static-accounts"],
+        (false, _) => return None,
+    })
 }

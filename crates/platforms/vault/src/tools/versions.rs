@@ -1,6 +1,9 @@
 //! `delete_vault_secret`, `undelete_vault_secret` and `destroy_vault_secret`: versions of a secret.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,13 +103,118 @@ struct Done {
     mount: String,
     /// Path in the mount.
     path: String,
-    /// `deleted`, `restored` or `destroyed`.
+    /// `deleted`, `restored` or `destroyed`; `unchanged` if it was so before; `unknown` if Vault took the call and what was
+    /// there can't be seen.
     outcome: &'static str,
-    /// Versions that it was done to; left out for the newest, and on KV version 1.
+    /// Versions that it was done to; left out on KV version 1, and where the newest can't be seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     versions: Option<BTreeSet<u64>>,
+    /// Versions that were asked for and stay as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unchanged: Vec<Unchanged>,
     /// Whether it can be undone.
     reversible: bool,
+    /// What to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+/// A version that stays as it is.
+#[derive(Serialize, JsonSchema)]
+struct Unchanged {
+    /// Its number.
+    version: u64,
+    /// `does not exist`, `destroyed`, `deleted` or `readable`.
+    state: &'static str,
+}
+
+/// What is done to versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Delete,
+    Undelete,
+    Destroy,
+}
+
+/// What a version is like before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Before {
+    Absent,
+    Destroyed,
+    Deleted,
+    /// Readable, and deleted by itself later.
+    Ending,
+    Readable,
+}
+
+/// What comes of an act on a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    Changes,
+    /// It is so already.
+    Stays,
+    /// It can't be.
+    Never,
+}
+
+/// What an act comes to. Vault answers 204 whether or not anything was there (`path_delete.go` and `path_destroy.go` of
+/// hashicorp/vault-plugin-secrets-kv skip what they don't find), so that is looked at before.
+struct Plan {
+    /// The versions that it changes; none if that can't be seen.
+    changes: Option<BTreeSet<u64>>,
+    unchanged: Vec<Unchanged>,
+    /// For a preview.
+    state: Value,
+}
+
+impl Act {
+    /// The part of the API path.
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Undelete => "undelete",
+            Self::Destroy => "destroy",
+        }
+    }
+
+    const fn outcome(self) -> &'static str {
+        match self {
+            Self::Delete => "deleted",
+            Self::Undelete => "restored",
+            Self::Destroy => "destroyed",
+        }
+    }
+
+    const fn on(self, before: Before) -> Fit {
+        match (self, before) {
+            (_, Before::Absent) | (Self::Delete | Self::Undelete, Before::Destroyed) => Fit::Never,
+            (Self::Destroy, Before::Destroyed)
+            | (Self::Delete, Before::Deleted)
+            | (Self::Undelete, Before::Readable) => Fit::Stays,
+            _ => Fit::Changes,
+        }
+    }
+}
+
+impl Before {
+    fn of(info: Option<&wire::VersionInfo>) -> Self {
+        match info {
+            None => Self::Absent,
+            Some(info) if info.destroyed => Self::Destroyed,
+            Some(info) if info.deleted_at().is_some() => Self::Deleted,
+            Some(info) if !info.deletion_time.is_empty() => Self::Ending,
+            Some(_) => Self::Readable,
+        }
+    }
+
+    const fn in_words(self) -> &'static str {
+        match self {
+            Self::Absent => "does not exist",
+            Self::Destroyed => "destroyed",
+            Self::Deleted => "deleted",
+            Self::Ending | Self::Readable => "readable",
+        }
+    }
 }
 
 pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
@@ -126,7 +234,7 @@ fn check_versions(versions: &BTreeSet<u64>, max: usize) -> Result<(), ToolError>
 }
 
 async fn locate(vault: &Vault, path: &str, mount: Option<&str>, context: &CallContext) -> Result<Location, ToolError> {
-    let location = vault.locate(path, mount, context.deadline).await?;
+    let location = vault.locate_now(path, mount, context.deadline).await?;
     vault.rules.check(&location)?;
     Ok(location)
 }
@@ -148,33 +256,123 @@ async fn metadata(vault: &Vault, location: &Location, context: &CallContext) -> 
     vault.session.data(&Call::get(location.api("metadata")), context.deadline).await
 }
 
-/// The state of versions, for a preview; `unknown` where the token's policies don't permit to know.
-async fn state(
+/// What an act on versions, or on the newest one, comes to.
+///
+/// # Errors
+/// When it would change nothing, because nothing is there that it could change.
+async fn plan(
     vault: &Vault,
     location: &Location,
-    versions: Option<&BTreeSet<u64>>,
+    act: Act,
+    wanted: Option<&BTreeSet<u64>>,
     context: &CallContext,
-) -> Result<Value, ToolError> {
+) -> Result<Plan, ToolError> {
     let path = location.api("metadata").join("/");
-    let known = match metadata(vault, location, context).await {
-        Ok(known) => known,
+    let (current, states) = match metadata(vault, location, context).await {
+        Ok(known) => {
+            let newest = BTreeSet::from([known.current_version]);
+            let of = |version: &u64| (*version, Before::of(known.versions.get(&version.to_string())));
+            (Some(known.current_version), wanted.unwrap_or(&newest).iter().map(of).collect())
+        }
+        Err(Error::NotFound) => return Err(nothing_there(location)),
         Err(Error::Forbidden) => {
-            return Ok(json!({ "unknown": "the token's policies don't permit to read the secret's metadata" }));
+            let Some((version, before)) = seen_by_reading(vault, location, wanted, context).await? else {
+                let state = json!({ "unknown": "the token's policies don't permit to read the secret's metadata" });
+                return Ok(Plan { changes: None, unchanged: Vec::new(), state });
+            };
+            (None, BTreeMap::from([(version, before)]))
         }
         Err(error) => return Err(failed("read", &path, "read")(error)),
     };
-    let newest = BTreeSet::from([known.current_version]);
-    let mut states = serde_json::Map::new();
-    for version in versions.unwrap_or(&newest) {
-        let state = match known.versions.get(&version.to_string()) {
-            None => "does not exist",
-            Some(info) if info.destroyed => "destroyed",
-            Some(info) if info.deleted_at().is_some() => "deleted",
-            Some(_) => "readable",
-        };
-        states.insert(version.to_string(), state.into());
+    planned(location, act, current, &states)
+}
+
+fn planned(
+    location: &Location,
+    act: Act,
+    current: Option<u64>,
+    states: &BTreeMap<u64, Before>,
+) -> Result<Plan, ToolError> {
+    let with = |fit: Fit| states.iter().filter(move |(_, before)| act.on(**before) == fit);
+    let changes: BTreeSet<u64> = with(Fit::Changes).map(|(version, _)| *version).collect();
+    if changes.is_empty() && with(Fit::Stays).next().is_none() {
+        return Err(nothing_fits(location, act, states));
     }
-    Ok(json!({ "current_version": known.current_version, "versions": states }))
+    let versions: serde_json::Map<String, Value> =
+        states.iter().map(|(version, before)| (version.to_string(), before.in_words().into())).collect();
+    let mut state = json!({ "versions": versions });
+    if let (Some(current), Some(fields)) = (current, state.as_object_mut()) {
+        fields.insert("current_version".to_owned(), current.into());
+    }
+    let unchanged = states.iter().filter(|(version, _)| !changes.contains(version));
+    let unchanged =
+        unchanged.map(|(version, before)| Unchanged { version: *version, state: before.in_words() }).collect();
+    Ok(Plan { changes: Some(changes), unchanged, state })
+}
+
+fn nothing_there(location: &Location) -> ToolError {
+    ToolError::new(ErrorCode::NotFound, format!("there is no secret at {}; nothing was changed", location.full()))
+        .with_argument("path")
+        .with_remedy("list_vault_secrets tells what is there")
+}
+
+fn nothing_fits(location: &Location, act: Act, states: &BTreeMap<u64, Before>) -> ToolError {
+    let verb = match act {
+        Act::Delete => "deleted",
+        Act::Undelete => "restored",
+        Act::Destroy => "destroyed",
+    };
+    let is_there = states.values().any(|before| *before != Before::Absent);
+    let what = states
+        .iter()
+        .map(|(version, before)| match before {
+            Before::Absent if *version == 0 => "it has no version".to_owned(),
+            Before::Destroyed => format!("version {version} is destroyed"),
+            before => format!("version {version} {}", before.in_words()),
+        })
+        .collect::<Vec<_>>()
+        .join(", ");
+    let code = if is_there { ErrorCode::Conflict } else { ErrorCode::NotFound };
+    ToolError::new(code, format!("nothing of {} can be {verb}: {what}; nothing was changed", location.full()))
+        .with_argument("versions")
+        .with_remedy("get_vault_secret_metadata tells the versions and what they are like")
+}
+
+/// What one version is like, as far as reading it tells that: by its keys' names, or where the usual policy grants `data` only, by
+/// an answer of which no value is kept. None where the token's policies don't permit to know.
+async fn seen_by_reading(
+    vault: &Vault,
+    location: &Location,
+    wanted: Option<&BTreeSet<u64>>,
+    context: &CallContext,
+) -> Result<Option<(u64, Before)>, ToolError> {
+    #[derive(Deserialize)]
+    struct OnlyMetadata {
+        metadata: wire::VersionInfo,
+    }
+    if wanted.is_some_and(|wanted| wanted.len() > 1) {
+        return Ok(None);
+    }
+    let wanted = wanted.and_then(BTreeSet::first);
+    let calls = [Call::get(location.api("subkeys")).query("depth", &1), Call::get(location.api("data"))];
+    for mut call in calls {
+        if let Some(version) = wanted {
+            call = call.query("version", version);
+        }
+        return match vault.session.data::<OnlyMetadata>(&call, context.deadline).await {
+            Ok(OnlyMetadata { metadata }) => Ok(Some((metadata.version, Before::of(Some(&metadata))))),
+            Err(Error::VersionGone(gone)) => {
+                Ok(Some((gone.version, if gone.destroyed { Before::Destroyed } else { Before::Deleted })))
+            }
+            Err(Error::NotFound) => match wanted {
+                Some(version) => Ok(Some((*version, Before::Absent))),
+                None => Err(nothing_there(location)),
+            },
+            Err(Error::Forbidden) => continue,
+            Err(error) => Err(failed("read", &call.policy_path(), "read")(error)),
+        };
+    }
+    Ok(None)
 }
 
 fn listed(versions: &BTreeSet<u64>) -> String {
@@ -182,24 +380,82 @@ fn listed(versions: &BTreeSet<u64>) -> String {
     if versions.len() == 1 { format!("version {numbers}") } else { format!("the versions {numbers}") }
 }
 
-async fn change(
+/// Carries out what was planned by a call.
+async fn carry_out(
     vault: &Vault,
     location: Location,
-    kind: &'static str,
-    versions: BTreeSet<u64>,
-    outcome: &'static str,
+    act: Act,
+    plan: Plan,
+    call: &Call,
+    capability: &'static str,
     context: &CallContext,
 ) -> Result<Done, ToolError> {
-    let call = Call::post(location.api(kind), json!({ "versions": versions }));
-    let path = call.policy_path();
-    vault.session.run(&call, context.deadline).await.map_err(failed("write to", &path, "update"))?;
+    let is_done = plan.changes.as_ref().is_some_and(BTreeSet::is_empty);
+    if !is_done {
+        let path = call.policy_path();
+        let doing = if capability == "delete" { "delete" } else { "write to" };
+        vault.session.run(call, context.deadline).await.map_err(failed(doing, &path, capability))?;
+    }
+    let outcome = match &plan.changes {
+        None => "unknown",
+        Some(_) if is_done => "unchanged",
+        Some(_) => act.outcome(),
+    };
+    let mut hints = Vec::new();
+    if plan.changes.is_none() {
+        hints.push(format!(
+            "Vault took the call, as it does where nothing is there, too; to see what it changed the token needs read on {}",
+            location.api("metadata").join("/")
+        ));
+    }
     Ok(Done {
         path: location.path(),
         mount: location.mount,
         outcome,
-        versions: Some(versions),
-        reversible: outcome != "destroyed",
+        versions: plan.changes.filter(|versions| !versions.is_empty()),
+        unchanged: plan.unchanged,
+        reversible: act != Act::Destroy,
+        hints,
     })
+}
+
+/// Carries out an act on versions that are named. Only those that it changes are named to Vault.
+async fn change(
+    vault: &Vault,
+    location: Location,
+    act: Act,
+    wanted: &BTreeSet<u64>,
+    context: &CallContext,
+) -> Result<Done, ToolError> {
+    let plan = plan(vault, &location, act, Some(wanted), context).await?;
+    let versions = plan.changes.as_ref().unwrap_or(wanted);
+    let call = Call::post(location.api(act.kind()), json!({ "versions": versions }));
+    carry_out(vault, location, act, plan, &call, "update", context).await
+}
+
+/// What a preview says of a plan: `would` if it changes something.
+fn previewed(plan: Plan, would: String) -> Preview {
+    let changes_nothing = plan.changes.as_ref().is_some_and(BTreeSet::is_empty);
+    let would = if changes_nothing { format!("change nothing, as it is so already (asked: {would})") } else { would };
+    Preview { would, state: plan.state }
+}
+
+/// The names of a KV version 1 secret's keys; none where the token's policies don't permit to know.
+///
+/// # Errors
+/// When there is no secret, and whatever is in the way.
+async fn unversioned(
+    vault: &Vault,
+    location: &Location,
+    context: &CallContext,
+) -> Result<Option<Vec<String>>, ToolError> {
+    let call = Call::get(location.api("data"));
+    match vault.session.data::<Names>(&call, context.deadline).await {
+        Ok(data) => Ok(Some(data.into_names())),
+        Err(Error::Forbidden) => Ok(None),
+        Err(Error::NotFound) => Err(nothing_there(location)),
+        Err(error) => Err(failed("read", &call.policy_path(), "read")(error)),
+    }
 }
 
 async fn preview_deletion(vault: Arc<Vault>, input: DeleteInput, context: CallContext) -> Result<Preview, ToolError> {
@@ -207,12 +463,9 @@ async fn preview_deletion(vault: Arc<Vault>, input: DeleteInput, context: CallCo
     let full = location.full();
     if location.version == KvVersion::One {
         refuse_versions(input.versions.as_ref())?;
-        let path = location.api("data").join("/");
-        let read = vault.session.data::<Names>(&Call::get(location.api("data")), context.deadline).await;
-        let state = match read {
-            Ok(data) => json!({ "keys": data.into_names() }),
-            Err(Error::Forbidden) => json!({ "unknown": "the token's policies don't permit to read the secret" }),
-            Err(error) => return Err(failed("read", &path, "read")(error)),
+        let state = match unversioned(&vault, &location, &context).await? {
+            Some(keys) => json!({ "keys": keys }),
+            None => json!({ "unknown": "the token's policies don't permit to read the secret" }),
         };
         return Ok(Preview { would: format!("delete {full} for good: KV version 1 keeps no versions"), state });
     }
@@ -220,10 +473,8 @@ async fn preview_deletion(vault: Arc<Vault>, input: DeleteInput, context: CallCo
         check_versions(versions, MAX_VERSIONS)?;
     }
     let which = input.versions.as_ref().map_or_else(|| "the newest version".to_owned(), listed);
-    Ok(Preview {
-        would: format!("delete {which} of {full}; undelete_vault_secret can restore it"),
-        state: state(&vault, &location, input.versions.as_ref(), &context).await?,
-    })
+    let plan = plan(&vault, &location, Act::Delete, input.versions.as_ref(), &context).await?;
+    Ok(previewed(plan, format!("delete {which} of {full}; undelete_vault_secret can restore it")))
 }
 
 fn refuse_versions(versions: Option<&BTreeSet<u64>>) -> Result<(), ToolError> {
@@ -235,18 +486,31 @@ fn refuse_versions(versions: Option<&BTreeSet<u64>>) -> Result<(), ToolError> {
 
 async fn delete(vault: Arc<Vault>, input: DeleteInput, context: CallContext) -> Result<Done, ToolError> {
     let location = locate(&vault, &input.path, input.mount.as_deref(), &context).await?;
-    if let Some(versions) = input.versions {
-        if location.version == KvVersion::One {
-            refuse_versions(Some(&versions))?;
-        }
-        check_versions(&versions, MAX_VERSIONS)?;
-        return change(&vault, location, "delete", versions, "deleted", &context).await;
-    }
     let call = Call::delete(location.api("data"));
-    let path = call.policy_path();
-    vault.session.run(&call, context.deadline).await.map_err(failed("delete", &path, "delete"))?;
-    let reversible = location.version == KvVersion::Two;
-    Ok(Done { path: location.path(), mount: location.mount, outcome: "deleted", versions: None, reversible })
+    if location.version == KvVersion::One {
+        refuse_versions(input.versions.as_ref())?;
+        let is_seen = unversioned(&vault, &location, &context).await?.is_some();
+        let path = call.policy_path();
+        vault.session.run(&call, context.deadline).await.map_err(failed("delete", &path, "delete"))?;
+        let hint = format!(
+            "Vault took the call, as it does where nothing is there, too; to see it the token needs read on {path}"
+        );
+        return Ok(Done {
+            path: location.path(),
+            mount: location.mount,
+            outcome: if is_seen { "deleted" } else { "unknown" },
+            versions: None,
+            unchanged: Vec::new(),
+            reversible: false,
+            hints: (!is_seen).then_some(hint).into_iter().collect(),
+        });
+    }
+    if let Some(versions) = &input.versions {
+        check_versions(versions, MAX_VERSIONS)?;
+        return change(&vault, location, Act::Delete, versions, &context).await;
+    }
+    let plan = plan(&vault, &location, Act::Delete, None, &context).await?;
+    carry_out(&vault, location, Act::Delete, plan, &call, "delete", &context).await
 }
 
 async fn preview_restoration(
@@ -256,16 +520,14 @@ async fn preview_restoration(
 ) -> Result<Preview, ToolError> {
     check_versions(&input.versions, MAX_VERSIONS)?;
     let location = locate_v2(&vault, &input.path, input.mount.as_deref(), &context).await?;
-    Ok(Preview {
-        would: format!("restore {} of {}", listed(&input.versions), location.full()),
-        state: state(&vault, &location, Some(&input.versions), &context).await?,
-    })
+    let plan = plan(&vault, &location, Act::Undelete, Some(&input.versions), &context).await?;
+    Ok(previewed(plan, format!("restore {} of {}", listed(&input.versions), location.full())))
 }
 
 async fn undelete(vault: Arc<Vault>, input: UndeleteInput, context: CallContext) -> Result<Done, ToolError> {
     check_versions(&input.versions, MAX_VERSIONS)?;
     let location = locate_v2(&vault, &input.path, input.mount.as_deref(), &context).await?;
-    change(&vault, location, "undelete", input.versions, "restored", &context).await
+    change(&vault, location, Act::Undelete, &input.versions, &context).await
 }
 
 async fn preview_destruction(
@@ -274,15 +536,13 @@ async fn preview_destruction(
     context: CallContext,
 ) -> Result<Preview, ToolError> {
     let location = expect_current(&vault, &input, &context).await?;
-    Ok(Preview {
-        would: format!("destroy {} of {} for good", listed(&input.versions), location.full()),
-        state: state(&vault, &location, Some(&input.versions), &context).await?,
-    })
+    let plan = plan(&vault, &location, Act::Destroy, Some(&input.versions), &context).await?;
+    Ok(previewed(plan, format!("destroy {} of {} for good", listed(&input.versions), location.full())))
 }
 
 async fn destroy(vault: Arc<Vault>, input: DestroyInput, context: CallContext) -> Result<Done, ToolError> {
     let location = expect_current(&vault, &input, &context).await?;
-    change(&vault, location, "destroy", input.versions, "destroyed", &context).await
+    change(&vault, location, Act::Destroy, &input.versions, &context).await
 }
 
 /// Vault has no check-and-set for destroying, so the newest version is looked at just before.
@@ -290,7 +550,10 @@ async fn expect_current(vault: &Vault, input: &DestroyInput, context: &CallConte
     check_versions(&input.versions, MAX_DESTROYED)?;
     let location = locate_v2(vault, &input.path, input.mount.as_deref(), context).await?;
     let path = location.api("metadata").join("/");
-    let known = metadata(vault, &location, context).await.map_err(failed("read", &path, "read"))?;
+    let known = match metadata(vault, &location, context).await {
+        Err(Error::NotFound) => return Err(nothing_there(&location)),
+        outcome => outcome.map_err(failed("read", &path, "read"))?,
+    };
     if known.current_version == input.expected_current_version {
         return Ok(location);
     }
@@ -300,4 +563,44 @@ async fn expect_current(vault: &Vault, input: &DestroyInput, context: &CallConte
     )
     .with_argument("expected_current_version")
     .with_remedy("look at the secret's metadata again, and decide anew"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vault skips what it doesn't find and what is so already: whatever is sent, what is told is what changes.
+    #[test]
+    fn what_is_told_as_changed_was_there_before() {
+        use Before::{Absent, Deleted, Destroyed, Ending, Readable};
+        let location = Location {
+            mount: "secret".to_owned(),
+            path: vec!["web".to_owned()],
+            version: KvVersion::Two,
+            linked: None,
+        };
+        let all = [Absent, Destroyed, Deleted, Ending, Readable];
+        for (act, changed, stays) in [
+            (Act::Delete, [Ending, Readable].as_slice(), Deleted),
+            (Act::Undelete, &[Deleted, Ending], Readable),
+            (Act::Destroy, &[Deleted, Ending, Readable], Destroyed),
+        ] {
+            for first in all {
+                for second in all {
+                    let states = BTreeMap::from([(1, first), (2, second)]);
+                    let outcome = planned(&location, act, Some(2), &states);
+                    let fits = |before: &Before| changed.contains(before) || *before == stays;
+                    assert_eq!(outcome.is_ok(), states.values().any(fits), "{act:?} {states:?}");
+                    let Ok(plan) = outcome else { continue };
+                    let changes = plan.changes.unwrap();
+                    for (version, before) in &states {
+                        assert_eq!(changes.contains(version), changed.contains(before), "{act:?} {states:?}");
+                        assert_ne!(changes.contains(version), plan.unchanged.iter().any(|one| one.version == *version));
+                    }
+                }
+            }
+        }
+        let error = planned(&location, Act::Delete, Some(0), &BTreeMap::from([(0, Absent)])).err().unwrap();
+        assert!(error.message.contains("it has no version"), "{error:?}");
+    }
 }

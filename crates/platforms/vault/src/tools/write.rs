@@ -110,7 +110,7 @@ impl WriteInput {
 
     async fn locate(&self, vault: &Vault, context: &CallContext) -> Result<Location, ToolError> {
         self.check()?;
-        let location = vault.locate(&self.path, self.mount.as_deref(), context.deadline).await?;
+        let location = vault.locate_now(&self.path, self.mount.as_deref(), context.deadline).await?;
         vault.rules.check(&location)?;
         if location.version == KvVersion::One {
             if self.patches() {
@@ -211,7 +211,15 @@ async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> 
         }),
         None => json!({ "unknown": "the token's policies don't permit to read what is there" }),
     };
-    Ok(Preview { would: format!("{how} {written}{removed} at {}{lost}", location.full()), state })
+    // A patch needs a version that can be read; over another one, it is a version of its own.
+    let unpatched = match &current {
+        Some(Current { version, keys: None }) if input.patches() && *version > 0 => format!(
+            "; the newest version, {version}, is deleted or destroyed, so none of its keys stay: the new version has only \
+             these"
+        ),
+        _ => String::new(),
+    };
+    Ok(Preview { would: format!("{how} {written}{removed} at {}{lost}{unpatched}", location.full()), state })
 }
 
 fn join(keys: &[&String]) -> String {
@@ -259,7 +267,23 @@ async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Re
             .with_remedy("set patch to false to write the secret anew"),
             error => failed("write", &path, capability)(error),
         })?;
-    let version = answer.and_then(|envelope| envelope.data).map(|info| info.version);
+    let version = answer.and_then(|envelope| envelope.data).map(|info| info.version).filter(|version| *version > 0);
+    // Version 2 answers the version that it made, version 1 nothing at all (`path_data.go` and `passthrough.go` of the
+    // engine). Another answer is one of an engine that was made anew in between: the write is somewhere else.
+    if version.is_some() != (location.version == KvVersion::Two) {
+        return Err(ToolError::new(
+            ErrorCode::OutcomeUnread,
+            format!(
+                "Vault took a write to {}, but not as a KV engine of version {} answers one: whether the secret has the keys \
+                 is not known",
+                location.full(),
+                location.version.number()
+            ),
+        )
+        .with_remedy(
+            "look with list_vault_mounts whether the engine has another version now, and with read_vault_secret at the secret",
+        ));
+    }
     Ok(Written { path: location.path(), mount: location.mount, version, keys: written, removed })
 }
 

@@ -1,0 +1,237 @@
+//! Changes: what is told as made is what was made, whatever Vault answers with 204.
+
+use serde_json::{Value, json};
+
+use super::{
+    Double, TOKEN, connect,
+    double::Version::{Deleted, Destroyed, Readable},
+};
+use platform_testing::Connected;
+use tools::ErrorCode::{self, Conflict, NotFound, OutcomeUnread};
+
+/// Longer than the list of mounts is believed when something isn't there, and shorter than otherwise.
+async fn later() {
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(10)).await;
+    tokio::time::resume();
+}
+
+async fn started() -> (Double, Connected) {
+    let double = Double::start().await;
+    let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
+    (double, connector)
+}
+
+#[tokio::test]
+async fn what_was_not_there_is_not_told_as_changed() {
+    let (double, connector) = started().await;
+    double.set_versions("apps/web", &[Destroyed, Deleted, Readable]);
+    let destroy =
+        |versions: &[u64]| json!({ "path": "secret/apps/web", "versions": versions, "expected_current_version": 3 });
+    let of = |path: &str, versions: &[u64]| json!({ "path": path, "versions": versions });
+    let refused: &[(&str, Value, ErrorCode)] = &[
+        ("delete_vault_secret", json!({ "path": "secret/apps/wbe" }), NotFound),
+        ("delete_vault_secret", json!({ "path": "old/apps/wbe" }), NotFound),
+        ("delete_vault_secret", of("secret/apps/web", &[99]), NotFound),
+        ("delete_vault_secret", of("secret/apps/web", &[1]), Conflict),
+        ("undelete_vault_secret", of("secret/apps/wbe", &[1]), NotFound),
+        ("undelete_vault_secret", of("secret/apps/web", &[99]), NotFound),
+        ("undelete_vault_secret", of("secret/apps/web", &[1]), Conflict),
+        ("destroy_vault_secret", destroy(&[99]), NotFound),
+    ];
+    for (tool, arguments, code) in refused {
+        let error = connector.call(tool, arguments.clone()).await.unwrap_err();
+        assert_eq!(error.code, *code, "{tool} {arguments}: {error:?}");
+        assert!(error.message.contains("nothing was changed"), "{error:?}");
+        // The preview says the same.
+        assert_eq!(connector.preview(tool, arguments.clone()).await.unwrap_err().code, *code, "{tool} {arguments}");
+    }
+    assert_eq!(double.versions("apps/web"), [Destroyed, Deleted, Readable]);
+    assert_eq!(double.count("secret/delete/apps/web"), 0);
+
+    let done = connector.call("delete_vault_secret", of("secret/apps/web", &[1, 2, 3, 99])).await.unwrap();
+    assert_eq!((&done["outcome"], &done["versions"]), (&json!("deleted"), &json!([3])));
+    let stays = json!([{ "version": 1, "state": "destroyed" }, { "version": 2, "state": "deleted" },
+                       { "version": 99, "state": "does not exist" }]);
+    assert_eq!(done["unchanged"], stays);
+    let again = connector.call("delete_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap();
+    assert_eq!((&again["outcome"], again.get("versions")), (&json!("unchanged"), None));
+    let preview = connector.preview("delete_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap();
+    assert!(preview.would.starts_with("change nothing"), "{preview:?}");
+    let done = connector.call("undelete_vault_secret", of("secret/apps/web", &[2, 3])).await.unwrap();
+    assert_eq!((&done["outcome"], &done["versions"]), (&json!("restored"), &json!([2, 3])));
+    let done = connector.call("destroy_vault_secret", destroy(&[2])).await.unwrap();
+    assert_eq!((&done["outcome"], &done["reversible"]), (&json!("destroyed"), &json!(false)));
+    assert_eq!(double.versions("apps/web"), [Destroyed, Destroyed, Readable]);
+}
+
+/// A policy that lets a token change versions and not read their metadata.
+#[tokio::test]
+async fn what_cannot_be_seen_is_told_as_unknown() {
+    let (double, connector) = started().await;
+    double.want("secret/metadata/apps/web", 403, None);
+    let delete = json!({ "path": "secret/apps/web" });
+    // The names of the keys tell as much of one version.
+    let done = connector.call("delete_vault_secret", delete.clone()).await.unwrap();
+    assert_eq!((&done["outcome"], &done["versions"]), (&json!("deleted"), &json!([1])));
+    double.want("secret/subkeys/apps/web", 403, None);
+    double.set_versions("apps/web", &[Readable]);
+    let done = connector.call("delete_vault_secret", delete).await.unwrap();
+    assert_eq!((&done["outcome"], &done["versions"]), (&json!("deleted"), &json!([1])));
+    double.want("secret/data/apps/web", 403, None);
+    let done =
+        connector.call("undelete_vault_secret", json!({ "path": "secret/apps/web", "versions": [1] })).await.unwrap();
+    assert_eq!(done["outcome"], "unknown");
+    assert!(done["hints"][0].as_str().unwrap().contains("read on secret/metadata/apps/web"), "{done}");
+    assert_eq!(double.versions("apps/web"), [Readable]);
+    double.want("old/x", 403, None);
+    assert_eq!(
+        connector.call("delete_vault_secret", json!({ "path": "old/x" })).await.unwrap_err().code,
+        ErrorCode::PermissionDenied
+    );
+}
+
+/// The engine is made anew with the other version, while its list is believed.
+#[tokio::test]
+async fn an_engine_that_is_made_anew_is_noticed() {
+    let (double, connector) = started().await;
+    let read = || connector.call("read_vault_secret", json!({ "path": "secret/apps/web" }));
+    assert_eq!(read().await.unwrap()["kv_version"], 2);
+    double.remount(1);
+    later().await;
+    let write = |patch: bool| json!({ "path": "secret/apps/web", "data": { "k": "planted" }, "patch": patch });
+    // Patching is refused, as the engine's version is known by now; nothing lands at data/apps/web.
+    assert_eq!(connector.call("write_vault_secret", write(true)).await.unwrap_err().argument.as_deref(), Some("patch"));
+    connector.call("write_vault_secret", write(false)).await.unwrap();
+    assert_eq!((double.kept("data/apps/web"), double.kept("apps/web")), (None, Some(json!({ "k": "planted" }))));
+    assert_eq!(read().await.unwrap()["kv_version"], 1);
+    let list = connector.call("list_vault_secrets", json!({ "path": "secret/apps" })).await.unwrap();
+    assert_eq!(list["items"], json!(["web"]));
+
+    double.remount(2);
+    later().await;
+    let read = read().await.unwrap();
+    assert_eq!((&read["kv_version"], &read["keys"]), (&json!(2), &json!(["a"])));
+    double.remount(1);
+    later().await;
+    connector.call("list_vault_mounts", json!({})).await.unwrap();
+    double.remount(2);
+    later().await;
+    let list = connector.call("list_vault_secrets", json!({ "path": "secret/apps" })).await.unwrap();
+    assert_eq!(list["items"], json!(["web"]));
+    let known = connector.call("get_vault_secret_metadata", json!({ "path": "secret/apps/web" })).await.unwrap();
+    assert_eq!(known["current_version"], 1);
+}
+
+/// Between the look at the mounts and the write.
+#[tokio::test]
+async fn a_write_that_is_answered_as_by_another_engine_is_not_told_as_made() {
+    let (double, connector) = started().await;
+    double.want("secret/data/apps/new", 204, Some(json!("")));
+    let write = json!({ "path": "secret/apps/new", "data": { "k": "v" }, "patch": false });
+    assert_eq!(connector.call("write_vault_secret", write).await.unwrap_err().code, OutcomeUnread);
+    double.want("old/new", 200, Some(json!({ "request_id": "r", "data": { "version": 3, "created_time": "t" } })));
+    let write = json!({ "path": "old/new", "data": { "k": "v" }, "patch": false });
+    assert_eq!(connector.call("write_vault_secret", write).await.unwrap_err().code, OutcomeUnread);
+}
+
+#[tokio::test]
+async fn a_patch_over_a_deleted_version_is_told_as_what_it_is() {
+    let (double, connector) = started().await;
+    let write = json!({ "path": "secret/apps/web", "data": { "k": "v" } });
+    let preview = connector.preview("write_vault_secret", write.clone()).await.unwrap();
+    assert_eq!(preview.would, "write the keys k at secret/apps/web");
+    double.set_versions("apps/web", &[Readable, Deleted]);
+    let preview = connector.preview("write_vault_secret", write).await.unwrap();
+    assert!(
+        preview.would.contains("the newest version, 2, is deleted or destroyed, so none of its keys stay"),
+        "{preview:?}"
+    );
+}
+
+/// Names that Vault keeps and lists (hashicorp/vault#31669, #14990, #30769).
+#[tokio::test]
+async fn what_is_listed_can_be_read() {
+    let (double, connector) = started().await;
+    let names = ["a%2Fb", "web ", " lead", "DOM\\svc", "100%", "50%25", "ünï-日本", "q?x", "h#x", "..."];
+    for name in names {
+        let mut url = url::Url::parse("http://vault/").unwrap();
+        url.path_segments_mut().unwrap().push(name);
+        double.set_versions(&format!("n/{}", &url.path()[1..]), &[Readable]);
+        let read = connector.call("read_vault_secret", json!({ "path": format!("secret/n/{name}") })).await;
+        assert_eq!(read.unwrap()["keys"], json!(["a"]), "{name}");
+    }
+    // One that leads elsewhere on a server that decodes once more is shown, and said not to be taken.
+    double.want("secret/metadata/m", 200, Some(json!({ "request_id": "r", "data": { "keys": ["a", "%2e%2e"] } })));
+    let list = connector.call("list_vault_secrets", json!({ "path": "secret/m" })).await.unwrap();
+    assert_eq!(list["items"], json!(["%2e%2e", "a"]));
+    assert!(list["hints"][0].as_str().unwrap().contains("\"%2e%2e\""), "{list}");
+}
+
+#[tokio::test]
+async fn a_folder_that_fails_is_told_and_hides_no_other() {
+    let (double, connector) = started().await;
+    let keys = |names: &[&str]| Some(json!({ "request_id": "r", "data": { "keys": names } }));
+    double.want("secret/metadata/m", 200, keys(&["bad/", "closed/", "good/"]));
+    double.want("secret/metadata/m/good", 200, keys(&["x"]));
+    double.want("secret/metadata/m/bad", 500, Some(json!({ "errors": ["planted"] })));
+    double.want("secret/metadata/m/closed", 403, None);
+    let list = connector.call("list_vault_secrets", json!({ "path": "secret/m", "depth": 2 })).await.unwrap();
+    assert_eq!(list["items"], json!(["bad/", "closed/", "good/", "good/x"]));
+    assert!(
+        list["hints"].to_string().contains("failed to list 1 of the folders, and what is in them is left out: bad/")
+    );
+    assert!(list["hints"].to_string().contains("some entries are left out"), "{list}");
+}
+
+#[tokio::test]
+async fn roles_are_looked_for_where_each_kind_keeps_them() {
+    let (double, connector) = started().await;
+    let keys = |names: &[&str]| Some(json!({ "request_id": "r", "data": { "keys": names } }));
+    double.want(
+        "sys/internal/ui/mounts",
+        200,
+        Some(json!({ "request_id": "r", "data": {
+            "secret": { "db/": { "type": "database", "options": null }, "transit/": { "type": "transit", "options": null } },
+            "auth": { "userpass/": { "type": "userpass", "options": null }, "ldap/": { "type": "ldap", "options": null } },
+        } })),
+    );
+    let roles = |mount: &str| connector.call("list_vault_roles", json!({ "mount": mount }));
+    double.want("auth/userpass/users", 200, keys(&["bob"]));
+    assert_eq!(roles("auth/userpass").await.unwrap()["items"], json!(["bob"]));
+    double.want("auth/ldap/users", 404, Some(json!({ "errors": [] })));
+    double.want("auth/ldap/groups", 200, keys(&["dev"]));
+    assert_eq!(roles("auth/ldap").await.unwrap()["items"], json!(["groups/dev"]));
+    double.want("db/roles", 200, keys(&["app"]));
+    double.want("db/static-roles", 200, keys(&["billing"]));
+    assert_eq!(roles("db").await.unwrap()["items"], json!(["app", "static-roles/billing"]));
+    double.want("db/static-roles", 403, None);
+    let some = roles("db").await.unwrap();
+    assert_eq!(some["items"], json!(["app"]));
+    assert!(some["hints"][0].as_str().unwrap().contains("the capability list on db/static-roles"), "{some}");
+    double.want("db/roles", 404, Some(json!({ "errors": [] })));
+    let none = roles("db").await.unwrap();
+    assert!(none["hints"].to_string().contains("nothing is listed at db/roles, db/static-roles"), "{none}");
+    assert_eq!(roles("transit").await.unwrap_err().code, ErrorCode::InvalidArgument);
+    // Of what the token doesn't see, the kind isn't known.
+    double.want("auth/hidden/role", 404, Some(json!({ "errors": ["no handler for route \"auth/hidden/role\"."] })));
+    let error = roles("auth/hidden").await.unwrap_err();
+    assert!(error.code == NotFound && error.message.contains("or it calls its roles otherwise"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_link_is_read_and_one_to_a_version_changes_nothing() {
+    let (double, connector) = started().await;
+    double.set_versions("apps/web", &[Readable, Readable]);
+    let link = "https://vault.example.com/ui/vault/secrets/secret/kv/apps%2Fweb/details";
+    let read = async |link: &str| connector.call("read_vault_secret", json!({ "path": link })).await;
+    assert_eq!(read(link).await.unwrap()["version"], 2);
+    assert_eq!(read(&format!("{link}?version=1")).await.unwrap()["version"], 1);
+    let other = read(&format!("{link}?namespace=admin%2Fteam")).await.unwrap_err();
+    assert!(other.message.contains("another namespace"), "{other:?}");
+    let delete = async |link: &str| connector.call("delete_vault_secret", json!({ "path": link })).await;
+    let refused = delete(&format!("{link}?version=1")).await.unwrap_err();
+    assert!(refused.remedy.unwrap().contains("secret/apps/web"));
+    assert_eq!(double.versions("apps/web"), [Readable, Readable]);
+    assert_eq!(delete(link).await.unwrap()["versions"], json!([2]));
+}
