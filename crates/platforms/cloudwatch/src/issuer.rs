@@ -73,7 +73,7 @@ impl Issuer {
                     .role_arn(&spec.role_arn)
                     .role_session_name(SESSION_NAME)
                     .set_external_id(spec.external_id.clone());
-                let answer = Box::pin(asked.send()).await.map_err(|error| match of_sdk(&error) {
+                let answer = Box::pin(asked.send()).await.map_err(|error| match of_sdk(&error).error {
                     Error::Denied => Error::RoleRefused,
                     other => other,
                 })?;
@@ -91,7 +91,7 @@ impl Issuer {
                         Error::TokenRefused
                     }
                     "IDPCommunicationError" => Error::IdentityUnavailable,
-                    _ => match of_sdk(&error) {
+                    _ => match of_sdk(&error).error {
                         Error::Denied => Error::TrustRefused,
                         other => other,
                     },

@@ -16,6 +16,15 @@ impl Place {
         Self { region, account: Mutex::new(None) }
     }
 
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The account that the credentials are of, if AWS has said it.
+    pub(super) fn account(&self) -> Option<String> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Remembers which account AWS says that the credentials are of; none if it doesn't say.
     pub(super) fn learn(&self, account: Option<&str>) {
         let account = account.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()));

@@ -8,7 +8,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{CloudWatch, error::Error, transport::Manner};
+use super::{
+    CloudWatch,
+    error::{Error, Failure},
+    tools::{AlarmsAsked, Unseen},
+    transport::Manner,
+};
 use api::{Reason, platform::cloudwatch::CloudWatchReason};
 use kit::{
     CredentialVerdict, HealthStatus, ProbeReport,
@@ -59,7 +64,7 @@ async fn identify(cloudwatch: &CloudWatch, looking: &mut Examination, manner: Ma
             looking.well("identity", message, begun);
             true
         }
-        Err(error) => {
+        Err(Failure { error, .. }) => {
             let finding = finding(error, "the Security Token Service", "sts:GetCallerIdentity");
             looking.judge(verdict_of(error), finding.message.clone());
             if is_about_credentials(error) {
@@ -77,18 +82,21 @@ async fn identify(cloudwatch: &CloudWatch, looking: &mut Examination, manner: Ma
 async fn look(cloudwatch: &CloudWatch, looking: &mut Examination, manner: Manner) {
     let session = &cloudwatch.session;
     let ((alarms, alarms_took), (logs, logs_took)) = tokio::join!(
-        timed(session.call(manner, || session.metrics.describe_alarms().max_records(1).send())),
+        // As the tools ask: composite alarms need more of a policy than others.
+        timed(cloudwatch.ask_of_types(manner, AlarmsAsked::All, |types| {
+            session.metrics.describe_alarms().set_alarm_types(Some(types)).max_records(1).send()
+        })),
         timed(logs::look(cloudwatch, manner)),
     );
     match alarms {
-        Ok(_) => {
-            looking.well("alarms", "alarms can be read", alarms_took);
+        Ok((_, unseen)) => {
+            alarms_seen(looking, unseen, alarms_took);
             if looking.identity.is_none() {
                 let message = "CloudWatch accepts the credentials; who they are is not known";
                 looking.judge(CredentialVerdict::Accepted, message);
             }
         }
-        Err(error) => {
+        Err(Failure { error, .. }) => {
             let finding = finding(error, "CloudWatch", "cloudwatch:DescribeAlarms");
             if error == Error::Denied || is_about_credentials(error) {
                 looking.judge(verdict_of(error), finding.message.clone());
@@ -106,6 +114,24 @@ async fn look(cloudwatch: &CloudWatch, looking: &mut Examination, manner: Manner
             looking.found("logs", finding, logs_took);
         }
     }
+}
+
+/// What is told when alarms can be read, of all types or not.
+fn alarms_seen(looking: &mut Examination, unseen: Unseen, took: Duration) {
+    if !unseen.composite {
+        let words = if unseen.log {
+            "alarms on metrics and composite ones can be read; this endpoint has none on logs"
+        } else {
+            "alarms can be read"
+        };
+        return looking.well("alarms", words, took);
+    }
+    let message = "composite alarms can't be read: they need cloudwatch:DescribeAlarms on all resources (*); the tools for \
+                   other alarms work";
+    if looking.verdict() != CredentialVerdict::Unknown {
+        looking.judge(CredentialVerdict::PermissionMissing, message);
+    }
+    looking.found("alarms", Finding::stated(HealthStatus::Degraded, CloudWatchReason::PermissionDenied, message), took);
 }
 
 /// How long the credentials last.
@@ -210,7 +236,7 @@ fn finding(error: Error, service: &str, permission: &str) -> Finding {
             Bad,
             Own::CredentialsInvalid,
             "AWS does not know the access key, or its secret or session token does not fit it: correct the connector's \
-             credentials",
+             credentials; a region that the account has not enabled, or one of another partition, answers so, too",
         ),
         Error::Clock => Finding::passing(
             Bad,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     clock::Clock,
-    error::{Error, of_sdk},
+    error::{Error, Failure, of_sdk},
     issuer::Issuer,
     keys::{Base, FileKeys, Keys, Sessions, SharedBase, SharedKeys},
     place::Place,
@@ -125,11 +125,11 @@ impl Session {
     }
 
     /// Stops an Insights query. Tells whether it ran: AWS refuses to stop one that has ended.
-    pub(super) async fn stop_query(&self, id: &str, manner: Manner) -> Result<bool, Error> {
+    pub(super) async fn stop_query(&self, id: &str, manner: Manner) -> Result<bool, Failure> {
         match self.call(manner, || self.logs.stop_query().query_id(id).send()).await {
             Ok(stopped) => Ok(stopped.success()),
-            Err(Error::BadRequest) => Ok(false),
-            Err(error) => Err(error),
+            Err(Failure { error: Error::BadRequest(_), .. }) => Ok(false),
+            Err(failure) => Err(failure),
         }
     }
 
@@ -139,16 +139,16 @@ impl Session {
     }
 
     /// Makes a call. `send` makes and sends the request, a second time with other keys if AWS refuses the first ones.
-    pub(super) async fn call<T, E, R>(&self, manner: Manner, send: impl Fn() -> R) -> Result<T, Error>
+    pub(super) async fn call<T, E, R>(&self, manner: Manner, send: impl Fn() -> R) -> Result<T, Failure>
     where
         R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + StdError + 'static,
     {
         let mark = self.keys.mark();
         match once(manner, &send).await {
-            Err(error) if error.is_of_keys() => {
+            Err(failure) if failure.error.is_of_keys() => {
                 let renewed = timeout_at(manner.deadline, self.keys.renew(mark, manner.deadline)).await;
-                if renewed == Ok(true) { once(manner, &send).await } else { Err(error) }
+                if renewed == Ok(true) { once(manner, &send).await } else { Err(failure) }
             }
             outcome => outcome,
         }
@@ -168,17 +168,17 @@ fn node_url(identity: &Identity, addresses: AddressPolicy) -> Option<(String, Ad
     }
 }
 
-async fn once<T, E, R>(manner: Manner, send: &impl Fn() -> R) -> Result<T, Error>
+async fn once<T, E, R>(manner: Manner, send: &impl Fn() -> R) -> Result<T, Failure>
 where
     R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     E: ProvideErrorMetadata + StdError + 'static,
 {
     if manner.deadline <= Instant::now() {
-        return Err(Error::Request(RequestError::Timeout));
+        return Err(Error::Request(RequestError::Timeout).into());
     }
     // Waiting for a role's session has no end of its own. A request has, and its end must be seen by the circuit breaker.
     match timeout_at(manner.deadline + GRACE, manner.during(Box::pin(send()))).await {
         Ok(outcome) => outcome.map_err(|error| of_sdk(&error)),
-        Err(_) => Err(Error::Request(RequestError::Timeout)),
+        Err(_) => Err(Error::Request(RequestError::Timeout).into()),
     }
 }

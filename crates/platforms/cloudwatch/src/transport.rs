@@ -14,7 +14,10 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use http::{
+    StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName},
+};
 use tokio::time::Instant;
 
 use super::clock::Clock;
@@ -66,10 +69,11 @@ impl HttpConnector for Transport {
         let manner = Manner::of_running_call();
         HttpConnectorFuture::new(async move {
             let manner = manner.ok_or_else(|| failed(RequestError::Build))?;
+            let protocol = Protocol::of(&request);
             let request = BuiltRequest::new(outgoing(request).map_err(failed)?, manner.repeat, manner.is_probe);
             let response = way.send_built(&request, manner.deadline).await.map_err(failed)?;
             clock.note(&response.headers);
-            incoming(&response).map_err(failed)
+            incoming(&response, protocol).map_err(failed)
         })
     }
 }
@@ -92,18 +96,107 @@ fn outgoing(request: HttpRequest) -> Result<http::Request<Bytes>, RequestError> 
     Ok(http::Request::from_parts(parts, body))
 }
 
-fn incoming(response: &Response) -> Result<HttpResponse, RequestError> {
-    // An operation without an answer would take a login page for its success. STS answers XML, which begins as a page does;
-    // test servers of Python call JSON a page.
-    let begins_as_page = response.body().iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<');
-    let declared = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if response.status.is_success() && begins_as_page && declared.to_ascii_lowercase().contains("html") {
-        return Err(RequestError::Html);
+/// How an operation is spoken: each has a form of its own for answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    /// CloudWatch: Smithy's RPC with CBOR.
+    Cbor,
+    /// CloudWatch Logs: AWS JSON 1.1.
+    Json,
+    /// STS: the query protocol, which answers XML.
+    Query,
+}
+
+impl Protocol {
+    fn of(request: &HttpRequest) -> Self {
+        if request.headers().contains_key("smithy-protocol") {
+            Self::Cbor
+        } else if request.headers().contains_key("x-amz-target") {
+            Self::Json
+        } else {
+            Self::Query
+        }
     }
-    let status = response.status.as_u16().try_into().map_err(|_| RequestError::NotJson)?;
-    let mut given = HttpResponse::new(status, SdkBody::from(response.body().clone()));
+
+    /// Whether an answer that says that all is well has the protocol's form. An operation without an answer would take any
+    /// page for its success (<https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>: an answer without the
+    /// header of the request is malformed). Test servers of Python call JSON a page, so the body decides.
+    fn speaks(self, response: &Response) -> bool {
+        let header = |name: &str| {
+            let value = response.headers.get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_ascii_lowercase()
+        };
+        let first = response.body().iter().find(|byte| !byte.is_ascii_whitespace());
+        match self {
+            Self::Cbor => header("smithy-protocol") == "rpc-v2-cbor" || header(CONTENT_TYPE.as_str()).contains("cbor"),
+            Self::Json => first.is_none_or(|byte| *byte == b'{'),
+            Self::Query => first == Some(&b'<') && !header(CONTENT_TYPE.as_str()).contains("html"),
+        }
+    }
+}
+
+/// Whether a refusal is AWS' own: it has a code in one of the three forms, or the header that its services share. What stands
+/// in front of it has neither. See `e2e/doubles/ANSWERS.md`.
+fn is_of_aws(response: &Response) -> bool {
+    error_code(response).is_some() || response.headers.contains_key("x-amzn-requestid")
+}
+
+fn incoming(response: &Response, protocol: Protocol) -> Result<HttpResponse, RequestError> {
+    let status = response.status;
+    if status.is_success() && !protocol.speaks(response) {
+        let begins_as_page = response.body().iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<');
+        return Err(if begins_as_page { RequestError::Html } else { RequestError::NotJson });
+    }
+    // 429 and an outage are told as they are, whoever says so.
+    if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS && !is_of_aws(response) {
+        return Err(RequestError::Foreign(status.as_u16()));
+    }
+    let body = match protocol {
+        Protocol::Json => whole_characters(response.body()),
+        Protocol::Cbor | Protocol::Query => response.body().clone(),
+    };
+    let mut given =
+        HttpResponse::new(status.as_u16().try_into().map_err(|_| RequestError::NotJson)?, SdkBody::from(body));
     *given.headers_mut() = Headers::try_from(response.headers.clone()).map_err(|_| RequestError::NotJson)?;
     Ok(given)
+}
+
+/// JSON with a mark for each half of a pair of characters without the other, which JSON can write and nothing can read: one
+/// event that was cut there would cost the whole page.
+fn whole_characters(body: &Bytes) -> Bytes {
+    const ESCAPE: usize = r"\ud83d".len();
+    let unit = |at: usize| {
+        let digits = body.get(at..at + ESCAPE)?.strip_prefix(br"\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut mended: Option<Vec<u8>> = None;
+    let mut at = 0;
+    while let Some(byte) = body.get(at) {
+        if *byte != b'\\' {
+            at += 1;
+            continue;
+        }
+        let broken = match unit(at) {
+            Some(0xD800..=0xDBFF) => {
+                let is_whole = matches!(unit(at + ESCAPE), Some(0xDC00..=0xDFFF));
+                at += if is_whole { 2 * ESCAPE } else { ESCAPE };
+                !is_whole
+            }
+            Some(0xDC00..=0xDFFF) => {
+                at += ESCAPE;
+                true
+            }
+            // Another escape is this character and the next.
+            _ => {
+                at += 2;
+                false
+            }
+        };
+        if broken && let Some(half) = mended.get_or_insert_with(|| body.to_vec()).get_mut(at - ESCAPE..at) {
+            half.copy_from_slice(br"\ufffd");
+        }
+    }
+    mended.map_or_else(|| body.clone(), Bytes::from)
 }
 
 /// What an answer means for the way to AWS, which says "too many requests" with status 400 as well.
@@ -163,4 +256,23 @@ fn of_xml(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let (_, rest) = text.split_once("<Code>")?;
     rest.split_once("</Code>").map(|(code, _)| code.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_character_costs_itself_and_nothing_else() {
+        for (given, expected) in [
+            (r#"{"a":"\ud83d\ude00 \u00fc"}"#, r#"{"a":"\ud83d\ude00 \u00fc"}"#),
+            (r#"{"a":"cut \ud83d"}"#, r#"{"a":"cut \ufffd"}"#),
+            (r#"{"a":"\ude00\ud83dx\ud83d\u0041"}"#, r#"{"a":"\ufffd\ufffdx\ufffd\u0041"}"#),
+            // A backslash and the text of an escape.
+            (r#"{"a":"\\ud83d"}"#, r#"{"a":"\\ud83d"}"#),
+            (r#"{"a":"\"#, r#"{"a":"\"#),
+        ] {
+            assert_eq!(whole_characters(&Bytes::from(given)), Bytes::from(expected), "{given}");
+        }
+    }
 }

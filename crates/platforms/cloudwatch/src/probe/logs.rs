@@ -5,7 +5,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{finding, is_about_credentials};
-use crate::{CloudWatch, error::Error, transport::Manner};
+use crate::{
+    CloudWatch,
+    error::{Error, Failure},
+    transport::Manner,
+};
 use api::platform::cloudwatch::CloudWatchReason;
 use kit::{HealthStatus, health::Finding};
 
@@ -22,7 +26,7 @@ pub(super) struct Fault {
 /// Looks, and says what works.
 pub(super) async fn look(cloudwatch: &CloudWatch, manner: Manner) -> Result<&'static str, Fault> {
     let session = &cloudwatch.session;
-    let fault = |permission| move |error| Fault { error, permission };
+    let fault = |permission| move |Failure { error, .. }: Failure| Fault { error, permission };
     let Some(group) = &cloudwatch.health_log_group else {
         session
             .call(manner, || session.logs.describe_log_groups().limit(1).send())
@@ -39,11 +43,11 @@ pub(super) async fn look(cloudwatch: &CloudWatch, manner: Manner) -> Result<&'st
         query.start_time(to - 1).end_time(to).send()
     };
     let started = session.call(half, start).await.map_err(fault("logs:StartQuery"))?;
-    let id = started.query_id.ok_or(Error::Unexpected(200)).map_err(fault("logs:StartQuery"))?;
+    let id = started.query_id.ok_or(Error::Unexpected(200).into()).map_err(fault("logs:StartQuery"))?;
     match session.stop_query(&id, manner).await {
         // It may have ended already, and be forgotten.
-        Ok(_) | Err(Error::NotFound) => Ok("a query can be started and stopped"),
-        Err(error) => Err(fault("logs:StopQuery")(error)),
+        Ok(_) | Err(Failure { error: Error::NotFound, .. }) => Ok("a query can be started and stopped"),
+        Err(failure) => Err(fault("logs:StopQuery")(failure)),
     }
 }
 

@@ -19,31 +19,209 @@ async fn a_history_suggests_where_to_look() {
     more["cursor"] = first["next_cursor"].clone();
     let rest = good(&connector, "get_cloudwatch_alarm_history", more).await;
     assert_eq!((&rest["items"][0]["kind"], &rest["truncated"]), (&json!("Action"), &json!(false)));
-    let actions = json!({ "name": "cpu", "kind": "action" });
+    let actions = json!({ "name": "cpu", "kind": "action", "since": "2026-09-01" });
     assert_eq!(good(&connector, "get_cloudwatch_alarm_history", actions).await["items"].as_array().unwrap().len(), 1);
     let sent = double.input("DescribeAlarmHistory");
     assert_eq!((&sent["HistoryItemType"], sent["AlarmTypes"].as_array().unwrap().len()), (&json!("Action"), 3));
     let none = good(&connector, "get_cloudwatch_alarm_history", json!({ "name": "none" })).await;
-    assert!(none["hints"][0].as_str().unwrap().contains("no alarm of this name"));
+    assert!(none["hints"][0].as_str().unwrap().contains("a name that no alarm has"), "{none}");
 }
 
 #[tokio::test]
 async fn each_type_of_alarm_is_explained_in_its_way() {
     let double = Double::start().await;
     let connector = with_keys(&double.url());
+    let changed = |ago: i64| {
+        let at = jiff::Timestamp::now().as_second() - ago;
+        double.change(|state| state.metrics.alarms[0].1["StateUpdatedTimestamp"] = json!({ "$time": at }));
+    };
+    // Thirty periods before and after the change, as long as they have passed; longer ones where AWS keeps no others.
+    for (hours_ago, period) in [(24, 300), (20 * 24, 300), (63 * 24 - 1, 3_600), (70 * 24, 3_600)] {
+        changed(hours_ago * 3_600);
+        let cpu = good(&connector, "explain_cloudwatch_alarm", json!({ "name": "cpu" })).await;
+        let points = cpu["series"][0]["points"].as_array().unwrap().len();
+        assert!(
+            (cpu["threshold"] == json!(90.0)) && (points.abs_diff(60) <= 1 || period == 3_600),
+            "{hours_ago}: {cpu}"
+        );
+        assert!(points > 30, "{hours_ago}: {cpu}");
+        let query = &double.input("GetMetricData")["MetricDataQueries"][0]["MetricStat"];
+        assert_eq!((&query["Stat"], &query["Period"]), (&json!("Average"), &json!(period)), "{hours_ago}");
+        assert_eq!(cpu["hints"].to_string().contains("stands for 3600 s"), period == 3_600, "{cpu}");
+    }
+    // What is not known of the points is no reason to tell nothing.
+    double.fail("GetMetricData", 500, "InternalServiceFault");
     let cpu = good(&connector, "explain_cloudwatch_alarm", json!({ "name": "cpu" })).await;
-    assert_eq!((&cpu["threshold"], &cpu["alarm"]["since"]), (&json!(90.0), &json!("2026-09-21T14:13:20Z")));
-    // Thirty periods of five minutes before and after the change, as long as they have passed.
-    assert_eq!(cpu["series"][0]["points"].as_array().unwrap().len(), 60, "{cpu}");
-    let query = &double.input("GetMetricData")["MetricDataQueries"][0]["MetricStat"];
-    assert_eq!((&query["Stat"], &query["Period"]), (&json!("Average"), &json!(300)));
+    assert!(cpu["hints"].to_string().contains("points are not known"), "{cpu}");
+    double.mend();
     let site = good(&connector, "explain_cloudwatch_alarm", json!({ "name": "site" })).await;
     let children: Vec<_> = site["children"].as_array().unwrap().iter().map(|child| child["name"].clone()).collect();
-    assert_eq!((&site["rule"], children), (&json!("ALARM(cpu) OR ALARM(errors)"), vec![json!("cpu"), json!("errors")]));
+    assert_eq!((&site["rule"], children), (&json!("ALARM(cpu) OR ALARM(disk)"), vec![json!("cpu"), json!("disk")]));
+    assert_eq!(
+        (&site["children"][0]["actions_enabled"], &site["children"][0]["type"]),
+        (&json!(true), &json!("metric"))
+    );
     let errors = good(&connector, "explain_cloudwatch_alarm", json!({ "name": "errors" })).await;
     assert_eq!(errors["query"], "filter @message like /oops/");
     let error = connector.call("explain_cloudwatch_alarm", json!({ "name": "none" })).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn what_aws_does_not_say_of_a_child_is_not_told() {
+    let double = Double::start().await;
+    // Children that nothing more can be read of.
+    double.change(|state| {
+        for (_, alarm) in &mut state.metrics.alarms {
+            if alarm["AlarmName"] != "site" {
+                let name = alarm["AlarmName"].clone();
+                *alarm = json!({ "AlarmName": name, "StateValue": "OK" });
+            }
+        }
+    });
+    let connector = with_keys(&double.url());
+    let site = good(&connector, "explain_cloudwatch_alarm", json!({ "name": "site" })).await;
+    assert_eq!(site["children"][0], json!({ "name": "cpu", "type": "metric", "state": "OK" }));
+    let listed = good(&connector, "list_cloudwatch_alarms", json!({ "prefix": "cpu" })).await;
+    assert_eq!(listed["items"][0].get("actions_enabled"), None);
+    let off = json!({ "names": ["cpu"], "enabled": false });
+    let preview = connector.preview("set_cloudwatch_alarm_actions_enabled", off).await.unwrap();
+    assert!(preview.would.contains("switch the actions of 1 alarms off"), "{}", preview.would);
+}
+
+#[tokio::test]
+async fn alarms_that_look_at_something_else_are_told_as_what_they_are() {
+    let double = Double::start().await;
+    let metric = json!({ "Namespace": "AWS/EC2", "MetricName": "CPUUtilization", "Dimensions": [{ "Name": "InstanceId", "Value": "i-1" }] });
+    let with = |name: &str, more: Value| {
+        let mut alarm = super::double::alarm(name, "INSUFFICIENT_DATA");
+        alarm["StateUpdatedTimestamp"] = json!({ "$time": jiff::Timestamp::now().as_second() - 3_600 });
+        alarm.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        ("MetricAlarm", alarm)
+    };
+    double.change(|state| {
+        state.metrics.alarms.extend([
+            with(
+                "promql",
+                json!({ "EvaluationInterval": 60, "EvaluationCriteria": { "PromQLCriteria": { "Query": "rate(a[5m]) > 5" } } }),
+            ),
+            with(
+                "band",
+                json!({
+                    "ThresholdMetricId": "ad1",
+                    "Metrics": [
+                        { "Id": "m1", "ReturnData": true, "MetricStat": { "Metric": metric, "Period": 300, "Stat": "Average" } },
+                        { "Id": "ad1", "ReturnData": true, "Expression": "ANOMALY_DETECTION_BAND(m1, 2)" },
+                    ],
+                }),
+            ),
+            with("broken", json!({ "EvaluationState": "EVALUATION_ERROR", "MetricName": "a", "Namespace": "b" })),
+            with("newer", json!({})),
+        ]);
+        state.metrics.value = |_| Some(1.0);
+        let site = state.metrics.alarms.iter_mut().find(|(_, alarm)| alarm["AlarmName"] == "site").unwrap();
+        site.1["ActionsSuppressor"] = json!("maintenance");
+        site.1["ActionsSuppressedBy"] = json!("Alarm");
+    });
+    let connector = with_keys(&double.url());
+    let explain = async |name: &str| good(&connector, "explain_cloudwatch_alarm", json!({ "name": name })).await;
+    let get = async |name: &str| good(&connector, "get_cloudwatch_alarm", json!({ "name": name })).await;
+    let promql = explain("promql").await;
+    assert_eq!((&promql["query"], promql["hints"].to_string().contains("PromQL")), (&json!("rate(a[5m]) > 5"), true));
+    let promql = get("promql").await;
+    assert_eq!(
+        (&promql["query"], &promql["query_language"], &promql["evaluation"]),
+        (&json!("rate(a[5m]) > 5"), &json!("promql"), &json!("every 60 s"))
+    );
+    assert_eq!(get("band").await["threshold_metric"], "ad1");
+    // Both edges have one id and one label, and each is one series.
+    let band = explain("band").await;
+    let edges: Vec<f64> = band["series"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["id"] == "ad1")
+        .map(|one| one["summary"]["mean"].as_f64().unwrap())
+        .collect();
+    assert_eq!((edges, &band["threshold_metric"]), (vec![1.0, 1_001.0], &json!("ad1")), "{band}");
+    assert_eq!(get("broken").await["evaluation_state"], "EVALUATION_ERROR");
+    assert!(explain("broken").await["hints"].to_string().contains("EVALUATION_ERROR"));
+    assert!(explain("newer").await["hints"].to_string().contains("does not know"));
+    assert!(get("newer").await["hints"].to_string().contains("does not know"));
+    assert_eq!(get("site").await["suppressor"], "maintenance");
+    assert!(explain("site").await["hints"].to_string().contains("by maintenance"));
+}
+
+#[tokio::test]
+async fn a_type_of_alarms_that_aws_refuses_costs_no_other() {
+    for (refuse, type_, words, requests) in [
+        ("scoped", "composite", "on all resources (*)", 2),
+        ("older", "log", "this endpoint does not know the type", 2),
+    ] {
+        let double = Double::start().await;
+        double.change(|state| {
+            state.metrics.is_scoped = refuse == "scoped";
+            if refuse == "older" {
+                state.metrics.types.pop();
+            }
+        });
+        let connector = with_keys(&double.url());
+        let listed = good(&connector, "list_cloudwatch_alarms", json!({})).await;
+        assert!(listed["hints"].to_string().contains(words), "{refuse}: {listed}");
+        assert_eq!(double.count("DescribeAlarms"), requests, "{refuse}");
+        // It is remembered.
+        assert_eq!(good(&connector, "get_cloudwatch_alarm", json!({ "name": "cpu" })).await["state"], "ALARM");
+        good(&connector, "explain_cloudwatch_alarm", json!({ "name": "cpu" })).await;
+        good(&connector, "get_cloudwatch_alarm_history", json!({ "name": "cpu" })).await;
+        connector.preview("mute_cloudwatch_alarms", mute(&["disk"], &json!({}))).await.unwrap();
+        assert_eq!(double.count("DescribeAlarms"), requests + 3, "{refuse}");
+        connector.call("list_cloudwatch_alarms", json!({ "types": [type_] })).await.unwrap_err();
+        // That there is none is not known where a type can't be looked at.
+        let error = connector.call("get_cloudwatch_alarm", json!({ "name": "site2" })).await.unwrap_err();
+        let expected = if refuse == "scoped" { ErrorCode::PermissionDenied } else { ErrorCode::NotFound };
+        assert_eq!((error.code, error.argument.as_deref()), (expected, Some("name")), "{refuse}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn alarms_are_named_by_arns_and_links_too() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let arn = "arn:aws:cloudwatch:eu-central-1:123456789012:alarm:disk";
+    let link = "https://eu-central-1.console.aws.amazon.com/cloudwatch/home?region=eu-central-1#alarmsV2:alarm/disk?";
+    for name in [arn, link] {
+        assert_eq!(good(&connector, "get_cloudwatch_alarm", json!({ "name": name })).await["name"], "disk");
+        good(&connector, "get_cloudwatch_alarm_history", json!({ "name": name })).await;
+        assert_eq!(double.input("DescribeAlarmHistory")["AlarmName"], "disk");
+    }
+    let muted = good(&connector, "mute_cloudwatch_alarms", mute(&[arn], &json!({}))).await;
+    assert_eq!(double.input("PutAlarmMuteRule")["MuteTargets"]["AlarmNames"], json!(["disk"]));
+    let again = good(&connector, "mute_cloudwatch_alarms", mute(&[link], &json!({}))).await;
+    assert_eq!((&again["rule"], &again["already"]), (&muted["rule"], &json!(true)));
+    let unmuted = good(&connector, "unmute_cloudwatch_alarms", json!({ "names": [link] })).await;
+    assert_eq!(unmuted["removed"], json!([muted["rule"]]));
+}
+
+#[tokio::test]
+async fn all_mute_rules_of_an_alarm_are_looked_at() {
+    let double = Double::start().await;
+    let rule = |number: usize, names: Value| {
+        let name = format!("rule-{number}");
+        let arn = format!("arn:aws:cloudwatch:eu-central-1:123456789012:alarm-mute-rule:{name}");
+        json!({ "Name": name, "AlarmMuteRuleArn": arn, "Status": "ACTIVE", "MuteTargets": { "AlarmNames": names } })
+    };
+    double.change(|state| state.metrics.rules.extend((0..5).map(|number| rule(number, json!(["disk"])))));
+    let connector = with_keys(&double.url());
+    let disk = good(&connector, "get_cloudwatch_alarm", json!({ "name": "disk" })).await;
+    assert_eq!(disk["muted_by"].as_array().unwrap().len(), 5, "{disk}");
+    // One that can't be read is said, and the others are told.
+    double.change(|state| state.metrics.unreadable_rule = Some("rule-1".to_owned()));
+    let listed = good(&connector, "list_cloudwatch_mute_rules", json!({ "alarm": "disk" })).await;
+    assert_eq!((listed["items"].as_array().unwrap().len(), &listed["truncated"]), (1, &json!(true)));
+    assert!(listed["hints"].to_string().contains("rule-1"), "{listed}");
+    double.change(|state| state.metrics.unreadable_rule = None);
+    let unmuted = good(&connector, "unmute_cloudwatch_alarms", json!({ "names": ["disk"] })).await;
+    assert_eq!(unmuted["removed"].as_array().unwrap().len(), 5, "{unmuted}");
 }
 
 fn mute(names: &[&str], more: &Value) -> Value {

@@ -30,6 +30,7 @@ async fn each_code_has_its_words() {
         (404, "ResourceNotFound", NotFound, "no such object"),
         (500, "InternalServiceFault", PlatformUnavailable, "not available (500)"),
         (503, "ServiceUnavailable", PlatformUnavailable, "not available (503)"),
+        (400, "UnknownOperationException", PlatformError, "does not have the operation"),
         (418, "Teapot", PlatformError, "status 418"),
     ];
     for (status, code, expected, words) in table {
@@ -38,7 +39,9 @@ async fn each_code_has_its_words() {
         let error = with_keys(&double.url()).call("list_cloudwatch_alarms", json!({})).await.unwrap_err();
         assert_eq!(error.code, *expected, "{code}: {error:?}");
         assert!(error.message.contains(words), "{code}: {error:?}");
-        assert_eq!(double.count("DescribeAlarms"), 1, "{code}");
+        // Where a type of alarms may be the reason, the others are asked for once more.
+        let of_a_type = *expected == PermissionDenied || words.contains("refuses");
+        assert_eq!(double.count("DescribeAlarms"), if of_a_type { 2 } else { 1 }, "{code}");
     }
 }
 
@@ -88,4 +91,90 @@ async fn throttling_slows_the_way_down_and_opens_no_breaker() {
     assert!(
         ways.iter().all(|way| way.breaker.state == BreakerPosition::Closed && way.breaker.consecutive_failures == 0)
     );
+}
+
+#[tokio::test]
+async fn what_aws_names_is_named_with_its_code_and_the_requests_id() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.groups.push(("/cheap", "INFREQUENT_ACCESS", None)));
+    let connector = with_keys(&double.url());
+    let time = "2023-01-01T00:00:00Z";
+    for (tool, arguments, argument, words) in [
+        ("filter_cloudwatch_log_events", json!({ "group": "/cheap" }), None, "class"),
+        ("get_cloudwatch_log_context", json!({ "group": "/cheap", "stream": "a", "time": "-1h" }), None, "class"),
+        (
+            "filter_cloudwatch_log_events",
+            json!({ "group": "/app/web", "pattern": "user-id =" }),
+            Some("pattern"),
+            "pattern",
+        ),
+        (
+            "get_cloudwatch_metric_data",
+            json!({ "queries": [{ "id": "e1", "expression": "m1+" }] }),
+            Some("queries"),
+            "the expression of e1",
+        ),
+        (
+            "query_cloudwatch_logs",
+            json!({ "groups": ["/app/web"], "query": "x", "since": "2022-12-01", "until": time }),
+            Some("since"),
+            "before what they keep",
+        ),
+    ] {
+        let error = connector.call(tool, arguments).await.unwrap_err();
+        assert_eq!((error.code, error.argument.as_deref()), (InvalidArgument, argument), "{tool}: {error:?}");
+        assert!(error.message.contains(words) && error.message.contains("(AWS: "), "{tool}: {error:?}");
+        assert!(error.message.contains(super::double::REQUEST_ID), "{tool}: {error:?}");
+    }
+    double.fail("ListMetrics", 400, "SomethingNew");
+    let error = connector.call("list_cloudwatch_metrics", json!({})).await.unwrap_err();
+    assert!(error.message.contains("SomethingNew"), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_stands_in_front_of_aws_is_not_taken_for_it() {
+    for (operation, tool) in
+        [("DescribeAlarms", "list_cloudwatch_alarms"), ("DescribeLogGroups", "list_cloudwatch_log_groups")]
+    {
+        for (status, kind, text) in [
+            (401, "text/plain", "planted"),
+            (403, "text/html", "<html><hr><center>nginx</center></html>"),
+            (403, "text/plain", "RBAC: access denied"),
+            (403, "application/json", "{\"message\":\"no Route matched with those values\"}"),
+            (404, "text/html", "<html>planted</html>"),
+            (407, "text/html", "<html>planted</html>"),
+        ] {
+            let double = Double::start().await;
+            let connector = with_keys(&double.url());
+            double.change(|state| state.in_front.insert(operation.to_owned(), (status, kind, text)));
+            let error = connector.call(tool, json!({})).await.unwrap_err();
+            assert_eq!(error.code, PlatformError, "{operation} {status}: {error:?}");
+            assert!(error.message.contains("something in front of CloudWatch"), "{operation} {status}: {error:?}");
+            let report = connector.probe().await;
+            assert_eq!(report.credentials, kit::CredentialVerdict::Accepted, "{operation} {status}: {report:?}");
+            assert_ne!(report.reason, "PermissionDenied", "{operation} {status}: {report:?}");
+        }
+        // A change that such an answer would look like the success of.
+        let double = Double::start().await;
+        let connector = with_keys(&double.url());
+        for (kind, text) in [("text/plain", "ok"), ("text/html", "<html>planted</html>"), ("application/json", "{}")] {
+            double.change(|state| state.in_front.insert("SetAlarmState".to_owned(), (200, kind, text)));
+            let arguments = json!({ "name": "disk", "state": "ALARM", "reason": "test" });
+            let error = connector.call("set_cloudwatch_alarm_state", arguments).await.unwrap_err();
+            assert_eq!(error.code, PlatformError, "{kind}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_aws_forgot_is_told_as_the_cursor() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.empty_pages = 0);
+    let connector = with_keys(&double.url());
+    let mut arguments = json!({ "group": "/app/web", "limit": 2 });
+    let first = connector.call("filter_cloudwatch_log_events", arguments.clone()).await.unwrap();
+    arguments["cursor"] = first["next_cursor"].clone();
+    double.change(|state| state.logs.tokens_ended = true);
+    let error = connector.call("filter_cloudwatch_log_events", arguments).await.unwrap_err();
+    assert_eq!((error.code, error.argument.as_deref()), (InvalidArgument, Some("cursor")), "{error:?}");
 }

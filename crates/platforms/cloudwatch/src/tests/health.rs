@@ -66,6 +66,20 @@ async fn every_fault_has_its_finding() {
 }
 
 #[tokio::test]
+async fn the_probe_asks_for_what_the_tools_ask_for() {
+    let double = Double::start().await;
+    double.change(|state| state.metrics.is_scoped = true);
+    let report = with_keys(&double.url()).probe().await;
+    assert_eq!(told(&report), (Degraded, "PermissionDenied", false, PermissionMissing), "{report:?}");
+    assert!(report.message.contains("composite alarms"), "{report:?}");
+    let double = Double::start().await;
+    double.change(|state| state.metrics.types.pop());
+    let report = with_keys(&double.url()).probe().await;
+    assert_eq!(told(&report), (Ok, "Healthy", false, Accepted), "{report:?}");
+    assert!(check(&report, "alarms").message.contains("none on logs"), "{report:?}");
+}
+
+#[tokio::test]
 async fn a_message_tells_a_wrong_clock_from_a_wrong_secret() {
     let double = Double::start().await;
     let words = "Signature expired: 20260131T080000Z is now earlier than 20260131T090000Z";

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{double::Double, tools::good, with_keys};
+use super::{
+    double::Double,
+    tools::{good, hours_ago},
+    with_keys,
+};
 use tools::ErrorCode;
 
 fn messages(answer: &Value) -> Vec<&str> {
@@ -94,6 +98,11 @@ async fn an_event_has_neighbours() {
     assert_eq!((&around["group"], &around["stream"]), (&json!("/app/web"), &json!("a")));
     let named = json!({ "group": "/app/web", "stream": "a", "time": around["time"], "before": 5, "after": 5 });
     assert_eq!(messages(&good(&connector, tool, named).await).len(), 4);
+    // A link to a stream, and times as people write them.
+    let link = "https://console.aws.amazon.com/cloudwatch/home?region=eu-central-1#logsV2:log-groups/log-group/\
+                $252Fapp$252Fweb/log-events/a";
+    let linked = json!({ "group": link, "time": "30s ago", "before": 5, "after": 5 });
+    assert_eq!(messages(&good(&connector, tool, linked).await).len(), 4);
     for (wrong, code) in [
         (json!({ "ptr": "invented" }), ErrorCode::InvalidArgument),
         (json!({ "group": "/app/web", "stream": "a" }), ErrorCode::InvalidArgument),
@@ -133,14 +142,16 @@ async fn a_metric_is_summed_up() {
         };
     });
     let connector = with_keys(&double.url());
+    let from = hours_ago(5);
+    let minute = |minute: i64| (from + jiff::SignedDuration::from_mins(minute)).to_string();
     let arguments = json!({
         "namespace": "AWS/EC2", "metric": "CPUUtilization", "dimensions": { "InstanceId": "i-1" },
-        "since": "2026-11-01T08:00:00Z", "until": "2026-11-01T11:00:00Z", "period_seconds": 60,
+        "since": minute(0), "until": minute(180), "period_seconds": 60,
     });
     let told = good(&connector, "analyze_cloudwatch_metric", arguments).await;
     assert_eq!((&told["summary"]["points"], &told["trend"]["direction"]), (&json!(170), &json!("rising")), "{told}");
-    assert_eq!(told["steps"], json!([{ "time": "2026-11-01T09:30:00Z", "before": 10.0, "after": 50.0 }]));
-    assert_eq!(told["gaps"], json!([{ "since": "2026-11-01T08:40:00Z", "until": "2026-11-01T08:50:00Z" }]));
+    assert_eq!(told["steps"], json!([{ "time": minute(90), "before": 10.0, "after": 50.0 }]));
+    assert_eq!(told["gaps"], json!([{ "since": minute(40), "until": minute(50) }]));
     let missing = json!({ "namespace": "AWS/EC2", "metric": "none" });
     let none = good(&connector, "analyze_cloudwatch_metric", missing).await;
     assert!(none["summary"].is_null() && none["hints"][0].as_str().unwrap().contains("not zero"), "{none}");

@@ -64,6 +64,15 @@ async fn filters_are_those_of_the_platform() {
     let groups = good(&connector, "list_cloudwatch_log_groups", json!({ "name_contains": "lambda" })).await;
     assert_eq!(groups["items"][0]["name"], "/aws/lambda/job");
     assert!(groups["items"][0].get("stored_bytes").is_none());
+    // What AWS leaves out of such a search is read by name.
+    assert_eq!((&groups["items"][0]["retention_days"], &groups["items"][0]["class"]), (&json!(7), &json!("STANDARD")));
+    let web = good(&connector, "list_cloudwatch_log_groups", json!({ "name_contains": "web" })).await;
+    assert_eq!((&web["items"][0]["never_expires"], web["items"][0].get("retention_days")), (&json!(true), None));
+    let capitals = good(&connector, "list_cloudwatch_log_groups", json!({ "name_contains": "LAMBDA" })).await;
+    assert_eq!(capitals["items"][0]["name"], "/aws/lambda/job");
+    assert!(capitals["hints"][0].as_str().unwrap().contains("capitals"), "{capitals}");
+    let none = good(&connector, "list_cloudwatch_log_groups", json!({ "name_contains": "nothing" })).await;
+    assert_eq!((none["items"].as_array().unwrap().len(), &none["truncated"]), (0, &json!(false)));
     let both = json!({ "prefix": "a", "name_contains": "b" });
     assert_eq!(
         connector.call("list_cloudwatch_log_groups", both).await.unwrap_err().argument.as_deref(),
@@ -75,19 +84,87 @@ async fn filters_are_those_of_the_platform() {
 async fn points_come_from_all_pages() {
     let double = Double::start().await;
     let connector = with_keys(&double.url());
+    let from = hours_ago(2);
     let one = json!({
         "namespace": "AWS/EC2", "metric": "CPUUtilization", "dimensions": { "InstanceId": "i-1" },
-        "since": "2026-01-31T08:00:00Z", "until": "2026-01-31T09:00:00Z", "period_seconds": 60, "max_points": 10,
+        "since": from.to_string(), "until": hours_ago(1).to_string(), "period_seconds": 60, "max_points": 10,
     });
-    let data = good(&connector, "get_cloudwatch_metric_data", one).await;
+    let data = good(&connector, "get_cloudwatch_metric_data", one.clone()).await;
     let series = &data["series"][0];
     assert_eq!((&series["status"], &data["truncated"]), (&json!("Complete"), &json!(true)));
     assert_eq!(series["points"].as_array().unwrap().len(), 10);
-    assert_eq!(series["points"][9], json!({ "time": "2026-01-31T08:59:00Z", "value": 9.0 }));
+    let last = from + jiff::SignedDuration::from_mins(59);
+    assert_eq!(series["points"][9], json!({ "time": last.to_string(), "value": 9.0 }));
     assert_eq!(series["summary"], json!({ "points": 60, "min": 0.0, "max": 9.0, "mean": 4.5, "last": 9.0 }));
     assert_eq!(double.count("GetMetricData"), 2);
     let start = double.input("GetMetricData")["StartTime"]["$time"].as_f64().unwrap();
-    assert_eq!(format!("{start:.0}"), "1769846400");
+    assert_eq!(format!("{start:.0}"), from.as_second().to_string());
+    // What AWS keeps no more with this period is asked for with another, which is said.
+    let mut old = one;
+    (old["since"], old["until"]) = (json!("-20d"), json!("-19d"));
+    let data = good(&connector, "get_cloudwatch_metric_data", old).await;
+    assert_eq!((&data["period_seconds"], data["series"][0]["points"].as_array().unwrap().len()), (&json!(300), 10));
+    assert!(data["hints"][0].as_str().unwrap().contains("300 instead of 60"), "{data}");
+}
+
+/// A whole hour, at least so many ago.
+pub(super) fn hours_ago(hours: i64) -> jiff::Timestamp {
+    let hour = jiff::Timestamp::now().as_second() / 3_600 - hours;
+    jiff::Timestamp::from_second(hour * 3_600).unwrap()
+}
+
+#[tokio::test]
+async fn what_aws_says_of_points_is_told_and_nothing_is_made_up() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let tool = "get_cloudwatch_metric_data";
+    let one = json!({ "namespace": "AWS/EC2", "metric": "CPUUtilization", "dimensions": { "InstanceId": "i-1" } });
+    for (status, words) in
+        [("InternalError", "failed to read"), ("Forbidden", "refuses"), ("SomethingNew", "SomethingNew")]
+    {
+        double.change(|state| state.metrics.status = status);
+        let data = good(&connector, tool, one.clone()).await;
+        assert!(data["hints"].to_string().contains(words), "{status}: {data}");
+        assert_eq!(
+            (data["hints"].to_string().contains("not zero"), &data["truncated"]),
+            (false, &json!(true)),
+            "{data}"
+        );
+        let told = good(&connector, "analyze_cloudwatch_metric", one.clone()).await;
+        assert!(told["hints"].to_string().contains(words), "{status}: {told}");
+        assert!(!told["hints"].to_string().contains("not zero"), "{told}");
+    }
+    double.change(|state| state.metrics.status = "Complete");
+    for code in [
+        "MaxMetricsExceeded",
+        "MaxQueryTimeRangeExceeded",
+        "MaxQueryResultsExceeded",
+        "MaxMatchingResultsExceeded",
+        "ArithmeticError",
+        "SomethingNew",
+    ] {
+        double.change(|state| state.metrics.messages = (vec![], vec![code]));
+        let of_a_result = good(&connector, tool, one.clone()).await;
+        double.change(|state| state.metrics.messages = (vec![code], vec![]));
+        let of_all = good(&connector, tool, one.clone()).await;
+        for data in [of_a_result, of_all] {
+            assert_eq!(
+                (data["hints"].as_array().unwrap().len(), &data["truncated"]),
+                (1, &json!(true)),
+                "{code}: {data}"
+            );
+        }
+    }
+    // Of an expression with too many points AWS gives some, and no way to go on: they are the newest.
+    double.change(|state| {
+        state.metrics.messages = (vec![], vec![]);
+        state.metrics.most_points = 5;
+    });
+    let queries = json!({ "queries": [{ "expression": "SEARCH('x', 'Sum')" }], "since": "-1h", "period_seconds": 60 });
+    let data = good(&connector, tool, queries).await;
+    assert!(data["hints"].to_string().contains("PartialData"), "{data}");
+    let last: jiff::Timestamp = data["series"][0]["points"][4]["time"].as_str().unwrap().parse().unwrap();
+    assert!(jiff::Timestamp::now().as_second() - last.as_second() < 180, "{data}");
 }
 
 #[tokio::test]
@@ -101,7 +178,7 @@ async fn many_metrics_are_one_request_a_page() {
     let data = good(&connector, "get_cloudwatch_metric_data", json!({ "queries": queries })).await;
     let ids: Vec<_> = data["series"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
     assert_eq!((ids, &data["series"][1]["label"]), (vec!["m2", "q3"], &json!("ratio")));
-    assert_eq!(double.count("GetMetricData"), 2);
+    assert_eq!(double.count("GetMetricData"), 1);
 
     let missing = json!({ "namespace": "AWS/EC2", "metric": "CPUUtilization" });
     let none = good(&connector, "get_cloudwatch_metric_data", missing).await;
@@ -110,9 +187,18 @@ async fn many_metrics_are_one_request_a_page() {
     let one = json!({ "queries": [metric("m1")] });
     let forbidden = good(&connector, "get_cloudwatch_metric_data", one).await;
     assert_eq!(forbidden["series"][0]["status"], "Forbidden");
+    // A graph that somebody pasted.
+    let graph = "https://eu-central-1.console.aws.amazon.com/cloudwatch/home?region=eu-central-1#metricsV2:graph=\
+                 ~(metrics~(~(~'AWS*2fEC2~'CPUUtilization~'InstanceId~'i-1))~stat~'Maximum)";
+    let pasted = good(&connector, "get_cloudwatch_metric_data", json!({ "namespace": graph })).await;
+    assert_eq!(pasted["series"].as_array().unwrap().len(), 1, "{pasted}");
+    assert_eq!(double.input("GetMetricData")["MetricDataQueries"][0]["MetricStat"]["Stat"], "Maximum");
     for (wrong, argument) in [
+        (json!({ "namespace": "AWS/EC2" }), "queries"),
         (json!({ "queries": [{ "namespace": "a" }] }), "queries"),
         (json!({ "queries": [metric("m1"), metric("m1")] }), "queries"),
+        (json!({ "queries": [{ "expression": "m1", "dimensions": { "a": "b" } }] }), "queries"),
+        (json!({ "queries": [{ "expression": "m1", "stat": "Sum" }] }), "queries"),
         (json!({ "metric": "a" }), "queries"),
         (json!({ "queries": [metric("m1")], "period_seconds": 90 }), "period_seconds"),
         (json!({ "queries": [metric("m1")], "since": "now", "until": "-1h" }), "since"),
@@ -135,7 +221,7 @@ async fn alarms_of_all_types_are_told() {
     assert_eq!((&cpu["state"], &cpu["evaluation"]), (&json!("ALARM"), &json!("2 of 3 periods")));
     assert_eq!((&cpu["metrics"][0]["stat"], &cpu["muted_by"]), (&json!("Average"), &json!(["deploy"])));
     let site = good(&connector, "get_cloudwatch_alarm", json!({ "name": "site" })).await;
-    assert_eq!(site["rule"], "ALARM(cpu) OR ALARM(errors)");
+    assert_eq!(site["rule"], "ALARM(cpu) OR ALARM(disk)");
     let errors = good(&connector, "get_cloudwatch_alarm", json!({ "name": "errors" })).await;
     assert_eq!(
         (&errors["query"], &errors["evaluation"]),
@@ -162,10 +248,17 @@ async fn a_query_is_asked_for_until_it_ends() {
     assert_eq!(answer["statistics"]["bytes_scanned"], 1_000.0);
     assert!(answer["hints"][0].as_str().unwrap().contains("limit of its own"));
     let sent = double.input("StartQuery");
-    assert_eq!((&sent["queryString"], &sent["limit"]), (&json!("fields @message | limit 5"), &json!(7)));
+    assert_eq!((&sent["queryString"], sent.get("limit")), (&json!("fields @message | limit 5"), None));
     assert_eq!(sent["endTime"].as_i64().unwrap() - sent["startTime"].as_i64().unwrap(), 3_600);
     assert_eq!((double.count("GetQueryResults"), double.count("StopQuery")), (2, 0));
     let more = json!({ "query_id": answer["query_id"], "cursor": answer["next_cursor"] });
+    good(
+        &connector,
+        "query_cloudwatch_logs",
+        json!({ "groups": ["/app/web"], "query": "fields @message", "limit": 7, "wait_seconds": 0 }),
+    )
+    .await;
+    assert_eq!(double.input("StartQuery")["limit"], json!(7));
     let rest = good(&connector, "get_cloudwatch_query", more).await;
     assert_eq!((&rest["rows"][0]["@ptr"], &rest["truncated"]), (&json!("pointer-2"), &json!(false)));
 }
@@ -237,9 +330,15 @@ async fn a_query_is_refused_for_what_is_wrong_with_it() {
     let double = Double::start().await;
     let connector = with_keys(&double.url());
     let arn = "arn:aws:logs:eu-central-1:123456789012:log-group:/app/web:*";
+    let sql = "SELECT * FROM `/app/web`";
     for (arguments, code, argument) in [
         (json!({ "query": "fields @message" }), ErrorCode::InvalidArgument, Some("groups")),
-        (json!({ "query": "x", "groups": ["/app/web", arn] }), ErrorCode::InvalidArgument, Some("groups")),
+        (json!({ "query": "fields @message", "language": "ppl" }), ErrorCode::InvalidArgument, Some("groups")),
+        (
+            json!({ "query": sql, "language": "sql", "groups": ["/app/web"] }),
+            ErrorCode::InvalidArgument,
+            Some("groups"),
+        ),
         (json!({ "query": "bad query", "groups": ["/app/web"] }), ErrorCode::InvalidArgument, Some("query")),
         (json!({ "query": "x", "groups": ["/none"] }), ErrorCode::NotFound, None),
         (
@@ -253,12 +352,45 @@ async fn a_query_is_refused_for_what_is_wrong_with_it() {
     }
     good(&connector, "query_cloudwatch_logs", json!({ "query": "x", "groups": [arn], "wait_seconds": 0 })).await;
     assert_eq!(double.input("StartQuery")["logGroupIdentifiers"], json!([arn.trim_end_matches(":*")]));
+    // Names and ARNs go together, and a link names a group, too.
+    let link = "https://console.aws.amazon.com/cloudwatch/home?region=eu-central-1#logsV2:log-groups/log-group/$252Fapp$252Fapi";
+    good(&connector, "query_cloudwatch_logs", json!({ "query": "x", "groups": [link, arn], "wait_seconds": 0 })).await;
+    assert_eq!(double.input("StartQuery")["logGroupIdentifiers"], json!(["/app/api", arn.trim_end_matches(":*")]));
+    let commented = json!({ "query": "# of all\nSOURCE logGroups(namePrefix: ['/app'])", "wait_seconds": 0 });
+    good(&connector, "query_cloudwatch_logs", commented).await;
     let source = json!({ "query": "SOURCE logGroups(namePrefix: ['/app']) | fields @message", "wait_seconds": 0 });
     good(&connector, "query_cloudwatch_logs", source).await;
     double.change(|state| state.logs.others = 100);
     let full = json!({ "query": "x", "groups": ["/app/web"] });
     let error = connector.call("query_cloudwatch_logs", full).await.unwrap_err();
     assert_eq!((error.code, error.retry_after_seconds), (ErrorCode::RateLimited, Some(10)));
+}
+
+#[tokio::test]
+async fn a_query_in_another_language_has_no_pages_of_aws() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.script = vec!["Running"]);
+    let connector = with_keys(&double.url());
+    for (arguments, id) in [
+        (json!({ "language": "sql", "query": "SELECT * FROM `/app/web`", "wait_seconds": 0 }), "query-0"),
+        (
+            json!({ "language": "ppl", "query": "fields @message", "groups": ["/app/web"], "wait_seconds": 0 }),
+            "query-1",
+        ),
+    ] {
+        let begun = good(&connector, "query_cloudwatch_logs", arguments).await;
+        assert_eq!(begun["query_id"], id);
+        let running = good(&connector, "get_cloudwatch_query", json!({ "query_id": id })).await;
+        assert_eq!((&running["status"], running["rows"].as_array().unwrap().len()), (&json!("Running"), 1));
+        let stopped = good(&connector, "stop_cloudwatch_query", json!({ "query_id": id })).await;
+        assert_eq!(stopped["outcome"], "stopped");
+    }
+    double.change(|state| state.logs.script = vec!["Complete"]);
+    let arguments = json!({ "language": "ppl", "query": "fields @message", "groups": ["/app/web"], "limit": 2 });
+    let first = good(&connector, "query_cloudwatch_logs", arguments).await;
+    assert_eq!((first["rows"].as_array().unwrap().len(), &first["truncated"]), (2, &json!(true)));
+    let rest = json!({ "query_id": first["query_id"], "cursor": first["next_cursor"] });
+    assert_eq!(good(&connector, "get_cloudwatch_query", rest).await["rows"][0]["@ptr"], "pointer-2");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,18 +1,24 @@
 //! Alarms of all three types: which there are, and how one is defined.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_cloudwatch::{
     operation::describe_alarms::DescribeAlarmsOutput,
-    types::{AlarmType, CompositeAlarm, LogAlarm, MetricAlarm, MetricStat, StateValue},
+    types::{
+        AlarmMuteRuleStatus, AlarmType, CompositeAlarm, EvaluationCriteria, EvaluationState, LogAlarm, MetricAlarm,
+        MetricStat, StandardUnit, StateValue,
+    },
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Place, cut, data::Query, dimensions, hinted, int, read, rfc3339};
+use super::{
+    AlarmsAsked, Dimensions, Doing, Place, Unseen, cut, data::Query, dimensions, hinted, int, named::alarm_named, read,
+    reading, rfc3339, rules::MOST_RULES, whole,
+};
 use crate::CloudWatch;
 use kit::args::PageArgs;
-use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError};
+use tools::{CallContext, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError};
 
 /// Characters of a state's reason in a list.
 const REASON_IN_LIST: usize = 500;
@@ -22,7 +28,8 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
     "List alarms",
     "Lists alarms of all types (on metrics, on queries of logs, and composite ones) with state, since when, and whether their \
      actions are on. With state ALARM it tells what is wrong now.",
-);
+)
+.polled();
 const GET: ToolDeclaration = ToolDeclaration::read(
     "get_cloudwatch_alarm",
     "Get an alarm",
@@ -34,8 +41,6 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
     vec![read(cloudwatch, LIST, list), read(cloudwatch, GET, get)]
 }
 
-/// Describing alarms without a type leaves out all but those on metrics.
-pub(super) const TYPES: [AlarmType; 3] = [AlarmType::MetricAlarm, AlarmType::CompositeAlarm, AlarmType::LogAlarm];
 pub(super) const DESCRIBE: Doing = Doing::new("read alarms", "cloudwatch:DescribeAlarms");
 
 /// State of an alarm.
@@ -70,6 +75,16 @@ enum Type {
     Composite,
     /// On queries of logs.
     Log,
+}
+
+impl Type {
+    const fn sdk(self) -> AlarmType {
+        match self {
+            Self::Metric => AlarmType::MetricAlarm,
+            Self::Composite => AlarmType::CompositeAlarm,
+            Self::Log => AlarmType::LogAlarm,
+        }
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -109,8 +124,13 @@ pub(super) struct Alarm {
     /// Since when it is in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<String>,
-    /// Whether changes of state cause actions.
-    pub(super) actions_enabled: bool,
+    /// Whether changes of state cause actions; absent if AWS does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) actions_enabled: Option<bool>,
+    /// Why it can't be evaluated well: `EVALUATION_ERROR`, when its definition is wrong; `EVALUATION_FAILURE`, when AWS has
+    /// trouble; `PARTIAL_DATA`. Absent if it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) evaluation_state: Option<String>,
     /// Who keeps the actions of a composite alarm back now: `WaitPeriod`, `ExtensionPeriod` or `Alarm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) suppressed_by: Option<String>,
@@ -152,18 +172,24 @@ impl Described {
                     state: $alarm.state_value().map(StateValue::as_str).unwrap_or_default().to_owned(),
                     reason: $alarm.state_reason().map(|reason| cut(reason, reason_characters)),
                     since: $alarm.state_transitioned_timestamp().or($alarm.state_updated_timestamp()).and_then(rfc3339),
-                    actions_enabled: $alarm.actions_enabled().unwrap_or_default(),
+                    actions_enabled: $alarm.actions_enabled(),
+                    evaluation_state: None,
                     suppressed_by: None,
                 }
             };
         }
+        let evaluation = |state: Option<&EvaluationState>| state.map(|state| state.as_str().to_owned());
         match self {
-            Self::Metric(alarm) => short!(alarm, "metric"),
+            Self::Metric(alarm) => {
+                Alarm { evaluation_state: evaluation(alarm.evaluation_state()), ..short!(alarm, "metric") }
+            }
             Self::Composite(alarm) => Alarm {
                 suppressed_by: alarm.actions_suppressed_by().map(|by| by.as_str().to_owned()),
                 ..short!(alarm, "composite")
             },
-            Self::Log(alarm) => short!(alarm, "log"),
+            Self::Log(alarm) => {
+                Alarm { evaluation_state: evaluation(alarm.evaluation_state()), ..short!(alarm, "log") }
+            }
         }
     }
 }
@@ -171,41 +197,51 @@ impl Described {
 async fn list(cloudwatch: Arc<CloudWatch>, input: ListInput, context: CallContext) -> Result<Page<Alarm>, ToolError> {
     let limit = input.page.limit();
     let place = Place::of(input.page.cursor())?;
-    let types: Vec<AlarmType> = match &input.types {
-        None => TYPES.to_vec(),
-        Some(types) => types
-            .iter()
-            .map(|one| match one {
-                Type::Metric => AlarmType::MetricAlarm,
-                Type::Composite => AlarmType::CompositeAlarm,
-                Type::Log => AlarmType::LogAlarm,
-            })
-            .collect(),
+    let asked = match &input.types {
+        None => AlarmsAsked::All,
+        Some(types) => AlarmsAsked::These(types.iter().map(|one| one.sdk()).collect()),
     };
-    let answer = cloudwatch
-        .ask(DESCRIBE, &context, || {
-            cloudwatch
-                .session
-                .metrics
-                .describe_alarms()
-                .set_alarm_types(Some(types.clone()))
-                .set_state_value(input.state.map(State::sdk))
-                .set_alarm_name_prefix(input.prefix.clone())
-                .set_action_prefix(input.action_prefix.clone())
-                .set_next_token(place.token.clone())
-                .max_records(int(limit))
-                .send()
+    let unseen = Mutex::new(Unseen::default());
+    let page = place
+        .read(limit, |token| {
+            let (cloudwatch, asked, input, context) = (&cloudwatch, asked.clone(), &input, &context);
+            let unseen = &unseen;
+            async move {
+                let answer = cloudwatch
+                    .ask_of_types(reading(context), asked, |types| {
+                        cloudwatch
+                            .session
+                            .metrics
+                            .describe_alarms()
+                            .set_alarm_types(Some(types))
+                            .set_state_value(input.state.map(State::sdk))
+                            .set_alarm_name_prefix(input.prefix.clone())
+                            .set_action_prefix(input.action_prefix.clone())
+                            .set_next_token(token.clone())
+                            .max_records(int(limit))
+                            .send()
+                    })
+                    .await;
+                let is_further = token.is_some();
+                let (answer, left_out) = answer.map_err(|failure| {
+                    cloudwatch.failed(DESCRIBE, if is_further { failure.of_next_page() } else { failure })
+                })?;
+                *unseen.lock().unwrap_or_else(PoisonError::into_inner) = left_out;
+                let found = Described::all(&answer).iter().map(|alarm| alarm.short(REASON_IN_LIST)).collect();
+                Ok((found, answer.next_token))
+            }
         })
         .await?;
-    let found = Described::all(&answer).iter().map(|alarm| alarm.short(REASON_IN_LIST)).collect();
-    let page = place.page(found, answer.next_token.clone(), limit);
-    Ok(hinted(page, "no alarm matches: leave out the prefix or the state, and check the region"))
+    let unseen = unseen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut page = hinted(page, "no alarm matches: leave out the prefix or the state; this connector sees one region");
+    page.hints.extend(unseen.hints());
+    Ok(page)
 }
 
 #[derive(Deserialize, JsonSchema)]
 struct GetInput {
-    /// Name of the alarm, exactly as it is.
-    #[schemars(length(min = 1, max = 255))]
+    /// Name of the alarm, exactly as it is; or its ARN, or the link of its page.
+    #[schemars(length(min = 1, max = 2_048))]
     name: String,
 }
 
@@ -227,15 +263,30 @@ struct AlarmDefinition {
     /// The rule of a composite alarm.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
-    /// The query of an alarm on logs.
+    /// The alarm that keeps the actions of a composite alarm back while it is in ALARM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressor: Option<String>,
+    /// The query of an alarm on logs, or of one on PromQL.
     #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<String>,
+    /// `insights` or `promql`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_language: Option<&'static str>,
+    /// Log groups of the query.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
+    /// What of the query's rows is compared with the threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aggregation: Option<String>,
     /// How values are compared with the threshold.
     #[serde(skip_serializing_if = "Option::is_none")]
     comparison: Option<String>,
     /// The threshold.
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
+    /// Id of the one of `metrics` that is the threshold instead, as the band of an anomaly alarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold_metric: Option<String>,
     /// Periods that are looked at, and how many of them must cross the threshold.
     #[serde(skip_serializing_if = "Option::is_none")]
     evaluation: Option<String>,
@@ -282,53 +333,82 @@ pub(super) struct AlarmMetric {
     /// Expression over other ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     expression: Option<String>,
+    /// The account that the metric belongs to, if it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    /// The unit, where only points of one unit are looked at.
+    #[serde(skip)]
+    unit: Option<StandardUnit>,
+}
+
+/// Alarms that were asked for by name.
+pub(super) struct Fetched {
+    pub(super) alarms: Vec<Described>,
+    /// Types of which AWS told none.
+    unseen: Unseen,
+    /// Whether AWS came to no end.
+    cut: bool,
 }
 
 impl CloudWatch {
     /// The alarms of these names that there are.
-    pub(super) async fn fetch_alarms(
-        &self,
-        names: &[String],
-        context: &CallContext,
-    ) -> Result<Vec<Described>, ToolError> {
-        let answer = self
-            .ask(DESCRIBE, context, || {
-                self.session
-                    .metrics
-                    .describe_alarms()
-                    .set_alarm_names(Some(names.to_vec()))
-                    .set_alarm_types(Some(TYPES.to_vec()))
-                    .max_records(100)
-                    .send()
-            })
-            .await?;
-        Ok(Described::all(&answer))
+    pub(super) async fn fetch_alarms(&self, names: &[String], context: &CallContext) -> Result<Fetched, ToolError> {
+        let unseen = Mutex::new(Unseen::default());
+        let found = whole(usize::MAX, |token| {
+            let unseen = &unseen;
+            async move {
+                let asked = self.ask_of_types(reading(context), AlarmsAsked::All, |types| {
+                    let request = self.session.metrics.describe_alarms().set_alarm_names(Some(names.to_vec()));
+                    request.set_alarm_types(Some(types)).set_next_token(token.clone()).max_records(100).send()
+                });
+                let (answer, left_out) = asked.await.map_err(|failure| self.failed(DESCRIBE, failure))?;
+                *unseen.lock().unwrap_or_else(PoisonError::into_inner) = left_out;
+                Ok((Described::all(&answer), answer.next_token))
+            }
+        })
+        .await?;
+        let unseen = unseen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Fetched { alarms: found.entries, unseen, cut: found.cut })
     }
 
-    /// The alarm of this name.
+    /// What is told of alarms that were not found: that there are none is only known if all types were looked at.
+    pub(super) fn no_alarms(&self, fetched: &Fetched, names: &[&str], argument: &str) -> ToolError {
+        let place = &self.session.place;
+        let which = if names.len() == 1 { "is no alarm" } else { "are no alarms" };
+        let none = format!("there {which} {} in {place}", names.join(", "));
+        let remedy = "list_cloudwatch_alarms tells the names; capitals matter";
+        let told = if fetched.cut {
+            let message = format!("whether there are alarms {} is not known: AWS came to no end", names.join(", "));
+            ToolError::new(ErrorCode::PlatformError, message).with_remedy("ask for fewer at a time")
+        } else if fetched.unseen.composite {
+            let message = format!("{none} that can be read, and composite alarms can't be read");
+            let needs = "composite ones need cloudwatch:DescribeAlarms on all resources (*); of the others, ";
+            ToolError::new(ErrorCode::PermissionDenied, message).with_remedy(format!("{needs}{remedy}"))
+        } else {
+            ToolError::new(ErrorCode::NotFound, none).with_remedy(remedy)
+        };
+        told.with_argument(argument)
+    }
+
+    /// The alarm of this name, which may be its ARN or a link.
     pub(super) async fn fetch_alarm(&self, name: &str, context: &CallContext) -> Result<Described, ToolError> {
-        let found = self.fetch_alarms(&[name.to_owned()], context).await?;
-        let missing = || self.not_found("alarm", "name", "list_cloudwatch_alarms tells the names; capitals matter");
-        found.into_iter().find(|alarm| alarm.name() == name).ok_or_else(missing)
+        let name = alarm_named(name, "name", &self.session.place)?;
+        let fetched = self.fetch_alarms(std::slice::from_ref(&name), context).await?;
+        let missing = || self.no_alarms(&fetched, &[&name], "name");
+        fetched.alarms.iter().find(|alarm| alarm.name() == name).cloned().ok_or_else(missing)
     }
 }
 
 async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext) -> Result<AlarmDefinition, ToolError> {
-    const RULES: Doing = Doing::new("read mute rules", "cloudwatch:ListAlarmMuteRules");
     let described = cloudwatch.fetch_alarm(&input.name, &context).await?;
     let mut definition = define(&described);
-    let rules = cloudwatch
-        .ask(RULES, &context, || {
-            use aws_sdk_cloudwatch::types::AlarmMuteRuleStatus::{Active, Scheduled};
-            let request = cloudwatch.session.metrics.list_alarm_mute_rules().alarm_name(&input.name);
-            request.statuses(Active).statuses(Scheduled).send()
-        })
-        .await;
-    match rules {
+    let counting = vec![AlarmMuteRuleStatus::Scheduled, AlarmMuteRuleStatus::Active];
+    match cloudwatch.rules_of(described.name(), &counting, &context).await {
         Ok(rules) => {
-            let names =
-                rules.alarm_mute_rule_summaries().iter().filter_map(|rule| rule_name(rule.alarm_mute_rule_arn()?));
-            definition.muted_by = Some(names.map(str::to_owned).collect());
+            if rules.cut {
+                definition.hints.push(format!("more than {MOST_RULES} mute rules concern it: muted_by has some"));
+            }
+            definition.muted_by = Some(rules.entries);
         }
         Err(error) => definition.hints.push(format!("mute rules are not known: {}", error.message)),
     }
@@ -348,9 +428,14 @@ fn define(described: &Described) -> AlarmDefinition {
         description: None,
         metrics: Vec::new(),
         rule: None,
+        suppressor: None,
         query: None,
+        query_language: None,
+        groups: Vec::new(),
+        aggregation: None,
         comparison: None,
         threshold: None,
+        threshold_metric: None,
         evaluation: None,
         missing_data: None,
         alarm_actions: Vec::new(),
@@ -373,19 +458,34 @@ fn define(described: &Described) -> AlarmDefinition {
         };
     }
     match described {
-        Described::Composite(of) => AlarmDefinition { rule: of.alarm_rule().map(str::to_owned), ..common!(of) },
+        Described::Composite(of) => AlarmDefinition {
+            rule: of.alarm_rule().map(str::to_owned),
+            suppressor: of.actions_suppressor().map(str::to_owned),
+            ..common!(of)
+        },
         Described::Metric(of) => AlarmDefinition {
             metrics: looked_at(of),
+            query: promql(of).map(str::to_owned),
+            query_language: promql(of).map(|_| "promql"),
+            threshold_metric: of.threshold_metric_id().map(str::to_owned),
+            hints: of_another_kind(of).map(str::to_owned).into_iter().collect(),
             comparison: of.comparison_operator().map(|operator| operator.as_str().to_owned()),
             threshold: of.threshold(),
             evaluation: of
                 .evaluation_periods()
-                .map(|periods| format!("{} of {periods} periods", of.datapoints_to_alarm().unwrap_or(periods))),
+                .map(|periods| format!("{} of {periods} periods", of.datapoints_to_alarm().unwrap_or(periods)))
+                .or_else(|| of.evaluation_interval().map(|seconds| format!("every {seconds} s"))),
             missing_data: of.treat_missing_data().map(str::to_owned),
             ..common!(of)
         },
         Described::Log(of) => AlarmDefinition {
             query: of.scheduled_query_configuration().and_then(|query| query.query_string()).map(str::to_owned),
+            query_language: of.scheduled_query_configuration().map(|_| "insights"),
+            groups: groups_of(of),
+            aggregation: of
+                .scheduled_query_configuration()
+                .and_then(|query| query.aggregation_expression())
+                .map(str::to_owned),
             comparison: of.comparison_operator().map(|operator| operator.as_str().to_owned()),
             threshold: of.threshold(),
             evaluation: of
@@ -397,11 +497,32 @@ fn define(described: &Described) -> AlarmDefinition {
     }
 }
 
+/// The query of an alarm on PromQL.
+pub(super) fn promql(of: &MetricAlarm) -> Option<&str> {
+    match of.evaluation_criteria() {
+        Some(EvaluationCriteria::PromQlCriteria(criteria)) => criteria.query(),
+        _ => None,
+    }
+}
+
+/// What is said of an alarm that looks at something which this version doesn't know.
+pub(super) fn of_another_kind(of: &MetricAlarm) -> Option<&'static str> {
+    let is_known = of.metric_name().is_some() || !of.metrics().is_empty() || promql(of).is_some();
+    (!is_known)
+        .then_some("what it looks at is not told: AWS does not say it, or in a way that this version does not know")
+}
+
+/// Log groups that an alarm on logs queries.
+pub(super) fn groups_of(of: &LogAlarm) -> Vec<String> {
+    let configuration = of.scheduled_query_configuration();
+    configuration.map(|query| query.log_group_identifiers().to_vec()).unwrap_or_default()
+}
+
 impl AlarmMetric {
     /// The query that reads what the alarm looks at.
     pub(super) fn into_query(self) -> Query {
-        let Self { id, namespace, metric, dimensions, stat, period_seconds: _, expression } = self;
-        Query { id, namespace, metric, dimensions, stat, expression, label: None, answered: None, account: None }
+        let Self { id, namespace, metric, dimensions, stat, period_seconds: _, expression, account, unit } = self;
+        Query { id, namespace, metric, dimensions, stat, expression, label: None, answered: None, account, unit }
     }
 }
 
@@ -416,6 +537,8 @@ pub(super) fn looked_at(of: &MetricAlarm) -> Vec<AlarmMetric> {
             stat: stat.map(str::to_owned),
             period_seconds: of.period(),
             expression: None,
+            account: None,
+            unit: of.unit().cloned(),
         }];
     }
     let several = of.metrics().iter().map(|query| {
@@ -429,6 +552,8 @@ pub(super) fn looked_at(of: &MetricAlarm) -> Vec<AlarmMetric> {
             stat: stat.and_then(|stat| stat.stat()).map(str::to_owned),
             period_seconds: stat.and_then(MetricStat::period).or(query.period()),
             expression: query.expression().map(str::to_owned),
+            account: query.account_id().map(str::to_owned),
+            unit: stat.and_then(MetricStat::unit).cloned(),
         }
     });
     several.collect()

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Dimensions, Window,
-    data::{self, Point, Query, Summary, period},
-    read,
+    data::{self, Period, Point, Query, Summary},
+    next_second, read,
 };
 use crate::CloudWatch;
-use tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError};
+use kit::args::Moment;
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
 
 /// Points that are looked at, about.
 const POINTS: usize = 720;
@@ -50,10 +51,10 @@ struct AnalyzeInput {
     stat: Option<String>,
     /// Beginning. Defaults to three hours before `until`.
     #[serde(default)]
-    since: Option<TimeInput>,
+    since: Option<Moment>,
     /// End. Defaults to now.
     #[serde(default)]
-    until: Option<TimeInput>,
+    until: Option<Moment>,
     /// Seconds that a point stands for. Left out, it is chosen.
     #[serde(default)]
     #[schemars(range(min = 1, max = 86_400))]
@@ -115,27 +116,23 @@ async fn analyze(
     context: CallContext,
 ) -> Result<Analysis, ToolError> {
     let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(3))?;
-    let period = period(window, input.period_seconds, POINTS, Timestamp::now())?;
+    let period = Period::new(window, input.period_seconds, POINTS, next_second())?;
     let query = Query::metric(input.namespace, input.metric, input.dimensions, input.stat);
-    let read = data::fetch(&cloudwatch, &[query], window, period, &context).await?;
-    let mut hints = read.hints;
-    let series = read.series.into_iter().next();
-    if series.as_ref().is_some_and(|one| one.status != "Complete") {
-        hints.push("AWS did not give all points".to_owned());
+    let read = data::fetch(&cloudwatch, &[query], window, period.seconds, &context).await?;
+    let mut hints: Vec<String> = period.hint.into_iter().chain(read.hints).collect();
+    let points = read.series.into_iter().next().map(|one| one.points).unwrap_or_default();
+    if read.is_whole && points.is_empty() {
+        hints.push(data::nothing_there(window, period.seconds, next_second()));
     }
-    let points = series.map(|one| one.points).unwrap_or_default();
-    if points.is_empty() {
-        hints.push(
-            "no points: nothing was reported in this time, which is not zero; list_cloudwatch_metrics tells the dimensions"
-                .to_owned(),
-        );
-    }
+    // Before the first point that AWS gave there may be others that it did not give.
+    let first = points.first().and_then(|point| Timestamp::from_second(point.second).ok());
+    let seen = first.filter(|_| !read.is_whole).map_or(window, |from| Window { from, ..window });
     Ok(Analysis {
-        period_seconds: period,
+        period_seconds: period.seconds,
         summary: Summary::of(&points),
         trend: trend(&points),
         steps: steps(&points),
-        gaps: gaps(&points, window, i64::from(period)),
+        gaps: gaps(&points, seen, i64::from(period.seconds)),
         hints,
     })
 }

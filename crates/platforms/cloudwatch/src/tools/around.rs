@@ -1,19 +1,27 @@
 //! Events around one event, of the same stream.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
+use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::{
-    Doing, cut,
-    events::{Event, Group, MOST_TEXT},
-    int, invalid, read,
+    Doing, MOST_PAGES, cut,
+    events::{Event, MOST_TEXT},
+    int, invalid,
+    named::{Group, group_named},
+    read,
 };
 use crate::CloudWatch;
-use kit::args::Limit;
-use tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit, time::from_milliseconds};
+use kit::{
+    args::{Limit, Moment},
+    log::plain,
+    wait::latest,
+};
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit, time::from_milliseconds};
 
 const GET_EVENTS: Doing = Doing::new("read events", "logs:GetLogEvents");
 const GET_RECORD: Doing = Doing::new("read the event", "logs:GetLogRecord");
@@ -35,8 +43,8 @@ struct ContextInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 1_024))]
     ptr: Option<String>,
-    /// Name of the log group, or its ARN if it belongs to a linked account. With `ptr` it can be left out, unless the account
-    /// is a linked one.
+    /// Name of the log group, its ARN if it belongs to a linked account, or the link of its page. With `ptr` it can be left out,
+    /// unless the account is a linked one.
     #[serde(default)]
     #[schemars(length(min = 1, max = 2_048))]
     group: Option<String>,
@@ -46,7 +54,7 @@ struct ContextInput {
     stream: Option<String>,
     /// When the event happened.
     #[serde(default)]
-    time: Option<TimeInput>,
+    time: Option<Moment>,
     /// Events before it.
     #[serde(default)]
     before: Limit<20, 100>,
@@ -66,7 +74,7 @@ struct Surroundings {
     time: String,
     /// Events of the stream, oldest first.
     items: Vec<Event>,
-    /// Whether the answer was too full for all of them.
+    /// Whether there may be more of them: the answer was too full, or AWS gave only some in time.
     truncated: bool,
     /// What to know or to try.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -75,7 +83,7 @@ struct Surroundings {
 
 /// Where an event lies.
 struct Spot {
-    group: String,
+    group: Group,
     stream: String,
     millisecond: i64,
 }
@@ -91,17 +99,88 @@ async fn spot(cloudwatch: &CloudWatch, input: &ContextInput, context: &CallConte
             let millisecond = field("@timestamp").and_then(|time| time.parse().ok());
             match (group.clone().or(own), field("@logStream"), millisecond) {
                 (Some(group), Some(stream), Some(millisecond)) => {
+                    let group = group_named(&group, "group", &cloudwatch.session.place)?;
                     Ok(Spot { group, stream: stream.to_owned(), millisecond })
                 }
                 _ => Err(invalid("ptr", "the event does not say where it lies")
                     .with_remedy("give group, stream and time instead")),
             }
         }
-        (None, Some(group), Some(stream), Some(time)) => {
+        (None, Some(group), stream, Some(time)) => {
             let millisecond = time.resolve("time", Timestamp::now())?.as_millisecond();
-            Ok(Spot { group: group.clone(), stream: stream.clone(), millisecond })
+            let group = group_named(group, "group", &cloudwatch.session.place)?;
+            let stream = stream.clone().or_else(|| group.stream.clone());
+            let stream = stream.ok_or_else(|| invalid("stream", "give the stream's name, too"))?;
+            Ok(Spot { group, stream, millisecond })
         }
         _ => Err(invalid("ptr", "give either ptr, or group, stream and time")),
+    }
+}
+
+/// Where to a stream is read from the event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Back,
+    Onward,
+}
+
+/// Events of one direction, oldest first.
+struct Neighbours {
+    events: VecDeque<OutputLogEvent>,
+    /// Whether it was stopped before there were enough of them or the stream came to its end.
+    stopped: bool,
+}
+
+impl CloudWatch {
+    /// Reads on until there are as many events as are wanted, or the stream ends: then AWS gives the token again that it was
+    /// given. A page without events is no end.
+    async fn neighbours(
+        &self,
+        spot: &Spot,
+        direction: Direction,
+        wanted: usize,
+        context: &CallContext,
+    ) -> Result<Neighbours, ToolError> {
+        let (mut events, mut token) = (VecDeque::new(), None::<String>);
+        for _ in 0..MOST_PAGES {
+            let answer = self
+                .ask(GET_EVENTS, context, || {
+                    let request = self.session.logs.get_log_events();
+                    let request = request
+                        .set_log_group_name(spot.group.name.clone())
+                        .set_log_group_identifier(spot.group.arn.clone())
+                        .log_stream_name(&spot.stream)
+                        .limit(int(wanted - events.len()))
+                        .start_from_head(direction == Direction::Onward)
+                        .set_next_token(token.clone());
+                    // The end of a time is not part of it, its beginning is.
+                    match direction {
+                        Direction::Back => request.end_time(spot.millisecond),
+                        Direction::Onward => request.start_time(spot.millisecond),
+                    }
+                    .send()
+                })
+                .await?;
+            let found = answer.events.unwrap_or_default();
+            let next = match direction {
+                Direction::Back => {
+                    found.into_iter().rev().for_each(|event| events.push_front(event));
+                    answer.next_backward_token
+                }
+                Direction::Onward => {
+                    events.extend(found);
+                    answer.next_forward_token
+                }
+            };
+            if events.len() >= wanted || next.is_none() || next == token {
+                return Ok(Neighbours { events, stopped: false });
+            }
+            if Instant::now() >= latest(context) {
+                break;
+            }
+            token = next;
+        }
+        Ok(Neighbours { events, stopped: true })
     }
 }
 
@@ -110,39 +189,41 @@ async fn surroundings(
     input: ContextInput,
     context: CallContext,
 ) -> Result<Surroundings, ToolError> {
-    let (before, after) = (input.before.get(), input.after.get());
     let spot = spot(&cloudwatch, &input, &context).await?;
-    let group = Group::of(&spot.group);
-    let request = || {
-        cloudwatch
-            .session
-            .logs
-            .get_log_events()
-            .set_log_group_name(group.name.clone())
-            .set_log_group_identifier(group.arn.clone())
-            .log_stream_name(&spot.stream)
-    };
-    // The end of a time is not part of it, its beginning is.
     let (earlier, later) = tokio::join!(
-        cloudwatch.ask(GET_EVENTS, &context, || {
-            request().end_time(spot.millisecond).start_from_head(false).limit(int(before)).send()
-        }),
-        cloudwatch.ask(GET_EVENTS, &context, || {
-            request().start_time(spot.millisecond).start_from_head(true).limit(int(after)).send()
-        }),
+        cloudwatch.neighbours(&spot, Direction::Back, input.before.get(), &context),
+        cloudwatch.neighbours(&spot, Direction::Onward, input.after.get(), &context),
     );
     let (earlier, later) = (earlier?, later?);
-    let events = earlier.events().iter().chain(later.events()).map(|event| Event {
+    let mut hints = Vec::new();
+    if earlier.stopped || later.stopped {
+        let side = if earlier.stopped { "before" } else { "after" };
+        hints.push(format!("AWS gave only some of the events {side} it in time: ask again, or for fewer"));
+    }
+    let told = |event: &OutputLogEvent| Event {
         time: event.timestamp().and_then(from_milliseconds),
         stream: None,
-        message: cut(event.message().unwrap_or_default().trim_end(), MOST_TEXT),
-    });
-    let (items, truncated) = fit(events.collect(), context.max_result_bytes.saturating_sub(2_048));
-    let hints = if items.is_empty() {
-        vec!["no events there: the stream may be another one, or its events are past their retention".to_owned()]
-    } else {
-        Vec::new()
+        message: cut(plain(event.message().unwrap_or_default()).trim_end(), MOST_TEXT),
     };
+    // What is nearest to the event goes before what is farther away, on both sides.
+    let room = context.max_result_bytes.saturating_sub(2_048);
+    let (after, cut_after) = fit(later.events.iter().map(told).collect(), room / 2);
+    let (mut items, cut_before) = fit(earlier.events.iter().rev().map(told).collect(), room / 2);
+    items.reverse();
+    items.extend(after);
+    if items.is_empty() {
+        hints.push(
+            "no events there: AWS says the same of another time than the event's, and of events past their retention"
+                .to_owned(),
+        );
+    }
     let time = from_milliseconds(spot.millisecond).unwrap_or_default();
-    Ok(Surroundings { group: spot.group, stream: spot.stream, time, items, truncated, hints })
+    Ok(Surroundings {
+        group: spot.group.identifier(),
+        stream: spot.stream,
+        time,
+        items,
+        truncated: cut_before || cut_after || earlier.stopped || later.stopped,
+        hints,
+    })
 }

@@ -1,16 +1,21 @@
 //! Points of metrics.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat, ScanBy, StatusCode};
+use aws_sdk_cloudwatch::types::{
+    Dimension, MessageData, Metric, MetricDataQuery, MetricStat, ScanBy, StandardUnit, StatusCode,
+};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Window, invalid, read, rfc3339, sdk_time};
+use super::{Dimensions, Doing, Window, graph::graph_of, invalid, next_second, read, rfc3339, sdk_time};
 use crate::CloudWatch;
-use kit::args::Limit;
-use tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit};
+use kit::args::{Limit, Moment};
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit};
 
 /// Metrics of one call: `GetMetricData` takes as many
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html>).
@@ -19,6 +24,17 @@ const MOST_QUERIES: usize = 500;
 const MOST_POINTS: usize = 1_440;
 /// Answers of AWS that one call reads.
 const MOST_PAGES: usize = 5;
+/// Messages of AWS about one answer that are told.
+const MOST_MESSAGES: usize = 10;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 3_600;
+const DAY: i64 = 86_400;
+/// How long AWS keeps points, by the shortest that there are: what is older is kept in the next line's
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html>).
+const RETENTION: [(i64, u32); 4] = [(3 * HOUR, 1), (15 * DAY, 60), (63 * DAY, 300), (455 * DAY, 3_600)];
+/// How far back Metrics Insights reads.
+const INSIGHTS_READS: i64 = 14 * DAY;
 
 const GET: ToolDeclaration = ToolDeclaration::read(
     "get_cloudwatch_metric_data",
@@ -38,9 +54,9 @@ struct GetInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 500))]
     queries: Option<Vec<Query>>,
-    /// Namespace of the one metric, such as `AWS/EC2`.
+    /// Namespace of the one metric, such as `AWS/EC2`; or, alone, the link to a graph of AWS' console.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 4_096))]
     namespace: Option<String>,
     /// Name of the one metric, such as `CPUUtilization`.
     #[serde(default)]
@@ -57,12 +73,12 @@ struct GetInput {
     stat: Option<String>,
     /// Beginning. Defaults to three hours before `until`.
     #[serde(default)]
-    since: Option<TimeInput>,
+    since: Option<Moment>,
     /// End. Defaults to now.
     #[serde(default)]
-    until: Option<TimeInput>,
+    until: Option<Moment>,
     /// Seconds that a point stands for: 1, 5, 10, 20, 30 or a multiple of 60. Left out, it is chosen so that the points fit
-    /// into `max_points` and AWS still has them.
+    /// into `max_points`. It is made longer where AWS keeps no such points any more.
     #[serde(default)]
     #[schemars(range(min = 1, max = 86_400))]
     period_seconds: Option<u32>,
@@ -111,6 +127,10 @@ pub(super) struct Query {
     #[serde(default)]
     #[schemars(length(min = 12), regex(pattern = "^[0-9]{12}$"))]
     pub(super) account: Option<String>,
+    /// Only points of this unit, as an alarm says it.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(super) unit: Option<StandardUnit>,
 }
 
 impl Query {
@@ -126,6 +146,7 @@ impl Query {
             label: None,
             answered: None,
             account: None,
+            unit: None,
         }
     }
 }
@@ -209,34 +230,35 @@ impl Summary {
 async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext) -> Result<MetricData, ToolError> {
     let max_points = input.max_points.get();
     let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(3))?;
+    let neither = || invalid("queries", "give either queries, or namespace and metric (with dimensions and stat)");
     let queries = match (input.queries, input.namespace, input.metric) {
         (Some(queries), None, None) if input.dimensions.is_none() && input.stat.is_none() => queries,
         (None, Some(namespace), Some(metric)) => {
             vec![Query::metric(namespace, metric, input.dimensions.unwrap_or_default(), input.stat)]
         }
-        _ => {
-            return Err(invalid("queries", "give either queries, or namespace and metric (with dimensions and stat)"));
+        (None, Some(link), None) if input.dimensions.is_none() && input.stat.is_none() => {
+            graph_of(&link, "namespace", &cloudwatch.session.place)?.ok_or_else(neither)?
         }
+        _ => return Err(neither()),
     };
-    let period = period(window, input.period_seconds, max_points, Timestamp::now())?;
-    let read = fetch(&cloudwatch, &queries, window, period, &context).await?;
-    let mut truncated = read.cut;
-    let mut hints = read.hints;
+    let period = Period::new(window, input.period_seconds, max_points, next_second())?;
+    let read = fetch(&cloudwatch, &queries, window, period.seconds, &context).await?;
+    let mut truncated = !read.is_whole;
+    let mut hints: Vec<String> = period.hint.into_iter().chain(read.hints).collect();
     let mut series = read.series;
     for one in &mut series {
         let extra = one.points.len().saturating_sub(max_points);
         truncated |= extra > 0;
         one.points.drain(..extra);
     }
-    if series.iter().all(|one| one.points.is_empty()) {
-        hints.push(
-            "no points: nothing was reported in this time, which is not zero; check that the dimensions are all that the \
-             metric has (list_cloudwatch_metrics), and the region"
-                .to_owned(),
-        );
+    if read.is_whole && series.iter().all(|one| one.points.is_empty()) {
+        hints.push(nothing_there(window, period.seconds, next_second()));
     }
-    if series.iter().any(|one| one.status == "Forbidden") {
-        hints.push("AWS refuses some series: the identity may not read that account's metrics".to_owned());
+    let is_insights = |query: &Query| query.expression.as_ref().is_some_and(|text| begins_with_select(text));
+    if next_second().as_second() - window.from.as_second() > INSIGHTS_READS && queries.iter().any(is_insights) {
+        hints.push(
+            "Metrics Insights (SELECT) reads the last two weeks only: what is older is not in its series".to_owned(),
+        );
     }
     let (series, cut) = fit(series, context.max_result_bytes.saturating_sub(2_048));
     if cut {
@@ -245,37 +267,80 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
     Ok(MetricData {
         since: window.from.to_string(),
         until: window.to.to_string(),
-        period_seconds: period,
+        period_seconds: period.seconds,
         series,
         truncated: truncated || cut,
         hints,
     })
 }
 
-/// The period of the points: the one that is asked for, or the shortest for which AWS keeps points from the beginning of the
-/// window and with which they are not too many. Points of less than a minute are kept for three hours, of one minute for 15
-/// days, of five for 63 and of an hour for 455
-/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html>).
-///
-/// # Errors
-/// When AWS has no such period.
-pub(super) fn period(window: Window, asked: Option<u32>, max_points: usize, now: Timestamp) -> Result<u32, ToolError> {
-    if let Some(asked) = asked {
-        if asked > 0 && (asked.is_multiple_of(60) || [1, 5, 10, 20, 30].contains(&asked)) {
-            return Ok(asked);
-        }
-        return Err(invalid("period_seconds", "period_seconds must be 1, 5, 10, 20, 30 or a multiple of 60"));
+fn begins_with_select(text: &str) -> bool {
+    text.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("SELECT"))
+}
+
+/// What is said where AWS states that it gave all points, and there are none.
+pub(super) fn nothing_there(window: Window, period: u32, now: Timestamp) -> String {
+    if kept(Window { from: window.to, ..window }, now).is_none() {
+        return "no points: this time lies before the 455 days for which CloudWatch keeps points".to_owned();
     }
-    let age = (now.as_second() - window.from.as_second()) / 86_400;
-    let step: i64 = match age {
-        ..15 => 60,
-        15..63 => 300,
-        _ => 3_600,
-    };
-    let points = i64::try_from(max_points).unwrap_or(i64::MAX).max(1);
-    let needed = window.seconds().div_ceil_of(points);
-    let period = needed.div_ceil_of(step) * step;
-    Ok(u32::try_from(period).unwrap_or(86_400).clamp(60, 86_400))
+    let short =
+        if period < 60 { "; points of less than a minute exist only of metrics of high resolution" } else { "" };
+    format!(
+        "no points, which is not zero: AWS has none of exactly this namespace, name, dimensions and time; list_cloudwatch_metrics \
+         tells what had points in the last two weeks, with all dimensions{short}"
+    )
+}
+
+/// The shortest period of which AWS keeps points from the beginning of a window on; nothing if it keeps none.
+pub(super) fn kept(window: Window, now: Timestamp) -> Option<u32> {
+    // AWS counts from when it reads the request, which is a little later.
+    let age = now.as_second() - window.from.as_second() + MINUTE;
+    RETENTION.iter().find(|(kept, _)| age <= *kept).map(|(_, period)| *period)
+}
+
+/// The period of the points.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Period {
+    pub(super) seconds: u32,
+    /// What is said where it is not the one that was asked for.
+    pub(super) hint: Option<String>,
+}
+
+impl Period {
+    /// The period that is asked for, made longer where AWS keeps no such points from the beginning of the window; or the
+    /// shortest that it keeps and with which the points are not too many.
+    ///
+    /// # Errors
+    /// When AWS has no such period.
+    pub(super) fn new(
+        window: Window,
+        asked: Option<u32>,
+        max_points: usize,
+        now: Timestamp,
+    ) -> Result<Self, ToolError> {
+        let step = kept(window, now);
+        let Some(asked) = asked else {
+            let step = i64::from(step.unwrap_or(3_600).max(60));
+            let points = i64::try_from(max_points).unwrap_or(i64::MAX).max(1);
+            let period = window.seconds().div_ceil_of(points).div_ceil_of(step) * step;
+            let seconds = u32::try_from(period).unwrap_or(86_400).clamp(60, 86_400);
+            return Ok(Self { seconds, hint: None });
+        };
+        if asked == 0 || !(asked.is_multiple_of(60) || [1, 5, 10, 20, 30].contains(&asked)) {
+            return Err(invalid("period_seconds", "period_seconds must be 1, 5, 10, 20, 30 or a multiple of 60"));
+        }
+        match step {
+            Some(step) if !asked.is_multiple_of(step) => {
+                let seconds = asked.div_ceil(step) * step;
+                let hint = format!(
+                    "period_seconds is {seconds} instead of {asked}: of a time that begins so long ago AWS keeps points of \
+                     {step} s or a multiple of it (of less than 60 s for 3 hours, of 60 s for 15 days, of 300 s for 63 days)"
+                );
+                Ok(Self { seconds, hint: Some(hint) })
+            }
+            _ => Ok(Self { seconds: asked, hint: None }),
+        }
+    }
 }
 
 /// Division that rounds up, for positive numbers.
@@ -292,12 +357,57 @@ impl DivCeil for i64 {
 /// What was read.
 pub(super) struct Read {
     pub(super) series: Vec<Series>,
-    /// Whether AWS has more.
-    pub(super) cut: bool,
+    /// Whether AWS states that these are all points, with nothing to say about them.
+    pub(super) is_whole: bool,
+    /// Why they are not all, as far as AWS says.
     pub(super) hints: Vec<String>,
 }
 
-/// Reads the points of all queries, page after page: a series that is `PartialData` goes on on the next one.
+/// What is told for a message of AWS, by its code: for the whole answer, or for one result. The codes are those that Grafana's
+/// data source knows (grafana/grafana, pkg/tsdb/cloudwatch/response_parser.go); others are told by themselves.
+fn in_words(message: &MessageData) -> String {
+    match message.code().unwrap_or_default() {
+        "MaxMetricsExceeded" => "a search matched more metrics than AWS reads: make it narrower".to_owned(),
+        "MaxQueryTimeRangeExceeded" => {
+            "the time is longer than AWS reads for such a query, and only a part of it was read: ask for a shorter one".to_owned()
+        }
+        "MaxQueryResultsExceeded" => {
+            "the query has more series than AWS answers (500): make it narrower, or add ORDER BY and LIMIT".to_owned()
+        }
+        "MaxMatchingResultsExceeded" => {
+            "the query matched more metrics than AWS reads (10000), so its values are of a part of them: make it narrower"
+                .to_owned()
+        }
+        "ArithmeticError" => {
+            "points were left out because an expression has no number there, as in a division by zero".to_owned()
+        }
+        code => {
+            let code: String = code.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+            format!("AWS adds a message about this answer, which this version does not know: {code}")
+        }
+    }
+}
+
+/// What is told for the status of series.
+fn of_status(status: &str, count: usize) -> Option<String> {
+    Some(match status {
+        "Complete" => return None,
+        "PartialData" => format!(
+            "AWS did not give all points of {count} series (PartialData), the oldest are missing: ask for a shorter time, a \
+             longer period or fewer series"
+        ),
+        "InternalError" => {
+            format!("AWS failed to read {count} series (InternalError), of which nothing is known: ask again later")
+        }
+        "Forbidden" => {
+            format!("AWS refuses {count} series (Forbidden): the identity may not read that account's metrics")
+        }
+        other => format!("AWS says of {count} series: {}", super::cut(other, 64)),
+    })
+}
+
+/// Reads the points of all queries, page after page: a series that is `PartialData` goes on on the next one. The newest come
+/// first, so that what is left out is the oldest.
 pub(super) async fn fetch(
     cloudwatch: &CloudWatch,
     queries: &[Query],
@@ -309,15 +419,12 @@ pub(super) async fn fetch(
     if queries.is_empty() || queries.len() > MOST_QUERIES {
         return Err(invalid("queries", format!("queries must hold from 1 to {MOST_QUERIES} entries")));
     }
-    let built =
-        queries.iter().enumerate().map(|(index, query)| build(index, query, period)).collect::<Result<Vec<_>, _>>()?;
+    let built = build_all(queries, period)?;
     let order: BTreeMap<&str, usize> =
         built.iter().enumerate().map(|(index, query)| (query.id().unwrap_or_default(), index)).collect();
-    if order.len() < built.len() {
-        return Err(invalid("queries", "two queries have the same id"));
-    }
-    let mut found: BTreeMap<(usize, String), Series> = BTreeMap::new();
-    let mut hints = Vec::new();
+    // AWS may give several series with one id and one label, as the two edges of a band: they are told apart by their place.
+    let mut found: BTreeMap<(usize, String, usize), Series> = BTreeMap::new();
+    let mut hints = BTreeSet::new();
     let mut token: Option<String> = None;
     let mut cut = false;
     for page in 1.. {
@@ -330,21 +437,19 @@ pub(super) async fn fetch(
                     .set_metric_data_queries(Some(built.clone()))
                     .start_time(sdk_time(window.from))
                     .end_time(sdk_time(window.to))
-                    .scan_by(ScanBy::TimestampAscending)
+                    .scan_by(ScanBy::TimestampDescending)
                     .set_next_token(token.clone())
                     .send()
             })
             .await?;
-        for message in answer.messages() {
-            if message.code() == Some("MaxMetricsExceeded") {
-                hints.push("a search matched more metrics than AWS reads: make it narrower".to_owned());
-            }
-        }
+        hints.extend(answer.messages().iter().map(in_words));
+        let mut places: BTreeMap<(usize, &str), usize> = BTreeMap::new();
         for result in answer.metric_data_results() {
             let id = result.id().unwrap_or_default();
             let label = result.label().unwrap_or_default();
-            let place = order.get(id).copied().unwrap_or(usize::MAX);
-            let one = found.entry((place, label.to_owned())).or_insert_with(|| Series {
+            let query = order.get(id).copied().unwrap_or(usize::MAX);
+            let place = places.entry((query, label)).and_modify(|place| *place += 1).or_insert(0);
+            let one = found.entry((query, label.to_owned(), *place)).or_insert_with(|| Series {
                 id: id.to_owned(),
                 label: label.to_owned(),
                 status: String::new(),
@@ -352,6 +457,7 @@ pub(super) async fn fetch(
                 summary: None,
             });
             result.status_code().map_or("Complete", StatusCode::as_str).clone_into(&mut one.status);
+            hints.extend(result.messages().iter().map(in_words));
             let points = result.timestamps().iter().zip(result.values());
             one.points.extend(
                 points.filter_map(|(time, value)| {
@@ -359,28 +465,58 @@ pub(super) async fn fetch(
                 }),
             );
         }
-        token = answer.next_token;
-        if token.is_none() {
+        if answer.next_token.is_none() {
             break;
         }
-        if page == MOST_PAGES {
+        if page == MOST_PAGES || answer.next_token == token {
             cut = true;
-            hints.push(
-                "there are more points than are read at once: ask for a shorter time, or a longer period".to_owned(),
-            );
             break;
         }
+        token = answer.next_token;
     }
     let mut series: Vec<Series> = found.into_values().collect();
     for one in &mut series {
         one.points.sort_by_key(|point| point.second);
         one.summary = Summary::of(&one.points);
     }
-    Ok(Read { series, cut, hints })
+    let mut hints: Vec<String> = hints.into_iter().take(MOST_MESSAGES).collect();
+    let mut statuses: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in &series {
+        *statuses.entry(&one.status).or_default() += 1;
+    }
+    let mut incomplete: Vec<String> = statuses.iter().filter_map(|(status, count)| of_status(status, *count)).collect();
+    let is_whole = hints.is_empty() && incomplete.is_empty() && !cut;
+    hints.append(&mut incomplete);
+    if cut {
+        hints.push(
+            "there are more points than are read at once, and the oldest are left out: ask for a shorter time, or a longer \
+             period"
+                .to_owned(),
+        );
+    }
+    Ok(Read { series, is_whole, hints })
 }
 
-fn build(index: usize, query: &Query, period: u32) -> Result<MetricDataQuery, ToolError> {
-    let id = query.id.clone().unwrap_or_else(|| format!("q{}", index + 1));
+/// The queries as AWS takes them, each with an id of its own.
+fn build_all(queries: &[Query], period: u32) -> Result<Vec<MetricDataQuery>, ToolError> {
+    let mut taken: BTreeSet<&str> = BTreeSet::new();
+    for id in queries.iter().filter_map(|query| query.id.as_deref()) {
+        if !taken.insert(id) {
+            return Err(invalid("queries", format!("two queries have the id {id}")));
+        }
+    }
+    let made = |index: usize| {
+        let mut id = format!("q{}", index + 1);
+        while taken.contains(id.as_str()) {
+            id.push('_');
+        }
+        id
+    };
+    let id_of = |index: usize, query: &Query| query.id.clone().unwrap_or_else(|| made(index));
+    queries.iter().enumerate().map(|(index, query)| build(index, query, id_of(index, query), period)).collect()
+}
+
+fn build(index: usize, query: &Query, id: String, period: u32) -> Result<MetricDataQuery, ToolError> {
     let builder = MetricDataQuery::builder()
         .id(id)
         .set_label(query.label.clone())
@@ -388,6 +524,10 @@ fn build(index: usize, query: &Query, period: u32) -> Result<MetricDataQuery, To
         .set_return_data(query.answered.filter(|answered| !answered));
     let period = i32::try_from(period).unwrap_or(i32::MAX);
     match (&query.expression, &query.namespace, &query.metric) {
+        (Some(_), None, None) if !query.dimensions.is_empty() || query.stat.is_some() => {
+            let message = format!("queries[{index}] has an expression, beside which dimensions and stat mean nothing");
+            Err(invalid("queries", message).with_remedy("write them into the expression, or give a metric instead"))
+        }
         (Some(expression), None, None) => Ok(builder.expression(expression).period(period).build()),
         (None, Some(namespace), Some(metric)) => {
             let dimensions =
@@ -398,7 +538,8 @@ fn build(index: usize, query: &Query, period: u32) -> Result<MetricDataQuery, To
                 .set_dimensions(Some(dimensions.collect()).filter(|dimensions: &Vec<_>| !dimensions.is_empty()))
                 .build();
             let stat = query.stat.as_deref().unwrap_or("Average");
-            Ok(builder.metric_stat(MetricStat::builder().metric(metric).period(period).stat(stat).build()).build())
+            let stat = MetricStat::builder().metric(metric).period(period).stat(stat).set_unit(query.unit.clone());
+            Ok(builder.metric_stat(stat.build()).build())
         }
         _ => {
             let message = format!("queries[{index}] must have either an expression, or namespace and metric");
@@ -415,20 +556,59 @@ mod tests {
     fn the_period_fits_what_aws_keeps_and_what_is_answered() {
         let now: Timestamp = "2026-06-30T00:00:00Z".parse().unwrap();
         let day = SignedDuration::from_hours(24);
-        for (days_ago, days_long, points, expected) in [
-            (1, 1, 1_440, 60),
-            (1, 1, 100, 900),
-            (7, 7, 100, 6_060),
-            (20, 1, 1_440, 300),
-            (20, 20, 100, 17_400),
-            (100, 1, 1_440, 3_600),
-            (400, 400, 100, 86_400),
+        for (days_ago, days_long, points, expected, of_60) in [
+            (1, 1, 1_440, 60, 60),
+            (1, 1, 100, 900, 60),
+            (7, 7, 100, 6_060, 60),
+            (15, 1, 1_440, 300, 300),
+            (20, 1, 1_440, 300, 300),
+            (20, 20, 100, 17_400, 300),
+            (63, 1, 1_440, 3_600, 3_600),
+            (100, 1, 1_440, 3_600, 3_600),
+            (400, 400, 100, 86_400, 3_600),
+            // Of what is older nothing is kept, whatever the period.
+            (500, 1, 100, 3_600, 60),
         ] {
             let from = now.checked_sub(day * days_ago).unwrap();
             let window = Window { from, to: from.checked_add(day * days_long).unwrap() };
-            assert_eq!(period(window, None, points, now).unwrap(), expected, "{days_ago} {days_long} {points}");
-            assert_eq!(period(window, Some(30), points, now).unwrap(), 30);
-            assert_eq!(period(window, Some(90), points, now).unwrap_err().argument.as_deref(), Some("period_seconds"));
+            let period = |asked| Period::new(window, asked, points, now);
+            assert_eq!(period(None).unwrap().seconds, expected, "{days_ago} {days_long} {points}");
+            let asked = period(Some(60)).unwrap();
+            assert_eq!((asked.seconds, asked.hint.is_some()), (of_60, of_60 != 60), "{days_ago}");
+            assert_eq!(period(Some(7_200)).unwrap(), Period { seconds: 7_200, hint: None }, "{days_ago}");
+            assert_eq!(period(Some(90)).unwrap_err().argument.as_deref(), Some("period_seconds"));
         }
+        let hour_ago = now.checked_sub(SignedDuration::from_hours(1)).unwrap();
+        let lately = Window { from: hour_ago, to: now };
+        assert_eq!(Period::new(lately, Some(10), 100, now).unwrap().seconds, 10);
+        let before = Window { from: now.checked_sub(SignedDuration::from_hours(4)).unwrap(), to: now };
+        assert_eq!(Period::new(before, Some(10), 100, now).unwrap().seconds, 60);
+        let long_ago = now.checked_sub(day * 456).unwrap();
+        let gone = Window { from: now.checked_sub(day * 460).unwrap(), to: long_ago };
+        assert!(nothing_there(gone, 60, now).contains("455 days"));
+        assert!(nothing_there(lately, 60, now).contains("not zero"));
+    }
+
+    #[test]
+    fn every_message_and_every_status_has_words() {
+        let message = |code: &str| in_words(&MessageData::builder().code(code).value("planted").build());
+        for code in ["MaxMetricsExceeded", "MaxQueryTimeRangeExceeded", "ArithmeticError", "SomethingNew"] {
+            assert!(!message(code).contains("planted"), "{code}");
+        }
+        assert!(message("SomethingNew").contains("SomethingNew"));
+        assert_eq!(of_status("Complete", 1), None);
+        assert!(of_status("SomethingNew", 2).unwrap().contains("2 series: SomethingNew"));
+    }
+
+    #[test]
+    fn a_made_id_is_free() {
+        let query = |id: Option<&str>| Query {
+            id: id.map(str::to_owned),
+            ..Query::metric("A".to_owned(), "M".to_owned(), Dimensions::new(), None)
+        };
+        let built = build_all(&[query(Some("q2")), query(None), query(None)], 60).unwrap();
+        let ids: Vec<_> = built.iter().map(|one| one.id().unwrap()).collect();
+        assert_eq!(ids, ["q2", "q2_", "q3"]);
+        assert!(build_all(&[query(Some("a")), query(Some("a"))], 60).is_err());
     }
 }

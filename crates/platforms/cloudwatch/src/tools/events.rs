@@ -8,19 +8,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::{Doing, Place, Window, cut, int, invalid, read};
+use super::{
+    Doing, MOST_PAGES, Place, Window, cut, int, invalid,
+    named::{Group, group_named},
+    read,
+};
 use crate::CloudWatch;
 use kit::{
-    args::{Limit, PageArgs},
+    args::{Limit, Moment, PageArgs},
     log::plain,
     wait::latest,
 };
-use tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit, time::from_milliseconds};
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit, time::from_milliseconds};
 
 /// Characters of one event's text.
 pub(super) const MOST_TEXT: usize = 8_192;
-/// Answers of AWS that one search reads. Many of them may be empty: each is a part of the time.
-const MOST_PAGES: usize = 10;
 /// Time that one search takes.
 const SEARCH_TIME: Duration = Duration::from_secs(8);
 /// Time between two looks while following.
@@ -46,22 +48,6 @@ const TAIL: ToolDeclaration = ToolDeclaration::read(
 .polled();
 pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
     vec![read(cloudwatch, FILTER, filter), read(cloudwatch, TAIL, tail)]
-}
-
-/// A log group, by its name or by its ARN. AWS takes them in different members.
-#[derive(Clone, Debug)]
-pub(super) struct Group {
-    pub(super) name: Option<String>,
-    pub(super) arn: Option<String>,
-}
-
-impl Group {
-    pub(super) fn of(text: &str) -> Self {
-        if text.starts_with("arn:") {
-            return Self { name: None, arn: Some(text.trim_end_matches(":*").to_owned()) };
-        }
-        Self { name: Some(text.to_owned()), arn: None }
-    }
 }
 
 /// An event.
@@ -104,7 +90,7 @@ impl CloudWatch {
         limit: usize,
         context: &CallContext,
     ) -> Result<FilterLogEventsOutput, ToolError> {
-        self.ask(FILTER_EVENTS, context, || {
+        self.ask_page(FILTER_EVENTS, context, token, |token| {
             self.session
                 .logs
                 .filter_log_events()
@@ -116,7 +102,7 @@ impl CloudWatch {
                 .start_time(search.window.from.as_millisecond())
                 .end_time(search.window.to.as_millisecond())
                 .set_start_from_head(search.newest_first.then_some(false))
-                .set_next_token(token.clone())
+                .set_next_token(token)
                 .limit(int(limit.min(10_000)))
                 .send()
         })
@@ -126,7 +112,7 @@ impl CloudWatch {
 
 #[derive(Deserialize, JsonSchema)]
 struct FilterInput {
-    /// Name of the log group, or its ARN if it belongs to a linked account.
+    /// Name of the log group, its ARN if it belongs to a linked account, or the link of its page.
     #[schemars(length(min = 1, max = 2_048))]
     group: String,
     /// Filter pattern. Left out, all events match.
@@ -139,10 +125,10 @@ struct FilterInput {
     streams: Option<Vec<String>>,
     /// Beginning. Defaults to one hour before `until`. With `cursor`, the same as before.
     #[serde(default)]
-    since: Option<TimeInput>,
+    since: Option<Moment>,
     /// End. Defaults to now.
     #[serde(default)]
-    until: Option<TimeInput>,
+    until: Option<Moment>,
     /// The newest events first. Defaults to true; not for a time before 2024.
     #[serde(default)]
     newest_first: Option<bool>,
@@ -187,8 +173,9 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
     if newest_first && window.from.as_second() < NEWEST_FIRST_SINCE {
         return Err(invalid("newest_first", "newest_first is not possible for a time before 2024"));
     }
-    let search =
-        Search { group: Group::of(&input.group), pattern: input.pattern, streams: input.streams, window, newest_first };
+    let group = group_named(&input.group, "group", &cloudwatch.session.place)?;
+    let streams = input.streams.or_else(|| group.stream.clone().map(|stream| vec![stream]));
+    let search = Search { group, pattern: input.pattern, streams, window, newest_first };
     let (mut events, mut skip) = (Vec::new(), place.skip);
     // Where each answer of AWS begins: its token, and its first event among ours.
     let mut token = place.token;
@@ -196,9 +183,10 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
     let until = (Instant::now() + SEARCH_TIME).min(latest(&context));
     loop {
         pages.push((Place { token: token.clone(), skip }, events.len()));
-        let answer = cloudwatch.fetch_events(&search, token, limit - events.len() + skip, &context).await?;
+        let answer = cloudwatch.fetch_events(&search, token.clone(), limit - events.len() + skip, &context).await?;
         events.extend(answer.events().iter().skip(skip).map(Event::of));
-        (token, skip) = (answer.next_token, 0);
+        // The same token again leads nowhere.
+        (token, skip) = (answer.next_token.filter(|next| token.as_ref() != Some(next)), 0);
         let full = events.len() >= limit || pages.len() >= MOST_PAGES || Instant::now() >= until;
         if token.is_none() || full {
             break;
@@ -218,7 +206,8 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
         hints.push(if next.is_some() {
             "nothing matched so far, and a part of the time is not searched yet: go on with next_cursor".to_owned()
         } else {
-            "no event matches: check the pattern (words are matched with their capitals), the streams and the time"
+            "no event matches: check the pattern (capitals matter; a term with other characters than letters, digits and _ goes into \
+             double quotes), the streams and the time"
                 .to_owned()
         });
     }
@@ -229,7 +218,7 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
 
 #[derive(Deserialize, JsonSchema)]
 struct TailInput {
-    /// Name of the log group, or its ARN if it belongs to a linked account.
+    /// Name of the log group, its ARN if it belongs to a linked account, or the link of its page.
     #[schemars(length(min = 1, max = 2_048))]
     group: String,
     /// Filter pattern. Left out, all events match.
@@ -262,11 +251,14 @@ async fn tail(cloudwatch: Arc<CloudWatch>, input: TailInput, context: CallContex
     let most = input.max_events.get();
     let begun = Instant::now();
     let until = (begun + input.seconds.seconds()).min(latest(&context));
+    let longest = latest(&context).saturating_duration_since(begun);
     let from = Timestamp::now();
     let window = Window { from, to: from };
-    let mut search =
-        Search { group: Group::of(&input.group), pattern: input.pattern, streams: None, window, newest_first: false };
+    let group = group_named(&input.group, "group", &cloudwatch.session.place)?;
+    let streams = group.stream.clone().map(|stream| vec![stream]);
+    let mut search = Search { group, pattern: input.pattern, streams, window, newest_first: false };
     let (mut events, mut seen) = (Vec::new(), HashSet::new());
+    let mut unread;
     let mut newest = search.window.from.as_millisecond();
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -275,20 +267,21 @@ async fn tail(cloudwatch: Arc<CloudWatch>, input: TailInput, context: CallContex
         let again = newest.saturating_sub(5_000).max(from.as_millisecond());
         search.window.from = Timestamp::from_millisecond(again).unwrap_or(from);
         search.window.to = Timestamp::now() + SignedDuration::from_mins(1);
-        let mut token = None;
+        let mut token: Option<String> = None;
         for _ in 0..MOST_PAGES {
-            let answer = cloudwatch.fetch_events(&search, token, 1_000, &context).await?;
+            let answer = cloudwatch.fetch_events(&search, token.clone(), 1_000, &context).await?;
             for event in answer.events() {
                 if seen.insert(event.event_id().unwrap_or_default().to_owned()) {
                     newest = newest.max(event.timestamp().unwrap_or_default());
                     events.push((event.timestamp().unwrap_or_default(), Event::of(event)));
                 }
             }
-            token = answer.next_token;
+            token = answer.next_token.filter(|next| token.as_ref() != Some(next));
             if token.is_none() || events.len() >= most {
                 break;
             }
         }
+        unread = token.is_some();
         let done = begun.elapsed().as_secs_f64();
         context.progress.report(done, Some(input.seconds.seconds().as_secs_f64()), format!("{} events", events.len()));
         if events.len() >= most || Instant::now() >= until {
@@ -300,10 +293,22 @@ async fn tail(cloudwatch: Arc<CloudWatch>, input: TailInput, context: CallContex
     let extra = events.len() > most;
     let events = events.into_iter().take(most).map(|(_, event)| event).collect();
     let (items, cut) = fit(events, context.max_result_bytes.saturating_sub(2_048));
-    let hints = if items.is_empty() {
-        vec!["no event came: follow longer, or look at the last minutes with filter_cloudwatch_log_events".to_owned()]
-    } else {
-        Vec::new()
-    };
-    Ok(Followed { items, ended_by, truncated: cut || extra, hints })
+    let mut hints = Vec::new();
+    if items.is_empty() && !unread {
+        hints.push(
+            "no event came: follow longer, or look at the last minutes with filter_cloudwatch_log_events".to_owned(),
+        );
+    }
+    if unread && ended_by == "time" {
+        hints.push(
+            "more came than could be read in time: give a pattern, or use filter_cloudwatch_log_events".to_owned(),
+        );
+    }
+    if longest < input.seconds.seconds() {
+        hints.push(format!(
+            "it was followed for {} s, all that a call of this connector has (callTimeout): call again to go on",
+            longest.as_secs()
+        ));
+    }
+    Ok(Followed { items, ended_by, truncated: cut || extra || unread, hints })
 }

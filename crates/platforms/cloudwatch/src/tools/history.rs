@@ -1,23 +1,25 @@
 //! What an alarm did, and why it does what it does now.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_sdk_cloudwatch::types::{AlarmHistoryItem, HistoryItemType, ScanBy};
+use aws_sdk_cloudwatch::types::{AlarmHistoryItem, CompositeAlarm, HistoryItemType, MetricAlarm, ScanBy};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Doing, Place, Window, alarms,
+    AlarmsAsked, Doing, Place, Unseen, Window, alarms,
     alarms::{Alarm, Described, looked_at},
     cut,
     data::{self, Query, Series},
-    int, read, rfc3339, sdk_time,
+    int,
+    named::alarm_named,
+    next_second, read, reading, rfc3339, sdk_time, whole,
 };
 use crate::CloudWatch;
-use kit::args::PageArgs;
-use tools::{CallContext, TimeInput, ToolDeclaration, ToolEntry, ToolError};
+use kit::args::{Moment, PageArgs};
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
 
 /// Children of a composite alarm that are told.
 const MOST_CHILDREN: usize = 10;
@@ -25,6 +27,10 @@ const MOST_CHILDREN: usize = 10;
 const POINTS_AROUND: usize = 60;
 /// Time before and after a change of state in which its cause is likely to be seen.
 const AROUND: SignedDuration = SignedDuration::from_mins(15);
+/// Children of a composite alarm whose states are read.
+const MOST_READ: usize = 500;
+/// For how long CloudWatch keeps what alarms did.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 const HISTORY: ToolDeclaration = ToolDeclaration::read(
     "get_cloudwatch_alarm_history",
@@ -36,7 +42,7 @@ const EXPLAIN: ToolDeclaration = ToolDeclaration::read(
     "explain_cloudwatch_alarm",
     "Explain an alarm",
     "Tells why an alarm is in its state: for one on metrics the points around its last change beside the threshold, for a \
-     composite one the states of its children, for one on logs its query.",
+     composite one the states of its children, for one on logs or PromQL its query.",
 );
 
 pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
@@ -57,18 +63,18 @@ enum Kind {
 
 #[derive(Deserialize, JsonSchema)]
 struct HistoryInput {
-    /// Name of the alarm, exactly as it is.
-    #[schemars(length(min = 1, max = 255))]
+    /// Name of the alarm, exactly as it is; or its ARN, or the link of its page.
+    #[schemars(length(min = 1, max = 2_048))]
     name: String,
     /// Only entries of this kind. Defaults to all.
     #[serde(default)]
     kind: Option<Kind>,
     /// Beginning. Defaults to 24 hours before `until`.
     #[serde(default)]
-    since: Option<TimeInput>,
+    since: Option<Moment>,
     /// End. Defaults to now.
     #[serde(default)]
-    until: Option<TimeInput>,
+    until: Option<Moment>,
     #[serde(flatten)]
     page: PageArgs<50, 100>,
 }
@@ -129,31 +135,53 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
         Kind::Action => HistoryItemType::Action,
         Kind::ConfigurationUpdate => HistoryItemType::ConfigurationUpdate,
     });
-    let answer = cloudwatch
-        .ask(DOING, &context, || {
-            cloudwatch
-                .session
-                .metrics
-                .describe_alarm_history()
-                .alarm_name(&input.name)
-                // Without types, only alarms on metrics have one.
-                .set_alarm_types(Some(alarms::TYPES.to_vec()))
-                .set_history_item_type(kind.clone())
-                .start_date(sdk_time(window.from))
-                .end_date(sdk_time(window.to))
-                .scan_by(ScanBy::TimestampDescending)
-                .max_records(int(limit))
-                .set_next_token(place.token.clone())
-                .send()
+    let name = alarm_named(&input.name, "name", &cloudwatch.session.place)?;
+    let unseen = Mutex::new(Unseen::default());
+    let page = place
+        .read(limit, |token| {
+            let (cloudwatch, context, name, kind, unseen) = (&cloudwatch, &context, &name, &kind, &unseen);
+            async move {
+                let answer = cloudwatch
+                    // Without types, only alarms on metrics have one.
+                    .ask_of_types(reading(context), AlarmsAsked::All, |types| {
+                        cloudwatch
+                            .session
+                            .metrics
+                            .describe_alarm_history()
+                            .alarm_name(name)
+                            .set_alarm_types(Some(types))
+                            .set_history_item_type(kind.clone())
+                            .start_date(sdk_time(window.from))
+                            .end_date(sdk_time(window.to))
+                            .scan_by(ScanBy::TimestampDescending)
+                            .max_records(int(limit))
+                            .set_next_token(token.clone())
+                            .send()
+                    })
+                    .await;
+                let is_further = token.is_some();
+                let (answer, left_out) = answer.map_err(|failure| {
+                    cloudwatch.failed(DOING, if is_further { failure.of_next_page() } else { failure })
+                })?;
+                *unseen.lock().unwrap_or_else(PoisonError::into_inner) = left_out;
+                let entries: Vec<Entry> = answer.alarm_history_items().iter().map(entry).collect();
+                Ok((entries, answer.next_token))
+            }
         })
         .await?;
-    let entries: Vec<Entry> = answer.alarm_history_items().iter().map(entry).collect();
-    let page = place.page(entries, answer.next_token.clone(), limit);
     let mut hints = page.hints;
-    if page.items.is_empty() && !page.truncated {
-        hints.push(
-            "nothing happened in this time, or there is no alarm of this name: list_cloudwatch_alarms tells".to_owned(),
-        );
+    if page.items.is_empty() {
+        hints.push(if page.truncated {
+            "nothing so far, and AWS has more: go on with next_cursor".to_owned()
+        } else {
+            "AWS has no history of such an alarm in this time; it says the same of a name that no alarm has: \
+             list_cloudwatch_alarms tells the names"
+                .to_owned()
+        });
+        hints.extend(unseen.into_inner().unwrap_or_else(PoisonError::into_inner).hints());
+    }
+    if window.from < next_second() - KEPT {
+        hints.push("CloudWatch keeps what alarms did for 30 days, so what is older is not told".to_owned());
     }
     let suggested_windows = page.items.iter().filter(|entry| entry.to.as_deref() == Some("ALARM")).filter_map(around);
     Ok(History {
@@ -187,8 +215,8 @@ fn around(entry: &Entry) -> Option<Suggested> {
 
 #[derive(Deserialize, JsonSchema)]
 struct ExplainInput {
-    /// Name of the alarm, exactly as it is.
-    #[schemars(length(min = 1, max = 255))]
+    /// Name of the alarm, exactly as it is; or its ARN, or the link of its page.
+    #[schemars(length(min = 1, max = 2_048))]
     name: String,
 }
 
@@ -203,6 +231,9 @@ struct Explanation {
     /// The threshold.
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
+    /// Id of the series that is the threshold instead, as the band of an anomaly alarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold_metric: Option<String>,
     /// Points of its metrics around its last change of state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     series: Vec<Series>,
@@ -212,9 +243,12 @@ struct Explanation {
     /// Its children, those in ALARM first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     children: Vec<Alarm>,
-    /// The query of an alarm on logs.
+    /// The query of an alarm on logs, or of one on PromQL.
     #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<String>,
+    /// Log groups of the query.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
     /// What to look at next.
     hints: Vec<String>,
 }
@@ -229,58 +263,131 @@ async fn explain(
         alarm: described.short(usize::MAX),
         comparison: None,
         threshold: None,
+        threshold_metric: None,
         series: Vec::new(),
         rule: None,
         children: Vec::new(),
         query: None,
+        groups: Vec::new(),
         hints: Vec::new(),
     };
     match &described {
-        Described::Metric(alarm) => {
-            told.comparison = alarm.comparison_operator().map(|operator| operator.as_str().to_owned());
-            told.threshold = alarm.threshold();
-            let metrics = looked_at(alarm);
-            let period = metrics.iter().find_map(|metric| metric.period_seconds).unwrap_or(60).max(60);
-            let window = window_of(told.alarm.since.as_deref(), period);
-            let queries: Vec<Query> = metrics.into_iter().map(alarms::AlarmMetric::into_query).collect();
-            let period = u32::try_from(period).unwrap_or(60);
-            told.series = data::fetch(&cloudwatch, &queries, window, period, &context).await?.series;
-            told.hints.push(format!("the points are those from {} to {}", window.from, window.to));
-            if told.series.iter().all(|one| one.points.is_empty()) {
-                told.hints.push("there were no points: the alarm follows what missing data counts as".to_owned());
-            }
-        }
-        Described::Composite(alarm) => {
-            told.rule = alarm.alarm_rule().map(str::to_owned);
-            let answer = cloudwatch
-                .ask(alarms::DESCRIBE, &context, || {
-                    let request = cloudwatch.session.metrics.describe_alarms().children_of_alarm_name(&input.name);
-                    request.set_alarm_types(Some(alarms::TYPES.to_vec())).max_records(100).send()
-                })
-                .await?;
-            let mut children: Vec<Alarm> = Described::all(&answer).iter().map(|child| child.short(300)).collect();
-            children.sort_by_key(|child| child.state != "ALARM");
-            if children.len() > MOST_CHILDREN || answer.next_token.is_some() {
-                children.truncate(MOST_CHILDREN);
-                told.hints.push("it has more children, which are not told".to_owned());
-            }
-            told.hints.push("explain_cloudwatch_alarm tells more of a child".to_owned());
-            told.children = children;
-        }
+        Described::Metric(alarm) => explain_metric(&cloudwatch, alarm, &mut told, &context).await,
+        Described::Composite(alarm) => explain_composite(&cloudwatch, alarm, &mut told, &context).await?,
         Described::Log(alarm) => {
             told.query =
                 alarm.scheduled_query_configuration().and_then(|query| query.query_string()).map(str::to_owned);
+            told.groups = alarms::groups_of(alarm);
             told.threshold = alarm.threshold();
             told.hints.push("run its query with query_cloudwatch_logs to see the events".to_owned());
         }
     }
+    if let Some(state) = &told.alarm.evaluation_state {
+        told.hints.push(format!("AWS can't evaluate it well ({state}): its state may be that of an earlier time"));
+    }
     Ok(told)
 }
 
+/// What an alarm on metrics looked at when its state changed. Points that can't be read are no reason to tell nothing.
+async fn explain_metric(cloudwatch: &CloudWatch, alarm: &MetricAlarm, told: &mut Explanation, context: &CallContext) {
+    told.comparison = alarm.comparison_operator().map(|operator| operator.as_str().to_owned());
+    told.threshold = alarm.threshold();
+    told.threshold_metric = alarm.threshold_metric_id().map(str::to_owned);
+    if let Some(query) = alarms::promql(alarm) {
+        told.query = Some(query.to_owned());
+        told.hints.push(
+            "it looks at PromQL, whose series this connector does not read; the reason tells the values".to_owned(),
+        );
+        return;
+    }
+    let metrics = looked_at(alarm);
+    if metrics.is_empty() {
+        told.hints.extend(alarms::of_another_kind(alarm).map(str::to_owned));
+        return;
+    }
+    let own = metrics.iter().find_map(|metric| metric.period_seconds).and_then(|period| u32::try_from(period).ok());
+    let own = own.unwrap_or(60).max(60);
+    let now = next_second();
+    // The points that an alarm saw are kept for a while only; then there are longer ones.
+    let mut period = own;
+    let mut window = window_of(told.alarm.since.as_deref(), period, now);
+    while let Some(longer) = data::kept(window, now).filter(|step| !period.is_multiple_of(*step)) {
+        period = period.div_ceil(longer) * longer;
+        window = window_of(told.alarm.since.as_deref(), period, now);
+    }
+    told.hints.push(format!("the points are those from {} to {}", window.from, window.to));
+    if period != own {
+        told.hints.push(format!(
+            "its period is {own} s, and AWS keeps such points for a while only: each of these stands for {period} s, so what \
+             the alarm saw may have been higher or lower"
+        ));
+    }
+    let queries: Vec<Query> = metrics.into_iter().map(alarms::AlarmMetric::into_query).collect();
+    match data::fetch(cloudwatch, &queries, window, period, context).await {
+        Ok(read) => {
+            told.hints.extend(read.hints);
+            if read.is_whole && read.series.iter().all(|one| one.points.is_empty()) {
+                told.hints.push("AWS has no points in this time; the reason tells what the alarm saw".to_owned());
+            }
+            told.series = read.series;
+        }
+        Err(error) => told.hints.push(format!("its points are not known: {}", error.message)),
+    }
+}
+
+/// The states of a composite alarm's children, those in ALARM first. AWS tells little of children, so more of the first ones is
+/// read by name.
+async fn explain_composite(
+    cloudwatch: &CloudWatch,
+    alarm: &CompositeAlarm,
+    told: &mut Explanation,
+    context: &CallContext,
+) -> Result<(), ToolError> {
+    let name = alarm.alarm_name().unwrap_or_default();
+    told.rule = alarm.alarm_rule().map(str::to_owned);
+    let found = whole(MOST_READ, |token| async move {
+        let answer = cloudwatch
+            .ask_page(alarms::DESCRIBE, context, token, |token| {
+                // Nothing else may be said beside it but where the page begins.
+                let request = cloudwatch.session.metrics.describe_alarms().children_of_alarm_name(name);
+                request.max_records(100).set_next_token(token).send()
+            })
+            .await?;
+        Ok((Described::all(&answer), answer.next_token))
+    })
+    .await?;
+    let mut children: Vec<Alarm> = found.entries.iter().map(|child| child.short(300)).collect();
+    children.sort_by_key(|child| child.state != "ALARM");
+    if found.cut {
+        told.hints.push(format!("it has more than {MOST_READ} children, of which these are some"));
+    } else if children.len() > MOST_CHILDREN {
+        told.hints.push(format!("it has {} children, of which these are the first", children.len()));
+    }
+    children.truncate(MOST_CHILDREN);
+    let names: Vec<String> = children.iter().map(|child| child.name.clone()).collect();
+    if !names.is_empty() {
+        match cloudwatch.fetch_alarms(&names, context).await {
+            Ok(fetched) => {
+                for child in &mut children {
+                    if let Some(whole) = fetched.alarms.iter().find(|one| one.name() == child.name) {
+                        *child = whole.short(300);
+                    }
+                }
+            }
+            Err(error) => told.hints.push(format!("only the states of its children are known: {}", error.message)),
+        }
+        told.hints.push("explain_cloudwatch_alarm tells more of a child".to_owned());
+    }
+    if let (Some(by), Some(suppressor)) = (&told.alarm.suppressed_by, alarm.actions_suppressor()) {
+        told.hints.push(format!("its actions are kept back now ({by}) by {suppressor}"));
+    }
+    told.children = children;
+    Ok(())
+}
+
 /// The time around a change of state, in periods; the last ones, if it is not known.
-fn window_of(since: Option<&str>, period: i32) -> Window {
+fn window_of(since: Option<&str>, period: u32, now: Timestamp) -> Window {
     let half = SignedDuration::from_secs(i64::from(period)) * int(POINTS_AROUND / 2);
-    let now = Timestamp::now();
     let at = since.and_then(|since| since.parse().ok()).unwrap_or(now);
     let from = at.checked_sub(half).unwrap_or(at);
     Window { from, to: at.checked_add(half).unwrap_or(at).min(now) }

@@ -12,8 +12,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Doing, Window};
-use crate::{CloudWatch, error::Error, session::Session, transport::Manner};
+use super::{Doing, MOST_PAGES, Place, Window, reading};
+use crate::{
+    CloudWatch,
+    error::{Error, Failure},
+    session::Session,
+    transport::Manner,
+};
 use kit::wait::Wait;
 use outbound::Repeat;
 use tools::{CallContext, ErrorCode, ToolError};
@@ -106,12 +111,13 @@ impl CloudWatch {
                     .send()
             })
             .await
-            .map_err(|error| self.failed(START, error))?;
+            .map_err(|failure| self.failed(START, failure))?;
         let id = started.query_id.ok_or_else(|| self.failed(START, Error::Unexpected(200)))?;
         Ok(Run { session: Arc::clone(&self.session), id, has_ended: false, _place: place })
     }
 
-    /// What a query has found by now.
+    /// What a query has found by now. How many rows are wanted is for Logs Insights' own language only, and of which one a
+    /// query is, its id does not say: where AWS refuses the number, it is left out.
     pub(super) async fn fetch_results(
         &self,
         id: &str,
@@ -119,11 +125,39 @@ impl CloudWatch {
         max_items: Option<i32>,
         context: &CallContext,
     ) -> Result<GetQueryResultsOutput, ToolError> {
-        self.ask(RESULTS, context, || {
-            let request = self.session.logs.get_query_results().query_id(id);
-            request.set_next_token(token.map(str::to_owned)).set_max_items(max_items).send()
-        })
-        .await
+        let ask = |max_items: Option<i32>| {
+            self.session.call(reading(context), move || {
+                let request = self.session.logs.get_query_results().query_id(id);
+                request.set_next_token(token.map(str::to_owned)).set_max_items(max_items).send()
+            })
+        };
+        let mut outcome = ask(max_items).await;
+        let is_refused = |failure: &Failure| matches!(failure.error, Error::BadRequest(_));
+        if token.is_none() && max_items.is_some() && outcome.as_ref().is_err_and(is_refused) {
+            outcome = ask(None).await;
+        }
+        outcome.map_err(|failure| self.failed(RESULTS, if token.is_some() { failure.of_next_page() } else { failure }))
+    }
+}
+
+impl CloudWatch {
+    /// The first page of a query's rows from this one on that has any, and where it is: a page without rows is not the last
+    /// one where a token says so.
+    pub(super) async fn next_rows(
+        &self,
+        id: &str,
+        mut results: GetQueryResultsOutput,
+        mut place: Place,
+        max_items: Option<i32>,
+        context: &CallContext,
+    ) -> Result<(GetQueryResultsOutput, Place), ToolError> {
+        for _ in 1..MOST_PAGES {
+            let next = results.next_token().filter(|next| place.token.as_deref() != Some(*next));
+            let Some(next) = next.filter(|_| results.results().is_empty()).map(str::to_owned) else { break };
+            results = self.fetch_results(id, Some(&next), max_items, context).await?;
+            place = Place { token: Some(next), skip: 0 };
+        }
+        Ok((results, place))
     }
 }
 

@@ -80,29 +80,40 @@ async fn list(
         })
         .map(aws_sdk_cloudwatch::types::builders::DimensionFilterBuilder::build)
         .collect();
-    let answer = cloudwatch
-        .ask(DOING, &context, || {
-            cloudwatch
-                .session
-                .metrics
-                .list_metrics()
-                .set_namespace(input.namespace.clone())
-                .set_metric_name(input.metric.clone())
-                .set_dimensions(Some(filters.clone()).filter(|filters| !filters.is_empty()))
-                .set_recently_active(input.recently_active.then_some(RecentlyActive::Pt3H))
-                .set_include_linked_accounts(input.account.is_some().then_some(true))
-                .set_owning_account(input.account.clone())
-                .set_next_token(place.token.clone())
-                .send()
+    let page = place
+        .read(limit, |token| {
+            let (cloudwatch, input, filters, context) = (&cloudwatch, &input, &filters, &context);
+            async move {
+                let answer = cloudwatch
+                    .ask_page(DOING, context, token, |token| {
+                        cloudwatch
+                            .session
+                            .metrics
+                            .list_metrics()
+                            .set_namespace(input.namespace.clone())
+                            .set_metric_name(input.metric.clone())
+                            .set_dimensions(Some(filters.clone()).filter(|filters| !filters.is_empty()))
+                            .set_recently_active(input.recently_active.then_some(RecentlyActive::Pt3H))
+                            .set_include_linked_accounts(input.account.is_some().then_some(true))
+                            .set_owning_account(input.account.clone())
+                            .set_next_token(token)
+                            .send()
+                    })
+                    .await?;
+                let accounts = answer.owning_accounts();
+                let found = answer.metrics().iter().enumerate().map(|(index, metric)| ListedMetric {
+                    namespace: metric.namespace().unwrap_or_default().to_owned(),
+                    metric: metric.metric_name().unwrap_or_default().to_owned(),
+                    dimensions: dimensions(metric.dimensions()),
+                    account: accounts.get(index).cloned(),
+                });
+                Ok((found.collect(), answer.next_token.clone()))
+            }
         })
         .await?;
-    let accounts = answer.owning_accounts();
-    let found = answer.metrics().iter().enumerate().map(|(index, metric)| ListedMetric {
-        namespace: metric.namespace().unwrap_or_default().to_owned(),
-        metric: metric.metric_name().unwrap_or_default().to_owned(),
-        dimensions: dimensions(metric.dimensions()),
-        account: accounts.get(index).cloned(),
-    });
-    let page = place.page(found.collect(), answer.next_token.clone(), limit);
-    Ok(hinted(page, "no metric matches: names and dimensions must be exact; leave one out, or check the region"))
+    Ok(hinted(
+        page,
+        "no metric matches: names and dimensions must be exact; leave one out. What had no points for two weeks is not listed, \
+         and this connector sees one region",
+    ))
 }

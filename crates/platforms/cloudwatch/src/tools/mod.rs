@@ -5,15 +5,18 @@ mod analyze;
 mod around;
 mod data;
 mod events;
+mod graph;
 mod groups;
 mod history;
 mod insights;
 mod metrics;
 mod mute;
+mod named;
 mod patterns;
 mod query;
 mod rules;
 mod state;
+mod types;
 
 use std::sync::Arc;
 
@@ -24,12 +27,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CloudWatch,
-    error::{Error, to_tool_error},
+    error::{Failure, to_tool_error},
     transport::Manner,
 };
-use kit::args::Cursor;
+use kit::args::{Cursor, Moment};
 use outbound::Repeat;
-use tools::{CallContext, ErrorCode, Page, TimeInput, ToolEntry, ToolError, mutation, page::encode_cursor, read};
+use tools::{CallContext, Page, ToolEntry, ToolError, mutation, page::encode_cursor, read};
+
+pub(super) use self::types::{AlarmsAsked, Unseen, Withheld};
 
 /// Every tool of CloudWatch.
 pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
@@ -66,15 +71,8 @@ impl Doing {
 
 impl CloudWatch {
     /// Words what went wrong.
-    fn failed(&self, doing: Doing, error: Error) -> ToolError {
-        to_tool_error(error, doing.what, doing.permission, &self.session.place)
-    }
-
-    /// Words that nothing of this name is there.
-    fn not_found(&self, what: &str, argument: &str, remedy: &str) -> ToolError {
-        ToolError::new(ErrorCode::NotFound, format!("there is no {what} of this name in {}", self.session.place))
-            .with_argument(argument)
-            .with_remedy(remedy)
+    fn failed(&self, doing: Doing, failure: impl Into<Failure>) -> ToolError {
+        to_tool_error(&failure.into(), doing.what, doing.permission, &self.session.place)
     }
 
     /// Changes something: it is sent again only while it is certain that AWS has not taken it.
@@ -93,9 +91,62 @@ impl CloudWatch {
         R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let manner = Manner { deadline: context.deadline, repeat: Repeat::Safe, is_probe: false };
-        self.session.call(manner, send).await.map_err(|error| self.failed(doing, error))
+        self.session.call(reading(context), send).await.map_err(|failure| self.failed(doing, failure))
     }
+
+    /// Asks for the page of a list at a token of AWS; for the first one without.
+    async fn ask_page<T, E, R>(
+        &self,
+        doing: Doing,
+        context: &CallContext,
+        token: Option<String>,
+        send: impl Fn(Option<String>) -> R,
+    ) -> Result<T, ToolError>
+    where
+        R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let outcome = self.session.call(reading(context), || send(token.clone())).await;
+        outcome.map_err(|failure| self.failed(doing, if token.is_some() { failure.of_next_page() } else { failure }))
+    }
+}
+
+/// How something is asked for that changes nothing.
+fn reading(context: &CallContext) -> Manner {
+    Manner { deadline: context.deadline, repeat: Repeat::Safe, is_probe: false }
+}
+
+/// Pages of AWS that one page of ours may take. AWS' pages may be empty, and more may follow all the same.
+const MOST_PAGES: usize = 10;
+
+/// A list of AWS, read to its end.
+struct Whole<T> {
+    entries: Vec<T>,
+    /// Whether there may be more: it was stopped early, or AWS came to no end.
+    cut: bool,
+}
+
+/// Reads a list page by page, until it ends, has as many entries as are wanted, or AWS gives the token again that it was given.
+async fn whole<T, R>(wanted: usize, ask: impl Fn(Option<String>) -> R) -> Result<Whole<T>, ToolError>
+where
+    R: Future<Output = Result<(Vec<T>, Option<String>), ToolError>>,
+{
+    let (mut entries, mut token) = (Vec::new(), None);
+    for _ in 0..MOST_PAGES {
+        let (found, next) = ask(token.clone()).await?;
+        entries.extend(found);
+        if next.is_none() || next == token {
+            let cut = entries.len() > wanted;
+            entries.truncate(wanted);
+            return Ok(Whole { entries, cut });
+        }
+        if entries.len() >= wanted {
+            break;
+        }
+        token = next;
+    }
+    entries.truncate(wanted);
+    Ok(Whole { entries, cut: true })
 }
 
 fn invalid(argument: &str, message: impl Into<String>) -> ToolError {
@@ -119,8 +170,8 @@ impl Window {
     ///
     /// # Errors
     /// When one is no time, or nothing lies between them.
-    fn new(since: Option<&TimeInput>, until: Option<&TimeInput>, default: SignedDuration) -> Result<Self, ToolError> {
-        let now = Timestamp::now();
+    fn new(since: Option<&Moment>, until: Option<&Moment>, default: SignedDuration) -> Result<Self, ToolError> {
+        let now = next_second();
         let to = until.map_or(Ok(now), |until| until.resolve("until", now))?;
         let from = match since {
             Some(since) => since.resolve("since", now)?,
@@ -135,6 +186,12 @@ impl Window {
     fn seconds(self) -> i64 {
         self.to.as_second() - self.from.as_second()
     }
+}
+
+/// Now, in whole seconds: nothing that has happened is later.
+fn next_second() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second() + i64::from(now.subsec_nanosecond() > 0)).unwrap_or(now)
 }
 
 /// A time as the SDK takes it.
@@ -175,6 +232,25 @@ impl Place {
             Self { token: Some(next?), skip: 0 }
         };
         Self::encode(&further)
+    }
+
+    /// A page of ours: AWS' page at this place, or the first one after it that has entries.
+    async fn read<T, R>(mut self, limit: usize, ask: impl Fn(Option<String>) -> R) -> Result<Page<T>, ToolError>
+    where
+        R: Future<Output = Result<(Vec<T>, Option<String>), ToolError>>,
+    {
+        let mut pages = 1;
+        loop {
+            let (entries, next) = ask(self.token.clone()).await?;
+            let next = next.filter(|next| self.token.as_ref() != Some(next));
+            let is_over = next.is_none() || pages >= MOST_PAGES;
+            let page = self.page(entries, next.clone(), limit);
+            if !page.items.is_empty() || is_over {
+                return Ok(page);
+            }
+            self = Self { token: next, skip: 0 };
+            pages += 1;
+        }
     }
 
     /// Cuts one page of AWS, which goes on at `next`, to a page of ours.

@@ -9,9 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Doing, alarms::Alarm, invalid, mutation, rules::MuteRule};
+use super::{Doing, alarms::Alarm, invalid, mutation, named::alarm_named, rules::MuteRule};
 use crate::CloudWatch;
-use tools::{CallContext, ErrorCode, Preview, TimeInput, ToolDeclaration, ToolEntry, ToolError};
+use kit::args::Moment;
+use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
 
 /// Alarms of one rule (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutAlarmMuteRule.html>).
 const MOST_ALARMS: usize = 100;
@@ -32,15 +33,15 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 
 #[derive(Deserialize, JsonSchema)]
 struct MuteInput {
-    /// Names of the alarms, exactly as they are.
-    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 255)))]
+    /// Names of the alarms, exactly as they are; or their ARNs, or links of their pages.
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 2_048)))]
     names: Vec<String>,
     /// Minutes for which they are muted: 1 to 21600 (15 days).
     #[schemars(range(min = 1, max = 21_600))]
     minutes: u32,
     /// When it begins, which can't lie in the past. Defaults to the next whole minute.
     #[serde(default)]
-    start: Option<TimeInput>,
+    start: Option<Moment>,
     /// Why; it is kept with the rule.
     #[schemars(length(min = 3, max = 500))]
     reason: String,
@@ -122,16 +123,16 @@ impl CloudWatch {
 
     /// The alarms of these names, all of which must be there.
     pub(super) async fn states(&self, names: &[String], context: &CallContext) -> Result<Vec<Alarm>, ToolError> {
-        let found: Vec<Alarm> = self.fetch_alarms(names, context).await?.iter().map(|alarm| alarm.short(200)).collect();
+        let fetched = self.fetch_alarms(names, context).await?;
+        let found: Vec<Alarm> = fetched.alarms.iter().map(|alarm| alarm.short(200)).collect();
         let missing: Vec<&str> =
             names.iter().filter(|name| !found.iter().any(|alarm| alarm.name == **name)).map(String::as_str).collect();
-        if missing.is_empty() {
-            return Ok(found);
-        }
-        let message = format!("there are no alarms {} in {}", missing.join(", "), self.session.place);
-        Err(ToolError::new(ErrorCode::NotFound, message)
-            .with_argument("names")
-            .with_remedy("list_cloudwatch_alarms tells the names; capitals matter"))
+        if missing.is_empty() { Ok(found) } else { Err(self.no_alarms(&fetched, &missing, "names")) }
+    }
+
+    /// The names of alarms that may be given as ARNs or links.
+    pub(super) fn alarm_names(&self, given: &[String]) -> Result<Vec<String>, ToolError> {
+        given.iter().map(|name| alarm_named(name, "names", &self.session.place)).collect()
     }
 }
 
@@ -140,6 +141,7 @@ async fn preview_mute(
     input: MuteInput,
     context: CallContext,
 ) -> Result<Preview, ToolError> {
+    let input = MuteInput { names: cloudwatch.alarm_names(&input.names)?, ..input };
     let plan = cloudwatch.plan_mute(&input, &context).await?;
     let would = match &plan.already {
         Some(_) => "do nothing: the same mute rule is there already".to_owned(),
@@ -150,6 +152,7 @@ async fn preview_mute(
 }
 
 async fn mute(cloudwatch: Arc<CloudWatch>, input: MuteInput, context: CallContext) -> Result<Muted, ToolError> {
+    let input = MuteInput { names: cloudwatch.alarm_names(&input.names)?, ..input };
     let plan = cloudwatch.plan_mute(&input, &context).await?;
     let ends = plan.begins + SignedDuration::from_mins(i64::from(input.minutes));
     let answer = Muted {

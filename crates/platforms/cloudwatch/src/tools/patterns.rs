@@ -8,16 +8,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Doing, Window, cut,
+    Doing, Whole, Window, cut,
     insights::{Outcome, Question},
+    int,
+    named::{Group, group_named},
     query::ended_well,
-    read,
+    read, whole,
 };
 use crate::CloudWatch;
-use tools::{CallContext, ErrorCode, TimeInput, ToolDeclaration, ToolEntry, ToolError, time::from_milliseconds};
+use kit::args::Moment;
+use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError, time::from_milliseconds};
 
 /// Patterns that are told.
 const MOST_PATTERNS: i32 = 20;
+/// Anomalies that are told.
+const MOST_ANOMALIES: usize = 20;
+/// Log groups that begin with the name, among which the one is looked for.
+const MOST_GROUPS: usize = 500;
 /// Time that the query may take.
 const WAIT: Duration = Duration::from_secs(25);
 
@@ -38,15 +45,15 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 
 #[derive(Deserialize, JsonSchema)]
 struct FindInput {
-    /// Name of the log group, or its ARN if it belongs to a linked account.
+    /// Name of the log group, its ARN if it belongs to a linked account, or the link of its page.
     #[schemars(length(min = 1, max = 2_048))]
     group: String,
     /// Beginning. Defaults to one hour before `until`.
     #[serde(default)]
-    since: Option<TimeInput>,
+    since: Option<Moment>,
     /// End. Defaults to now.
     #[serde(default)]
-    until: Option<TimeInput>,
+    until: Option<Moment>,
 }
 
 /// Patterns of a log group.
@@ -99,9 +106,8 @@ struct Anomaly {
 
 async fn find(cloudwatch: Arc<CloudWatch>, input: FindInput, context: CallContext) -> Result<Findings, ToolError> {
     let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(1))?;
-    let is_arn = input.group.starts_with("arn:");
-    let group = input.group.trim_end_matches(":*").to_owned();
-    let (group_arns, group_names) = if is_arn { (vec![group.clone()], vec![]) } else { (vec![], vec![group.clone()]) };
+    let group = group_named(&input.group, "group", &cloudwatch.session.place)?;
+    let (group_arns, group_names) = (group.arn.clone().into_iter().collect(), group.name.clone().into_iter().collect());
     let question = Question {
         language: QueryLanguage::Cwli,
         group_names,
@@ -144,13 +150,25 @@ async fn find(cloudwatch: Arc<CloudWatch>, input: FindInput, context: CallContex
         })
         .collect();
     patterns.sort_by(|a, b| b.count.unwrap_or_default().total_cmp(&a.count.unwrap_or_default()));
-    if patterns.is_empty() {
-        hints.push("no patterns: there were no lines in this time".to_owned());
+    if patterns.is_empty() && hints.is_empty() {
+        hints.push("no patterns: the query found no lines in this time".to_owned());
     }
-    let anomalies = match cloudwatch.fetch_anomalies(&group, is_arn, &context).await {
-        Ok(Some(anomalies)) => anomalies,
-        Ok(None) => {
+    if int(patterns.len()) >= MOST_PATTERNS {
+        hints.push(format!("these are {MOST_PATTERNS} patterns, as many as are asked for: there may be more"));
+    }
+    let anomalies = match cloudwatch.fetch_anomalies(&group, &context).await {
+        Ok(Detected::By(Whole { entries, cut })) => {
+            if cut {
+                hints.push(format!("there are more anomalies than these {}", entries.len()));
+            }
+            entries
+        }
+        Ok(Detected::ByNobody) => {
             hints.push("no anomaly detector watches this group".to_owned());
+            Vec::new()
+        }
+        Ok(Detected::Unknown) => {
+            hints.push("whether an anomaly detector watches this group is not known: its ARN was not found".to_owned());
             Vec::new()
         }
         // The patterns are worth telling without them.
@@ -163,32 +181,51 @@ async fn find(cloudwatch: Arc<CloudWatch>, input: FindInput, context: CallContex
     Ok(Findings { patterns, anomalies, hints })
 }
 
+/// What is known of a group's anomalies.
+enum Detected {
+    /// Its detector has found these.
+    By(Whole<Anomaly>),
+    /// It has no detector.
+    ByNobody,
+    /// The group was not found, so neither is a detector.
+    Unknown,
+}
+
 impl CloudWatch {
-    /// What the first detector that watches the group has found; nothing if there is none.
-    async fn fetch_anomalies(
-        &self,
-        group: &str,
-        is_arn: bool,
-        context: &CallContext,
-    ) -> Result<Option<Vec<Anomaly>>, ToolError> {
+    /// What the first detector that watches the group has found.
+    async fn fetch_anomalies(&self, group: &Group, context: &CallContext) -> Result<Detected, ToolError> {
         let logs = &self.session.logs;
-        let arn = if is_arn {
-            Some(group.to_owned())
-        } else {
-            let request = || logs.describe_log_groups().log_group_name_prefix(group).limit(50).send();
-            let groups = self.ask(GROUPS, context, request).await?;
-            let found = groups.log_groups().iter().find(|one| one.log_group_name() == Some(group));
-            found.and_then(|one| one.log_group_arn()).map(str::to_owned)
+        let arn = match (&group.arn, &group.name) {
+            (Some(arn), _) => Some(arn.clone()),
+            (None, Some(name)) => self.arn_of(name, context).await?,
+            (None, None) => None,
         };
-        let Some(arn) = arn else { return Ok(None) };
-        let request = || logs.list_log_anomaly_detectors().filter_log_group_arn(&arn).limit(1).send();
-        let detectors = self.ask(DETECTORS, context, request).await?;
-        let Some(detector) = detectors.anomaly_detectors().first().and_then(|one| one.anomaly_detector_arn()) else {
-            return Ok(None);
+        let Some(arn) = arn else { return Ok(Detected::Unknown) };
+        let detectors = whole(1, |token| {
+            let arn = &arn;
+            async move {
+                let request =
+                    |token| logs.list_log_anomaly_detectors().filter_log_group_arn(arn).set_next_token(token).send();
+                let answer = self.ask_page(DETECTORS, context, token, request).await?;
+                Ok((answer.anomaly_detectors.unwrap_or_default(), answer.next_token))
+            }
+        })
+        .await?;
+        let detector = detectors.entries.into_iter().next().and_then(|one| one.anomaly_detector_arn);
+        let Some(detector) = detector else {
+            return Ok(if detectors.cut { Detected::Unknown } else { Detected::ByNobody });
         };
-        let request = || logs.list_anomalies().anomaly_detector_arn(detector).limit(50).send();
-        let anomalies = self.ask(ANOMALIES, context, request).await?;
-        let told = anomalies.anomalies().iter().take(20).map(|one| Anomaly {
+        let anomalies = whole(MOST_ANOMALIES, |token| {
+            let detector = &detector;
+            async move {
+                let request =
+                    |token| logs.list_anomalies().anomaly_detector_arn(detector).limit(50).set_next_token(token).send();
+                let answer = self.ask_page(ANOMALIES, context, token, request).await?;
+                Ok((answer.anomalies.unwrap_or_default(), answer.next_token))
+            }
+        })
+        .await?;
+        let told = anomalies.entries.iter().map(|one| Anomaly {
             pattern: cut(one.pattern_string(), 2_048),
             description: cut(one.description(), 500),
             priority: one.priority().map(str::to_owned),
@@ -196,6 +233,25 @@ impl CloudWatch {
             first_seen: from_milliseconds(one.first_seen()),
             last_seen: from_milliseconds(one.last_seen()),
         });
-        Ok(Some(told.collect()))
+        Ok(Detected::By(Whole { entries: told.collect(), cut: anomalies.cut }))
+    }
+
+    /// The ARN of the log group of this name.
+    async fn arn_of(&self, name: &str, context: &CallContext) -> Result<Option<String>, ToolError> {
+        let groups = whole(MOST_GROUPS, |token| async move {
+            let request = |token| {
+                let request = self.session.logs.describe_log_groups().log_group_name_prefix(name);
+                request.limit(50).set_next_token(token).send()
+            };
+            let answer = self.ask_page(GROUPS, context, token, request).await?;
+            let found = answer.log_groups.unwrap_or_default();
+            // They come in the order of their names, so the one itself is the first.
+            let is_there = found.iter().any(|one| one.log_group_name() == Some(name));
+            Ok((found, answer.next_token.filter(|_| !is_there)))
+        })
+        .await?;
+        let found = groups.entries.into_iter().find(|one| one.log_group_name() == Some(name));
+        let arn = |one: aws_sdk_cloudwatchlogs::types::LogGroup| one.log_group_arn.or(one.arn);
+        Ok(found.and_then(arn).map(|arn| arn.trim_end_matches(":*").to_owned()))
     }
 }

@@ -10,15 +10,21 @@ use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
     Doing, Place, Window, cut,
     insights::{Outcome, Question, has_ended, stopping},
-    int, invalid, mutation, read,
+    int, invalid, mutation,
+    named::{Group, groups_named},
+    read,
 };
 use crate::CloudWatch;
-use kit::args::{Limit, PageArgs, WaitSeconds};
-use tools::{CallContext, ErrorCode, Preview, TimeInput, ToolDeclaration, ToolEntry, ToolError, page::fit};
+use kit::{
+    args::{Limit, Moment, PageArgs, WaitSeconds},
+    wait::latest,
+};
+use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError, page::fit};
 
 /// Rows of one answer.
 const MOST_ROWS: usize = 1_000;
@@ -69,8 +75,8 @@ enum Language {
 
 #[derive(Deserialize, JsonSchema)]
 struct RunInput {
-    /// Names of log groups, or ARNs where they belong to linked accounts; not both kinds. Leave it out only if the text names
-    /// them (`SOURCE`, or SQL's `FROM`).
+    /// Names of log groups, ARNs where they belong to linked accounts, or links of their pages. Leave it out only if the text
+    /// names them (`SOURCE`, or SQL's `FROM`).
     #[serde(default)]
     #[schemars(length(max = 50), inner(length(min = 1, max = 2_048)))]
     groups: Vec<String>,
@@ -82,10 +88,10 @@ struct RunInput {
     language: Language,
     /// Beginning. Defaults to one hour before `until`.
     #[serde(default)]
-    since: Option<TimeInput>,
+    since: Option<Moment>,
     /// End. Defaults to now.
     #[serde(default)]
-    until: Option<TimeInput>,
+    until: Option<Moment>,
     /// Rows that the query finds at most. Defaults to 100. A `limit` in the text goes before it. Only for `insights`.
     #[serde(default)]
     limit: Option<Limit<100, 100_000>>,
@@ -140,30 +146,43 @@ async fn run(cloudwatch: Arc<CloudWatch>, input: RunInput, context: CallContext)
     let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(1))?;
     let limit = input.limit.unwrap_or_default().get();
     let wait = input.wait_seconds.seconds();
-    if input.groups.len() > MOST_GROUPS {
+    let mut groups = Vec::new();
+    for group in &input.groups {
+        groups.extend(groups_named(group, "groups", &cloudwatch.session.place)?);
+    }
+    if groups.len() > MOST_GROUPS {
         return Err(invalid("groups", format!("groups may hold {MOST_GROUPS} entries")));
     }
-    let (group_arns, group_names): (Vec<String>, Vec<String>) =
-        input.groups.into_iter().partition(|group| group.starts_with("arn:"));
-    if !group_arns.is_empty() && !group_names.is_empty() {
-        return Err(invalid("groups", "groups must be all names or all ARNs"));
-    }
-    // AWS takes ARNs without the `:*` that it shows them with.
-    let group_arns: Vec<String> = group_arns.iter().map(|arn| arn.trim_end_matches(":*").to_owned()).collect();
     let (language, limited) = match input.language {
         Language::Insights => (QueryLanguage::Cwli, Some(int(limit))),
         Language::Sql => (QueryLanguage::Sql, None),
         Language::Ppl => (QueryLanguage::Ppl, None),
     };
     let pages = limited.is_some();
-    if pages && group_names.is_empty() && group_names_missing(&group_arns, &input.query) {
-        return Err(invalid("groups", "groups must name at least one log group")
-            .with_remedy("list_cloudwatch_log_groups tells the names"));
+    match (input.language, groups.is_empty()) {
+        (Language::Sql, false) => {
+            return Err(invalid("groups", "a text in SQL names its log groups itself, in FROM")
+                .with_remedy("leave groups out: SELECT ... FROM `/name/of/the/group`"));
+        }
+        (Language::Insights | Language::Ppl, true) if !names_groups(&input.query) => {
+            return Err(invalid("groups", "groups must name at least one log group")
+                .with_remedy("list_cloudwatch_log_groups tells the names"));
+        }
+        _ => {}
     }
+    // Where one is named by its ARN, all are given as AWS takes either.
+    let (group_names, group_arns) = if groups.iter().any(Group::is_arn) {
+        (Vec::new(), groups.into_iter().map(Group::identifier).collect())
+    } else {
+        (groups.into_iter().map(Group::identifier).collect(), Vec::new())
+    };
     let mut hints = Vec::new();
-    if pages && has_limit(&input.query) && input.limit.is_some() {
+    // Which of the two AWS follows is told in both ways (grafana/grafana #25182, superplanehq/superplane #6650): one is sent.
+    let limits_itself = has_limit(&input.query);
+    if pages && limits_itself && input.limit.is_some() {
         hints.push("the text has a limit of its own, which goes before the argument limit".to_owned());
     }
+    let limited = limited.filter(|_| !limits_itself);
     let question = Question { language, group_names, group_arns, text: input.query, window, limit: limited };
     let mut run = cloudwatch.start_query(&question, &context).await?;
     if wait.is_zero() {
@@ -184,11 +203,31 @@ async fn run(cloudwatch: Arc<CloudWatch>, input: RunInput, context: CallContext)
     let size = limit.min(MOST_ROWS);
     let max_items = pages.then(|| int(size));
     let id = run.id.clone();
+    let longest = latest(&context).saturating_duration_since(Instant::now());
     let outcome = run.wait(&cloudwatch, wait, max_items, &context).await?;
     match outcome {
         Outcome::Ended(results) => {
             ended_well(&results, &id)?;
-            Ok(answer(id, &results, &Place::default(), size, hints, &context))
+            let (results, place) = cloudwatch.next_rows(&id, *results, Place::default(), max_items, &context).await?;
+            let mut answer = answer(id, &results, &place, size, hints, &context);
+            if !answer.truncated && limited.is_some_and(|limit| int(answer.rows.len()) >= limit) {
+                answer.truncated = true;
+                answer.hints.push("these are as many rows as limit lets through: there may be more".to_owned());
+            }
+            Ok(answer)
+        }
+        // The time that was wanted was not there: the query is not stopped for what its caller can't help.
+        Outcome::Running(results) if wait > longest || context.stopping.is_cancelled() => {
+            hints.push(
+                "the call had to end before wait_seconds (callTimeout, or the connector restarts), and the query runs on: \
+                 get_cloudwatch_query goes on with its query_id, and stop_cloudwatch_query ends it"
+                    .to_owned(),
+            );
+            run.leave();
+            Ok(QueryAnswer {
+                status: results.status().map_or("Running", QueryStatus::as_str).to_owned(),
+                ..answer(id, &results, &Place::default(), size, hints, &context)
+            })
         }
         Outcome::Running(results) => {
             let stopped = run.stop().await;
@@ -206,8 +245,10 @@ async fn run(cloudwatch: Arc<CloudWatch>, input: RunInput, context: CallContext)
     }
 }
 
-fn group_names_missing(arns: &[String], query: &str) -> bool {
-    arns.is_empty() && !query.trim_start().to_ascii_uppercase().starts_with("SOURCE")
+/// Whether a text names its log groups itself: by `SOURCE`, which comments may stand before.
+fn names_groups(query: &str) -> bool {
+    let mut lines = query.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.next().is_some_and(|line| line.get(..6).is_some_and(|word| word.eq_ignore_ascii_case("SOURCE")))
 }
 
 /// Whether a text has a `limit` command.
@@ -239,6 +280,7 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
     let place = Place::of(input.page.cursor())?;
     let max_items = Some(int(size + place.skip));
     let results = cloudwatch.fetch_results(&input.query_id, place.token.as_deref(), max_items, &context).await?;
+    let (results, place) = cloudwatch.next_rows(&input.query_id, results, place, max_items, &context).await?;
     let mut hints = Vec::new();
     if !has_ended(results.status()) {
         hints.push("the query runs still: these rows may change".to_owned());
@@ -306,10 +348,10 @@ fn answer(
         fields.collect::<BTreeMap<_, _>>()
     });
     let rows: Vec<_> = rows.skip(place.skip).collect();
-    let (found, ended) = (rows.len(), has_ended(results.status()));
+    let found = rows.len();
     let (rows, _) = fit(rows.into_iter().take(size).collect(), context.max_result_bytes.saturating_sub(4_096));
     let page = place.after(rows.len(), found, results.next_token().map(str::to_owned));
-    if rows.is_empty() && ended {
+    if rows.is_empty() && found == 0 && results.status() == Some(&QueryStatus::Complete) && place.skip == 0 {
         hints.push(
             "no rows: check the groups, the time and the filters; fields are spelled as in the events".to_owned(),
         );
@@ -333,6 +375,13 @@ fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_names_its_groups_is_seen() {
+        assert!(names_groups("# of the team\n\n  source logGroups(namePrefix: ['/team'])\n| fields @message"));
+        assert!(!names_groups("# SOURCE\nfields @message"));
+        assert!(!names_groups("") && !names_groups("# only words"));
+    }
 
     #[test]
     fn a_limit_in_the_text_is_seen() {

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use aws_sdk_cloudwatch::{operation::get_alarm_mute_rule::GetAlarmMuteRuleOutput, types::AlarmMuteRuleStatus};
-use futures::future::try_join_all;
+use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Doing, Place, alarms::rule_name, hinted, int, invalid, mutation, read, rfc3339};
+use super::{
+    Doing, Place, Whole, alarms::rule_name, hinted, int, invalid, mutation, named::alarm_named, read, rfc3339, whole,
+};
 use crate::CloudWatch;
 use kit::args::PageArgs;
-use tools::{CallContext, Page, Preview, ToolDeclaration, ToolEntry, ToolError};
+use tools::{CallContext, ErrorCode, Page, Preview, ToolDeclaration, ToolEntry, ToolError};
 
 /// Rules that are read one by one, because a list of rules does not tell their targets.
-const MOST_RULES: usize = 50;
+pub(super) const MOST_RULES: usize = 50;
 /// Requests for single rules at a time.
 const AT_A_TIME: usize = 4;
 
@@ -54,9 +56,9 @@ enum Status {
 
 #[derive(Deserialize, JsonSchema)]
 struct ListInput {
-    /// Only rules that concern this alarm.
+    /// Only rules that concern this alarm; its name, its ARN, or the link of its page.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 2_048))]
     alarm: Option<String>,
     /// Only rules of this status. Defaults to those that are scheduled or active.
     #[serde(default)]
@@ -121,11 +123,20 @@ async fn list(
         Some(Status::Active) => vec![AlarmMuteRuleStatus::Active],
         Some(Status::Expired) => vec![AlarmMuteRuleStatus::Expired],
     };
-    let (names, next) = cloudwatch.rule_names(input.alarm.as_deref(), statuses, &place, limit, &context).await?;
-    let page = place.page(names, next, limit);
-    let items = cloudwatch.fetch_rules(&page.items, &context).await?;
+    let alarm = match &input.alarm {
+        Some(alarm) => Some(alarm_named(alarm, "alarm", &cloudwatch.session.place)?),
+        None => None,
+    };
+    let page =
+        place.read(limit, |token| cloudwatch.rule_names(alarm.as_deref(), &statuses, token, limit, &context)).await?;
+    let (items, unread) = cloudwatch.fetch_rules(&page.items, &context).await?;
     let page = Page { items, truncated: page.truncated, next_cursor: page.next_cursor, hints: page.hints };
-    Ok(hinted(page, "no mute rule matches: status EXPIRED shows those that are over"))
+    let page = if unread.is_some() {
+        page
+    } else {
+        hinted(page, "no mute rule matches: status EXPIRED shows those that are over")
+    };
+    Ok(unread.into_iter().fold(page, Page::with_hint))
 }
 
 impl CloudWatch {
@@ -133,20 +144,20 @@ impl CloudWatch {
     async fn rule_names(
         &self,
         alarm: Option<&str>,
-        statuses: Vec<AlarmMuteRuleStatus>,
-        place: &Place,
+        statuses: &[AlarmMuteRuleStatus],
+        token: Option<String>,
         limit: usize,
         context: &CallContext,
     ) -> Result<(Vec<String>, Option<String>), ToolError> {
         let answer = self
-            .ask(LIST_RULES, context, || {
+            .ask_page(LIST_RULES, context, token, |token| {
                 self.session
                     .metrics
                     .list_alarm_mute_rules()
                     .set_alarm_name(alarm.map(str::to_owned))
-                    .set_statuses(Some(statuses.clone()))
+                    .set_statuses(Some(statuses.to_vec()))
                     .max_records(int(limit))
-                    .set_next_token(place.token.clone())
+                    .set_next_token(token)
                     .send()
             })
             .await?;
@@ -154,21 +165,52 @@ impl CloudWatch {
         Ok((names.map(str::to_owned).collect(), answer.next_token.clone()))
     }
 
+    /// Names of all rules that concern an alarm, as far as there are not too many.
+    pub(super) async fn rules_of(
+        &self,
+        alarm: &str,
+        statuses: &[AlarmMuteRuleStatus],
+        context: &CallContext,
+    ) -> Result<Whole<String>, ToolError> {
+        whole(MOST_RULES, |token| self.rule_names(Some(alarm), statuses, token, MOST_RULES, context)).await
+    }
+
     pub(super) async fn fetch_rule(&self, name: &str, context: &CallContext) -> Result<MuteRule, ToolError> {
         let request = || self.session.metrics.get_alarm_mute_rule().alarm_mute_rule_name(name).send();
         Ok(MuteRule::of(self.ask(GET_RULE, context, request).await?))
     }
 
-    async fn fetch_rules(&self, names: &[String], context: &CallContext) -> Result<Vec<MuteRule>, ToolError> {
-        let mut rules = Vec::new();
+    /// The rules of these names, and what is said of those that can't be read. One that has gone since is none.
+    ///
+    /// # Errors
+    /// When none can be read.
+    async fn fetch_rules(
+        &self,
+        names: &[String],
+        context: &CallContext,
+    ) -> Result<(Vec<MuteRule>, Option<String>), ToolError> {
+        let (mut rules, mut unread, mut why) = (Vec::new(), Vec::new(), None);
         for some in names.chunks(AT_A_TIME) {
-            let mut calls = Vec::new();
-            for name in some {
-                calls.push(self.fetch_rule(name, context));
+            let outcomes = join_all(some.iter().map(|name| self.fetch_rule(name, context))).await;
+            for (name, outcome) in some.iter().zip(outcomes) {
+                match outcome {
+                    Ok(rule) => rules.push(rule),
+                    Err(error) if error.code == ErrorCode::NotFound => {}
+                    Err(error) => {
+                        unread.push(name.as_str());
+                        why.get_or_insert(error);
+                    }
+                }
             }
-            rules.extend(try_join_all(calls).await?);
         }
-        Ok(rules)
+        match why {
+            None => Ok((rules, None)),
+            Some(error) if rules.is_empty() => Err(error),
+            Some(error) => {
+                let hint = format!("not read, and so not known: {}; {}", unread.join(", "), error.message);
+                Ok((rules, Some(hint)))
+            }
+        }
     }
 }
 
@@ -178,9 +220,9 @@ struct UnmuteInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 255))]
     rule: Option<String>,
-    /// Names of alarms. Not together with `rule`.
+    /// Names of alarms, their ARNs, or links of their pages. Not together with `rule`.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 10), inner(length(min = 1, max = 255)))]
+    #[schemars(length(min = 1, max = 10), inner(length(min = 1, max = 2_048)))]
     names: Option<Vec<String>>,
 }
 
@@ -196,27 +238,49 @@ struct Unmuted {
     hints: Vec<String>,
 }
 
-/// The rules that are to be deleted, and those that concern other alarms too.
+/// What an unmuting would do.
+struct Unmuting {
+    /// Rules that are to be deleted.
+    doomed: Vec<MuteRule>,
+    /// Rules that concern other alarms, too.
+    kept: Vec<MuteRule>,
+    /// What of the rules is not known.
+    hints: Vec<String>,
+}
+
 async fn plan_unmute(
     cloudwatch: &CloudWatch,
     input: &UnmuteInput,
     context: &CallContext,
-) -> Result<(Vec<MuteRule>, Vec<MuteRule>), ToolError> {
+) -> Result<Unmuting, ToolError> {
     match (&input.rule, &input.names) {
-        (Some(rule), None) => Ok((vec![cloudwatch.fetch_rule(rule, context).await?], Vec::new())),
+        (Some(rule), None) => {
+            let doomed = vec![cloudwatch.fetch_rule(rule, context).await?];
+            Ok(Unmuting { doomed, kept: Vec::new(), hints: Vec::new() })
+        }
         (None, Some(alarms)) if (1..=10).contains(&alarms.len()) => {
-            let mut names: Vec<String> = Vec::new();
-            for alarm in alarms {
-                let counting = vec![AlarmMuteRuleStatus::Scheduled, AlarmMuteRuleStatus::Active];
-                let first = Place::default();
-                let (found, _) = cloudwatch.rule_names(Some(alarm), counting, &first, MOST_RULES, context).await?;
-                names.extend(found);
+            let alarms = cloudwatch.alarm_names(alarms)?;
+            let counting = [AlarmMuteRuleStatus::Scheduled, AlarmMuteRuleStatus::Active];
+            let (mut names, mut cut) = (Vec::new(), false);
+            for alarm in &alarms {
+                let found = cloudwatch.rules_of(alarm, &counting, context).await?;
+                cut |= found.cut;
+                names.extend(found.entries);
             }
             names.sort();
             names.dedup();
+            cut |= names.len() > MOST_RULES;
             names.truncate(MOST_RULES);
-            let rules = cloudwatch.fetch_rules(&names, context).await?;
-            Ok(rules.into_iter().partition(|rule| rule.alarms.iter().all(|alarm| alarms.contains(alarm))))
+            let (rules, unread) = cloudwatch.fetch_rules(&names, context).await?;
+            let mut hints: Vec<String> = unread.into_iter().collect();
+            if cut {
+                hints.push(format!("only {MOST_RULES} rules are looked at in one call: call again for the others"));
+            }
+            // Of a rule without alarms it is not known whom it concerns.
+            let is_theirs =
+                |rule: &MuteRule| !rule.alarms.is_empty() && rule.alarms.iter().all(|alarm| alarms.contains(alarm));
+            let (doomed, kept) = rules.into_iter().partition(is_theirs);
+            Ok(Unmuting { doomed, kept, hints })
         }
         _ => Err(invalid("rule", "give either rule, or names of 1 to 10 alarms")),
     }
@@ -231,14 +295,14 @@ async fn preview_unmute(
     input: UnmuteInput,
     context: CallContext,
 ) -> Result<Preview, ToolError> {
-    let (doomed, kept) = plan_unmute(&cloudwatch, &input, &context).await?;
+    let Unmuting { doomed, kept, hints } = plan_unmute(&cloudwatch, &input, &context).await?;
     let would = format!("delete {} mute rules, and leave {} that concern other alarms too", doomed.len(), kept.len());
+    let would = hints.iter().fold(would, |would, hint| format!("{would}; {hint}"));
     Ok(Preview { would, state: json!({ "delete": names_of(&doomed), "keep": names_of(&kept) }) })
 }
 
 async fn unmute(cloudwatch: Arc<CloudWatch>, input: UnmuteInput, context: CallContext) -> Result<Unmuted, ToolError> {
-    let (doomed, kept) = plan_unmute(&cloudwatch, &input, &context).await?;
-    let mut hints = Vec::new();
+    let Unmuting { doomed, kept, mut hints } = plan_unmute(&cloudwatch, &input, &context).await?;
     let mut removed = Vec::new();
     for rule in &doomed {
         let request = || cloudwatch.session.metrics.delete_alarm_mute_rule().alarm_mute_rule_name(&rule.name).send();
@@ -257,7 +321,7 @@ async fn unmute(cloudwatch: Arc<CloudWatch>, input: UnmuteInput, context: CallCo
             "a rule that is kept mutes still: delete it by its name, which unmutes its other alarms too".to_owned(),
         );
     }
-    if doomed.is_empty() && kept.is_empty() {
+    if doomed.is_empty() && kept.is_empty() && hints.is_empty() {
         hints.push(
             "no mute rule concerns these alarms; their actions may be off: get_cloudwatch_alarm tells".to_owned(),
         );

@@ -42,8 +42,8 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 
 #[derive(Deserialize, JsonSchema)]
 struct ActionsInput {
-    /// Names of the alarms, exactly as they are.
-    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 255)))]
+    /// Names of the alarms, exactly as they are; or their ARNs, or links of their pages.
+    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 2_048)))]
     names: Vec<String>,
     /// True to switch their actions on.
     enabled: bool,
@@ -63,7 +63,12 @@ async fn alarms(cloudwatch: &CloudWatch, names: &[String], context: &CallContext
     if names.is_empty() || names.len() > 100 {
         return Err(invalid("names", "names must hold from 1 to 100 alarms"));
     }
-    cloudwatch.states(names, context).await
+    cloudwatch.states(&cloudwatch.alarm_names(names)?, context).await
+}
+
+/// Whether the actions are not known to be as they are wanted.
+fn differs(alarm: &Alarm, wanted: bool) -> bool {
+    alarm.actions_enabled != Some(wanted)
 }
 
 async fn preview_actions(
@@ -72,7 +77,7 @@ async fn preview_actions(
     context: CallContext,
 ) -> Result<Preview, ToolError> {
     let before = alarms(&cloudwatch, &input.names, &context).await?;
-    let changed = before.iter().filter(|alarm| alarm.actions_enabled != input.enabled).count();
+    let changed = before.iter().filter(|alarm| differs(alarm, input.enabled)).count();
     let word = if input.enabled { "on" } else { "off" };
     let would = format!("switch the actions of {changed} alarms {word}; {} are so already", before.len() - changed);
     let state: Vec<_> = before
@@ -89,7 +94,7 @@ async fn set_actions(
 ) -> Result<Switched, ToolError> {
     let before = alarms(&cloudwatch, &input.names, &context).await?;
     let wrong: Vec<String> =
-        before.iter().filter(|alarm| alarm.actions_enabled != input.enabled).map(|alarm| alarm.name.clone()).collect();
+        before.iter().filter(|alarm| differs(alarm, input.enabled)).map(|alarm| alarm.name.clone()).collect();
     if wrong.is_empty() {
         return Ok(Switched { after: before.clone(), before });
     }
@@ -107,8 +112,8 @@ async fn set_actions(
 
 #[derive(Deserialize, JsonSchema)]
 struct StateInput {
-    /// Name of the alarm, exactly as it is.
-    #[schemars(length(min = 1, max = 255))]
+    /// Name of the alarm, exactly as it is; or its ARN, or the link of its page.
+    #[schemars(length(min = 1, max = 2_048))]
     name: String,
     /// The state.
     state: State,
@@ -132,9 +137,13 @@ async fn preview_state(
     context: CallContext,
 ) -> Result<Preview, ToolError> {
     let before = cloudwatch.fetch_alarm(&input.name, &context).await?.short(200);
-    let actions = if before.actions_enabled { "which causes its actions" } else { "without actions, which are off" };
+    let actions = match before.actions_enabled {
+        Some(true) => "which causes its actions",
+        Some(false) => "without actions, which are off",
+        None => "which may cause its actions",
+    };
     let wanted = input.state.sdk();
-    let would = format!("set the alarm {:?} from {} to {}, {actions}", input.name, before.state, wanted.as_str());
+    let would = format!("set the alarm {:?} from {} to {}, {actions}", before.name, before.state, wanted.as_str());
     Ok(Preview { would, state: json!({ "state": before.state, "actions_enabled": before.actions_enabled }) })
 }
 
@@ -150,7 +159,7 @@ async fn set_state(
     }
     cloudwatch
         .change(SET, &context, || {
-            let request = cloudwatch.session.metrics.set_alarm_state().alarm_name(&input.name);
+            let request = cloudwatch.session.metrics.set_alarm_state().alarm_name(&before.name);
             request.state_value(input.state.sdk()).state_reason(&input.reason).send()
         })
         .await?;
