@@ -1,12 +1,21 @@
 //! Addresses of pages that people paste where a name is asked for: taken apart, never called. What the parts mean is for each
-//! platform to say; the host is not held against the connector's, because people and connectors often reach a platform by
-//! different names.
+//! platform to say. A page of another installation names something of that one, and something here may have the same name, so
+//! [`Home`] refuses it.
+
+use std::{
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
 
 use percent_encoding::percent_decode_str;
+use tools::ToolError;
 use url::Url;
 
 /// Bytes of a text that are read as a link, at most.
 const MAX_LINK: usize = 4_096;
+
+/// Hosts that are remembered by which a platform calls itself.
+const MAX_HOSTS: usize = 8;
 
 /// A link to a page, without user information and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +94,84 @@ impl Link {
     }
 }
 
+/// Where the pages of a connector's own platform are. People often reach it by another name than the connector, so beside the
+/// host that the connector calls, those count by which the platform calls itself.
+#[derive(Debug)]
+pub struct Home {
+    /// The platform's name as people write it.
+    title: &'static str,
+    /// The host that the connector calls.
+    called: String,
+    /// Hosts whose links are taken, with all below them, whatever the connector calls.
+    others: &'static [&'static str],
+    /// The hosts by which the platform calls itself, once it was asked.
+    stated: Mutex<Option<Vec<String>>>,
+}
+
+impl Home {
+    /// The pages of the platform that the connector calls at a host. `others` are hosts whose links are taken, too, with all below
+    /// them.
+    #[must_use]
+    pub fn new(title: &'static str, called: &str, others: &'static [&'static str]) -> Self {
+        Self { title, called: called.to_ascii_lowercase(), others, stated: Mutex::default() }
+    }
+
+    /// Remembers an address by which the platform calls itself; of one that is none, that it was asked.
+    pub fn learn(&self, stated: &str) {
+        let host = Url::parse(stated).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let mut stated = self.stated.lock().unwrap_or_else(PoisonError::into_inner);
+        let hosts = stated.get_or_insert_default();
+        if let Some(host) = host.filter(|host| !hosts.contains(host)) {
+            hosts.push(host);
+        }
+        // The newest count, if they change.
+        let surplus = hosts.len().saturating_sub(MAX_HOSTS);
+        hosts.drain(..surplus);
+    }
+
+    /// Whether the platform has been asked how it calls itself.
+    #[must_use]
+    pub fn is_learned(&self) -> bool {
+        self.stated.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Says no to a text that is a link to another installation than the connector's. Where neither host is one by which people
+    /// could reach a page, such as that of a Service in the cluster, nothing is known, and every link is taken.
+    ///
+    /// # Errors
+    /// [`tools::ErrorCode::InvalidArgument`] for `argument`.
+    pub fn check(&self, text: &str, argument: &str) -> Result<(), ToolError> {
+        let Some(Link { host, .. }) = Link::read(text) else { return Ok(()) };
+        let stated = self.stated.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let own: Vec<&str> = std::iter::once(&self.called).chain(stated.iter().flatten()).map(String::as_str).collect();
+        let is_below =
+            |domain: &&str| host.strip_suffix(*domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        if own.contains(&host.as_str())
+            || self.others.iter().any(is_below)
+            || !own.iter().any(|host| is_reached_by_people(host))
+        {
+            return Ok(());
+        }
+        let title = self.title;
+        Err(ToolError::invalid_argument(format!(
+            "{argument} is a link to {host}, and this connector's {title} is {}",
+            own.join(", which calls itself ")
+        ))
+        .with_argument(argument)
+        .with_remedy(format!(
+            "another {title} needs a connector of its own; if {host} is this one by another name, give the name or path that the \
+             link leads to instead of the link"
+        )))
+    }
+}
+
+/// Whether a host is one that people may have in their links: neither an address nor a name of a cluster's or machine's own.
+fn is_reached_by_people(host: &str) -> bool {
+    const INTERNAL: [&str; 5] = [".svc", ".local", ".internal", ".localhost", ".localdomain"];
+    let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    host.contains('.') && !is_address && !INTERNAL.iter().any(|end| host.ends_with(end))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -123,6 +210,30 @@ mod tests {
         ] {
             assert_eq!(Link::read(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_link_to_another_installation_is_refused() {
+        let taken = |home: &Home, link: &str| home.check(link, "job").is_ok();
+        let home = Home::new("Jenkins", "ci.example.com", &[]);
+        assert!(taken(&home, "https://CI.example.com:8443/job/a") && taken(&home, "team/web"));
+        assert!(!taken(&home, "https://staging.example.com/job/a") && !taken(&home, "https://x.ci.example.com/job/a"));
+        let refused = home.check("<https://staging.example.com/job/a>", "job").unwrap_err();
+        assert_eq!(refused.argument.as_deref(), Some("job"));
+        assert!(refused.message.contains("staging.example.com") && refused.message.contains("ci.example.com"));
+        // By the name of a Service nobody pastes links: until Jenkins says how it calls itself, nothing is known.
+        for inside in ["jenkins.ci.svc", "jenkins", "10.0.0.7", "[::1]", "jenkins.ci.svc.cluster.local"] {
+            let home = Home::new("Jenkins", inside, &[]);
+            assert!(taken(&home, "https://ci.example.com/job/a") && !home.is_learned(), "{inside}");
+            home.learn("no address");
+            assert!(home.is_learned() && taken(&home, "https://ci.example.com/job/a"), "{inside}");
+            home.learn("https://ci.example.com/jenkins/");
+            assert!(taken(&home, "https://ci.example.com/job/a"), "{inside}");
+            assert!(!taken(&home, "https://staging.example.com/job/a"), "{inside}");
+        }
+        let cloud = Home::new("CircleCI", "circleci.com", &["circleci.com", "github.com"]);
+        assert!(taken(&cloud, "https://app.circleci.com/pipelines/x") && taken(&cloud, "https://github.com/a/b"));
+        assert!(!taken(&cloud, "https://evilcircleci.com/x") && !taken(&cloud, "https://circle.example.com/x"));
     }
 
     proptest! {

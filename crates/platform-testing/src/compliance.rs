@@ -410,6 +410,39 @@ fn said(answer: &Value) -> Vec<String> {
     }
 }
 
+/// Arguments that take the link of a page where a name is asked for.
+const LINKED: [&str; 7] = ["app", "job", "job_id", "path", "pipeline_id", "project_slug", "workflow_id"];
+
+/// A link to another installation of the platform is refused by name before anything is asked: what is called the same here is
+/// not what was meant.
+pub async fn a_link_to_another_installation_is_refused(subject: &Subject) {
+    let mut tried = 0;
+    for (tool, mut arguments) in (subject.calls)() {
+        let takes_links = |name: &&str| arguments.get(*name).is_some() && (*name != "path" || subject.name == "vault");
+        for argument in LINKED.into_iter().filter(takes_links).collect::<Vec<_>>() {
+            let named = std::mem::replace(&mut arguments[argument], json!("https://elsewhere.example.org/x"));
+            let connected = subject.connect("http://here.example.com");
+            let refused = if connected.tools[tool].declaration.effect == Effect::Read {
+                connected.call(tool, arguments.clone()).await.map(drop)
+            } else {
+                connected.preview(tool, arguments.clone()).await.map(drop)
+            };
+            let place = format!("{}: {tool}, {argument}", subject.name);
+            let error = refused.expect_err(&place);
+            assert_eq!(
+                (error.code, error.argument.as_deref()),
+                (ErrorCode::InvalidArgument, Some(argument)),
+                "{place}"
+            );
+            assert!(error.message.contains("elsewhere.example.org"), "{place}: {error:?}");
+            arguments[argument] = named;
+            tried += 1;
+        }
+    }
+    // CloudWatch's names say of which region and account they are, which its own tests hold.
+    assert!(tried > 5 || subject.name == "cloudWatch", "{}: {tried}", subject.name);
+}
+
 /// The probe tells every fault by a reason that is declared.
 pub async fn every_probe_tells_every_fault(subject: &Subject) {
     let known: BTreeSet<String> =
@@ -508,6 +541,11 @@ macro_rules! complies {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn a_part_that_fails_is_never_hidden() {
                 compliance::a_part_that_fails_is_never_hidden(&$subject()).await;
+            }
+
+            #[tokio::test]
+            async fn a_link_to_another_installation_is_refused() {
+                compliance::a_link_to_another_installation_is_refused(&$subject()).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

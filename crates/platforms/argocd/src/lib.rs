@@ -64,12 +64,14 @@ use api::platform::{
     Declaration, PlatformSpec,
     argocd::{ArgoCdSpec, CriticalApplication},
 };
-use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport, text};
+use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport, links::Home, text};
 use outbound::{Outbound, OutboundState, classify_by_status};
 
 /// An Argo CD server, as one identity sees it.
 pub struct ArgoCd {
     session: Session,
+    /// Where its pages are, of which people paste links.
+    home: Home,
     critical: Vec<CriticalApplication>,
     /// When applications were last compared anew from scratch, which has the repository server fetch again.
     hard_refreshes: Mutex<HashMap<String, Instant>>,
@@ -99,10 +101,12 @@ impl ArgoCd {
     /// When the URL, the CA bundle or the proxy can't be used.
     fn connect(spec: &ArgoCdSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
+        let home = Home::new(spec.title(), &endpoint.host, &[]);
         let settings = environment.way_to(endpoint, spec.name(), classify_by_status);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         Ok(Self {
             session: Session::new(Client::new(outbound), environment.credentials),
+            home,
             critical: spec.critical_applications.clone().unwrap_or_default(),
             hard_refreshes: Mutex::default(),
             slow: Semaphore::new(SLOW_CALLS),

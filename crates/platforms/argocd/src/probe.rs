@@ -12,7 +12,7 @@ use super::{
     client::{Call, Error, LoginFault},
     login::REFRESH_BEFORE,
     session::Token,
-    wire::{Application, CanI, Items, UserInfo, Version},
+    wire::{Application, CanI, Items, Settings, UserInfo, Version},
 };
 use api::{Reason, platform::argocd::ArgoCdReason};
 use kit::{
@@ -33,16 +33,30 @@ pub(super) async fn probe(argocd: &ArgoCd, deadline: Instant) -> ProbeReport {
         Ok(version) => {
             looking.version = text::version(&version.version);
             looking.well("version", "Argo CD answers", begun);
-            if let Some(token) = credentials(argocd, &mut looking, deadline).await
-                && !argocd.critical.is_empty()
-            {
-                applications(argocd, &mut looking, &token, deadline).await;
+            if let Some(token) = credentials(argocd, &mut looking, deadline).await {
+                learn_its_addresses(argocd, deadline).await;
+                if !argocd.critical.is_empty() {
+                    applications(argocd, &mut looking, &token, deadline).await;
+                }
             }
         }
         Err(error) => looking.found("version", unanswered(error), begun),
     }
     let well = "Argo CD answers and knows the connector's account";
     looking.finish(Finding::stated(HealthStatus::Ok, Reason::Healthy, well))
+}
+
+/// Asks once by which addresses Argo CD calls itself, for links that people paste. Nothing else hangs on it: without an answer it is
+/// asked again with the next look.
+async fn learn_its_addresses(argocd: &ArgoCd, deadline: Instant) {
+    if argocd.home.is_learned() {
+        return;
+    }
+    if let Ok(settings) = argocd.session.open::<Settings>(&Call::get(["settings"]).probe(), deadline).await {
+        for url in std::iter::once(&settings.url).chain(&settings.additional_urls) {
+            argocd.home.learn(url);
+        }
+    }
 }
 
 /// No answer of Argo CD's own.

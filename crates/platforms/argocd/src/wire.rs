@@ -48,6 +48,16 @@ pub(super) struct Version {
     pub(super) version: String,
 }
 
+/// `GET /api/v1/settings`, which everybody may read (`server/settings/settings.go`): the addresses of its pages in `argocd-cm`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Settings {
+    #[serde(default)]
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) additional_urls: Vec<String>,
+}
+
 /// `POST /api/v1/session`.
 #[derive(Deserialize)]
 pub(super) struct Session {

@@ -64,7 +64,7 @@ use api::platform::{
     Declaration, PlatformSpec,
     circleci::{CLOUD_HOST, CircleCiSpec},
 };
-use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport};
+use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport, links::Home};
 use outbound::{Outbound, OutboundLimits, OutboundSettings, OutboundState, classify_by_status};
 
 /// Logs and artifacts that are read at a time. They may be large, and none is worth more memory than this.
@@ -77,7 +77,14 @@ pub struct CircleCi {
     projects: Projects,
     forms: Forms,
     ended: Ended,
+    /// Where its pages are, of which people paste links.
+    home: Home,
 }
+
+/// Hosts of repositories, whose addresses name a project.
+const REPOSITORIES: &[&str] = &["github.com", "bitbucket.org"];
+/// The same with CircleCI's own pages, where the cloud is called.
+const CLOUD_LINKS: &[&str] = &["github.com", "bitbucket.org", CLOUD_HOST];
 
 /// Makes the client of `spec.platform.circleCi`. No connection is made.
 ///
@@ -104,10 +111,12 @@ impl CircleCi {
         let url = settings.endpoint.url.clone();
         let is_cloud = settings.endpoint.host == CLOUD_HOST;
         let hosts = spec.download_hosts(&settings.endpoint.host);
+        let home = Home::new(spec.title(), &settings.endpoint.host, if is_cloud { CLOUD_LINKS } else { REPOSITORIES });
         let client = Client::new(Outbound::new(settings).map_err(ConnectError::Outbound)?);
         Ok(Self {
             session: Session::new(client, environment.credentials, spec.api_version.unwrap_or_default(), is_cloud),
             links: Links::new(Outbound::new(files).map_err(ConnectError::Outbound)?, url, hosts),
+            home,
             projects: Projects::new(spec.projects.as_ref()),
             forms: Forms::default(),
             ended: Ended::default(),

@@ -97,6 +97,7 @@ impl CircleCi {
     /// # Errors
     /// As [`Slug::parse`] and [`CircleCi::check_slug`].
     pub(super) async fn allowed(&self, text: &str, context: &CallContext) -> Result<Slug, ToolError> {
+        self.home.check(text, "project_slug")?;
         let slug = Slug::parse(text)?;
         self.check_slug(&slug.to_string(), context).await?;
         Ok(slug)
@@ -157,6 +158,7 @@ impl CircleCi {
         match (id, project, number) {
             (Some(id), None, None) if is_uuid(id.trim()) => Ok(RunName::Id(id.trim().to_owned())),
             (Some(text), None, None) => {
+                self.home.check(text, "pipeline_id")?;
                 let link = Link::read(text).ok_or_else(|| not_an_id("pipeline_id"))?;
                 match link {
                     Link { run_id: Some(id), .. } => Ok(RunName::Id(id)),
@@ -191,6 +193,7 @@ impl CircleCi {
         match (id, project, number) {
             (Some(id), None, None) if is_uuid(id.trim()) => Ok(JobName::Id(id.trim().to_owned())),
             (Some(text), None, None) => {
+                self.home.check(text, "job_id")?;
                 let link = Link::read(text).ok_or_else(|| not_an_id("job_id"))?;
                 match link {
                     Link { job_id: Some(id), .. } => Ok(JobName::Id(id)),
@@ -346,6 +349,7 @@ impl CircleCi {
         if is_uuid(text.trim()) {
             return Ok(text.trim().to_owned());
         }
+        self.home.check(text, "workflow_id")?;
         match Link::read(text) {
             Some(Link { workflow_id: Some(id), .. }) => Ok(id),
             Some(Link { slug: Some(slug), job_number: Some(number), .. }) => {

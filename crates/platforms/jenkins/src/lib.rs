@@ -41,12 +41,14 @@ use tokio::time::Instant;
 use self::{client::Client, session::Session};
 use ::tools::ToolEntry;
 use api::platform::{Declaration, PlatformSpec, jenkins::JenkinsSpec};
-use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport};
+use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport, links::Home};
 use outbound::{Outbound, OutboundState, classify_by_status};
 
 /// A Jenkins controller, as one identity sees it.
 pub struct Jenkins {
     session: Session,
+    /// Where its pages are, of which people paste links.
+    home: Home,
     seen: Mutex<Seen>,
 }
 
@@ -77,9 +79,11 @@ impl Jenkins {
     /// When the URL, the CA bundle or the proxy can't be used.
     fn connect(spec: &JenkinsSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
+        let home = Home::new(spec.title(), &endpoint.host, &[]);
         let settings = environment.way_to(endpoint, spec.name(), classify_by_status);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
-        Ok(Self { session: Session::new(Client::new(outbound), environment.credentials), seen: Mutex::default() })
+        let session = Session::new(Client::new(outbound), environment.credentials);
+        Ok(Self { session, home, seen: Mutex::default() })
     }
 
     fn seen(&self) -> Seen {

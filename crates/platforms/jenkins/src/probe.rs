@@ -117,7 +117,11 @@ fn forbidden(looking: &mut Examination, begun: Instant) {
 async fn read(jenkins: &Jenkins, looking: &mut Examination, deadline: Instant) {
     let begun = Instant::now();
     let call = Call::json(Vec::<String>::new(), wire::ROOT).probe();
-    match answer::<Root>(jenkins.session.call(&call, deadline).await) {
+    let root = answer::<Root>(jenkins.session.call(&call, deadline).await);
+    if let Ok(Root { url: Some(url), .. }) = &root {
+        jenkins.home.learn(url);
+    }
+    match root {
         Ok(root) if root.quieting_down => {
             let message = "Jenkins prepares to shut down: builds that are triggered now wait";
             looking.found("read", Finding::stated(HealthStatus::Degraded, JenkinsReason::QuietingDown, message), begun);

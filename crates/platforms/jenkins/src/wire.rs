@@ -26,9 +26,11 @@ pub(super) struct Root {
     #[serde(default)]
     pub(super) quieting_down: bool,
     pub(super) mode: Option<String>,
+    /// The address by which Jenkins calls itself, if one is configured (`hudson/model/AbstractModelObject`, `Jenkins.getRootUrl`).
+    pub(super) url: Option<String>,
 }
 
-pub(super) const ROOT: &str = "quietingDown,mode";
+pub(super) const ROOT: &str = "quietingDown,mode,url";
 
 /// A folder, or the top: what is in it.
 #[derive(Deserialize)]

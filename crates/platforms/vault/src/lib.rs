@@ -52,8 +52,10 @@ use self::{
 };
 use ::tools::{ErrorCode, ToolEntry, ToolError};
 use api::platform::{Declaration, PlatformSpec, vault::VaultSpec};
-use kit::links::Link;
-use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport};
+use kit::{
+    ConnectError, Platform, PlatformEnvironment, ProbeReport,
+    links::{Home, Link},
+};
 use outbound::{Outbound, OutboundError, OutboundState};
 use vault_api::client::{self, Client, Error};
 
@@ -67,6 +69,8 @@ pub struct Vault {
     session: Session,
     rules: Rules,
     namespace: Option<String>,
+    /// Where its pages are, of which people paste links.
+    home: Home,
     mounts: Mutex<Option<KnownMounts>>,
     /// When the token of a generation ends, as Vault said last: after that a refusal means that it has ended.
     ending: Mutex<Option<probe::Ending>>,
@@ -94,6 +98,7 @@ impl Vault {
     /// When the URL, the namespace, the CA bundle or the proxy can't be used.
     fn connect(spec: &VaultSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
+        let home = Home::new(spec.title(), &endpoint.host, &[]);
         let settings = environment.way_to(endpoint, "vault", client::verdict);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         let client = Client::new(outbound, spec.namespace.as_deref())
@@ -104,6 +109,7 @@ impl Vault {
         Ok(Self {
             session: Session::new(client, environment.credentials, login),
             rules: Rules::new(spec.paths.as_ref(), spec.release_values.as_ref()),
+            home,
             namespace: spec.namespace.as_ref().map(|name| name.trim_matches('/').to_owned()),
             mounts: Mutex::new(None),
             ending: Mutex::new(None),
@@ -153,6 +159,7 @@ impl Vault {
         max_age: Duration,
         deadline: Instant,
     ) -> Result<Location, ToolError> {
+        self.home.check(path, "path")?;
         if let Some(named) = Link::read(path).and_then(|link| link.query("namespace").map(ToOwned::to_owned)) {
             let (named, own) = (named.trim_matches('/'), self.namespace.as_deref().unwrap_or_default());
             if named != own && !(named == "root" && own.is_empty()) {

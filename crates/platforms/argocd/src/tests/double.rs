@@ -228,7 +228,10 @@ fn parameters(method: &str, path: &[&str]) -> Option<&'static [&'static str]> {
     Some(match (method, path) {
         ("POST", ["session"] | ["applications", _, "sync" | "rollback"] | ["applicationsets", "generate"]) => &[],
         ("POST", ["applications", _, "resource", "actions", "v2"]) | ("PATCH", ["applications", _]) => &[],
-        ("GET", ["version"] | ["session", "userinfo"] | ["projects"] | ["projects", _] | ["clusters"]) => &[],
+        (
+            "GET",
+            ["version"] | ["settings"] | ["session", "userinfo"] | ["projects"] | ["projects", _] | ["clusters"],
+        ) => &[],
         ("GET", ["account", "can-i", _, _, _, _]) => &[],
         ("GET", ["applications"]) => &["fields", "projects", "selector", "repo", "appNamespace", "name"],
         ("GET", ["applications", _]) => &["project", "appNamespace", "refresh"],
@@ -315,6 +318,12 @@ impl Respond for Answering {
         let logged_in = bearer.is_some_and(|bearer| state.tokens.contains(&bearer));
         match segments.as_slice() {
             ["version"] => return ok(&json!({ "Version": "v3.2.9+abc" })),
+            // `server/settings/settings.go`: everybody may read it.
+            ["settings"] => {
+                return ok(
+                    &json!({ "url": "https://argocd.example.com", "additionalUrls": ["https://argo.example.org/x"] }),
+                );
+            }
             ["session"] => return state.log_in(&body),
             // Argo CD answers this to everybody.
             ["session", "userinfo"] if !logged_in => return ok(&json!({})),

@@ -20,11 +20,31 @@ fn told(report: &ProbeReport) -> (HealthStatus, &str, bool, CredentialVerdict) {
 #[tokio::test]
 async fn a_healthy_probe_makes_five_requests() {
     let double = Double::start().await;
-    let report = with_token(&double.uri()).probe().await;
+    let connector = with_token(&double.uri());
+    let report = connector.probe().await;
     assert_eq!(told(&report), (Ok, "Healthy", false, Accepted), "{report:?}");
     assert_eq!((report.version.as_deref(), report.identity.as_deref()), (Some("v3.2.9+abc"), Some("ci")));
     let names: Vec<_> = report.checks.iter().map(|check| check.name.as_str()).collect();
-    assert_eq!((names, double.total()), (vec!["version", "identity", "rbac"], 5));
+    // The first one asks by which address Argo CD calls itself, too.
+    assert_eq!((names, double.total()), (vec!["version", "identity", "rbac"], 6));
+    connector.probe().await;
+    assert_eq!(double.total(), 6 + 5);
+}
+
+#[tokio::test]
+async fn links_are_those_of_the_argo_cd_that_calls_itself_so() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let status = async |host: &str| {
+        let link = format!("https://{host}/applications/argocd/web");
+        connector.call("get_argocd_app_status", json!({ "app": link })).await
+    };
+    status("production.example.com").await.unwrap();
+    connector.probe().await;
+    status("argocd.example.com").await.unwrap();
+    status("argo.example.org").await.unwrap();
+    let refused = status("production.example.com").await.unwrap_err();
+    assert!(refused.message.contains("production.example.com"), "{refused:?}");
 }
 
 #[tokio::test]
@@ -126,7 +146,7 @@ async fn applications_that_matter_are_looked_at() {
         });
         let report = connect(&double.uri(), &[("token", TOKEN)], &spec("web")).probe().await;
         assert_eq!((report.status, report.reason.as_str()), (status, reason), "{health} {sync}: {report:?}");
-        assert_eq!(double.total(), 6);
+        assert_eq!(double.total(), 7);
     }
     let double = Double::start().await;
     let report = connect(&double.uri(), &[("token", TOKEN)], &spec("gone")).probe().await;

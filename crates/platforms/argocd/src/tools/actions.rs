@@ -119,7 +119,7 @@ async fn fetch(
 }
 
 async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Result<ActionList, ToolError> {
-    let (_, found) = fetch(&argocd, &input.app.target()?, &input.resource, &context).await?;
+    let (_, found) = fetch(&argocd, &input.app.target(&argocd)?, &input.resource, &context).await?;
     let mut hints = Vec::new();
     if found.is_empty() {
         hints.push(format!("Argo CD has no actions for the kind {}", input.resource.kind));
@@ -163,7 +163,7 @@ impl RunInput {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Result<Preview, ToolError> {
-    let (node, actions) = fetch(&argocd, &input.app.target()?, &input.resource, &context).await?;
+    let (node, actions) = fetch(&argocd, &input.app.target(&argocd)?, &input.resource, &context).await?;
     input.check(&actions)?;
     let would = format!("run {} on {} in the namespace {:?}", input.action, input.resource, node.namespace);
     let health = node.health.as_ref().map(|health| health.status.clone());
@@ -171,7 +171,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> 
 }
 
 async fn run(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Result<Ran, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     let (node, actions) = fetch(&argocd, &target, &input.resource, &context).await?;
     input.check(&actions)?;
     let parameters = input.parameters.iter().map(|(name, value)| json!({ "name": name, "value": value }));

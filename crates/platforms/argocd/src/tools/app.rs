@@ -196,7 +196,7 @@ async fn with_health(
 }
 
 async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -> Result<Status, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     let mut app = argocd.fetch_app(&target, &context).await?;
     let unknown = if input.include_resources { with_health(&argocd, &target, &mut app, &context).await } else { None };
     let all: Vec<ResourceView> = app.status.resources.iter().map(ResourceView::of).collect();
@@ -237,7 +237,7 @@ async fn resources(
     input: ResourcesInput,
     context: CallContext,
 ) -> Result<Page<ResourceView>, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     let mut app = argocd.fetch_app(&target, &context).await?;
     let unknown = with_health(&argocd, &target, &mut app, &context).await;
     let is_well = |resource: &wire::Resource| {
@@ -274,7 +274,7 @@ async fn history(
     input: HistoryInput,
     context: CallContext,
 ) -> Result<Page<Deployment>, ToolError> {
-    let app = argocd.fetch_app(&input.app.target()?, &context).await?;
+    let app = argocd.fetch_app(&input.app.target(&argocd)?, &context).await?;
     let entries = app.status.history.iter().map(|deployment| {
         // Newest first: the larger the id, the smaller the key.
         (format!("{:020}", i64::MAX.saturating_sub(deployment.id)), Deployment::of(deployment))

@@ -226,6 +226,7 @@ async fn fetch<T: DeserializeOwned + Object>(
     namespace: Option<&String>,
     context: &CallContext,
 ) -> Result<T, ToolError> {
+    argocd.home.check(name, names::APPSET.argument)?;
     let names = Names::read(name, namespace, names::APPSET)?;
     let call = Call::get(["applicationsets", &names.name]).maybe("appsetNamespace", names.namespace.as_ref());
     let doing = format!("read the ApplicationSet {:?}", names.name);

@@ -50,8 +50,8 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 impl DeleteInput {
-    fn check(&self) -> Result<(), ToolError> {
-        if self.confirm_name == self.app.target()?.name {
+    fn check(&self, argocd: &ArgoCd) -> Result<(), ToolError> {
+        if self.confirm_name == self.app.target(argocd)?.name {
             return Ok(());
         }
         Err(ToolError::invalid_argument("confirm_name does not repeat the application's name")
@@ -60,8 +60,8 @@ impl DeleteInput {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -> Result<Preview, ToolError> {
-    input.check()?;
-    let app = argocd.fetch_app(&input.app.target()?, &context).await?;
+    input.check(&argocd)?;
+    let app = argocd.fetch_app(&input.app.target(&argocd)?, &context).await?;
     let count = app.status.resources.len();
     let what = if input.cascade {
         format!("and DELETE the {count} resources that it manages")
@@ -79,8 +79,8 @@ async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) 
 }
 
 async fn delete(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -> Result<Deleted, ToolError> {
-    input.check()?;
-    let target = input.app.target()?;
+    input.check(&argocd)?;
+    let target = input.app.target(&argocd)?;
     let app = argocd.fetch_app(&target, &context).await?;
     let already = app.metadata.deletion_timestamp.is_some();
     if !already {

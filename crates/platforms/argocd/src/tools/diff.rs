@@ -116,7 +116,7 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Result<Diff, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     if let Some(from) = &input.from_revision {
         argocd.check_takes_revision(&target, "from_revision", &context).await?;
         let (from, to) = tokio::try_join!(

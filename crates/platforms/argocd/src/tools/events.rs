@@ -94,7 +94,7 @@ pub(super) fn find(nodes: &[Node], wanted: &ResourceName) -> Result<Node, ToolEr
 
 async fn events(argocd: Arc<ArgoCd>, input: EventsInput, context: CallContext) -> Result<EventList, ToolError> {
     let limit = input.page.limit();
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     let mut call = target.get(&["events"]);
     if let Some(wanted) = &input.resource {
         // Argo CD wants the resource's uid besides its name, and refuses the call without.

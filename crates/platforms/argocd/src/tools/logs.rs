@@ -129,7 +129,7 @@ fn seconds_since(since: &Moment) -> Result<i64, ToolError> {
 async fn logs(argocd: Arc<ArgoCd>, input: LogsInput, context: CallContext) -> Result<Logs, ToolError> {
     let tail = input.tail.get();
     let since_seconds = input.since.as_ref().map(seconds_since).transpose()?;
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     // Argo CD filters what the tail has left, so a filter needs a long one.
     let asked = if input.filter.is_some() { MAX_LINES } else { tail };
     let mut call = target.get(&["logs"]).query("tailLines", &asked).query("follow", &false);

@@ -68,7 +68,7 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 
 async fn manifests(argocd: Arc<ArgoCd>, input: ManifestsInput, context: CallContext) -> Result<Rendered, ToolError> {
     let limit = input.page.limit();
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     if input.revision.is_some() {
         argocd.check_takes_revision(&target, "revision", &context).await?;
     }

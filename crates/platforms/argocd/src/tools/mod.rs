@@ -85,7 +85,8 @@ struct AppArgs {
 }
 
 impl AppArgs {
-    fn target(&self) -> Result<Target, ToolError> {
+    fn target(&self, argocd: &ArgoCd) -> Result<Target, ToolError> {
+        argocd.home.check(&self.name, names::APP.argument)?;
         let Names { name, namespace } = Names::read(&self.name, self.app_namespace.as_ref(), names::APP)?;
         Ok(Target { name, project: self.project.clone(), namespace })
     }

@@ -13,7 +13,7 @@ pub(super) struct Kind {
     /// What stands before its name in a path.
     path: &'static str,
     /// The argument that names it.
-    argument: &'static str,
+    pub(super) argument: &'static str,
     /// The argument that names its namespace, if it is in one.
     namespace: Option<&'static str>,
 }

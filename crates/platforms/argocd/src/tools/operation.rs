@@ -188,7 +188,7 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
             }
     };
     let wait = input.timeout_seconds.seconds();
-    let (app, finished) = poll(&argocd, &input.app.target()?, wait, &context, done).await?;
+    let (app, finished) = poll(&argocd, &input.app.target(&argocd)?, wait, &context, done).await?;
     let mut hints = Vec::new();
     if !finished {
         hints.push(match (app.running(), input.goal) {
@@ -202,7 +202,7 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
 }
 
 async fn refresh(argocd: Arc<ArgoCd>, input: RefreshInput, context: CallContext) -> Result<ComparedAnew, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     if input.hard {
         let key = format!("{}/{}", target.namespace.as_deref().unwrap_or_default(), target.name);
         argocd.take_hard_refresh(key).map_err(|wait| {
@@ -269,7 +269,7 @@ async fn preview_terminate(
     input: TerminateInput,
     context: CallContext,
 ) -> Result<Preview, ToolError> {
-    let app = argocd.fetch_app(&input.app.target()?, &context).await?;
+    let app = argocd.fetch_app(&input.app.target(&argocd)?, &context).await?;
     if app.waits_for_controller() {
         return Err(not_taken_up());
     }
@@ -285,7 +285,7 @@ fn nothing_runs() -> ToolError {
 }
 
 async fn terminate(argocd: Arc<ArgoCd>, input: TerminateInput, context: CallContext) -> Result<Terminated, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     let app = argocd.fetch_app(&target, &context).await?;
     let phase = "Terminating".to_owned();
     match app.running() {

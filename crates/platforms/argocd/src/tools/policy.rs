@@ -93,7 +93,7 @@ fn patch(wanted: Option<AutoSync>) -> Value {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> Result<Preview, ToolError> {
-    let app = argocd.fetch_app(&input.app.target()?, &context).await?;
+    let app = argocd.fetch_app(&input.app.target(&argocd)?, &context).await?;
     let (now, wanted) = (AutoSync::of(&app), input.wanted(&app)?);
     let name = &app.metadata.name;
     let would = match (now == wanted, wanted) {
@@ -107,7 +107,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> 
 }
 
 async fn set(argocd: Arc<ArgoCd>, input: SetInput, context: CallContext) -> Result<Switched, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     let app = argocd.fetch_app(&target, &context).await?;
     let (before, wanted) = (AutoSync::of(&app), input.wanted(&app)?);
     let mut after = before;

@@ -158,7 +158,7 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 }
 
 async fn revision(argocd: Arc<ArgoCd>, input: RevisionInput, context: CallContext) -> Result<RevisionView, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     if input.revision.contains('/') {
         let message = "Argo CD can't be asked for a revision whose name holds a slash";
         return Err(ToolError::invalid_argument(message).with_argument("revision").with_remedy(
@@ -271,7 +271,7 @@ fn source_of(app: &Application, revision: &str, stated: Option<u32>) -> Result<W
 }
 
 async fn windows(argocd: Arc<ArgoCd>, input: WindowsInput, context: CallContext) -> Result<Permission, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     let call = target.get(&["syncwindows"]);
     let found: wire::SyncWindows =
         argocd.ask(&target, &call, "read the sync windows of", "applications, get", &context).await?;

@@ -109,7 +109,7 @@ fn revision(deployment: &Deployment) -> String {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext) -> Result<Preview, ToolError> {
-    let app = argocd.fetch_app(&input.app.target()?, &context).await?;
+    let app = argocd.fetch_app(&input.app.target(&argocd)?, &context).await?;
     let deployment = input.check(&app)?;
     let revision = revision(deployment);
     let act = if input.dry_run { "apply nothing, and try to roll" } else { "roll" };
@@ -128,7 +128,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext
 }
 
 async fn rollback(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext) -> Result<Started, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     let app = argocd.fetch_app(&target, &context).await?;
     let wanted = input.check(&app)?;
     let body = json!({ "id": input.history_id, "prune": input.prune, "dryRun": input.dry_run });

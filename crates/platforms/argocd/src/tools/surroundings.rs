@@ -162,6 +162,7 @@ async fn projects(
 }
 
 async fn project(argocd: Arc<ArgoCd>, input: ProjectInput, context: CallContext) -> Result<ProjectView, ToolError> {
+    argocd.home.check(&input.name, names::PROJECT.argument)?;
     let Names { name, .. } = Names::read(&input.name, None, names::PROJECT)?;
     let doing = format!("read the project {name:?}");
     let found: Project = argocd

@@ -235,7 +235,7 @@ async fn check_windows(
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Result<Preview, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     let app = argocd.fetch_app(&target, &context).await?;
     input.check(&app)?;
     ready(&app)?;
@@ -267,7 +267,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
 }
 
 async fn sync(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Result<Started, ToolError> {
-    let target = input.app.target()?;
+    let target = input.app.target(&argocd)?;
     let app = argocd.fetch_app(&target, &context).await?;
     input.check(&app)?;
     ready(&app)?;

@@ -120,7 +120,7 @@ pub(super) async fn fetch(argocd: &ArgoCd, target: &Target, context: &CallContex
 async fn tree(argocd: Arc<ArgoCd>, input: TreeInput, context: CallContext) -> Result<TreeView, ToolError> {
     let depth = input.depth.get();
     let limit = input.page.limit();
-    let tree = fetch(&argocd, &input.app.target()?, &context).await?;
+    let tree = fetch(&argocd, &input.app.target(&argocd)?, &context).await?;
     // What is unhealthy is looked for on every level.
     let mut nodes = build(&tree, if input.unhealthy_only { usize::MAX } else { depth });
     let count = nodes.len();

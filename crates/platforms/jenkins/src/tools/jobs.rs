@@ -218,6 +218,7 @@ async fn look(
     left: &mut VecDeque<Spot>,
     context: &CallContext,
 ) -> Result<Looks, ToolError> {
+    jenkins.home.check(input.pattern.as_deref().unwrap_or_default(), "pattern")?;
     let pattern = input.pattern.as_deref().map(|pattern| match Link::read(pattern) {
         Some(_) => JobName::read(pattern, "pattern")
             .map(|written| written.names.into_iter().next_back().map(|name| name.to_string())),

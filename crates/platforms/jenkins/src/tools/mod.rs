@@ -151,6 +151,7 @@ impl Jenkins {
         argument: &str,
         context: &CallContext,
     ) -> Result<(JobName, Option<BuildName>), ToolError> {
+        self.home.check(text, argument)?;
         let Written { names, build } = JobName::read(text, argument)?;
         let mut names = names.into_iter().peekable();
         let name = loop {
