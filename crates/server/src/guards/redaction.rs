@@ -56,13 +56,29 @@ const FORMS: &[Form] = &[
     form("url_password", r#"(?-u:\b)[a-z][a-z0-9+.-]{1,31}://[^\s/:@"'<>]{0,256}:(?<secret>[^\s/@"'<>]{1,256})@"#),
     Form {
         kind: "password",
-        pattern: r#"(?i-u:password|passwd|pwd|passphrase|client_?secret|secret_?(?:access_?)?key|api_?key|(?:access|auth|refresh)_?token)["']?\s*=\s*["']?(?<secret>[^\s"'&;,]{4,})"#,
+        pattern: r#"(?i-u:password|passwd|pwd|passphrase|client_?secret|secret_?(?:access_?)?key|api_?key|(?:access|auth|refresh|private|job|api|deploy|session|personal|oauth)[_-]?token)["']?\s*=\s*["']?(?<secret>[^\s"'&;,]{4,})"#,
         is_secret: is_no_placeholder,
     },
     Form {
         kind: "password",
-        pattern: r#"(?i-u:password|passwd|passphrase|client_?secret|secret_?(?:access_?)?key|api_?key|(?:access|auth|refresh)_?token)["']?\s*:\s*["']?(?<secret>[^\s"'&;,]{8,})"#,
+        pattern: r#"(?i-u:password|passwd|passphrase|client_?secret|secret_?(?:access_?)?key|api_?key|(?:access|auth|refresh|private|job|api|deploy|session|personal|oauth)[_-]?token)["']?\s*:\s*["']?(?<secret>[^\s"'&;,]{8,})"#,
         is_secret: |text| is_no_placeholder(text) && text.bytes().any(|byte| byte.is_ascii_digit()),
+    },
+    // An option of a command and its value, as errors of Git and Helm quote them; Helmfile writes lengths and numbers between them.
+    Form {
+        kind: "password",
+        pattern: r#"(?i-u:--?(?:[a-z0-9]+-){0,4}(?:password|passwd|passphrase|token|secret|secret-key|access-key|api-key))(?: \([0-9]{1,6} bytes\) [0-9]{1,4}:)?[ \t]+["']?(?<secret>[^\s"'`&;,-][^\s"'`&;,]{3,})"#,
+        is_secret: is_no_word,
+    },
+    Form {
+        kind: "password",
+        pattern: r#"(?i-u:\blogin\b|--registry-config\b)[^\n]{0,120}?[ \t]-p[ \t]+["']?(?<secret>[^\s"'`&;,-][^\s"'`&;,]{3,})"#,
+        is_secret: is_no_word,
+    },
+    Form {
+        kind: "url_token",
+        pattern: r#"[?&](?i-u:token|sig|signature|x-amz-signature|x-goog-signature)=(?<secret>[^\s"'`&\#]{8,})"#,
+        is_secret: is_no_placeholder,
     },
 ];
 
@@ -171,6 +187,12 @@ fn replace<'a>(text: Cow<'a, str>, form: &Form, regex: &Regex, count: &mut u64) 
 fn is_mixed(text: &str) -> bool {
     let has = |wanted: fn(&u8) -> bool| text.as_bytes().iter().any(wanted);
     has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)
+}
+
+/// Whether it is neither a word of a sentence, such as `required`, nor what stands for a secret.
+fn is_no_word(text: &str) -> bool {
+    let text = text.trim_end_matches(['.', ':', ')', '!', '?']);
+    is_no_placeholder(text) && text.bytes().any(|byte| !byte.is_ascii_lowercase())
 }
 
 /// Whether it isn't a variable, a mask, or what was put here instead of a secret.

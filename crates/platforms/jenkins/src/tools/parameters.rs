@@ -100,7 +100,20 @@ pub(super) fn may_be_secret(name: &str, class: &str) -> bool {
     let (name, class) = (name.to_lowercase(), class.to_lowercase());
     let words =
         ["passw", "passphrase", "secret", "token", "credential", "api_key", "apikey", "private_key", "privatekey"];
-    class.contains("password") || words.iter().any(|word| name.contains(word))
+    class.contains("password") || words.iter().any(|word| name.contains(word)) || ends_as_a_secret(&name)
+}
+
+/// Whether the last words of a name in small letters are those of a secret: `db_pass`, `github-pat`, `ssh_key`. A key alone may be one
+/// to sort by.
+fn ends_as_a_secret(name: &str) -> bool {
+    let mut words = name.rsplit(|c: char| !c.is_alphanumeric());
+    match (words.next().unwrap_or_default(), words.next()) {
+        ("pass" | "pwd" | "pat" | "creds", _) => true,
+        ("key", Some(of)) => {
+            matches!(of, "api" | "access" | "ssh" | "secret" | "private" | "deploy" | "signing" | "encryption" | "gpg")
+        }
+        _ => false,
+    }
 }
 
 /// A value as it may be seen.
@@ -213,6 +226,15 @@ mod tests {
             ("DEPLOY_TOKEN", "StringParameterValue", true),
             ("X", "hudson.model.PasswordParameterValue", true),
             ("dbPassword", "", true),
+            ("DB_PASS", "", true),
+            ("DEPLOY-PWD", "", true),
+            ("GITHUB_PAT", "", true),
+            ("AWS_ACCESS_KEY", "", true),
+            ("SSH_KEY", "", true),
+            ("SORT_KEY", "", false),
+            ("PASS_RATE", "", false),
+            ("COMPASS", "", false),
+            ("PATCH", "", false),
         ] {
             assert_eq!(shown(name, class, &json!("v")) == MASKED, secret, "{name}");
         }
