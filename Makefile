@@ -215,6 +215,10 @@ release-check: ## Build a release twice, in two folders, and compare; takes as l
 
 endif
 
+.PHONY: versions
+versions: ## Stories of Argo CD and Vault on an older and a newer version of both; e2e/versions says which
+	@e2e/versions
+
 .PHONY: cluster-up
 cluster-up: ## Start the test cluster
 	@$(STEP) "cluster up" e2e/cluster/cluster up

@@ -3,6 +3,10 @@
 Every tool has a module of its own in `tools/`, with its go.mod and go.sum. The
 binaries live in the user's cache, in a folder named after the tool, its version
 and everything that decides what it becomes.
+
+ARGOCD_VERSION and VAULT_VERSION, such as v3.6.1, take another version than the one in
+`tools/`: it is built from the module as it was published, which pins what it is made of
+itself, and Go compares all of it with its public record of checksums.
 """
 
 import fcntl
@@ -11,8 +15,9 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +45,8 @@ class Tool:
     binaries: tuple[str, ...] = ()
     # Files of the module that are kept beside the programs.
     files: tuple[str, ...] = ()
+    # The module to build, of this version and as it was published; empty for the one in `tools/`.
+    published: str = ""
 
     @property
     def module(self) -> Path:
@@ -56,7 +63,7 @@ class Tool:
         return (
             # What a debugger needs is a fifth of the compiler's work, and is not linked in.
             "-gcflags=all=-dwarf=false",
-            "-mod=readonly",
+            "-mod=mod" if self.published else "-mod=readonly",
             "-buildvcs=false",
             "-trimpath",
             f"-tags={self.tags}",
@@ -67,7 +74,8 @@ class Tool:
     def key(self) -> str:
         """The name of the tool's folder in the cache."""
         digest = hashlib.sha256("\n".join(self.flags + self.packages).encode())
-        for source in sorted(self.module.rglob("*.go")) + sorted(self.module.rglob("go.*")):
+        pinned = sorted(self.module.rglob("*.go")) + sorted(self.module.rglob("go.*"))
+        for source in () if self.published else pinned:
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
         return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
 
@@ -75,6 +83,8 @@ class Tool:
 # Go's compiler spends a third of its time collecting garbage that its end would give back: etcd takes 57 s of the processor
 # instead of 84. The bound is for each of its processes, of which one runs on each core.
 COMPILER = {"GOGC": "off", "GOMEMLIMIT": "2GiB"}
+# A module that asks for a newer Go is built with that one, which comes from where modules come from.
+SETTINGS = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "", "GOTOOLCHAIN": "auto"}
 
 KUBERNETES_VERSION = "v1.36.3"
 KUBERNETES_PROGRAMS = (
@@ -102,7 +112,30 @@ KUBERNETES = Tool(
 ETCD = Tool("etcd", "v3.6.16", (".",), seconds=45)
 COREDNS = Tool("coredns", "v1.14.7", (".",), seconds=30)
 PAUSE = Tool("pause", "1", (".",), seconds=5)
-VAULT = Tool("vault", "v1.21.0", ("github.com/hashicorp/vault",), seconds=300, tags="minimal")
+
+
+def _in_version(version: str, variable: str, tool: Callable[[str, bool], Tool]) -> Tool:
+    """The tool in this version, which is the one in `tools/`, or in the one that the variable names.
+
+    tool: makes it of its version, and of whether it is built from what was published.
+    """
+    wanted = "v" + (os.environ.get(variable) or version).removeprefix("v")
+    return tool(wanted, wanted != version)
+
+
+def _vault(version: str, published: bool) -> Tool:
+    module = "github.com/hashicorp/vault"
+    return Tool(
+        name="vault",
+        version=version,
+        packages=(module,),
+        seconds=300,
+        tags="minimal",
+        published=module if published else "",
+    )
+
+
+VAULT = _in_version("v1.21.0", "VAULT_VERSION", _vault)
 # The minimal Vault lacks this auth method; the version is that of the whole one.
 VAULT_KUBERNETES = Tool(
     name="vault-plugin-auth-kubernetes",
@@ -120,15 +153,23 @@ HELM = Tool(
     values=("helm.sh/helm/v4/internal/version.version=v4.3.1",),
 )
 
-ARGOCD = Tool(
-    name="argocd",
-    version="v3.2.11",
-    packages=("github.com/argoproj/argo-cd/v3/cmd",),
-    seconds=330,
-    values=("github.com/argoproj/argo-cd/v3/common.version=3.2.11",),
-    binaries=("cmd",),
-    files=("manifests/install.yaml",),
-)
+
+def _argocd(version: str, published: bool) -> Tool:
+    module = f"github.com/argoproj/argo-cd/{version.split('.')[0]}"
+    return Tool(
+        name="argocd",
+        version=version,
+        packages=(f"{module}/cmd",),
+        seconds=330,
+        values=(f"{module}/common.version={version.removeprefix('v')}",),
+        binaries=("cmd",),
+        # Versions since 3.6 run the script for every commit.
+        files=("manifests/install.yaml", *(["hack/git-verify-wrapper.sh"] if published else [])),
+        published=module if published else "",
+    )
+
+
+ARGOCD = _in_version("v3.2.11", "ARGOCD_VERSION", _argocd)
 KSTATUS = Tool("kstatus", "v1.2.2", (".",), seconds=30)
 # With what a driver needs beside it on a node; see the tool's main.go.
 SECRETS_STORE = Tool(
@@ -275,11 +316,12 @@ def _build(layout: Layout, tool: Tool) -> None:
     log = layout.cache / "logs" / f"{tool.key}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     argv = ["go", "build", *tool.flags, "-o", f"{unfinished}/", *tool.packages]
-    environment = {**os.environ, **COMPILER, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
+    environment = {**os.environ, **COMPILER, **SETTINGS}
+    source = _published(layout, tool, environment) if tool.published else tool.module
     with log.open("w") as output:
         done = subprocess.run(
             argv,
-            cwd=tool.module,
+            cwd=source,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -292,23 +334,36 @@ def _build(layout: Layout, tool: Tool) -> None:
             f"building {tool.name} failed; the last lines of {log}:\n{tail(log, FAILURE_LINES)}"
         )
     for file in tool.files:
-        shutil.copy(_module_folder(tool, environment) / file, unfinished)
+        shutil.copy(_module_folder(tool, source, environment) / file, unfinished)
+    if tool.published:
+        shutil.rmtree(source)
     _write_sizes(layout, tool, unfinished)
     # A broken one.
     shutil.rmtree(final, ignore_errors=True)
     unfinished.rename(final)
 
 
-def _module_folder(tool: Tool, environment: dict[str, str]) -> Path:
+def _published(layout: Layout, tool: Tool, environment: dict[str, str]) -> Path:
+    """Makes a copy of the tool's module as it was published, to build in."""
+    words = ["go", "mod", "download", "-json", f"{tool.published}@{tool.version}"]
+    module = json.loads(run(words, env=environment))
+    source = layout.cache / "sources" / tool.key
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(module["Dir"], source)
+    # Go keeps what it downloads read-only.
+    for path in (source, *source.rglob("*")):
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
+    edit = ["go", "-C", str(source), "mod", "edit"]
+    replaced = json.loads(run([*edit, "-json"], env=environment)).get("Replace") or []
+    # What lies beside it in its repository is published as modules of their own, in the versions that it requires.
+    beside = [one["Old"]["Path"] for one in replaced if one["New"]["Path"].startswith("./")]
+    if beside:
+        run([*edit, *(f"-dropreplace={path}" for path in beside)], env=environment)
+    return source
+
+
+def _module_folder(tool: Tool, source: Path, environment: dict[str, str]) -> Path:
     """Where Go keeps the sources of the module that the tool's first package is of."""
-    words = [
-        "go",
-        "-C",
-        str(tool.module),
-        "list",
-        "-mod=readonly",
-        "-f",
-        "{{.Module.Dir}}",
-        tool.packages[0],
-    ]
+    mode = "-mod=mod" if tool.published else "-mod=readonly"
+    words = ["go", "-C", str(source), "list", mode, "-f", "{{.Module.Dir}}", tool.packages[0]]
     return Path(run(words, env=environment).strip())
