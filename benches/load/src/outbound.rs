@@ -9,7 +9,7 @@ use std::{
 
 use api::endpoint::{AddressPolicy, PlatformUrl};
 use http::{HeaderName, Method};
-use outbound::{Outbound, OutboundLimits, OutboundSettings, Request, USER_AGENT, classify_by_status};
+use outbound::{Outbound, OutboundLimits, OutboundSettings, Purpose, Request, USER_AGENT, classify_by_status};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::task::JoinSet;
@@ -77,7 +77,7 @@ pub async fn with_stack(plan: Plan) -> Result<Times, Box<dyn Error>> {
     plan.run(move || {
         let (outbound, token) = (outbound.clone(), token.clone());
         async move {
-            let request = Request::new(Method::GET, PATH).query("list", &true);
+            let request = Request::new(Purpose::Look, Method::GET, PATH).query("list", &true);
             let request = request.credential(TOKEN, &token).map_err(|error| error.to_string())?;
             let deadline = tokio::time::Instant::now() + PATIENCE;
             let response = outbound.send(&request, deadline).await.map_err(|error| error.to_string())?;

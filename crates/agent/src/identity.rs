@@ -194,7 +194,7 @@ impl Identity {
             Error::Sealed => Trouble::Sealed,
             other => Trouble::Outage(other),
         };
-        let lookup = Call::post(["sys", "wrapping", "lookup"], json!({ "token": wrapping.expose_secret() }));
+        let lookup = Call::ask(["sys", "wrapping", "lookup"], json!({ "token": wrapping.expose_secret() }));
         let found = self.client.send::<Envelope<Wrapping>>(&lookup, None, deadline).await.map_err(gone)?;
         let found =
             found.and_then(|envelope| envelope.data).ok_or(Trouble::Outage(RequestError::unreadable("auth").into()))?;

@@ -6,6 +6,7 @@ pub mod failure;
 pub mod health;
 pub mod links;
 pub mod log;
+pub mod pages;
 mod platform;
 pub mod session;
 pub mod text;

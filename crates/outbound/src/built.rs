@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    Outbound, Redirect, Repeat, RequestError, Response,
+    Outbound, Purpose, Redirect, Repeat, RequestError, Response,
     reading::{self, Reading},
     stack::Treatment,
 };
@@ -28,8 +28,8 @@ impl BuiltRequest {
     /// A request whose URI is absolute. `is_probe` says that it is the connector's own look at the platform's health, as
     /// [`super::Request::probe`] does.
     #[must_use]
-    pub fn new(request: http::Request<Bytes>, repeat: Repeat, is_probe: bool) -> Self {
-        Self { request, treatment: Treatment { repeat, is_probe, account: None } }
+    pub fn new(request: http::Request<Bytes>, purpose: Purpose, repeat: Repeat, is_probe: bool) -> Self {
+        Self { request, treatment: Treatment { purpose, repeat, is_probe, account: None } }
     }
 }
 

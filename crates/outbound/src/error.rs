@@ -129,6 +129,30 @@ impl RequestError {
         Self::Unreadable(place(path))
     }
 
+    /// Whether it proves that the request was not sent.
+    pub(super) fn is_unsent(&self) -> bool {
+        match self {
+            Self::Build
+            | Self::CredentialForm
+            | Self::ClientCertificate
+            | Self::Unreachable
+            | Self::DnsFailed
+            | Self::AddressRefused(_)
+            | Self::TlsInvalid(_)
+            | Self::Busy(_)
+            | Self::TooFast(_)
+            | Self::CircuitOpen(_) => true,
+            Self::Timeout
+            | Self::Interrupted
+            | Self::BodyTooLarge
+            | Self::Redirected(_)
+            | Self::Html
+            | Self::Foreign(_)
+            | Self::NotJson
+            | Self::Unreadable(_) => false,
+        }
+    }
+
     /// Tells by the chain of causes what happened.
     pub(super) fn classify(error: &reqwest::Error) -> Self {
         if error.is_builder() {

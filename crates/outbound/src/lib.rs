@@ -15,6 +15,7 @@ mod allowance;
 mod breaker;
 mod built;
 mod bulkhead;
+pub mod changes;
 mod client;
 pub mod decode;
 mod error;
@@ -44,6 +45,7 @@ use url::Url;
 pub use self::{
     breaker::BreakerLimits,
     built::BuiltRequest,
+    changes::Purpose,
     error::{OutboundError, RequestError, TlsFault},
     metrics::OutboundMetrics,
     reading::{Download, LeftOut, Reading},
@@ -158,8 +160,8 @@ impl Request {
     /// A request to the path below the platform's URL that these segments make. Each is encoded, so none can hold a
     /// slash of its own; `.` and `..` are refused when the request is sent. An empty last segment makes a trailing
     /// slash.
-    pub fn new<S: Into<String>>(method: Method, segments: impl IntoIterator<Item = S>) -> Self {
-        let treatment = Treatment { repeat: Repeat::of(&method), is_probe: false, account: None };
+    pub fn new<S: Into<String>>(purpose: Purpose, method: Method, segments: impl IntoIterator<Item = S>) -> Self {
+        let treatment = Treatment { purpose, repeat: Repeat::of(purpose), is_probe: false, account: None };
         Self {
             method,
             segments: segments.into_iter().map(Into::into).collect(),
@@ -172,7 +174,7 @@ impl Request {
         }
     }
 
-    /// Says when it may be sent again. Without it a `GET` or `HEAD` is [`Repeat::Safe`], and everything else
+    /// Says when it may be sent again. Without it one that only looks is [`Repeat::Safe`], and everything else
     /// [`Repeat::IfNotTaken`].
     #[must_use]
     pub fn repeat(mut self, repeat: Repeat) -> Self {

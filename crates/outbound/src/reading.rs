@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{MAX_BODY_BYTES, Outbound, Request, RequestError, Response, address};
+use super::{MAX_BODY_BYTES, Outbound, Purpose, Request, RequestError, Response, address};
 
 /// Bytes that are let pass at most to get at the end of an answer.
 const MAX_PASSED_BYTES: u64 = 128 * 1024 * 1024;
@@ -52,7 +52,7 @@ impl Download {
     #[must_use]
     pub fn new(url: Url, reading: Reading) -> Self {
         let nothing: [&str; 0] = [];
-        Self { url, request: Request::new(Method::GET, nothing).reading(reading) }
+        Self { url, request: Request::new(Purpose::Look, Method::GET, nothing).reading(reading) }
     }
 
     /// Sets a header to a credential.
@@ -144,7 +144,7 @@ mod tests {
         let body: Vec<u8> = (0..20_000_000_u32).map(|n| b'0' + u8::try_from(n % 10).unwrap()).collect();
         Mock::given(matchers::any()).respond_with(ResponseTemplate::new(200).set_body_bytes(body)).mount(&server).await;
         let out = outbound(&server.uri());
-        let whole = Request::new(Method::GET, ["log"]);
+        let whole = Request::new(Purpose::Look, Method::GET, ["log"]);
         assert_eq!(out.send(&whole, soon()).await.unwrap_err(), RequestError::BodyTooLarge);
         let first = out.send(&whole.clone().reading(Reading::First(12)), soon()).await.unwrap();
         assert_eq!(&first.body()[..], b"012345678901");

@@ -2,19 +2,17 @@
 //!
 //! The table: a connection that was never made is tried again by every request that may be; an answer that was lost, a
 //! timeout, 502, 503 and 504 only by requests that change nothing, because the first one may have been carried out; 429
-//! by all, because it was not. Nothing is tried again that another try can't change. Waits are drawn from 0 to 200 ms,
-//! twice as much each time, up to 10 s ("full jitter"), never shorter than `Retry-After`, and never past the deadline:
-//! a wait that doesn't fit is not begun. At most a fifth of the requests are retries, so that a platform that is down
-//! isn't held down.
+//! and an outage that says that nothing was done by all, because it was not. Nothing is tried again that another try can't
+//! change. Waits are drawn from 0 to 200 ms, twice as much each time, up to 10 s ("full jitter"), never shorter than
+//! `Retry-After`, and never past the deadline: a wait that doesn't fit is not begun. At most a fifth of the requests are
+//! retries, so that a platform that is down isn't held down.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use http::Method;
-
-use super::{RequestError, Response};
+use super::{Purpose, RequestError, Response};
 
 const BASE: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
@@ -35,8 +33,11 @@ pub enum Repeat {
 }
 
 impl Repeat {
-    pub(super) fn of(method: &Method) -> Self {
-        if matches!(*method, Method::GET | Method::HEAD) { Self::Safe } else { Self::IfNotTaken }
+    pub(super) fn of(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Look => Self::Safe,
+            Purpose::Step | Purpose::Change => Self::IfNotTaken,
+        }
     }
 }
 
@@ -45,8 +46,12 @@ impl Repeat {
 pub enum Verdict {
     /// The platform answers, whatever it answers.
     Answered,
+    /// The same, and the answer says that nothing was done of what was asked for.
+    Refused,
     /// Something on the way, or the platform, doesn't work now.
     Transient,
+    /// The same, and the answer says that nothing was done of what was asked for.
+    NotYet,
     /// Too many requests: the connector sends none for a while, and then fewer.
     Throttled,
     /// Too many requests of one kind, as by a quota of one path. Others go on.
@@ -57,12 +62,14 @@ pub enum Verdict {
 pub type Classify = fn(&Response) -> Verdict;
 
 /// The classification for platforms that have no words of their own: 429 is too many requests, 502, 503 and 504 are
-/// an outage.
+/// an outage. Other 4xx refuse what was asked for, but for those of a wait that was given up (408, nginx' and the gRPC gateway's
+/// 499); so does 501.
 #[must_use]
 pub fn classify_by_status(response: &Response) -> Verdict {
     match response.status.as_u16() {
         429 => Verdict::Throttled,
         502..=504 => Verdict::Transient,
+        400..=407 | 409..=498 | 501 => Verdict::Refused,
         _ => Verdict::Answered,
     }
 }
@@ -76,21 +83,32 @@ pub(super) struct Cause {
     pub(super) at_least: Duration,
 }
 
+/// Whether the platform has taken the request of an attempt, or may have.
+pub(super) fn was_taken(outcome: &Result<(Response, Verdict), RequestError>) -> bool {
+    match outcome {
+        Ok((_, Verdict::Answered | Verdict::Transient)) => true,
+        // Whoever sends to elsewhere has not done it.
+        Ok((_, Verdict::Refused | Verdict::NotYet | Verdict::Throttled | Verdict::ThrottledInPart))
+        | Err(RequestError::Redirected(_)) => false,
+        Err(error) => !error.is_unsent(),
+    }
+}
+
 /// Whether what came of an attempt may be tried again.
 pub(super) fn cause(outcome: &Result<(Response, Verdict), RequestError>, repeat: Repeat) -> Option<Cause> {
-    let (class, taken, at_least) = match outcome {
+    let (class, at_least) = match outcome {
         Ok((response, Verdict::Throttled | Verdict::ThrottledInPart)) => {
-            ("throttled", false, response.retry_after().unwrap_or_default())
+            ("throttled", response.retry_after().unwrap_or_default())
         }
-        Ok((response, Verdict::Transient)) => ("outage", true, response.retry_after().unwrap_or_default()),
-        Err(RequestError::Unreachable | RequestError::DnsFailed) => ("unreachable", false, Duration::ZERO),
-        Err(RequestError::Interrupted) => ("interrupted", true, Duration::ZERO),
-        Err(RequestError::Timeout) => ("timeout", true, Duration::ZERO),
-        Ok((_, Verdict::Answered)) | Err(_) => return None,
+        Ok((response, Verdict::Transient | Verdict::NotYet)) => ("outage", response.retry_after().unwrap_or_default()),
+        Err(RequestError::Unreachable | RequestError::DnsFailed) => ("unreachable", Duration::ZERO),
+        Err(RequestError::Interrupted) => ("interrupted", Duration::ZERO),
+        Err(RequestError::Timeout) => ("timeout", Duration::ZERO),
+        Ok((_, Verdict::Answered | Verdict::Refused)) | Err(_) => return None,
     };
     match repeat {
         Repeat::Safe => Some(Cause { class, at_least }),
-        Repeat::IfNotTaken if !taken => Some(Cause { class, at_least }),
+        Repeat::IfNotTaken if !was_taken(outcome) => Some(Cause { class, at_least }),
         Repeat::IfNotTaken | Repeat::Never => None,
     }
 }

@@ -115,7 +115,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::{OutboundLimits, OutboundSettings, classify_by_status};
+    use crate::{OutboundLimits, OutboundSettings, Purpose, classify_by_status};
     use api::endpoint::{AddressPolicy, PlatformUrl};
     use test_upstream::{Fault, Faulty};
 
@@ -143,7 +143,7 @@ mod tests {
             metrics: Arc::default(),
         })
         .unwrap();
-        let request = Request::new(Method::GET, ["log"]);
+        let request = Request::new(Purpose::Look, Method::GET, ["log"]);
         let deadline = Instant::now() + Duration::from_secs(1);
         let (response, scanned) = outbound.scan(&request, deadline, &|_| Keep(Vec::new(), most)).await?;
         Ok((response.status.as_u16(), scanned.map(|scanned| (scanned.scan.0.len(), scanned.end))))

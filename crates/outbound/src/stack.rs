@@ -16,12 +16,12 @@ use super::{
     RequestError, Response, allowance,
     breaker::{Breaker, BreakerLimits, Sign},
     bulkhead::{Bulkhead, Full},
+    changes::{Purpose, Sending},
     metrics::{OutboundMetrics, Rejection},
     pace::Pace,
     retry::{self, Budget, Classify, Repeat, Verdict},
 };
-use api::limits::DEFAULT_REQUESTS_AT_A_TIME;
-use pod_api::outbound::OutboundState;
+use pod_api::{config::PlatformLimitsConfig, outbound::OutboundState};
 use telemetry::traces::TRACE_TARGET;
 
 /// Time that must be left for an attempt to be worth beginning.
@@ -48,22 +48,32 @@ pub struct OutboundLimits {
     pub breaker: BreakerLimits,
 }
 
+impl From<PlatformLimitsConfig> for OutboundLimits {
+    fn from(config: PlatformLimitsConfig) -> Self {
+        Self {
+            max_running: config.max_concurrent_requests,
+            max_queued: config.max_queued_requests,
+            requests_per_minute: config.requests_per_minute,
+            attempt_timeout: config.request_timeout.0,
+            max_attempts: config.max_attempts,
+            breaker: BreakerLimits {
+                consecutive_failures: config.breaker_consecutive_failures,
+                failure_percent: config.breaker_failure_percent,
+            },
+        }
+    }
+}
+
 impl Default for OutboundLimits {
     fn default() -> Self {
-        Self {
-            max_running: DEFAULT_REQUESTS_AT_A_TIME,
-            max_queued: 20,
-            requests_per_minute: None,
-            attempt_timeout: Duration::from_secs(10),
-            max_attempts: 4,
-            breaker: BreakerLimits { consecutive_failures: 7, failure_percent: 50 },
-        }
+        PlatformLimitsConfig::default().into()
     }
 }
 
 /// How a request is to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Treatment {
+    pub(super) purpose: Purpose,
     pub(super) repeat: Repeat,
     pub(super) is_probe: bool,
     /// Whose requests the platform counts, and tells of in its answers; nothing if it doesn't.
@@ -120,7 +130,7 @@ impl Stack {
         R: Future<Output = Result<Response, RequestError>>,
     {
         if treatment.is_probe {
-            let (outcome, lasted) = self.attempt(treatment.account, deadline, 1, &attempt).await;
+            let (outcome, lasted) = self.attempt(treatment, deadline, 1, &attempt).await;
             if let Some(sign) = sign(&outcome, lasted) {
                 self.breaker.told(sign);
             }
@@ -141,7 +151,7 @@ impl Stack {
                 self.metrics.rejected(self.name, Rejection::Bulkhead);
                 RequestError::Busy(BUSY_PAUSE)
             })?;
-            let (outcome, lasted) = self.attempt(treatment.account, deadline, number, &attempt).await;
+            let (outcome, lasted) = self.attempt(treatment, deadline, number, &attempt).await;
             drop(place);
             let Some(wait) = self.wait_before_next(&outcome, treatment.repeat, number, deadline) else {
                 break (outcome, lasted);
@@ -157,7 +167,7 @@ impl Stack {
 
     async fn attempt<R>(
         &self,
-        account: Option<u64>,
+        treatment: Treatment,
         deadline: Instant,
         number: u32,
         attempt: &impl Fn(Instant) -> R,
@@ -180,18 +190,22 @@ impl Stack {
             error.type = Empty,
             otel.status_code = Empty,
         );
+        let sending = (began < deadline).then(|| Sending::begin(treatment.purpose));
         let answer = attempt(deadline.min(began + self.limits.attempt_timeout)).instrument(span.clone()).await;
         let outcome = answer.map(|response| {
             let verdict = (self.classify)(&response);
             (response, verdict)
         });
+        if let Some(sending) = sending.filter(|_| !retry::was_taken(&outcome)) {
+            sending.was_not_taken();
+        }
         if let Ok((response, _)) = &outcome {
             span.record("http.response.status_code", response.status.as_u16());
         }
-        if !matches!(outcome, Ok((_, Verdict::Answered))) {
+        if !matches!(outcome, Ok((_, Verdict::Answered | Verdict::Refused))) {
             span.record("error.type", word(&outcome)).record("otel.status_code", "ERROR");
         }
-        if let (Some(account), Ok((response, _))) = (account, &outcome) {
+        if let (Some(account), Ok((response, _))) = (treatment.account, &outcome) {
             self.pace.told(account, allowance::read(&response.headers));
         }
         if let Ok((response, Verdict::Throttled)) = &outcome {
@@ -224,9 +238,9 @@ impl Stack {
 /// What came of an attempt, in a word of a closed list.
 fn word(outcome: &Result<(Response, Verdict), RequestError>) -> &'static str {
     match outcome {
-        Ok((_, Verdict::Answered)) => "answered",
+        Ok((_, Verdict::Answered | Verdict::Refused)) => "answered",
         Ok((_, Verdict::Throttled | Verdict::ThrottledInPart)) => "throttled",
-        Ok((_, Verdict::Transient)) => "outage",
+        Ok((_, Verdict::Transient | Verdict::NotYet)) => "outage",
         Err(RequestError::Unreachable | RequestError::DnsFailed | RequestError::AddressRefused(_)) => "unreachable",
         Err(RequestError::TlsInvalid(_)) => "tls_invalid",
         Err(RequestError::Timeout) => "timeout",
@@ -239,14 +253,15 @@ fn word(outcome: &Result<(Response, Verdict), RequestError>) -> &'static str {
 fn sign(outcome: &Result<(Response, Verdict), RequestError>, lasted: Duration) -> Option<Sign> {
     match outcome {
         Err(RequestError::Timeout) => (lasted >= TELLING_TIMEOUT).then_some(Sign::Bad),
-        Ok((_, Verdict::Transient))
+        Ok((_, Verdict::Transient | Verdict::NotYet))
         | Err(
             RequestError::Unreachable
             | RequestError::DnsFailed
             | RequestError::TlsInvalid(_)
             | RequestError::Interrupted,
         ) => Some(Sign::Bad),
-        Ok((_, Verdict::Answered)) | Err(RequestError::BodyTooLarge | RequestError::Redirected(_)) => Some(Sign::Good),
+        Ok((_, Verdict::Answered | Verdict::Refused))
+        | Err(RequestError::BodyTooLarge | RequestError::Redirected(_)) => Some(Sign::Good),
         // A platform that counts requests is there; that does not say that the way is well, either.
         Ok((_, Verdict::Throttled | Verdict::ThrottledInPart)) | Err(_) => None,
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Outbound, OutboundLimits, OutboundSettings, classify_by_status};
+use super::{Outbound, OutboundLimits, OutboundSettings, Purpose, changes::Sending, classify_by_status};
 use api::endpoint::{AddressPolicy, PlatformUrl};
 
 /// The way to a server on this machine, with nothing that isn't there by default.
@@ -21,6 +21,11 @@ pub fn settings(url: &str) -> OutboundSettings {
         limits: OutboundLimits::default(),
         metrics: Arc::default(),
     }
+}
+
+/// Notes that a request that changes something was sent, and nothing came back.
+pub fn sent_a_change() {
+    Sending::begin(Purpose::Change);
 }
 
 /// The same, ready to be used.

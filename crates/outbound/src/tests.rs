@@ -32,7 +32,7 @@ fn soon() -> Instant {
 }
 
 fn with_token(segments: &[&str]) -> Request {
-    Request::new(Method::GET, segments.iter().copied()).credential(TOKEN, &SECRET.into()).unwrap()
+    Request::new(Purpose::Look, Method::GET, segments.iter().copied()).credential(TOKEN, &SECRET.into()).unwrap()
 }
 
 /// A server that reads a request, sends these bytes, and closes after a while.
@@ -73,7 +73,7 @@ async fn sends_what_was_said_below_the_base_path() {
         .expect(1)
         .mount(&server)
         .await;
-    let request = Request::new(Method::POST, ["v1", "a b/c?", ""])
+    let request = Request::new(Purpose::Look, Method::POST, ["v1", "a b/c?", ""])
         .query("list", &"tr&ue")
         .credential(TOKEN, &SECRET.into())
         .unwrap()
@@ -91,10 +91,10 @@ async fn sends_what_was_said_below_the_base_path() {
 async fn dots_are_no_segments_and_line_breaks_no_credentials() {
     let outbound = outbound("http://127.0.0.1:1");
     for dots in [".", ".."] {
-        let request = Request::new(Method::GET, ["a", dots, "b"]);
+        let request = Request::new(Purpose::Look, Method::GET, ["a", dots, "b"]);
         assert_eq!(outbound.send(&request, soon()).await.unwrap_err(), RequestError::Build);
     }
-    let error = Request::new(Method::GET, ["a"]).credential(TOKEN, &"a\nb".into()).unwrap_err();
+    let error = Request::new(Purpose::Look, Method::GET, ["a"]).credential(TOKEN, &"a\nb".into()).unwrap_err();
     assert_eq!(error, RequestError::CredentialForm);
 }
 
@@ -356,7 +356,7 @@ fn a_bundle_without_certificates_is_refused() {
 
 fn built(uri: &str, repeat: Repeat) -> BuiltRequest {
     let request = http::Request::post(uri).header("authorization", SECRET).body(Bytes::from_static(b"{\"a\":1}"));
-    BuiltRequest::new(request.unwrap(), repeat, false)
+    BuiltRequest::new(request.unwrap(), Purpose::Change, repeat, false)
 }
 
 #[tokio::test]

@@ -9,8 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{LoadedConfig, ServeError, ServeSettings};
 use credentials::{CredentialsHandle, CredentialsState, directory, identity::Identity};
 use kit::{Connect, ConnectError, Platform, PlatformEnvironment};
-use outbound::{BreakerLimits, OutboundLimits, OutboundMetrics};
-use pod_api::config::PlatformLimitsConfig;
+use outbound::OutboundMetrics;
 
 /// The platform's client with what it goes by.
 pub struct Upstream {
@@ -60,7 +59,7 @@ impl Upstream {
             ca_pem: loaded.platform_ca.clone(),
             addresses: settings.address_policy,
             proxy: config.proxy.clone(),
-            limits: outbound_limits(&config.limits.platform),
+            limits: config.limits.platform.into(),
             metrics: requests.clone(),
         };
         let platform = platforms(&config.platform, environment).map_err(ServeError::Connect)?;
@@ -71,19 +70,5 @@ impl Upstream {
     pub async fn close(&self) {
         self.background.cancel();
         self.platform.close().await;
-    }
-}
-
-fn outbound_limits(config: &PlatformLimitsConfig) -> OutboundLimits {
-    OutboundLimits {
-        max_running: config.max_concurrent_requests,
-        max_queued: config.max_queued_requests,
-        requests_per_minute: config.requests_per_minute,
-        attempt_timeout: config.request_timeout.0,
-        max_attempts: config.max_attempts,
-        breaker: BreakerLimits {
-            consecutive_failures: config.breaker_consecutive_failures,
-            failure_percent: config.breaker_failure_percent,
-        },
     }
 }

@@ -52,6 +52,17 @@ pub enum ErrorCode {
     Internal,
 }
 
+/// What became of the change that a call was to make, and that ended with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing was changed.
+    Undone,
+    /// It was made.
+    Made,
+    /// Nobody knows.
+    Unknown,
+}
+
 /// Why a tool call did not give what was asked for. It holds our own words only: never a platform's raw text, never a
 /// credential.
 #[skip_serializing_none]
@@ -91,6 +102,32 @@ impl ToolError {
     pub fn after_the_change(self) -> Self {
         let message = format!("the change was made, but what became of it could not be read: {}", self.message);
         Self::new(ErrorCode::OutcomeUnread, message).with_remedy("don't make the call again: read the state later")
+    }
+
+    /// What became of the change. `sent` is whether the platform took a request for it, or may have.
+    #[must_use]
+    pub const fn fate(&self, sent: bool) -> Fate {
+        match self.code {
+            ErrorCode::OutcomeUnread => Fate::Made,
+            ErrorCode::InvalidArgument
+            | ErrorCode::NotFound
+            | ErrorCode::PermissionDenied
+            | ErrorCode::CredentialsUnavailable
+            | ErrorCode::Conflict
+            | ErrorCode::RateLimited
+            | ErrorCode::RepeatedCall => Fate::Undone,
+            ErrorCode::PlatformUnavailable
+            | ErrorCode::PlatformError
+            | ErrorCode::DeadlineExceeded
+            | ErrorCode::ResultTooLarge
+            | ErrorCode::Internal => {
+                if sent {
+                    Fate::Unknown
+                } else {
+                    Fate::Undone
+                }
+            }
+        }
     }
 
     /// Says what to do.

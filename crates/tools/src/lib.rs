@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-pub use error::{ErrorCode, ToolError};
+pub use error::{ErrorCode, Fate, ToolError};
 pub use page::Page;
 
 /// Reports of progress that wait to be sent, at most.

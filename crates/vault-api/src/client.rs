@@ -13,7 +13,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::wire::{self, Envelope};
-use outbound::{Outbound, OutboundState, Redirects, Request, RequestError, Response, Verdict, classify_by_status};
+use outbound::{
+    Outbound, OutboundState, Purpose, Redirects, Request, RequestError, Response, Verdict, classify_by_status,
+};
 
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
@@ -180,6 +182,7 @@ impl From<RequestError> for Error {
 
 /// One call to Vault's API. Its body may hold a secret, so it has no `Debug`.
 pub struct Call {
+    purpose: Purpose,
     method: Method,
     segments: Vec<String>,
     query: Vec<(&'static str, String)>,
@@ -190,38 +193,48 @@ pub struct Call {
 }
 
 impl Call {
-    fn new(method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    fn new(purpose: Purpose, method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let segments = path.into_iter().map(Into::into).collect();
-        Self { method, segments, query: Vec::new(), body: None, patch: false, root_only: false, probe: false }
+        Self { purpose, method, segments, query: Vec::new(), body: None, patch: false, root_only: false, probe: false }
     }
 
     /// `GET` of the path that these segments make, without `v1`.
     pub fn get(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::new(Method::GET, path)
+        Self::new(Purpose::Look, Method::GET, path)
     }
 
     /// `LIST`, in its form as a `GET` with `list=true`, which proxies let through that don't know Vault's method.
     pub fn list(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let mut call = Self::new(Method::GET, path).query("list", &true);
+        let mut call = Self::new(Purpose::Look, Method::GET, path).query("list", &true);
         if call.segments.last().is_some_and(|last| !last.is_empty()) {
             call.segments.push(String::new());
         }
         call
     }
 
-    /// `POST` with a body.
+    /// `POST` with a body, to change something.
     pub fn post(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
-        Self { body: Some(body), ..Self::new(Method::POST, path) }
+        Self { body: Some(body), ..Self::new(Purpose::Change, Method::POST, path) }
+    }
+
+    /// `POST` with a body that only looks: what it asks about stands in no path.
+    pub fn ask(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
+        Self { purpose: Purpose::Look, ..Self::post(path, body) }
+    }
+
+    /// `POST` with a body on the way to something, as a login is.
+    pub fn step(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
+        Self { purpose: Purpose::Step, ..Self::post(path, body) }
     }
 
     /// `PATCH` with a JSON merge patch (RFC 7396).
     pub fn patch(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
-        Self { body: Some(body), patch: true, ..Self::new(Method::PATCH, path) }
+        Self { body: Some(body), patch: true, ..Self::new(Purpose::Change, Method::PATCH, path) }
     }
 
     /// `DELETE`.
     pub fn delete(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::new(Method::DELETE, path)
+        Self::new(Purpose::Change, Method::DELETE, path)
     }
 
     /// Adds a query parameter.
@@ -365,7 +378,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<Response, RequestError> {
         let path = std::iter::once("v1").chain(call.segments.iter().map(String::as_str));
-        let mut request = Request::new(call.method.clone(), path)
+        let mut request = Request::new(call.purpose, call.method.clone(), path)
             // Some proxies and agents demand it, as a sign that no browser was tricked into the call.
             .header(REQUEST, HeaderValue::from_static("true"))
             .redirects(Redirects::SameResource);
@@ -421,11 +434,20 @@ pub fn verdict(response: &Response) -> Verdict {
         429 if response.json::<wire::Health>().is_ok() => Verdict::Answered,
         // Quotas are for paths (https://developer.hashicorp.com/vault/docs/concepts/resource-quotas).
         429 => Verdict::ThrottledInPart,
-        503 if says("sealed") || response.json::<wire::Health>().is_ok() => Verdict::Answered,
+        503 if response.json::<wire::Health>().is_ok() => Verdict::Answered,
+        503 if says("sealed") || says("locked") => Verdict::Refused,
         // Not replicated yet.
-        412 => Verdict::Transient,
+        412 => Verdict::NotYet,
         // A standby while a new active node is elected.
-        500 if says("active cluster node not found") => Verdict::Transient,
+        500 if says("active cluster node not found") => Verdict::NotYet,
+        503 if ["no active Vault instance", "node is not active", "standby mode", "overloaded"]
+            .into_iter()
+            .any(says) =>
+        {
+            Verdict::NotYet
+        }
+        // An error beside an answer, whatever it is about: most texts don't say what was done before it.
+        400 if own_texts(response).is_some() && !says("from non-versioned") => Verdict::Answered,
         _ => classify_by_status(response),
     }
 }

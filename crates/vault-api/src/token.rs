@@ -28,7 +28,7 @@ pub const REJECTED_LOGINS: u32 = 2;
 /// [`Error::LoginRefused`] when Vault doesn't let the identity in, and whatever else is in its way.
 pub async fn log_in(client: &Client, mount: &str, proof: Value, deadline: Instant) -> Result<Auth, Error> {
     let mount = mount.split('/').filter(|segment| !segment.is_empty());
-    let call = Call::post(std::iter::once("auth").chain(mount).chain(["login"]), proof);
+    let call = Call::step(std::iter::once("auth").chain(mount).chain(["login"]), proof);
     let answer = client.send::<AuthEnvelope>(&call, None, deadline).await.map_err(|error| match error {
         // Older versions miss a token where no auth method is mounted.
         Error::BadRequest | Error::NotFound | Error::NoRoute | Error::UnknownRole | Error::TokenNotSeen => {
@@ -45,7 +45,7 @@ pub async fn log_in(client: &Client, mount: &str, proof: Value, deadline: Instan
 /// # Errors
 /// [`Error::Forbidden`] or [`Error::BadRequest`] when Vault doesn't, and whatever else is in its way.
 pub async fn renew(client: &Client, token: &SecretString, deadline: Instant) -> Result<Auth, Error> {
-    let call = Call::post(["auth", "token", "renew-self"], json!({}));
+    let call = Call::step(["auth", "token", "renew-self"], json!({}));
     auth_of(client.send(&call, Some(token), deadline).await?)
 }
 
@@ -54,7 +54,7 @@ pub async fn renew(client: &Client, token: &SecretString, deadline: Instant) -> 
 /// # Errors
 /// Whatever is in its way.
 pub async fn revoke(client: &Client, token: &SecretString, deadline: Instant) -> Result<(), Error> {
-    let call = Call::post(["auth", "token", "revoke-self"], json!({}));
+    let call = Call::step(["auth", "token", "revoke-self"], json!({}));
     client.send::<IgnoredAny>(&call, Some(token), deadline).await.map(|_| ())
 }
 

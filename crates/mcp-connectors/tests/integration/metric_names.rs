@@ -24,7 +24,7 @@ use operator::{
 };
 use outbound::{
     BreakerPosition, BreakerState, BulkheadState, Outbound, OutboundLimits, OutboundMetrics, OutboundSettings,
-    OutboundState, PaceState, Request, classify_by_status,
+    OutboundState, PaceState, Purpose, Request, classify_by_status,
 };
 use pod_api::config::{AuditConfig, ConnectorIdentity, SharedRateConfig};
 use prometheus_client::encoding::text::encode;
@@ -95,7 +95,11 @@ async fn outbound_metrics() -> Arc<OutboundMetrics> {
         metrics: Arc::clone(&metrics),
     };
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    Outbound::new(settings).unwrap().send(&Request::new(http::Method::GET, ["x"]), deadline).await.unwrap_err();
+    Outbound::new(settings)
+        .unwrap()
+        .send(&Request::new(Purpose::Look, http::Method::GET, ["x"]), deadline)
+        .await
+        .unwrap_err();
     metrics
 }
 

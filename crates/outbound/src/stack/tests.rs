@@ -11,7 +11,7 @@ use futures::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
 
 use super::*;
-use crate::{BreakerPosition, LeftOut, classify_by_status};
+use crate::{BreakerPosition, LeftOut, changes::noting, classify_by_status};
 
 /// What the platform does with a request.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +90,8 @@ async fn call(
     repeat: Repeat,
     patience: Duration,
 ) -> (Result<u16, RequestError>, Duration) {
-    let (begun, treatment) = (Instant::now(), Treatment { repeat, is_probe: false, account: None });
+    let (begun, treatment) =
+        (Instant::now(), Treatment { purpose: Purpose::Look, repeat, is_probe: false, account: None });
     let outcome = stack.run(treatment, begun + patience, |until| upstream.ask(until)).await;
     (outcome.map(|response| response.status.as_u16()), begun.elapsed())
 }
@@ -152,6 +153,42 @@ async fn a_change_that_may_have_been_made_is_never_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_is_noted_unless_it_is_certain_that_it_was_not_taken() {
+    let sent = async |acts: &[Act], purpose: Purpose, patience: Duration, leaves: Duration| {
+        let upstream = Upstream::new(acts.iter().copied());
+        let (stack, treatment) =
+            (stack(), Treatment { purpose, repeat: Repeat::IfNotTaken, is_probe: false, account: None });
+        let run = stack.run(treatment, Instant::now() + patience, |until| upstream.ask(until));
+        noting(tokio::time::timeout(leaves, run)).await.1
+    };
+    let (unreachable, interrupted) = (Act::Fail(RequestError::Unreachable), Act::Fail(RequestError::Interrupted));
+    let table: &[(&[Act], bool)] = &[
+        (&[Act::Answer(200)], true),
+        (&[Act::Answer(302)], true),
+        (&[Act::Answer(408)], true),
+        (&[Act::Answer(500)], true),
+        (&[Act::Answer(503)], true),
+        (&[interrupted], true),
+        (&[Act::Hang], true),
+        (&[unreachable, Act::Refuse(None), interrupted], true),
+        (&[Act::Answer(400)], false),
+        (&[Act::Answer(404)], false),
+        (&[Act::Answer(501)], false),
+        (&[Act::Refuse(Some(60))], false),
+        (&[Act::Refuse(None), unreachable], false),
+        (&[Act::Fail(RequestError::TlsInvalid(crate::TlsFault::UnknownIssuer))], false),
+        (&[Act::Fail(RequestError::Redirected(crate::Redirect::OtherHost))], false),
+    ];
+    for (acts, taken) in table {
+        assert_eq!(sent(acts, Purpose::Change, PATIENCE, PATIENCE).await, *taken, "{acts:?}");
+        assert!(!sent(acts, Purpose::Step, PATIENCE, PATIENCE).await, "{acts:?}");
+    }
+    let (hang, moment) = (&[Act::Hang][..], Duration::from_millis(3));
+    assert!(sent(hang, Purpose::Change, PATIENCE, moment).await, "its caller went");
+    assert!(!sent(hang, Purpose::Change, Duration::ZERO, PATIENCE).await, "the time was up before");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_pause_that_the_platform_asks_for_is_made_if_there_is_time() {
     let upstream = Upstream::new([Act::Refuse(Some(7)), Act::Answer(200)]);
     let (outcome, lasted) = call(&stack(), &upstream, Repeat::Safe, PATIENCE).await;
@@ -172,7 +209,7 @@ async fn the_pause_that_the_platform_asks_for_is_made_if_there_is_time() {
 async fn what_the_platform_says_is_left_slows_the_account_down_before_it_refuses() {
     let (stack, upstream) = (stack(), Upstream::new([Act::Leave(20), Act::Leave(19), Act::Leave(500)]));
     let of = |account: Option<u64>, patience: Duration| {
-        let treatment = Treatment { repeat: Repeat::Safe, is_probe: false, account };
+        let treatment = Treatment { purpose: Purpose::Look, repeat: Repeat::Safe, is_probe: false, account };
         let upstream = &upstream;
         stack.run(treatment, Instant::now() + patience, move |until| upstream.ask(until))
     };
@@ -249,7 +286,7 @@ async fn a_probe_that_succeeds_ends_the_pause_at_once() {
     storm(&stack, &upstream, 100).await;
     assert_ne!(stack.state().breaker.state, BreakerPosition::Closed);
     upstream.now_does(Act::Answer(200));
-    let probe = Treatment { repeat: Repeat::Safe, is_probe: true, account: None };
+    let probe = Treatment { purpose: Purpose::Look, repeat: Repeat::Safe, is_probe: true, account: None };
     stack.run(probe, Instant::now() + PATIENCE, |until| upstream.ask(until)).await.unwrap();
     assert_eq!(call(&stack, &upstream, Repeat::Safe, PATIENCE).await.0, Ok(200));
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use kit::failure::unknown_refusal;
 use outbound::{
-    Outbound, OutboundState, Repeat, Request, RequestError, Response, Scan, ScanEnd,
+    Outbound, OutboundState, Purpose, Repeat, Request, RequestError, Response, Scan, ScanEnd,
     decode::{Place, decode, leave_out_at},
 };
 
@@ -191,6 +191,7 @@ impl Error {
 
 /// One call to Argo CD's API. Its body may hold a password, so it has no `Debug`.
 pub(super) struct Call {
+    purpose: Purpose,
     method: Method,
     below: &'static [&'static str],
     segments: Vec<String>,
@@ -201,8 +202,9 @@ pub(super) struct Call {
 }
 
 impl Call {
-    fn new(method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    fn new(purpose: Purpose, method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
+            purpose,
             method,
             below: &["api", "v1"],
             segments: path.into_iter().map(Into::into).collect(),
@@ -215,7 +217,7 @@ impl Call {
 
     /// `GET` of the path that these segments make below `/api/v1`.
     pub(super) fn get(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::new(Method::GET, path)
+        Self::new(Purpose::Look, Method::GET, path)
     }
 
     /// `GET` of the version: the only call that stands beside `/api/v1`, and the only one that everybody may make.
@@ -223,19 +225,19 @@ impl Call {
         Self { below: &["api"], ..Self::get(["version"]) }
     }
 
-    /// `POST` with a body.
+    /// `POST` with a body, to change something.
     pub(super) fn post(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
-        Self { body: Some(body), ..Self::new(Method::POST, path) }
+        Self { body: Some(body), ..Self::new(Purpose::Change, Method::POST, path) }
     }
 
     /// `PATCH` with a body.
     pub(super) fn patch(path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
-        Self { body: Some(body), ..Self::new(Method::PATCH, path) }
+        Self { body: Some(body), ..Self::new(Purpose::Change, Method::PATCH, path) }
     }
 
     /// `DELETE`.
     pub(super) fn delete(path: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::new(Method::DELETE, path)
+        Self::new(Purpose::Change, Method::DELETE, path)
     }
 
     /// Adds a query parameter. It must be one that the call has: Argo CD ignores others, so that a filter with a wrong
@@ -245,7 +247,13 @@ impl Call {
         self
     }
 
-    /// Says when it may be sent again, instead of what follows from its method.
+    /// Says what it is for, instead of what follows from its method.
+    pub(super) fn purpose(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
+        self
+    }
+
+    /// Says when it may be sent again, instead of what follows from its purpose.
     pub(super) fn repeat(mut self, repeat: Repeat) -> Self {
         self.repeat = Some(repeat);
         self
@@ -350,7 +358,7 @@ impl Client {
 
     fn request(call: &Call, token: Option<&SecretString>) -> Result<Request, RequestError> {
         let path = call.below.iter().copied().chain(call.segments.iter().map(String::as_str));
-        let mut request = Request::new(call.method.clone(), path)
+        let mut request = Request::new(call.purpose, call.method.clone(), path)
             // Without it Argo CD's web server would answer some paths with its pages.
             .header(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(repeat) = call.repeat {

@@ -23,7 +23,7 @@ use super::{
     session::Token,
 };
 use credentials::CredentialSet;
-use outbound::{Repeat, RequestError};
+use outbound::{Purpose, Repeat, RequestError};
 
 /// Time before its end at which a session is replaced.
 pub(super) const REFRESH_BEFORE: Duration = Duration::from_mins(5);
@@ -176,7 +176,7 @@ impl Login {
 fn call(username: &SecretString, password: &SecretString) -> Call {
     let body = json!({ "username": username.expose_secret(), "password": password.expose_secret() });
     // Argo CD counts logins that fail: none is made twice by itself.
-    Call::post(["session"], body).repeat(Repeat::Never)
+    Call::post(["session"], body).purpose(Purpose::Step).repeat(Repeat::Never)
 }
 
 impl Refusal {

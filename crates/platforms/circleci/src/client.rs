@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{names::Slug, wire::Failure};
 use kit::failure::unknown_refusal;
-use outbound::{Outbound, OutboundState, Reading, Repeat, Request, RequestError, Response};
+use outbound::{Outbound, OutboundState, Purpose, Reading, Request, RequestError, Response};
 
 /// The header for tokens of v2 and v1.1.
 pub(super) const CIRCLE_TOKEN: HeaderName = HeaderName::from_static("circle-token");
@@ -125,6 +125,7 @@ pub(super) enum Api {
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) api: Api,
+    purpose: Purpose,
     method: Method,
     segments: Vec<String>,
     query: Vec<(&'static str, String)>,
@@ -132,14 +133,14 @@ pub(super) struct Call {
     is_text: bool,
     range_from: Option<u64>,
     reading: Reading,
-    repeat: Option<Repeat>,
     is_probe: bool,
 }
 
 impl Call {
-    fn new(api: Api, method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    fn new(api: Api, purpose: Purpose, method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             api,
+            purpose,
             method,
             segments: path.into_iter().map(Into::into).collect(),
             query: Vec::new(),
@@ -147,24 +148,23 @@ impl Call {
             is_text: false,
             range_from: None,
             reading: Reading::Whole,
-            repeat: None,
             is_probe: false,
         }
     }
 
     /// `GET` of the path that these segments make below the version's.
     pub(super) fn get(api: Api, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::new(api, Method::GET, path)
+        Self::new(api, Purpose::Look, Method::GET, path)
     }
 
-    /// `POST` with a body.
+    /// `POST` with a body, to change something.
     pub(super) fn post(api: Api, path: impl IntoIterator<Item = impl Into<String>>, body: Value) -> Self {
-        Self { body: Some(body), ..Self::new(api, Method::POST, path) }
+        Self { body: Some(body), ..Self::new(api, Purpose::Change, Method::POST, path) }
     }
 
     /// `POST` without one.
     pub(super) fn post_nothing(api: Api, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::new(api, Method::POST, path)
+        Self::new(api, Purpose::Change, Method::POST, path)
     }
 
     /// `GET` of something of a project: `front/provider/organization/project/rest`.
@@ -176,7 +176,7 @@ impl Call {
 
     /// The same path with `POST`.
     pub(super) fn posted(self, body: Value) -> Self {
-        Self { method: Method::POST, body: Some(body), ..self }
+        Self { purpose: Purpose::Change, method: Method::POST, body: Some(body), ..self }
     }
 
     /// Adds a query parameter.
@@ -213,7 +213,7 @@ impl Call {
 
     /// Says that it changes nothing, though it is a `POST`.
     pub(super) fn changes_nothing(mut self) -> Self {
-        self.repeat = Some(Repeat::Safe);
+        self.purpose = Purpose::Look;
         self
     }
 
@@ -251,7 +251,8 @@ impl Client {
             Api::V11 => "v1.1",
         };
         let path = ["api", front].into_iter().chain(call.segments.iter().map(String::as_str));
-        let mut request = Request::new(call.method.clone(), path).reading(call.reading).account(token.generation);
+        let mut request =
+            Request::new(call.purpose, call.method.clone(), path).reading(call.reading).account(token.generation);
         if !call.is_text {
             // v1.1 would otherwise answer EDN.
             request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
@@ -265,9 +266,6 @@ impl Client {
         if let Some(offset) = call.range_from {
             let range = HeaderValue::from_str(&format!("bytes={offset}-")).map_err(|_| RequestError::Build)?;
             request = request.header(RANGE, range);
-        }
-        if let Some(repeat) = call.repeat {
-            request = request.repeat(repeat);
         }
         if call.is_probe {
             request = request.probe();

@@ -16,7 +16,7 @@ use super::{
 };
 use api::platform::cloudwatch::AssumeRole;
 use credentials::identity::{Identity, PodIdentityAgent};
-use outbound::{Outbound, Request, RequestError, Response};
+use outbound::{Outbound, Purpose, Request, RequestError, Response};
 
 /// Name of a role's sessions, as CloudTrail shows it.
 const SESSION_NAME: &str = "mcp-connectors";
@@ -135,17 +135,21 @@ async fn of_agent(agent: &PodIdentityAgent, way: &Outbound) -> Result<Session, E
     let token = tokio::fs::read_to_string(&agent.token_file).await.map_err(|_| Error::NoIdentity)?;
     let segments = agent.url.path_segments().into_iter().flatten().map(str::to_owned);
     let token = SecretString::from(token.trim());
-    let request = Request::new(Method::GET, segments).credential(AUTHORIZATION, &token).map_err(unavailable)?;
+    let request =
+        Request::new(Purpose::Look, Method::GET, segments).credential(AUTHORIZATION, &token).map_err(unavailable)?;
     GivenKeys::read(&ask(way, request).await?, "pod identity")
 }
 
 async fn of_instance(way: &Outbound) -> Result<Session, Error> {
     let life = HeaderValue::from_static("60");
-    let answer =
-        ask(way, Request::new(Method::PUT, ["latest", "api", "token"]).header(METADATA_TOKEN_LIFE, life)).await?;
+    let answer = ask(
+        way,
+        Request::new(Purpose::Step, Method::PUT, ["latest", "api", "token"]).header(METADATA_TOKEN_LIFE, life),
+    )
+    .await?;
     let token = SecretString::from(text(&answer)?);
     let read = async |last: &str| {
-        let request = Request::new(Method::GET, METADATA_ROLES.into_iter().chain([last]));
+        let request = Request::new(Purpose::Look, Method::GET, METADATA_ROLES.into_iter().chain([last]));
         ask(way, request.credential(METADATA_TOKEN, &token).map_err(unavailable)?).await
     };
     // An instance has one role at most, and the list of them has a line for each.

@@ -20,7 +20,7 @@ use kit::{
     health::{Examination, Finding, reason_of},
     text,
 };
-use outbound::{OutboundState, Repeat};
+use outbound::{OutboundState, Purpose, Repeat};
 
 /// Time left to a session token from which its end deserves attention. Tokens live from one to twelve hours.
 const EXPIRING: SignedDuration = SignedDuration::from_mins(15);
@@ -33,7 +33,7 @@ const SKEW: SignedDuration = SignedDuration::from_mins(2);
 /// Asks AWS how it does.
 pub(super) async fn probe(cloudwatch: &CloudWatch, deadline: Instant) -> ProbeReport {
     let session = &cloudwatch.session;
-    let manner = Manner { deadline, repeat: Repeat::Safe, is_probe: true };
+    let manner = Manner { deadline, purpose: Purpose::Look, repeat: Repeat::Safe, is_probe: true };
     let mut looking = Examination::new("not known, because AWS could not be asked");
     if identify(cloudwatch, &mut looking, manner).await {
         look(cloudwatch, &mut looking, manner).await;

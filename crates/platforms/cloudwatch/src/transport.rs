@@ -21,7 +21,7 @@ use http::{
 use tokio::time::Instant;
 
 use super::clock::Clock;
-use outbound::{BuiltRequest, Outbound, Repeat, RequestError, Response, Verdict, classify_by_status};
+use outbound::{BuiltRequest, Outbound, Purpose, Repeat, RequestError, Response, Verdict, classify_by_status};
 
 tokio::task_local! {
     /// How the requests of the running call are to be sent. The SDK hands a request on without what its caller knows, and
@@ -33,6 +33,7 @@ tokio::task_local! {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
     pub(super) deadline: Instant,
+    pub(super) purpose: Purpose,
     pub(super) repeat: Repeat,
     pub(super) is_probe: bool,
 }
@@ -70,8 +71,9 @@ impl HttpConnector for Transport {
         HttpConnectorFuture::new(async move {
             let manner = manner.ok_or_else(|| failed(RequestError::Build))?;
             let protocol = Protocol::of(&request);
-            let request = BuiltRequest::new(outgoing(request).map_err(failed)?, manner.repeat, manner.is_probe);
-            let response = way.send_built(&request, manner.deadline).await.map_err(failed)?;
+            let Manner { deadline, purpose, repeat, is_probe } = manner;
+            let request = BuiltRequest::new(outgoing(request).map_err(failed)?, purpose, repeat, is_probe);
+            let response = way.send_built(&request, deadline).await.map_err(failed)?;
             clock.note(&response.headers);
             incoming(&response, protocol).map_err(failed)
         })

@@ -18,7 +18,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::session::{Crumb, Identity};
-use outbound::{Outbound, OutboundState, Redirect, Redirects, Request, RequestError, Response, Scan, Scanned};
+use outbound::{
+    Outbound, OutboundState, Purpose, Redirect, Redirects, Request, RequestError, Response, Scan, Scanned, Verdict,
+    classify_by_status,
+};
 
 const REQUIRED_PERMISSION: HeaderName = HeaderName::from_static("x-required-permission");
 const VERSION: HeaderName = HeaderName::from_static("x-jenkins");
@@ -250,7 +253,8 @@ impl Client {
 }
 
 fn build_request(call: &Call, identity: Option<&Identity>, crumb: Option<&Crumb>) -> Result<Request, RequestError> {
-    let mut request = Request::new(call.method.clone(), &call.segments);
+    let purpose = if call.changes() { Purpose::Change } else { Purpose::Look };
+    let mut request = Request::new(purpose, call.method.clone(), &call.segments);
     if call.segments.last().is_some_and(|last| last == "json") {
         request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
     }
@@ -281,6 +285,15 @@ fn build_request(call: &Call, identity: Option<&Identity>, crumb: Option<&Crumb>
 pub(super) fn crumb_of(field: &str, value: String, answer: &Answer) -> Result<Crumb, Error> {
     let field = HeaderName::from_bytes(field.as_bytes()).map_err(|_| RequestError::unreadable("crumbRequestField"))?;
     Ok(Crumb::Needed { field, value: SecretString::from(value), cookies: SecretString::from(answer.cookies()) })
+}
+
+/// What an answer means for the way to Jenkins: while it starts it takes nothing, and a form that is sent on was not taken.
+pub(super) fn verdict(response: &Response) -> Verdict {
+    match response.status {
+        StatusCode::SERVICE_UNAVAILABLE if says_that_it_starts(response) => Verdict::NotYet,
+        _ if sent_on(response).is_some() => Verdict::Refused,
+        _ => classify_by_status(response),
+    }
 }
 
 fn judge(response: Response) -> Result<Answer, Error> {
@@ -353,8 +366,11 @@ fn is_of_jenkins(response: &Response) -> bool {
 /// The page that Jenkins shows while it starts. Its text is translated; that Jenkins itself answers 503 is said by its
 /// header, too.
 fn is_start_page(response: &Response) -> bool {
-    let texts = ["getting ready to work", "Jenkins is restarting", "Starting Jenkins"];
-    response.headers.contains_key(VERSION) || texts.iter().any(|text| says(response, text))
+    response.headers.contains_key(VERSION) || says_that_it_starts(response)
+}
+
+fn says_that_it_starts(response: &Response) -> bool {
+    ["getting ready to work", "Jenkins is restarting", "Starting Jenkins"].iter().any(|text| says(response, text))
 }
 
 /// The permission in the words of Jenkins' configuration pages, if it is one of its core.

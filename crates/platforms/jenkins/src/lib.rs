@@ -42,7 +42,7 @@ use self::{client::Client, session::Session};
 use ::tools::ToolEntry;
 use api::platform::{Declaration, PlatformSpec, jenkins::JenkinsSpec};
 use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport, links::Home};
-use outbound::{Outbound, OutboundState, classify_by_status};
+use outbound::{Outbound, OutboundState};
 
 /// A Jenkins controller, as one identity sees it.
 pub struct Jenkins {
@@ -80,7 +80,7 @@ impl Jenkins {
     fn connect(spec: &JenkinsSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
         let home = Home::new(spec.title(), &endpoint.host, &[]);
-        let settings = environment.way_to(endpoint, spec.name(), classify_by_status);
+        let settings = environment.way_to(endpoint, spec.name(), client::verdict);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         let session = Session::new(Client::new(outbound), environment.credentials);
         Ok(Self { session, home, seen: Mutex::default() })

@@ -149,7 +149,7 @@ impl Session {
         paths: &[String],
         deadline: Instant,
     ) -> Result<std::collections::BTreeMap<String, Vec<String>>, Error> {
-        let call = Call::post(["sys", "capabilities-self"], serde_json::json!({ "paths": paths }));
+        let call = Call::ask(["sys", "capabilities-self"], serde_json::json!({ "paths": paths }));
         let envelope: Option<Envelope<std::collections::BTreeMap<String, Value>>> =
             self.client.send(&call, Some(&token.secret), deadline).await?;
         let data = envelope.and_then(|envelope| envelope.data).ok_or_else(|| RequestError::unreadable("data"))?;

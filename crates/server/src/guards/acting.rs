@@ -22,6 +22,7 @@ use super::{
     notes::Notes,
 };
 use crate::access::Caller;
+use outbound::changes;
 use tools::{CallContext, ErrorCode, Preview, ToolError};
 
 type Handler<T> = Arc<dyn Fn(Value, CallContext) -> BoxFuture<'static, Result<T, ToolError>> + Send + Sync>;
@@ -148,7 +149,8 @@ impl Act {
             }
         }
         let acted = left_out::told(confirmation::act(self.arguments.clone(), self.context.clone(), &self.act));
-        match self.cut(acted).await {
+        let (outcome, sent) = changes::noting(self.cut(acted)).await;
+        match outcome {
             Ok(Ok(value)) => match bounds::apply(value, self.context.max_result_bytes, self.sensitive) {
                 Ok(bounded) => {
                     let ending = Ending::done(&bounded.text, self.sensitive);
@@ -162,9 +164,8 @@ impl Act {
             Ok(Err(error)) if error.code == ErrorCode::OutcomeUnread => {
                 (Err(bounds::apply_to_error(error).into()), Ending::Done(None))
             }
-            Ok(Err(error)) => of_failure(Ending::failed(bounds::apply_to_error(error))),
-            Err(Stopped::Failed(error)) => of_failure(Ending::failed(error)),
-            Err(stopped) => (Err(stopped), Ending::Panicked),
+            Ok(Err(error)) => of_failure(Ending::failed(bounds::apply_to_error(error).into(), sent)),
+            Err(stopped) => of_failure(Ending::failed(stopped, sent)),
         }
     }
 

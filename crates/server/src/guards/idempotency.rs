@@ -18,7 +18,7 @@ use lru::LruCache;
 use tokio::{sync::watch, time::Instant};
 
 use super::{Stopped, call_key::CallKey};
-use tools::{ErrorCode, ToolError};
+use tools::{ErrorCode, Fate, ToolError};
 
 /// Calls that are remembered. The one that was looked at longest ago is forgotten first.
 const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
@@ -49,23 +49,22 @@ impl Ending {
         Self::Done((!sensitive && text.len() <= MAX_TEXT).then(|| text.into()))
     }
 
-    /// The ending of a call whose tool failed while it acted.
+    /// The ending of a call that failed, or was cut off, while it acted. `sent` is whether the platform took a request for
+    /// the change, or may have.
     #[must_use]
-    pub fn failed(error: ToolError) -> Self {
-        match error.code {
-            ErrorCode::InvalidArgument
-            | ErrorCode::NotFound
-            | ErrorCode::PermissionDenied
-            | ErrorCode::CredentialsUnavailable
-            | ErrorCode::Conflict
-            | ErrorCode::RateLimited
-            | ErrorCode::RepeatedCall => Self::Undone(error.into()),
-            ErrorCode::OutcomeUnread => Self::Done(None),
-            ErrorCode::PlatformUnavailable
-            | ErrorCode::PlatformError
-            | ErrorCode::DeadlineExceeded
-            | ErrorCode::ResultTooLarge
-            | ErrorCode::Internal => Self::Unknown(unknown(error)),
+    pub fn failed(stopped: Stopped, sent: bool) -> Self {
+        let Stopped::Failed(mut error) = stopped else {
+            return if sent { Self::Panicked } else { Self::Undone(stopped) };
+        };
+        match (error.fate(sent), error.fate(true)) {
+            (Fate::Made, _) => Self::Done(None),
+            (Fate::Unknown, _) => Self::Unknown(unknown(error)),
+            (Fate::Undone, Fate::Undone) => Self::Undone(error.into()),
+            // Its code alone doesn't say so.
+            (Fate::Undone, _) => {
+                error.message.push_str("; nothing was changed");
+                Self::Undone(error.into())
+            }
         }
     }
 

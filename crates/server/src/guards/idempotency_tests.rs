@@ -52,7 +52,7 @@ async fn a_named_call_is_made_once_in_ten_minutes() {
 #[tokio::test(start_paused = true)]
 async fn what_nobody_knows_is_done_again_on_a_named_state_only() {
     let planned = Attempt { repeatable: true, ..attempt(1) };
-    for ending in [Ending::failed(ToolError::new(ErrorCode::DeadlineExceeded, "late")), Ending::Panicked] {
+    for ending in [Ending::failed(ToolError::new(ErrorCode::DeadlineExceeded, "late").into(), true), Ending::Panicked] {
         let ledger = Ledger::default();
         begin(&ledger, attempt(1)).end(ending);
         ledger.delivered(attempt(1).key);
@@ -69,7 +69,7 @@ fn errors_that_prove_that_nothing_was_done_are_not_kept() {
     use strum::IntoEnumIterator;
     for code in ErrorCode::iter() {
         let ledger = Ledger::default();
-        let ending = Ending::failed(ToolError::new(code, "failed"));
+        let ending = Ending::failed(ToolError::new(code, "failed").into(), true);
         if let Ending::Unknown(error) = &ending {
             assert!(error.message.ends_with("not known") && error.remedy.is_some());
         }
@@ -79,8 +79,20 @@ fn errors_that_prove_that_nothing_was_done_are_not_kept() {
     }
     let proof = [ErrorCode::Conflict, ErrorCode::NotFound, ErrorCode::RateLimited, ErrorCode::PermissionDenied];
     let none = [ErrorCode::DeadlineExceeded, ErrorCode::PlatformUnavailable, ErrorCode::PlatformError];
-    let undone = |code: &ErrorCode| matches!(Ending::failed(ToolError::new(*code, "")), Ending::Undone(_));
+    let undone = |code: &ErrorCode| matches!(Ending::failed(ToolError::new(*code, "").into(), true), Ending::Undone(_));
     assert!(proof.iter().all(undone) && !none.iter().any(undone));
+}
+
+#[test]
+fn where_nothing_was_sent_nothing_was_changed() {
+    use strum::IntoEnumIterator;
+    for code in ErrorCode::iter().filter(|code| *code != ErrorCode::OutcomeUnread) {
+        let error = ToolError::new(code, "failed").with_remedy("its own");
+        let Ending::Undone(Stopped::Failed(told)) = Ending::failed(error.into(), false) else { panic!("{code}") };
+        assert_eq!(told.remedy.as_deref(), Some("its own"), "{code}");
+    }
+    assert!(matches!(Ending::failed(Stopped::Panicked, false), Ending::Undone(Stopped::Panicked)));
+    assert!(matches!(Ending::failed(Stopped::Panicked, true), Ending::Panicked));
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn declaration(name: &'static str, effect: Effect) -> ToolDeclaration {
 async fn ask_platform(state: &FakeState) {
     let upstream = state.upstream.lock().unwrap().clone();
     if let Some(upstream) = upstream {
-        let request = outbound::Request::new(http::Method::GET, ["thing"]);
+        let request = outbound::Request::new(outbound::Purpose::Look, http::Method::GET, ["thing"]);
         upstream.send(&request, tokio::time::Instant::now() + Duration::from_secs(5)).await.unwrap();
     }
 }
@@ -196,9 +196,17 @@ impl FakePlatform {
                     after.deletions.send_modify(|count| *count += 1);
                     let mut open = after.open.subscribe();
                     async move {
+                        // The others have sent something before they wait.
+                        if input.name != "unread" {
+                            outbound::testing::sent_a_change();
+                        }
                         let _sender_lives = open.wait_for(|open| *open).await;
                         match input.name.as_str() {
                             "locked" => Err(ToolError::new(tools::ErrorCode::Conflict, "it is locked")),
+                            "unread" => {
+                                Err(ToolError::new(tools::ErrorCode::PlatformError, "it can't be read")
+                                    .with_remedy("wait"))
+                            }
                             "broken" => Err(ToolError::new(tools::ErrorCode::PlatformError, "it broke")),
                             _ => Ok(Deleted { deleted: Thing { name: input.name } }),
                         }

@@ -148,6 +148,22 @@ async fn what_nobody_knows_is_not_done_blindly_again() {
 }
 
 #[tokio::test]
+async fn what_fails_before_anything_was_sent_may_be_made_again_at_once() {
+    let mut config = config();
+    config.limits.call_timeout = ApiDuration(Duration::from_millis(200));
+    let server = TestServer::start_with(config, |_| {}).await;
+    let state = &server.platform.state;
+    for (open, code) in [(true, "platform_error"), (true, "platform_error"), (false, "deadline_exceeded")] {
+        state.open.send_replace(open);
+        let error = tool_error(&json!({"result": delete(&server, json!({"name": "unread"})).await}));
+        assert_eq!(error["code"], code, "{error}");
+        assert!(error["message"].as_str().unwrap().ends_with("; nothing was changed"), "{error}");
+        assert!(error["remedy"].is_string() && !error["remedy"].as_str().unwrap().contains("confirm"), "{error}");
+    }
+    assert_eq!(*state.deletions.borrow(), 3);
+}
+
+#[tokio::test]
 async fn an_act_is_finished_before_the_process_ends() {
     let server = TestServer::start().await;
     let state = server.platform.state.clone();

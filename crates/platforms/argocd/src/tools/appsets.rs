@@ -19,6 +19,7 @@ use crate::{
     wire::{AppSet, Application, Generated, Items, Object, WholeSet},
 };
 use kit::args::PageArgs;
+use outbound::Purpose;
 use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError, page::fit};
 
 /// Applications of one answer.
@@ -284,7 +285,8 @@ async fn preview(argocd: Arc<ArgoCd>, input: PreviewInput, context: CallContext)
         }
         _ => return Err(ToolError::invalid_argument("give either name or definition").with_argument("name")),
     };
-    let call = Call::post(["applicationsets", "generate"], json!({ "applicationSet": definition }));
+    let call =
+        Call::post(["applicationsets", "generate"], json!({ "applicationSet": definition })).purpose(Purpose::Look);
     let failed = failed("generate the applications of this ApplicationSet", "applicationsets, create");
     let found: Generated = argocd.session.call(&call, context.deadline).await.map_err(failed)?;
     let count = found.applications.len();

@@ -17,7 +17,7 @@ use crate::{
     wire::Application,
 };
 use kit::{args::Limit, wait::Wait};
-use outbound::{Repeat, RequestError};
+use outbound::{Purpose, Repeat, RequestError};
 use tokio::time::Instant;
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
 
@@ -240,7 +240,8 @@ impl ArgoCd {
                 "it was not compared anew: other comparisons are on their way, and don't end; come back later",
             ));
         };
-        let call = target.get(&[]).query("refresh", &if hard { "hard" } else { "normal" }).repeat(Repeat::Never);
+        let call = target.get(&[]).query("refresh", &if hard { "hard" } else { "normal" });
+        let call = call.purpose(Purpose::Change).repeat(Repeat::Never);
         match self.session.object(&call, &target.name, until).await {
             Ok(app) => Ok(Ok(app)),
             Err(error) if is_late(error) => Ok(Err(

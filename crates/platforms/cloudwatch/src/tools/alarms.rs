@@ -137,7 +137,7 @@ pub(super) struct Alarm {
 }
 
 /// An alarm as AWS has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Described {
     Metric(Box<MetricAlarm>),
     Composite(Box<CompositeAlarm>),

@@ -20,7 +20,7 @@ use crate::{
     transport::Manner,
 };
 use kit::wait::Wait;
-use outbound::Repeat;
+use outbound::{Purpose, Repeat};
 use tools::{CallContext, ErrorCode, ToolError};
 
 /// Time between two looks at a query: at first, and in the end.
@@ -68,7 +68,7 @@ impl Drop for Run {
 
 /// How a query is stopped: a second time does no harm.
 pub(super) const fn stopping(deadline: Instant) -> Manner {
-    Manner { deadline, repeat: Repeat::Safe, is_probe: false }
+    Manner { deadline, purpose: Purpose::Change, repeat: Repeat::Safe, is_probe: false }
 }
 
 /// Whether a query has come to its end, whatever it is.
@@ -92,7 +92,8 @@ impl CloudWatch {
                 .with_remedy("wait for one to end")
                 .with_retry_after(FIRST_PAUSE)
         })?;
-        let manner = Manner { deadline: context.deadline, repeat: Repeat::IfNotTaken, is_probe: false };
+        let manner =
+            Manner { deadline: context.deadline, purpose: Purpose::Step, repeat: Repeat::IfNotTaken, is_probe: false };
         let some = |names: &Vec<String>| Some(names.clone()).filter(|names| !names.is_empty());
         let started = self
             .session

@@ -30,8 +30,11 @@ use super::{
     error::{Failure, to_tool_error},
     transport::Manner,
 };
-use kit::args::{Cursor, Moment};
-use outbound::Repeat;
+use kit::{
+    args::{Cursor, Moment},
+    pages::Pages,
+};
+use outbound::{Purpose, Repeat};
 use tools::{CallContext, Page, ToolEntry, ToolError, mutation, page::encode_cursor, read};
 
 pub(super) use self::types::{AlarmsAsked, Unseen, Withheld};
@@ -81,7 +84,12 @@ impl CloudWatch {
         R: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let manner = Manner { deadline: context.deadline, repeat: Repeat::IfNotTaken, is_probe: false };
+        let manner = Manner {
+            deadline: context.deadline,
+            purpose: Purpose::Change,
+            repeat: Repeat::IfNotTaken,
+            is_probe: false,
+        };
         self.session.call(manner, send).await.map_err(|error| self.failed(doing, error))
     }
 
@@ -113,7 +121,7 @@ impl CloudWatch {
 
 /// How something is asked for that changes nothing.
 fn reading(context: &CallContext) -> Manner {
-    Manner { deadline: context.deadline, repeat: Repeat::Safe, is_probe: false }
+    Manner { deadline: context.deadline, purpose: Purpose::Look, repeat: Repeat::Safe, is_probe: false }
 }
 
 /// Pages of AWS that one page of ours may take. AWS' pages may be empty, and more may follow all the same.
@@ -126,27 +134,25 @@ struct Whole<T> {
     cut: bool,
 }
 
-/// Reads a list page by page, until it ends, has as many entries as are wanted, or AWS gives the token again that it was given.
+/// Reads a list page by page, until it ends, has as many entries as are wanted, or its tokens lead back.
 async fn whole<T, R>(wanted: usize, ask: impl Fn(Option<String>) -> R) -> Result<Whole<T>, ToolError>
 where
+    T: PartialEq,
     R: Future<Output = Result<(Vec<T>, Option<String>), ToolError>>,
 {
-    let (mut entries, mut token) = (Vec::new(), None);
+    let (mut pages, mut token) = (Pages::default(), None);
     for _ in 0..MOST_PAGES {
         let (found, next) = ask(token.clone()).await?;
-        entries.extend(found);
-        if next.is_none() || next == token {
-            let cut = entries.len() > wanted;
+        let leads_back = !pages.add(found, next.is_some()) || next == token;
+        if next.is_none() || leads_back || pages.entries().len() >= wanted {
+            let cut = next.is_some() || pages.entries().len() > wanted;
+            let mut entries = pages.into_entries();
             entries.truncate(wanted);
             return Ok(Whole { entries, cut });
         }
-        if entries.len() >= wanted {
-            break;
-        }
         token = next;
     }
-    entries.truncate(wanted);
-    Ok(Whole { entries, cut: true })
+    Ok(Whole { entries: pages.into_entries(), cut: true })
 }
 
 fn invalid(argument: &str, message: impl Into<String>) -> ToolError {
@@ -242,9 +248,12 @@ impl Place {
         let mut pages = 1;
         loop {
             let (entries, next) = ask(self.token.clone()).await?;
-            let next = next.filter(|next| self.token.as_ref() != Some(next));
-            let is_over = next.is_none() || pages >= MOST_PAGES;
-            let page = self.page(entries, next.clone(), limit);
+            let leads_back = next.is_some() && next == self.token;
+            let is_over = next.is_none() || leads_back || pages >= MOST_PAGES;
+            let page = self.page(entries, next.clone().filter(|_| !leads_back), limit);
+            if leads_back && page.next_cursor.is_none() {
+                return Ok(Page { truncated: true, ..page }.with_hint(LEADS_BACK));
+            }
             if !page.items.is_empty() || is_over {
                 return Ok(page);
             }
@@ -262,10 +271,14 @@ impl Place {
     }
 }
 
+/// What is said of a list whose tokens lead back.
+const LEADS_BACK: &str = "AWS gives this page again instead of the next one: what follows can't be read now";
+
 /// Says what to try when a page is empty.
 fn hinted<T>(page: Page<T>, when_empty: &str) -> Page<T> {
     match (page.items.is_empty(), page.truncated) {
         (false, _) => page,
+        (true, true) if page.next_cursor.is_none() => page,
         (true, true) => page.with_hint("this page is empty and more follow: go on with next_cursor"),
         (true, false) => page.with_hint(when_empty),
     }

@@ -122,7 +122,7 @@ fn checked(lease_id: &str) -> Result<String, ToolError> {
 }
 
 async fn fetch(vault: &Vault, lease_id: &str, context: &CallContext) -> Result<LeaseState, ToolError> {
-    let call = Call::post(["sys", "leases", "lookup"], json!({ "lease_id": lease_id }));
+    let call = Call::ask(["sys", "leases", "lookup"], json!({ "lease_id": lease_id }));
     let lease: wire::Lease = vault.session.data(&call, context.deadline).await.map_err(failed(
         "look up leases at",
         "sys/leases/lookup",
