@@ -174,6 +174,13 @@ impl Request {
         }
     }
 
+    /// Says anew what it is for, and with it when it may be sent again.
+    #[must_use]
+    pub fn purpose(mut self, purpose: Purpose) -> Self {
+        (self.treatment.purpose, self.treatment.repeat) = (purpose, Repeat::of(purpose));
+        self
+    }
+
     /// Says when it may be sent again. Without it one that only looks is [`Repeat::Safe`], and everything else
     /// [`Repeat::IfNotTaken`].
     #[must_use]

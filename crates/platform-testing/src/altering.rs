@@ -1,15 +1,21 @@
 //! A proxy between a platform's client and its double that changes one value of one answer, as real servers do: null where a
-//! value was, a number as a text, a word that nobody knows; or ends an answer early; or answers one request with a failure.
+//! value was, a number as a text, a word that nobody knows; or ends an answer early; or answers one request with a
+//! failure; or leads a list's pages back to its first one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     Router,
     body::Body,
     extract::State,
-    http::{Request, StatusCode, Uri},
+    http::{HeaderMap, Method, Request, StatusCode, Uri},
     response::Response,
 };
+use futures::stream;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
 
@@ -30,6 +36,23 @@ pub enum Alteration {
     Cut,
     /// The platform fails to answer: 500, now and whenever the same is asked again.
     Fails,
+    /// The platform says, without a look, that there is no such thing.
+    Refuses,
+    /// The connection ends instead of the answer.
+    Breaks,
+}
+
+/// A request, and how it was answered.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its method.
+    pub method: Method,
+    /// Its path and query.
+    pub uri: Uri,
+    /// The operation that AWS' header names.
+    pub operation: String,
+    /// The answer's status, if there was one.
+    pub status: Option<StatusCode>,
 }
 
 impl Alteration {
@@ -43,7 +66,7 @@ impl Alteration {
             (Self::Text, _) => json!("AWordThatNobodyKnows"),
             (Self::Negative, _) => json!(-1),
             (Self::Empty, _) => json!([]),
-            (Self::Missing | Self::Cut | Self::Fails, _) => {
+            (Self::Missing | Self::Cut | Self::Fails | Self::Refuses | Self::Breaks, _) => {
                 let Some((parent, last)) = place.rsplit_once('/') else { return };
                 let name = last.replace("~1", "/").replace("~0", "~");
                 match body.pointer_mut(parent) {
@@ -93,6 +116,12 @@ pub struct Plan {
     pub alteration: Alteration,
 }
 
+/// An answer with this token for the next page; nothing if it is no page of a list.
+pub type Pages = fn(&Asked, &[u8], &str) -> Option<Vec<u8>>;
+
+/// What the tokens of pages that lead back begin with.
+const LEADS_BACK: &str = "leads-back-";
+
 #[derive(Default)]
 struct Work {
     upstream: String,
@@ -101,6 +130,11 @@ struct Work {
     failing: Option<Uri>,
     /// The answers since the last plan, as the double gave them; null for what is not JSON.
     seen: Vec<Value>,
+    asked: Vec<Asked>,
+    /// How pages lead back: by how many tokens.
+    pages: Option<(Pages, usize)>,
+    /// The first page of each list, by path and operation.
+    first: BTreeMap<(String, String), (StatusCode, HeaderMap, Vec<u8>)>,
 }
 
 /// The proxy. It ends when it is dropped.
@@ -136,6 +170,21 @@ impl Altering {
         work.plan = plan;
         work.failing = None;
         work.seen.clear();
+        work.asked.clear();
+        work.pages = None;
+        work.first.clear();
+    }
+
+    /// From now on each page of a list leads to its first one again, by so many tokens that lead to each other.
+    pub fn lead_back(&self, pages: Pages, tokens: usize) {
+        self.plan(None);
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).pages = Some((pages, tokens));
+    }
+
+    /// Lists whose pages led back.
+    #[must_use]
+    pub fn led_back(&self) -> usize {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).first.len()
     }
 
     /// The answers that were seen since the last plan.
@@ -143,16 +192,70 @@ impl Altering {
     pub fn seen(&self) -> Vec<Value> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner).seen.clone()
     }
+
+    /// The requests that were seen since the last plan.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).asked.clone()
+    }
+}
+
+/// An answer in the words of every platform.
+fn failure(status: StatusCode) -> Response<Body> {
+    let text = "not found";
+    let body = json!({ "errors": [text], "message": text, "error": text, "code": 5, "__type": "ResourceNotFound" });
+    let mut failure = Response::new(Body::from(if status.is_server_error() { json!({}) } else { body }.to_string()));
+    *failure.status_mut() = status;
+    failure.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    failure.headers_mut().insert("x-jenkins", "2.500".parse().unwrap());
+    failure
+}
+
+/// The number of the token that a request goes on at, if it is one of those that lead back.
+fn token_of(uri: &Uri, body: &[u8]) -> Option<usize> {
+    let text = format!("{uri} {}", String::from_utf8_lossy(body));
+    let (_, number) = text.split_once(LEADS_BACK)?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 async fn answer(
     State((client, work)): State<(reqwest::Client, Arc<Mutex<Work>>)>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let upstream = work.lock().unwrap_or_else(PoisonError::into_inner).upstream.clone();
     let (parts, body) = request.into_parts();
-    let asked = parts.uri.clone();
+    let operation = parts.headers.get("x-amz-target").map(|operation| operation.to_str().unwrap().to_owned());
+    let (method, uri, operation) = (parts.method.clone(), parts.uri.clone(), operation.unwrap_or_default());
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let list = (uri.path().to_owned(), operation.clone());
+    let asked = Asked { method, uri: uri.clone(), operation, status: None };
+    let (upstream, number, planned) = {
+        let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = work.asked.len();
+        work.asked.push(asked.clone());
+        if let (Some((pages, tokens)), Some(at)) = (work.pages, token_of(&uri, &body)) {
+            let (status, headers, first) = work.first[&list].clone();
+            let next = format!("{LEADS_BACK}{}", (at + 1) % tokens);
+            let mut response = Response::new(Body::from(pages(&asked, &first, &next).unwrap()));
+            (*response.status_mut(), *response.headers_mut()) = (status, headers);
+            return response;
+        }
+        work.seen.push(Value::Null);
+        let planned = work.plan.clone().filter(|plan| plan.answer == number);
+        if planned.as_ref().is_some_and(|plan| plan.alteration == Alteration::Fails) {
+            work.failing = Some(uri.clone());
+        }
+        (work.upstream.clone(), number, planned)
+    };
+    let told = |response: Response<Body>| {
+        let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asked) = work.asked.get_mut(number) {
+            asked.status = Some(response.status());
+        }
+        response
+    };
+    if planned.as_ref().is_some_and(|plan| plan.alteration == Alteration::Refuses) {
+        return told(failure(StatusCode::NOT_FOUND));
+    }
     let url = format!("{upstream}{}", parts.uri.path_and_query().map_or("/", |path| path.as_str()));
     let host = parts.headers["host"].to_str().unwrap().to_owned();
     // With the host that the client has written, which may be signed.
@@ -165,20 +268,23 @@ async fn answer(
     let text = String::from_utf8(bytes.clone()).unwrap_or_default().replace(own, &host);
     let bytes = if text.is_empty() { bytes } else { text.into_bytes() };
     let mut value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
-    let number = work.seen.len();
-    work.seen.push(value.clone());
-    let begins = |plan: &Plan| plan.answer == number && plan.alteration == Alteration::Fails;
-    if work.plan.as_ref().is_some_and(begins) {
-        work.failing = Some(asked.clone());
+    {
+        let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = work.seen.get_mut(number) {
+            seen.clone_from(&value);
+        }
+        if work.failing.as_ref() == Some(&uri) {
+            drop(work);
+            return told(failure(StatusCode::INTERNAL_SERVER_ERROR));
+        }
     }
-    if work.failing.as_ref() == Some(&asked) {
-        let mut failure = Response::new(Body::from("{}"));
-        *failure.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-        failure.headers_mut().insert("content-type", "application/json".parse().unwrap());
-        return failure;
-    }
-    let bytes = match work.plan.as_ref().filter(|plan| plan.answer == number && !value.is_null()) {
+    let bytes = match planned {
+        Some(Plan { alteration: Alteration::Breaks, .. }) => {
+            return Response::new(Body::from_stream(stream::once(async {
+                Err::<Vec<u8>, _>(io::Error::other("cut"))
+            })));
+        }
+        Some(_) if value.is_null() => bytes,
         Some(Plan { alteration: Alteration::Cut, .. }) => bytes[..bytes.len() / 2].to_vec(),
         Some(plan) => {
             plan.alteration.change(&mut value, &plan.place);
@@ -188,7 +294,18 @@ async fn answer(
     };
     headers.remove("content-length");
     headers.remove("transfer-encoding");
+    let bytes = {
+        let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+        let pages = work.pages.map(|(pages, _)| pages).filter(|_| status.is_success());
+        match pages.and_then(|pages| pages(&asked, &bytes, &format!("{LEADS_BACK}0"))) {
+            Some(leading) => {
+                work.first.entry(list).or_insert((status, headers.clone(), bytes));
+                leading
+            }
+            None => bytes,
+        }
+    };
     let mut response = Response::new(Body::from(bytes));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
-    response
+    told(response)
 }

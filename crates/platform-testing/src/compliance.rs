@@ -13,17 +13,45 @@ use serde_json::{Value, json};
 
 use crate::{
     Connected, Fault, Faulty, PLANTED,
-    altering::{Alteration, Altering, Plan, places},
+    altering::{Alteration, Altering, Asked, Pages, Plan, places},
 };
 use api::{
     Reason,
     platform::{PlatformSpec, declared_reasons, examples},
 };
 use kit::{Connect, HealthStatus};
-use tools::{Effect, ErrorCode, ToolEntry, publish};
+use outbound::changes;
+use tools::{Effect, ErrorCode, Fate, ToolEntry, publish};
 
 /// The URL of a double, and what keeps it running.
 pub type Running = (String, Box<dyn Any + Send + Sync>);
+/// A double that starts.
+pub type Starting = BoxFuture<'static, Running>;
+
+/// A tool and its arguments.
+pub type Call = (&'static str, Value);
+
+/// A call that changes something.
+pub struct Act {
+    /// What makes what it is about, if that isn't there.
+    pub before: Option<Call>,
+    /// It.
+    pub call: Call,
+}
+
+impl Act {
+    /// One that can be made at once.
+    #[must_use]
+    pub fn new(tool: &'static str, arguments: Value) -> Self {
+        Self { before: None, call: (tool, arguments) }
+    }
+
+    /// The same, after another call.
+    #[must_use]
+    pub fn after(self, tool: &'static str, arguments: Value) -> Self {
+        Self { before: Some((tool, arguments)), ..self }
+    }
+}
 
 /// A platform, as it takes part.
 pub struct Subject {
@@ -45,9 +73,17 @@ pub struct Subject {
     /// The tool that answers how the platform does, also when it does badly.
     pub tells_health: &'static str,
     /// Starts the platform's double, and gives its URL and what keeps it.
-    pub double: fn() -> BoxFuture<'static, Running>,
+    pub double: fn() -> Starting,
     /// Tools for which 404 is the platform's way to answer an empty list.
     pub empty_is_404: &'static [&'static str],
+    /// A call of each tool that changes something, with which it does so at a double that `acting` starts.
+    pub acts: fn() -> Vec<Act>,
+    /// Starts a double for the one of this tool.
+    pub acting: fn(&str) -> Starting,
+    /// Whether a request changes something at the platform, by what its reference says, not by what the client believes.
+    pub changes: fn(&Asked) -> bool,
+    /// How its lists say that they go on, if they are paged by tokens.
+    pub pages: Option<Pages>,
 }
 
 impl Subject {
@@ -410,6 +446,143 @@ fn said(answer: &Value) -> Vec<String> {
     }
 }
 
+/// What came of an act with a fault on the way.
+struct Acted {
+    outcome: Result<Value, tools::ToolError>,
+    /// Whether the client says that a change was sent.
+    sent: bool,
+    asked: Vec<Asked>,
+    /// The same call at once again, without the fault.
+    again: Result<Value, tools::ToolError>,
+}
+
+async fn act(subject: &Subject, act: &Act, plan: Option<(usize, Alteration)>) -> Acted {
+    let (upstream, _running) = (subject.acting)(act.call.0).await;
+    if let Some((tool, arguments)) = &act.before {
+        let made = subject.connect(&upstream).call(tool, arguments.clone()).await;
+        assert!(made.is_ok(), "{tool}: {made:?}");
+    }
+    let altering = Altering::start(&upstream).await;
+    altering.plan(plan.map(|(answer, alteration)| Plan { answer, place: String::new(), alteration }));
+    let connected = subject.connect(&altering.url);
+    let (tool, arguments) = &act.call;
+    let (outcome, sent) = changes::noting(connected.call(tool, arguments.clone())).await;
+    let asked = altering.asked();
+    altering.plan(None);
+    let again = connected.call(tool, arguments.clone()).await;
+    Acted { outcome, sent, asked, again }
+}
+
+/// Whatever request of a call that changes something fails, and however: that nothing was changed is told if, and only if, the
+/// platform took no request that changes something; and then the same call can be made at once.
+pub async fn what_was_sent_decides_what_is_told_of_a_change(subject: &Subject) {
+    let acts = (subject.acts)();
+    let mutates = |tool: &&str| subject.nowhere().tools[*tool].declaration.effect != Effect::Read;
+    let there: BTreeSet<_> = subject.nowhere().tools.keys().copied().filter(mutates).collect();
+    assert_eq!(acts.iter().map(|act| act.call.0).collect::<BTreeSet<_>>(), there, "{}", subject.name);
+    let is_change = |asked: &Asked| (subject.changes)(asked);
+    let mut cases = Vec::new();
+    for one in &acts {
+        let whole = act(subject, one, None).await;
+        let tool = one.call.0;
+        assert!(whole.outcome.is_ok() && whole.sent, "{tool}: {:?}", whole.outcome);
+        assert!(whole.asked.iter().any(is_change), "{tool} changes nothing: {:?}", whole.asked);
+        let faults = [Alteration::Fails, Alteration::Breaks, Alteration::Refuses];
+        cases.extend((0..whole.asked.len()).flat_map(|number| faults.map(|fault| (one, number, fault))));
+    }
+    let wrong: Vec<String> = stream::iter(cases)
+        .map(|(one, number, fault)| async move {
+            let acted = act(subject, one, Some((number, fault))).await;
+            let taken = acted.asked.iter().any(|asked| {
+                is_change(asked) && asked.status.is_none_or(|status| !status.is_client_error())
+            });
+            let is_true = acted.sent == taken
+                && acted.outcome.as_ref().err().is_none_or(|error| match error.fate(acted.sent) {
+                    Fate::Undone => !taken && acted.again.is_ok(),
+                    Fate::Unknown | Fate::Made => taken,
+                });
+            (!is_true).then(|| {
+                let Acted { outcome, sent, again, .. } = &acted;
+                let seen: Vec<_> = acted.asked.iter().map(|a| format!("{} {} {} {:?}", a.method, a.uri, a.operation, a.status)).collect();
+                format!("{}, request {number} {fault:?}: taken {taken}, sent {sent}, {outcome:?}, again {again:?}: {seen:#?}", one.call.0)
+            })
+        })
+        .buffer_unordered(16)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    assert!(wrong.is_empty(), "{}: {}", subject.name, wrong.join("\n"));
+}
+
+/// Pages whose tokens lead back, to the same page or in a circle: a tool ends its look at them with what came, each entry once,
+/// and says that this isn't all.
+pub async fn pages_that_lead_back_are_left(subject: &Subject) {
+    let Some(pages) = subject.pages else { return };
+    let (upstream, _running) = (subject.double)().await;
+    let altering = Altering::start(&upstream).await;
+    let (mut wrong, mut tried) = (Vec::new(), 0);
+    for (tool, arguments) in (subject.calls)() {
+        let reads = subject.nowhere().tools[tool].declaration.effect == Effect::Read;
+        let asked = async || {
+            let connected = subject.connect(&altering.url);
+            if reads {
+                connected.call(tool, arguments.clone()).await
+            } else {
+                connected.preview(tool, arguments.clone()).await.map(|preview| preview.state)
+            }
+        };
+        altering.plan(None);
+        let Ok(whole) = asked().await else { continue };
+        for tokens in [1, 2] {
+            altering.lead_back(pages, tokens);
+            let outcome = asked().await;
+            if altering.led_back() == 0 {
+                break;
+            }
+            tried += 1;
+            let times = altering.asked().len();
+            let is_true = match &outcome {
+                Ok(_) if !reads => true,
+                Ok(answer) if *answer == whole => true,
+                Ok(answer) => repeated(answer) <= repeated(&whole) && (said(answer) != said(&whole) || is_cut(answer)),
+                Err(_) => !reads,
+            };
+            if !is_true || times > MOST_REQUESTS {
+                wrong.push(format!("{tool}, {tokens} tokens, {times} requests: {outcome:?}, whole: {whole}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {tried} in {}: {wrong:#?}", wrong.len(), subject.name);
+    assert!(tried > 5, "{}: only {tried} were tried", subject.name);
+}
+
+/// Requests that a call makes at most of pages that lead back.
+const MOST_REQUESTS: usize = 60;
+
+/// Objects that stand in the same list of an answer more than once.
+fn repeated(answer: &Value) -> usize {
+    match answer {
+        Value::Object(members) => members.values().map(repeated).sum(),
+        Value::Array(elements) => {
+            let objects: Vec<String> =
+                elements.iter().filter(|element| element.is_object()).map(Value::to_string).collect();
+            let distinct: BTreeSet<&String> = objects.iter().collect();
+            objects.len() - distinct.len() + elements.iter().map(repeated).sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
+/// Whether an answer says that there is more.
+fn is_cut(answer: &Value) -> bool {
+    match answer {
+        Value::Object(members) => {
+            members.iter().any(|(name, value)| name == "truncated" && value == true || is_cut(value))
+        }
+        _ => false,
+    }
+}
+
 /// Arguments that take the link of a page where a name is asked for.
 const LINKED: [&str; 7] = ["app", "job", "job_id", "path", "pipeline_id", "project_slug", "workflow_id"];
 
@@ -541,6 +714,16 @@ macro_rules! complies {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn a_part_that_fails_is_never_hidden() {
                 compliance::a_part_that_fails_is_never_hidden(&$subject()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn what_was_sent_decides_what_is_told_of_a_change() {
+                compliance::what_was_sent_decides_what_is_told_of_a_change(&$subject()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn pages_that_lead_back_are_left() {
+                compliance::pages_that_lead_back_are_left(&$subject()).await;
             }
 
             #[tokio::test]

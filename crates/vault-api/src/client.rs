@@ -430,11 +430,10 @@ fn is_like_health(response: &Response) -> bool {
 pub fn verdict(response: &Response) -> Verdict {
     let says = |known: &str| own_texts(response).is_some_and(|texts| texts.iter().any(|text| text.contains(known)));
     match response.status.as_u16() {
-        // `sys/health` on a standby, which is no throttling.
-        429 if response.json::<wire::Health>().is_ok() => Verdict::Answered,
+        // `sys/health`, on a standby, too: that is no throttling.
+        429 | 503 if response.json::<wire::Health>().is_ok() => Verdict::Answered,
         // Quotas are for paths (https://developer.hashicorp.com/vault/docs/concepts/resource-quotas).
         429 => Verdict::ThrottledInPart,
-        503 if response.json::<wire::Health>().is_ok() => Verdict::Answered,
         503 if says("sealed") || says("locked") => Verdict::Refused,
         // Not replicated yet.
         412 => Verdict::NotYet,

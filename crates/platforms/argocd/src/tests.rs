@@ -10,7 +10,10 @@ mod tools;
 use serde_json::{Value, json};
 
 use self::double::{Double, TOKEN};
-use platform_testing::{Connected, compliance::Subject};
+use platform_testing::{
+    Connected,
+    compliance::{Act, Starting, Subject},
+};
 
 pub(super) use platform_testing::PLANTED;
 
@@ -20,12 +23,7 @@ platform_testing::complies!(crate::tests::subject);
 fn subject() -> Subject {
     Subject {
         connect: crate::connect,
-        double: || {
-            Box::pin(async {
-                let double = Double::start().await;
-                (double.uri(), Box::new(double) as _)
-            })
-        },
+        double: started,
         name: "argoCd",
         word: "argocd",
         spec: |url| json!({ "argoCd": { "url": url, "insecureHttp": true } }),
@@ -65,7 +63,47 @@ fn subject() -> Subject {
         most_requests: 2,
         tells_health: "",
         empty_is_404: &[],
+        acts: || {
+            let pod = json!({ "kind": "Pod", "name": "web-1" });
+            vec![
+                Act::new("sync_argocd_app", json!({ "app": "web" })),
+                Act::new("rollback_argocd_app", json!({ "app": "web", "history_id": 0 })),
+                Act::new("terminate_argocd_operation", json!({ "app": "web" })),
+                Act::new("run_argocd_resource_action", json!({ "app": "web", "resource": pod, "action": "restart" })),
+                Act::new("set_argocd_auto_sync", json!({ "app": "web", "enabled": true })),
+                Act::new("delete_argocd_app", json!({ "app": "web", "confirm_name": "web" })),
+            ]
+        },
+        acting: |tool| {
+            let is_running = tool == "terminate_argocd_operation";
+            Box::pin(async move {
+                let double = Double::start().await;
+                double.change(|state| {
+                    state.stands_still = is_running;
+                    if is_running {
+                        state.app["operation"] = json!({ "sync": {} });
+                        state.app["status"]["operationState"] =
+                            json!({ "phase": "Running", "operation": { "sync": {} } });
+                    }
+                });
+                (double.uri(), Box::new(double) as _)
+            })
+        },
+        // The refresh writes an annotation (`server/application/application.go`, `Get`); `generate` computes, and writes nothing.
+        changes: |asked| {
+            let (path, query) = (asked.uri.path(), asked.uri.query().unwrap_or_default());
+            query.contains("refresh=")
+                || asked.method != "GET" && !path.ends_with("/session") && !path.ends_with("/generate")
+        },
+        pages: None,
     }
+}
+
+fn started() -> Starting {
+    Box::pin(async {
+        let double = Double::start().await;
+        (double.uri(), Box::new(double) as _)
+    })
 }
 
 /// A connector to the double: `spec` is what `spec.platform.argoCd` says besides the URL.
@@ -91,4 +129,17 @@ async fn what_is_off_by_default_is_declared() {
         .collect();
     assert_eq!(off, ["delete_argocd_app", "set_argocd_auto_sync"]);
     assert!(connector.tools.values().all(|tool| !tool.declaration.sensitive));
+}
+
+#[tokio::test]
+async fn what_argocd_refuses_was_not_changed() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let refused = "application spec for web is invalid: InvalidSpecError: repository not accessible: refused";
+    for (status, code, text, taken) in [(400, 9, refused, false), (501, 12, "no", false), (500, 2, "no", true)] {
+        double.fail("applications/web/sync", status, code, text);
+        let (outcome, sent) =
+            outbound::changes::noting(connector.call("sync_argocd_app", json!({ "app": "web" }))).await;
+        assert_eq!((outcome.is_err(), sent), (true, taken), "{text}: {outcome:?}");
+    }
 }

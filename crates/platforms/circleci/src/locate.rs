@@ -13,6 +13,7 @@ use super::{
     v3,
     wire::{Items, JobDetail, Pipeline, Project, Workflow},
 };
+use kit::pages::Pages;
 use tools::{CallContext, ErrorCode, ToolError};
 
 /// Pages of a list that are read for one call. Their size is CircleCI's.
@@ -243,7 +244,7 @@ impl CircleCi {
     /// The entries of a list, page by page, until those that were read are enough, its pages are read, or the time is up.
     /// What came is kept when a further page can't be read: CircleCI sometimes gives tokens for pages that it then doesn't
     /// know (circleci/circleci-docs #6472).
-    pub(super) async fn list<T: DeserializeOwned>(
+    pub(super) async fn list<T: DeserializeOwned + PartialEq>(
         &self,
         listing: Listing<'_>,
         enough: impl Fn(&[T]) -> bool,
@@ -251,7 +252,7 @@ impl CircleCi {
     ) -> Result<Read<T>, ToolError> {
         let Listing { call, doing, about, mut at, pages } = listing;
         let goes_on = at.is_some();
-        let mut items: Vec<T> = Vec::new();
+        let mut read: Pages<T> = Pages::default();
         for page in 0..pages {
             if page > 0 && context.remaining() < TIME_FOR_A_PAGE {
                 break;
@@ -267,14 +268,15 @@ impl CircleCi {
                 }
                 Err(error) => return Err(to_tool_error(&error, doing, about)),
             };
-            items.extend(found);
-            // One that leads to itself leads nowhere.
-            at = next.filter(|next| !next.is_empty() && Some(next) != at.as_ref());
-            if at.is_none() || enough(&items) {
+            // Tokens that lead back leave a list without its end.
+            let next = next.filter(|next| !next.is_empty());
+            let leads_back = !read.add(found, next.is_some()) || next == at;
+            at = next;
+            if at.is_none() || leads_back || enough(read.entries()) {
                 break;
             }
         }
-        Ok(Read { items, next: at })
+        Ok(Read { items: read.into_entries(), next: at })
     }
 
     async fn one_page<T: DeserializeOwned>(

@@ -16,7 +16,10 @@ use self::{
     double::{Double, TOKEN},
     world::id,
 };
-use platform_testing::{Connected, compliance::Subject};
+use platform_testing::{
+    Connected,
+    compliance::{Act, Starting, Subject},
+};
 
 /// A call of every tool that finds something at the double.
 fn calls() -> Vec<(&'static str, Value)> {
@@ -65,12 +68,7 @@ platform_testing::complies!(crate::tests::subject);
 fn subject() -> Subject {
     Subject {
         connect: crate::connect,
-        double: || {
-            Box::pin(async {
-                let double = Double::start().await;
-                (double.uri(), Box::new(double) as _)
-            })
-        },
+        double: started,
         name: "circleCi",
         word: "circleci",
         spec: |url| json!({ "circleCi": { "url": url, "insecureHttp": true, "apiVersion": "V3" } }),
@@ -80,7 +78,33 @@ fn subject() -> Subject {
         most_requests: 4,
         tells_health: "",
         empty_is_404: &[],
+        acts: || calls().into_iter().skip(16).map(|(tool, arguments)| Act::new(tool, arguments)).collect(),
+        acting: |_| started(),
+        // A search is sent as a form, and what compiles a configuration keeps nothing (circleci.com/docs/api/v3, /v2).
+        changes: |asked| {
+            let reads = ["/runs/search", "/configs/compile", "/compile-config-with-defaults"];
+            asked.method == "POST" && !reads.iter().any(|end| asked.uri.path().ends_with(end))
+        },
+        // circleci.com/docs/api/v3/conventions.md; v2 has the token beside its items.
+        pages: Some(|_, body, next| {
+            let mut body: Value = serde_json::from_slice(body).ok()?;
+            if body["data"].is_array() && body["page"].is_object() {
+                body["page"]["next"] = json!(next);
+            } else if body["items"].is_array() && body.get("next_page_token").is_some() {
+                body["next_page_token"] = json!(next);
+            } else {
+                return None;
+            }
+            Some(body.to_string().into_bytes())
+        }),
     }
+}
+
+fn started() -> Starting {
+    Box::pin(async {
+        let double = Double::start().await;
+        (double.uri(), Box::new(double) as _)
+    })
 }
 
 /// A connector to the double: `spec` is what `spec.platform.circleCi` says besides the URL.

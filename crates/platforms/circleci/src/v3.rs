@@ -6,13 +6,13 @@ use serde::Deserialize;
 use super::status;
 
 /// One resource.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Entity<T> {
     pub(super) data: T,
 }
 
 /// A page of a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct List<T> {
     pub(super) data: Vec<T>,
     #[serde(default)]
@@ -20,31 +20,31 @@ pub(super) struct List<T> {
 }
 
 /// Where a list goes on.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, PartialEq)]
 pub(super) struct Pages {
     pub(super) next: Option<String>,
 }
 
 /// Something of which only the id is used.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, PartialEq)]
 pub(super) struct Reference {
     #[serde(default)]
     pub(super) id: String,
 }
 
 /// `GET /users?filter[user_id]=me`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct User {
     pub(super) attributes: UserAttributes,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct UserAttributes {
     pub(super) login: String,
 }
 
 /// A run of `POST /runs/search` and `GET /runs`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Run {
     pub(super) id: String,
     pub(super) attributes: RunAttributes,
@@ -52,7 +52,7 @@ pub(super) struct Run {
     pub(super) references: RunReferences,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct RunAttributes {
     pub(super) phase: String,
     #[serde(default)]
@@ -66,27 +66,27 @@ pub(super) struct RunAttributes {
 }
 
 /// Nothing of it is used but that it is there.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct RunError {}
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, PartialEq)]
 pub(super) struct RunReferences {
     #[serde(default)]
     pub(super) event: Event,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, PartialEq)]
 pub(super) struct Event {
     #[serde(default)]
     pub(super) attributes: EventAttributes,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, PartialEq)]
 pub(super) struct EventAttributes {
     pub(super) vcs: Option<Vcs>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Vcs {
     pub(super) branch: Option<String>,
     pub(super) tag: Option<String>,
@@ -94,13 +94,13 @@ pub(super) struct Vcs {
     pub(super) commit: Option<Commit>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Commit {
     pub(super) subject: Option<String>,
     pub(super) author: Option<Author>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Author {
     pub(super) login: Option<String>,
 }
@@ -120,7 +120,7 @@ impl Run {
 }
 
 /// `GET /jobs/{id}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Job {
     pub(super) id: String,
     pub(super) attributes: JobAttributes,
@@ -128,7 +128,7 @@ pub(super) struct Job {
     pub(super) references: JobReferences,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct JobAttributes {
     pub(super) name: String,
     /// `build` or `approval`.
@@ -143,20 +143,20 @@ pub(super) struct JobAttributes {
     pub(super) parallel_executions: Vec<Execution>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, PartialEq)]
 pub(super) struct JobReferences {
     #[serde(default)]
     pub(super) workflow: Reference,
 }
 
 /// One of the machines that run a job side by side.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Execution {
     #[serde(default)]
     pub(super) steps: Vec<Step>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Step {
     #[serde(default)]
     pub(super) name: String,
@@ -169,12 +169,12 @@ pub(super) struct Step {
 }
 
 /// An entry of `GET /jobs/{id}/artifacts`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Artifact {
     pub(super) attributes: ArtifactAttributes,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct ArtifactAttributes {
     pub(super) path: String,
     pub(super) url: String,
@@ -183,13 +183,13 @@ pub(super) struct ArtifactAttributes {
 }
 
 /// An entry of `GET /pipelines`, which are definitions of runs.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Definition {
     pub(super) id: String,
     pub(super) attributes: DefinitionAttributes,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct DefinitionAttributes {
     #[serde(default)]
     pub(super) name: String,
@@ -197,75 +197,75 @@ pub(super) struct DefinitionAttributes {
     pub(super) checkout: Option<Source>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Source {
     pub(super) file_path: Option<String>,
     pub(super) vcs: Option<SourceVcs>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct SourceVcs {
     pub(super) provider: Option<String>,
     pub(super) repo_full_name: Option<String>,
 }
 
 /// `POST /configs/compile`. A configuration that is wrong is an answer with 200, too.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Compiled {
     pub(super) data: CompiledData,
     #[serde(default)]
     pub(super) meta: CompiledMeta,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct CompiledData {
     pub(super) attributes: CompiledAttributes,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct CompiledAttributes {
     pub(super) outcome: String,
     pub(super) compiled_config: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, PartialEq)]
 pub(super) struct CompiledMeta {
     #[serde(default)]
     pub(super) messages: Vec<CompiledMessage>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct CompiledMessage {
     #[serde(default)]
     pub(super) title: String,
 }
 
 /// A component or environment that is deployed, or to which is deployed.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Named {
     pub(super) id: String,
     pub(super) attributes: Name,
 }
 
 /// A version of a component.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Version {
     pub(super) attributes: Name,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Name {
     pub(super) name: String,
 }
 
 /// The answer to a rollback.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Rollback {
     pub(super) id: String,
     pub(super) attributes: RollbackAttributes,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct RollbackAttributes {
     /// `pipeline` or `agent`: what the id is of.
     #[serde(default)]

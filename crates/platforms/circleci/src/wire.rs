@@ -21,20 +21,20 @@ fn unknown() -> String {
 }
 
 /// A page of a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Items<T> {
     pub(super) items: Vec<T>,
     pub(super) next_page_token: Option<String>,
 }
 
 /// `GET /me`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Me {
     pub(super) login: String,
 }
 
 /// `GET /project/{slug}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Project {
     pub(super) id: String,
     pub(super) slug: String,
@@ -42,13 +42,13 @@ pub(super) struct Project {
     pub(super) vcs_info: Option<VcsInfo>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct VcsInfo {
     pub(super) default_branch: Option<String>,
 }
 
 /// An entry of `GET /api/v1.1/projects`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Followed {
     pub(super) slug: Option<String>,
     pub(super) name: Option<String>,
@@ -70,7 +70,7 @@ impl Followed {
 }
 
 /// A run, which v2 calls a pipeline.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Pipeline {
     pub(super) id: String,
     pub(super) number: u64,
@@ -84,7 +84,7 @@ pub(super) struct Pipeline {
     pub(super) trigger_parameters: Option<TriggerParameters>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct PipelineError {
     #[serde(rename = "type", default)]
     pub(super) type_: String,
@@ -92,19 +92,19 @@ pub(super) struct PipelineError {
     pub(super) message: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Trigger {
     #[serde(rename = "type", default)]
     pub(super) type_: String,
     pub(super) actor: Option<Actor>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Actor {
     pub(super) login: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Vcs {
     pub(super) branch: Option<String>,
     pub(super) tag: Option<String>,
@@ -112,18 +112,18 @@ pub(super) struct Vcs {
     pub(super) commit: Option<Commit>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Commit {
     pub(super) subject: Option<String>,
 }
 
 /// Where runs of definitions have what others have in `vcs`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct TriggerParameters {
     pub(super) git: Option<Git>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Git {
     pub(super) branch: Option<String>,
     pub(super) tag: Option<String>,
@@ -131,13 +131,13 @@ pub(super) struct Git {
 }
 
 /// `GET /pipeline/{id}/config`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Config {
     pub(super) source: String,
 }
 
 /// A workflow. One whose record has expired is listed with nulls.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Workflow {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) id: String,
@@ -159,7 +159,7 @@ pub(super) struct Workflow {
 }
 
 /// A job of a workflow.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct WorkflowJob {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) id: String,
@@ -179,7 +179,7 @@ pub(super) struct WorkflowJob {
 }
 
 /// `GET /project/{slug}/job/{number}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct JobDetail {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
@@ -193,7 +193,7 @@ pub(super) struct JobDetail {
     pub(super) pipeline: Option<Parent>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Executor {
     pub(super) resource_class: Option<String>,
     #[serde(rename = "type")]
@@ -201,18 +201,18 @@ pub(super) struct Executor {
 }
 
 /// The workflow, or the run, of a job.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Parent {
     pub(super) id: String,
 }
 
 /// `GET /api/v1.1/project/{slug}/{number}`, of which only the steps are used.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Build {
     pub(super) steps: Vec<BuildStep>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct BuildStep {
     #[serde(default)]
     pub(super) name: String,
@@ -221,7 +221,7 @@ pub(super) struct BuildStep {
 }
 
 /// A step on one of the machines that run a job side by side.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct BuildAction {
     /// The machine.
     #[serde(default)]
@@ -237,7 +237,7 @@ pub(super) struct BuildAction {
 }
 
 /// A part of a step's output, at its link.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Output {
     #[serde(default)]
     pub(super) message: String,
@@ -246,7 +246,7 @@ pub(super) struct Output {
 }
 
 /// A test, of `GET /project/{slug}/{number}/tests` and of API v3.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Test {
     #[serde(default)]
     pub(super) name: String,
@@ -260,7 +260,7 @@ pub(super) struct Test {
 }
 
 /// An artifact.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Artifact {
     pub(super) path: String,
     #[serde(default)]
@@ -269,13 +269,13 @@ pub(super) struct Artifact {
 }
 
 /// `GET /insights/{slug}/flaky-tests`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct FlakyTests {
     #[serde(rename = "flaky-tests", alias = "flaky_tests")]
     pub(super) tests: Vec<FlakyTest>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct FlakyTest {
     #[serde(alias = "test_name")]
@@ -295,13 +295,13 @@ pub(super) struct FlakyTest {
 }
 
 /// Figures of a workflow or job, of `GET /insights/{slug}/workflows` and `…/{name}/jobs`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Insight {
     pub(super) name: String,
     pub(super) metrics: Metrics,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Metrics {
     #[serde(default)]
     pub(super) total_runs: u64,
@@ -315,7 +315,7 @@ pub(super) struct Metrics {
     pub(super) durations: Option<Durations>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Durations {
     pub(super) median: Option<u64>,
     pub(super) p95: Option<u64>,
@@ -323,7 +323,7 @@ pub(super) struct Durations {
 }
 
 /// An entry of `GET /projects/{id}/pipeline-definitions`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Definition {
     pub(super) id: String,
     #[serde(default)]
@@ -332,20 +332,20 @@ pub(super) struct Definition {
     pub(super) checkout_source: Option<Source>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Source {
     pub(super) provider: Option<String>,
     pub(super) repo: Option<Repo>,
     pub(super) file_path: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Repo {
     pub(super) full_name: Option<String>,
 }
 
 /// The answer to a trigger: 201 with a run, or 200 with a message, when nothing was to be run.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Triggered {
     pub(super) id: Option<String>,
     pub(super) number: Option<u64>,
@@ -354,13 +354,13 @@ pub(super) struct Triggered {
 }
 
 /// The answer to a rerun.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Rerun {
     pub(super) workflow_id: String,
 }
 
 /// The answer of `POST /compile-config-with-defaults`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct Compiled {
     pub(super) valid: bool,
     #[serde(default)]
@@ -369,14 +369,14 @@ pub(super) struct Compiled {
     pub(super) output: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub(super) struct CompileError {
     #[serde(default)]
     pub(super) message: String,
 }
 
 /// A failing answer: `message` in v1.1 and v2, `error` in v3.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, PartialEq)]
 #[serde(default)]
 pub(super) struct Failure {
     pub(super) message: Value,

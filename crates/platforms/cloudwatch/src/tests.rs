@@ -14,7 +14,10 @@ use platform_doubles::cloudwatch as double;
 use serde_json::{Value, json};
 
 use self::double::{Double, KEY, REGION};
-use platform_testing::{Connected, compliance::Subject};
+use platform_testing::{
+    Connected,
+    compliance::{Act, Subject},
+};
 
 const SECRET: &str = "planted-secret-access-key";
 const CREDENTIALS: &[(&str, &str)] = &[("access_key_id", KEY), ("secret_access_key", SECRET)];
@@ -62,6 +65,51 @@ fn subject() -> Subject {
         most_requests: 2,
         tells_health: "",
         empty_is_404: &[],
+        acts: || {
+            let mute = json!({ "names": ["disk"], "minutes": 5, "reason": "test" });
+            let query = json!({ "groups": ["/app/web"], "query": "fields @message", "wait_seconds": 0 });
+            vec![
+                Act::new("mute_cloudwatch_alarms", mute.clone()),
+                Act::new("unmute_cloudwatch_alarms", json!({ "names": ["disk"] }))
+                    .after("mute_cloudwatch_alarms", mute),
+                Act::new("set_cloudwatch_alarm_actions_enabled", json!({ "names": ["disk"], "enabled": false })),
+                Act::new("set_cloudwatch_alarm_state", json!({ "name": "disk", "state": "ALARM", "reason": "test" })),
+                Act::new("stop_cloudwatch_query", json!({ "query_id": "query-0" }))
+                    .after("query_cloudwatch_logs", query),
+            ]
+        },
+        acting: |_| {
+            Box::pin(async {
+                let double = Double::start().await;
+                // Queries run until somebody stops them.
+                double.change(|state| state.logs.script = vec!["Running"]);
+                (double.url(), Box::new(double) as _)
+            })
+        },
+        // By the operation's name, in CBOR's path or JSON's header.
+        changes: |asked| {
+            let mut operation =
+                asked.uri.path().rsplit('/').next().into_iter().chain(asked.operation.rsplit('.').next());
+            let verbs = ["Put", "Delete", "Enable", "Disable", "Set", "Stop"];
+            operation.any(|name| verbs.iter().any(|verb| name.starts_with(verb)))
+        },
+        // All lists that are asked for have a token, but the events of a stream, which end where their token comes again.
+        pages: Some(|asked, body, next| {
+            let is_json = asked.operation.rsplit('.').next().unwrap_or_default();
+            if ["DescribeLogGroups", "FilterLogEvents", "ListAnomalies", "ListLogAnomalyDetectors"].contains(&is_json) {
+                let mut body: Value = serde_json::from_slice(body).ok()?;
+                body["nextToken"] = json!(next);
+                return Some(body.to_string().into_bytes());
+            }
+            let of_cbor = asked.uri.path().rsplit('/').next().unwrap_or_default();
+            let lists =
+                ["DescribeAlarms", "DescribeAlarmHistory", "ListMetrics", "ListAlarmMuteRules", "GetMetricData"];
+            lists.contains(&of_cbor).then(|| {
+                let mut body = double::cbor::decode(body);
+                body["NextToken"] = json!(next);
+                double::cbor::encode(&body)
+            })
+        }),
     }
 }
 

@@ -14,8 +14,11 @@ mod reads;
 use platform_doubles::jenkins as double;
 use serde_json::{Value, json};
 
-use self::double::{Double, PASSWORD, TOKEN, USER};
-use platform_testing::{Connected, compliance::Subject};
+use self::double::{Build, Double, PASSWORD, TOKEN, USER};
+use platform_testing::{
+    Connected,
+    compliance::{Act, Subject},
+};
 use tools::Effect;
 
 platform_testing::complies!(crate::tests::subject);
@@ -67,6 +70,35 @@ fn subject() -> Subject {
         most_requests: 3,
         tells_health: "",
         empty_is_404: &[],
+        acts: || {
+            let running = json!({ "job": "team/web", "build": 3 });
+            let triggered = json!({ "job": "plain", "wait_seconds": 0 });
+            let input =
+                json!({ "job": "team/web", "build": 3, "input_id": "Ship", "action": "proceed", "parameters": {} });
+            vec![
+                Act::new("trigger_jenkins_build", triggered.clone()),
+                Act::new("rebuild_jenkins_build", json!({ "job": "team/web", "build": 2, "wait_seconds": 0 })),
+                Act::new("cancel_jenkins_build", running),
+                Act::new("cancel_jenkins_queue_item", json!({ "id": 41 })).after("trigger_jenkins_build", triggered),
+                Act::new("submit_jenkins_input", input),
+                Act::new("delete_jenkins_job", json!({ "job": "plain" })),
+            ]
+        },
+        acting: |_| {
+            Box::pin(async {
+                let double = Double::start().await;
+                double.change(|state| {
+                    let mut build = Build::running(40, state.now, Vec::new(), true);
+                    build.inputs = vec![json!({ "id": "Ship", "message": "Ship it?", "inputs": [] })];
+                    state.jobs.get_mut("team/web").unwrap().builds.insert(3, build);
+                    // What is triggered stays in the queue.
+                    state.looks_until_start = None;
+                });
+                (double.url(), Box::new(double) as _)
+            })
+        },
+        changes: |asked| asked.method == "POST",
+        pages: None,
     }
 }
 

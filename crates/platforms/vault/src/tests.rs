@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::double::{Double, TOKEN};
-use platform_testing::{Connected, compliance::Subject};
+use platform_testing::{
+    Connected,
+    compliance::{Act, Starting, Subject},
+};
 
 pub(super) use platform_testing::PLANTED;
 
@@ -23,12 +26,7 @@ platform_testing::complies!(crate::tests::subject);
 fn subject() -> Subject {
     Subject {
         connect: crate::connect,
-        double: || {
-            Box::pin(async {
-                let double = Double::start().await;
-                (double.uri(), Box::new(double) as _)
-            })
-        },
+        double: started,
         name: "vault",
         word: "vault",
         spec: |url| {
@@ -69,7 +67,48 @@ fn subject() -> Subject {
         most_requests: 4,
         tells_health: "get_vault_health",
         empty_is_404: &["list_vault_policies"],
+        acts: || {
+            let secret = json!({ "path": "secret/apps/web" });
+            let lease = json!({ "lease_id": "database/creds/app/x" });
+            let versions = json!({ "path": "secret/apps/web", "versions": [1] });
+            let destroyed = json!({ "path": "secret/apps/web", "versions": [1], "expected_current_version": 1 });
+            vec![
+                Act::new("renew_vault_lease", lease.clone()),
+                Act::new("revoke_vault_lease", lease),
+                Act::new("write_vault_secret", json!({ "path": "secret/apps/web", "data": { "a": "b" } })),
+                Act::new("delete_vault_secret", secret.clone()),
+                Act::new("undelete_vault_secret", versions).after("delete_vault_secret", secret),
+                Act::new("destroy_vault_secret", destroyed),
+            ]
+        },
+        acting: |_| {
+            Box::pin(async {
+                let double = Double::start().await;
+                // developer.hashicorp.com/vault/api-docs/system/leases
+                let lease = json!({
+                    "id": "database/creds/app/x", "issue_time": "2026-01-01T00:00:00.228946471Z", "renewable": true,
+                    "expire_time": "2036-01-01T00:00:00.228946471Z", "last_renewal_time": null, "ttl": 3558,
+                });
+                double.want("sys/leases/lookup", 200, Some(json!({ "request_id": "r", "data": lease })));
+                double.want("sys/leases/revoke", 204, Some(json!("")));
+                (double.uri(), Box::new(double) as _)
+            })
+        },
+        // What asks about something that may not stand in a path is sent as a form (developer.hashicorp.com/vault/api-docs).
+        changes: |asked| {
+            let path = asked.uri.path();
+            let reads = ["/capabilities-self", "/leases/lookup"].iter().any(|end| path.ends_with(end));
+            asked.method != "GET" && !reads && !path.starts_with("/v1/auth/")
+        },
+        pages: None,
     }
+}
+
+fn started() -> Starting {
+    Box::pin(async {
+        let double = Double::start().await;
+        (double.uri(), Box::new(double) as _)
+    })
 }
 
 /// A connector to the double: `spec` is what `spec.platform.vault` says besides the URL.
@@ -152,4 +191,26 @@ async fn a_newer_token_is_taken_when_one_is_refused() {
         connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap_err();
     }
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn what_vault_refuses_was_not_changed() {
+    let double = Double::start().await;
+    let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
+    let upgrading =
+        "Upgrading from non-versioned to versioned data. This backend will be unavailable for a brief period";
+    for (status, text, taken) in [
+        (503, "Vault is sealed", false),
+        (503, "no active Vault instance found", false),
+        (500, "local node not active but active cluster node not found", false),
+        (400, upgrading, false),
+        (400, "another text", true),
+        (503, "another text", true),
+        (500, "internal error", true),
+    ] {
+        double.want("secret/data/apps/web", status, Some(json!({ "errors": [text] })));
+        let write = json!({ "path": "secret/apps/web", "data": { "a": "b" }, "patch": false });
+        let (outcome, sent) = outbound::changes::noting(connector.call("write_vault_secret", write)).await;
+        assert_eq!((outcome.is_err(), sent), (true, taken), "{text}: {outcome:?}");
+    }
 }

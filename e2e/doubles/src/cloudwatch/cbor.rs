@@ -3,11 +3,13 @@
 use ciborium::Value as Cbor;
 use serde_json::{Value, json};
 
-pub(super) fn decode(body: &[u8]) -> Value {
+/// Reads a body.
+pub fn decode(body: &[u8]) -> Value {
     if body.is_empty() { json!({}) } else { to_json(ciborium::from_reader(body).unwrap()) }
 }
 
-pub(super) fn encode(value: &Value) -> Vec<u8> {
+/// Writes a body.
+pub fn encode(value: &Value) -> Vec<u8> {
     let mut bytes = Vec::new();
     ciborium::into_writer(&to_cbor(value), &mut bytes).unwrap();
     bytes
@@ -19,6 +21,7 @@ fn to_json(value: Cbor) -> Value {
         Cbor::Float(number) => json!(number),
         Cbor::Text(text) => json!(text),
         Cbor::Bool(bool) => json!(bool),
+        Cbor::Null => Value::Null,
         Cbor::Array(all) => all.into_iter().map(to_json).collect(),
         Cbor::Map(all) => all.into_iter().map(|(key, value)| (key.into_text().unwrap(), to_json(value))).collect(),
         Cbor::Tag(1, seconds) => json!({ "$time": to_json(*seconds) }),

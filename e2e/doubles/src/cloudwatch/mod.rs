@@ -9,7 +9,7 @@
 //! - signatures: <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>;
 //! - operations and their members: the API references of CloudWatch, CloudWatch Logs and STS, and the SDK's models.
 
-mod cbor;
+pub mod cbor;
 pub mod identity;
 mod logs;
 mod metrics;

@@ -22,7 +22,10 @@ use crate::{
     status, text, v3,
     wire::{Items, Pipeline},
 };
-use kit::args::{Cursor, Moment, PageArgs};
+use kit::{
+    args::{Cursor, Moment, PageArgs},
+    pages::Pages,
+};
 use tools::{
     CallContext, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError,
     page::{encode_cursor, foreign_cursor},
@@ -85,7 +88,7 @@ struct ListInput {
 }
 
 /// A run in a list.
-#[derive(Serialize, JsonSchema)]
+#[derive(PartialEq, Serialize, JsonSchema)]
 struct RunSummary {
     /// Id: `pipeline_id` of the other tools.
     id: String,
@@ -225,18 +228,18 @@ async fn search(
     }
     let project = circleci.fetch_project(slug, context).await?;
     let mut cursor = input.page.cursor().map(Cursor::key).transpose()?;
-    let mut items = Vec::new();
+    let mut items: Pages<RunSummary> = Pages::default();
     for _ in 0..MAX_PAGES {
         let body = json!({
             "scope": { "project_ids": [project.id], "from": from.to_string(), "to": to.to_string() },
             "filter": filter.join(" and "),
-            "page": { "cursor": cursor.clone().unwrap_or_default(), "limit": (limit - items.len()).min(PAGE_OF_V3) },
+            "page": { "cursor": cursor.clone().unwrap_or_default(), "limit": (limit - items.entries().len()).min(PAGE_OF_V3) },
         });
         let call = Call::post(Api::V3, ["runs", "search"], body).changes_nothing();
         let about = slug.to_string();
         let found = circleci.ask::<v3::List<v3::Run>>(&call, "search runs", About::Project(&about), context).await;
         let found = match found {
-            Err(error) if !items.is_empty() => {
+            Err(error) if !items.entries().is_empty() => {
                 tracing::info!(code = ?error.code, "a further page could not be read");
                 break;
             }
@@ -246,12 +249,13 @@ async fn search(
             }
             found => found?,
         };
-        items.extend(found.data.iter().map(RunSummary::of_v3));
         cursor = found.page.next.filter(|next| !next.is_empty());
-        if cursor.is_none() || found.data.is_empty() || items.len() >= limit {
+        let leads_back = !items.add(found.data.iter().map(RunSummary::of_v3).collect(), cursor.is_some());
+        if cursor.is_none() || leads_back || found.data.is_empty() || items.entries().len() >= limit {
             break;
         }
     }
+    let items = items.into_entries();
     let truncated = cursor.is_some();
     Ok(Page { items, truncated, next_cursor: cursor.as_deref().map(encode_cursor), hints: Vec::new() })
 }
@@ -272,7 +276,7 @@ async fn walk(
         Some(cursor) => position(cursor)?,
         None => (String::new(), 0),
     };
-    let mut items = Vec::new();
+    let (mut items, mut pages) = (Vec::new(), Pages::default());
     let mut next = None;
     'pages: for read in 0..MAX_PAGES {
         let page = call.clone().maybe("page-token", Some(&token).filter(|token| !token.is_empty()));
@@ -288,6 +292,10 @@ async fn walk(
             }
             found => found?,
         };
+        let goes_on = found.next_page_token.as_ref().is_some_and(|token| !token.is_empty());
+        if !pages.add(found.items.iter().map(|run| run.id.clone()).collect(), goes_on) {
+            break;
+        }
         let count = found.items.len();
         for (index, run) in found.items.iter().enumerate().skip(seen) {
             let at: Option<Timestamp> = run.created_at.parse().ok();

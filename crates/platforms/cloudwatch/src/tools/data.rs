@@ -477,6 +477,8 @@ pub(super) async fn fetch(
     let mut series: Vec<Series> = found.into_values().collect();
     for one in &mut series {
         one.points.sort_by_key(|point| point.second);
+        // A page that comes again has them again.
+        one.points.dedup_by_key(|point| point.second);
         one.summary = Summary::of(&one.points);
     }
     let mut hints: Vec<String> = hints.into_iter().take(MOST_MESSAGES).collect();

@@ -276,8 +276,9 @@ async fn tail(cloudwatch: Arc<CloudWatch>, input: TailInput, context: CallContex
                     events.push((event.timestamp().unwrap_or_default(), Event::of(event)));
                 }
             }
-            token = answer.next_token.filter(|next| token.as_ref() != Some(next));
-            if token.is_none() || events.len() >= most {
+            let leads_back = answer.next_token == token;
+            token = answer.next_token;
+            if token.is_none() || leads_back || events.len() >= most {
                 break;
             }
         }

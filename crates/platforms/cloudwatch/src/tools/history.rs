@@ -171,13 +171,15 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
         .await?;
     let mut hints = page.hints;
     if page.items.is_empty() {
-        hints.push(if page.truncated {
-            "nothing so far, and AWS has more: go on with next_cursor".to_owned()
-        } else {
-            "AWS has no history of such an alarm in this time; it says the same of a name that no alarm has: \
-             list_cloudwatch_alarms tells the names"
-                .to_owned()
-        });
+        if page.next_cursor.is_some() {
+            hints.push("nothing so far, and AWS has more: go on with next_cursor".to_owned());
+        } else if !page.truncated {
+            hints.push(
+                "AWS has no history of such an alarm in this time; it says the same of a name that no alarm has: \
+                 list_cloudwatch_alarms tells the names"
+                    .to_owned(),
+            );
+        }
         hints.extend(unseen.into_inner().unwrap_or_else(PoisonError::into_inner).hints());
     }
     if window.from < next_second() - KEPT {
