@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{names::Slug, wire::Failure};
 use kit::failure::unknown_refusal;
-use outbound::{Outbound, OutboundState, Purpose, Reading, Request, RequestError, Response};
+use outbound::{Outbound, Purpose, Reading, Request, RequestError, Response};
 
 /// The header for tokens of v2 and v1.1.
 pub(super) const CIRCLE_TOKEN: HeaderName = HeaderName::from_static("circle-token");
@@ -125,31 +125,21 @@ pub(super) enum Api {
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) api: Api,
-    purpose: Purpose,
-    method: Method,
-    segments: Vec<String>,
-    query: Vec<(&'static str, String)>,
+    request: Request,
     body: Option<Value>,
     is_text: bool,
-    range_from: Option<u64>,
-    reading: Reading,
-    is_probe: bool,
 }
 
 impl Call {
     fn new(api: Api, purpose: Purpose, method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self {
-            api,
-            purpose,
-            method,
-            segments: path.into_iter().map(Into::into).collect(),
-            query: Vec::new(),
-            body: None,
-            is_text: false,
-            range_from: None,
-            reading: Reading::Whole,
-            is_probe: false,
-        }
+        let front = match api {
+            Api::V3 => "v3",
+            Api::V2 => "v2",
+            Api::V11 => "v1.1",
+        };
+        let path = path.into_iter().map(Into::into);
+        let request = Request::new(purpose, method, ["api", front].map(str::to_owned).into_iter().chain(path));
+        Self { api, request, body: None, is_text: false }
     }
 
     /// `GET` of the path that these segments make below the version's.
@@ -167,22 +157,18 @@ impl Call {
         Self::new(api, Purpose::Change, Method::POST, path)
     }
 
-    /// `GET` of something of a project: `front/provider/organization/project/rest`.
+    /// `GET` of something of a project.
     pub(super) fn of_project(api: Api, front: &str, slug: &Slug, rest: &[&str]) -> Self {
-        let path =
-            std::iter::once(front.to_owned()).chain(slug.parts()).chain(rest.iter().map(|part| (*part).to_owned()));
-        Self::get(api, path)
+        Self::get(api, path_of(front, slug, rest))
     }
 
-    /// The same path with `POST`.
-    pub(super) fn posted(self, body: Value) -> Self {
-        Self { purpose: Purpose::Change, method: Method::POST, body: Some(body), ..self }
+    fn with(self, change: impl FnOnce(Request) -> Request) -> Self {
+        Self { request: change(self.request), ..self }
     }
 
     /// Adds a query parameter.
-    pub(super) fn query(mut self, name: &'static str, value: &impl ToString) -> Self {
-        self.query.push((name, value.to_string()));
-        self
+    pub(super) fn query(self, name: &'static str, value: &impl ToString) -> Self {
+        self.with(|request| request.query(name, value))
     }
 
     /// [`Call::query`] for what may be left out.
@@ -194,91 +180,60 @@ impl Call {
     }
 
     /// Says that the answer is no JSON.
-    pub(super) fn text(mut self) -> Self {
-        self.is_text = true;
-        self
+    pub(super) fn text(self) -> Self {
+        Self { is_text: true, ..self }
     }
 
     /// Asks for what follows after so many bytes.
-    pub(super) fn starting_at(mut self, offset: u64) -> Self {
-        self.range_from = Some(offset);
-        self
+    pub(super) fn starting_at(self, offset: u64) -> Self {
+        match HeaderValue::try_from(format!("bytes={offset}-")) {
+            Ok(range) => self.with(|request| request.header(RANGE, range)),
+            Err(_) => self,
+        }
     }
 
     /// Says how much of the answer is read.
-    pub(super) fn reading(mut self, reading: Reading) -> Self {
-        self.reading = reading;
-        self
+    pub(super) fn reading(self, reading: Reading) -> Self {
+        self.with(|request| request.reading(reading))
     }
 
     /// Says that it changes nothing, though it is a `POST`.
-    pub(super) fn changes_nothing(mut self) -> Self {
-        self.purpose = Purpose::Look;
-        self
+    pub(super) fn changes_nothing(self) -> Self {
+        self.with(|request| request.purpose(Purpose::Look))
     }
 
     /// Says that it is the connector's own look at CircleCI's health.
-    pub(super) fn probe(mut self) -> Self {
-        self.is_probe = true;
-        self
+    pub(super) fn probe(self) -> Self {
+        self.with(Request::probe)
     }
 }
 
-/// CircleCI's HTTP API at one address. Holds no token.
-#[derive(Clone, Debug)]
-pub(super) struct Client {
-    outbound: Outbound,
+/// The path of something of a project: `front/provider/organization/project/rest`.
+pub(super) fn path_of(front: &str, slug: &Slug, rest: &[&str]) -> Vec<String> {
+    [front].into_iter().chain(slug.parts()).chain(rest.iter().copied()).map(str::to_owned).collect()
 }
 
-impl Client {
-    pub(super) fn new(outbound: Outbound) -> Self {
-        Self { outbound }
+/// Makes a call and gives the answer, whatever its status.
+///
+/// # Errors
+/// When there is no usable answer.
+pub(super) async fn send(way: &Outbound, call: &Call, token: &Token, deadline: Instant) -> Result<Response, Error> {
+    let mut request = call.request.clone().account(token.generation);
+    if !call.is_text {
+        // v1.1 would otherwise answer EDN.
+        request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
     }
-
-    /// What the way to CircleCI is doing now.
-    pub(super) fn outbound(&self) -> OutboundState {
-        self.outbound.state()
+    if let Some(body) = &call.body {
+        request = request.json(body, None)?;
     }
-
-    /// Makes a call and gives the answer, whatever its status.
-    ///
-    /// # Errors
-    /// When there is no usable answer.
-    pub(super) async fn send(&self, call: &Call, token: &Token, deadline: Instant) -> Result<Response, Error> {
-        let front = match call.api {
-            Api::V3 => "v3",
-            Api::V2 => "v2",
-            Api::V11 => "v1.1",
-        };
-        let path = ["api", front].into_iter().chain(call.segments.iter().map(String::as_str));
-        let mut request =
-            Request::new(call.purpose, call.method.clone(), path).reading(call.reading).account(token.generation);
-        if !call.is_text {
-            // v1.1 would otherwise answer EDN.
-            request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
+    request = match call.api {
+        Api::V3 => {
+            let bearer = SecretString::from(format!("Bearer {}", token.secret.expose_secret()));
+            request.credential(AUTHORIZATION, &bearer)?
         }
-        for (name, value) in &call.query {
-            request = request.query(*name, value);
-        }
-        if let Some(body) = &call.body {
-            request = request.json(body, None)?;
-        }
-        if let Some(offset) = call.range_from {
-            let range = HeaderValue::from_str(&format!("bytes={offset}-")).map_err(|_| RequestError::Build)?;
-            request = request.header(RANGE, range);
-        }
-        if call.is_probe {
-            request = request.probe();
-        }
-        request = match call.api {
-            Api::V3 => {
-                let bearer = SecretString::from(format!("Bearer {}", token.secret.expose_secret()));
-                request.credential(AUTHORIZATION, &bearer)?
-            }
-            Api::V2 | Api::V11 => request.credential(CIRCLE_TOKEN, &token.secret)?,
-        };
-        Ok(self.outbound.send(&request, deadline).await?)
-    }
+        Api::V2 | Api::V11 => request.credential(CIRCLE_TOKEN, &token.secret)?,
+    };
+    Ok(way.send(&request, deadline).await?)
 }
 
 /// The answer as JSON, and its status.

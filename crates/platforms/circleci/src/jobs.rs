@@ -1,12 +1,14 @@
 //! A job with its steps, the same for both kinds of API: v3 answers them by the job's id, v1.1 by its number.
 
+use std::collections::HashMap;
+
 use super::{
     CircleCi,
     client::{Api, Call},
     error::About,
     locate::{JobName, Listing, Read},
     names::Slug,
-    status,
+    status, text,
     v3::{self, Entity},
     wire::{Build, JobDetail, WorkflowJob},
 };
@@ -39,6 +41,11 @@ pub(super) struct StepFacts {
     pub(super) exit_code: Option<i64>,
     /// Where its output lies, on CircleCI Server.
     pub(super) output_url: Option<String>,
+    /// Which try it is, where that is told: v3 does not.
+    auto_rerun_number: Option<u64>,
+    /// Whether it failed and CircleCI ran it again by itself: a later step of its name is the next try.
+    pub(super) run_again: bool,
+    insignificant: bool,
 }
 
 impl StepFacts {
@@ -57,9 +64,40 @@ impl JobFacts {
         status::is_final_job(&self.status)
     }
 
-    /// The step that is looked at if none is named: the first that failed, else the last one.
-    pub(super) fn telling_step(&self) -> Option<&StepFacts> {
-        self.steps.iter().find(|step| step.has_failed()).or_else(|| self.steps.last())
+    /// The steps for which the job failed, on all machines. Of one that was run again the last try counts.
+    pub(super) fn failed_steps(&self) -> Vec<&StepFacts> {
+        let failed = || self.steps.iter().filter(|step| step.has_failed() && !step.insignificant);
+        let last: Vec<&StepFacts> = failed().filter(|step| !step.run_again).collect();
+        // A later step may only have the name of the one that failed.
+        if last.is_empty() && status::is_failed_job(&self.status) { failed().collect() } else { last }
+    }
+
+    /// What to know of a job that failed, and of no step that it did: what ended it stands in no log.
+    pub(super) fn without_a_failed_step(&self) -> Option<String> {
+        if !status::is_failed_job(&self.status) || !self.missing.is_empty() || !self.failed_steps().is_empty() {
+            return None;
+        }
+        let why = status::meaning(&self.status).unwrap_or("CircleCI does not tell here why the job failed");
+        Some(match self.steps.last() {
+            None => format!("no step is told: {why}"),
+            Some(last) => {
+                let (name, status) = (text::clean(&last.name, 255), text::clean(&last.status, 64));
+                format!("no step failed: {why}; the last step is {name} ({status})")
+            }
+        })
+    }
+}
+
+/// Finds the steps that were run again. Later tries follow on the same machine, under the same name.
+fn find_reruns(steps: &mut [StepFacts]) {
+    let mut later: HashMap<(u64, String), Option<u64>> = HashMap::new();
+    for step in steps.iter_mut().rev() {
+        let name = (step.execution, step.name.clone());
+        let is_later = |next: &Option<u64>| step.auto_rerun_number.zip(*next).is_none_or(|(this, next)| next > this);
+        step.run_again = step.has_failed() && later.get(&name).is_some_and(is_later);
+        if !status::has_not_begun(&step.status) {
+            later.insert(name, step.auto_rerun_number);
+        }
     }
 }
 
@@ -193,8 +231,13 @@ fn from_v3(job: v3::Job, number: Option<u64>) -> JobFacts {
             name: step.name,
             exit_code: step.exit_code,
             output_url: None,
+            auto_rerun_number: None,
+            run_again: false,
+            insignificant: false,
         })
     });
+    let mut steps: Vec<StepFacts> = steps.collect();
+    find_reruns(&mut steps);
     JobFacts {
         id: Some(job.id),
         number,
@@ -204,7 +247,7 @@ fn from_v3(job: v3::Job, number: Option<u64>) -> JobFacts {
         stopped_at: attributes.ended_at,
         executor: None,
         workflow_id: Some(job.references.workflow.id).filter(|id| !id.is_empty()),
-        steps: steps.collect(),
+        steps,
         is_approval: attributes.type_ == "approval",
         missing: Vec::new(),
     }
@@ -220,9 +263,14 @@ fn steps_of(build: Build) -> Vec<StepFacts> {
             status: action.status,
             exit_code: action.exit_code,
             output_url: action.output_url,
+            auto_rerun_number: action.auto_rerun_number,
+            run_again: false,
+            insignificant: action.insignificant,
         })
     });
-    steps.collect()
+    let mut steps: Vec<StepFacts> = steps.collect();
+    find_reruns(&mut steps);
+    steps
 }
 
 /// What v2 tells of a job, which has no steps.

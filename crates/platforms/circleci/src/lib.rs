@@ -53,7 +53,6 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use self::{
-    client::Client,
     ended::Ended,
     links::Links,
     names::{Forms, Projects},
@@ -112,9 +111,9 @@ impl CircleCi {
         let is_cloud = settings.endpoint.host == CLOUD_HOST;
         let hosts = spec.download_hosts(&settings.endpoint.host);
         let home = Home::new(spec.title(), &settings.endpoint.host, if is_cloud { CLOUD_LINKS } else { REPOSITORIES });
-        let client = Client::new(Outbound::new(settings).map_err(ConnectError::Outbound)?);
+        let way = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         Ok(Self {
-            session: Session::new(client, environment.credentials, spec.api_version.unwrap_or_default(), is_cloud),
+            session: Session::new(way, environment.credentials, spec.api_version.unwrap_or_default(), is_cloud),
             links: Links::new(Outbound::new(files).map_err(ConnectError::Outbound)?, url, hosts),
             home,
             projects: Projects::new(spec.projects.as_ref()),

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     client::{Api, Call, Error},
     error::{About, to_tool_error},
     names::{Link, Slug, is_uuid, not_allowed},
-    v3,
+    text, v3,
     wire::{Items, JobDetail, Pipeline, Project, Workflow},
 };
 use kit::pages::Pages;
@@ -364,6 +365,26 @@ impl CircleCi {
             _ => Err(not_an_id("workflow_id")),
         }
     }
+}
+
+/// How long after its end a workflow may still be run again: CircleCI begins at once.
+const UNTIL_A_RERUN: SignedDuration = SignedDuration::from_mins(2);
+
+/// What is said of a workflow that CircleCI may be about to run again by itself, beside the others of its run, as far as they
+/// are known. It does so with one that failed, as often as the configuration says, and with none that was run again by hand
+/// (circleci-docs 9734a14, `docs/guides/modules/orchestrate/pages/automatic-reruns.adoc`).
+pub(super) fn coming_rerun(workflow: &Workflow, others: &[Workflow]) -> Option<String> {
+    let most = workflow.max_auto_reruns?;
+    let next = workflow.auto_rerun_number.unwrap_or_default() + 1;
+    let same = || others.iter().filter(|one| one.name == workflow.name && one.id != workflow.id);
+    let is_by_hand = workflow.auto_rerun_number.is_none() && same().any(|one| one.created_at < workflow.created_at);
+    let is_over = same().any(|one| one.created_at > workflow.created_at);
+    let ended: Option<Timestamp> = workflow.stopped_at.as_deref().and_then(|at| at.parse().ok());
+    let is_fresh = ended.is_some_and(|ended| Timestamp::now().duration_since(ended) < UNTIL_A_RERUN);
+    (workflow.status == "failed" && next <= most && !is_by_hand && !is_over && is_fresh).then(|| {
+        let name = text::clean(&workflow.name, 255);
+        format!("{name} failed, and CircleCI may now run it again by itself (rerun {next} of {most}), as a new workflow of the run")
+    })
 }
 
 /// Of each name the newest of workflows that are in the order of their making, the newest first: a rerun takes the place

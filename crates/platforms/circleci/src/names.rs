@@ -59,8 +59,8 @@ impl Slug {
     }
 
     /// The three parts, to be encoded one by one: a slash that is encoded with them leads nowhere.
-    pub(super) fn parts(&self) -> [String; 3] {
-        self.0.clone()
+    pub(super) fn parts(&self) -> [&str; 3] {
+        self.0.each_ref().map(String::as_str)
     }
 
     /// Whether it is a project of the GitHub App, GitLab or Bitbucket Data Center, whose runs need a definition.

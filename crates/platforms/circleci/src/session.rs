@@ -8,17 +8,17 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::{
-    client::{self, Api, Call, Client, Error, Token},
+    client::{self, Api, Call, Error, Token},
     v3,
 };
 use api::platform::circleci::ApiVersion;
 use credentials::{CredentialSet, CredentialsHandle};
 use kit::session::{Keys, with_newest};
-use outbound::{OutboundState, RequestError, Response};
+use outbound::{Outbound, OutboundState, RequestError, Response};
 
 /// CircleCI, as the connector's identity may use it.
 pub(super) struct Session {
-    client: Client,
+    way: Outbound,
     credentials: CredentialsHandle,
     /// Which API is used where there is a choice; none while that is not known.
     chosen: Mutex<Option<Api>>,
@@ -28,18 +28,18 @@ pub(super) struct Session {
 
 impl Session {
     /// `is_cloud` says that it is CircleCI's own cloud, which has v3.
-    pub(super) fn new(client: Client, credentials: CredentialsHandle, version: ApiVersion, is_cloud: bool) -> Self {
+    pub(super) fn new(way: Outbound, credentials: CredentialsHandle, version: ApiVersion, is_cloud: bool) -> Self {
         let chosen = match version {
             ApiVersion::V3 => Some(Api::V3),
             ApiVersion::V2 => Some(Api::V2),
             ApiVersion::Auto => is_cloud.then_some(Api::V3),
         };
-        Self { client, credentials, looked_for: chosen.is_none(), chosen: Mutex::new(chosen) }
+        Self { way, credentials, looked_for: chosen.is_none(), chosen: Mutex::new(chosen) }
     }
 
     /// What the way to CircleCI is doing now.
     pub(super) fn outbound(&self) -> OutboundState {
-        self.client.outbound()
+        self.way.state()
     }
 
     /// Whether CircleCI said last that less than a tenth of the requests is left.
@@ -121,7 +121,7 @@ impl Session {
 
     async fn exchange(&self, call: &Call, deadline: Instant) -> Result<Response, Error> {
         let send = |token: Token| async move {
-            let response = self.client.send(call, &token, deadline).await?;
+            let response = client::send(&self.way, call, &token, deadline).await?;
             // What stands in front of CircleCI says nothing about the token.
             let is_refused = response.status == StatusCode::UNAUTHORIZED && client::is_own(&response);
             if is_refused { Err(Error::TokenRejected) } else { Ok(response) }

@@ -17,6 +17,29 @@ pub(super) fn is_failed_job(status: &str) -> bool {
     matches!(status, "failed" | "error" | "infrastructure_fail" | "timedout" | "terminated-unknown" | "unauthorized")
 }
 
+/// Whether a job or step in this state has not begun, and may never begin.
+pub(super) fn has_not_begun(status: &str) -> bool {
+    matches!(status, "not_run" | "blocked" | "not_running" | "queued" | "created" | "unauthorized")
+}
+
+/// What a state of a job or workflow means, where no step and no log tells it (circleci-docs 9734a14,
+/// `docs/guides/modules/orchestrate/pages/{jobs-steps,workflows}.adoc`; support.circleci.com 360050273651, 44168007038235).
+pub(super) fn meaning(status: &str) -> Option<&'static str> {
+    Some(match status {
+        "unauthorized" => {
+            "whoever started the run, or approved a job, may not use a context that a job asks for (its groups, projects or \
+             expressions restrict it), or has not authorised CircleCI's GitHub App; somebody who may use it can run it again"
+        }
+        "infrastructure_fail" => {
+            "what the job ran on failed (no machine in time, or the connection to it was lost), and not the code; a rerun may help"
+        }
+        "timedout" => "the job took longer than it may",
+        "terminated-unknown" => "CircleCI does not know how the job ended",
+        "error" => "CircleCI itself failed to start a job",
+        _ => return None,
+    })
+}
+
 /// Whether a workflow in this state has failed or is about to.
 pub(super) fn is_failed(status: &str) -> bool {
     matches!(status, "failed" | "failing" | "error" | "unauthorized")
@@ -103,6 +126,16 @@ mod tests {
         }
         for status in ["running", "failing", "on_hold", "queued", "pending", "something new"] {
             assert!(!is_final(status) && !is_final_job(status), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_fails_without_a_step_has_words() {
+        for status in ["error", "infrastructure_fail", "timedout", "terminated-unknown", "unauthorized"] {
+            assert!(is_failed_job(status) && meaning(status).is_some(), "{status}");
+        }
+        for status in ["failed", "success", "canceled", "something new"] {
+            assert_eq!(meaning(status), None, "{status}");
         }
     }
 

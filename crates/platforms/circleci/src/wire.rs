@@ -156,6 +156,9 @@ pub(super) struct Workflow {
     pub(super) stopped_at: Option<String>,
     /// `setup` for one that makes the configuration of the others.
     pub(super) tag: Option<String>,
+    /// How often CircleCI runs it again by itself if it fails, and which of these reruns it is.
+    pub(super) max_auto_reruns: Option<u64>,
+    pub(super) auto_rerun_number: Option<u64>,
 }
 
 /// A job of a workflow.
@@ -234,6 +237,11 @@ pub(super) struct BuildAction {
     pub(super) exit_code: Option<i64>,
     /// A link that needs no token, and so is a credential itself.
     pub(super) output_url: Option<String>,
+    /// Which try it is of a step that CircleCI runs again by itself.
+    pub(super) auto_rerun_number: Option<u64>,
+    /// Whether its failure is none of the job's.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) insignificant: bool,
 }
 
 /// A part of a step's output, at its link.
@@ -307,6 +315,7 @@ pub(super) struct Metrics {
     pub(super) total_runs: u64,
     #[serde(default)]
     pub(super) failed_runs: u64,
+    pub(super) successful_runs: Option<u64>,
     pub(super) success_rate: Option<f64>,
     pub(super) throughput: Option<f64>,
     pub(super) mttr: Option<u64>,

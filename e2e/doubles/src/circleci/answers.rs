@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Reply, changes, status,
-    world::{CONFIG, DEFINITION, Job, ORG, PROJECT, Run, Workflow, World, id},
+    world::{CONFIG, DEFINITION, Job, ORG, PROJECT, Run, Step, Workflow, World, id},
 };
 
 type Query<'a> = &'a [(String, String)];
@@ -136,12 +136,12 @@ fn not_found() -> Reply {
     Reply::fails("v2", 404, "Not found")
 }
 
-fn pipeline(run: &Run) -> Value {
+fn pipeline(world: &World, run: &Run) -> Value {
     json!({
         "id": id('a', run.number), "number": run.number, "state": run.state, "project_slug": run.slug,
         "created_at": run.created_at, "updated_at": run.created_at,
         "errors": if run.state == "errored" { json!([{ "type": "config", "message": "no jobs" }]) } else { json!([]) },
-        "trigger": { "type": "webhook", "received_at": run.created_at, "actor": { "login": "jo", "avatar_url": null } },
+        "trigger": { "type": world.trigger, "received_at": run.created_at, "actor": { "login": "jo", "avatar_url": null } },
         "vcs": {
             "provider_name": "GitHub", "origin_repository_url": "https://github.com/acme/web",
             "target_repository_url": "https://github.com/acme/web", "revision": format!("{:040}", run.number),
@@ -159,11 +159,15 @@ fn workflow(world: &World, one: &Workflow) -> Value {
         });
     }
     let ended = status::is_final(&one.status).then(|| one.created_at.clone());
-    json!({
+    let mut value = json!({
         "id": id('b', one.number), "name": one.name, "status": one.status, "pipeline_id": id('a', one.run),
         "pipeline_number": one.run, "project_slug": run.slug, "created_at": one.created_at, "stopped_at": ended,
         "started_by": id('e', 1),
-    })
+    });
+    let reruns = [("max_auto_reruns", one.max_auto_reruns), ("auto_rerun_number", one.auto_rerun_number)];
+    let there = reruns.into_iter().filter(|(_, number)| *number > 0);
+    value.as_object_mut().unwrap().extend(there.map(|(name, number)| (name.to_owned(), json!(number))));
+    value
 }
 
 fn job(world: &World, one: &Job) -> Value {
@@ -174,7 +178,9 @@ fn job(world: &World, one: &Job) -> Value {
     });
     let map = value.as_object_mut().unwrap();
     // Approvals have a number, too, of which there is no detail (Kesin11/CIAnalyzer #1120).
-    map.insert("job_number".into(), json!(one.number));
+    if one.has_begun() {
+        map.insert("job_number".into(), json!(one.number));
+    }
     if one.is_approval {
         map.insert("approval_request_id".into(), json!(id('d', one.number)));
     } else {
@@ -199,18 +205,34 @@ fn v11(world: &World, path: &[&str]) -> Reply {
         ),
         ["project", provider, organization, project, number] if world.knows(&[provider, organization, project]) => {
             let Some(job) = world.job_by_number(number) else { return not_found() };
-            let action = |step: u64, status: &str, code: Option<i64>| {
-                let link = format!("{}/output/{number}/{step}?signature=planted", world.files);
-                json!({ "index": 0, "step": step, "name": "x", "status": status, "exit_code": code, "output_url": link })
+            // The fields of real ones of 2019, which clients keep in their sources. That there are two for reruns is documented,
+            // and not where each try stands: here each is a step of its own.
+            let action = |step: &Step| {
+                let (num, index) = (step.num, step.execution);
+                let link = format!("{}/output/{number}/{num}/{index}?signature=planted", world.files);
+                let mut value = json!({
+                    "index": index, "step": num, "name": step.name, "status": step.status, "exit_code": step.exit_code,
+                    "failed": (step.status == "failed").then_some(true), "insignificant": step.insignificant,
+                    "parallel": true, "background": false, "output_url": link,
+                });
+                if let Some(rerun) = step.auto_rerun_number {
+                    (value["auto_rerun_number"], value["max_auto_reruns"]) = (json!(rerun), json!(3));
+                }
+                value
             };
-            let status = if job.status == "failed" { "failed" } else { "success" };
-            Reply::json(
-                200,
-                json!({ "build_num": job.number, "steps": [
-                    { "name": "Spin up environment", "actions": [action(0, "success", None)] },
-                    { "name": "make", "actions": [action(101, status, (status == "failed").then_some(2))] },
-                ]}),
-            )
+            let steps = world.steps_of(job);
+            let of_num = |num: u64| steps.iter().filter(move |step| step.num == num);
+            let mut nums: Vec<u64> = steps.iter().map(|step| step.num).collect();
+            nums.sort_unstable();
+            nums.dedup();
+            let steps: Vec<Value> = nums
+                .into_iter()
+                .map(|num| {
+                    let actions: Vec<Value> = of_num(num).map(action).collect();
+                    json!({ "name": actions[0]["name"], "actions": actions })
+                })
+                .collect();
+            Reply::json(200, json!({ "build_num": job.number, "steps": steps }))
         }
         _ => not_found(),
     }
@@ -232,7 +254,7 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
         (_, ["pipeline", run, rest @ ..]) => {
             let Some(run) = world.run_by_id(run) else { return not_found() };
             match rest {
-                [] => Reply::json(200, pipeline(run)),
+                [] => Reply::json(200, pipeline(world, run)),
                 ["config"] => Reply::json(200, json!({ "source": CONFIG, "compiled": "version: 2\n" })),
                 _ => {
                     let of_run = world.workflows.iter().filter(|one| one.run == run.number);
@@ -293,10 +315,10 @@ fn of_project(world: &World, rest: &[&str], query: Query) -> Reply {
             let branch = given(query, "branch");
             let runs =
                 world.runs.iter().filter(|run| branch.is_none_or(|branch| run.branch.as_deref() == Some(branch)));
-            paged(world, &runs.map(pipeline).collect::<Vec<_>>(), query)
+            paged(world, &runs.map(|run| pipeline(world, run)).collect::<Vec<_>>(), query)
         }
         ["pipeline", number] => match number.parse().ok().and_then(|number| world.run(number)) {
-            Some(run) => Reply::json(200, pipeline(run)),
+            Some(run) => Reply::json(200, pipeline(world, run)),
             None => not_found(),
         },
         ["job", number] => match world.job_by_number(number) {

@@ -97,6 +97,7 @@ pub(super) fn rerun(world: &mut World, workflow: &Workflow) -> String {
         number,
         status: "running".to_owned(),
         created_at: jiff::Timestamp::now().to_string(),
+        auto_rerun_number: 0,
         ..workflow.clone()
     };
     world.workflows.push(again);

@@ -59,6 +59,11 @@ pub struct Workflow {
     pub created_at: String,
     /// Whether its record has expired: it is listed with nulls (con/tinuous #203).
     pub has_expired: bool,
+    /// How often it is run again by itself at most; 0 if its configuration says nothing of it (circleci-docs 9734a14,
+    /// `docs/guides/modules/orchestrate/pages/automatic-reruns.adoc`, as all about such reruns).
+    pub max_auto_reruns: u64,
+    /// Which of these reruns it is; 0 for one that was started otherwise.
+    pub auto_rerun_number: u64,
 }
 
 /// A job of a workflow.
@@ -80,6 +85,40 @@ pub struct Job {
     pub needs: Vec<u64>,
 }
 
+impl Job {
+    /// Whether it has a number: one that never began has none.
+    pub(super) fn has_begun(&self) -> bool {
+        !["blocked", "unauthorized", "not_run"].contains(&self.status.as_str())
+    }
+}
+
+/// A step on one of the machines that run a job side by side.
+#[derive(Clone)]
+pub struct Step {
+    /// The machine.
+    pub execution: u64,
+    /// Its number, the same on all machines.
+    pub num: u64,
+    /// Its name.
+    pub name: &'static str,
+    /// Its state, in the words of v1.1. One that wrote nothing for too long is `timedout` without an exit code
+    /// (votingworks/vxsuite #9149).
+    pub status: &'static str,
+    /// Its exit code.
+    pub exit_code: Option<i64>,
+    /// Which try it is, from 0 on, of one that is run again by itself three times at most.
+    pub auto_rerun_number: Option<u64>,
+    /// Whether it does not count for its job (circleci-docs, `open-telemetry-integration.adoc`).
+    pub insignificant: bool,
+}
+
+impl Step {
+    /// One on the first machine that is run once.
+    pub fn new(num: u64, name: &'static str, status: &'static str, exit_code: Option<i64>) -> Self {
+        Self { execution: 0, num, name, status, exit_code, auto_rerun_number: None, insignificant: false }
+    }
+}
+
 /// All that there is.
 pub struct World {
     /// URL of the double.
@@ -88,14 +127,20 @@ pub struct World {
     pub files: String,
     /// The project's slug.
     pub slug: String,
+    /// What started the runs: `scheduled_pipeline`, `explicit`, `api` or `webhook`.
+    pub trigger: &'static str,
     /// Runs, newest first.
     pub runs: Vec<Run>,
     /// Workflows.
     pub workflows: Vec<Workflow>,
     /// Jobs.
     pub jobs: Vec<Job>,
+    /// Steps of jobs, by number, in their order. Of other jobs there are two, of which the second fails with its job.
+    pub steps: BTreeMap<u64, Vec<Step>>,
     /// Standard output of the failed step of each job.
     pub log: Vec<u8>,
+    /// Standard error of that step.
+    pub stderr: Vec<u8>,
     /// Whether that step still writes.
     pub log_goes_on: bool,
     /// Results of tests of job 32.
@@ -141,6 +186,8 @@ impl World {
             status: status.to_owned(),
             created_at: ago(10 - run, number),
             has_expired: false,
+            max_auto_reruns: 0,
+            auto_rerun_number: 0,
         };
         let job = |number: u64, name: &str, status: &str| Job {
             number,
@@ -154,6 +201,7 @@ impl World {
         Self {
             host: host.to_owned(),
             files: files.to_owned(),
+            trigger: "webhook",
             runs: vec![run(5, "main"), run(4, "feature/x"), run(3, "main"), run(2, "main"), run(1, "main")],
             workflows: vec![
                 workflow(1, 5, "build", "failed"),
@@ -167,7 +215,9 @@ impl World {
                 Job { workflow: 3, is_approval: true, ..job(34, "hold", "on_hold") },
                 Job { workflow: 3, needs: vec![34], ..job(35, "deploy", "blocked") },
             ],
+            steps: BTreeMap::new(),
             log: b"\x1b[32mok\x1b[0m one\nerror: \xc3\xbcber all\nexit code 2\n".to_vec(),
+            stderr: Vec::new(),
             log_goes_on: false,
             tests: vec![
                 json!({ "name": "adds", "classname": "math", "file": "m.rs", "source": "x", "result": "success", "run_time": 0.1, "message": "" }),
@@ -220,7 +270,24 @@ impl World {
     }
 
     pub(super) fn job_by_number(&self, number: &str) -> Option<&Job> {
-        self.jobs.iter().find(|one| one.number.to_string() == number && !one.is_approval)
+        self.jobs.iter().find(|one| one.number.to_string() == number && !one.is_approval && one.has_begun())
+    }
+
+    /// The steps of a job that has begun.
+    pub(super) fn steps_of(&self, job: &Job) -> Vec<Step> {
+        let is_failed = job.status == "failed";
+        let make = if is_failed { ("failed", Some(2)) } else { ("success", Some(0)) };
+        let usual =
+            || vec![Step::new(0, "Spin up environment", "success", None), Step::new(101, "make", make.0, make.1)];
+        self.steps.get(&job.number).cloned().unwrap_or_else(usual)
+    }
+
+    /// What a step wrote: where steps are given, that it is this one.
+    pub(super) fn output(&self, job: u64, num: u64, execution: u64) -> Vec<u8> {
+        match self.steps.get(&job) {
+            Some(_) => format!("error: of step {num} on {execution}\n").into_bytes(),
+            None => self.log.clone(),
+        }
     }
 
     /// Whether this path's three parts make the project's slug, by whichever of its names. One of the GitHub App and the like has
@@ -237,10 +304,14 @@ impl World {
     pub(super) fn file(&self, path: &str) -> Option<Vec<u8>> {
         match path.trim_start_matches('/').split_once('/')? {
             ("artifacts", path) => self.artifacts.get(path).cloned(),
-            ("output", _) => {
-                let text = String::from_utf8_lossy(&self.log).into_owned();
-                let part = json!({ "message": text, "time": "2026-11-05T10:00:00Z", "type": "out" });
-                Some(json!([part]).to_string().into_bytes())
+            ("output", step) => {
+                let mut numbers = step.split('/').map(|number| number.parse().unwrap());
+                let [job, num, execution] = std::array::from_fn(|_| numbers.next().unwrap());
+                let text = String::from_utf8_lossy(&self.output(job, num, execution)).into_owned();
+                let errors = String::from_utf8_lossy(&self.stderr).into_owned();
+                let parts = [("out", text), ("err", errors)]
+                    .map(|(kind, text)| json!({ "message": text, "time": "2026-11-05T10:00:00Z", "type": kind }));
+                Some(json!(parts).to_string().into_bytes())
             }
             _ => None,
         }

@@ -109,7 +109,7 @@ async fn a_failure_report_says_why() {
 #[tokio::test]
 async fn what_a_report_cannot_find_out_spoils_nothing() {
     let double = Double::start().await;
-    double.fail(&format!("v3/jobs/{}/stdout/condensed", id('c', 32)), 404, "x");
+    double.fail(&format!("v3/jobs/{}/stdout/condensed", id('c', 32)), 422, "x");
     let report = good(&cloud(&double), "get_circleci_failure_report", json!({ "pipeline_id": id('a', 5) })).await;
     let failed = &report["jobs"][0];
     assert!(failed["missing"][0].as_str().unwrap().starts_with("its log: "), "{failed}");

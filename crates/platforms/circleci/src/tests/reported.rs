@@ -6,7 +6,7 @@ use super::{
     TOKEN, cloud, connect,
     double::Double,
     good, server,
-    world::{DEFINITION, Job, ORG, PROJECT, Workflow, ago, id},
+    world::{DEFINITION, Job, ORG, PROJECT, Step, Workflow, ago, id},
 };
 use kit::CredentialVerdict::{Accepted, Unknown};
 use tools::ErrorCode::{self, NotFound, PermissionDenied, PlatformError, PlatformUnavailable};
@@ -34,6 +34,8 @@ fn workflows(states: &[&str]) -> Vec<Workflow> {
         status: (*status).to_owned(),
         created_at: ago(5, 100 - number),
         has_expired: false,
+        max_auto_reruns: 0,
+        auto_rerun_number: 0,
     };
     (1..).zip(states).map(one).collect()
 }
@@ -524,4 +526,212 @@ async fn a_list_without_what_is_wanted_says_how_far_it_was_read() {
     assert!(first["hints"][0].as_str().unwrap().contains("older ones"), "{first}");
     let second = good(&connector, "list_circleci_runs", and(early, json!({ "cursor": first["next_cursor"] }))).await;
     assert_eq!(second["items"].as_array().unwrap().len(), 5, "{second}");
+}
+
+/// circleci-docs 9734a14, `automatic-reruns.adoc`; instana/python-sensor #807, linuxboot/heads #2019.
+#[tokio::test]
+async fn a_workflow_that_is_about_to_be_run_again_is_not_the_end() {
+    let failed = |number: u64, created_at: String, most: u64, rerun: u64| Workflow {
+        name: "build".into(),
+        created_at,
+        max_auto_reruns: most,
+        auto_rerun_number: rerun,
+        number,
+        ..workflows(&["failed"]).remove(0)
+    };
+    let (now, old) = (|| ago(0, 0), || ago(5, 0));
+    for (what, list, expected) in [
+        ("the first failed just now", vec![failed(1, now(), 3, 0)], ("failing", false)),
+        ("so did the second", vec![failed(1, old(), 3, 0), failed(2, now(), 3, 1)], ("failing", false)),
+        ("the last", vec![failed(1, old(), 3, 2), failed(2, now(), 3, 3)], ("failed", true)),
+        ("none is wanted", vec![failed(1, now(), 0, 0)], ("failed", true)),
+        ("it would have come", vec![failed(1, old(), 3, 0)], ("failed", true)),
+        ("it was run again by hand", vec![failed(1, old(), 3, 0), failed(2, now(), 3, 0)], ("failed", true)),
+    ] {
+        let double = Double::start().await;
+        double.change(|state| state.world.workflows = list);
+        let connector = cloud(&double);
+        let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+        assert_eq!((status["status"].as_str().unwrap(), status["finished"] == true), expected, "{what}: {status}");
+        let waited = good(&connector, "wait_circleci_run", and(run(5), json!({ "wait_seconds": 0 }))).await;
+        assert_eq!(waited["finished"], expected.1, "{what}");
+        for tool in ["get_circleci_pipeline_status", "get_circleci_failure_report"] {
+            let answer = good(&connector, tool, run(5)).await;
+            assert_eq!(answer["hints"].to_string().contains("run it again by itself"), !expected.1, "{what}: {answer}");
+            assert_eq!(connector.is_final(tool, run(5)).await, expected.1, "{what}: {tool}");
+        }
+        // A second rerun beside that which comes would cost twice.
+        let newest = json!({ "workflow_id": status["workflows"][0]["id"] });
+        let again = connector.call("rerun_circleci_workflow", newest).await;
+        assert_eq!(again.is_ok(), expected.1, "{what}: {again:?}");
+    }
+    let double = Double::start().await;
+    double.change(|state| {
+        let again = Workflow { status: "running".into(), ..failed(2, now(), 3, 1) };
+        state.world.workflows = vec![failed(1, old(), 3, 0), again];
+    });
+    let connector = cloud(&double);
+    let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+    assert_eq!((&status["status"], &status["workflows"][0]["auto_rerun_number"]), (&json!("running"), &json!(1)));
+    let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+    assert!(
+        report["hints"][0].as_str().unwrap().contains(&format!("workflow_id {} tells why", id('b', 1))),
+        "{report}"
+    );
+}
+
+/// A job that failed, with its steps, on the cloud and on a Server: its report, its log and what `get_circleci_job` says.
+async fn told_of(status: &str, steps: &[Step]) -> Vec<[Value; 3]> {
+    let mut told = Vec::new();
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        double.change(|state| {
+            state.world.jobs[1].status = status.to_owned();
+            state.world.steps.insert(32, steps.to_vec());
+        });
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        let log =
+            connector.call("get_circleci_job_log", and(job(), json!({ "mode": "tail" }))).await.unwrap_or_default();
+        told.push([report["jobs"][0].clone(), log, good(&connector, "get_circleci_job", job()).await]);
+    }
+    told
+}
+
+/// circleci-docs 9734a14, `automatic-reruns.adoc`; votingworks/vxsuite #9149 (no exit code after a timeout).
+#[tokio::test]
+async fn the_step_that_is_told_is_the_one_that_ended_the_job() {
+    let rerun = |number, step: Step| Step { auto_rerun_number: Some(number), ..step };
+    let (failed, passed) =
+        (|num, name| Step::new(num, name, "failed", Some(1)), |num, name| Step::new(num, name, "success", Some(0)));
+    let aside = Step { insignificant: true, ..failed(102, "upload") };
+    for (what, steps, expected) in [
+        (
+            "a later try passed",
+            vec![rerun(0, failed(101, "ci")), rerun(1, passed(102, "ci")), failed(103, "deploy")],
+            103,
+        ),
+        (
+            "all tries failed",
+            vec![rerun(0, failed(101, "ci")), rerun(1, failed(102, "ci")), passed(103, "report")],
+            102,
+        ),
+        ("another step of the same name", vec![failed(101, "ci"), passed(102, "ci")], 101),
+        ("no output", vec![passed(101, "ci"), Step::new(102, "test", "timedout", None), passed(103, "report")], 102),
+    ] {
+        for [report, log, _] in told_of("failed", &steps).await {
+            assert_eq!(
+                (&report["step"]["num"], &log["step"]),
+                (&json!(expected), &json!(expected)),
+                "{what}: {report}"
+            );
+            assert!(report["log"].as_str().unwrap().contains(&format!("step {expected} on 0")), "{what}: {report}");
+            assert!(report.get("other_steps").is_none() && report.get("missing").is_none(), "{what}: {report}");
+        }
+    }
+    for [_, _, job] in told_of("failed", &[rerun(0, failed(101, "ci")), rerun(1, failed(102, "ci"))]).await {
+        let again: Vec<bool> = job["steps"].as_array().unwrap().iter().map(|one| one["run_again"] == true).collect();
+        assert_eq!(again, [true, false], "{job}");
+    }
+    // That it does not count is told by v1.1 only.
+    let [_, [report, ..]]: [_; 2] = told_of("failed", &[aside, failed(103, "test")]).await.try_into().unwrap();
+    assert_eq!(report["step"]["num"], 103, "{report}");
+}
+
+#[tokio::test]
+async fn a_job_that_failed_on_several_machines_is_told_as_that() {
+    let on = |execution, step: Step| Step { execution, ..step };
+    let cache = |status| Step::new(102, "cache", status, Some(137));
+    let mut steps = vec![on(0, cache("failed")), on(1, cache("success")), on(2, cache("success"))];
+    steps.extend([1, 2].map(|machine| on(machine, Step::new(103, "test", "failed", Some(1)))));
+    for [report, log, job] in told_of("failed", &steps).await {
+        let place = |step: &Value| (step["num"].as_u64().unwrap(), step["execution"].as_u64().unwrap());
+        let others: Vec<_> = report["other_steps"].as_array().unwrap().iter().map(place).collect();
+        assert_eq!((place(&report["step"]), others), ((102, 0), vec![(103, 1), (103, 2)]), "{report}");
+        assert_eq!((&log["step"], &log["execution"]), (&json!(102), &json!(0)), "{log}");
+        assert!(log["hints"][0].as_str().unwrap().starts_with("2 other steps of the job failed"), "{log}");
+        assert_eq!(job["steps"].as_array().unwrap().len(), 5);
+    }
+    let many: Vec<Step> = (0..30).map(|machine| on(machine, Step::new(101, "test", "failed", Some(1)))).collect();
+    for [report, ..] in told_of("failed", &many).await {
+        assert_eq!(report["other_steps"].as_array().unwrap().len(), 10);
+        assert_eq!(report["missing"], json!(["19 more steps failed: get_circleci_job lists them"]));
+    }
+    // A step that is named without its machine is that of one on which it failed.
+    let double = Double::start().await;
+    double.change(|state| drop(state.world.steps.insert(32, steps)));
+    let log = good(&cloud(&double), "get_circleci_job_log", and(job(), json!({ "step": 103 }))).await;
+    assert_eq!((&log["execution"], &log["text"]), (&json!(1), &json!("error: of step 103 on 1\n")), "{log}");
+}
+
+/// support.circleci.com 44168007038235; mozilla/jetstream #676.
+#[tokio::test]
+async fn a_step_that_did_not_fail_is_never_told_as_the_one_that_did() {
+    let green = [Step::new(0, "Spin up environment", "success", None), Step::new(101, "make", "canceled", None)];
+    for (status, word) in [
+        ("infrastructure_fail", "what the job ran on failed"),
+        ("timedout", "longer than it may"),
+        ("terminated-unknown", "does not know how"),
+        ("failed", "does not tell here why"),
+    ] {
+        for steps in [&green[..], &[]] {
+            for [report, log, job] in told_of(status, steps).await {
+                assert_eq!((report.get("step"), report.get("log")), (None, None), "{status}: {report}");
+                for said in [&report["missing"][0], &job["hints"][0]] {
+                    let said = said.as_str().unwrap();
+                    assert!(
+                        said.contains(word) && said.contains("make (canceled)") != steps.is_empty(),
+                        "{status}: {said}"
+                    );
+                }
+                assert!(steps.is_empty() || log["hints"][0].as_str().unwrap().starts_with("no step failed"), "{log}");
+            }
+        }
+    }
+}
+
+/// gruntwork-io/cloud-nuke #154, mozilla/bigquery-etl #2072, cypress-io/cypress #25552.
+#[tokio::test]
+async fn what_was_not_allowed_to_begin_says_what_that_means() {
+    let double = Double::start().await;
+    double.change(|state| {
+        state.world.workflows = workflows(&["unauthorized"]);
+        state.world.jobs[1].status = "unauthorized".into();
+        state.world.trigger = "scheduled_pipeline";
+    });
+    let connector = cloud(&double);
+    let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+    let failed = &report["jobs"][0];
+    assert_eq!((&failed["status"], failed.get("job_number"), failed.get("step")), (&json!("unauthorized"), None, None));
+    assert!(failed["missing"][0].as_str().unwrap().contains("may not use a context"), "{report}");
+    assert!(report["hints"][0].as_str().unwrap().contains("own scheduler"), "{report}");
+    let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+    assert!(status["hints"][0].as_str().unwrap().contains("may not use a context"), "{status}");
+    assert!(status["hints"][1].as_str().unwrap().contains("own scheduler"), "{status}");
+    let workflow = good(&connector, "get_circleci_workflow", json!({ "workflow_id": id('b', 1) })).await;
+    assert!(workflow["hints"][0].as_str().unwrap().contains("may not use a context"), "{workflow}");
+    let job = good(&connector, "get_circleci_job", json!({ "job_id": id('c', 32) })).await;
+    assert!(job["hints"][0].as_str().unwrap().contains("may not use a context"), "{job}");
+}
+
+/// Where a step's standard error is kept apart, what it says there is the error.
+#[tokio::test]
+async fn an_error_on_standard_error_is_told() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        double.change(|state| state.world.log = b"all is well\n".to_vec());
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        assert_eq!(report["jobs"][0]["log"], "all is well\n", "{report}");
+        double.change(|state| state.world.stderr = b"no space left\n".to_vec());
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        assert_eq!(report["jobs"][0]["log"], "no space left\n", "{report}");
+        double.change(|state| (state.world.log, state.world.stderr) = (Vec::new(), Vec::new()));
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        let failed = &report["jobs"][0];
+        assert_eq!((failed.get("log"), failed["step"]["num"].as_u64()), (None, Some(101)), "{report}");
+        assert!(failed["missing"][0].as_str().unwrap().starts_with("its log: the step wrote nothing"), "{report}");
+        let log = good(&connector, "get_circleci_job_log", and(job(), json!({ "mode": "tail" }))).await;
+        assert_eq!(log["text"], "", "{log}");
+    }
 }

@@ -24,7 +24,7 @@ const INSIGHTS: ToolDeclaration = ToolDeclaration::read(
     "get_circleci_insights",
     "Success rates, durations and credits",
     "Answers a project's workflows, or the jobs of one workflow, with success rate, durations and credits over a time. \
-     CircleCI computes them about once a day.",
+     CircleCI computes them once a day: the last 24 hours may be missing.",
 )
 .cached(AGE);
 
@@ -99,11 +99,14 @@ struct FlakyInput {
 struct InsightView {
     /// Name of the workflow or job.
     name: String,
-    /// Runs that ended.
+    /// All runs, those that still run or wait and those that were cancelled included.
     runs: u64,
     /// Those that failed.
     failed_runs: u64,
-    /// Share of those that succeeded, from 0 to 1.
+    /// Those that succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    successful_runs: Option<u64>,
+    /// CircleCI's figure, from 0 to 1: those that succeeded by all that were not cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     success_rate: Option<f64>,
     /// Runs a day.
@@ -121,7 +124,7 @@ struct InsightView {
     /// Seconds that the longest took.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_max_sec: Option<u64>,
-    /// Credits that all of them cost.
+    /// Credits that all of them cost; bills may differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     credits: Option<u64>,
 }
@@ -134,6 +137,7 @@ impl InsightView {
             name: name(&insight.name),
             runs: metrics.total_runs,
             failed_runs: metrics.failed_runs,
+            successful_runs: metrics.successful_runs,
             success_rate: metrics.success_rate,
             runs_per_day: metrics.throughput,
             mean_seconds_to_recovery: metrics.mttr,
@@ -216,7 +220,7 @@ async fn insights(
     if !page.items.is_empty() || page.truncated || !is_first {
         return Ok(page);
     }
-    Ok(page.with_hint("there are no figures: nothing ended in that time, or branch or workflow have other names"))
+    Ok(page.with_hint("there are no figures: nothing ran in that time, or not before CircleCI computed them, or branch or workflow have other names"))
 }
 
 async fn flaky(circleci: Arc<CircleCi>, input: FlakyInput, context: CallContext) -> Result<Page<FlakyView>, ToolError> {

@@ -86,6 +86,9 @@ pub(super) struct StepView {
     /// Exit code of its command.
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i64>,
+    /// Whether it failed and CircleCI ran it again by itself, as a later step of the same name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    run_again: bool,
 }
 
 impl StepView {
@@ -96,6 +99,7 @@ impl StepView {
             name: name(&step.name),
             status: word(&step.status),
             exit_code: step.exit_code,
+            run_again: step.run_again,
         }
     }
 }
@@ -112,6 +116,8 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
     let mut hints: Vec<String> = job.missing.iter().map(|missing| format!("could not be read: {missing}")).collect();
     if job.is_approval {
         hints.push("it is an approval, and has no steps: get_circleci_workflow tells whether it waits".to_owned());
+    } else if let Some(why) = job.without_a_failed_step() {
+        hints.push(why);
     } else if job.steps.is_empty() && job.missing.is_empty() {
         hints.push("the job has no steps: it has not begun, or it waits for approval".to_owned());
     }

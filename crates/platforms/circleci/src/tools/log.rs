@@ -30,6 +30,9 @@ const MAX_BYTES: usize = 256 * 1024;
 const AROUND: usize = 2_048;
 const GROWTH: usize = 150;
 
+/// What is said of a step without output.
+pub(super) const NOTHING_WRITTEN: &str = "the step wrote nothing (yet), or it is kept no more";
+
 const LOG: ToolDeclaration = ToolDeclaration::read(
     "get_circleci_job_log",
     "Log of a step",
@@ -72,7 +75,7 @@ struct LogInput {
     /// Number of the step, as get_circleci_job answers it. Left out, the one that failed, or the last.
     #[serde(default)]
     step: Option<u64>,
-    /// Which of the machines that run the job side by side: 0 if left out.
+    /// Which of the machines that run the job side by side. Left out, one on which it failed, or the first.
     #[serde(default)]
     execution: Option<u64>,
     /// Which output.
@@ -96,6 +99,8 @@ struct LogAnswer {
     job: String,
     /// Number of the step.
     step: u64,
+    /// Which of the machines that run the job side by side.
+    execution: u64,
     /// Name of the step.
     step_name: String,
     /// State of the step.
@@ -156,17 +161,24 @@ async fn log(circleci: Arc<CircleCi>, input: LogInput, context: CallContext) -> 
     if job.has_ended() && !part.text.is_empty() {
         context.answer_is_final();
     }
-    let mut hints = Vec::new();
+    let mut hints: Vec<String> = job.without_a_failed_step().into_iter().collect();
+    let others = job.failed_steps().into_iter().filter(|one| !std::ptr::eq(*one, step)).count();
+    if others > 0 {
+        hints.push(format!(
+            "{others} other steps of the job failed, on this or other machines: get_circleci_job lists them"
+        ));
+    }
     if part.text.is_empty() {
         hints.push(match (input.mode, input.stream) {
             (Mode::Condensed, _) => "nothing in it tells of an error: ask with mode tail".to_owned(),
             (_, Stream::Stderr) => "most output is on stdout".to_owned(),
-            (_, Stream::Stdout) => "the step wrote nothing (yet)".to_owned(),
+            (_, Stream::Stdout) => NOTHING_WRITTEN.to_owned(),
         });
     }
     Ok(LogAnswer {
         job: name(&job.name),
         step: step.num,
+        execution: step.execution,
         step_name: name(&step.name),
         step_status: word(&step.status),
         exit_code: step.exit_code,
@@ -179,16 +191,12 @@ async fn log(circleci: Arc<CircleCi>, input: LogInput, context: CallContext) -> 
 }
 
 fn choose(job: &JobFacts, step: Option<u64>, execution: Option<u64>) -> Result<&StepFacts, ToolError> {
-    let chosen = match (step, execution) {
-        (None, None) => job.telling_step(),
-        (None, Some(execution)) => {
-            let those = || job.steps.iter().filter(move |one| one.execution == execution);
-            those().find(|one| one.has_failed()).or_else(|| those().next_back())
-        }
-        (Some(step), execution) => {
-            job.steps.iter().find(|one| one.num == step && one.execution == execution.unwrap_or(0))
-        }
+    let fits = |one: &&StepFacts| {
+        step.is_none_or(|step| one.num == step) && execution.is_none_or(|execution| one.execution == execution)
     };
+    let mut those = job.steps.iter().filter(fits);
+    let failed = job.failed_steps().into_iter().find(fits);
+    let chosen = failed.or_else(|| if step.is_some() { those.next() } else { those.next_back() });
     chosen.ok_or_else(|| {
         if let Some(missing) = job.missing.first() {
             return ToolError::new(
@@ -247,8 +255,8 @@ impl CircleCi {
         };
         let response = self.session.bytes(&call, context.deadline).await;
         let response = match response {
-            // Nothing after what was read already.
-            Err(Error::Status(416)) => {
+            // Nothing after what was read already, or nothing at all (circleci-cli, `internal/cmd/job/output_list.go`).
+            Err(Error::Status(416) | Error::NotFound) => {
                 return Ok(Part { text: String::new(), truncated: false, finished: step.is_over(), next: None });
             }
             response => response?,

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     job::StepView,
-    log::{Mode, Stream, Wanted},
+    log::{Mode, NOTHING_WRITTEN, Stream, Wanted},
     name, read,
-    run::{errors, worst},
+    run::{errors, scheduled, worst},
     tests_of_job::{TestView, has_failed},
     word,
 };
@@ -18,8 +18,8 @@ use crate::{
     client::{Api, Call},
     ended::{AGE_OF_A_RUN, WHILE_IT_RUNS, is_workflow_final},
     error::About,
-    jobs::JobFacts,
-    locate::{JobName, newest},
+    jobs::{JobFacts, StepFacts},
+    locate::{JobName, coming_rerun, newest},
     names::Slug,
     status,
     wire::{Items, Pipeline, Test, Workflow, WorkflowJob},
@@ -34,6 +34,8 @@ const MAX_WORKFLOWS: usize = 8;
 const PAGES_OF_TESTS: usize = 20;
 /// Bytes of all logs together, and of the part of an answer that they may take.
 const LOG_BYTES: usize = 32 * 1024;
+/// Failed steps of a job beside the first.
+const MAX_STEPS: usize = 10;
 /// Failed tests of a job.
 const MAX_TESTS: usize = 10;
 /// Time that must be left to look at another job.
@@ -120,16 +122,19 @@ struct JobReport {
     status: String,
     /// Name of its workflow.
     workflow: String,
-    /// The step that failed.
+    /// The step that failed; none if no step did, or if that is not known: see missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<StepView>,
     /// The part of that step's log that tells of an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<String>,
+    /// Other steps that failed, as on other machines that run the job side by side, 10 at most. get_circleci_job_log reads them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_steps: Vec<StepView>,
     /// Failed tests, 10 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failed_tests: Vec<TestView>,
-    /// What could not be found out, and why.
+    /// What could not be found out, and why; what is known of a job for whose failure no step tells.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<String>,
 }
@@ -145,6 +150,8 @@ struct Subject {
     workflows: Vec<Workflow>,
     /// Whether that is all of them.
     whole: bool,
+    /// Whether one of them may be run again by itself.
+    goes_on: bool,
     hints: Vec<String>,
 }
 
@@ -155,7 +162,8 @@ async fn subject(circleci: &CircleCi, input: &ReportInput, context: &CallContext
             let workflow = circleci.fetch_workflow(id, context).await?;
             let call = Call::get(Api::V2, ["pipeline", workflow.pipeline_id.as_str()]);
             let run = circleci.ask(&call, "read the run", About::Id("run"), context).await?;
-            return Ok(Subject { run, workflows: vec![workflow], whole: true, hints: Vec::new() });
+            let hints: Vec<String> = coming_rerun(&workflow, &[]).into_iter().collect();
+            return Ok(Subject { run, goes_on: !hints.is_empty(), workflows: vec![workflow], whole: true, hints });
         }
         (Some(id), None, None) => {
             circleci.fetch_run(&circleci.run_name(Some(id), None, None, context).await?, context).await?
@@ -173,20 +181,30 @@ async fn subject(circleci: &CircleCi, input: &ReportInput, context: &CallContext
     };
     Ok(match circleci.fetch_workflows(&run.id, context).await {
         Ok(read) => {
-            let hints = read.more().then(|| format!("only {} of the run's workflows were read", read.items.len()));
-            let kept: Vec<bool> = {
-                let newest = newest(&read.items);
-                read.items.iter().map(|one| newest.iter().any(|kept| std::ptr::eq(*kept, one))).collect()
-            };
+            let newest = newest(&read.items);
+            let mut hints: Vec<String> = newest.iter().filter_map(|one| coming_rerun(one, &read.items)).collect();
+            let goes_on = !hints.is_empty();
+            hints.extend(newest.iter().filter_map(|one| before(one, &read.items)).take(5));
+            hints.extend(read.more().then(|| format!("only {} of the run's workflows were read", read.items.len())));
+            let kept: Vec<bool> =
+                read.items.iter().map(|one| newest.iter().any(|kept| std::ptr::eq(*kept, one))).collect();
             let whole = !read.more();
             let current = read.items.into_iter().zip(kept).filter_map(|(one, kept)| kept.then_some(one));
-            Subject { run, workflows: current.collect(), whole, hints: hints.into_iter().collect() }
+            Subject { run, workflows: current.collect(), whole, goes_on, hints }
         }
         Err(error) => {
             let hint = format!("the run's workflows could not be read: {error}");
-            Subject { run, workflows: Vec::new(), whole: false, hints: vec![hint] }
+            Subject { run, workflows: Vec::new(), whole: false, goes_on: true, hints: vec![hint] }
         }
     })
+}
+
+/// Where to look for why a workflow failed before that runs again now.
+fn before(now: &Workflow, all: &[Workflow]) -> Option<String> {
+    let failed = all.iter().find(|one| one.name == now.name && one.status == "failed" && !one.id.is_empty())?;
+    let (workflow, id) = (name(&now.name), name(&failed.id));
+    (!status::is_final(&now.status))
+        .then(|| format!("{workflow} failed before and runs again: workflow_id {id} tells why"))
 }
 
 /// The jobs that failed, of the workflows that did worst first, so that a limit leaves out what matters least.
@@ -244,13 +262,14 @@ async fn failed_jobs(circleci: &CircleCi, workflows: &[Workflow], context: &Call
 }
 
 async fn report(circleci: Arc<CircleCi>, input: ReportInput, context: CallContext) -> Result<Report, ToolError> {
-    let Subject { run, workflows, whole, mut hints } = subject(&circleci, &input, &context).await?;
+    let Subject { run, workflows, whole, goes_on, mut hints } = subject(&circleci, &input, &context).await?;
     let FailedJobs { jobs: found, mut truncated, mut is_final, hints: more } =
         failed_jobs(&circleci, &workflows, &context).await;
     hints.extend(more);
     truncated |= !whole;
     // The newest run of a branch is another one soon.
-    is_final &= whole && input.project_slug.is_none() && workflows.iter().all(|one| status::is_final(&one.status));
+    is_final &=
+        whole && !goes_on && input.project_slug.is_none() && workflows.iter().all(|one| status::is_final(&one.status));
     let share = LOG_BYTES.min(context.max_result_bytes / 3) / found.len().max(1);
     let mut jobs = Vec::new();
     let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
@@ -264,6 +283,9 @@ async fn report(circleci: Arc<CircleCi>, input: ReportInput, context: CallContex
     }
     if is_final && !workflows.is_empty() && jobs.iter().all(|job| job.missing.is_empty()) {
         context.answer_is_final();
+    }
+    if workflows.iter().any(|one| one.status == "unauthorized") {
+        hints.extend(scheduled(&run).map(str::to_owned));
     }
     if jobs.is_empty() {
         hints.extend(nothing_found(&run, &workflows, whole && !truncated).map(str::to_owned));
@@ -323,12 +345,13 @@ async fn job_report(
         status: word(&job.status),
         workflow,
         step: None,
+        other_steps: Vec::new(),
         log: None,
         failed_tests: Vec::new(),
         missing: Vec::new(),
     };
-    let Some(number) = job.job_number else {
-        report.missing.push("the job never began".to_owned());
+    let Some(number) = job.job_number.filter(|_| !status::has_not_begun(&job.status)) else {
+        report.missing.push(status::meaning(&job.status).unwrap_or("the job never began").to_owned());
         return report;
     };
     let Ok(slug) = Slug::parse(project) else {
@@ -343,10 +366,17 @@ async fn job_report(
         Ok(facts) => {
             circleci.ended.learn(&by_number, &facts);
             report.missing.extend(facts.missing.iter().cloned());
-            if let Some(step) = facts.telling_step() {
+            report.missing.extend(facts.without_a_failed_step());
+            if let Some((step, others)) = facts.failed_steps().split_first() {
                 report.step = Some(StepView::of(step));
-                match log_of(circleci, &facts, bytes, context).await {
-                    Ok(log) => report.log = Some(log).filter(|log| !log.is_empty()),
+                report.other_steps = others.iter().take(MAX_STEPS).map(|step| StepView::of(step)).collect();
+                let left = others.len().saturating_sub(MAX_STEPS);
+                report
+                    .missing
+                    .extend((left > 0).then(|| format!("{left} more steps failed: get_circleci_job lists them")));
+                match log_of(circleci, &facts, step, bytes, context).await {
+                    Ok(log) if log.is_empty() => report.missing.push(format!("its log: {NOTHING_WRITTEN}")),
+                    Ok(log) => report.log = Some(log),
                     Err(error) => report.missing.push(format!("its log: {error}")),
                 }
             }
@@ -368,16 +398,27 @@ async fn job_report(
     report
 }
 
-/// The part of the telling step's log that tells of an error; its end, if CircleCI finds none.
-async fn log_of(circleci: &CircleCi, job: &JobFacts, bytes: usize, context: &CallContext) -> Result<String, ToolError> {
-    let Some(step) = job.telling_step() else { return Ok(String::new()) };
-    let wanted = Wanted { stream: Stream::Stdout, mode: Mode::Condensed, from: 0, bytes };
-    let part = circleci.fetch_output(job, step, wanted, context).await?;
-    if !part.text.trim().is_empty() {
-        return Ok(part.text);
+/// The part of a step's log that tells of an error; if CircleCI finds none, the end of what it wrote to standard error, or at all.
+async fn log_of(
+    circleci: &CircleCi,
+    job: &JobFacts,
+    step: &StepFacts,
+    bytes: usize,
+    context: &CallContext,
+) -> Result<String, ToolError> {
+    let short = bytes.min(4_096);
+    let wanted = [
+        (Stream::Stdout, Mode::Condensed, bytes),
+        (Stream::Stderr, Mode::Tail, short),
+        (Stream::Stdout, Mode::Tail, short),
+    ];
+    for (stream, mode, bytes) in wanted {
+        let part = circleci.fetch_output(job, step, Wanted { stream, mode, from: 0, bytes }, context).await?;
+        if !part.text.trim().is_empty() {
+            return Ok(part.text);
+        }
     }
-    let end = Wanted { mode: Mode::Tail, bytes: bytes.min(4_096), ..wanted };
-    Ok(circleci.fetch_output(job, step, end, context).await?.text)
+    Ok(String::new())
 }
 
 impl CircleCi {

@@ -11,6 +11,7 @@ use crate::{
     CircleCi,
     client::{Api, Call},
     error::About,
+    locate::coming_rerun,
     names::is_uuid,
     status,
     v3::{Entity, Reference},
@@ -89,6 +90,10 @@ impl RerunInput {
                 .with_remedy("with from_failed false all of it is run again"));
         }
         let others = circleci.fetch_workflows(&workflow.pipeline_id, context).await?;
+        if let Some(coming) = coming_rerun(&workflow, &others.items) {
+            return Err(ToolError::new(ErrorCode::Conflict, format!("{coming}; nothing was started"))
+                .with_remedy("get_circleci_pipeline_status tells in two minutes whether it did"));
+        }
         let newer = others.items.iter().find(|one| {
             one.name == workflow.name && one.created_at > workflow.created_at && !status::is_final(&one.status)
         });

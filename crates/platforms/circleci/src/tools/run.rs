@@ -9,7 +9,7 @@ use super::{RunArgs, name, read, time, word, workflow::WorkflowView};
 use crate::{
     CircleCi,
     ended::{AGE_OF_A_RUN, WHILE_IT_RUNS},
-    locate::{Read, newest},
+    locate::{Read, coming_rerun, newest},
     status::{self, RunState},
     text,
     wire::{Pipeline, Workflow},
@@ -23,7 +23,7 @@ const GET: ToolDeclaration = ToolDeclaration::read(
     "get_circleci_pipeline_status",
     "How a run does",
     "Answers a run's state, what started it, its commit, errors of its configuration, and its workflows. Final states are \
-     success, failed, error, canceled, unauthorized (a context or secret was denied) and not_run; on_hold waits for a \
+     success, failed, error, canceled, unauthorized (a context was denied) and not_run; on_hold waits for a \
      person to approve a job; failing has failed, and the rest still runs or waits.",
 )
 .cached_if_final(AGE_OF_A_RUN)
@@ -141,7 +141,13 @@ pub(super) async fn answer(circleci: &CircleCi, run: &Pipeline, context: &CallCo
             (Read { items: Vec::new(), next: again.then(String::new) }, false)
         }
     };
-    let current: Vec<&str> = newest(&workflows.items).into_iter().map(|workflow| workflow.status.as_str()).collect();
+    let mut current = Vec::new();
+    for workflow in newest(&workflows.items) {
+        let coming = coming_rerun(workflow, &workflows.items);
+        // What is about to be run again goes on.
+        current.push(if coming.is_some() { "failing" } else { workflow.status.as_str() });
+        hints.extend(coming);
+    }
     let mut state = status::of_run(&run.state, !run.errors.is_empty(), &current);
     // What was not seen may be worse.
     if workflows.more() || !known {
@@ -153,6 +159,7 @@ pub(super) async fn answer(circleci: &CircleCi, run: &Pipeline, context: &CallCo
         }
     }
     hints.extend(hint(run, state, &current, known).map(str::to_owned));
+    hints.extend(scheduled(run).filter(|_| state.word == "unauthorized").map(str::to_owned));
     let (shown, cut) = worst(&workflows.items, MAX_WORKFLOWS);
     let answer = RunAnswer {
         pipeline_id: name(&run.id),
@@ -207,9 +214,20 @@ fn hint(run: &Pipeline, state: RunState, workflows: &[&str], known: bool) -> Opt
         "error" if !run.errors.is_empty() && !workflows.is_empty() => {
             "CircleCI rejects the configuration, or more of it: see errors; what its workflows did before stands beside"
         }
-        "unauthorized" => "its user may not use a context or secret that a job asks for",
+        "error" if run.state != "errored" && run.errors.is_empty() => return status::meaning("error"),
+        "unauthorized" => return status::meaning("unauthorized"),
+        // Some projects cancel what runs as soon as a job failed (ampproject/amphtml #34743).
+        "canceled" => "get_circleci_failure_report tells whether something failed before",
         "unknown" => "CircleCI does not tell the state of a workflow: records expire",
         _ => return None,
+    })
+}
+
+/// What to know where a run that a schedule started may not use a context (gruntwork-io/cloud-nuke #154,
+/// mozilla/bigquery-etl #2072).
+pub(super) fn scheduled(run: &Pipeline) -> Option<&'static str> {
+    run.trigger.as_ref().filter(|trigger| trigger.type_.starts_with("schedule")).map(|_| {
+        "a schedule started the run: where its actor is CircleCI's own scheduler, and no person, it may use no restricted context"
     })
 }
 

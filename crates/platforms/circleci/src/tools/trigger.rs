@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{config::ParameterValue, definitions::DefinitionView, mutation, name, word};
 use crate::{
     CircleCi,
-    client::{Api, Call, Error},
+    client::{Api, Call, Error, path_of},
     error::{About, to_tool_error, undeclared},
     locate::Read,
     names::{Slug, is_uuid},
@@ -322,7 +322,7 @@ impl CircleCi {
         if !parameters.is_empty() {
             body.insert("parameters".to_owned(), json!(parameters));
         }
-        let call = Call::of_project(Api::V2, "project", &target.slug, &["pipeline", "run"]).posted(Value::Object(body));
+        let call = Call::post(Api::V2, path_of("project", &target.slug, &["pipeline", "run"]), Value::Object(body));
         match self.session.answer(&call, context.deadline).await {
             Err(
                 Error::NotFound | Error::BadRequest | Error::Unprocessable | Error::Request(RequestError::Foreign(404)),
@@ -331,7 +331,7 @@ impl CircleCi {
                 if let (Some(body), false) = (body.as_object_mut(), parameters.is_empty()) {
                     body.insert("parameters".to_owned(), json!(parameters));
                 }
-                let call = Call::of_project(Api::V2, "project", &target.slug, &["pipeline"]).posted(body);
+                let call = Call::post(Api::V2, path_of("project", &target.slug, &["pipeline"]), body);
                 self.session.answer(&call, context.deadline).await
             }
             outcome => outcome,

@@ -10,7 +10,7 @@ use crate::{
     CircleCi,
     ended::{AGE, WHILE_IT_RUNS, is_workflow_final},
     jobs::listing_of_jobs,
-    locate::Read,
+    locate::{Read, coming_rerun},
     status,
     wire::{Workflow, WorkflowJob},
 };
@@ -75,6 +75,12 @@ pub(super) struct WorkflowView {
     /// When it ended (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped_at: Option<String>,
+    /// Which of the reruns it is that CircleCI makes by itself; absent if it was started otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_rerun_number: Option<u64>,
+    /// How often CircleCI runs it again by itself, each time as another workflow of the run, as long as it fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_auto_reruns: Option<u64>,
     /// Whether it makes the configuration of the run's other workflows.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     setup: bool,
@@ -89,6 +95,8 @@ impl WorkflowView {
             finished: status::is_final(&workflow.status),
             created_at: time(Some(&workflow.created_at)),
             stopped_at: time(workflow.stopped_at.as_deref()),
+            auto_rerun_number: workflow.auto_rerun_number,
+            max_auto_reruns: workflow.max_auto_reruns,
             setup: workflow.tag.as_deref() == Some("setup"),
         }
     }
@@ -184,10 +192,13 @@ fn say_if_final(workflow: &Workflow, jobs: &Read<WorkflowJob>, context: &CallCon
 
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<WorkflowAnswer, ToolError> {
     let workflow = circleci.fetch_workflow(&input.workflow_id, &context).await?;
-    let mut hints = Vec::new();
+    let mut hints: Vec<String> = coming_rerun(&workflow, &[]).into_iter().collect();
     let jobs = match circleci.fetch_workflow_jobs(&workflow.id, &context).await {
         Ok(jobs) => {
-            say_if_final(&workflow, &jobs, &context);
+            if hints.is_empty() {
+                say_if_final(&workflow, &jobs, &context);
+            }
+            hints.extend(status::meaning(&workflow.status).map(str::to_owned));
             jobs
         }
         Err(error) => {
@@ -195,7 +206,7 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
             Read { items: Vec::new(), next: Some(String::new()) }
         }
     };
-    if jobs.more() && hints.is_empty() {
+    if jobs.more() && !jobs.items.is_empty() {
         hints.push(format!("only {} of its jobs were read: get_circleci_workflow_jobs reads on", jobs.items.len()));
     }
     let mut counts = std::collections::BTreeMap::new();
