@@ -281,7 +281,11 @@ impl CircleCi {
         }
         let parts: Vec<Output> = outbound::decode::decode(&body)?;
         let mut raw = String::new();
-        for part in parts.iter().filter(|part| (part.type_ == "err") == (wanted.stream == Stream::Stderr)) {
+        // Both lie in one file, and either may tell of an error.
+        let is_wanted = |part: &&Output| {
+            wanted.mode == Mode::Condensed || (part.type_ == "err") == (wanted.stream == Stream::Stderr)
+        };
+        for part in parts.iter().filter(is_wanted) {
             let _infallible = raw.write_str(&part.message);
         }
         Ok(part_of_server(&raw, wanted, step.is_over()))
