@@ -383,7 +383,10 @@ pub(super) fn coming_rerun(workflow: &Workflow, others: &[Workflow]) -> Option<S
     let is_fresh = ended.is_some_and(|ended| Timestamp::now().duration_since(ended) < UNTIL_A_RERUN);
     (workflow.status == "failed" && next <= most && !is_by_hand && !is_over && is_fresh).then(|| {
         let name = text::clean(&workflow.name, 255);
-        format!("{name} failed, and CircleCI may now run it again by itself (rerun {next} of {most}), as a new workflow of the run")
+        format!(
+            "{name} failed, and CircleCI may now run it again by itself (rerun {next} of {most}), as a new workflow of \
+             the run"
+        )
     })
 }
 

@@ -31,7 +31,8 @@ pub(super) fn meaning(status: &str) -> Option<&'static str> {
              expressions restrict it), or has not authorised CircleCI's GitHub App; somebody who may use it can run it again"
         }
         "infrastructure_fail" => {
-            "what the job ran on failed (no machine in time, or the connection to it was lost), and not the code; a rerun may help"
+            "CircleCI says that what the job ran on failed (such as no machine in time, or a lost connection), and not the code; \
+             a rerun may help"
         }
         "timedout" => "the job took longer than it may",
         "terminated-unknown" => "CircleCI does not know how the job ended",

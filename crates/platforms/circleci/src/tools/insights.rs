@@ -220,7 +220,10 @@ async fn insights(
     if !page.items.is_empty() || page.truncated || !is_first {
         return Ok(page);
     }
-    Ok(page.with_hint("there are no figures: nothing ran in that time, or not before CircleCI computed them, or branch or workflow have other names"))
+    Ok(page.with_hint(
+        "there are no figures: nothing ran in that time, or CircleCI has not counted it yet, or branch or workflow \
+         have other names",
+    ))
 }
 
 async fn flaky(circleci: Arc<CircleCi>, input: FlakyInput, context: CallContext) -> Result<Page<FlakyView>, ToolError> {

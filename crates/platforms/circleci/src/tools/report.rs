@@ -398,7 +398,8 @@ async fn job_report(
     report
 }
 
-/// The part of a step's log that tells of an error; if CircleCI finds none, the end of what it wrote to standard error, or at all.
+/// The part of a step's log that tells of an error; if none is found, the end of what it wrote to standard error, or else
+/// at all.
 async fn log_of(
     circleci: &CircleCi,
     job: &JobFacts,

@@ -227,7 +227,8 @@ fn hint(run: &Pipeline, state: RunState, workflows: &[&str], known: bool) -> Opt
 /// mozilla/bigquery-etl #2072).
 pub(super) fn scheduled(run: &Pipeline) -> Option<&'static str> {
     run.trigger.as_ref().filter(|trigger| trigger.type_.starts_with("schedule")).map(|_| {
-        "a schedule started the run: where its actor is CircleCI's own scheduler, and no person, it may use no restricted context"
+        "a schedule started the run: where its actor is CircleCI's own scheduler, and no person, it may use no \
+         restricted context"
     })
 }
 
