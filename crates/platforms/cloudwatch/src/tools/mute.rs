@@ -64,10 +64,12 @@ struct Mute {
 struct Muted {
     /// Name of the rule, by which it can be unmuted.
     rule: String,
-    /// When it begins.
-    begins: String,
+    /// When it begins; absent if that is not known, because somebody has changed the rule since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begins: Option<String>,
     /// When it ends by itself.
-    ends: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends: Option<String>,
     /// The alarms, as they were before.
     state_before: Vec<Alarm>,
     /// Whether the same rule was there already, so that nothing was changed.
@@ -151,29 +153,25 @@ async fn preview_mute(
     Ok(Preview { would, state: json!({ "alarms": states, "rule": plan.rule, "already": plan.already.is_some() }) })
 }
 
+/// When a rule of ours began, unless somebody has given it another schedule.
+fn began(rule: &MuteRule) -> Option<Timestamp> {
+    let at = rule.schedule.as_deref().filter(|_| rule.timezone == "UTC")?.strip_prefix("at(")?.strip_suffix(')')?;
+    format!("{at}:00Z").parse().ok()
+}
+
 async fn mute(cloudwatch: Arc<CloudWatch>, input: MuteInput, context: CallContext) -> Result<Muted, ToolError> {
     let input = MuteInput { names: cloudwatch.alarm_names(&input.names)?, ..input };
     let plan = cloudwatch.plan_mute(&input, &context).await?;
-    let ends = plan.begins + SignedDuration::from_mins(i64::from(input.minutes));
+    let begins = plan.already.as_ref().map_or(Some(plan.begins), began);
     let answer = Muted {
         rule: plan.rule.clone(),
-        begins: plan.begins.to_string(),
-        ends: ends.to_string(),
+        begins: begins.map(|begins| begins.to_string()),
+        ends: begins.map(|begins| (begins + SignedDuration::from_mins(i64::from(input.minutes))).to_string()),
         state_before: plan.alarms,
         already: plan.already.is_some(),
     };
-    if let Some(already) = plan.already {
-        let at =
-            already.schedule.as_deref().and_then(|text| text.strip_prefix("at(")?.strip_suffix(')')).map(str::to_owned);
-        let began = at.and_then(|at| format!("{at}:00Z").parse::<Timestamp>().ok());
-        return Ok(match began {
-            Some(began) => Muted {
-                begins: began.to_string(),
-                ends: (began + SignedDuration::from_mins(i64::from(input.minutes))).to_string(),
-                ..answer
-            },
-            None => answer,
-        });
+    if answer.already {
+        return Ok(answer);
     }
     let expression = format!("at({})", plan.begins.strftime("%Y-%m-%dT%H:%M"));
     let schedule =

@@ -1,6 +1,6 @@
 //! Mute rules: listed, and deleted. They keep the actions of alarms back for a time, while the alarms themselves go on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_cloudwatch::{operation::get_alarm_mute_rule::GetAlarmMuteRuleOutput, types::AlarmMuteRuleStatus};
 use futures::future::join_all;
@@ -76,15 +76,20 @@ pub(super) struct MuteRule {
     status: String,
     /// Alarms whose actions are kept back.
     alarms: Vec<String>,
-    /// When it begins: `at(...)` or `cron(...)`.
+    /// When it begins: `at(...)` or `cron(...)`, in `timezone`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) schedule: Option<String>,
+    /// Time zone of the schedule.
+    pub(super) timezone: String,
     /// How long it mutes each time, as in ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<String>,
     /// Why. Untrusted text.
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
+    /// From when on the schedule counts; absent if from the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts: Option<String>,
     /// When the rule ends for good.
     #[serde(skip_serializing_if = "Option::is_none")]
     ends: Option<String>,
@@ -98,8 +103,11 @@ impl MuteRule {
             status: rule.status.map(|status| status.as_str().to_owned()).unwrap_or_default(),
             alarms: rule.mute_targets.map(|targets| targets.alarm_names().to_vec()).unwrap_or_default(),
             schedule: schedule.as_ref().and_then(|schedule| schedule.expression.clone()),
+            // Where none is named it is UTC (`Schedule` of the API reference).
+            timezone: schedule.as_ref().and_then(|one| one.timezone.clone()).unwrap_or_else(|| "UTC".to_owned()),
             duration: schedule.and_then(|schedule| schedule.duration),
             description: rule.description,
+            starts: rule.start_date.as_ref().and_then(rfc3339),
             ends: rule.expire_date.as_ref().and_then(rfc3339),
         }
     }
@@ -127,10 +135,19 @@ async fn list(
         Some(alarm) => Some(alarm_named(alarm, "alarm", &cloudwatch.session.place)?),
         None => None,
     };
-    let page =
-        place.read(limit, |token| cloudwatch.rule_names(alarm.as_deref(), &statuses, token, limit, &context)).await?;
-    let (items, unread) = cloudwatch.fetch_rules(&page.items, &context).await?;
-    let page = Page { items, truncated: page.truncated, next_cursor: page.next_cursor, hints: page.hints };
+    let unread = Mutex::new(None);
+    let page = place
+        .read(limit, &context, |token| {
+            let (cloudwatch, alarm, statuses, context, unread) = (&cloudwatch, &alarm, &statuses, &context, &unread);
+            async move {
+                let (names, next) = cloudwatch.rule_names(alarm.as_deref(), statuses, token, limit, context).await?;
+                let (rules, hint) = cloudwatch.fetch_rules(&names, context).await?;
+                *unread.lock().unwrap_or_else(PoisonError::into_inner) = hint;
+                Ok((rules, next))
+            }
+        })
+        .await?;
+    let unread = unread.into_inner().unwrap_or_else(PoisonError::into_inner);
     let page = if unread.is_some() {
         page
     } else {
