@@ -44,8 +44,10 @@ pub struct State {
     pub empty_pages: usize,
     /// Whether a query finds patterns instead of rows.
     pub patterns: bool,
-    /// Whether there is a detector of anomalies.
-    pub anomalies: bool,
+    /// State of the detector of anomalies, if there is one.
+    pub detector: Option<&'static str>,
+    /// Whether the endpoint knows `startFromHead` of `FilterLogEvents`: older ones pass it over.
+    pub knows_order: bool,
     /// Groups with their class and the days for which they keep events; none is for ever.
     pub groups: Vec<(&'static str, &'static str, Option<i64>)>,
     /// Whether tokens that were given are known no more.
@@ -70,7 +72,8 @@ impl State {
             ],
             empty_pages: 1,
             patterns: false,
-            anomalies: false,
+            detector: None,
+            knows_order: true,
             groups: vec![
                 ("/app/api", "STANDARD", Some(30)),
                 ("/app/web", "STANDARD", None),
@@ -230,18 +233,29 @@ pub(super) fn answer(state: &mut State, operation: &str, input: &Value) -> Resul
             _ => refuse(400, "InvalidParameterException"),
         },
         "ListLogAnomalyDetectors" => {
-            let detector = json!({
-                "anomalyDetectorArn": format!("arn:aws:logs:{REGION}:{ACCOUNT}:anomaly-detector:1"),
-                "logGroupArnList": [input["filterLogGroupArn"]], "creationTimeStamp": 0, "lastModifiedTimeStamp": 0,
+            let detector = state.detector.map(|status| {
+                json!({
+                    "anomalyDetectorArn": format!("arn:aws:logs:{REGION}:{ACCOUNT}:anomaly-detector:1"),
+                    "anomalyDetectorStatus": status,
+                    "logGroupArnList": [input["filterLogGroupArn"]], "creationTimeStamp": 0, "lastModifiedTimeStamp": 0,
+                })
             });
-            Ok(json!({ "anomalyDetectors": if state.anomalies { vec![detector] } else { vec![] } }))
+            Ok(json!({ "anomalyDetectors": detector.into_iter().collect::<Vec<_>>() }))
         }
-        "ListAnomalies" => Ok(json!({ "anomalies": [{
-            "anomalyId": "a", "patternId": "p", "anomalyDetectorArn": input["anomalyDetectorArn"],
-            "patternString": "oops <*>", "priority": "HIGH", "firstSeen": 1_790_000_000_000_i64,
-            "lastSeen": 1_790_000_100_000_i64, "description": "new", "active": true, "state": "Active",
-            "histogram": {}, "logSamples": [], "patternTokens": [], "logGroupArnList": [],
-        }] })),
+        "ListAnomalies" => {
+            let anomaly = |state: &str, until: i64| {
+                json!({
+                    "anomalyId": state, "patternId": "p", "anomalyDetectorArn": input["anomalyDetectorArn"],
+                    "patternString": "oops <*>", "priority": "HIGH", "firstSeen": 1_790_000_000_000_i64,
+                    "lastSeen": 1_790_000_100_000_i64, "description": "new", "active": true, "state": state,
+                    "suppressed": state == "Suppressed", "suppressedDate": 0, "suppressedUntil": until,
+                    "histogram": {}, "logSamples": [], "patternTokens": [], "logGroupArnList": [],
+                })
+            };
+            // An end of 0 is none.
+            let all = [anomaly("Active", 0), anomaly("Suppressed", 0), anomaly("Suppressed", 1_790_000_200_000)];
+            Ok(json!({ "anomalies": all }))
+        }
         other => panic!("{other}"),
     }
 }
@@ -409,7 +423,7 @@ fn filter(state: &mut State, input: &Value) -> Result<Value, Refusal> {
             json!({ "timestamp": at, "logStreamName": stream, "message": text, "eventId": id.to_string(), "ingestionTime": at })
         })
         .collect();
-    if input["startFromHead"] == false {
+    if input["startFromHead"] == false && state.knows_order {
         found.reverse();
     }
     let skipped = page_number.saturating_sub(state.empty_pages) * 2;

@@ -68,6 +68,24 @@ async fn a_search_without_an_end_says_where_it_is() {
 }
 
 #[tokio::test]
+async fn the_oldest_first_is_not_told_as_the_newest() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.knows_order = false);
+    let connector = with_keys(&double.url());
+    let tool = "filter_cloudwatch_log_events";
+    let whole = good(&connector, tool, json!({ "group": "/app/web", "pattern": "oops" })).await;
+    assert_eq!((messages(&whole), whole.get("hints")), (vec!["five oops", "three oops", "one oops"], None));
+    let mut part = json!({ "group": "/app/web", "pattern": "oops", "limit": 2 });
+    let first = good(&connector, tool, part.clone()).await;
+    assert_eq!(messages(&first), ["one oops", "three oops"]);
+    assert!(first["hints"][0].as_str().unwrap().contains("oldest events first"), "{first}");
+    part["cursor"] = first["next_cursor"].clone();
+    assert_eq!(messages(&good(&connector, tool, part).await), ["five oops"]);
+    let asked = json!({ "group": "/app/web", "pattern": "oops", "newest_first": false });
+    assert_eq!(messages(&good(&connector, tool, asked).await), ["one oops", "three oops", "five oops"]);
+}
+
+#[tokio::test]
 async fn logs_are_followed_for_a_while() {
     let double = Double::start().await;
     double.change(|state| state.logs.empty_pages = 0);
@@ -124,9 +142,21 @@ async fn patterns_come_with_anomalies_where_there_is_a_detector() {
     let found = good(&connector, tool, json!({ "group": "/app/web" })).await;
     assert_eq!(found["patterns"][0], json!({ "pattern": "oops <*>", "count": 7.0, "ratio": 0.7, "severity": "ERROR" }));
     assert!(found["hints"][0].as_str().unwrap().contains("no anomaly detector"));
-    double.change(|state| state.logs.anomalies = true);
-    let found = good(&connector, tool, json!({ "group": "/app/web" })).await;
-    assert_eq!((&found["anomalies"][0]["priority"], &found["anomalies"][0]["active"]), (&json!("HIGH"), &json!(true)));
+    for (status, words) in [("ANALYZING", false), ("TRAINING", true), ("PAUSED", true), ("FAILED", true), ("NEW", true)]
+    {
+        double.change(|state| state.logs.detector = Some(status));
+        let found = good(&connector, tool, json!({ "group": "/app/web" })).await;
+        let (states, ends): (Vec<_>, Vec<_>) = found["anomalies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["state"].as_str().unwrap(), one["suppressed_until"].as_str()))
+            .unzip();
+        assert_eq!(states, ["Active", "Suppressed", "Suppressed"]);
+        assert_eq!(ends, [None, None, Some("2026-09-21T14:16:40Z")]);
+        assert_eq!(found["anomalies"][0]["priority"], "HIGH");
+        assert_eq!(found["hints"].to_string().contains(&format!("{status}, not ANALYZING")), words, "{found}");
+    }
     double.fail("ListAnomalies", 400, "AccessDeniedException");
     let found = good(&connector, tool, json!({ "group": "/app/web" })).await;
     assert!(found["hints"][0].as_str().unwrap().contains("lacks logs:ListAnomalies"), "{found}");
@@ -152,6 +182,22 @@ async fn a_metric_is_summed_up() {
     assert_eq!((&told["summary"]["points"], &told["trend"]["direction"]), (&json!(170), &json!("rising")), "{told}");
     assert_eq!(told["steps"], json!([{ "time": minute(90), "before": 10.0, "after": 50.0 }]));
     assert_eq!(told["gaps"], json!([{ "since": minute(40), "until": minute(50) }]));
+    // One that comes each five minutes has no gaps between, and the period that goes on is no fall.
+    double.change(|state| {
+        state.metrics.value = |_| Some(300.0);
+        state.metrics.every = 300;
+    });
+    let slow = json!({
+        "namespace": "AWS/EC2", "metric": "CPUUtilization", "dimensions": { "InstanceId": "i-1" }, "stat": "Sum",
+    });
+    let told = good(&connector, "analyze_cloudwatch_metric", slow).await;
+    assert_eq!(
+        (&told["period_seconds"], &told["gaps"], &told["steps"]),
+        (&json!(60), &json!([]), &json!([])),
+        "{told}"
+    );
+    assert_eq!((&told["summary"]["min"], &told["trend"]["direction"]), (&json!(300.0), &json!("flat")), "{told}");
+    assert!(told["hints"].to_string().contains("300 s apart"), "{told}");
     let missing = json!({ "namespace": "AWS/EC2", "metric": "none" });
     let none = good(&connector, "analyze_cloudwatch_metric", missing).await;
     assert!(none["summary"].is_null() && none["hints"][0].as_str().unwrap().contains("not zero"), "{none}");

@@ -181,10 +181,15 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
     let mut token = place.token;
     let mut pages: Vec<(Place, usize)> = Vec::new();
     let until = (Instant::now() + SEARCH_TIME).min(latest(&context));
+    // Times of the first and the last event that came.
+    let mut ends = None;
     loop {
         pages.push((Place { token: token.clone(), skip }, events.len()));
         let answer = cloudwatch.fetch_events(&search, token.clone(), limit - events.len() + skip, &context).await?;
         events.extend(answer.events().iter().skip(skip).map(Event::of));
+        if let (Some(first), Some(last)) = (answer.events().first(), answer.events().last()) {
+            ends = Some((ends.map_or(first.timestamp(), |(first, _)| first), last.timestamp()));
+        }
         // The same token again leads nowhere.
         (token, skip) = (answer.next_token.filter(|next| token.as_ref() != Some(next)), 0);
         let full = events.len() >= limit || pages.len() >= MOST_PAGES || Instant::now() >= until;
@@ -201,7 +206,19 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
     } else {
         token.map(|token| Place { token: Some(token), skip: 0 })
     };
-    let mut hints = Vec::new();
+    let (mut events, mut hints) = (events, Vec::new());
+    // Older and other endpoints don't know the order, and give the oldest first.
+    if newest_first && ends.is_some_and(|(first, last)| first < last) {
+        if next.is_none() && input.page.cursor().is_none() {
+            events.reverse();
+        } else {
+            hints.push(
+                "this endpoint gives the oldest events first, whatever is asked: newer ones follow at next_cursor, or give a later \
+                 since"
+                    .to_owned(),
+            );
+        }
+    }
     if events.is_empty() {
         hints.push(if next.is_some() {
             "nothing matched so far, and a part of the time is not searched yet: go on with next_cursor".to_owned()

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use aws_sdk_cloudwatchlogs::types::QueryLanguage;
+use aws_sdk_cloudwatchlogs::types::{AnomalyDetectorStatus, QueryLanguage};
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::CloudWatch;
 use kit::args::Moment;
-use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError, time::from_milliseconds};
+use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError, page::fit, time::from_milliseconds};
 
 /// Patterns that are told.
 const MOST_PATTERNS: i32 = 20;
@@ -96,6 +96,11 @@ struct Anomaly {
     priority: Option<String>,
     /// Whether it goes on.
     active: bool,
+    /// `Active`; `Suppressed`, when somebody has put it aside; `Baseline`, when it counts as normal by now.
+    state: String,
+    /// Until when it is put aside, if that ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressed_until: Option<String>,
     /// When it was first seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_seen: Option<String>,
@@ -153,12 +158,21 @@ async fn find(cloudwatch: Arc<CloudWatch>, input: FindInput, context: CallContex
     if patterns.is_empty() && hints.is_empty() {
         hints.push("no patterns: the query found no lines in this time".to_owned());
     }
-    if int(patterns.len()) >= MOST_PATTERNS {
-        hints.push(format!("these are {MOST_PATTERNS} patterns, as many as are asked for: there may be more"));
+    let room = context.max_result_bytes.saturating_sub(4_096) / 2;
+    let (patterns, full) = fit(patterns, room);
+    if full || int(patterns.len()) >= MOST_PATTERNS {
+        hints.push(format!("these are the first {} patterns, and there may be more", patterns.len()));
     }
     let anomalies = match cloudwatch.fetch_anomalies(&group, &context).await {
-        Ok(Detected::By(Whole { entries, cut })) => {
-            if cut {
+        Ok(Detected::By(Whole { entries, cut }, status)) => {
+            if status != Some(AnomalyDetectorStatus::Analyzing) {
+                let status = status.as_ref().map_or("in a state that AWS does not tell", |status| status.as_str());
+                hints.push(format!(
+                    "the anomaly detector of this group is {status}, not ANALYZING: that it finds nothing says nothing"
+                ));
+            }
+            let (entries, full) = fit(entries, room);
+            if cut || full {
                 hints.push(format!("there are more anomalies than these {}", entries.len()));
             }
             entries
@@ -183,8 +197,8 @@ async fn find(cloudwatch: Arc<CloudWatch>, input: FindInput, context: CallContex
 
 /// What is known of a group's anomalies.
 enum Detected {
-    /// Its detector has found these.
-    By(Whole<Anomaly>),
+    /// Its detector, which is in this state, has found these.
+    By(Whole<Anomaly>, Option<AnomalyDetectorStatus>),
     /// It has no detector.
     ByNobody,
     /// The group was not found, so neither is a detector.
@@ -211,8 +225,9 @@ impl CloudWatch {
             }
         })
         .await?;
-        let detector = detectors.entries.into_iter().next().and_then(|one| one.anomaly_detector_arn);
-        let Some(detector) = detector else {
+        let detector = detectors.entries.into_iter().next();
+        let status = detector.as_ref().and_then(|one| one.anomaly_detector_status.clone());
+        let Some(detector) = detector.and_then(|one| one.anomaly_detector_arn) else {
             return Ok(if detectors.cut { Detected::Unknown } else { Detected::ByNobody });
         };
         let anomalies = whole(MOST_ANOMALIES, |token| {
@@ -230,10 +245,13 @@ impl CloudWatch {
             description: cut(one.description(), 500),
             priority: one.priority().map(str::to_owned),
             active: one.active(),
+            // Both members say it, and either may be left out.
+            state: if one.suppressed() == Some(true) { "Suppressed" } else { one.state().as_str() }.to_owned(),
+            suppressed_until: Some(one.suppressed_until()).filter(|until| *until > 0).and_then(from_milliseconds),
             first_seen: from_milliseconds(one.first_seen()),
             last_seen: from_milliseconds(one.last_seen()),
         });
-        Ok(Detected::By(Whole { entries: told.collect(), cut: anomalies.cut }))
+        Ok(Detected::By(Whole { entries: told.collect(), cut: anomalies.cut }, status))
     }
 
     /// The ARN of the log group of this name.

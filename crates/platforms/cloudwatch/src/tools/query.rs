@@ -251,11 +251,50 @@ fn names_groups(query: &str) -> bool {
     lines.next().is_some_and(|line| line.get(..6).is_some_and(|word| word.eq_ignore_ascii_case("SOURCE")))
 }
 
-/// Whether a text has a `limit` command.
+/// Whether a text has a `limit` command of its own; one of a subquery is none.
 fn has_limit(query: &str) -> bool {
-    query
-        .split('|')
-        .any(|command| command.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("limit")))
+    bare(query).split('|').any(|command| begins_with(command, "limit"))
+}
+
+fn begins_with(command: &str, wanted: &str) -> bool {
+    command.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case(wanted))
+}
+
+/// A text in Logs Insights' own language with nothing in it but its commands: without what stands in comments, quotes and regular
+/// expressions, and with other bars in subqueries
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax-Subqueries.html>).
+fn bare(query: &str) -> String {
+    let (mut bare, mut depth) = (String::new(), 0_usize);
+    let mut text = query.chars();
+    while let Some(c) = text.next() {
+        match c {
+            '#' => {
+                text.by_ref().find(|c| *c == '\n');
+                bare.push('\n');
+                continue;
+            }
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let is_quote = matches!(c, '\'' | '"' | '`') || (c == '/' && begins_regex(&bare));
+        while is_quote && let Some(within) = text.next().filter(|within| *within != c) {
+            // What stands after it is no end.
+            if within == '\\' {
+                text.next();
+            }
+        }
+        bare.push(if c == '|' && depth > 0 { ';' } else { c });
+    }
+    bare
+}
+
+/// Whether a slash after this text begins a regular expression, and doesn't divide.
+fn begins_regex(before: &str) -> bool {
+    let before = before.trim_end();
+    let word = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    let command = before.rsplit(['|', ';']).next().unwrap_or_default();
+    before.ends_with(['~', '(', ',']) || word.eq_ignore_ascii_case("like") || begins_with(command, "parse")
 }
 
 /// # Errors
@@ -385,7 +424,34 @@ mod tests {
 
     #[test]
     fn a_limit_in_the_text_is_seen() {
-        assert!(has_limit("fields @message | sort @timestamp desc | LIMIT 20"));
-        assert!(!has_limit("fields limit | filter @message like /limit/"));
+        for limited in [
+            "fields @message | sort @timestamp desc | LIMIT 20",
+            "limit 5",
+            "fields a / b as c | limit 5 | filter d / 2 > 1",
+            "filter @message like /a\\/b/ |limit any 5",
+            "parse @message /(?<x>a|b)/\n| limit 5 # as few",
+            "fields @message # it isn't all\n| limit 5",
+            "filter a in (SOURCE '/b' | fields a) | limit 5",
+            "filter a = \"it's\" | limit 5",
+            "stats sum(a)/sum(b) as c by d | limit 5",
+        ] {
+            assert!(has_limit(limited), "{limited}");
+        }
+        for free in [
+            "fields limit | filter @message like /limit/",
+            "filter @message like /throttl|limit exceeded/ | sort @timestamp desc",
+            "filter @message not like /a|limit/",
+            "filter @message =~ /a|limit 5/",
+            "filter @message like '|limit 5'",
+            "filter @message like \"say \\\"|limit 5\"",
+            "parse @message /(?<x>a|limit)/",
+            "fields replace(@message, /a|limit b/, 'c')",
+            "fields @message\n# | limit 5\n| filter a = 1",
+            "filter a in (SOURCE '/b' | fields a | limit 5) | sort b",
+            "fields `a|limit 5`",
+            "filter @message like /a|limit",
+        ] {
+            assert!(!has_limit(free), "{free}");
+        }
     }
 }
