@@ -9,7 +9,9 @@
 //!   `*`.
 //! - `GetMetricData`: what is older than 3 hours, 15 and 63 days has points for multiples of 60, 300 and 3600 seconds only,
 //!   and after 455 days none; one Metrics Insights query; ids are unique and begin with a small letter; the newest come first
-//!   unless it is said otherwise; no token where there is an expression.
+//!   unless it is said otherwise; no token where there is an expression. Points begin where the request does, which is put back
+//!   to a whole minute, five minutes or an hour by its age, or to a whole period of less than a minute (`StartTime`'s
+//!   documentation; boto/boto3 #3457), and one whose period goes on is the sum of what has come so far.
 //! - `ListMetrics`: `OwningAccount` goes with `IncludeLinkedAccounts`; ten dimensions.
 //! - `DeleteAlarmMuteRule` of a rule that isn't there is well.
 
@@ -21,8 +23,12 @@ use super::{ACCOUNT, REGION, Refusal, refuse};
 pub struct State {
     /// Metrics, as `ListMetrics` tells them.
     pub metrics: Vec<Value>,
-    /// Value of the points of every metric; one a minute.
+    /// Value of the points of every metric, by the minute.
     pub value: fn(i64) -> Option<f64>,
+    /// Seconds after which every metric comes: periods between have no point.
+    pub every: i64,
+    /// Series that each expression has.
+    pub series: usize,
     /// What a series says besides its points.
     pub status: &'static str,
     /// Alarms with their type, as `DescribeAlarms` tells them.
@@ -90,6 +96,8 @@ impl State {
         Self {
             metrics: vec![metric("CPUUtilization", "i-1"), metric("CPUUtilization", "i-2"), metric("NetworkIn", "i-1")],
             value: |minute| Some(f64::from(i32::try_from(minute % 10).unwrap())),
+            every: 60,
+            series: 1,
             status: "Complete",
             alarms: vec![
                 ("MetricAlarm", with(alarm("cpu", "ALARM"), &cpu)),
@@ -294,7 +302,6 @@ fn list_metrics(state: &State, input: &Value) -> Result<Value, Refusal> {
     Ok(json!({ "Metrics": metrics, "NextToken": next }))
 }
 
-/// Every series comes in two halves, the first of which is `PartialData`.
 /// The shortest period of which there are points from a time on; nothing where there are none.
 fn kept(from: i64) -> Option<i64> {
     const DAY: i64 = 86_400;
@@ -307,6 +314,13 @@ fn is_id(id: &str) -> bool {
     id.starts_with(|c: char| c.is_ascii_lowercase()) && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// Where the first period of points begins that are asked for from a time on.
+fn rounded(from: i64, period: i64) -> i64 {
+    let whole = if period < 60 { period } else { kept(from).unwrap_or(3_600).max(60) };
+    from.div_euclid(whole) * whole
+}
+
+/// Every series comes in two halves, the first of which is `PartialData`.
 fn metric_data(state: &State, input: &Value) -> Result<Value, Refusal> {
     let second = |name: &str| input[name]["$time"].as_f64().map(|at| format!("{at:.0}").parse::<i64>().unwrap());
     let (Some(from), Some(to)) = (second("StartTime"), second("EndTime")) else {
@@ -356,12 +370,19 @@ fn metric_data(state: &State, input: &Value) -> Result<Value, Refusal> {
                     && one["Dimensions"] == stat["Metric"]["Dimensions"]
             });
         let is_kept = kept(from).is_some_and(|step| period % step == 0);
-        let first = (from + period - 1) / period * period;
+        let first = rounded(from, period);
+        let now = jiff::Timestamp::now().as_second();
+        let comes = |at: &i64| (at + state.every - 1) / state.every * state.every < (at + period).min(now + 1);
+        // Of a sum a period that goes on has a part.
+        let part = |at: i64| {
+            let gone = u32::try_from((now - at).clamp(0, period)).unwrap();
+            if stat["Stat"] == "Sum" { f64::from(gone) / f64::from(u32::try_from(period).unwrap()) } else { 1.0 }
+        };
         let times: Vec<i64> = (first..to).step_by(usize::try_from(period).unwrap()).collect();
         let points: Vec<(i64, f64)> = times
             .iter()
-            .filter(|_| there && is_kept && !["Forbidden", "InternalError"].contains(&state.status))
-            .filter_map(|at| Some((*at, (state.value)((at - first) / 60)?)))
+            .filter(|at| there && is_kept && comes(at) && !["Forbidden", "InternalError"].contains(&state.status))
+            .filter_map(|at| Some((*at, (state.value)((at - first) / 60)? * part(*at))))
             .collect();
         let mut points = if is_ascending { points } else { points.into_iter().rev().collect() };
         let mut status = state.status;
@@ -378,13 +399,15 @@ fn metric_data(state: &State, input: &Value) -> Result<Value, Refusal> {
         // A band is two series with one id and one label.
         let edges =
             if expression.as_str().is_some_and(|text| text.starts_with("ANOMALY_DETECTION_BAND")) { 2 } else { 1 };
+        let edges = if expression.is_string() { edges.max(state.series) } else { 1 };
         for edge in 0..edges {
+            let above = f64::from(u32::try_from(edge).unwrap()) * 1_000.0;
             results.push(json!({
                 "Id": query["Id"],
                 "Label": query["Label"].as_str().unwrap_or("a label"),
                 "StatusCode": status,
                 "Timestamps": points.iter().map(|(at, _)| time(*at)).collect::<Vec<_>>(),
-                "Values": points.iter().map(|(_, value)| value + f64::from(edge) * 1_000.0).collect::<Vec<_>>(),
+                "Values": points.iter().map(|(_, value)| value + above).collect::<Vec<_>>(),
                 "Messages": state.messages.1.iter().map(message).collect::<Vec<_>>(),
             }));
         }

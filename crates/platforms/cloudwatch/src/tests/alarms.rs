@@ -22,7 +22,34 @@ async fn a_history_suggests_where_to_look() {
     let actions = json!({ "name": "cpu", "kind": "action", "since": "2026-09-01" });
     assert_eq!(good(&connector, "get_cloudwatch_alarm_history", actions).await["items"].as_array().unwrap().len(), 1);
     let sent = double.input("DescribeAlarmHistory");
-    assert_eq!((&sent["HistoryItemType"], sent["AlarmTypes"].as_array().unwrap().len()), (&json!("Action"), 3));
+    assert_eq!((sent.get("HistoryItemType"), sent["AlarmTypes"].as_array().unwrap().len()), (None, 3));
+    // What single series of an alarm did is told with which one it was, and asked for as what the alarm did.
+    double.change(|state| {
+        let of_series = |type_: &str, attributes: Value| {
+            json!({
+                "AlarmName": "many", "AlarmType": "MetricAlarm", "Timestamp": { "$time": 1_790_000_000 },
+                "HistoryItemType": type_, "HistorySummary": "Contributor updated from OK to ALARM",
+                "HistoryData": "{\"newState\":{\"stateValue\":\"ALARM\"}}",
+                "AlarmContributorId": "c1", "AlarmContributorAttributes": attributes,
+            })
+        };
+        state.metrics.history = vec![
+            of_series("AlarmContributorAction", json!({ "InstanceId": "i-1" })),
+            of_series("ConfigurationUpdate", json!({})),
+            of_series("ConfigurationUpdate", json!({})),
+            of_series("AlarmContributorStateUpdate", json!({ "InstanceId": "i-1" })),
+            of_series("AlarmContributorStateUpdate", json!({})),
+        ];
+    });
+    let many = |kind: &str| json!({ "name": "many", "kind": kind, "since": "2026-09-01" });
+    let updates = good(&connector, "get_cloudwatch_alarm_history", many("state_update")).await;
+    let told: Vec<_> = updates["items"].as_array().unwrap().iter().map(|item| item["contributor"].clone()).collect();
+    assert_eq!(told, [json!({ "InstanceId": "i-1" }), json!({ "id": "c1" })]);
+    assert_eq!(updates["suggested_windows"].as_array().unwrap().len(), 1, "{updates}");
+    let actions = good(&connector, "get_cloudwatch_alarm_history", many("action")).await;
+    assert_eq!((actions["items"].as_array().unwrap().len(), &actions["items"][0]["to"]), (1, &json!("ALARM")));
+    good(&connector, "get_cloudwatch_alarm_history", many("configuration_update")).await;
+    assert_eq!(double.input("DescribeAlarmHistory")["HistoryItemType"], "ConfigurationUpdate");
     let none = good(&connector, "get_cloudwatch_alarm_history", json!({ "name": "none" })).await;
     assert!(none["hints"][0].as_str().unwrap().contains("a name that no alarm has"), "{none}");
 }
@@ -67,6 +94,99 @@ async fn each_type_of_alarm_is_explained_in_its_way() {
     assert_eq!(error.code, ErrorCode::NotFound);
 }
 
+/// An alarm on metrics that changed its state some seconds ago.
+fn on_metrics(name: &str, ago: i64, more: &Value) -> (&'static str, Value) {
+    let mut alarm = super::double::alarm(name, "ALARM");
+    alarm["StateUpdatedTimestamp"] = json!({ "$time": jiff::Timestamp::now().as_second() - ago });
+    alarm.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    ("MetricAlarm", alarm)
+}
+
+#[tokio::test]
+async fn an_alarm_is_explained_by_points_of_its_own_periods() {
+    let metric = |name: &str| json!({ "Namespace": "AWS/EC2", "MetricName": name, "Dimensions": [{ "Name": "InstanceId", "Value": "i-1" }] });
+    let stat = |id: &str, period: i64| json!({ "Id": id, "ReturnData": true, "MetricStat": { "Metric": metric("CPUUtilization"), "Period": period, "Stat": "Sum" } });
+    let single = |period: i64| {
+        let mut of = metric("CPUUtilization");
+        of.as_object_mut()
+            .unwrap()
+            .extend([("Period".to_owned(), json!(period)), ("Statistic".to_owned(), json!("Sum"))]);
+        of
+    };
+    let (minute, hour, day) = (60, 3_600, 86_400);
+    for (name, ago, more, asked) in [
+        ("burst", 5 * minute, single(10), vec![10]),
+        ("burst", 5 * minute, single(30), vec![30]),
+        // What is older than three hours is kept by the minute.
+        ("burst", 4 * hour, single(10), vec![60]),
+        ("slow", hour, single(300), vec![300]),
+        (
+            "mixed",
+            hour,
+            json!({ "Metrics": [stat("m1", 60), stat("m2", 300), { "Id": "e1", "Expression": "m1/m2", "Period": 300 }] }),
+            vec![60, 300, 300],
+        ),
+        (
+            "mixed",
+            hour,
+            json!({ "Metrics": [stat("m1", 60), stat("m2", 300), { "Id": "e1", "Expression": "m1/m2" }] }),
+            vec![60, 300, 300],
+        ),
+        // Nothing is asked for that is not kept at all.
+        ("ancient", 455 * day - 4 * hour, single(300), vec![3_600]),
+        ("mixed", 20 * day, json!({ "Metrics": [stat("m1", 60), stat("m2", 3_600)] }), vec![300, 3_600]),
+    ] {
+        let double = Double::start().await;
+        double.change(|state| state.metrics.alarms.push(on_metrics(name, ago, &more)));
+        let connector = with_keys(&double.url());
+        let told = good(&connector, "explain_cloudwatch_alarm", json!({ "name": name })).await;
+        let sent = double.input("GetMetricData")["MetricDataQueries"].as_array().unwrap().clone();
+        let sent: Vec<_> =
+            sent.iter().map(|one| one["MetricStat"].get("Period").unwrap_or(&one["Period"]).clone()).collect();
+        assert_eq!(sent, asked, "{name} {ago}: {told}");
+        let series = told["series"].as_array().unwrap();
+        let periods: Vec<_> = series.iter().map(|one| one["period_seconds"].as_i64().unwrap()).collect();
+        assert_eq!(periods, asked, "{name} {ago}: {told}");
+        let own = more["Metrics"][0]["MetricStat"]["Period"].as_i64().or(more["Period"].as_i64()).unwrap();
+        assert_eq!(told["hints"].to_string().contains("for a while only"), asked[0] != own, "{name} {ago}: {told}");
+        // Those next to the change, in order, and in periods of the clock.
+        let changed = jiff::Timestamp::now().as_second() - ago;
+        for (one, period) in series.iter().zip(&asked) {
+            let times: Vec<i64> = one["points"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|point| point["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second())
+                .collect();
+            assert!(!times.is_empty() && times.len() <= 61 && times.is_sorted(), "{name} {ago}: {told}");
+            assert!(times.iter().all(|time| time % period == 0), "{name} {ago}: {told}");
+            assert!(times[0] < changed && times[times.len() - 1] + 2 * period > changed, "{name} {ago}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_alarm_with_more_series_than_an_answer_holds_is_explained() {
+    let double = Double::start().await;
+    let query = json!({
+        "Metrics": [{ "Id": "q1", "Expression": "SELECT AVG(a) FROM b GROUP BY c", "ReturnData": true, "Period": 60 }],
+        "Threshold": 398_500.0, "ComparisonOperator": "GreaterThanThreshold",
+    });
+    double.change(|state| {
+        state.metrics.alarms.push(on_metrics("many", 3_600, &query));
+        state.metrics.series = 400;
+        state.metrics.value = |_| Some(1.0);
+    });
+    let connector = with_keys(&double.url());
+    let told = good(&connector, "explain_cloudwatch_alarm", json!({ "name": "many" })).await;
+    assert!(serde_json::to_vec(&told).unwrap().len() <= 65_536);
+    let series = told["series"].as_array().unwrap();
+    assert!((2..400).contains(&series.len()), "{} series", series.len());
+    let above = |one: &Value| one["summary"]["max"].as_f64().unwrap() > 398_500.0;
+    assert!(above(&series[0]) && !above(&series[1]), "{}", series[0]);
+    assert!(told["hints"].to_string().contains("looks at 400 series"), "{}", told["hints"]);
+}
+
 #[tokio::test]
 async fn what_aws_does_not_say_of_a_child_is_not_told() {
     let double = Double::start().await;
@@ -93,12 +213,7 @@ async fn what_aws_does_not_say_of_a_child_is_not_told() {
 async fn alarms_that_look_at_something_else_are_told_as_what_they_are() {
     let double = Double::start().await;
     let metric = json!({ "Namespace": "AWS/EC2", "MetricName": "CPUUtilization", "Dimensions": [{ "Name": "InstanceId", "Value": "i-1" }] });
-    let with = |name: &str, more: Value| {
-        let mut alarm = super::double::alarm(name, "INSUFFICIENT_DATA");
-        alarm["StateUpdatedTimestamp"] = json!({ "$time": jiff::Timestamp::now().as_second() - 3_600 });
-        alarm.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        ("MetricAlarm", alarm)
-    };
+    let with = |name: &str, more: Value| on_metrics(name, 3_600, &more);
     double.change(|state| {
         state.metrics.alarms.extend([
             with(
@@ -222,6 +337,39 @@ async fn all_mute_rules_of_an_alarm_are_looked_at() {
     double.change(|state| state.metrics.unreadable_rule = None);
     let unmuted = good(&connector, "unmute_cloudwatch_alarms", json!({ "names": ["disk"] })).await;
     assert_eq!(unmuted["removed"].as_array().unwrap().len(), 5, "{unmuted}");
+}
+
+#[tokio::test]
+async fn a_mute_rule_is_told_with_its_time_zone() {
+    let double = Double::start().await;
+    let rule = |name: &str, schedule: Value, more: Value| {
+        let arn = format!("arn:aws:cloudwatch:eu-central-1:123456789012:alarm-mute-rule:{name}");
+        let mut rule = json!({
+            "Name": name, "AlarmMuteRuleArn": arn, "Status": "SCHEDULED", "MuteTargets": { "AlarmNames": ["disk"] },
+            "Rule": { "Schedule": schedule },
+        });
+        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rule
+    };
+    let nightly = json!({ "Expression": "cron(0 2 * * *)", "Duration": "PT4H", "Timezone": "Asia/Tokyo" });
+    let once = json!({ "Expression": "at(2027-01-01T00:00)", "Duration": "P15D" });
+    double.change(|state| {
+        let starts = json!({ "StartDate": { "$time": 1_790_000_000 } });
+        state.metrics.rules = vec![rule("nightly", nightly.clone(), starts), rule("once", once, json!({}))];
+    });
+    let connector = with_keys(&double.url());
+    let listed = good(&connector, "list_cloudwatch_mute_rules", json!({})).await;
+    let told: Vec<_> =
+        listed["items"].as_array().unwrap().iter().map(|one| (&one["timezone"], one.get("starts"))).collect();
+    assert_eq!(told, [(&json!("Asia/Tokyo"), Some(&json!("2026-09-21T14:13:20Z"))), (&json!("UTC"), None)]);
+    // When a rule of ours begins to which somebody has given another schedule is not known.
+    let muted = good(&connector, "mute_cloudwatch_alarms", mute(&["disk"], &json!({}))).await;
+    double.change(|state| {
+        let own = state.metrics.rules.iter_mut().find(|one| one["Name"] == muted["rule"]).unwrap();
+        own["Rule"]["Schedule"]["Timezone"] = json!("Asia/Tokyo");
+    });
+    let again = good(&connector, "mute_cloudwatch_alarms", mute(&["disk"], &json!({}))).await;
+    assert_eq!((&again["already"], again.get("begins"), again.get("ends")), (&json!(true), None, None), "{again}");
 }
 
 fn mute(names: &[&str], more: &Value) -> Value {

@@ -203,7 +203,7 @@ async fn list(cloudwatch: Arc<CloudWatch>, input: ListInput, context: CallContex
     };
     let unseen = Mutex::new(Unseen::default());
     let page = place
-        .read(limit, |token| {
+        .read(limit, &context, |token| {
             let (cloudwatch, asked, input, context) = (&cloudwatch, asked.clone(), &input, &context);
             let unseen = &unseen;
             async move {
@@ -329,7 +329,7 @@ pub(super) struct AlarmMetric {
     stat: Option<String>,
     /// Seconds that a point stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) period_seconds: Option<i32>,
+    period_seconds: Option<i32>,
     /// Expression over other ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     expression: Option<String>,
@@ -521,8 +521,21 @@ pub(super) fn groups_of(of: &LogAlarm) -> Vec<String> {
 impl AlarmMetric {
     /// The query that reads what the alarm looks at.
     pub(super) fn into_query(self) -> Query {
-        let Self { id, namespace, metric, dimensions, stat, period_seconds: _, expression, account, unit } = self;
-        Query { id, namespace, metric, dimensions, stat, expression, label: None, answered: None, account, unit }
+        let Self { id, namespace, metric, dimensions, stat, period_seconds, expression, account, unit } = self;
+        let period = period_seconds.and_then(|period| u32::try_from(period).ok()).filter(|period| *period > 0);
+        Query {
+            id,
+            namespace,
+            metric,
+            dimensions,
+            stat,
+            expression,
+            label: None,
+            answered: None,
+            account,
+            unit,
+            period,
+        }
     }
 }
 

@@ -120,19 +120,25 @@ async fn analyze(
     let query = Query::metric(input.namespace, input.metric, input.dimensions, input.stat);
     let read = data::fetch(&cloudwatch, &[query], window, period.seconds, &context).await?;
     let mut hints: Vec<String> = period.hint.into_iter().chain(read.hints).collect();
-    let points = read.series.into_iter().next().map(|one| one.points).unwrap_or_default();
+    let mut points = read.series.into_iter().next().map(|one| one.points).unwrap_or_default();
     if read.is_whole && points.is_empty() {
         hints.push(data::nothing_there(window, period.seconds, next_second()));
     }
     // Before the first point that AWS gave there may be others that it did not give.
     let first = points.first().and_then(|point| Timestamp::from_second(point.second).ok());
-    let seen = first.filter(|_| !read.is_whole).map_or(window, |from| Window { from, ..window });
+    let seen = first.filter(|_| !read.is_whole).map_or(read.window, |from| Window { from, ..read.window });
+    let apart = usually_apart(&points, i64::from(period.seconds));
+    if apart > i64::from(period.seconds) {
+        hints.push(format!("its points come up to {apart} s apart, so only longer times without any are told as gaps"));
+    }
+    let gaps = gaps(&points, seen, i64::from(period.seconds), apart);
+    points.retain(|point| !point.unfinished);
     Ok(Analysis {
         period_seconds: period.seconds,
         summary: Summary::of(&points),
         trend: trend(&points),
         steps: steps(&points),
-        gaps: gaps(&points, seen, i64::from(period.seconds)),
+        gaps,
         hints,
     })
 }
@@ -193,7 +199,16 @@ fn steps(points: &[Point]) -> Vec<Step> {
     kept.into_iter().map(|(_, step)| step).collect()
 }
 
-fn gaps(points: &[Point], window: Window, period: i64) -> Vec<Gap> {
+/// How far points are apart at most, but for one of ten: a metric that comes each five minutes has no gaps between them,
+/// whatever the period is.
+fn usually_apart(points: &[Point], period: i64) -> i64 {
+    let mut found: Vec<i64> =
+        points.iter().zip(points.iter().skip(1)).map(|(one, next)| next.second - one.second).collect();
+    found.sort_unstable();
+    found.get(found.len().saturating_sub(1) * 9 / 10).copied().unwrap_or(period).max(period)
+}
+
+fn gaps(points: &[Point], window: Window, period: i64, apart: i64) -> Vec<Gap> {
     let at = |second: i64| Timestamp::from_second(second).unwrap_or_default().to_string();
     let end = window.to.as_second();
     let next = points.iter().skip(1).map(|point| point.second).chain([end]);
@@ -201,11 +216,11 @@ fn gaps(points: &[Point], window: Window, period: i64) -> Vec<Gap> {
     let mut found: Vec<(i64, Gap)> = points
         .iter()
         .zip(next)
-        .filter(|(point, next)| next - point.second > if *next == end { 3 * period } else { period })
+        .filter(|(point, next)| next - point.second > if *next == end { 3 * apart } else { apart })
         .map(|(point, next)| (next - point.second, Gap { since: at(point.second + period), until: at(next) }))
         .collect();
     if let Some(first) = points.first()
-        && first.second - window.from.as_second() > period
+        && first.second - window.from.as_second() > apart
     {
         let length = first.second - window.from.as_second();
         found.push((length, Gap { since: window.from.to_string(), until: first.time.clone() }));
@@ -221,7 +236,7 @@ mod tests {
     fn points(values: impl IntoIterator<Item = (i32, f64)>) -> Vec<Point> {
         let point = |(minute, value): (i32, f64)| {
             let second = i64::from(minute) * 60;
-            Point { time: Timestamp::from_second(second).unwrap().to_string(), value, second }
+            Point { time: Timestamp::from_second(second).unwrap().to_string(), value, unfinished: false, second }
         };
         values.into_iter().map(point).collect()
     }
@@ -253,11 +268,33 @@ mod tests {
         let window = Window { from: Timestamp::from_second(0).unwrap(), to: Timestamp::from_second(60 * 60).unwrap() };
         let with_gap = points((0..58).filter(|at| !(20..30).contains(at)).map(|at| (at, 1.0)));
         let since = |minute: i64| Timestamp::from_second(minute * 60).unwrap().to_string();
-        assert_eq!(gaps(&with_gap, window, 60), [Gap { since: since(20), until: since(30) }]);
+        let told = |points: &[Point], period| gaps(points, window, period, usually_apart(points, period));
+        assert_eq!(told(&with_gap, 60), [Gap { since: since(20), until: since(30) }]);
         let late = points((10..40).map(|at| (at, 1.0)));
         assert_eq!(
-            gaps(&late, window, 60),
+            told(&late, 60),
             [Gap { since: since(40), until: since(60) }, Gap { since: since(0), until: since(10) }]
         );
+    }
+
+    /// A metric has a point in each period in which it comes. However the two fit, nothing is missing but what is missing.
+    #[test]
+    fn a_metric_that_comes_seldom_has_no_gaps() {
+        let window = Window { from: Timestamp::UNIX_EPOCH, to: Timestamp::from_second(2 * 86_400).unwrap() };
+        for each in [60, 120, 300, 900, 3_600] {
+            for period in [60, 120, 180, 240, 300, 600, 3_600] {
+                let seen = |missing: std::ops::Range<i64>| {
+                    let comes = (0..2 * 86_400).step_by(each).filter(|second| !missing.contains(second));
+                    let mut periods: Vec<i64> = comes.map(|second| second / period * period).collect();
+                    periods.dedup();
+                    let point = |second| Point { time: String::new(), value: 1.0, unfinished: false, second };
+                    let points: Vec<Point> = periods.into_iter().map(point).collect();
+                    gaps(&points, window, period, usually_apart(&points, period))
+                };
+                assert_eq!(seen(0..0), [], "each {each} s, periods of {period} s");
+                let gone = seen(43_200..64_800);
+                assert_eq!(gone.len(), 1, "each {each} s, periods of {period} s: {gone:?}");
+            }
+        }
     }
 }

@@ -131,6 +131,10 @@ pub(super) struct Query {
     #[serde(skip)]
     #[schemars(skip)]
     pub(super) unit: Option<StandardUnit>,
+    /// Seconds that a point of it stands for, where an alarm or a graph says it.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(super) period: Option<u32>,
 }
 
 impl Query {
@@ -147,6 +151,7 @@ impl Query {
             answered: None,
             account: None,
             unit: None,
+            period: None,
         }
     }
 }
@@ -158,7 +163,7 @@ struct MetricData {
     since: String,
     /// End.
     until: String,
-    /// Seconds that a point stands for.
+    /// Seconds that a point stands for, unless its series says another number.
     period_seconds: u32,
     /// One for each metric or expression; a search gives several.
     series: Vec<Series>,
@@ -178,9 +183,12 @@ pub(super) struct Series {
     pub(super) label: String,
     /// `Complete`; `PartialData`, when AWS did not give all points; `Forbidden` or `InternalError`, when it gave none.
     pub(super) status: String,
+    /// Seconds that a point stands for.
+    pub(super) period_seconds: u32,
     /// The points, oldest first.
     pub(super) points: Vec<Point>,
-    /// All of its points in a few numbers, also those that are left out; absent if there are none.
+    /// All of its points in a few numbers, also those that are left out, but for one whose period goes on; absent if there are
+    /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) summary: Option<Summary>,
 }
@@ -192,6 +200,9 @@ pub(super) struct Point {
     pub(super) time: String,
     /// The value.
     pub(super) value: f64,
+    /// True where the period is not over: the value is that of a part of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unfinished: bool,
     #[serde(skip)]
     pub(super) second: i64,
 }
@@ -212,13 +223,14 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// Of the points whose periods are over: the beginning of one would be told as a fall.
     pub(super) fn of(points: &[Point]) -> Option<Self> {
-        let last = points.last()?.value;
-        let values = || points.iter().map(|point| point.value);
+        let values = || points.iter().filter(|point| !point.unfinished).map(|point| point.value);
+        let (last, count) = (values().last()?, values().count());
         #[expect(clippy::cast_precision_loss, reason = "a series has some thousand points at most")]
-        let mean = values().sum::<f64>() / points.len() as f64;
+        let mean = values().sum::<f64>() / count as f64;
         Some(Self {
-            points: points.len(),
+            points: count,
             min: values().fold(f64::INFINITY, f64::min),
             max: values().fold(f64::NEG_INFINITY, f64::max),
             mean,
@@ -242,14 +254,16 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
         _ => return Err(neither()),
     };
     let period = Period::new(window, input.period_seconds, max_points, next_second())?;
+    let asked = input.period_seconds.map(|_| period.seconds);
+    let queries: Vec<Query> = queries.into_iter().map(|one| Query { period: asked.or(one.period), ..one }).collect();
     let read = fetch(&cloudwatch, &queries, window, period.seconds, &context).await?;
     let mut truncated = !read.is_whole;
     let mut hints: Vec<String> = period.hint.into_iter().chain(read.hints).collect();
     let mut series = read.series;
     for one in &mut series {
         let extra = one.points.len().saturating_sub(max_points);
-        truncated |= extra > 0;
-        one.points.drain(..extra);
+        // The first period may begin before the time that was asked for.
+        truncated |= one.points.drain(..extra).any(|point| point.second >= window.from.as_second());
     }
     if read.is_whole && series.iter().all(|one| one.points.is_empty()) {
         hints.push(nothing_there(window, period.seconds, next_second()));
@@ -265,8 +279,8 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
         hints.push("the answer is full: ask for fewer series, or with a smaller max_points".to_owned());
     }
     Ok(MetricData {
-        since: window.from.to_string(),
-        until: window.to.to_string(),
+        since: read.window.from.to_string(),
+        until: read.window.to.to_string(),
         period_seconds: period.seconds,
         series,
         truncated: truncated || cut,
@@ -285,9 +299,11 @@ pub(super) fn nothing_there(window: Window, period: u32, now: Timestamp) -> Stri
     }
     let short =
         if period < 60 { "; points of less than a minute exist only of metrics of high resolution" } else { "" };
+    // awslabs/mcp #1248: as those of S3 do, whose sizes an hour has none of.
+    let seldom = if window.seconds() < 2 * DAY { "; some metrics come once a day: ask for some days" } else { "" };
     format!(
         "no points, which is not zero: AWS has none of exactly this namespace, name, dimensions and time; list_cloudwatch_metrics \
-         tells what had points in the last two weeks, with all dimensions{short}"
+         tells what had points in the last two weeks, with all dimensions{short}{seldom}"
     )
 }
 
@@ -318,45 +334,54 @@ impl Period {
         max_points: usize,
         now: Timestamp,
     ) -> Result<Self, ToolError> {
-        let step = kept(window, now);
-        let Some(asked) = asked else {
-            let step = i64::from(step.unwrap_or(3_600).max(60));
-            let points = i64::try_from(max_points).unwrap_or(i64::MAX).max(1);
-            let period = window.seconds().div_ceil_of(points).div_ceil_of(step) * step;
-            let seconds = u32::try_from(period).unwrap_or(86_400).clamp(60, 86_400);
-            return Ok(Self { seconds, hint: None });
-        };
-        if asked == 0 || !(asked.is_multiple_of(60) || [1, 5, 10, 20, 30].contains(&asked)) {
+        if asked.is_some_and(|asked| !is_period(asked)) {
             return Err(invalid("period_seconds", "period_seconds must be 1, 5, 10, 20, 30 or a multiple of 60"));
         }
-        match step {
-            Some(step) if !asked.is_multiple_of(step) => {
-                let seconds = asked.div_ceil(step) * step;
-                let hint = format!(
-                    "period_seconds is {seconds} instead of {asked}: of a time that begins so long ago AWS keeps points of \
-                     {step} s or a multiple of it (of less than 60 s for 3 hours, of 60 s for 15 days, of 300 s for 63 days)"
-                );
-                Ok(Self { seconds, hint: Some(hint) })
-            }
-            _ => Ok(Self { seconds: asked, hint: None }),
-        }
+        let wanted = asked.unwrap_or_else(|| chosen(window, max_points));
+        let seconds = settle(window, &mut [wanted], now).1;
+        let hint = (asked.is_some() && seconds != wanted).then(|| {
+            format!(
+                "period_seconds is {seconds} instead of {wanted}: of a time that begins so long ago AWS keeps longer points \
+                 only (of less than 60 s for 3 hours, of 60 s for 15 days, of 300 s for 63 days)"
+            )
+        });
+        Ok(Self { seconds, hint })
     }
 }
 
-/// Division that rounds up, for positive numbers.
-trait DivCeil {
-    fn div_ceil_of(self, by: Self) -> Self;
+/// Whether AWS has such a period (`MetricStat` of the API reference).
+pub(super) const fn is_period(seconds: u32) -> bool {
+    matches!(seconds, 1 | 5 | 10 | 20 | 30) || (seconds > 0 && seconds.is_multiple_of(60))
 }
 
-impl DivCeil for i64 {
-    fn div_ceil_of(self, by: Self) -> Self {
-        (self + by - 1) / by
+/// A period with which the points of a window are not too many. Metrics come each minute, each five minutes or each hour, so it
+/// is one into which those fit: with others, periods without a point come in between.
+fn chosen(window: Window, max_points: usize) -> u32 {
+    let points = i64::try_from(max_points).unwrap_or(i64::MAX).max(1);
+    let least = u32::try_from((window.seconds() + points - 1) / points).unwrap_or(86_400);
+    let fitting = [60, 300, 600, 900, 1_200, 1_800].into_iter().find(|period| least <= *period);
+    fitting.unwrap_or_else(|| (least.div_ceil(3_600) * 3_600).min(86_400))
+}
+
+/// Makes periods longer where AWS keeps no such points from the beginning of a window on. The window is then one of whole
+/// periods of the longest, which is told beside it: AWS' own periods begin where a request does (boto/boto3 #3457), and others
+/// with each request.
+pub(super) fn settle(window: Window, periods: &mut [u32], now: Timestamp) -> (Window, u32) {
+    loop {
+        let longest = periods.iter().copied().max().unwrap_or(60);
+        let whole = window.whole(longest, now);
+        match kept(whole, now).filter(|step| periods.iter().any(|period| !period.is_multiple_of(*step))) {
+            None => return (whole, longest),
+            Some(step) => periods.iter_mut().for_each(|period| *period = period.div_ceil(step) * step),
+        }
     }
 }
 
 /// What was read.
 pub(super) struct Read {
     pub(super) series: Vec<Series>,
+    /// The time that was read.
+    pub(super) window: Window,
     /// Whether AWS states that these are all points, with nothing to say about them.
     pub(super) is_whole: bool,
     /// Why they are not all, as far as AWS says.
@@ -407,7 +432,7 @@ fn of_status(status: &str, count: usize) -> Option<String> {
 }
 
 /// Reads the points of all queries, page after page: a series that is `PartialData` goes on on the next one. The newest come
-/// first, so that what is left out is the oldest.
+/// first, so that what is left out is the oldest. The period is that of queries which have none of their own.
 pub(super) async fn fetch(
     cloudwatch: &CloudWatch,
     queries: &[Query],
@@ -419,7 +444,10 @@ pub(super) async fn fetch(
     if queries.is_empty() || queries.len() > MOST_QUERIES {
         return Err(invalid("queries", format!("queries must hold from 1 to {MOST_QUERIES} entries")));
     }
-    let built = build_all(queries, period)?;
+    let now = next_second();
+    let mut periods: Vec<u32> = queries.iter().map(|query| query.period.unwrap_or(period)).collect();
+    let (window, longest) = settle(window, &mut periods, now);
+    let built = build_all(queries, &periods)?;
     let order: BTreeMap<&str, usize> =
         built.iter().enumerate().map(|(index, query)| (query.id().unwrap_or_default(), index)).collect();
     // AWS may give several series with one id and one label, as the two edges of a band: they are told apart by their place.
@@ -448,22 +476,23 @@ pub(super) async fn fetch(
             let id = result.id().unwrap_or_default();
             let label = result.label().unwrap_or_default();
             let query = order.get(id).copied().unwrap_or(usize::MAX);
+            let period = periods.get(query).copied().unwrap_or(longest);
             let place = places.entry((query, label)).and_modify(|place| *place += 1).or_insert(0);
             let one = found.entry((query, label.to_owned(), *place)).or_insert_with(|| Series {
                 id: id.to_owned(),
                 label: label.to_owned(),
                 status: String::new(),
+                period_seconds: period,
                 points: Vec::new(),
                 summary: None,
             });
             result.status_code().map_or("Complete", StatusCode::as_str).clone_into(&mut one.status);
             hints.extend(result.messages().iter().map(in_words));
             let points = result.timestamps().iter().zip(result.values());
-            one.points.extend(
-                points.filter_map(|(time, value)| {
-                    Some(Point { time: rfc3339(time)?, value: *value, second: time.secs() })
-                }),
-            );
+            one.points.extend(points.filter_map(|(time, value)| {
+                let unfinished = time.secs() + i64::from(period) > now.as_second();
+                Some(Point { time: rfc3339(time)?, value: *value, unfinished, second: time.secs() })
+            }));
         }
         if answer.next_token.is_none() {
             break;
@@ -496,11 +525,17 @@ pub(super) async fn fetch(
                 .to_owned(),
         );
     }
-    Ok(Read { series, is_whole, hints })
+    if series.iter().any(|one| one.points.last().is_some_and(|point| point.unfinished)) {
+        hints.push(
+            "the newest period is not over: a sum or a count of it grows still (unfinished), and summaries leave it out"
+                .to_owned(),
+        );
+    }
+    Ok(Read { series, window, is_whole, hints })
 }
 
 /// The queries as AWS takes them, each with an id of its own.
-fn build_all(queries: &[Query], period: u32) -> Result<Vec<MetricDataQuery>, ToolError> {
+fn build_all(queries: &[Query], periods: &[u32]) -> Result<Vec<MetricDataQuery>, ToolError> {
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     for id in queries.iter().filter_map(|query| query.id.as_deref()) {
         if !taken.insert(id) {
@@ -515,7 +550,8 @@ fn build_all(queries: &[Query], period: u32) -> Result<Vec<MetricDataQuery>, Too
         id
     };
     let id_of = |index: usize, query: &Query| query.id.clone().unwrap_or_else(|| made(index));
-    queries.iter().enumerate().map(|(index, query)| build(index, query, id_of(index, query), period)).collect()
+    let each = queries.iter().zip(periods).enumerate();
+    each.map(|(index, (query, period))| build(index, query, id_of(index, query), *period)).collect()
 }
 
 fn build(index: usize, query: &Query, id: String, period: u32) -> Result<MetricDataQuery, ToolError> {
@@ -561,15 +597,15 @@ mod tests {
         for (days_ago, days_long, points, expected, of_60) in [
             (1, 1, 1_440, 60, 60),
             (1, 1, 100, 900, 60),
-            (7, 7, 100, 6_060, 60),
+            (7, 7, 100, 7_200, 60),
             (15, 1, 1_440, 300, 300),
             (20, 1, 1_440, 300, 300),
-            (20, 20, 100, 17_400, 300),
+            (20, 20, 100, 18_000, 300),
             (63, 1, 1_440, 3_600, 3_600),
             (100, 1, 1_440, 3_600, 3_600),
             (400, 400, 100, 86_400, 3_600),
             // Of what is older nothing is kept, whatever the period.
-            (500, 1, 100, 3_600, 60),
+            (500, 1, 100, 900, 60),
         ] {
             let from = now.checked_sub(day * days_ago).unwrap();
             let window = Window { from, to: from.checked_add(day * days_long).unwrap() };
@@ -588,7 +624,8 @@ mod tests {
         let long_ago = now.checked_sub(day * 456).unwrap();
         let gone = Window { from: now.checked_sub(day * 460).unwrap(), to: long_ago };
         assert!(nothing_there(gone, 60, now).contains("455 days"));
-        assert!(nothing_there(lately, 60, now).contains("not zero"));
+        let none = nothing_there(lately, 60, now);
+        assert!(none.contains("not zero") && none.contains("once a day"), "{none}");
     }
 
     #[test]
@@ -608,9 +645,9 @@ mod tests {
             id: id.map(str::to_owned),
             ..Query::metric("A".to_owned(), "M".to_owned(), Dimensions::new(), None)
         };
-        let built = build_all(&[query(Some("q2")), query(None), query(None)], 60).unwrap();
+        let built = build_all(&[query(Some("q2")), query(None), query(None)], &[60; 3]).unwrap();
         let ids: Vec<_> = built.iter().map(|one| one.id().unwrap()).collect();
         assert_eq!(ids, ["q2", "q2_", "q3"]);
-        assert!(build_all(&[query(Some("a")), query(Some("a"))], 60).is_err());
+        assert!(build_all(&[query(Some("a")), query(Some("a"))], &[60; 2]).is_err());
     }
 }

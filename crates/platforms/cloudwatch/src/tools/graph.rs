@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Dimensions,
-    data::Query,
+    data::{Query, is_period},
     invalid,
     named::{decoded, place_of},
 };
@@ -33,17 +33,18 @@ pub(super) fn graph_of(text: &str, argument: &str, here: &Place) -> Result<Optio
     let (_, graph) = place.split_once("graph=").ok_or_else(none)?;
     let graph = value(&mut graph.chars().peekable(), 0).ok_or_else(none)?;
     let stat = graph.get("stat").and_then(Value::as_str);
+    let period = graph.get("period");
     let mut before: Vec<String> = Vec::new();
     let mut queries = Vec::new();
     for row in graph.get("metrics").and_then(Value::as_array).ok_or_else(none)? {
-        queries.extend(query_of(row, stat, &mut before));
+        queries.extend(query_of(row, stat, period, &mut before));
     }
     if queries.is_empty() { Err(none()) } else { Ok(Some(queries)) }
 }
 
 /// A row of a graph: namespace, name, and names and values of dimensions, then what is said of it; or an expression alone. `.` is
 /// what stands there in the row before, and `...` all that stands before the last value.
-fn query_of(row: &Value, stat: Option<&str>, before: &mut Vec<String>) -> Option<Query> {
+fn query_of(row: &Value, stat: Option<&str>, period: Option<&Value>, before: &mut Vec<String>) -> Option<Query> {
     let row = row.as_array()?;
     let words: Vec<&str> = row.iter().filter_map(Value::as_str).collect();
     let said = row.iter().find(|part| part.is_object());
@@ -54,6 +55,7 @@ fn query_of(row: &Value, stat: Option<&str>, before: &mut Vec<String>) -> Option
         label: say("label"),
         account: say("accountId"),
         answered: is_hidden.then_some(false),
+        period: said.and_then(|said| said.get("period")).or(period).and_then(period_of),
         ..Query::metric(String::new(), String::new(), Dimensions::new(), None)
     };
     if let Some(expression) = say("expression") {
@@ -78,6 +80,12 @@ fn query_of(row: &Value, stat: Option<&str>, before: &mut Vec<String>) -> Option
     };
     *before = whole;
     Some(query)
+}
+
+/// Seconds, if AWS has such a period.
+fn period_of(value: &Value) -> Option<u32> {
+    let seconds = value.as_u64().and_then(|seconds| u32::try_from(seconds).ok())?;
+    is_period(seconds).then_some(seconds)
 }
 
 /// A value, as the console writes it; nothing for what is none.
@@ -148,7 +156,7 @@ mod tests {
     #[test]
     fn a_graph_is_read_as_the_console_writes_it() {
         let link = format!(
-            "{CONSOLE}:graph=~(metrics~(~(~'AWS*2fEC2~'CPUUtilization~'InstanceId~'i-1)~(~'.~'NetworkIn~'.~'.~(stat~'Sum~id~'m2))\
+            "{CONSOLE}:graph=~(metrics~(~(~'AWS*2fEC2~'CPUUtilization~'InstanceId~'i-1)~(~'.~'NetworkIn~'.~'.~(stat~'Sum~id~'m2~period~60))\
              ~(~'...~'i-2)~(~(expression~'m2*2f60~label~'per*20minute)))~view~'timeSeries~stacked~false~stat~'Maximum~period~300)"
         );
         let read = graph_of(&link, "namespace", &here()).unwrap().unwrap();
@@ -156,16 +164,17 @@ mod tests {
             .iter()
             .map(|query| {
                 let dimensions: Vec<&String> = query.dimensions.values().collect();
-                format!("{:?} {:?} {dimensions:?} {:?} {:?}", query.metric, query.stat, query.id, query.expression)
+                let Query { metric, stat, id, expression, period, .. } = query;
+                format!("{metric:?} {stat:?} {dimensions:?} {id:?} {expression:?} {}", period.unwrap())
             })
             .collect();
         assert_eq!(
             told,
             [
-                "Some(\"CPUUtilization\") Some(\"Maximum\") [\"i-1\"] None None",
-                "Some(\"NetworkIn\") Some(\"Sum\") [\"i-1\"] Some(\"m2\") None",
-                "Some(\"NetworkIn\") Some(\"Maximum\") [\"i-2\"] None None",
-                "None None [] None Some(\"m2/60\")",
+                "Some(\"CPUUtilization\") Some(\"Maximum\") [\"i-1\"] None None 300",
+                "Some(\"NetworkIn\") Some(\"Sum\") [\"i-1\"] Some(\"m2\") None 60",
+                "Some(\"NetworkIn\") Some(\"Maximum\") [\"i-2\"] None None 300",
+                "None None [] None Some(\"m2/60\") 300",
             ]
         );
         assert_eq!(read[0].namespace.as_deref(), Some("AWS/EC2"));

@@ -119,10 +119,14 @@ async fn list(
     let place = Place::of(input.page.cursor())?;
     let none = "no log group matches: capitals matter; try a part of the name with name_contains. This connector sees one region";
     let Some(part) = &input.name_contains else {
-        let page = place.read(limit, |token| cloudwatch.groups_page(&input, None, limit, token, &context)).await?;
+        let page = place
+            .read_by(limit, <[_]>::len, |token| cloudwatch.groups_page(&input, None, limit, token, &context))
+            .await?;
         return Ok(hinted(map(page, LogGroup::whole), none));
     };
-    let page = place.read(limit, |token| cloudwatch.groups_page(&input, Some(part), limit, token, &context)).await?;
+    let page = place
+        .read_by(limit, <[_]>::len, |token| cloudwatch.groups_page(&input, Some(part), limit, token, &context))
+        .await?;
     if page.items.is_empty() && !page.truncated && input.page.cursor().is_none() {
         return cloudwatch.groups_with_other_capitals(&input, part, limit, none, &context).await;
     }

@@ -1,6 +1,10 @@
 //! What an alarm did, and why it does what it does now.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aws_sdk_cloudwatch::types::{AlarmHistoryItem, CompositeAlarm, HistoryItemType, MetricAlarm, ScanBy};
 use jiff::{SignedDuration, Timestamp};
@@ -12,14 +16,14 @@ use super::{
     AlarmsAsked, Doing, Place, Unseen, Window, alarms,
     alarms::{Alarm, Described, looked_at},
     cut,
-    data::{self, Query, Series},
+    data::{self, Point, Query, Series},
     int,
     named::alarm_named,
     next_second, read, reading, rfc3339, sdk_time, whole,
 };
 use crate::CloudWatch;
 use kit::args::{Moment, PageArgs};
-use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit};
 
 /// Children of a composite alarm that are told.
 const MOST_CHILDREN: usize = 10;
@@ -29,6 +33,8 @@ const POINTS_AROUND: usize = 60;
 const AROUND: SignedDuration = SignedDuration::from_mins(15);
 /// Children of a composite alarm whose states are read.
 const MOST_READ: usize = 500;
+/// For how long CloudWatch keeps points, but for two hours of 455 days.
+const POINTS_KEPT: SignedDuration = SignedDuration::from_hours(455 * 24 - 2);
 /// For how long CloudWatch keeps what alarms did.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -53,12 +59,24 @@ pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
-    /// Changes of state.
+    /// Changes of state, of the alarm and of its series.
     StateUpdate,
     /// Actions that were carried out, or were not.
     Action,
     /// Changes of the definition.
     ConfigurationUpdate,
+}
+
+impl Kind {
+    /// AWS' types of entries that are of this kind. Those of single series of an alarm are types of their own, and a request
+    /// takes one type (`HistoryItemType` of the API reference).
+    fn types(self) -> &'static [HistoryItemType] {
+        match self {
+            Self::StateUpdate => &[HistoryItemType::StateUpdate, HistoryItemType::AlarmContributorStateUpdate],
+            Self::Action => &[HistoryItemType::Action, HistoryItemType::AlarmContributorAction],
+            Self::ConfigurationUpdate => &[HistoryItemType::ConfigurationUpdate],
+        }
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -101,8 +119,11 @@ struct History {
 struct Entry {
     /// When.
     time: String,
-    /// `StateUpdate`, `Action`, `ConfigurationUpdate`, or another kind of CloudWatch.
+    /// `StateUpdate`, `Action`, `ConfigurationUpdate`, or another kind of CloudWatch, as `AlarmContributorStateUpdate`.
     kind: String,
+    /// Of an alarm with several series: the one that it is about, by its attributes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    contributor: BTreeMap<String, String>,
     /// What, in CloudWatch's words.
     summary: String,
     /// State before.
@@ -117,7 +138,7 @@ struct Entry {
 }
 
 /// A stretch of time.
-#[derive(Serialize, JsonSchema)]
+#[derive(PartialEq, Eq, Serialize, JsonSchema)]
 struct Suggested {
     /// Beginning.
     since: String,
@@ -130,16 +151,14 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
     let limit = input.page.limit();
     let place = Place::of(input.page.cursor())?;
     let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(24))?;
-    let kind = input.kind.map(|kind| match kind {
-        Kind::StateUpdate => HistoryItemType::StateUpdate,
-        Kind::Action => HistoryItemType::Action,
-        Kind::ConfigurationUpdate => HistoryItemType::ConfigurationUpdate,
-    });
+    let types = input.kind.map(Kind::types);
+    // Of several types all are read.
+    let only = types.and_then(|types| if let [one] = types { Some(one.clone()) } else { None });
     let name = alarm_named(&input.name, "name", &cloudwatch.session.place)?;
     let unseen = Mutex::new(Unseen::default());
     let page = place
-        .read(limit, |token| {
-            let (cloudwatch, context, name, kind, unseen) = (&cloudwatch, &context, &name, &kind, &unseen);
+        .read(limit, &context, |token| {
+            let (cloudwatch, context, name, only, unseen) = (&cloudwatch, &context, &name, &only, &unseen);
             async move {
                 let answer = cloudwatch
                     // Without types, only alarms on metrics have one.
@@ -150,11 +169,11 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
                             .describe_alarm_history()
                             .alarm_name(name)
                             .set_alarm_types(Some(types))
-                            .set_history_item_type(kind.clone())
+                            .set_history_item_type(only.clone())
                             .start_date(sdk_time(window.from))
                             .end_date(sdk_time(window.to))
                             .scan_by(ScanBy::TimestampDescending)
-                            .max_records(int(limit))
+                            .max_records(100)
                             .set_next_token(token.clone())
                             .send()
                     })
@@ -164,7 +183,10 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
                     cloudwatch.failed(DOING, if is_further { failure.of_next_page() } else { failure })
                 })?;
                 *unseen.lock().unwrap_or_else(PoisonError::into_inner) = left_out;
-                let entries: Vec<Entry> = answer.alarm_history_items().iter().map(entry).collect();
+                let is_wanted = |item: &&AlarmHistoryItem| {
+                    types.is_none_or(|types| item.history_item_type().is_some_and(|type_| types.contains(type_)))
+                };
+                let entries: Vec<Entry> = answer.alarm_history_items().iter().filter(is_wanted).map(entry).collect();
                 Ok((entries, answer.next_token))
             }
         })
@@ -185,9 +207,11 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
     if window.from < next_second() - KEPT {
         hints.push("CloudWatch keeps what alarms did for 30 days, so what is older is not told".to_owned());
     }
-    let suggested_windows = page.items.iter().filter(|entry| entry.to.as_deref() == Some("ALARM")).filter_map(around);
+    let to_alarm = page.items.iter().filter(|entry| entry.to.as_deref() == Some("ALARM"));
+    let mut suggested_windows: Vec<Suggested> = to_alarm.filter_map(around).collect();
+    suggested_windows.dedup();
     Ok(History {
-        suggested_windows: suggested_windows.collect(),
+        suggested_windows,
         items: page.items,
         truncated: page.truncated,
         next_cursor: page.next_cursor,
@@ -199,7 +223,13 @@ fn entry(item: &AlarmHistoryItem) -> Entry {
     // JSON, whose form CloudWatch does not promise.
     let data: Value = item.history_data().and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default();
     let text = |path: &str| data.pointer(path).and_then(Value::as_str);
+    let attributes = item.alarm_contributor_attributes().into_iter().flatten();
+    let mut contributor: BTreeMap<String, String> = attributes.map(|(name, of)| (name.clone(), cut(of, 255))).collect();
+    if let Some(id) = item.alarm_contributor_id().filter(|_| contributor.is_empty()) {
+        contributor.insert("id".to_owned(), id.to_owned());
+    }
     Entry {
+        contributor,
         time: item.timestamp().and_then(rfc3339).unwrap_or_default(),
         kind: item.history_item_type().map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
         summary: cut(item.history_summary().unwrap_or_default(), 500),
@@ -307,33 +337,76 @@ async fn explain_metric(cloudwatch: &CloudWatch, alarm: &MetricAlarm, told: &mut
         told.hints.extend(alarms::of_another_kind(alarm).map(str::to_owned));
         return;
     }
-    let own = metrics.iter().find_map(|metric| metric.period_seconds).and_then(|period| u32::try_from(period).ok());
-    let own = own.unwrap_or(60).max(60);
+    let mut queries: Vec<Query> = metrics.into_iter().map(alarms::AlarmMetric::into_query).collect();
+    // What an expression doesn't say is the longest of what it is about.
+    let mut longest = queries.iter().filter_map(|query| query.period).max().unwrap_or(60);
+    let own: Vec<u32> = queries.iter().map(|query| query.period.unwrap_or(longest)).collect();
     let now = next_second();
+    let changed = told.alarm.since.as_deref().and_then(|since| since.parse().ok()).unwrap_or(now);
     // The points that an alarm saw are kept for a while only; then there are longer ones.
-    let mut period = own;
-    let mut window = window_of(told.alarm.since.as_deref(), period, now);
-    while let Some(longer) = data::kept(window, now).filter(|step| !period.is_multiple_of(*step)) {
-        period = period.div_ceil(longer) * longer;
-        window = window_of(told.alarm.since.as_deref(), period, now);
-    }
+    let (window, periods) = loop {
+        let mut periods = own.clone();
+        match data::settle(around_change(changed, longest, now), &mut periods, now) {
+            (window, reached) if reached <= longest => break (window, periods),
+            (_, longer) => longest = longer,
+        }
+    };
     told.hints.push(format!("the points are those from {} to {}", window.from, window.to));
-    if period != own {
+    if let Some((own, period)) = own.iter().zip(&periods).find(|(own, period)| own != period) {
         told.hints.push(format!(
             "its period is {own} s, and AWS keeps such points for a while only: each of these stands for {period} s, so what \
              the alarm saw may have been higher or lower"
         ));
     }
-    let queries: Vec<Query> = metrics.into_iter().map(alarms::AlarmMetric::into_query).collect();
-    match data::fetch(cloudwatch, &queries, window, period, context).await {
+    for (query, period) in queries.iter_mut().zip(periods) {
+        query.period = Some(period);
+    }
+    match data::fetch(cloudwatch, &queries, window, longest, context).await {
         Ok(read) => {
             told.hints.extend(read.hints);
             if read.is_whole && read.series.iter().all(|one| one.points.is_empty()) {
                 told.hints.push("AWS has no points in this time; the reason tells what the alarm saw".to_owned());
             }
-            told.series = read.series;
+            tell_series(read.series, changed, told, context);
         }
         Err(error) => told.hints.push(format!("its points are not known: {}", error.message)),
+    }
+}
+
+/// Tells the points next to the change of state, of as many series as an answer has room for: those first that crossed the
+/// threshold.
+fn tell_series(mut series: Vec<Series>, changed: Timestamp, told: &mut Explanation, context: &CallContext) {
+    for one in &mut series {
+        let after = one.points.partition_point(|point| point.second < changed.as_second());
+        one.points.drain(..after.saturating_sub(POINTS_AROUND / 2));
+        one.points.truncate(POINTS_AROUND + 1);
+    }
+    let used = serde_json::to_vec(&*told).map_or(0, |text| text.len());
+    let room = context.max_result_bytes.saturating_sub(used + 2_048);
+    let (all, (kept, cut)) = (series.len(), fit(series.clone(), room));
+    if !cut {
+        told.series = kept;
+        return;
+    }
+    let crosses = crossing(told.comparison.as_deref().unwrap_or_default(), told.threshold);
+    series.sort_by_key(|one| !one.points.iter().any(&crosses));
+    told.series = fit(series, room).0;
+    told.hints.push(format!(
+        "it looks at {all} series, of which these {} are told, those first with points across the threshold: \
+         get_cloudwatch_metric_data with its query and a small max_points tells all",
+        told.series.len()
+    ));
+}
+
+/// Whether a point lies across a threshold, by the name of the comparison; nothing does where there is none.
+fn crossing(comparison: &str, threshold: Option<f64>) -> impl Fn(&Point) -> bool {
+    let (is_upper, or_equal) = (comparison.starts_with("GreaterThan"), comparison.contains("OrEqualTo"));
+    move |point| {
+        threshold.is_some_and(|threshold| match point.value.total_cmp(&threshold) {
+            Ordering::Equal => or_equal,
+            Ordering::Greater => is_upper,
+            Ordering::Less => !is_upper,
+        })
     }
 }
 
@@ -387,10 +460,9 @@ async fn explain_composite(
     Ok(())
 }
 
-/// The time around a change of state, in periods; the last ones, if it is not known.
-fn window_of(since: Option<&str>, period: u32, now: Timestamp) -> Window {
+/// The time around a change of state, in periods, as far as AWS keeps points.
+fn around_change(at: Timestamp, period: u32, now: Timestamp) -> Window {
     let half = SignedDuration::from_secs(i64::from(period)) * int(POINTS_AROUND / 2);
-    let at = since.and_then(|since| since.parse().ok()).unwrap_or(now);
-    let from = at.checked_sub(half).unwrap_or(at);
-    Window { from, to: at.checked_add(half).unwrap_or(at).min(now) }
+    let (from, kept) = (at.checked_sub(half).unwrap_or(at), now - POINTS_KEPT);
+    Window { from: if at > kept { from.max(kept) } else { from }, to: at.checked_add(half).unwrap_or(at).min(now) }
 }

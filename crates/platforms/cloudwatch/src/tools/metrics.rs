@@ -81,7 +81,7 @@ async fn list(
         .map(aws_sdk_cloudwatch::types::builders::DimensionFilterBuilder::build)
         .collect();
     let page = place
-        .read(limit, |token| {
+        .read(limit, &context, |token| {
             let (cloudwatch, input, filters, context) = (&cloudwatch, &input, &filters, &context);
             async move {
                 let answer = cloudwatch

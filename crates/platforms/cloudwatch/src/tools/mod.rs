@@ -35,7 +35,11 @@ use kit::{
     pages::Pages,
 };
 use outbound::{Purpose, Repeat};
-use tools::{CallContext, Page, ToolEntry, ToolError, mutation, page::encode_cursor, read};
+use tools::{
+    CallContext, Page, ToolEntry, ToolError, mutation,
+    page::{encode_cursor, fit},
+    read,
+};
 
 pub(super) use self::types::{AlarmsAsked, Unseen, Withheld};
 
@@ -192,6 +196,14 @@ impl Window {
     fn seconds(self) -> i64 {
         self.to.as_second() - self.from.as_second()
     }
+
+    /// The same in whole periods of the clock, as AWS' console and alarms count them; the last one may go on still.
+    fn whole(self, period: u32, now: Timestamp) -> Self {
+        let (from, to, period) = (self.from.as_second(), self.to.as_second(), i64::from(period.max(1)));
+        let at = |second: i64, else_: Timestamp| Timestamp::from_second(second).unwrap_or(else_);
+        let end = at((to + period - 1).div_euclid(period) * period, self.to);
+        Self { from: at(from.div_euclid(period) * period, self.from), to: end.min(self.to.max(now)) }
+    }
 }
 
 /// Now, in whole seconds: nothing that has happened is later.
@@ -240,8 +252,29 @@ impl Place {
         Self::encode(&further)
     }
 
-    /// A page of ours: AWS' page at this place, or the first one after it that has entries.
-    async fn read<T, R>(mut self, limit: usize, ask: impl Fn(Option<String>) -> R) -> Result<Page<T>, ToolError>
+    /// A page of ours: AWS' page at this place, or the first one after it that has entries. It has as many as an answer has room
+    /// for.
+    async fn read<T, R>(
+        self,
+        limit: usize,
+        context: &CallContext,
+        ask: impl Fn(Option<String>) -> R,
+    ) -> Result<Page<T>, ToolError>
+    where
+        T: Serialize,
+        R: Future<Output = Result<(Vec<T>, Option<String>), ToolError>>,
+    {
+        let room = context.max_result_bytes.saturating_sub(4_096);
+        self.read_by(limit, |items: &[T]| fit(items.iter().collect(), room).0.len(), ask).await
+    }
+
+    /// The same with as many entries as `fitting` says.
+    async fn read_by<T, R>(
+        mut self,
+        limit: usize,
+        fitting: impl Fn(&[T]) -> usize,
+        ask: impl Fn(Option<String>) -> R,
+    ) -> Result<Page<T>, ToolError>
     where
         R: Future<Output = Result<(Vec<T>, Option<String>), ToolError>>,
     {
@@ -250,7 +283,7 @@ impl Place {
             let (entries, next) = ask(self.token.clone()).await?;
             let leads_back = next.is_some() && next == self.token;
             let is_over = next.is_none() || leads_back || pages >= MOST_PAGES;
-            let page = self.page(entries, next.clone().filter(|_| !leads_back), limit);
+            let page = self.page(entries, next.clone().filter(|_| !leads_back), limit, &fitting);
             if leads_back && page.next_cursor.is_none() {
                 return Ok(Page { truncated: true, ..page }.with_hint(LEADS_BACK));
             }
@@ -263,9 +296,11 @@ impl Place {
     }
 
     /// Cuts one page of AWS, which goes on at `next`, to a page of ours.
-    fn page<T>(&self, entries: Vec<T>, next: Option<String>, limit: usize) -> Page<T> {
+    fn page<T>(&self, entries: Vec<T>, next: Option<String>, limit: usize, fitting: impl Fn(&[T]) -> usize) -> Page<T> {
         let found = entries.len().saturating_sub(self.skip);
-        let items: Vec<T> = entries.into_iter().skip(self.skip).take(limit).collect();
+        let mut items: Vec<T> = entries.into_iter().skip(self.skip).take(limit).collect();
+        // One at least: without any the list would never go on.
+        items.truncate(fitting(&items).max(1));
         let next_cursor = self.after(items.len(), found, next);
         Page { items, truncated: next_cursor.is_some(), next_cursor, hints: Vec::new() }
     }
