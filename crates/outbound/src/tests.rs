@@ -11,11 +11,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    sync::watch,
-};
+use test_upstream::{Fault, Faulty};
+use tokio::sync::watch;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use super::{
@@ -35,28 +32,9 @@ fn with_token(segments: &[&str]) -> Request {
     Request::new(Purpose::Look, Method::GET, segments.iter().copied()).credential(TOKEN, &SECRET.into()).unwrap()
 }
 
-/// A server that reads a request, sends these bytes, and closes after a while.
-async fn raw(answer: Vec<u8>, stay: Duration) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let answer = answer.clone();
-            tokio::spawn(async move {
-                let mut buffer = [0; 4096];
-                let _read = stream.read(&mut buffer).await;
-                let _sent = stream.write_all(&answer).await;
-                tokio::time::sleep(stay).await;
-            });
-        }
-    });
-    address
-}
-
-async fn raw_error(answer: impl Into<Vec<u8>>, stay: Duration) -> RequestError {
-    let address = raw(answer.into(), stay).await;
+async fn error_of(fault: Fault) -> RequestError {
     let deadline = Instant::now() + Duration::from_millis(700);
-    outbound(&format!("http://{address}")).send(&with_token(&["x"]), deadline).await.unwrap_err()
+    outbound(&Faulty::start(fault).url()).send(&with_token(&["x"]), deadline).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -148,26 +126,25 @@ async fn the_same_resource_is_asked_a_few_times_more_if_that_is_wanted() {
 
 #[tokio::test]
 async fn answers_that_cannot_be_used_have_a_class() {
-    let stay = Duration::from_secs(3);
-    assert_eq!(raw_error("", stay).await, RequestError::Timeout);
-    assert_eq!(raw_error("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"a\"", stay).await, RequestError::Timeout);
-    let now = Duration::ZERO;
-    assert_eq!(raw_error("", now).await, RequestError::Interrupted);
-    assert_eq!(raw_error("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"a\"", now).await, RequestError::Interrupted);
-    assert_eq!(raw_error("no HTTP at all\r\n\r\n", now).await, RequestError::Interrupted);
+    let (now, stay) = (Duration::ZERO, Duration::from_secs(3));
+    let sends = |text: &str, stay| error_of(Fault::Sends(text.into(), stay));
+    assert_eq!(error_of(Fault::Hangs).await, RequestError::Timeout);
+    assert_eq!(sends("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"a\"", stay).await, RequestError::Timeout);
+    assert_eq!(error_of(Fault::Closes).await, RequestError::Interrupted);
+    assert_eq!(sends("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"a\"", now).await, RequestError::Interrupted);
+    assert_eq!(sends("no HTTP at all\r\n\r\n", now).await, RequestError::Interrupted);
     let declared = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", MAX_BODY_BYTES + 1);
-    assert_eq!(raw_error(declared, stay).await, RequestError::BodyTooLarge);
+    assert_eq!(sends(&declared, stay).await, RequestError::BodyTooLarge);
     let mut chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..9 {
         chunked.extend_from_slice(b"100000\r\n");
         chunked.resize(chunked.len() + 0x10_0000, b' ');
         chunked.extend_from_slice(b"\r\n");
     }
-    assert_eq!(raw_error(chunked, stay).await, RequestError::BodyTooLarge);
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let refused = outbound(&format!("http://{closed}")).send(&with_token(&["x"]), soon()).await.unwrap_err();
-    assert_eq!(refused, RequestError::Unreachable);
-    let late = outbound(&format!("http://{closed}")).send(&with_token(&["x"]), Instant::now()).await.unwrap_err();
+    assert_eq!(error_of(Fault::Sends(chunked, stay)).await, RequestError::BodyTooLarge);
+    assert_eq!(error_of(Fault::Refuses).await, RequestError::Unreachable);
+    let nobody = Faulty::start(Fault::Refuses);
+    let late = outbound(&nobody.url()).send(&with_token(&["x"]), Instant::now()).await.unwrap_err();
     assert_eq!(late, RequestError::Timeout);
 }
 

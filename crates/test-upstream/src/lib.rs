@@ -26,6 +26,8 @@ pub enum Fault {
     Hangs,
     /// It closes the connection without an answer.
     Closes,
+    /// It sends these bytes, which need be no answer, and closes the connection after a while.
+    Sends(Vec<u8>, Duration),
     /// It answers this to whatever it is asked: status line and headers without the last empty line, and the body.
     Answers(&'static str, Vec<u8>),
 }
@@ -110,6 +112,10 @@ async fn converse(mut stream: TcpStream, fault: Fault, asked: Arc<AtomicUsize>, 
         Fault::Hangs => {
             while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
             closing.send_modify(|count| *count += 1);
+        }
+        Fault::Sends(bytes, stay) => {
+            let _gone = stream.write_all(bytes).await;
+            tokio::time::sleep(*stay).await;
         }
         Fault::Answers(head, body) => {
             let head = format!("{head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
