@@ -36,9 +36,9 @@ async fn a_history_suggests_where_to_look() {
         state.metrics.history = vec![
             of_series("AlarmContributorAction", json!({ "InstanceId": "i-1" })),
             of_series("ConfigurationUpdate", json!({})),
-            of_series("ConfigurationUpdate", json!({})),
             of_series("AlarmContributorStateUpdate", json!({ "InstanceId": "i-1" })),
             of_series("AlarmContributorStateUpdate", json!({})),
+            of_series("ConfigurationUpdate", json!({})),
         ];
     });
     let many = |kind: &str| json!({ "name": "many", "kind": kind, "since": "2026-09-01" });

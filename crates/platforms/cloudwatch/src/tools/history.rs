@@ -68,13 +68,13 @@ enum Kind {
 }
 
 impl Kind {
-    /// AWS' types of entries that are of this kind. Those of single series of an alarm are types of their own, and a request
-    /// takes one type (`HistoryItemType` of the API reference).
-    fn types(self) -> &'static [HistoryItemType] {
+    /// Whether AWS' type of an entry is of this kind. Those of single series of an alarm are types of their own.
+    fn has(self, type_: &HistoryItemType) -> bool {
+        use HistoryItemType as Of;
         match self {
-            Self::StateUpdate => &[HistoryItemType::StateUpdate, HistoryItemType::AlarmContributorStateUpdate],
-            Self::Action => &[HistoryItemType::Action, HistoryItemType::AlarmContributorAction],
-            Self::ConfigurationUpdate => &[HistoryItemType::ConfigurationUpdate],
+            Self::StateUpdate => matches!(type_, Of::StateUpdate | Of::AlarmContributorStateUpdate),
+            Self::Action => matches!(type_, Of::Action | Of::AlarmContributorAction),
+            Self::ConfigurationUpdate => matches!(type_, Of::ConfigurationUpdate),
         }
     }
 }
@@ -151,9 +151,9 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
     let limit = input.page.limit();
     let place = Place::of(input.page.cursor())?;
     let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(24))?;
-    let types = input.kind.map(Kind::types);
-    // Of several types all are read.
-    let only = types.and_then(|types| if let [one] = types { Some(one.clone()) } else { None });
+    let kind = input.kind;
+    // A request takes one type, so where a kind has several all are read.
+    let only = matches!(kind, Some(Kind::ConfigurationUpdate)).then_some(HistoryItemType::ConfigurationUpdate);
     let name = alarm_named(&input.name, "name", &cloudwatch.session.place)?;
     let unseen = Mutex::new(Unseen::default());
     let page = place
@@ -184,7 +184,7 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
                 })?;
                 *unseen.lock().unwrap_or_else(PoisonError::into_inner) = left_out;
                 let is_wanted = |item: &&AlarmHistoryItem| {
-                    types.is_none_or(|types| item.history_item_type().is_some_and(|type_| types.contains(type_)))
+                    kind.is_none_or(|kind| item.history_item_type().is_some_and(|type_| kind.has(type_)))
                 };
                 let entries: Vec<Entry> = answer.alarm_history_items().iter().filter(is_wanted).map(entry).collect();
                 Ok((entries, answer.next_token))
