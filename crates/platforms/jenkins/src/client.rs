@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::session::{Crumb, Identity};
+use kit::failure::unknown_refusal;
 use outbound::{
     Outbound, OutboundState, Purpose, Redirect, Redirects, Request, RequestError, Response, Scan, Scanned, Verdict,
     classify_by_status,
@@ -309,7 +310,7 @@ fn judge(response: Response) -> Result<Answer, Error> {
     if refuses && !is_of_jenkins(&response) {
         return Err(RequestError::Foreign(status.as_u16()).into());
     }
-    Err(match status {
+    let error = match status {
         StatusCode::BAD_REQUEST if says(&response, "is not parameterized") => Error::NotParameterized,
         StatusCode::BAD_REQUEST => Error::BadRequest,
         StatusCode::UNAUTHORIZED => Error::Rejected,
@@ -325,7 +326,11 @@ fn judge(response: Response) -> Result<Answer, Error> {
             Error::Proxy(status.as_u16())
         }
         other => Error::Status(other.as_u16()),
-    })
+    };
+    if let Error::BadRequest | Error::Failed(_) | Error::Status(_) = &error {
+        unknown_refusal("jenkins", status.as_u16(), exception_class(&response).as_deref(), None);
+    }
+    Err(error)
 }
 
 /// Where a form was to be sent instead, so that nothing was done with it: Jenkins answers forms with 201, 302 and 303 to its own

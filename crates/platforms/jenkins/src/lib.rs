@@ -121,7 +121,7 @@ impl Platform for Jenkins {
         "These tools work with Jenkins. A job is named by its full name, folder/name; search_jenkins_jobs finds it, and a \
          branch of a multibranch job has slashes in its name as %2F; a configuration of a matrix project is a job called \
          project/axis=value,axis=value. A build is a number, or last, lastFailed, \
-         lastUnsuccessful, lastSuccessful, lastCompleted; links to jobs and builds are taken, too. Why a build failed is told by get_jenkins_failure_report in one call; \
+         lastUnsuccessful, lastSuccessful (which may be unstable), lastCompleted; links to jobs and builds are taken, too. Why a build failed is told by get_jenkins_failure_report in one call; \
          search_jenkins_build_log finds a text in a long log, get_jenkins_build_log reads its end or follows it. Before a \
          build is triggered, get_jenkins_job tells which parameters the job takes. A build that was triggered waits in the \
          queue first: trigger_jenkins_build answers its number, or the id of the queue item to go on with. A pipeline \

@@ -253,7 +253,7 @@ impl std::fmt::Display for BuildName {
             Self::Number(number) => write!(f, "build {number}"),
             Self::Last => f.write_str("the last build"),
             Self::LastFailed => f.write_str("the last failed build"),
-            Self::LastSuccessful => f.write_str("the last successful build"),
+            Self::LastSuccessful => f.write_str("the last build that succeeded or was unstable"),
             Self::LastCompleted => f.write_str("the last completed build"),
             Self::LastStable => f.write_str("the last stable build"),
             Self::LastUnstable => f.write_str("the last unstable build"),

@@ -26,6 +26,9 @@ const STARTING_FOR: Duration = Duration::from_mins(5);
 /// Time between two probes while Jenkins shows it.
 pub(super) const WHILE_STARTING: Duration = Duration::from_secs(10);
 
+/// Items of the queue that are looked at.
+const MAX_ITEMS: usize = 1_000;
+
 /// Asks Jenkins how it does.
 pub(super) async fn probe(jenkins: &Jenkins, deadline: Instant) -> ProbeReport {
     let mut looking = Examination::new("not known, because Jenkins could not be asked");
@@ -170,12 +173,15 @@ fn version(looking: &mut Examination, begun: Instant) {
 /// What is stuck in the queue is no fault of the connector's way, so it is only a check.
 async fn queue(jenkins: &Jenkins, looking: &mut Examination, deadline: Instant) {
     let begun = Instant::now();
-    let call = Call::json(["queue"], "items[id,stuck]{0,100}").probe();
+    let call = Call::json(["queue"], &format!("items[id,stuck]{{0,{MAX_ITEMS}}}")).probe();
     match answer::<Queue>(jenkins.session.call(&call, deadline).await) {
         Ok(queue) if queue.items.iter().any(|item| item.stuck) => {
             looking.aside("queue", HealthStatus::Degraded, "items are stuck in the queue", begun);
         }
-        Ok(_) => looking.well("queue", "nothing is stuck in the queue", begun),
+        Ok(queue) if queue.items.len() >= MAX_ITEMS => {
+            looking.well("queue", format!("none of {MAX_ITEMS} items of the queue is stuck; there may be more"), begun);
+        }
+        Ok(_) => looking.well("queue", "nothing that the connector's user may see is stuck in the queue", begun),
         Err(error) => looking.not_known("queue", error, begun),
     }
 }

@@ -86,9 +86,9 @@ pub(super) struct Job {
 }
 
 pub(super) const JOB: &str = "fullName,description,color,buildable,inQueue,nextBuildNumber,healthReport[description,score],\
-     property[parameterDefinitions[name,type,description,defaultParameterValue[value],choices]],\
+     property[parameterDefinitions[name,type,description,defaultParameterValue[value,jobName,number],choices{0,1000}]],\
      lastBuild[number,result,building,timestamp,duration],lastSuccessfulBuild[number,result,building,timestamp,duration],\
-     lastFailedBuild[number,result,building,timestamp,duration],jobs[name]{0,1},activeConfigurations[name,color]{0,200}";
+     lastFailedBuild[number,result,building,timestamp,duration],jobs[name]{0,1},activeConfigurations[name,color]{0,201}";
 
 impl Job {
     /// The parameters that it declares; none if it is not parameterized.
@@ -127,16 +127,42 @@ pub(super) struct ParameterDefinition {
     pub(super) kind: String,
     pub(super) description: Option<String>,
     pub(super) default_parameter_value: Option<ParameterValue>,
+    /// Plugins' parameters have choices that are not told.
     pub(super) choices: Option<Vec<String>>,
 }
 
-#[derive(Deserialize, Clone)]
+impl ParameterDefinition {
+    /// All that it can be, if Jenkins tells it: [`JOB`] asks for so many choices at most.
+    pub(super) fn all_choices(&self) -> Option<&[String]> {
+        self.choices.as_deref().filter(|choices| (1..1_000).contains(&choices.len()))
+    }
+}
+
+/// A value of a parameter. Of a run it is told as the job and the number, of a password, a file or credentials not at all
+/// (`hudson/model/RunParameterValue.java`, `PasswordParameterValue.java`).
+#[derive(Deserialize, Clone, Default)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ParameterValue {
     #[serde(default, rename = "_class")]
     pub(super) class: String,
     #[serde(default)]
     pub(super) name: String,
-    pub(super) value: Option<Value>,
+    value: Option<Value>,
+    job_name: Option<String>,
+    number: Option<String>,
+}
+
+impl ParameterValue {
+    /// What it is, as Jenkins takes it; nothing where that isn't told.
+    pub(super) fn told(&self) -> Option<Value> {
+        let run = || Some(format!("{}#{}", self.job_name.as_ref()?, self.number.as_ref()?).into());
+        self.value.clone().filter(|value| !value.is_null()).or_else(run)
+    }
+
+    /// One with this value.
+    pub(super) fn of(value: Value) -> Self {
+        Self { value: Some(value), ..Self::default() }
+    }
 }
 
 /// A build in short.
@@ -160,9 +186,27 @@ pub(super) const SUMMARY: &str = "number,result,building,inProgress,timestamp,du
 
 /// The newest builds of a job. Jenkins gives 100 at most; `allBuilds` would load the rest from its disk.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Builds {
-    #[serde(default)]
-    pub(super) builds: Vec<BuildSummary>,
+    /// A folder has none.
+    builds: Option<Vec<BuildSummary>>,
+    pub(super) next_build_number: Option<u32>,
+}
+
+impl Builds {
+    pub(super) fn all(&self) -> &[BuildSummary] {
+        self.builds.as_deref().unwrap_or_default()
+    }
+
+    /// Why there are none, as far as it is known.
+    pub(super) fn why_none(&self) -> String {
+        match self.next_build_number {
+            _ if self.builds.is_none() => "it is a folder, which has no builds of its own".to_owned(),
+            Some(1) => "it has no builds yet".to_owned(),
+            Some(next) => format!("none of its builds is kept: the next one is number {next}"),
+            None => "it has no builds now".to_owned(),
+        }
+    }
 }
 
 /// A build (`hudson/model/Run.java`).
@@ -201,20 +245,27 @@ pub(super) struct Build {
 }
 
 pub(super) const BUILD: &str = "number,result,building,inProgress,description,timestamp,duration,estimatedDuration,queueId,\
-     actions[causes[shortDescription,userId],parameters[name,value]],\
-     changeSet[items[commitId,msg,author[fullName]]{0,20}],changeSets[items[commitId,msg,author[fullName]]{0,20}],\
-     runs[number,url,result,building]{0,1000}";
+     actions[causes[shortDescription,userId],parameters[name,value,jobName,number],displayName],\
+     changeSet[items[commitId,msg,author[fullName]]{0,51}],changeSets[items[commitId,msg,author[fullName]]{0,51}],\
+     runs[number,url,result,building]{0,5000}";
 
 pub(super) const BUILD_STATE: &str = "number,result,building,timestamp,duration";
 
 /// With the inputs for which it waits.
 pub(super) const BUILD_INPUTS: &str = "number,result,building,timestamp,duration,actions[waitingForInput,\
      executions[id,settled,input[message,ok,submitter,\
-     parameters[name,type,description,choices,defaultParameterValue[value]]]]{0,100}]";
+     parameters[name,type,description,choices{0,1000},defaultParameterValue[value,jobName,number]]]]{0,100}]";
 
 impl Build {
     pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
         self.change_set.iter().chain(&self.change_sets).flat_map(|set| &set.items)
+    }
+
+    /// Whether it is seen to wait for somebody. The action that holds the inputs has a name while there are some; to ask it for them
+    /// may take a minute while Jenkins loads the pipeline (`pipeline-input-step`: `InputAction.getDisplayName`, `loadExecutions`).
+    pub(super) fn waits_for_input(&self) -> bool {
+        self.building
+            && self.actions.iter().any(|one| one.class.ends_with(".input.InputAction") && one.display_name.is_some())
     }
 
     /// Whether it may be of a pipeline: its class says so, or nothing.
@@ -227,6 +278,9 @@ impl Build {
 #[derive(Deserialize, Clone, Default)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Action {
+    #[serde(default, rename = "_class")]
+    class: String,
+    display_name: Option<String>,
     #[serde(default)]
     pub(super) causes: Vec<Cause>,
     #[serde(default)]
@@ -292,19 +346,30 @@ pub(super) struct TestReport {
     pub(super) child_reports: Vec<ChildReport>,
 }
 
-/// How each test did, without what it says: some tens of bytes a test.
-pub(super) const TEST_STATES: &str = "failCount,skipCount,passCount,totalCount,suites[cases[status]],\
-     childReports[result[suites[cases[status]]]]";
-
-/// The same of the first suites.
-pub(super) const FIRST_TEST_STATES: &str =
-    "failCount,skipCount,passCount,totalCount,suites[cases[status]{0,1000}]{0,100}";
-
 pub(super) const TEST_COUNTS: &str = "failCount,skipCount,passCount,totalCount";
+
+/// Cases of a suite whose states are asked for, where the whole is too large.
+pub(super) const CASES: usize = 100_000;
+
+/// How each test did, without what it says: some tens of bytes a test. Of all suites, or of a range of them, or of the reports of
+/// parts: a report has either.
+pub(super) fn test_states(range: Option<(usize, usize)>) -> String {
+    let (range, cases) =
+        range.map_or_else(Default::default, |(from, to)| (format!("{{{from},{to}}}"), format!("{{0,{CASES}}}")));
+    let suites = format!("suites[cases[status]{cases}]");
+    format!("{TEST_COUNTS},{suites}{range},childReports[result[{suites}]]{range}")
+}
 
 pub(super) const CASE: &str = "className,name,status,duration,age,errorDetails,errorStackTrace";
 
 pub(super) const CASE_WITHOUT_ERROR: &str = "className,name,status,duration,age";
+
+impl TestReport {
+    pub(super) fn all_suites(&self) -> impl Iterator<Item = &Suite> {
+        let children = self.child_reports.iter().filter_map(|child| child.result.as_ref());
+        self.suites.iter().chain(children.flat_map(|result| &result.suites))
+    }
+}
 
 #[derive(Deserialize)]
 pub(super) struct ChildReport {
@@ -334,19 +399,27 @@ pub(super) struct Case {
     pub(super) name: String,
     #[serde(default)]
     pub(super) status: String,
-    #[serde(default)]
-    pub(super) duration: f64,
+    pub(super) duration: Option<f64>,
     #[serde(default)]
     pub(super) age: u32,
     pub(super) error_details: Option<String>,
     pub(super) error_stack_trace: Option<String>,
 }
 
-/// The queue (`hudson/model/Queue.java`).
+/// The queue (`hudson/model/Queue.java`): items of jobs that may be read, and stubs of those of which only the name may be known.
+/// Others are not told.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Queue {
     #[serde(default)]
     pub(super) items: Vec<QueueItem>,
+    #[serde(default)]
+    pub(super) discoverable_items: Vec<QueueStub>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct QueueStub {
+    pub(super) task: Option<Task>,
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,13 @@
 //!   the header is configurable), `jenkins/security/ApiCrumbExclusion.java` (none with a token)
 //! - triggering: `jenkins/model/ParameterizedJobMixIn.java`, `hudson/model/ParametersDefinitionProperty.java` (201 with a
 //!   `Location` out of the configured root URL, 303 for an item that waits already, 400, 409; undeclared parameters dropped)
-//! - the queue: `hudson/model/Queue.java` (left items are kept for five minutes; `cancelItem` 204, 404, 422)
+//! - parameters: `hudson/model/SimpleParameterDefinition.java` (one that is left out has its default, or is left out of the build),
+//!   `{Choice,Run,File,Password}ParameterDefinition.java`; what their values export: `RunParameterValue.java` (`jobName` and
+//!   `number`, and no `value`), `PasswordParameterValue.java`, `FileParameterValue.java` and credentials-plugin's
+//!   `CredentialsParameterValue.java` (the name only); a plugin that wants a value: git-parameter-plugin,
+//!   `GitParameterDefinition.createValue` (`Failure`, which is 400 by `hudson/model/Failure/error.jelly`)
+//! - the queue: `hudson/model/Queue.java` (left items are kept for five minutes; `cancelItem` 204, 404, 422; items of jobs that may
+//!   not be read are stubs in `discoverableItems`, or nowhere: `checkPermissionsAndAddToList`; the newest that can be built first)
 //! - logs: `org/kohsuke/stapler/framework/io/LargeText.java` of stapler (`X-Text-Size`, `X-More-Data`, whole lines while the
 //!   build runs, begins anew beyond the end, lone LF becomes CR LF), `hudson/console/PlainTextConsoleOutputStream.java`
 //!   (annotations are in the raw log and not in the text)
@@ -129,6 +135,8 @@ pub struct State {
     pub resource_root: bool,
     /// Version that headers tell.
     pub version: Option<&'static str>,
+    /// Items of the queue whose jobs the user may not read, and whether it may know that they are there (Job/Discover).
+    pub unreadable: BTreeMap<u64, bool>,
     /// Whether it takes no new builds.
     pub quieting_down: bool,
     /// Whether it shows its start page.
@@ -190,14 +198,17 @@ pub fn world() -> Mutex<State> {
         inputs_exported: true,
         resource_root: false,
         version: Some("2.528.1"),
+        unreadable: BTreeMap::new(),
         quieting_down: false,
         starting: false,
         drops_credentials: false,
         nodes: vec![
             json!({ "displayName": "Built-In Node", "offline": false, "numExecutors": 2, "idle": false,
                     "temporarilyOffline": false, "offlineCauseReason": "", "assignedLabels": [{ "name": "built-in" }] }),
-            json!({ "displayName": "linux-1", "offline": true, "numExecutors": 4, "idle": true,
-                    "temporarilyOffline": true, "offlineCauseReason": "disk is full", "assignedLabels": [] }),
+            // A monitor took it offline, which looks as if somebody had (`AbstractNodeMonitorDescriptor.markOffline`).
+            json!({ "displayName": "linux-1", "offline": true, "numExecutors": 4, "idle": true, "temporarilyOffline": true,
+                    "offlineCauseReason": "Disk space is below threshold of 1.00 GiB. Only 0.21 GiB left on /home/jenkins.",
+                    "assignedLabels": [] }),
         ],
         wanted: BTreeMap::new(),
         seen: Vec::new(),

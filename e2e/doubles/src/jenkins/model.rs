@@ -109,6 +109,8 @@ pub struct Job {
     pub builds: BTreeMap<u32, Build>,
     /// What people see in place of its name, if somebody gave it one.
     pub display_name: Option<&'static str>,
+    /// Number of the next build, if it is not the one after the last that is kept.
+    pub next: Option<u32>,
 }
 
 /// A build of a job.
@@ -128,6 +130,8 @@ pub struct Build {
     pub user: &'static str,
     /// Values of its parameters, as beans.
     pub parameters: Vec<Value>,
+    /// How many commits are in it.
+    pub commits: usize,
     /// Files that it left, by path.
     pub artifacts: BTreeMap<String, Vec<u8>>,
     /// Where artifacts lie, if not in Jenkins.
@@ -142,6 +146,8 @@ pub struct Build {
     pub steps: BTreeMap<String, Vec<Value>>,
     /// What it waits for a person to say, as `pipeline-rest-api` tells it.
     pub inputs: Vec<Value>,
+    /// Whether it waited for a person before.
+    pub waited: bool,
     /// The report of its tests.
     pub tests: Option<Value>,
     /// Whether it ends when it is told to stop.
@@ -180,6 +186,7 @@ impl Build {
             pipeline,
             user: "bot",
             parameters,
+            commits: 1,
             artifacts: BTreeMap::new(),
             storage: None,
             log: format!("{NOTE}Started by user bot\n"),
@@ -187,6 +194,7 @@ impl Build {
             stages: Vec::new(),
             steps: BTreeMap::new(),
             inputs: Vec::new(),
+            waited: false,
             tests: None,
             stops: true,
         }
@@ -209,9 +217,9 @@ impl Build {
             "hudson.model.FreeStyleBuild"
         };
         let artifacts: Vec<_> = self.artifacts.keys().map(|path| json!({ "relativePath": path })).collect();
-        let changes = json!({ "_class": "hudson.plugins.git.GitChangeSetList", "items": [
-            { "commitId": "abc123", "msg": "Fix https://bot:planted@git.example.com/web.git", "author": { "fullName": "Ann" } }
-        ] });
+        let commit = json!({ "commitId": "abc123", "msg": "Fix https://bot:planted@git.example.com/web.git",
+                             "author": { "fullName": "Ann" } });
+        let changes = json!({ "_class": "hudson.plugins.git.GitChangeSetList", "items": vec![commit; self.commits] });
         let mut bean = json!({
             "_class": class,
             "number": number,
@@ -239,7 +247,8 @@ impl Build {
         bean
     }
 
-    /// What `pipeline-input-step` exports of what it waits for (`InputAction.java`, `InputStepExecution.java`, `InputStep.java`).
+    /// What `pipeline-input-step` exports of what it waits for (`InputAction.java`, `InputStepExecution.java`, `InputStep.java`). It
+    /// stays when all is settled, and has no name then.
     pub(super) fn input_action(&self) -> Value {
         let parameter = |input: &Value| {
             let mut told = json!({ "_class": format!("hudson.model.{}", input["type"].as_str().unwrap_or_default()),
@@ -261,6 +270,7 @@ impl Build {
                 "parameters": parameters } })
         };
         json!({ "_class": "org.jenkinsci.plugins.workflow.support.steps.input.InputAction",
+                "displayName": (!self.inputs.is_empty()).then_some("Paused for Input"),
                 "waitingForInput": !self.inputs.is_empty(),
                 "executions": self.inputs.iter().map(execution).collect::<Value>() })
     }
@@ -292,7 +302,7 @@ impl Build {
 
 impl Job {
     fn new(kind: JobKind) -> Self {
-        Self { kind, disabled: false, parameters: None, builds: BTreeMap::new(), display_name: None }
+        Self { kind, disabled: false, parameters: None, builds: BTreeMap::new(), display_name: None, next: None }
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -311,7 +321,7 @@ impl Job {
     }
 
     pub(super) fn next_number(&self) -> u32 {
-        self.builds.keys().next_back().map_or(1, |last| last + 1)
+        self.next.unwrap_or_else(|| self.builds.keys().next_back().map_or(1, |last| last + 1))
     }
 
     fn color(&self) -> String {

@@ -57,9 +57,13 @@ pub(super) fn route(state: &mut State, asked: &Asked) -> Response {
             tree(state, asked, &nodes)
         }
         ("GET", ["queue", "api", "json"]) => {
-            let waiting = state.queue.iter().filter(|(_, item)| item.left.is_none());
-            let items: Vec<Value> = waiting.map(|(id, item)| item.bean(*id)).collect();
-            tree(state, asked, &json!({ "items": items }))
+            let waiting = || state.queue.iter().rev().filter(|(_, item)| item.left.is_none());
+            let seen = waiting().filter(|(id, _)| !state.unreadable.contains_key(id));
+            let items: Vec<Value> = seen.map(|(id, item)| item.bean(*id)).collect();
+            let discovered = waiting().filter(|(id, _)| state.unreadable.get(id) == Some(&true));
+            let stubs: Vec<Value> =
+                discovered.map(|(_, item)| json!({ "task": { "name": item.job.rsplit('/').next() } })).collect();
+            tree(state, asked, &json!({ "_class": "hudson.model.Queue", "items": items, "discoverableItems": stubs }))
         }
         ("GET", ["queue", "item", id, "api", "json"]) => queue_item(state, asked, id),
         ("POST", ["queue", "cancelItem"]) => cancel_item(state, asked),
@@ -117,6 +121,11 @@ fn tree(state: &State, asked: &Asked, whole: &Value) -> Response {
 
 fn queue_item(state: &mut State, asked: &Asked, id: &str) -> Response {
     let Ok(id) = id.parse::<u64>() else { return page(state, 404, "Not Found") };
+    match state.unreadable.get(&id) {
+        Some(true) => return page(state, 403, "Please log in to access"),
+        Some(false) => return page(state, 404, "Not Found"),
+        None => {}
+    }
     let now = state.now;
     let known = |item: &Item| item.left.is_none_or(|left| now - left <= KEPT);
     let Some(item) = state.queue.get_mut(&id).filter(|item| known(item)) else { return page(state, 404, "Not Found") };
@@ -226,15 +235,15 @@ fn trigger(state: &mut State, asked: &Asked, name: &str, action: &str) -> Respon
         (Some(_), "build") => return page(state, 400, "This page expects a form submission"),
         (declared, _) => declared.clone().unwrap_or_default(),
     };
-    // What is not declared is dropped; what is not given has its default.
-    let parameters: Vec<Value> = declared
-        .iter()
-        .map(|definition| {
-            let given = asked.form.iter().find(|(name, _)| definition["name"] == *name).map(|(_, value)| json!(value));
-            let value = given.unwrap_or_else(|| definition["defaultParameterValue"]["value"].clone());
-            json!({ "_class": "hudson.model.StringParameterValue", "name": definition["name"], "value": value })
-        })
-        .collect();
+    // What is not declared is dropped.
+    let mut parameters = Vec::new();
+    for definition in &declared {
+        let given = asked.form.iter().find(|(name, _)| definition["name"] == *name).map(|(_, value)| value.as_str());
+        match parameter(definition, given) {
+            Ok(value) => parameters.extend(value),
+            Err((status, text)) => return page(state, status, text),
+        }
+    }
     let same = |item: &Item| item.left.is_none() && item.job == name && item.parameters == parameters;
     if let Some((id, _)) = state.queue.iter().find(|(_, item)| same(item)) {
         return redirect(303, &format!("queue/item/{id}/"));
@@ -246,6 +255,40 @@ fn trigger(state: &mut State, asked: &Asked, name: &str, action: &str) -> Respon
     redirect(201, &format!("queue/item/{id}/"))
 }
 
+/// What Jenkins makes of a parameter that came as a text or was left out: its value as a bean, nothing if it has none, or how it
+/// refuses. The class of an exception is not on its page.
+fn parameter(definition: &Value, given: Option<&str>) -> Result<Option<Value>, (u16, &'static str)> {
+    let value = |class: &str, more: Value| {
+        let mut bean = json!({ "_class": format!("hudson.model.{class}ParameterValue"), "name": definition["name"] });
+        bean.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Ok(Some(bean))
+    };
+    let oops = Err((500, "A problem occurred while processing the request"));
+    let Some(given) = given else {
+        // Only its plugin knows that it must be given.
+        if definition["planted-required"] == true {
+            return Err((400, "is required to have a value please select an option"));
+        }
+        let default = &definition["defaultParameterValue"];
+        return if default.is_null() { Ok(None) } else { value("String", default.clone()) };
+    };
+    match definition["type"].as_str().unwrap_or_default() {
+        "ChoiceParameterDefinition"
+            if definition["choices"].as_array().is_some_and(|all| !all.contains(&json!(given))) =>
+        {
+            oops
+        }
+        "RunParameterDefinition" => match given.split_once('#') {
+            Some((job, number)) => value("Run", json!({ "jobName": job, "number": number })),
+            None => oops,
+        },
+        "FileParameterDefinition" => Ok(None),
+        "PasswordParameterDefinition" => value("Password", json!({})),
+        "BooleanParameterDefinition" => value("Boolean", json!({ "value": given.eq_ignore_ascii_case("true") })),
+        _ => value("String", json!({ "value": given })),
+    }
+}
+
 fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str]) -> Response {
     let found = &state.jobs[name].builds[&number];
     let pipeline = state.stage_view && found.pipeline;
@@ -253,7 +296,7 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
     match (asked.method.as_str(), rest) {
         ("GET", ["api", "json"]) => {
             let mut whole = found.bean(number);
-            if !found.inputs.is_empty() {
+            if found.waited || !found.inputs.is_empty() {
                 // What a plugin doesn't export is an empty object.
                 let action = if state.inputs_exported { found.input_action() } else { json!({}) };
                 whole["actions"].as_array_mut().unwrap().push(action);
@@ -271,7 +314,9 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
         ("GET", ["execution", "node", id, "wfapi", "describe"]) if pipeline => {
             let node = found.flat_stages().into_iter().find(|one| one["id"] == **id);
             let Some(mut node) = node else { return page(state, 404, "Not Found") };
-            node["stageFlowNodes"] = json!(found.steps.get(*id).cloned().unwrap_or_default());
+            // The first hundred (`StageNodeExt.MAX_CHILD_NODES`).
+            let steps = found.steps.get(*id).into_iter().flatten().take(100);
+            node["stageFlowNodes"] = steps.cloned().collect();
             bean(state, &node)
         }
         ("GET", [view, "tree"]) if graph.is_some_and(|graph| graph.paths()[0] == *view) => {
@@ -401,10 +446,18 @@ fn settle(state: &mut State, asked: &Asked, (name, number): (&str, u32), id: &st
             if given.iter().any(|one| !declared.iter().any(|known| known["name"] == one["name"])) {
                 return page(state, 500, "java.lang.IllegalArgumentException: No such parameter definition");
             }
+            // A form names a run as the constructor does (`RunParameterValue.java`).
+            let is_run = |one: &Value| {
+                declared.iter().any(|known| known["name"] == one["name"] && known["type"] == "RunParameterDefinition")
+            };
+            if given.iter().any(|one| is_run(one) && !one["runId"].as_str().is_some_and(|run| run.contains('#'))) {
+                return page(state, 500, "A problem occurred while processing the request");
+            }
         }
         _ => return page(state, 404, "Not Found"),
     }
     let found = state.jobs.get_mut(name).unwrap().builds.get_mut(&number).unwrap();
     found.inputs.remove(at);
+    found.waited = true;
     Response::builder().status(200).body(Body::empty()).unwrap()
 }

@@ -158,6 +158,29 @@ async fn every_stage_that_failed_is_told_and_the_one_that_ended_the_build_first(
 }
 
 #[tokio::test]
+async fn a_failure_among_the_first_steps_of_a_long_stage_is_not_taken_for_its_end() {
+    for (plugins, step) in [(ALL[1], Value::Null), (ALL[3], Value::Null), (ALL[4], json!("Deploy"))] {
+        let double = plays(plugins).await;
+        double.build("team/web", 2, |build| {
+            let step = |at: usize| match at {
+                5 => json!({ "id": "5", "name": "Lint", "status": "FAILED", "error": { "message": "exit code 3" } }),
+                119 => json!({ "id": "119", "name": "Deploy", "status": "FAILED", "error": { "message": "refused" } }),
+                _ => json!({ "id": at.to_string(), "name": "Shell Script", "status": "SUCCESS" }),
+            };
+            build.steps = [("11".to_owned(), (0..120).map(step).collect())].into();
+        });
+        let told =
+            good(&with_token(&double), "get_jenkins_build_stages", json!({ "job": "team/web", "build": 2 })).await;
+        assert_eq!(
+            (&told["failed_step"]["stage"], &told["failed_step"]["step"]),
+            (&json!("Test"), &step),
+            "{plugins:?}"
+        );
+        assert_eq!(told["hints"].to_string().contains("more steps than Jenkins tells"), step.is_null(), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_step_that_can_not_be_told_keeps_no_stage_back() {
     let double = Double::start().await;
     double.want("job/team/job/web/2/execution/node/11/wfapi/describe", 500, "boom");

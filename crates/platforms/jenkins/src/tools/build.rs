@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, WHILE_IT_RUNS,
     builds::BuildStatus,
+    first,
     matrix::{self, ConfigurationRunView},
-    parameters::{MASKED, shown},
+    parameters::seen,
     read,
 };
 use crate::{
@@ -49,6 +49,9 @@ struct BuildDetails {
     status: BuildStatus,
     /// Whether it runs.
     building: bool,
+    /// Whether it runs and is seen to wait for somebody.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    waits_for_input: bool,
     /// When it began (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<String>,
@@ -75,6 +78,9 @@ struct BuildDetails {
     /// Of a matrix build: how each configuration did, 200 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     configurations: Vec<ConfigurationRunView>,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 /// A commit.
@@ -95,8 +101,9 @@ pub(super) struct Commit {
 struct UsedParameter {
     /// Its name.
     name: String,
-    /// Its value; masked where it may be a secret.
-    value: String,
+    /// Its value, masked where it may be a secret; absent where Jenkins doesn't tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
 }
 
 impl Commit {
@@ -113,37 +120,41 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
     vec![read(jenkins, GET, get)]
 }
 
+/// What is said of a build that waits for somebody.
+pub(super) const WAITS: &str = "it waits for somebody: list_jenkins_pending_inputs tells for what";
+
 /// What started a build.
-pub(super) fn causes(build: &Build) -> Vec<String> {
+pub(super) fn causes(build: &Build, hints: &mut Vec<String>) -> Vec<String> {
     let causes = build.actions.iter().flat_map(|action| &action.causes);
-    causes.take(MAX_LISTED).map(|cause| text::clean(&cause.short_description)).collect()
+    first(causes.map(|cause| text::clean(&cause.short_description)), MAX_LISTED, "causes", hints)
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Result<BuildDetails, ToolError> {
     let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD, &context).await?;
     target.say_if_final(&build, &context);
-    let parameters = build.actions.iter().flat_map(|action| &action.parameters).take(MAX_LISTED);
+    let mut hints = Vec::new();
+    if build.waits_for_input() {
+        hints.push(WAITS.to_owned());
+    }
+    let parameters = build.actions.iter().flat_map(|action| &action.parameters).map(|parameter| UsedParameter {
+        name: text::clean(&parameter.name),
+        value: seen(&parameter.name, &parameter.class, parameter),
+    });
     Ok(BuildDetails {
         number: build.number,
         status: BuildStatus::of(build.building, build.result.as_deref()),
         building: build.building,
+        waits_for_input: build.waits_for_input(),
         started: time::from_milliseconds(build.timestamp),
         duration_ms: Some(build.duration).filter(|_| !build.building),
         estimated_duration_ms: Some(build.estimated_duration).filter(|estimate| *estimate > 0),
         queue_id: build.queue_id,
         description: build.description.as_deref().and_then(text::optional),
-        causes: causes(&build),
-        commits: build.changes().take(MAX_LISTED).map(Commit::of).collect(),
-        parameters: parameters
-            .map(|parameter| UsedParameter {
-                name: text::clean(&parameter.name),
-                value: match &parameter.value {
-                    Some(Value::Null) | None => MASKED.to_owned(),
-                    Some(value) => shown(&parameter.name, &parameter.class, value),
-                },
-            })
-            .collect(),
-        configurations: matrix::views(&matrix::runs(&target.job, &build)),
+        causes: causes(&build, &mut hints),
+        commits: first(build.changes().map(Commit::of), MAX_LISTED, "commits", &mut hints),
+        parameters: first(parameters, MAX_LISTED, "parameters", &mut hints),
+        configurations: matrix::views(&matrix::runs(&target.job, &build), &mut hints),
+        hints,
     })
 }

@@ -115,15 +115,15 @@ async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> 
     let job = jenkins.fetch_name(&input.job, &context).await?;
     let since = input.since.as_ref().map(|since| since.resolve("since", Timestamp::now())).transpose()?;
     let before: u32 = input.page.position()?;
-    let call = Call::json(job.segments(), &format!("builds[{}]{{0,{NEWEST}}}", wire::SUMMARY));
+    let call = Call::json(job.segments(), &format!("builds[{}]{{0,{NEWEST}}},nextBuildNumber", wire::SUMMARY));
     let there: Builds = match jenkins.object(&call, &context).await {
         Ok(there) => there,
         Err(Error::NotFound) => return Err(jenkins.no_such_job(&job, &context).await),
         Err(error) => return Err(to_tool_error(error, &format!("list the builds of {job}"))),
     };
-    let full = there.builds.len() == NEWEST;
+    let full = there.all().len() == NEWEST;
     let mut matching = there
-        .builds
+        .all()
         .iter()
         .filter(|build| before == 0 || build.number < before)
         .filter(|build| since.is_none_or(|since| build.timestamp >= since.as_millisecond()))
@@ -134,8 +134,8 @@ async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> 
     let next_cursor = items.last().filter(|_| truncated).map(|last| encode_cursor(&last.number.to_string()));
     let mut hints = Vec::new();
     if items.is_empty() {
-        let none = if there.builds.is_empty() { "has no builds yet, or is a folder" } else { "has none that match" };
-        hints.push(format!("{} {none}", text::clean(job.as_str())));
+        let none = if there.all().is_empty() { there.why_none() } else { "none of its builds here matches".to_owned() };
+        hints.push(format!("{}: {none}", text::clean(job.as_str())));
     }
     if full && !truncated {
         hints.push(format!("only the newest {NEWEST} builds are listed; older ones can be asked for by number"));

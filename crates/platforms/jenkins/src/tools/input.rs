@@ -115,9 +115,8 @@ async fn preview(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext
         Decision::Proceed => format!("let {target} go on, which asks: {message}"),
         Decision::Abort => format!("abort {target}, which asks: {message}"),
     };
-    let kind = |name: &str| pending.parameters.iter().find(|one| one.name == name).map_or("", |one| one.kind.as_str());
     let parameters: BTreeMap<&String, String> =
-        fields.iter().map(|(name, value)| (name, shown(name, kind(name), &json!(value)))).collect();
+        fields.iter().map(|(name, value)| (name, shown(name, pending.kind(name), &json!(value)))).collect();
     Ok(Preview { would, state: json!({ "build": looked.build, "input_id": input.input_id, "parameters": parameters }) })
 }
 
@@ -128,7 +127,12 @@ async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext)
         Decision::Abort => ("abort", Vec::new()),
         Decision::Proceed if fields.is_empty() => ("proceedEmpty", Vec::new()),
         Decision::Proceed => {
-            let values: Vec<_> = fields.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+            let value = |(name, value): &(String, String)| match pending.kind(name) {
+                // As its constructor calls it (`hudson/model/RunParameterValue.java`).
+                "RunParameterDefinition" => json!({ "name": name, "runId": value }),
+                _ => json!({ "name": name, "value": value }),
+            };
+            let values: Vec<_> = fields.iter().map(value).collect();
             ("proceed", vec![("json".to_owned(), json!({ "parameter": values }).to_string())])
         }
     };

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BuildArgs, BuildName, Target, WHILE_IT_RUNS, parameters::ParameterView, read};
+use super::{
+    BuildArgs, BuildName, Target, WHILE_IT_RUNS, first,
+    parameters::{ParameterView, views},
+    read,
+};
 use crate::{
     Jenkins,
     client::{Answer, Call},
@@ -101,23 +105,22 @@ async fn list(jenkins: Arc<Jenkins>, input: InputsInput, context: CallContext) -
     let target = input.build.target(&jenkins, &context).await?;
     let (build, pending) = jenkins.fetch_inputs(&target, &context).await?;
     let mut hints = Vec::new();
+    let room = context.max_result_bytes / (4 * MAX_INPUTS);
     match &pending {
         None => hints.push(UNTOLD.to_owned()),
         Some(pending) if pending.is_empty() && !build.building => {
             hints.push("the build waits for no input: it has ended".to_owned());
         }
         Some(pending) if pending.is_empty() => hints.push("the build waits for no input".to_owned()),
-        Some(pending) if pending.len() > MAX_INPUTS => {
-            hints.push(format!("it waits for {} inputs, and {MAX_INPUTS} are told", pending.len()));
-        }
         Some(_) => {}
     }
-    let inputs = pending.into_iter().flatten().take(MAX_INPUTS).map(|input| InputView {
+    let pending = first(pending.into_iter().flatten(), MAX_INPUTS, "inputs", &mut hints);
+    let inputs = pending.into_iter().map(|input| InputView {
         id: text::clean(&input.id),
         message: text::clean(&input.message),
         proceed_text: input.proceed_text.as_deref().and_then(text::optional),
         submitter: input.submitter.as_deref().and_then(text::optional),
-        parameters: input.parameters.iter().map(ParameterView::of_input).collect(),
+        parameters: views(&input.parameters, true, room, &mut hints),
     });
     Ok(Pending { build: build.number, inputs: inputs.collect(), hints })
 }

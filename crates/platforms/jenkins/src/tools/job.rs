@@ -5,13 +5,18 @@ use std::{sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{JobInput, builds::BuildView, jobs::JobStatus, matrix::ConfigurationView, parameters::ParameterView, read};
+use super::{
+    JobInput,
+    builds::BuildView,
+    first,
+    jobs::JobStatus,
+    matrix::{ConfigurationView, MAX_CONFIGURATIONS},
+    parameters::{ParameterView, views},
+    read,
+};
 use crate::Jenkins;
 use kit::text;
-use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
-
-/// Parameters of one answer.
-const MAX_PARAMETERS: usize = 100;
+use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit};
 
 const GET: ToolDeclaration = ToolDeclaration::read(
     "get_jenkins_job",
@@ -46,7 +51,7 @@ struct JobView {
     /// The last build.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_build: Option<BuildView>,
-    /// The last build that succeeded.
+    /// The last build with the result SUCCESS or UNSTABLE.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_successful_build: Option<BuildView>,
     /// The last build that failed.
@@ -83,10 +88,16 @@ async fn get(jenkins: Arc<Jenkins>, input: JobInput, context: CallContext) -> Re
     if job.is_folder() {
         hints.push("this is a folder, which is not built itself: search_jenkins_jobs tells what is in it".to_owned());
     } else if !job.buildable {
-        hints.push("the job is disabled: nothing can be triggered".to_owned());
+        hints.push("the job is disabled or can't be built: nothing can be triggered".to_owned());
     }
-    let parameters = job.parameters().unwrap_or_default().iter().take(MAX_PARAMETERS).map(ParameterView::of).collect();
-    let health = job.health_report.iter().take(5);
+    let room = context.max_result_bytes / 4;
+    let parameters = views(job.parameters().unwrap_or_default(), false, room, &mut hints);
+    let (parameters, cut) = fit(parameters, room * 3);
+    if cut {
+        hints.push(format!("only the first {} parameters are told: the others don't fit", parameters.len()));
+    }
+    let health = first(&job.health_report, 5, "reports of its health", &mut hints);
+    let configurations = first(&job.active_configurations, MAX_CONFIGURATIONS, "configurations", &mut hints);
     Ok(JobView {
         name: text::clean(&job.full_name),
         folder: job.is_folder(),
@@ -95,11 +106,14 @@ async fn get(jenkins: Arc<Jenkins>, input: JobInput, context: CallContext) -> Re
         buildable: job.buildable,
         in_queue: job.in_queue,
         parameters,
-        health: health.map(|one| Health { score: one.score, text: text::clean(&one.description) }).collect(),
+        health: health
+            .into_iter()
+            .map(|one| Health { score: one.score, text: text::clean(&one.description) })
+            .collect(),
         last_build: job.last_build.as_ref().map(BuildView::of),
         last_successful_build: job.last_successful_build.as_ref().map(BuildView::of),
         last_failed_build: job.last_failed_build.as_ref().map(BuildView::of),
-        configurations: job.active_configurations.iter().map(|one| ConfigurationView::of(&name, one)).collect(),
+        configurations: configurations.into_iter().map(|one| ConfigurationView::of(&name, one)).collect(),
         hints,
     })
 }

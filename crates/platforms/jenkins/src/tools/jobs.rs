@@ -69,7 +69,7 @@ pub(super) enum JobStatus {
     Unstable,
     /// The last build was aborted.
     Aborted,
-    /// Nothing was built yet.
+    /// There is no build, or the last one has the result `NOT_BUILT`.
     NotBuilt,
     /// It can't be built until somebody enables it.
     Disabled,

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{MAX_LINE, NOT_TOLD, Target, builds::BuildStatus, jobs::JobStatus};
+use super::{MAX_LINE, NOT_TOLD, Target, builds::BuildStatus, first, jobs::JobStatus};
 use crate::{
     Jenkins,
     error::to_tool_error,
@@ -65,13 +65,13 @@ pub(super) fn runs(project: &JobName, build: &Build) -> Vec<(JobName, BuildStatu
 }
 
 /// The runs as they are answered: 200 at most.
-pub(super) fn views(runs: &[(JobName, BuildStatus)]) -> Vec<ConfigurationRunView> {
+pub(super) fn views(runs: &[(JobName, BuildStatus)], hints: &mut Vec<String>) -> Vec<ConfigurationRunView> {
     let view = |(job, status): &(JobName, BuildStatus)| ConfigurationRunView {
         job: text::clean(job.as_str()),
         status: *status,
         log_tail: None,
     };
-    runs.iter().take(MAX_CONFIGURATIONS).map(view).collect()
+    first(runs.iter().map(view), MAX_CONFIGURATIONS, "configurations", hints)
 }
 
 /// How far a result is from success: those that failed come first.
@@ -113,7 +113,7 @@ impl Jenkins {
             })
         }))
         .await;
-        let mut failed = views(&runs);
+        let mut failed = views(&runs, hints);
         for (view, tail) in failed.iter_mut().zip(tails) {
             match tail {
                 Ok(tail) => view.log_tail = Some(tail.scan.finish(LOG_LINES, MAX_LINE).0),

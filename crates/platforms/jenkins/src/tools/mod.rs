@@ -42,6 +42,8 @@ use tools::{CallContext, ErrorCode, ToolEntry, ToolError, mutation, read};
 
 /// How long answers about a build that has ended are kept: what people write on it afterwards is all that changes.
 const AGE_OF_AN_ENDED_BUILD: Duration = Duration::from_mins(10);
+/// Numbers that a job which is made anew may have reached again while such an answer is kept.
+const MAY_COME_AGAIN: u32 = 10;
 /// For how long an answer about what goes on is given to all callers.
 const WHILE_IT_RUNS: Duration = Duration::from_secs(2);
 /// Bytes of a log that one call reads at most, without keeping them.
@@ -117,9 +119,11 @@ impl Target {
     }
 
     /// Says that an answer about this build is final, if the build was named by its number and has ended. What is the last
-    /// one changes with the next.
+    /// one changes with the next; and a low number is soon that of another build, where a job is deleted and made anew, as that
+    /// of a branch that comes back.
     fn say_if_final(&self, build: &Build, context: &CallContext) {
-        if matches!(self.build, BuildName::Number(_)) && !build.building && !build.in_progress {
+        let named = matches!(self.build, BuildName::Number(number) if number > MAY_COME_AGAIN);
+        if named && !build.building && !build.in_progress {
             context.answer_is_final();
         }
     }
@@ -195,20 +199,26 @@ impl Jenkins {
 
     /// Words that a build is not there: because the job isn't, or the build.
     async fn no_such_build(&self, target: &Target, context: &CallContext) -> ToolError {
-        let call = Call::json(target.job.segments(), "builds[number]{0,5}");
+        let call = Call::json(target.job.segments(), "builds[number]{0,5},nextBuildNumber");
         match self.object::<Builds>(&call, context).await {
             Ok(there) => {
-                let numbers: Vec<String> = there.builds.iter().map(|build| build.number.to_string()).collect();
+                let numbers: Vec<String> = there.all().iter().map(|build| build.number.to_string()).collect();
+                let why = match (target.build, there.next_build_number) {
+                    (BuildName::Number(number), Some(next)) if number >= next => format!("the next one is {next}"),
+                    (BuildName::Number(_), _) => "this one was removed, or never was".to_owned(),
+                    _ => "none of those that are kept is such a one".to_owned(),
+                };
                 let remedy = if numbers.is_empty() {
-                    "the job has no builds yet".to_owned()
+                    there.why_none()
                 } else {
-                    format!("its newest builds are {}; old ones are removed", numbers.join(", "))
+                    format!("its newest builds are {}; {why}", numbers.join(", "))
                 };
                 ToolError::new(ErrorCode::NotFound, format!("there is no such build: {target}"))
                     .with_argument("build")
                     .with_remedy(remedy)
             }
-            Err(_) => self.no_such_job(&target.job, context).await,
+            Err(Error::NotFound) => self.no_such_job(&target.job, context).await,
+            Err(_) => to_tool_error(Error::NotFound, &format!("read {target}")),
         }
     }
 
@@ -296,6 +306,17 @@ fn not_a_configuration(job: &JobName, would: &str) -> Result<(), ToolError> {
     Err(ToolError::invalid_argument(message)
         .with_argument("job")
         .with_remedy("name the project: its configurations go with it"))
+}
+
+/// The first entries of a list. What is left out is said, or they would look like all that there are; of what Jenkins is asked for a
+/// range, it must be asked for one entry more than `most`.
+fn first<T>(list: impl IntoIterator<Item = T>, most: usize, what: &str, hints: &mut Vec<String>) -> Vec<T> {
+    let mut list = list.into_iter();
+    let kept = list.by_ref().take(most).collect();
+    if list.next().is_some() {
+        hints.push(format!("there are more {what} than the {most} that are told"));
+    }
+    kept
 }
 
 /// How a hint begins that says which part of an answer is missing, and why.

@@ -31,6 +31,9 @@ struct ListInput {
     page: PageArgs<100, 200>,
 }
 
+/// Labels of a node that are answered.
+const MAX_LABELS: usize = 20;
+
 /// A node.
 #[derive(Serialize, JsonSchema)]
 struct NodeView {
@@ -38,7 +41,7 @@ struct NodeView {
     name: String,
     /// Whether it is offline.
     offline: bool,
-    /// Whether somebody took it offline.
+    /// Whether it was marked offline: by somebody, a monitor of Jenkins (as of disk space) or a plugin.
     temporarily_offline: bool,
     /// Why it is offline, cut to 500 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +50,7 @@ struct NodeView {
     executors: u64,
     /// Whether it does nothing now.
     idle: bool,
-    /// Its labels: 20 at most.
+    /// Its labels: the first 20.
     labels: Vec<String>,
 }
 
@@ -60,7 +63,7 @@ impl NodeView {
             cause: text::optional(&node.offline_cause_reason),
             executors: node.num_executors,
             idle: node.idle,
-            labels: node.assigned_labels.iter().take(20).map(|label| text::clean(&label.name)).collect(),
+            labels: node.assigned_labels.iter().take(MAX_LABELS).map(|label| text::clean(&label.name)).collect(),
         }
     }
 }
@@ -78,6 +81,9 @@ async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> 
     let mut page = input.page.cut(nodes, |node: &NodeView| node.name.as_str())?;
     if page.items.is_empty() {
         page.hints.push(if input.offline_only { "no node is offline" } else { "no node may be seen" }.to_owned());
+    }
+    if there.computer.iter().any(|node| node.assigned_labels.len() > MAX_LABELS) {
+        page.hints.push(format!("some nodes have more labels than the {MAX_LABELS} that are told"));
     }
     Ok(page.with_hint(format!("{} of {} executors are busy", there.busy_executors, there.total_executors)))
 }

@@ -6,14 +6,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::wire::ParameterDefinition;
+use super::first;
+use crate::wire::{ParameterDefinition, ParameterValue};
 use kit::text;
 use tools::ToolError;
 
 /// What stands in place of a value that may be a secret.
 pub(super) const MASKED: &str = "********";
-/// Choices of one parameter that are answered.
+/// Parameters of one answer, and choices of each.
+const MAX_PARAMETERS: usize = 100;
 const MAX_CHOICES: usize = 50;
+/// Parameters that a hint names.
+const MAX_NAMED: usize = 10;
 /// Bytes of one value.
 const MAX_VALUE: usize = 16 * 1024;
 
@@ -56,43 +60,54 @@ pub(super) struct ParameterView {
     /// What it can be: 50 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     choices: Vec<String>,
-    /// Whether it must be given.
+    /// Whether it must be given here. Jenkins builds without those that have no default, unless a plugin refuses.
     required: bool,
 }
 
-impl ParameterView {
-    pub(super) fn of(definition: &ParameterDefinition) -> Self {
-        // A password's value is never told (`hudson/model/PasswordParameterValue.java`).
-        let default = definition.default_parameter_value.as_ref().and_then(|default| match &default.value {
-            Some(value) => Some(shown(&definition.name, &definition.kind, value)),
-            None => may_be_secret(&definition.name, &definition.kind).then(|| MASKED.to_owned()),
-        });
-        Self {
-            name: text::clean(&definition.name),
+/// Parameters as they are told, with choices as far as there is room for them, in bytes. Those that a pipeline asks for while it runs
+/// are all required: one that is left out would be missing in the pipeline, whatever its default.
+pub(super) fn views(
+    declared: &[ParameterDefinition],
+    required: bool,
+    mut room: usize,
+    hints: &mut Vec<String>,
+) -> Vec<ParameterView> {
+    let mut cut = Vec::new();
+    let views = first(declared, MAX_PARAMETERS, "parameters", hints).into_iter().map(|definition| {
+        let name = text::clean(&definition.name);
+        let all = definition.choices.as_deref().unwrap_or_default();
+        let fits = |choice: &String| {
+            let fits = choice.len() <= room;
+            room = if fits { room - choice.len() } else { 0 };
+            fits
+        };
+        let choices: Vec<String> =
+            all.iter().take(MAX_CHOICES).map(|choice| text::clean(choice)).take_while(fits).collect();
+        if choices.len() < all.len() {
+            cut.push(name.clone());
+        }
+        let default = definition.default_parameter_value.as_ref();
+        ParameterView {
             kind: kind(&definition.kind),
             description: definition.description.as_deref().and_then(text::optional),
-            default,
-            choices: definition.choices.iter().flatten().take(MAX_CHOICES).map(|choice| text::clean(choice)).collect(),
-            required: is_required(definition),
+            default: default.and_then(|default| seen(&definition.name, &definition.kind, default)),
+            choices,
+            required,
+            name,
         }
+    });
+    let views = views.collect();
+    if !cut.is_empty() {
+        let named = first(cut, MAX_NAMED, "such parameters", hints).join(", ");
+        hints.push(format!("there are more choices than are told of {named}; any of them can be given"));
     }
-
-    /// A parameter that a pipeline asks for while it runs. All of them are required: one that is left out would be
-    /// missing in the pipeline, whatever its default.
-    pub(super) fn of_input(definition: &ParameterDefinition) -> Self {
-        Self { required: true, ..Self::of(definition) }
-    }
+    views
 }
 
 /// `ChoiceParameterDefinition` as `choice`.
 fn kind(class: &str) -> String {
     let word: String = class.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
     word.strip_suffix("ParameterDefinition").unwrap_or(&word).to_lowercase()
-}
-
-/// Whether there is nothing that Jenkins would take in its place.
-fn is_required(definition: &ParameterDefinition) -> bool {
-    definition.default_parameter_value.is_none() && kind(&definition.kind) != "file"
 }
 
 /// Whether a value may be a secret: by its class, or by its name, because many put tokens into plain strings.
@@ -127,8 +142,18 @@ pub(super) fn shown(name: &str, class: &str, value: &Value) -> String {
     }
 }
 
-/// Checks what a caller gives against what is declared, and gives the form's fields. `all_required` where nothing has a
-/// default.
+/// A value that Jenkins tells, as it may be seen; nothing if it doesn't tell it, which is no sign of a secret.
+pub(super) fn seen(name: &str, class: &str, value: &ParameterValue) -> Option<String> {
+    let told = value.told();
+    if told.is_none() && may_be_secret(name, class) {
+        Some(MASKED.to_owned())
+    } else {
+        told.map(|told| shown(name, class, &told))
+    }
+}
+
+/// Checks what a caller gives against what is declared, as far as Jenkins tells it, and gives the form's fields. `all_required` where
+/// nothing has a default.
 ///
 /// # Errors
 /// When a parameter is not declared, is missing, or has a value that it can't have. Texts name parameters and what they
@@ -151,8 +176,8 @@ pub(super) fn check(
     for definition in declared {
         let name = text::clean(&definition.name);
         let Some(value) = given.get(&definition.name) else {
-            if all_required || is_required(definition) {
-                return refuse(format!("parameter {name} must be given: it has no default"));
+            if all_required {
+                return refuse(format!("parameter {name} must be given"));
             }
             continue;
         };
@@ -165,11 +190,17 @@ pub(super) fn check(
                 return refuse(format!("parameter {name}: allowed are true and false"));
             }
             "choice" => {
-                let choices = definition.choices.as_deref().unwrap_or_default();
-                if !choices.contains(&value) {
+                if let Some(choices) = definition.all_choices().filter(|choices| !choices.contains(&value)) {
                     let allowed: Vec<_> = choices.iter().take(MAX_CHOICES).map(|choice| text::clean(choice)).collect();
-                    return refuse(format!("parameter {name}: allowed are {}", allowed.join(", ")));
+                    let more = match choices.len() - allowed.len() {
+                        0 => String::new(),
+                        more => format!(", and {more} more"),
+                    };
+                    return refuse(format!("parameter {name}: allowed are {}{more}", allowed.join(", ")));
                 }
+            }
+            "run" if !value.contains('#') => {
+                return refuse(format!("parameter {name} is a build of a job: job#number"));
             }
             "file" => return refuse(format!("parameter {name} is a file, which can't be given here")),
             _ => {}
@@ -192,6 +223,7 @@ mod tests {
             { "name": "DRY", "type": "BooleanParameterDefinition", "defaultParameterValue": { "value": true } },
             { "name": "RUN", "type": "RunParameterDefinition" },
             { "name": "DATA", "type": "FileParameterDefinition" },
+            { "name": "TAG", "type": "ChoiceParameterDefinition" },
         ]))
         .unwrap()
     }
@@ -203,15 +235,16 @@ mod tests {
 
     #[test]
     fn what_is_given_is_checked_against_what_is_declared() {
-        let good = fields(json!({ "RUN": 3, "DRY": false, "ENV": "prod" })).unwrap();
-        let expected = [("ENV", "prod"), ("DRY", "false"), ("RUN", "3")];
+        // What plugins know of their parameters is not told: they judge (spinnaker/igor #502).
+        let good = fields(json!({ "RUN": "lib#3", "DRY": false, "ENV": "prod", "TAG": "any" })).unwrap();
+        let expected = [("ENV", "prod"), ("DRY", "false"), ("RUN", "lib#3"), ("TAG", "any")];
         assert_eq!(good, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         for (given, text) in [
-            (json!({ "RUN": 3, "env": "dev" }), "is not declared; these are: ENV, DRY"),
-            (json!({ "ENV": "dev" }), "parameter RUN must be given"),
-            (json!({ "RUN": 3, "ENV": "test" }), "allowed are dev, prod"),
-            (json!({ "RUN": 3, "DRY": "yes" }), "allowed are true and false"),
-            (json!({ "RUN": 3, "DATA": "x" }), "is a file"),
+            (json!({ "env": "dev" }), "is not declared; these are: ENV, DRY"),
+            (json!({ "ENV": "test" }), "allowed are dev, prod"),
+            (json!({ "DRY": "yes" }), "allowed are true and false"),
+            (json!({ "RUN": 3 }), "job#number"),
+            (json!({ "DATA": "x" }), "is a file"),
             (json!({ "RUN": "x".repeat(20_000) }), "longer than 16 KiB"),
         ] {
             let message = fields(given).unwrap_err();

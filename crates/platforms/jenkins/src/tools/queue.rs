@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{WHILE_IT_RUNS, read};
+use super::{WHILE_IT_RUNS, first, read};
 use crate::{
     Jenkins,
     client::{Call, Error},
@@ -18,8 +18,8 @@ use tools::{CallContext, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError,
 const LIST: ToolDeclaration = ToolDeclaration::read(
     "list_jenkins_queue",
     "What waits to be built",
-    "Answers the items of the queue: for what each waits, whether it is blocked, and whether it is stuck, which is to say \
-     that it waits far longer than usual.",
+    "Answers the items of the queue that the connector's user may see: for what each waits, whether it is blocked, and whether it \
+     is stuck, which is to say that it waits far longer than usual, or that no node of its label is online.",
 )
 .polled()
 .shared(WHILE_IT_RUNS);
@@ -32,6 +32,11 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 )
 .polled()
 .shared(WHILE_IT_RUNS);
+
+/// Items that are looked at, of all that Jenkins has in an order of its own.
+const MAX_ITEMS: usize = 5_000;
+/// Jobs that may not be read of which the names are answered.
+const MAX_NAMED: usize = 10;
 
 /// Arguments of `list_jenkins_queue`.
 #[derive(Deserialize, JsonSchema)]
@@ -80,7 +85,7 @@ pub(super) struct ItemView {
     pub(super) blocked: bool,
     /// Whether it only waits for an executor.
     pub(super) buildable: bool,
-    /// Whether it waits far longer than usual.
+    /// Whether it waits far longer than usual, or no node of its label is online.
     pub(super) stuck: bool,
     /// Since when it is in the queue (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,15 +148,28 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> Result<Page<ItemView>, ToolError> {
     let limit = input.page.limit();
     let after: u64 = input.page.position()?;
-    let call = Call::json(["queue"], &format!("items[{}]{{0,1000}}", wire::QUEUE_ITEM));
-    let queue: Queue = jenkins.object(&call, &context).await.map_err(|error| to_tool_error(error, "read the queue"))?;
-    let mut items = queue.items;
+    let to = MAX_ITEMS + 1;
+    let tree = format!("items[{}]{{0,{to}}},discoverableItems[task[name]]{{0,{to}}}", wire::QUEUE_ITEM);
+    let queue: Queue = jenkins
+        .object(&Call::json(["queue"], &tree), &context)
+        .await
+        .map_err(|error| to_tool_error(error, "read the queue"))?;
+    let mut hints = Vec::new();
+    let mut items = first(queue.items, MAX_ITEMS, "items", &mut hints);
     items.sort_by_key(|item| item.id);
     let mut rest = items.iter().filter(|item| item.id > after);
     let items: Vec<ItemView> = rest.by_ref().take(limit).map(ItemView::of).collect();
     let truncated = rest.next().is_some();
     let next_cursor = items.last().filter(|_| truncated).map(|last| encode_cursor(&last.id.to_string()));
-    let hints = if items.is_empty() { vec!["nothing waits".to_owned()] } else { Vec::new() };
+    if items.is_empty() {
+        hints.push("nothing waits of what the connector's user may see".to_owned());
+    }
+    let stubs = queue.discoverable_items.iter().filter_map(|stub| stub.task.as_ref()?.name.as_deref().map(text::clean));
+    let hidden = queue.discoverable_items.len().min(MAX_ITEMS);
+    if hidden > 0 {
+        let names: Vec<String> = stubs.take(MAX_NAMED).collect();
+        hints.push(format!("{hidden} more wait whose jobs may not be read: {}", names.join(", ")));
+    }
     Ok(Page { items, truncated, next_cursor, hints })
 }
 

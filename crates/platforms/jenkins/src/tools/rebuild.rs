@@ -63,10 +63,10 @@ fn values(build: &Build, job: &Job) -> Result<BTreeMap<String, GivenValue>, Tool
     let used = build.actions.iter().flat_map(|action| &action.parameters);
     let mut values = BTreeMap::new();
     for parameter in used.filter(|used| declared.iter().any(|one| one.name == used.name)) {
-        let value = match &parameter.value {
-            Some(Value::String(text)) => GivenValue::Text(text.clone()),
-            Some(Value::Bool(flag)) => GivenValue::Flag(*flag),
-            Some(Value::Number(number)) => GivenValue::Number(number.clone()),
+        let value = match parameter.told() {
+            Some(Value::String(text)) => GivenValue::Text(text),
+            Some(Value::Bool(flag)) => GivenValue::Flag(flag),
+            Some(Value::Number(number)) => GivenValue::Number(number),
             _ => {
                 let message =
                     format!("the parameter {} of that build can't be read back", text::clean(&parameter.name));

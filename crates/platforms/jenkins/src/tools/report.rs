@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, NOT_TOLD,
-    build::{Commit, causes},
+    build::{Commit, WAITS, causes},
     builds::BuildStatus,
+    first,
     matrix::{self, ConfigurationRunView},
     read,
     results::{CaseView, Counts, told_of_tests},
-    stages::{FailedStep, NO_PLUGIN, SEVERAL_FAILED, Told},
+    stages::{FailedStep, NO_PLUGIN, Told},
 };
 use crate::{Jenkins, client::Error, error::to_tool_error, wire};
 use outbound::ScanEnd;
@@ -106,15 +107,10 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
     if runs.is_empty() {
         match told(jenkins.fetch_stages(&target, &build, &context).await, "stages", &mut hints) {
             Some(Told::Stages(stages)) => {
-                let (failed, missing) = jenkins.fetch_failed_steps(&target, &stages, &context).await;
-                failed_steps = failed;
-                told(missing.map_or(Ok(()), Err), "step", &mut hints);
+                failed_steps = jenkins.fetch_failed_steps(&target, &stages, &mut hints, &context).await;
             }
             Some(Told::NoPlugin) => hints.push(NO_PLUGIN.to_owned()),
             Some(Told::NoPipeline) | None => {}
-        }
-        if failed_steps.len() > 1 {
-            hints.push(SEVERAL_FAILED.to_owned());
         }
     }
     let mut failed_steps = failed_steps.into_iter();
@@ -138,7 +134,10 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
         named.say_if_final(&build, &context);
     }
     match status {
-        BuildStatus::Running => hints.push("the build runs: this is what is known so far".to_owned()),
+        BuildStatus::Running => {
+            hints.push("the build runs: this is what is known so far".to_owned());
+            hints.extend(build.waits_for_input().then(|| WAITS.to_owned()));
+        }
         BuildStatus::Success => hints.push("the build succeeded".to_owned()),
         BuildStatus::Aborted => {
             hints.push(
@@ -152,13 +151,13 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
         build: build.number,
         status,
         started: time::from_milliseconds(build.timestamp),
-        causes: causes(&build),
+        causes: causes(&build, &mut hints),
         failed_step: failed_steps.next(),
         other_failed_steps: failed_steps.collect(),
         failed_configurations,
         tests: tests.as_ref().map(|tests| tests.counts),
         failed_tests,
-        commits: build.changes().take(MAX_COMMITS).map(Commit::of).collect(),
+        commits: first(build.changes().map(Commit::of), MAX_COMMITS, "commits", &mut hints),
         log_tail: tail.map(|tail| tail.scan.finish(LOG_LINES, MAX_LINE).0).unwrap_or_default(),
         hints,
     })

@@ -70,8 +70,9 @@ struct Results {
 /// Numbers of tests.
 #[derive(Serialize, JsonSchema, Clone, Copy)]
 pub(super) struct Counts {
-    /// That passed.
-    passed: u64,
+    /// That passed; absent where Jenkins doesn't tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passed: Option<u64>,
     /// That failed.
     pub(super) failed: u64,
     /// That were skipped.
@@ -86,10 +87,11 @@ pub(super) struct CaseView {
     suite: Option<String>,
     /// Class, and name.
     name: String,
-    /// PASSED, FIXED, FAILED, REGRESSION (it passed in the build before) or SKIPPED.
+    /// PASSED, FAILED or SKIPPED; Jenkins before October 2025 also says FIXED, and REGRESSION of what failed for the first time.
     status: String,
     /// How long it took.
-    duration_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
     /// For how many builds in a row it has failed.
     #[serde(skip_serializing_if = "is_zero")]
     failing_for: u32,
@@ -111,7 +113,7 @@ impl CaseView {
         let whole: String =
             parts.into_iter().flatten().collect::<Vec<_>>().join("\n").chars().take(MAX_ERROR).collect();
         #[allow(clippy::cast_possible_truncation, reason = "a duration in milliseconds; what is out of range is cut")]
-        let duration_ms = (case.duration * 1_000.0) as i64;
+        let duration_ms = case.duration.map(|seconds| (seconds * 1_000.0) as i64);
         Self {
             suite: text::optional(suite).filter(|suite| *suite != class),
             name: if class.is_empty() { name } else { format!("{class}.{name}") },
@@ -131,7 +133,7 @@ impl TestReport {
     pub(super) fn counts(&self) -> Counts {
         let other = self.fail_count + self.skip_count;
         let passed = self.pass_count.or_else(|| self.total_count.map(|total| total.saturating_sub(other)));
-        Counts { passed: passed.unwrap_or_default(), failed: self.fail_count, skipped: self.skip_count }
+        Counts { passed, failed: self.fail_count, skipped: self.skip_count }
     }
 }
 
@@ -195,9 +197,13 @@ async fn get(jenkins: Arc<Jenkins>, input: TestsInput, context: CallContext) -> 
 /// What is not told of tests, and why.
 pub(super) fn told_of_tests(tests: &Tests, only_failed: bool, number: usize) -> Option<String> {
     if tests.bounded {
-        return Some(
-            "the report is too large: the counts are right, and tests of its first 100 suites are told".to_owned(),
-        );
+        return Some(format!(
+            "the report is too large: the counts are right, but only the first {} tests were looked at, among them {} of the {} \
+             that failed",
+            tests.number(false),
+            tests.number(true),
+            tests.counts.failed
+        ));
     }
     let untold = tests.counts.failed.saturating_sub(number as u64);
     (only_failed && untold > 0).then(|| format!("{untold} tests more failed that Jenkins does not list"))

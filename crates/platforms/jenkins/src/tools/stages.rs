@@ -5,7 +5,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, NOT_TOLD, Target, WHILE_IT_RUNS, builds::BuildStatus, read};
+use super::{
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, NOT_TOLD, Target, WHILE_IT_RUNS, build::WAITS, builds::BuildStatus,
+    first, read,
+};
 use crate::{
     Jenkins,
     client::{Answer, Call, Error},
@@ -21,10 +24,12 @@ const MAX_STAGES: usize = 200;
 /// Stages that failed of one answer, and those of them whose steps are asked for.
 const MAX_FAILED: usize = 6;
 const MAX_DESCRIBED: usize = 3;
+/// Steps that the stage view tells of a stage: the first ones (`StageNodeExt.MAX_CHILD_NODES`).
+const STEPS_OF_STAGE_VIEW: usize = 100;
 /// The status of what waits for an input.
 const PAUSED: &str = "PAUSED_PENDING_INPUT";
 /// What is said of failures that stand beside each other.
-pub(super) const SEVERAL_FAILED: &str = "several stages failed: failed_step is what ended the build most likely; others may have been caught, or follow from it";
+const SEVERAL_FAILED: &str = "several stages failed: failed_step is what ended the build most likely; others may have been caught, or follow from it";
 
 const GET: ToolDeclaration = ToolDeclaration::read(
     "get_jenkins_build_stages",
@@ -73,7 +78,8 @@ struct Stage {
     id: String,
     /// Its name.
     name: String,
-    /// NOT_EXECUTED, QUEUED, IN_PROGRESS, PAUSED_PENDING_INPUT, SUCCESS, UNSTABLE, FAILED or ABORTED.
+    /// NOT_EXECUTED, QUEUED, IN_PROGRESS, PAUSED_PENDING_INPUT, SUCCESS, UNSTABLE, FAILED or ABORTED. The plugin stage view says
+    /// SUCCESS, or FAILED after a failure, also of stages that were skipped.
     status: String,
     /// When it began (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,20 +225,22 @@ impl Jenkins {
     }
 
     /// The stages that failed, the likeliest to have ended the build first; steps are told of three of them, which cost a
-    /// request each. What could not be read is beside them.
+    /// request each.
     pub(super) async fn fetch_failed_steps(
         &self,
         target: &Target,
         stages: &Stages,
+        hints: &mut Vec<String>,
         context: &CallContext,
-    ) -> (Vec<FailedStep>, Option<Error>) {
+    ) -> Vec<FailedStep> {
         let mut failed = Vec::new();
         let mut missing = None;
-        for (place, stage) in by_likelihood(&stages.flow.stages).into_iter().take(MAX_FAILED).enumerate() {
+        let likeliest = first(by_likelihood(&stages.flow.stages), MAX_FAILED, "stages that failed", hints);
+        for (place, stage) in likeliest.into_iter().enumerate() {
             let error = stage.error.as_ref().and_then(|error| text::optional(&error.message));
             let mut one = FailedStep { stage: text::clean(&stage.name), step: None, error };
             if place < MAX_DESCRIBED {
-                match self.fetch_failed_step(target, stage, stages.source, context).await {
+                match self.fetch_failed_step(target, stage, stages.source, hints, context).await {
                     Ok(Some((step, error))) => {
                         one.step = step;
                         one.error = error.or(one.error);
@@ -245,7 +253,14 @@ impl Jenkins {
         }
         // What has neither a step nor an error that failed was skipped, or failed because of another.
         failed.sort_by_key(|one| one.step.is_none() && one.error.is_none());
-        (failed, missing)
+        if let Some(error) = missing {
+            let worded = to_tool_error(error, "tell a step that failed");
+            hints.push(format!("{NOT_TOLD} a step that failed: {}", worded.message));
+        }
+        if failed.len() > 1 {
+            hints.push(SEVERAL_FAILED.to_owned());
+        }
+        failed
     }
 
     /// The step of a stage that failed, and its error. The last of them: those before were caught, or the failure wouldn't
@@ -255,6 +270,7 @@ impl Jenkins {
         target: &Target,
         stage: &Flow,
         source: Source,
+        hints: &mut Vec<String>,
         context: &CallContext,
     ) -> Result<Option<(Option<String>, Option<String>)>, Error> {
         match source {
@@ -262,6 +278,14 @@ impl Jenkins {
                 let path = target.path(&["execution", "node", &stage.id, "wfapi", "describe"]);
                 let described: Option<Flow> = self.stage_view(&Call::get(path), Answer::object, context).await?;
                 let steps = described.map(|stage| stage.stage_flow_nodes).unwrap_or_default();
+                if steps.len() >= STEPS_OF_STAGE_VIEW {
+                    // Those that failed among the first may have been caught.
+                    hints.push(format!(
+                        "the stage {} has more steps than Jenkins tells: which of them failed is not known",
+                        text::clean(&stage.name)
+                    ));
+                    return Ok(None);
+                }
                 Ok(steps.iter().rev().find(|step| step.has_failed()).map(|step| {
                     let error = step.error.as_ref().and_then(|error| text::optional(&error.message));
                     (text::optional(&step.name), error)
@@ -321,21 +345,14 @@ async fn get(jenkins: Arc<Jenkins>, input: StagesInput, context: CallContext) ->
         Told::NoPipeline => return Ok(untold("this is no build of a pipeline, and has no stages")),
         Told::NoPlugin => return Ok(untold(NO_PLUGIN)),
     };
-    let (failed, missing) = jenkins.fetch_failed_steps(&target, &stages, &context).await;
     let mut hints = Vec::new();
-    if let Some(error) = missing {
-        let worded = to_tool_error(error, "tell a step that failed");
-        hints.push(format!("{NOT_TOLD} a step that failed: {}", worded.message));
-    }
-    if failed.len() > 1 {
-        hints.push(SEVERAL_FAILED.to_owned());
-    }
+    let failed = jenkins.fetch_failed_steps(&target, &stages, &mut hints, &context).await;
     let flow = &stages.flow;
     if flow.stages.is_empty() {
         hints.push("the pipeline has no stages, or none has begun".to_owned());
     }
     if flow.status == PAUSED {
-        hints.push("it waits for somebody: list_jenkins_pending_inputs tells for what".to_owned());
+        hints.push(WAITS.to_owned());
     }
     let mut failed = failed.into_iter();
     Ok(Pipeline {

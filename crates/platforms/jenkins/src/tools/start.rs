@@ -20,6 +20,11 @@ use tools::{CallContext, ErrorCode, ToolError};
 /// Pauses between two looks at the queue: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
+/// What to do where Jenkins fails with parameters. That of a value is an exception before anything is queued, which it doesn't name
+/// (`hudson/model/ParametersDefinitionProperty.java`, `buildWithParameters`).
+const VALUE_REFUSED: &str = "it answers so, too, where a value isn't one that the parameter takes, or a plugin wants one that has \
+     no default: see get_jenkins_job, and list_jenkins_queue before you trigger it again";
+
 /// How far a build is that was triggered.
 #[derive(Serialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
@@ -82,6 +87,9 @@ pub(super) async fn start(
         Err(error) if error.fate_is_unknown() => {
             let why = to_tool_error(error, "trigger a build");
             return find_lost(jenkins, name, job, why, context).await;
+        }
+        Err(error @ (Error::Failed(_) | Error::BadRequest)) if job.parameters().is_some() => {
+            return Err(to_tool_error(error, &format!("trigger a build of {name}")).with_remedy(VALUE_REFUSED));
         }
         Err(error) => return Err(to_tool_error(error, &format!("trigger a build of {name}"))),
     };
@@ -170,7 +178,7 @@ fn queued(name: &JobName, id: u64, item: Option<&QueueItem>) -> Started {
 async fn build_of_item(jenkins: &Jenkins, name: &JobName, id: u64, context: &CallContext) -> Option<u32> {
     let call = Call::json(name.segments(), "builds[number,queueId]{0,20}");
     let there: Builds = jenkins.object(&call, context).await.ok()?;
-    there.builds.iter().find(|build| build.queue_id == Some(id)).map(|build| build.number)
+    there.all().iter().find(|build| build.queue_id == Some(id)).map(|build| build.number)
 }
 
 /// It isn't known what became of the request: looks for a build that the connector's user started since. Nothing is
@@ -186,7 +194,7 @@ async fn find_lost(
     let call = Call::json(name.segments(), "builds[number,queueId,actions[causes[userId]]]{0,10}");
     let there = jenkins.object::<Builds>(&call, context).await;
     let first = before.next_build_number.unwrap_or(u32::MAX);
-    let ours = there.iter().flat_map(|there| &there.builds).find(|build| {
+    let ours = there.iter().flat_map(Builds::all).find(|build| {
         let mut causes = build.actions.iter().flat_map(|action| &action.causes);
         build.number >= first && causes.any(|cause| cause.user_id.as_deref() == Some(user.as_str()))
     });

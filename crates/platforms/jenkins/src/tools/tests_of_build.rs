@@ -13,11 +13,17 @@ use crate::{
     client::{Call, Error},
     wire::{self, Suite, TestReport},
 };
+use kit::wait::latest;
 use outbound::RequestError;
 use tools::CallContext;
 
 /// Requests for the tests of one answer.
 const MAX_REQUESTS: usize = 10;
+/// Requests for how the tests of a report did that is too large for one, suites for which the first of them asks, and tests that are
+/// looked at.
+const MAX_LOOKS: usize = 20;
+const SUITES: usize = 1_000;
+const MAX_TESTS: usize = 1_000_000;
 /// Bytes for which one request asks, as far as they can be guessed; and what a test is guessed to have.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 const PASSED_BYTES: usize = 200;
@@ -37,7 +43,7 @@ pub(super) struct Tests {
     pub(super) counts: Counts,
     /// In the order of the report, with whether it failed.
     cases: Vec<(At, bool)>,
-    /// Whether the report is too large even for that.
+    /// Whether the report is so large that only its first tests are among them.
     pub(super) bounded: bool,
 }
 
@@ -117,20 +123,24 @@ fn place_in(length: usize, (from, to): (usize, usize), place: usize) -> Option<u
 }
 
 impl Tests {
-    fn of(report: &TestReport, bounded: bool) -> Self {
-        let children = report
-            .child_reports
-            .iter()
-            .enumerate()
-            .filter_map(|(at, child)| child.result.as_ref().map(|result| (Some(at), result.suites.as_slice())));
-        let parts = [(None, report.suites.as_slice())].into_iter().chain(children);
-        let cases = parts.flat_map(|(child, suites)| {
-            suites.iter().enumerate().flat_map(move |(suite, one)| {
-                let cases = one.cases.iter().enumerate();
-                cases.map(move |(case, one)| (At { child, suite, case }, has_failed(one)))
-            })
+    fn of(report: &TestReport) -> Self {
+        let mut tests = Self { counts: report.counts(), cases: Vec::new(), bounded: false };
+        tests.add(report, 0);
+        tests
+    }
+
+    /// Adds what a report tells that begins with this suite, or this part.
+    fn add(&mut self, report: &TestReport, from: usize) {
+        let children = report.child_reports.iter().enumerate().filter_map(|(at, child)| {
+            child.result.as_ref().map(|result| (Some(from + at), 0, result.suites.as_slice()))
         });
-        Self { counts: report.counts(), cases: cases.collect(), bounded }
+        let parts = [(None, from, report.suites.as_slice())].into_iter().chain(children);
+        self.cases.extend(parts.flat_map(|(child, from, suites)| {
+            suites.iter().enumerate().flat_map(move |(at, one)| {
+                let cases = one.cases.iter().enumerate();
+                cases.map(move |(case, one)| (At { child, suite: from + at, case }, has_failed(one)))
+            })
+        }));
     }
 
     /// How many there are to be told.
@@ -174,16 +184,44 @@ impl Tests {
 impl Jenkins {
     /// How the tests of a build did; nothing if it has none.
     pub(super) async fn fetch_tests(&self, target: &Target, context: &CallContext) -> Result<Option<Tests>, Error> {
-        for (tree, bounded) in [(wire::TEST_STATES, false), (wire::FIRST_TEST_STATES, true), (wire::TEST_COUNTS, true)]
-        {
-            match self.object::<TestReport>(&Call::json(target.path(&["testReport"]), tree), context).await {
-                Ok(report) => return Ok(Some(Tests::of(&report, bounded))),
-                Err(Error::NotFound) => return Ok(None),
-                Err(Error::Request(RequestError::BodyTooLarge)) => {}
-                Err(error) => return Err(error),
+        match self.fetch_report(target, &wire::test_states(None), context).await {
+            Ok(report) => Ok(Some(Tests::of(&report))),
+            Err(Error::NotFound) => Ok(None),
+            Err(Error::Request(RequestError::BodyTooLarge)) => self.fetch_large(target, context).await.map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn fetch_report(&self, target: &Target, tree: &str, context: &CallContext) -> Result<TestReport, Error> {
+        self.object(&Call::json(target.path(&["testReport"]), tree), context).await
+    }
+
+    /// The same in ranges of suites, as far as the time goes.
+    async fn fetch_large(&self, target: &Target, context: &CallContext) -> Result<Tests, Error> {
+        let looking = CallContext { deadline: latest(context), ..context.clone() };
+        let mut tests = Tests::of(&self.fetch_report(target, wire::TEST_COUNTS, context).await?);
+        tests.bounded = true;
+        let (mut from, mut step, mut whole) = (0, SUITES, true);
+        for _ in 0..MAX_LOOKS {
+            match self.fetch_report(target, &wire::test_states(Some((from, from + step))), &looking).await {
+                Ok(report) => {
+                    tests.add(&report, from);
+                    whole &= report.all_suites().all(|suite| suite.cases.len() < wire::CASES);
+                    if report.suites.len().max(report.child_reports.len()) < step {
+                        tests.bounded = !whole;
+                        break;
+                    }
+                    from += step;
+                }
+                Err(Error::Request(RequestError::BodyTooLarge)) if step > 1 => step = (step / 4).max(1),
+                // The counts are known, and what came already.
+                Err(_) => break,
+            }
+            if tests.cases.len() > MAX_TESTS {
+                break;
             }
         }
-        Err(RequestError::BodyTooLarge.into())
+        Ok(tests)
     }
 
     /// The words of tests: of so many after the first `from`, of which all or only those that failed count.
@@ -201,8 +239,7 @@ impl Jenkins {
         for asked in 0..MAX_REQUESTS {
             let Some(part) = left.pop_front() else { break };
             let fields = if read.without_error { wire::CASE_WITHOUT_ERROR } else { wire::CASE };
-            let call = Call::json(target.path(&["testReport"]), &part.tree(fields));
-            match self.object::<TestReport>(&call, context).await {
+            match self.fetch_report(target, &part.tree(fields), context).await {
                 Ok(report) => {
                     read.cases.extend(part.read(&report));
                     read.told += part.wanted.len();
@@ -248,11 +285,11 @@ mod tests {
         // Three hundred suites of ten, one failure in each twentieth; and suites in which all fail.
         let scattered: Vec<Vec<bool>> =
             (0..300).map(|suite| (0..10).map(|case| suite % 20 == 0 && case == 5).collect()).collect();
-        let tests = Tests::of(&report(&scattered, &[]), false);
+        let tests = Tests::of(&report(&scattered, &[]));
         let failed = || tests.cases.iter().filter(|(_, failed)| *failed).map(|(at, _)| *at);
         assert_eq!((tests.number(true), tests.number(false), tests.parts(failed()).len()), (15, 3_000, 1));
         let all: Vec<Vec<bool>> = vec![vec![true; 100]; 35];
-        let tests = Tests::of(&report(&all, &[]), false);
+        let tests = Tests::of(&report(&all, &[]));
         let first = tests.cases.iter().map(|(at, _)| *at).take(5);
         let parts = tests.parts(first);
         assert_eq!((parts.len(), parts[0].tree("name")), (1, "suites[name,cases[name]{0,5}]{0,1}".to_owned()));
@@ -264,7 +301,7 @@ mod tests {
             shape in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 0..30), 0..30),
             children in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 0..5), 0..4),
         ) {
-            let tests = Tests::of(&report(&shape, &children), false);
+            let tests = Tests::of(&report(&shape, &children));
             let wanted: Vec<At> = tests.cases.iter().filter(|(_, failed)| *failed).map(|(at, _)| *at).collect();
             let parts = tests.parts(wanted.clone());
             let all: Vec<At> = parts.iter().flat_map(|part| part.wanted.clone()).collect();

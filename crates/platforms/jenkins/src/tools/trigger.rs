@@ -11,8 +11,12 @@ use super::{
     parameters::{GivenValue, check, shown},
     start::{Started, check_buildable, start},
 };
-use crate::{Jenkins, names::JobName, wire::Job};
-use kit::args::WaitSeconds;
+use crate::{
+    Jenkins,
+    names::JobName,
+    wire::{Job, ParameterDefinition},
+};
+use kit::{args::WaitSeconds, text};
 use tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
 
 const TRIGGER: ToolDeclaration = ToolDeclaration::mutate(
@@ -23,13 +27,16 @@ const TRIGGER: ToolDeclaration = ToolDeclaration::mutate(
      item to go on with, and then it must not be triggered again.",
 );
 
+/// Parameters without a value that a preview names.
+const MAX_NAMED: usize = 10;
+
 /// Arguments of `trigger_jenkins_build`.
 #[derive(Deserialize, JsonSchema)]
 struct TriggerInput {
     /// Full name of the job, such as `folder/name`, or a link to it.
     #[schemars(length(min = 1, max = 4000))]
     job: String,
-    /// Values of parameters by name: 100 at most. Those left out have their defaults.
+    /// Values of parameters by name: 100 at most. Those left out have their defaults, or none.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 100))]
     parameters: BTreeMap<String, GivenValue>,
@@ -70,8 +77,17 @@ pub(super) fn preview_fields(job: &Job, fields: &[(String, String)]) -> BTreeMap
 /// What triggering would do.
 pub(super) fn preview_of(name: &JobName, job: &Job, fields: &[(String, String)]) -> Preview {
     let with = if fields.is_empty() { "its default parameters" } else { "these parameters" };
-    let would =
-        format!("trigger a build of {name} with {with}; it would be number {}", job.next_build_number.unwrap_or(0));
+    let mut would = format!("trigger a build of {name} with {with}");
+    if let Some(number) = job.next_build_number {
+        would += &format!("; it would be number {number}");
+    }
+    let given = |one: &&ParameterDefinition| fields.iter().any(|(name, _)| *name == one.name);
+    let declared = job.parameters().unwrap_or_default().iter();
+    let without = declared.filter(|one| one.default_parameter_value.is_none() && !given(one));
+    let without: Vec<String> = without.take(MAX_NAMED).map(|one| text::clean(&one.name)).collect();
+    if !without.is_empty() {
+        would += &format!("; nothing is given for {}, without a default", without.join(", "));
+    }
     let state = json!({
         "parameters": preview_fields(job, fields),
         "in_queue": job.in_queue,

@@ -146,6 +146,13 @@ pub(crate) struct PendingInput {
     pub(crate) parameters: Vec<ParameterDefinition>,
 }
 
+impl PendingInput {
+    /// The class of a parameter.
+    pub(crate) fn kind(&self, name: &str) -> &str {
+        self.parameters.iter().find(|one| one.name == name).map_or("", |one| one.kind.as_str())
+    }
+}
+
 /// An input in the JSON of a build (`pipeline-input-step`: `InputStepExecution`).
 #[derive(Deserialize, Clone)]
 pub(crate) struct InputExecution {
@@ -207,13 +214,11 @@ impl From<InputParameter> for ParameterDefinition {
         let choices = input.definition.get("choices").and_then(Value::as_array);
         let choices = choices.map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect());
         let default = input.definition.get("defaultVal").filter(|value| !value.is_null()).cloned();
-        let default =
-            default.map(|value| ParameterValue { class: String::new(), name: String::new(), value: Some(value) });
         Self {
             name: input.name,
             kind: input.kind,
             description: input.description,
-            default_parameter_value: default,
+            default_parameter_value: default.map(ParameterValue::of),
             choices,
         }
     }
