@@ -53,7 +53,10 @@ pub(super) fn route(state: &mut State, asked: &Asked) -> Response {
         }
         ("GET", ["crumbIssuer", "api", "json"]) => crumb(state, asked),
         ("GET", ["computer", "api", "json"]) => {
-            let nodes = json!({ "busyExecutors": 1, "totalExecutors": 6, "computer": state.nodes });
+            // Of those that are online (`hudson/model/ComputerSet.java`).
+            let online = state.nodes.iter().filter(|node| node["offline"] == false);
+            let total: u64 = online.map(|node| node["numExecutors"].as_u64().unwrap()).sum();
+            let nodes = json!({ "busyExecutors": 1, "totalExecutors": total, "computer": state.nodes });
             tree(state, asked, &nodes)
         }
         ("GET", ["queue", "api", "json"]) => {

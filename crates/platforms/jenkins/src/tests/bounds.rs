@@ -68,7 +68,7 @@ async fn what_the_user_may_not_see_of_the_queue_is_not_said_to_be_nothing() {
     }
 }
 
-fn choice(name: String, choices: usize, length: usize) -> Value {
+fn choice(name: &str, choices: usize, length: usize) -> Value {
     let choices: Vec<String> = (0..choices).map(|number| format!("v{number}-{}", "x".repeat(length))).collect();
     json!({ "name": name, "type": "ChoiceParameterDefinition", "choices": choices, "description": "d",
             "defaultParameterValue": { "value": choices[0] } })
@@ -85,11 +85,11 @@ async fn job_with(parameters: Vec<Value>) -> (Double, Connected, Value) {
 
 #[tokio::test]
 async fn parameters_and_choices_that_are_left_out_are_said_to_be() {
-    let (_, _, job) = job_with((0..100).map(|number| choice(format!("P{number}"), 2, 1)).collect()).await;
+    let (_, _, job) = job_with((0..100).map(|number| choice(&format!("P{number}"), 2, 1)).collect()).await;
     assert_eq!((job["parameters"].as_array().unwrap().len(), &job["hints"]), (100, &Value::Null));
-    let (_, _, job) = job_with((0..130).map(|number| choice(format!("P{number}"), 2, 1)).collect()).await;
+    let (_, _, job) = job_with((0..130).map(|number| choice(&format!("P{number}"), 2, 1)).collect()).await;
     assert!(hints(&job).contains("more parameters than the 100"), "{job}");
-    let (double, connector, job) = job_with(vec![choice("WIDE".to_owned(), 80, 1)]).await;
+    let (double, connector, job) = job_with(vec![choice("WIDE", 80, 1)]).await;
     assert_eq!(job["parameters"][0]["choices"].as_array().unwrap().len(), 50);
     assert!(hints(&job).contains("more choices than are told of WIDE"), "{job}");
     let trigger = |value: &str| json!({ "job": "plain", "parameters": { "WIDE": value }, "wait_seconds": 0 });
@@ -98,11 +98,11 @@ async fn parameters_and_choices_that_are_left_out_are_said_to_be() {
     good(&connector, "trigger_jenkins_build", trigger("v79-x")).await;
     assert_eq!(double.count("POST", "buildWithParameters"), 1);
     // Long choices fill no answer.
-    let (_, _, job) = job_with((0..80).map(|number| choice(format!("P{number}"), 50, 200)).collect()).await;
+    let (_, _, job) = job_with((0..80).map(|number| choice(&format!("P{number}"), 50, 200)).collect()).await;
     assert_eq!(job["parameters"].as_array().unwrap().len(), 80);
     assert!(hints(&job).contains("more choices than are told of"), "{}", hints(&job));
     // Of choices without end a part is read, and Jenkins judges.
-    let (double, connector, _) = job_with(vec![choice("WIDE".to_owned(), 1_200, 1)]).await;
+    let (double, connector, _) = job_with(vec![choice("WIDE", 1_200, 1)]).await;
     let error = connector.call("trigger_jenkins_build", trigger("nope")).await.unwrap_err();
     assert!(error.remedy.as_deref().unwrap().contains("isn't one that the parameter takes"), "{error:?}");
     good(&connector, "trigger_jenkins_build", trigger("v1199-x")).await;

@@ -85,5 +85,8 @@ async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> 
     if there.computer.iter().any(|node| node.assigned_labels.len() > MAX_LABELS) {
         page.hints.push(format!("some nodes have more labels than the {MAX_LABELS} that are told"));
     }
-    Ok(page.with_hint(format!("{} of {} executors are busy", there.busy_executors, there.total_executors)))
+    Ok(page.with_hint(format!(
+        "{} of {} executors of nodes that are online are busy",
+        there.busy_executors, there.total_executors
+    )))
 }

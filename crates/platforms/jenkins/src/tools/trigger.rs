@@ -77,17 +77,16 @@ pub(super) fn preview_fields(job: &Job, fields: &[(String, String)]) -> BTreeMap
 /// What triggering would do.
 pub(super) fn preview_of(name: &JobName, job: &Job, fields: &[(String, String)]) -> Preview {
     let with = if fields.is_empty() { "its default parameters" } else { "these parameters" };
-    let mut would = format!("trigger a build of {name} with {with}");
-    if let Some(number) = job.next_build_number {
-        would += &format!("; it would be number {number}");
-    }
+    let number = job.next_build_number.map(|number| format!("; it would be number {number}")).unwrap_or_default();
     let given = |one: &&ParameterDefinition| fields.iter().any(|(name, _)| *name == one.name);
     let declared = job.parameters().unwrap_or_default().iter();
     let without = declared.filter(|one| one.default_parameter_value.is_none() && !given(one));
     let without: Vec<String> = without.take(MAX_NAMED).map(|one| text::clean(&one.name)).collect();
-    if !without.is_empty() {
-        would += &format!("; nothing is given for {}, without a default", without.join(", "));
-    }
+    let without = match without.join(", ") {
+        none if none.is_empty() => none,
+        names => format!("; nothing is given for {names}, without a default"),
+    };
+    let would = format!("trigger a build of {name} with {with}{number}{without}");
     let state = json!({
         "parameters": preview_fields(job, fields),
         "in_queue": job.in_queue,
