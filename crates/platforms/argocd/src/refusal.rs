@@ -40,6 +40,18 @@ const fn known(
     Known { status, text, code, message, remedy, argument }
 }
 
+/// A token that was just issued, by another clock (argoproj-labs/terraform-provider-argocd#454): a new one would be no better.
+const fn of_the_future(text: &'static str) -> Known {
+    known(
+        (401, text),
+        CredentialsUnavailable,
+        "Argo CD holds the connector's token for one of the future",
+        "clocks differ: those of Argo CD's nodes, or of whoever issued the token, must be set; it passes by itself when they differ by \
+         seconds",
+        None,
+    )
+}
+
 /// The first row that fits counts.
 static KNOWN: &[Known] = &[
     known(
@@ -121,23 +133,8 @@ static KNOWN: &[Known] = &[
         "check numbers and times among the arguments",
         None,
     ),
-    // A token that was just issued, by another clock (argoproj-labs/terraform-provider-argocd#454): a new one would be no better.
-    known(
-        (401, "not valid yet"),
-        CredentialsUnavailable,
-        "Argo CD holds the connector's token for one of the future",
-        "clocks differ: those of Argo CD's nodes, or of whoever issued the token, must be set; it passes by itself when they differ by \
-         seconds",
-        None,
-    ),
-    known(
-        (401, "used before issued"),
-        CredentialsUnavailable,
-        "Argo CD holds the connector's token for one of the future",
-        "clocks differ: those of Argo CD's nodes, or of whoever issued the token, must be set; it passes by itself when they differ by \
-         seconds",
-        None,
-    ),
+    of_the_future("not valid yet"),
+    of_the_future("used before issued"),
     known(
         (403, "invalid sync window"),
         Conflict,
