@@ -16,7 +16,7 @@ use crate::{
     ArgoCd,
     client::Call,
     text,
-    wire::{AppSet, Application, Generated, Items, Object, WholeSet},
+    wire::{AppSet, AppSetStatus, Application, Generated, Items, Object, Resource, WholeSet, has_steps},
 };
 use kit::args::PageArgs;
 use outbound::Purpose;
@@ -43,6 +43,12 @@ const PREVIEW: ToolDeclaration = ToolDeclaration::read(
     "Answers the applications that an ApplicationSet would make now: one that is there, or with definition one that is \
      not. Nothing is made. The connector's account needs the right to create it.",
 );
+
+/// What is known of a set with steps: they are there only where the controller is told to heed them (`--enable-progressive-syncs`).
+const STEPS: &str =
+    "the set syncs its applications in steps, with auto-sync off: one that waits for its step is synced by it";
+const STEPS_UNKNOWN: &str = "the set names steps. Where Argo CD's controller heeds them (progressive syncs), it syncs the applications in \
+                             steps, with auto-sync off; whether it does is not told";
 
 /// Arguments of `list_argocd_appsets`.
 #[derive(Deserialize, JsonSchema)]
@@ -102,8 +108,9 @@ struct SetSummary {
     project: String,
     /// Generators, such as `list`, `git` or `clusters`.
     generators: Vec<String>,
-    /// Number of applications that it makes, as far as Argo CD tells.
-    applications: usize,
+    /// Number of applications that it makes; absent where Argo CD tells none, as in the first minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applications: Option<usize>,
     /// What is wrong; absent if nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -151,6 +158,15 @@ struct Made {
     /// Health, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<String>,
+    /// Of a set that syncs its applications in steps: the step of this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
+    /// How far that has come: `Waiting` for its step, `Pending` its sync, `Progressing` or `Healthy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<String>,
+    /// What the set says of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout_message: Option<String>,
 }
 
 /// What an ApplicationSet would make.
@@ -180,8 +196,8 @@ struct Planned {
     destination_cluster: String,
     /// Where its manifests would come from.
     sources: Vec<SourceView>,
-    /// Whether auto-sync would be on.
-    auto_sync: bool,
+    /// Whether auto-sync would be on; null where the set's steps may switch it off.
+    auto_sync: Option<bool>,
 }
 
 pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
@@ -198,7 +214,7 @@ impl SetSummary {
             namespace: set.metadata.namespace.clone(),
             project: text::clean(set.spec.template.spec.project()),
             generators: generators.take(20).map(|name| text::clean(name)).collect(),
-            applications: set.status.resources.len(),
+            applications: set.status.applications(),
             error: errors.map(|one| text::clean(&one.message)),
         }
     }
@@ -242,29 +258,43 @@ async fn get(argocd: Arc<ArgoCd>, input: GetInput, context: CallContext) -> Resu
         reason: text::clean(&one.reason),
         message: text::clean(&one.message),
     });
-    let made: Vec<Made> = set
-        .status
-        .resources
-        .iter()
-        .take(MAX_APPS)
-        .map(|one| Made {
+    let status = &set.status;
+    let made: Vec<Made> = status.resources.iter().take(MAX_APPS).map(|one| Made::of(one, status)).collect();
+    let mut hints = Vec::new();
+    if made.is_empty() {
+        // Argo CD 3.2 writes them down when it looks at the set for the second time, minutes later.
+        hints.push(
+            "the set's status names no applications, which comes minutes after they were made: \
+             preview_argocd_appset tells which it makes, list_argocd_apps which are there",
+        );
+    } else if status.applications().is_some_and(|count| count > status.resources.len()) {
+        hints.push("the set's status names a part of its applications only: list_argocd_apps has all that are there");
+    }
+    if has_steps(&set.spec.strategy) {
+        hints.push(if status.application_status.is_empty() { STEPS_UNKNOWN } else { STEPS });
+    }
+    Ok(SetView {
+        hints: hints.into_iter().map(ToOwned::to_owned).collect(),
+        summary: SetSummary::of(&set),
+        conditions: conditions.collect(),
+        truncated: status.applications().is_some_and(|count| made.len() < count),
+        made,
+    })
+}
+
+impl Made {
+    fn of(one: &Resource, status: &AppSetStatus) -> Self {
+        let rollout = status.application_status.iter().find(|rollout| rollout.application == one.name);
+        Self {
             name: one.name.clone(),
             namespace: one.namespace.clone(),
             sync: text::optional(&one.status).unwrap_or_else(|| "Unknown".to_owned()),
             health: one.health.as_ref().and_then(|health| text::optional(&health.status)),
-        })
-        .collect();
-    // Argo CD 3.2 writes them down when it looks at the set for the second time, minutes later.
-    let unnamed = "the set's status names no applications, which comes minutes after they were made: \
-                   preview_argocd_appset tells which it makes, list_argocd_apps which are there";
-    let hints = if made.is_empty() { vec![unnamed.to_owned()] } else { Vec::new() };
-    Ok(SetView {
-        hints,
-        summary: SetSummary::of(&set),
-        conditions: conditions.collect(),
-        truncated: made.len() < set.status.resources.len(),
-        made,
-    })
+            step: rollout.and_then(|rollout| text::optional(&rollout.step)),
+            rollout: rollout.and_then(|rollout| text::optional(&rollout.status)),
+            rollout_message: rollout.and_then(|rollout| text::optional(&rollout.message)),
+        }
+    }
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: PreviewInput, context: CallContext) -> Result<WouldMake, ToolError> {
@@ -285,29 +315,34 @@ async fn preview(argocd: Arc<ArgoCd>, input: PreviewInput, context: CallContext)
         }
         _ => return Err(ToolError::invalid_argument("give either name or definition").with_argument("name")),
     };
+    let steps = definition.pointer("/spec/strategy").is_some_and(has_steps);
     let call =
         Call::post(["applicationsets", "generate"], json!({ "applicationSet": definition })).purpose(Purpose::Look);
     let failed = failed("generate the applications of this ApplicationSet", "applicationsets, create");
     let found: Generated = argocd.session.call(&call, context.deadline).await.map_err(failed)?;
     let count = found.applications.len();
-    let planned = found.applications.iter().take(MAX_APPS).map(Planned::of).collect();
+    let planned = found.applications.iter().take(MAX_APPS).map(|app| Planned::of(app, steps)).collect();
     let (applications, _) = fit(planned, context.max_result_bytes.saturating_sub(super::ROOM_FOR_THE_REST));
     let mut hints = Vec::new();
     if count == 0 {
         hints.push("its generators give nothing, so it would make no application".to_owned());
     }
+    if steps {
+        hints.push(STEPS_UNKNOWN.to_owned());
+    }
     Ok(WouldMake { truncated: applications.len() < count, applications, count, hints })
 }
 
 impl Planned {
-    fn of(app: &Application) -> Self {
+    fn of(app: &Application, steps: bool) -> Self {
+        let auto_sync = app.spec.automated().is_some();
         Self {
             name: app.metadata.name.clone(),
             project: app.spec.project().to_owned(),
             destination_namespace: app.spec.destination.namespace.clone(),
             destination_cluster: cluster_of(&app.spec.destination),
             sources: SourceView::all(&app.spec),
-            auto_sync: app.spec.automated().is_some(),
+            auto_sync: Some(auto_sync).filter(|on| !(*on && steps)),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! windows and actions; and projects, clusters and `ApplicationSet`s.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{AppSpec, Application, Destination, Health, List, Metadata, Resource};
 
@@ -115,7 +116,7 @@ pub(crate) struct InvolvedObject {
 #[derive(Deserialize)]
 pub(crate) struct LogLine {
     pub(crate) result: Option<LogEntry>,
-    pub(crate) error: Option<serde_json::Value>,
+    pub(crate) error: Option<Value>,
 }
 
 #[derive(Deserialize, Default)]
@@ -179,6 +180,8 @@ pub(crate) struct SyncWindow {
     pub(crate) applications: List<String>,
     pub(crate) namespaces: List<String>,
     pub(crate) clusters: List<String>,
+    pub(crate) and_operator: bool,
+    pub(crate) description: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -223,6 +226,24 @@ pub(crate) struct ClusterInfo {
     pub(crate) connection_state: ConnectionState,
     pub(crate) server_version: String,
     pub(crate) applications_count: i64,
+    pub(crate) cache_info: ClusterCache,
+}
+
+impl ClusterInfo {
+    /// Number of applications, if Argo CD has counted them. The API server answers what its cache holds of the cluster, and where
+    /// that is nothing, or was written when the cluster was added, a zero (`toAPIResponse` and `Create` in
+    /// `server/cluster/cluster.go`); a controller that has counted says more besides (`controller/clusterinfoupdater.go`).
+    pub(crate) fn counted(&self) -> Option<i64> {
+        let is_of_controller =
+            self.cache_info.last_cache_sync_time.is_some() || !self.connection_state.message.is_empty();
+        Some(self.applications_count).filter(|count| *count > 0 || is_of_controller)
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ClusterCache {
+    last_cache_sync_time: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -246,15 +267,23 @@ pub(crate) struct WholeSet {
     #[serde(default)]
     pub(crate) metadata: Metadata,
     #[serde(default)]
-    pub(crate) spec: serde_json::Value,
+    pub(crate) spec: Value,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct AppSetSpec {
     /// Each an object with one field, which is the generator's name. Their content is not read.
-    pub(crate) generators: List<serde_json::Map<String, serde_json::Value>>,
+    pub(crate) generators: List<serde_json::Map<String, Value>>,
     pub(crate) template: AppSetTemplate,
+    pub(crate) strategy: Value,
+}
+
+/// Whether a strategy of an `ApplicationSet` is one in steps (`RollingSyncStrategyEnabled` in
+/// `applicationset/progressivesync/progressive_sync.go`, v3.5.1).
+pub(crate) fn has_steps(strategy: &Value) -> bool {
+    let steps = strategy.pointer("/rollingSync/steps").and_then(Value::as_array);
+    strategy.get("type").is_some_and(|kind| kind == "RollingSync") && steps.is_some_and(|all| !all.is_empty())
 }
 
 #[derive(Deserialize, Default)]
@@ -264,10 +293,31 @@ pub(crate) struct AppSetTemplate {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct AppSetStatus {
     pub(crate) conditions: List<AppSetCondition>,
+    /// The first of them only where there are many: 3.2 and later cut them, and then count them.
     pub(crate) resources: List<Resource>,
+    pub(crate) resources_count: usize,
+    /// Where applications are synced in steps.
+    pub(crate) application_status: List<Rollout>,
+}
+
+impl AppSetStatus {
+    /// Number of applications, if it is told: none may mean that they were not written down yet.
+    pub(crate) fn applications(&self) -> Option<usize> {
+        Some(self.resources_count.max(self.resources.len())).filter(|count| *count > 0)
+    }
+}
+
+/// How far the steps of an `ApplicationSet` have come with an application.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct Rollout {
+    pub(crate) application: String,
+    pub(crate) status: String,
+    pub(crate) step: String,
+    pub(crate) message: String,
 }
 
 #[derive(Deserialize, Default)]
