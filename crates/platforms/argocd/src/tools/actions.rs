@@ -3,12 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::json;
 
 use super::{AppArgs, ResourceName, Target, events, mutation, read, tree};
 use crate::{
-    ArgoCd, text,
+    ArgoCd,
+    client::{Call, Error},
+    text,
     wire::{Action, Actions, Node},
 };
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
@@ -107,13 +109,7 @@ async fn fetch(
 ) -> Result<(Node, Vec<Action>), ToolError> {
     // The version is part of the call, and only the tree tells it.
     let node = events::find(&tree::fetch(argocd, target, context).await?.nodes, wanted)?;
-    let call = target
-        .get(&["resource", "actions"])
-        .query("resourceName", &node.name)
-        .query("namespace", &node.namespace)
-        .query("version", &node.version)
-        .query("group", &node.group)
-        .query("kind", &node.kind);
+    let call = of_resource(target.get(&["resource", "actions"]), &node);
     let found: Actions = argocd.ask_slowly(target, &call, "read the actions of", context).await?;
     Ok((node, found.actions.0))
 }
@@ -162,6 +158,20 @@ impl RunInput {
     }
 }
 
+/// The call of Argo CD before 3.1: its body is the action's name, and the rest stands in the query (`RunResourceAction` in
+/// `server/application/application.proto`, v2.14.0 and v3.0.0).
+fn before_3_1(target: &Target, node: &Node, action: &str) -> Call {
+    of_resource(target.named(Call::post(target.path(&["resource", "actions"]), json!(action))), node)
+}
+
+fn of_resource(call: Call, node: &Node) -> Call {
+    call.query("resourceName", &node.name)
+        .query("namespace", &node.namespace)
+        .query("version", &node.version)
+        .query("group", &node.group)
+        .query("kind", &node.kind)
+}
+
 async fn preview(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Result<Preview, ToolError> {
     let (node, actions) = fetch(&argocd, &input.app.target(&argocd)?, &input.resource, &context).await?;
     input.check(&actions)?;
@@ -186,7 +196,17 @@ async fn run(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Resu
     });
     let call = target.post(&["resource", "actions", "v2"], body);
     let right = format!("applications, action/{}/{}/{}", node.group, node.kind, input.action);
-    let _: serde::de::IgnoredAny = argocd.ask(&target, &call, "run the action in", &right, &context).await?;
+    let mut ran = argocd.session.call::<IgnoredAny>(&call, context.deadline).await;
+    if ran.as_ref().is_err_and(|error| *error == Error::Unimplemented) {
+        if !input.parameters.is_empty() {
+            let message = "this version of Argo CD takes no parameters of actions: 3.1 and later do; nothing was run";
+            return Err(ToolError::invalid_argument(message).with_argument("parameters"));
+        }
+        ran = argocd.session.call(&before_3_1(&target, &node, &input.action), context.deadline).await;
+    }
+    if let Err(error) = ran {
+        return Err(argocd.explain(&target, error, "run the action in", &right, &context).await);
+    }
     let hints = vec!["the action was accepted; get_argocd_resource_tree tells what comes of it".to_owned()];
     Ok(Ran { app: target.name, resource: input.resource.to_string(), action: input.action, hints })
 }
