@@ -218,6 +218,8 @@ def test_drift_is_seen_and_synced_once(connector: Connector, web: Application) -
     done = do(connector, "sync_argocd_app", app=web.name, resources=[SETTINGS], wait_seconds=20)
     assert (done["triggered"], done["finished"]) == (True, True)
     assert [(result["kind"], result["status"]) for result in done["results"]] == [("ConfigMap", "Synced")]
+    # What is told of it is of after the sync, or told as older.
+    assert done.get("outdated") or done["reconciled_at"] >= done["operation"]["finished_at"]
     assert kube.get(web.namespace, "configmap", "web-settings")["data"]["greeting"] == "one"
     web.wait_for("Synced", "Healthy")
 

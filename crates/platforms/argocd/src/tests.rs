@@ -5,6 +5,7 @@ mod double;
 mod errors;
 mod health;
 mod login;
+mod state;
 mod tools;
 
 use serde_json::{Value, json};
@@ -49,7 +50,7 @@ fn subject() -> Subject {
                 ("get_argocd_appset", json!({ "name": "all" })),
                 ("preview_argocd_appset", json!({ "name": "all" })),
                 ("list_argocd_resource_actions", json!({ "app": "web", "resource": pod })),
-                ("wait_argocd_app", json!({ "app": "web" })),
+                ("wait_argocd_app", json!({ "app": "web", "for": "health", "timeout_seconds": 1 })),
                 ("refresh_argocd_app", json!({ "app": "web" })),
                 ("sync_argocd_app", json!({ "app": "web" })),
                 ("rollback_argocd_app", json!({ "app": "web", "history_id": 0 })),

@@ -4,8 +4,12 @@
 
 mod around;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use jiff::Timestamp;
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::Value;
 
 pub(super) use self::around::*;
 
@@ -38,6 +42,44 @@ impl<T> std::ops::Deref for List<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(Option::deserialize(deserializer)?.unwrap_or_default()))
+    }
+}
+
+/// A document as a number, none if it is empty: tells whether two are the same, and nothing of what may be secret in them. What is
+/// empty counts as left out, as in Go (`omitempty`).
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Digest(Option<u64>);
+
+impl Digest {
+    fn of(document: Value) -> Self {
+        Self(without_empty(document).map(|document| {
+            let mut hasher = DefaultHasher::new();
+            document.hash(&mut hasher);
+            hasher.finish()
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::of)
+    }
+}
+
+fn without_empty(value: Value) -> Option<Value> {
+    match value {
+        Value::Null | Value::Bool(false) => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::Array(items) if items.is_empty() => None,
+        // The places of its items count.
+        Value::Array(items) => {
+            Some(Value::Array(items.into_iter().map(|item| without_empty(item).unwrap_or_default()).collect()))
+        }
+        Value::Object(fields) => {
+            let kept = fields.into_iter().filter_map(|(name, value)| Some((name, without_empty(value)?)));
+            Some(Value::Object(kept.collect())).filter(|kept| kept.as_object().is_some_and(|kept| !kept.is_empty()))
+        }
+        other => Some(other),
     }
 }
 
@@ -108,6 +150,21 @@ pub(super) struct Metadata {
     pub(super) deletion_timestamp: Option<String>,
     pub(super) owner_references: List<Owner>,
     pub(super) finalizers: List<String>,
+    pub(super) annotations: Option<Annotations>,
+}
+
+/// The annotations of an application by which Argo CD's controller goes.
+#[derive(Deserialize, Default, Clone)]
+#[serde(default)]
+pub(super) struct Annotations {
+    /// There from when a comparison is asked for until it is done.
+    #[serde(rename = "argocd.argoproj.io/refresh")]
+    pub(super) refresh: Option<String>,
+    #[serde(rename = "argocd.argoproj.io/skip-reconcile")]
+    pub(super) skip_reconcile: String,
+    /// When somebody confirmed what waits for a confirmation.
+    #[serde(rename = "argocd.argoproj.io/deletion-approved")]
+    pub(super) deletion_approved: String,
 }
 
 #[derive(Deserialize, Default, Clone)]
@@ -127,10 +184,11 @@ pub(super) struct AppSpec {
     pub(super) source_hydrator: Option<SourceHydrator>,
     pub(super) destination: Destination,
     pub(super) sync_policy: Option<SyncPolicy>,
+    pub(super) ignore_differences: Digest,
 }
 
 #[derive(Deserialize, Default, Clone)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(remote = "Self", default, rename_all = "camelCase")]
 pub(super) struct Source {
     #[serde(rename = "repoURL")]
     pub(super) repo_url: String,
@@ -138,6 +196,20 @@ pub(super) struct Source {
     pub(super) chart: String,
     pub(super) target_revision: String,
     pub(super) name: String,
+    /// Name under which other sources take files of it.
+    #[serde(rename = "ref")]
+    pub(super) reference: String,
+    /// All of it, also what is not read: Helm values, images of Kustomize.
+    #[serde(skip)]
+    pub(super) digest: Digest,
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let whole = Value::deserialize(deserializer)?;
+        let source = Self::deserialize(&whole).map_err(D::Error::custom)?;
+        Ok(Self { digest: Digest::of(whole), ..source })
+    }
 }
 
 /// Manifests that Argo CD renders out of a dry source, and writes to a branch which is synced.
@@ -180,6 +252,14 @@ pub(super) struct Destination {
     pub(super) name: String,
 }
 
+impl Destination {
+    /// Whether it may be the same: versions before 3.0 add the address to a name.
+    fn may_be(&self, other: &Self) -> bool {
+        let may_be = |one: &str, other: &str| one == other || one.is_empty() || other.is_empty();
+        self.namespace == other.namespace && may_be(&self.server, &other.server) && may_be(&self.name, &other.name)
+    }
+}
+
 #[derive(Deserialize, Default, Clone)]
 #[serde(default)]
 pub(super) struct SyncPolicy {
@@ -192,6 +272,7 @@ pub(super) struct SyncPolicy {
 pub(super) struct Automated {
     pub(super) prune: bool,
     pub(super) self_heal: bool,
+    pub(super) allow_empty: bool,
     pub(super) enabled: Option<bool>,
 }
 
@@ -212,11 +293,22 @@ pub(super) struct AppStatus {
 }
 
 #[derive(Deserialize, Default, Clone)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct SyncStatus {
     pub(super) status: String,
     pub(super) revision: String,
     pub(super) revisions: List<String>,
+    pub(super) compared_to: Option<ComparedTo>,
+}
+
+/// What of the spec the last comparison was made with.
+#[derive(Deserialize, Default, Clone)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ComparedTo {
+    source: Source,
+    sources: List<Source>,
+    destination: Destination,
+    ignore_differences: Digest,
 }
 
 #[derive(Deserialize, Default, Clone)]
@@ -246,6 +338,8 @@ pub(super) struct Resource {
     pub(super) health: Option<Health>,
     pub(super) hook: bool,
     pub(super) requires_pruning: bool,
+    /// Of 2.14 and later: before it is deleted or pruned, somebody must confirm it.
+    pub(super) requires_deletion_confirmation: bool,
 }
 
 #[derive(Deserialize, Default, Clone)]
@@ -349,6 +443,11 @@ impl AppSpec {
     }
 }
 
+/// The revision, or those of several sources.
+pub(super) fn revisions(one: &str, many: &[String]) -> String {
+    if one.is_empty() { many.join(", ") } else { one.to_owned() }
+}
+
 /// An object of Kubernetes, which has a name.
 pub(super) trait Object {
     fn metadata(&self) -> &Metadata;
@@ -399,8 +498,85 @@ impl Application {
         self.operation.is_some() && self.unfinished().is_none()
     }
 
+    /// What has happened since it was compared last, if something has that the next comparison will look at: until then its sync and
+    /// health are those of before.
+    ///
+    /// Those are what the controller goes by itself (`needRefreshAppStatus` in `controller/appcontroller.go`, v3.5.1). When an
+    /// operation has ended that was no dry run, it asks itself for a comparison (`processRequestedAppOperation`), and writes down
+    /// when that began, in seconds; Argo CD's command line waits for it, too (`checkAppWaitConditions`).
+    pub(super) fn news(&self) -> Option<String> {
+        if self.metadata.annotations.as_ref().is_some_and(|one| one.refresh.is_some()) {
+            return Some("a comparison was asked for".to_owned());
+        }
+        if self.has_other_spec() {
+            return Some("its spec was changed".to_owned());
+        }
+        let state = self.status.operation_state.as_ref().filter(|_| self.running().is_none())?;
+        if state.operation.sync.as_ref().is_some_and(|sync| sync.dry_run) {
+            return None;
+        }
+        let ended: Timestamp = state.finished_at.as_ref()?.parse().ok()?;
+        let compared = self.status.reconciled_at.as_ref().and_then(|at| at.parse::<Timestamp>().ok());
+        compared.is_none_or(|compared| compared < ended).then(|| format!("an operation ended at {ended}"))
+    }
+
+    /// Whether its spec is another one than was compared.
+    fn has_other_spec(&self) -> bool {
+        let (now, then) = (&self.spec, self.status.sync.compared_to.as_ref());
+        // It was never compared where that holds nothing.
+        let Some(then) = then.filter(|then| !then.source.repo_url.is_empty() || !then.sources.is_empty()) else {
+            return false;
+        };
+        let digest = |sources: &[Source]| sources.iter().map(|source| source.digest).collect::<Vec<_>>();
+        let then_sources = if then.sources.is_empty() { std::slice::from_ref(&then.source) } else { &*then.sources };
+        // A hydrated source is written there in another form.
+        now.source_hydrator.is_none() && digest(now.all_sources()) != digest(then_sources)
+            || !now.destination.may_be(&then.destination)
+            || now.ignore_differences != then.ignore_differences
+    }
+
+    /// Whether what it runs is deleted with it, by the finalizer that Argo CD sets (`Delete` in `server/application/application.go`).
+    pub(super) fn is_cascading(&self) -> bool {
+        self.metadata.finalizers.iter().any(|one| one.starts_with("resources-finalizer.argocd.argoproj.io"))
+    }
+
     /// Whether its last operation is written down as running though it was taken away.
     pub(super) fn has_stale_operation(&self) -> bool {
         self.operation.is_none() && self.unfinished().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_empty_is_no_difference_and_all_else_is() {
+        let source = json!({ "repoURL": "a", "helm": { "parameters": [{ "name": "tag", "value": "1" }] } });
+        for (other, same) in [
+            (json!({ "helm": { "parameters": [{ "value": "1", "name": "tag" }] }, "repoURL": "a" }), true),
+            (
+                json!({ "repoURL": "a", "chart": "", "helm": { "parameters": [{ "name": "tag", "value": "1" }], "skipCrds": false },
+                     "plugin": {}, "directory": { "jsonnet": {} }, "kustomize": null }),
+                true,
+            ),
+            (json!({ "repoURL": "a", "helm": { "parameters": [{ "name": "tag", "value": "2" }] } }), false),
+            (json!({ "repoURL": "a" }), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(Digest::of(source.clone()) == Digest::of(other.clone()), same, "{other}");
+        }
+        assert_eq!(Digest::of(json!({ "a": {} })), Digest::default());
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_the_same_as_itself_only(one in "[a-c]{0,4}", other in "[a-c]{0,4}") {
+            let same = Digest::of(json!({ "a": one })) == Digest::of(json!({ "a": other }));
+            prop_assert_eq!(same, one == other);
+        }
     }
 }

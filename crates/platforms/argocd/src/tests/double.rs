@@ -40,6 +40,10 @@ pub(super) struct State {
     pub(super) others: Vec<Value>,
     /// Whether lists select parts of `spec` by themselves, as 3.5 does.
     pub(super) is_new: bool,
+    /// Whether it is 3.0: actions are run by the older call only.
+    pub(super) is_old: bool,
+    /// Sync and health that the controller's next comparison will find, if one is due.
+    pub(super) due: Option<[&'static str; 2]>,
     /// Whether no controller works, so that a refresh is never answered (`Get` in `server/application/application.go`).
     pub(super) hangs: bool,
     wanted: BTreeMap<String, Wanted>,
@@ -62,17 +66,22 @@ pub(super) fn jwt(issued: i64, ends: i64, mark: &str) -> String {
 
 /// An application as Argo CD answers it.
 pub(super) fn app() -> Value {
+    let source = json!({ "repoURL": "https://bot:planted@git.example.com/web.git", "path": "deploy", "targetRevision": "main",
+                         "helm": { "values": "password: planted" } });
+    let destination = json!({ "server": "https://kubernetes.default.svc", "namespace": "shop" });
     json!({
         "metadata": { "name": "web", "namespace": "argocd", "uid": "u", "annotations": { "a": "planted-annotation" } },
         "spec": {
             "project": "team",
-            "source": { "repoURL": "https://bot:planted@git.example.com/web.git", "path": "deploy",
-                        "targetRevision": "main", "helm": { "values": "password: planted" } },
-            "destination": { "server": "https://kubernetes.default.svc", "namespace": "shop" },
+            "source": source,
+            "destination": destination,
         },
         "status": {
-            "sync": { "status": "OutOfSync", "revision": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" },
+            // `CompareAppState` in `controller/state.go` writes down what it compared with: the spec's own parts.
+            "sync": { "status": "OutOfSync", "revision": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+                      "comparedTo": { "source": source, "destination": destination } },
             "health": { "status": "Degraded" },
+            "reconciledAt": "2026-01-02T00:00:09Z",
             "conditions": [{ "type": "SyncError", "message": "can't read https://bot:planted@git.example.com/web.git" }],
             "resources": [
                 { "group": "apps", "version": "v1", "kind": "Deployment", "namespace": "shop", "name": "web",
@@ -108,6 +117,8 @@ impl Double {
             stands_still: false,
             others: Vec::new(),
             is_new: false,
+            is_old: false,
+            due: None,
             hangs: false,
             wanted: BTreeMap::new(),
             seen: Vec::new(),
@@ -230,7 +241,13 @@ fn parameters(method: &str, path: &[&str]) -> Option<&'static [&'static str]> {
         ("POST", ["applications", _, "resource", "actions", "v2"]) | ("PATCH", ["applications", _]) => &[],
         (
             "GET",
-            ["version"] | ["settings"] | ["session", "userinfo"] | ["projects"] | ["projects", _] | ["clusters"],
+            ["version"]
+            | ["settings"]
+            | ["session", "userinfo"]
+            | ["projects"]
+            | ["projects", _]
+            | ["projects", _, "globalprojects"]
+            | ["clusters"],
         ) => &[],
         ("GET", ["account", "can-i", _, _, _, _]) => &[],
         ("GET", ["applications"]) => &["fields", "projects", "selector", "repo", "appNamespace", "name"],
@@ -261,7 +278,8 @@ fn parameters(method: &str, path: &[&str]) -> Option<&'static [&'static str]> {
         ("GET", ["applications", _, "revisions", _, "metadata" | "chartdetails" | "ocimetadata"]) => {
             &["project", "appNamespace", "sourceIndex", "versionId"]
         }
-        ("GET", ["applications", _, "resource", "actions"]) => {
+        // The older call has the action as its body, and the rest in the query (`application.proto`, v3.0.0).
+        ("GET" | "POST", ["applications", _, "resource", "actions"]) => {
             &["project", "appNamespace", "namespace", "resourceName", "version", "group", "kind"]
         }
         ("DELETE", ["applications", _]) => &["project", "appNamespace", "cascade"],
@@ -296,7 +314,8 @@ impl Respond for Answering {
                 (None, body) => answer.set_body_json(body),
             };
         }
-        let Some(known) = parameters(&method, &segments) else {
+        let known = parameters(&method, &segments).filter(|_| !(state.is_old && segments.ends_with(&["v2"])));
+        let Some(known) = known else {
             // Texts, and no JSON (`OtherErrorHandler` in `runtime/errors.go`, called by `runtime/mux.go`).
             let other = ["GET", "POST", "PATCH", "DELETE"].into_iter().any(|one| parameters(one, &segments).is_some());
             let (status, text) = if other { (405, "Method Not Allowed\n") } else { (404, "Not Found\n") };
@@ -400,6 +419,11 @@ impl State {
             ("GET", ["applications", _]) if self.hangs && asked("refresh").is_some() => {
                 ok(&self.app).set_delay(Duration::from_mins(2))
             }
+            // It is answered when the controller has compared the application.
+            ("GET", ["applications", _]) if asked("refresh").is_some() => {
+                self.compare();
+                ok(&self.app)
+            }
             ("GET", ["applications", _]) => {
                 let shown = ok(&self.app);
                 self.go_on();
@@ -455,6 +479,10 @@ impl State {
             ("GET", ["applications", _, "resource", "actions"]) => {
                 ok(&json!({ "actions": [{ "name": "restart" }, { "name": "scale", "params": [{ "name": "replicas" }] },
                                         { "name": "resume", "disabled": true }] }))
+            }
+            ("POST", [.., "actions"]) => {
+                assert_eq!((body, asked("version")), (&json!("restart"), Some("v1")));
+                ok(&json!({}))
             }
             ("POST", [.., "v2"]) => {
                 assert_eq!(body["version"], "v1");
@@ -519,9 +547,28 @@ impl State {
         if self.loses_answers { failure(504, 4, "upstream request timeout") } else { ok(&self.app) }
     }
 
-    /// The controller's next step, after each look: it takes an operation up, and ends it.
+    /// A comparison, by `processAppRefreshQueueItem` in `controller/appcontroller.go`.
+    fn compare(&mut self) {
+        let [sync, health] = self.due.take().map_or(
+            [self.app["status"]["sync"]["status"].clone(), self.app["status"]["health"]["status"].clone()],
+            |found| found.map(|one| json!(one)),
+        );
+        let spec = self.app["spec"].clone();
+        let status = &mut self.app["status"];
+        status["sync"]["status"] = sync;
+        status["sync"]["comparedTo"] =
+            json!({ "source": spec["source"], "sources": spec["sources"], "destination": spec["destination"] });
+        status["health"]["status"] = health;
+        status["reconciledAt"] = json!("2026-01-03T00:00:05Z");
+    }
+
+    /// The controller's next step, after each look: it takes an operation up, ends it, and then compares, which it asks itself for
+    /// unless it was a dry run (`processRequestedAppOperation`).
     fn go_on(&mut self) {
         let operation = self.app["operation"].clone();
+        if operation.is_null() && self.due.is_some() && !self.stands_still {
+            return self.compare();
+        }
         if operation.is_null() || self.stands_still {
             return;
         }
@@ -538,6 +585,9 @@ impl State {
             { "kind": "Secret", "namespace": "shop", "name": "s", "status": "SyncFailed", "message": "planted in Secret" },
         ]});
         self.app["operation"] = Value::Null;
+        if operation["sync"]["dryRun"] != true {
+            self.due = Some(["Synced", "Progressing"]);
+        }
     }
 }
 
@@ -619,7 +669,8 @@ fn fixed(path: &[&str]) -> Value {
             "syncWindows": [{ "kind": "deny", "schedule": closing(), "duration": "1h", "timeZone": "Etc/GMT-3" }] } }),
         ["clusters"] => json!({ "items": [{ "name": "in-cluster", "server": "https://kubernetes.default.svc",
             "config": { "bearerToken": "planted" },
-            "info": { "connectionState": { "status": "Successful" }, "serverVersion": "1.36", "applicationsCount": 1 } }] }),
+            "info": { "connectionState": { "status": "Successful" }, "serverVersion": "1.36", "applicationsCount": 1,
+                      "cacheInfo": { "lastCacheSyncTime": "2026-01-03T00:00:00Z" } } }] }),
         ["applicationsets"] => json!({ "items": [set()] }),
         ["applicationsets", "generate"] => json!({ "applications": [app()] }),
         ["applicationsets", _] => set(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AppArgs, Target, read,
-    state::{AppState, ResourceView, SourceView, cluster_of},
+    state::{AppState, ResourceView, SourceView, applications_in, awaits_person, cluster_of},
     tree,
 };
 use crate::{ArgoCd, text, wire};
@@ -43,6 +43,10 @@ const HISTORY: ToolDeclaration = ToolDeclaration::read(
      not the one before.",
 )
 .cached(AGE);
+
+/// What an empty history says (`SyncAppState` and `persistRevisionHistory` in `controller`).
+pub(super) const NO_HISTORY: &str = "Argo CD has written down no deployment: no sync of all resources has succeeded, or the spec's \
+                                     revisionHistoryLimit is 0";
 
 /// Arguments of `get_argocd_app_status`.
 #[derive(Deserialize, JsonSchema)]
@@ -104,9 +108,6 @@ struct Status {
     /// How it is synced by itself; absent if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     auto_sync: Option<AutoSync>,
-    /// When it was compared with Git last (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reconciled_at: Option<String>,
     /// The `ApplicationSet` that makes it, and undoes changes to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     application_set: Option<String>,
@@ -127,11 +128,15 @@ pub(super) struct AutoSync {
     pub(super) prune: bool,
     /// Whether it undoes changes that were made in the cluster.
     pub(super) self_heal: bool,
+    /// Whether it may delete all where Git names nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) allow_empty: bool,
 }
 
 impl AutoSync {
     pub(super) fn of(app: &wire::Application) -> Option<Self> {
-        app.spec.automated().map(|automated| Self { prune: automated.prune, self_heal: automated.self_heal })
+        let wire::Automated { prune, self_heal, allow_empty, .. } = *app.spec.automated()?;
+        Some(Self { prune, self_heal, allow_empty })
     }
 }
 
@@ -206,7 +211,15 @@ async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -
         fit(most, context.max_result_bytes / 2).0
     });
     let truncated = resources.as_ref().is_some_and(|resources| resources.len() < count);
-    let mut hints: Vec<String> = unknown.into_iter().collect();
+    let mut hints: Vec<String> = unknown.into_iter().chain(awaits_person(&app)).chain(applications_in(&app)).collect();
+    // `canProcessApp` in `controller/appcontroller.go` reads it so.
+    let skips = app.metadata.annotations.as_ref().map_or("", |all| &all.skip_reconcile);
+    if ["1", "t", "T", "true", "True", "TRUE"].contains(&skips) {
+        hints.push(
+            "its annotation skip-reconcile has Argo CD's controller leave it alone: it is neither compared nor synced"
+                .to_owned(),
+        );
+    }
     if truncated {
         hints.push(format!("it manages {count} resources; get_argocd_app_resources lists the others"));
     }
@@ -224,7 +237,6 @@ async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -
         destination_namespace: destination.namespace.clone(),
         destination_cluster: cluster_of(destination),
         auto_sync: AutoSync::of(&app),
-        reconciled_at: app.status.reconciled_at.clone(),
         application_set: application_set(&app),
         resources,
         truncated,
@@ -280,7 +292,7 @@ async fn history(
         (format!("{:020}", i64::MAX.saturating_sub(deployment.id)), Deployment::of(deployment))
     });
     let page = input.page.cut_keyed(entries.collect())?;
-    Ok(if page.items.is_empty() { page.with_hint("nothing was deployed yet") } else { page })
+    Ok(if page.items.is_empty() { page.with_hint(NO_HISTORY) } else { page })
 }
 
 impl Deployment {

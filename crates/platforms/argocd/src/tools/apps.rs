@@ -23,8 +23,8 @@ use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError, page::enco
 const LIST: ToolDeclaration = ToolDeclaration::read(
     "list_argocd_apps",
     "Applications",
-    "Lists applications with their sync and health states, which are independent. Filters narrow it; all of them must \
-     match. Argo CD answers only what the connector's account may see.",
+    "Lists applications with the sync and health states of Argo CD's last comparison, which are independent. Filters \
+     narrow it; all of them must match. Argo CD answers only what the connector's account may see.",
 )
 .cached(Duration::from_secs(10));
 

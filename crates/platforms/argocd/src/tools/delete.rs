@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{AppArgs, app::application_set, mutation};
+use super::{AppArgs, app::application_set, mutation, state::to_be_confirmed};
 use crate::ArgoCd;
 use tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
 
@@ -43,6 +43,9 @@ struct Deleted {
     cascade: bool,
     /// Number of resources that it managed.
     resources: usize,
+    /// What must come before it ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
@@ -69,7 +72,9 @@ async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) 
         format!("and leave the {count} resources that it manages where they are")
     };
     let again = application_set(&app).map(|name| format!("; the ApplicationSet {name:?} would make it again"));
-    let would = format!("delete the application {} {what}{}", app.metadata.name, again.unwrap_or_default());
+    let confirmed = to_be_confirmed(app.status.resources.iter().filter(|_| input.cascade));
+    let confirmed = confirmed.map(|what| format!("; before it ends, {what}")).unwrap_or_default();
+    let would = format!("delete the application {} {what}{confirmed}{}", app.metadata.name, again.unwrap_or_default());
     let state = json!({
         "resources": count,
         "health": app.status.health.status,
@@ -89,9 +94,8 @@ async fn delete(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -
         let _: serde::de::IgnoredAny = argocd.ask(&target, &call, "delete the application", right, &context).await?;
     }
     let resources = app.status.resources.len();
-    // What was begun before goes on as it was begun, by the finalizer that Argo CD sets (`Delete` in
-    // `server/application/application.go`).
-    let begun = app.metadata.finalizers.iter().any(|one| one.starts_with("resources-finalizer.argocd.argoproj.io"));
-    let cascade = if already { begun } else { input.cascade };
-    Ok(Deleted { app: app.metadata.name, already, cascade, resources })
+    // What was begun before goes on as it was begun.
+    let cascade = if already { app.is_cascading() } else { input.cascade };
+    let hints = to_be_confirmed(app.status.resources.iter().filter(|_| cascade)).into_iter().collect();
+    Ok(Deleted { app: app.metadata.name, already, cascade, resources, hints })
 }

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    AppArgs, Target, mutation, read,
-    state::{AppState, Operation},
+    AppArgs, Target,
+    app::application_set,
+    mutation, read,
+    state::{AppState, Operation, applications_in, awaits_person},
 };
 use crate::{
     ArgoCd,
@@ -23,6 +25,10 @@ use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolErr
 
 /// Pauses between two looks: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(5)];
+
+/// Time after the end of an operation for which the comparison that Argo CD makes then is waited for: it may be seconds, and where
+/// Git or the cluster can't be read it doesn't come.
+const COMPARISON_TIME: Duration = Duration::from_secs(15);
 
 /// Time that a refresh may take. Argo CD's own command line waits as long as it takes; a controller that works needs seconds.
 const REFRESH_TIME: Duration = Duration::from_secs(15);
@@ -64,6 +70,23 @@ enum Goal {
     Sync,
     /// That the application is healthy, and no operation runs.
     Health,
+}
+
+impl Goal {
+    fn is_reached(self, app: &Application) -> bool {
+        app.running().is_none()
+            && match self {
+                Self::Operation => true,
+                // What was so before something happened is not what is waited for.
+                _ if app.news().is_some() => false,
+                Self::Sync => app.status.sync.status == "Synced",
+                // Where neither Git nor the cluster can be read, it has no resources, and their health is good
+                // (`setApplicationHealth` in `controller/health.go`).
+                Self::Health if app.status.sync.status == "Unknown" && app.status.resources.is_empty() => false,
+                // Somebody must resume it: waiting doesn't help.
+                Self::Health => matches!(app.status.health.status.as_str(), "Healthy" | "Suspended"),
+            }
+    }
 }
 
 /// Arguments of `wait_argocd_app`.
@@ -118,9 +141,6 @@ struct ComparedAnew {
     app: String,
     /// Whether it was compared anew; if not, the state is the one of the last comparison.
     refreshed: bool,
-    /// When it was compared with Git last (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reconciled_at: Option<String>,
     /// Its state.
     #[serde(flatten)]
     state: AppState,
@@ -152,7 +172,7 @@ pub(super) async fn poll(
     target: &Target,
     wait: Duration,
     context: &CallContext,
-    done: impl Fn(&Application) -> bool,
+    mut done: impl FnMut(&Application) -> bool,
 ) -> Result<(Application, bool), ToolError> {
     let [first, longest] = PAUSES;
     let mut wait = Wait::new(wait, context, first, longest);
@@ -177,28 +197,60 @@ pub(super) async fn poll(
     }
 }
 
-async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Result<Waited, ToolError> {
-    let done = |app: &Application| {
-        app.running().is_none()
-            && match input.goal {
-                Goal::Operation => true,
-                Goal::Sync => app.status.sync.status == "Synced",
-                // Somebody must resume it: waiting doesn't help.
-                Goal::Health => matches!(app.status.health.status.as_str(), "Healthy" | "Suspended"),
-            }
-    };
-    let wait = input.timeout_seconds.seconds();
-    let (app, finished) = poll(&argocd, &input.app.target(&argocd)?, wait, &context, done).await?;
-    let mut hints = Vec::new();
-    if !finished {
-        hints.push(match (app.running(), input.goal) {
-            (Some(_), _) if app.waits_for_controller() => not_taken_up().remedy.unwrap_or_default(),
-            (Some(_), _) => "the operation still runs: call it again".to_owned(),
-            (None, Goal::Sync) => "nothing runs that would sync it: sync_argocd_app does".to_owned(),
-            (None, _) => "get_argocd_resource_tree with unhealthy_only tells what is not healthy".to_owned(),
-        });
+/// Whether no operation runs and the state is the one of after it, or that has been waited for in vain.
+pub(super) fn settled() -> impl FnMut(&Application) -> bool {
+    let mut ended = None;
+    move |app| {
+        if app.running().is_some() {
+            ended = None;
+            return false;
+        }
+        app.news().is_none() || ended.get_or_insert_with(Instant::now).elapsed() >= COMPARISON_TIME
     }
+}
+
+async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Result<Waited, ToolError> {
+    let (goal, mut settled) = (input.goal, settled());
+    let done = move |app: &Application| goal.is_reached(app) && (goal != Goal::Operation || settled(app));
+    let wait = input.timeout_seconds.seconds();
+    let (app, _) = poll(&argocd, &input.app.target(&argocd)?, wait, &context, done).await?;
+    let finished = goal.is_reached(&app);
+    let hint = match (app.running(), goal) {
+        (Some(_), _) if app.waits_for_controller() => not_taken_up().remedy,
+        (Some(_), _) => {
+            Some(awaits_person(&app).unwrap_or_else(|| "the operation still runs: call it again".to_owned()))
+        }
+        (None, _) if app.news().is_some() => Some(
+            "sync and health are not known yet: call it again, or refresh_argocd_app; if that doesn't help, \
+             get_argocd_app_status tells the application's conditions"
+                .to_owned(),
+        ),
+        (None, _) if finished => None,
+        (None, _) if app.status.sync.status == "Unknown" => Some(
+            "Argo CD can't compare it with what Git says: sync.message has the application's conditions".to_owned(),
+        ),
+        (None, Goal::Sync) => Some(who_syncs(&app)),
+        (None, _) => Some("get_argocd_resource_tree with unhealthy_only tells what is not healthy".to_owned()),
+    };
+    let hints = hint.into_iter().chain(applications_in(&app).filter(|_| goal == Goal::Health)).collect();
     Ok(Waited { app: app.metadata.name.clone(), finished, state: AppState::of(&app), hints })
+}
+
+/// What syncs an application that is not synced, while no operation runs.
+fn who_syncs(app: &Application) -> String {
+    if app.spec.automated().is_some() {
+        return "auto-sync is on, and nothing runs yet: call it again. It begins nothing while a sync window is closed \
+                (get_argocd_sync_windows), after it has failed at this revision, and without self_heal where only the cluster was \
+                changed"
+            .to_owned();
+    }
+    match application_set(app) {
+        Some(set) => format!(
+            "auto-sync is off. If the ApplicationSet {set:?} goes in steps, it syncs the application itself when its step comes: \
+             get_argocd_appset tells; if not, sync_argocd_app does"
+        ),
+        None => "nothing runs that would sync it: sync_argocd_app does".to_owned(),
+    }
 }
 
 async fn refresh(argocd: Arc<ArgoCd>, input: RefreshInput, context: CallContext) -> Result<ComparedAnew, ToolError> {
@@ -219,7 +271,6 @@ async fn refresh(argocd: Arc<ArgoCd>, input: RefreshInput, context: CallContext)
     Ok(ComparedAnew {
         app: app.metadata.name.clone(),
         refreshed,
-        reconciled_at: app.status.reconciled_at.clone(),
         state: AppState::of(&app),
         hints: hint.into_iter().collect(),
     })

@@ -18,8 +18,8 @@ use tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
 const SET: ToolDeclaration = ToolDeclaration::mutate(
     "set_argocd_auto_sync",
     "Switch auto-sync",
-    "Switches auto-sync of an application on or off. Off is what a rollback needs, and loses the settings of prune and \
-     self-healing, which are answered. An ApplicationSet or Git may switch it back.",
+    "Switches auto-sync of an application on or off. Off is what a rollback needs, and loses its settings, which are \
+     answered. An ApplicationSet or Git may switch it back.",
 )
 .idempotent()
 .off_by_default();
@@ -37,6 +37,9 @@ struct SetInput {
     /// Whether it undoes changes that were made in the cluster. Only with enabled; left out, as it is.
     #[serde(default)]
     self_heal: Option<bool>,
+    /// Whether it may delete all where Git names nothing. Only with enabled; left out, as it is.
+    #[serde(default)]
+    allow_empty: Option<bool>,
 }
 
 /// Auto-sync before and after.
@@ -62,17 +65,19 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 impl SetInput {
     /// What is wanted, where it isn't so already.
     fn wanted(&self, app: &Application) -> Result<Option<AutoSync>, ToolError> {
-        if !self.enabled && (self.prune.is_some() || self.self_heal.is_some()) {
-            return Err(ToolError::invalid_argument("prune and self_heal mean nothing while auto-sync is off")
-                .with_argument("enabled"));
+        if !self.enabled && [self.prune, self.self_heal, self.allow_empty].into_iter().any(|one| one.is_some()) {
+            let message = "prune, self_heal and allow_empty mean nothing while auto-sync is off";
+            return Err(ToolError::invalid_argument(message).with_argument("enabled"));
         }
         if app.metadata.deletion_timestamp.is_some() {
             return Err(super::to_tool_error(Error::Deleting, "", ""));
         }
-        let now = AutoSync::of(app);
+        // Also of auto-sync that is off: `enabled` of 3.1 and later keeps them.
+        let kept = app.spec.sync_policy.as_ref().and_then(|policy| policy.automated.as_ref());
         Ok(self.enabled.then(|| AutoSync {
-            prune: self.prune.unwrap_or_else(|| now.is_some_and(|now| now.prune)),
-            self_heal: self.self_heal.unwrap_or_else(|| now.is_some_and(|now| now.self_heal)),
+            prune: self.prune.unwrap_or_else(|| kept.is_some_and(|kept| kept.prune)),
+            self_heal: self.self_heal.unwrap_or_else(|| kept.is_some_and(|kept| kept.self_heal)),
+            allow_empty: self.allow_empty.unwrap_or_else(|| kept.is_some_and(|kept| kept.allow_empty)),
         }))
     }
 }
@@ -87,8 +92,9 @@ fn hints(app: &Application) -> Vec<String> {
 /// As merge patch (RFC 7396). `automated` goes as a whole: servers before 3.1 don't know its field `enabled`, would drop
 /// it, and leave auto-sync on.
 fn patch(wanted: Option<AutoSync>) -> Value {
-    let automated = wanted
-        .map_or(Value::Null, |wanted| json!({ "prune": wanted.prune, "selfHeal": wanted.self_heal, "enabled": null }));
+    let automated = wanted.map_or(Value::Null, |AutoSync { prune, self_heal, allow_empty }| {
+        json!({ "prune": prune, "selfHeal": self_heal, "allowEmpty": allow_empty, "enabled": null })
+    });
     json!({ "spec": { "syncPolicy": { "automated": automated } } })
 }
 

@@ -11,8 +11,8 @@ use crate::{
     ArgoCd,
     client::Call,
     text,
-    windows::why_closed,
-    wire::{self, Application, Source},
+    windows::{Concerning, concerning, why_closed},
+    wire::{self, Application, Project, Source},
 };
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
 
@@ -138,10 +138,26 @@ pub(super) struct Window {
     /// Whether it is open now; absent where that isn't known.
     #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<bool>,
+    /// Names of applications that it concerns, as patterns. These and the next two are absent where Argo CD doesn't say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    applications: Vec<String>,
+    /// Namespaces that it concerns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    namespaces: Vec<String>,
+    /// Clusters that it concerns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    clusters: Vec<String>,
+    /// Whether it concerns only what all three name, instead of what one of them names.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    all_must_match: bool,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
 }
 
 impl Window {
     pub(super) fn of(window: &wire::SyncWindow, active: Option<bool>) -> Self {
+        let some = |all: &[String]| all.iter().take(MAX_WINDOWS).map(|one| text::clean(one)).collect();
         Self {
             kind: text::clean(&window.kind),
             schedule: text::clean(&window.schedule),
@@ -149,6 +165,11 @@ impl Window {
             time_zone: text::optional(&window.time_zone),
             manual_sync: window.manual_sync,
             active,
+            applications: some(&window.applications),
+            namespaces: some(&window.namespaces),
+            clusters: some(&window.clusters),
+            all_must_match: window.and_operator,
+            description: text::optional(&window.description),
         }
     }
 }
@@ -275,28 +296,34 @@ async fn windows(argocd: Arc<ArgoCd>, input: WindowsInput, context: CallContext)
     let call = target.get(&["syncwindows"]);
     let found: wire::SyncWindows =
         argocd.ask(&target, &call, "read the sync windows of", "applications, get", &context).await?;
-    let why_not = if found.can_sync {
-        None
-    } else {
+    // What the application says is enough, unless something must be told of it that its project knows.
+    let now = Timestamp::now();
+    let mut known = concerning(&found, None, now);
+    if !found.can_sync || known.iter().any(|one| one.active.is_none()) {
         let project = match &target.project {
             Some(project) => project.clone(),
-            None => argocd.fetch_app(&target, &context).await?.spec.project,
+            None => argocd.fetch_app(&target, &context).await?.spec.project().to_owned(),
         };
-        Some(argocd.why_closed(&found, &project, &context).await)
-    };
-    let assigned = found.assigned_windows.iter();
-    let windows: Vec<_> =
-        assigned.take(MAX_WINDOWS).map(|one| Window::of(one, Some(found.active_windows.contains(one)))).collect();
-    let truncated = windows.len() < found.assigned_windows.len();
-    Ok(Permission { can_sync: found.can_sync, why_not, truncated, windows })
+        known = argocd.concerning(&found, &project, &context).await;
+    }
+    let why_not = (!found.can_sync).then(|| why_closed(&known, now));
+    let windows: Vec<_> = known.iter().take(MAX_WINDOWS).map(|one| Window::of(&one.window, one.active)).collect();
+    Ok(Permission { can_sync: found.can_sync, why_not, truncated: windows.len() < known.len(), windows })
 }
 
 impl ArgoCd {
-    /// Which window of an application forbids a sync now, and until when. Its project, which alone knows the windows' time
-    /// zones, may be one that the account may not read; then no time is told.
-    pub(super) async fn why_closed(&self, windows: &wire::SyncWindows, project: &str, context: &CallContext) -> String {
-        let read = self.session.call::<wire::Project>(&Call::get(["projects", project]), context.deadline).await;
-        let of_project = read.as_ref().ok().map(|project| &*project.spec.sync_windows);
-        why_closed(windows, of_project, Timestamp::now())
+    /// The windows of an application, with what its project says of them. That may be one that the account may not read; then it
+    /// isn't known.
+    pub(super) async fn concerning(
+        &self,
+        windows: &wire::SyncWindows,
+        project: &str,
+        context: &CallContext,
+    ) -> Vec<Concerning> {
+        let own = self.session.call::<Project>(&Call::get(["projects", project]), context.deadline).await;
+        let global = self.global_projects(project, context).await;
+        let all = own.and_then(|own| Ok(std::iter::once(own).chain(global?)));
+        let all = all.map(|all| all.flat_map(|one| one.spec.sync_windows.0).collect::<Vec<_>>());
+        concerning(windows, all.as_deref().ok(), Timestamp::now())
     }
 }

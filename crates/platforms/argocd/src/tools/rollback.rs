@@ -7,13 +7,15 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    AppArgs, mutation,
+    AppArgs,
+    app::NO_HISTORY,
+    mutation,
     sync::{self, Started},
 };
 use crate::{
     ArgoCd,
     error::auto_sync,
-    wire::{Application, Deployment},
+    wire::{Application, Deployment, revisions},
 };
 use kit::args::WaitSeconds;
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
@@ -60,7 +62,7 @@ impl RollbackInput {
             let ids = app.status.history.iter().rev().take(20).map(|one| one.id.to_string()).collect::<Vec<_>>();
             let message = format!("the application has no deployment with the id {}", self.history_id);
             let remedy = if ids.is_empty() {
-                "nothing was deployed yet".to_owned()
+                NO_HISTORY.to_owned()
             } else {
                 format!("the history has the ids {}, the newest first", ids.join(", "))
             };
@@ -105,7 +107,7 @@ pub(super) fn is_hex(text: &str) -> bool {
 }
 
 fn revision(deployment: &Deployment) -> String {
-    if deployment.revision.is_empty() { deployment.revisions.join(", ") } else { deployment.revision.clone() }
+    revisions(&deployment.revision, &deployment.revisions)
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext) -> Result<Preview, ToolError> {
@@ -120,7 +122,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext
     let state = json!({
         "history_id": deployment.id,
         "to_revision": revision,
-        "from_revision": app.status.sync.revision,
+        "from_revision": revisions(&app.status.sync.revision, &app.status.sync.revisions),
         "newest_id": app.status.history.iter().map(|one| one.id).max(),
         "health": app.status.health.status,
     });

@@ -1,5 +1,6 @@
 //! An application's state, as several tools answer it: sync and health, which are independent, and the last operation.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -74,6 +75,9 @@ pub(super) struct SourceView {
     /// The source's own name, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
+    /// Name under which other sources take files of it, such as values; without path and chart it makes no manifests itself.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub(super) reference: Option<String>,
     /// Where Argo CD writes the manifests that it makes of this source, and syncs them from, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hydrated: Option<HydratedView>,
@@ -116,6 +120,9 @@ pub(super) struct ResourceView {
     /// Whether Git says no longer that it should be there: a sync with prune deletes it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) requires_pruning: bool,
+    /// Whether a person must confirm before it is pruned or deleted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) requires_confirmation: bool,
 }
 
 /// How an application is.
@@ -123,6 +130,12 @@ pub(super) struct ResourceView {
 pub(super) struct AppState {
     /// Sync and health in words: what they mean together.
     pub(super) verdict: String,
+    /// When it was compared with Git last (RFC 3339): sync and health are as of then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reconciled_at: Option<String>,
+    /// Whether something has happened since that Argo CD has not looked at: sync and health are those of before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) outdated: bool,
     /// Whether what runs is what Git says.
     pub(super) sync: Sync,
     /// Whether what runs is well.
@@ -194,6 +207,7 @@ impl SourceView {
             chart: text::optional(&source.chart),
             target_revision: text::clean(target),
             name: text::optional(&source.name),
+            reference: text::optional(&source.reference),
             hydrated: None,
         }
     }
@@ -235,6 +249,7 @@ impl ResourceView {
             sync: known(&resource.status),
             health: resource.health.as_ref().map(Health::of),
             requires_pruning: resource.requires_pruning,
+            requires_confirmation: resource.requires_deletion_confirmation,
         }
     }
 }
@@ -255,19 +270,83 @@ impl AppState {
             message: Some(conditions.join("; ")).filter(|text| !text.is_empty()),
         };
         let health = Health::of(&status.health);
-        Self { verdict: verdict(app, &sync.status, &health.status), sync, health, operation: Operation::of(app) }
+        let news = app.news();
+        Self {
+            verdict: verdict(app, &sync.status, &health.status, news.as_deref()),
+            reconciled_at: status.reconciled_at.clone(),
+            outdated: news.is_some(),
+            sync,
+            health,
+            operation: Operation::of(app),
+        }
     }
 }
 
+/// Resources before whose deletion a person must be asked, by kind and name: 10 at most.
+pub(super) fn to_be_confirmed<'a>(resources: impl Iterator<Item = &'a Resource>) -> Option<String> {
+    let wanted: Vec<_> = resources.filter(|one| one.requires_deletion_confirmation).collect();
+    let names: Vec<_> = wanted.iter().take(10).map(|one| format!("{}/{}", one.kind, one.name)).collect();
+    let more = wanted.len().saturating_sub(names.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| format!("a person must confirm the deletion of {}{more} ({CONFIRM})", names.join(", ")))
+}
+
+/// How a person confirms.
+const CONFIRM: &str = "argocd app confirm-deletion, or Argo CD's page of the application";
+
+/// What an operation that runs waits for, if it is a person (`setRunningPhase` in `gitops-engine/pkg/sync/sync_context.go`, v3.5.1).
+pub(super) fn awaits_person(app: &Application) -> Option<String> {
+    let state = app.status.operation_state.as_ref().filter(|_| app.running().is_some())?;
+    let asks = state.message.starts_with("waiting for pruning confirmation of");
+    asks.then(|| format!("the operation goes on when a person has confirmed what it would delete ({CONFIRM})"))
+}
+
+/// What is said of applications among an application's resources: their health is no part of its own, unless the installation has a
+/// rule for it (`docs/operator-manual/health.md`).
+pub(super) fn applications_in(app: &Application) -> Option<String> {
+    let is_app = |one: &&Resource| one.group == "argoproj.io" && one.kind == "Application";
+    let unjudged = app.status.resources.iter().filter(is_app).filter(|one| one.health.is_none()).count();
+    (unjudged > 0).then(|| {
+        format!("it manages {unjudged} applications, whose health is no part of its own: list_argocd_apps tells it")
+    })
+}
+
+/// What an application's deletion has come to, which the controller does in this order (`finalizeApplicationDeletion` in
+/// `controller/appcontroller.go`, v3.5.1).
+fn deletion(app: &Application, since: &str) -> String {
+    let has = |name: &str| app.metadata.finalizers.iter().any(|one| one == name);
+    let approved = app.metadata.annotations.as_ref().map_or("", |all| &all.deletion_approved);
+    let is_approved = match (approved.parse::<Timestamp>(), since.parse::<Timestamp>()) {
+        (Ok(approved), Ok(since)) => approved >= since,
+        _ => false,
+    };
+    let confirmation = to_be_confirmed(app.status.resources.iter()).filter(|_| !is_approved);
+    let stage = if has("pre-delete-finalizer.argocd.argoproj.io") {
+        "its PreDelete hooks come first".to_owned()
+    } else if app.is_cascading() {
+        confirmation.unwrap_or_else(|| "what it runs is being deleted".to_owned())
+    } else if has("post-delete-finalizer.argocd.argoproj.io") {
+        "its PostDelete hooks run".to_owned()
+    } else {
+        return format!("the application is being deleted since {since}");
+    };
+    format!("the application is being deleted since {since}: {stage}")
+}
+
 /// What sync and health mean together, and beside the last operation.
-fn verdict(app: &Application, sync: &str, health: &str) -> String {
-    if app.metadata.deletion_timestamp.is_some() {
-        return "the application is being deleted".to_owned();
+fn verdict(app: &Application, sync: &str, health: &str, news: Option<&str>) -> String {
+    if let Some(since) = &app.metadata.deletion_timestamp {
+        return deletion(app, since);
     }
+    let unknown = news.map(|news| {
+        let last = app.status.reconciled_at.as_deref().unwrap_or("a time that it doesn't tell");
+        format!("not known yet: {news}, and Argo CD compared it last at {last}; sync and health are those of before")
+    });
     let state = match (sync, health) {
         _ if app.status.sync.status.is_empty() && app.status.health.status.is_empty() => {
             "it was not compared with Git yet: nothing is known of it, as if no controller of Argo CD had seen it"
         }
+        _ if unknown.is_some() => unknown.as_deref().unwrap_or_default(),
         ("Synced", "Healthy") => "well: what Git says runs, and is healthy",
         ("OutOfSync", "Healthy") => "what runs is healthy, and is not what Git says",
         ("Synced", "Degraded") => "what Git says was applied, and doesn't work",
@@ -290,7 +369,7 @@ fn verdict(app: &Application, sync: &str, health: &str) -> String {
             format!("{state}; an operation is tried again after it failed: see operation.message")
         }
         (Some(_), _) => format!("{state}; an operation runs"),
-        (None, Some("Succeeded")) if health == "Degraded" => {
+        (None, Some("Succeeded")) if health == "Degraded" && news.is_none() => {
             format!("{state}; the last operation succeeded all the same, which says only that it was applied")
         }
         (None, Some("Failed" | "Error")) => format!("{state}; the last operation failed"),

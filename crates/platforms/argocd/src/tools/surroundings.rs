@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     ArgoCd,
-    client::Call,
+    client::{Call, Error},
     text,
     wire::{Cluster, Items, Project},
 };
@@ -90,6 +90,9 @@ struct ProjectView {
     roles: Vec<RoleView>,
     /// Whether something was left out: each list has 100 entries at most.
     truncated: bool,
+    /// What adds to these lists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 /// Where applications may go to.
@@ -127,8 +130,9 @@ struct ClusterView {
     /// Version of Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
-    /// Number of applications that go there.
-    applications: i64,
+    /// Number of applications that go there; absent if Argo CD hasn't counted them, as while its controller doesn't work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applications: Option<i64>,
     /// Project that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
@@ -170,6 +174,15 @@ async fn project(argocd: Arc<ArgoCd>, input: ProjectInput, context: CallContext)
         .object(&Call::get(["projects", &name]), &name, context.deadline)
         .await
         .map_err(failed(&doing, "projects, get"))?;
+    // What they permit, and their windows, Argo CD adds (`mergeVirtualProject` in `util/argo/argo.go`).
+    let hint = match argocd.global_projects(&name, &context).await {
+        Ok(global) if global.is_empty() => None,
+        Ok(global) => {
+            let names: Vec<_> = global.iter().take(20).map(|one| text::clean(&one.metadata.name)).collect();
+            Some(format!("global projects add to these lists, and get_argocd_project tells what: {}", names.join(", ")))
+        }
+        Err(_) => Some("Argo CD did not tell whether global projects add to these lists".to_owned()),
+    };
     let spec = &found.spec;
     let lengths = [spec.source_repos.len(), spec.destinations.len(), spec.sync_windows.len(), spec.roles.len()];
     Ok(ProjectView {
@@ -180,8 +193,21 @@ async fn project(argocd: Arc<ArgoCd>, input: ProjectInput, context: CallContext)
         source_namespaces: spec.source_namespaces.iter().take(MAX_ENTRIES).cloned().collect(),
         sync_windows: spec.sync_windows.iter().take(MAX_ENTRIES).map(|window| Window::of(window, None)).collect(),
         roles: spec.roles.iter().take(MAX_ENTRIES).map(RoleView::of).collect(),
+        hints: hint.into_iter().collect(),
         truncated: lengths.into_iter().chain([spec.source_namespaces.len()]).any(|length| length > MAX_ENTRIES),
     })
+}
+
+impl ArgoCd {
+    /// The global projects that a project inherits from: none where Argo CD knows of no such thing.
+    pub(super) async fn global_projects(&self, project: &str, context: &CallContext) -> Result<Vec<Project>, Error> {
+        let call = Call::get(["projects", project, "globalprojects"]);
+        match self.session.call::<Items<Project>>(&call, context.deadline).await {
+            Ok(found) => Ok(found.items.0),
+            Err(Error::Unimplemented) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl DestinationView {
@@ -208,7 +234,7 @@ async fn clusters(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -
             status: text::optional(&state.status).unwrap_or_else(|| "Unknown".to_owned()),
             message: text::optional(&state.message).filter(|_| state.status != "Successful"),
             version: text::optional(&cluster.info.server_version),
-            applications: cluster.info.applications_count,
+            applications: cluster.info.counted(),
             project: text::optional(&cluster.project),
         };
         (format!("{}/{}", view.name, view.server), view)

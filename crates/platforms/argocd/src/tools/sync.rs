@@ -2,20 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
     AppArgs, ResourceName, Target, may_be_secret, mutation, operation,
-    state::{AppState, Operation},
+    state::{AppState, Operation, to_be_confirmed},
 };
 use crate::{
     ArgoCd,
     client::Error,
     error::{auto_sync, not_taken_up, operation_running, to_tool_error},
     text,
-    wire::{Application, Resource, SyncWindows},
+    windows::why_closed,
+    wire::{Application, Resource, SyncWindows, revisions},
 };
 use kit::args::WaitSeconds;
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError, page::fit};
@@ -55,7 +57,7 @@ struct SyncInput {
     /// Whether it is only tried: nothing is applied.
     #[serde(default)]
     dry_run: bool,
-    /// Only these resources; all if left out.
+    /// Only these resources; all if left out. Hooks don't run then, and the history doesn't hold it.
     #[serde(default)]
     #[schemars(length(max = 100))]
     resources: Vec<ResourceName>,
@@ -92,7 +94,7 @@ pub(super) struct Started {
     /// The application's state.
     #[serde(flatten)]
     pub(super) state: AppState,
-    /// What changed, or with a dry run would change, as far as the operation has come: 100 at most.
+    /// What changed, or with a dry run would change, as far as the operation has come: 100 at most, what was not done first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) results: Vec<ResourceOutcome>,
     /// Whether results were left out.
@@ -151,8 +153,15 @@ impl SyncInput {
             return Err(auto_sync("sync to another revision"));
         }
         for wanted in &self.resources {
-            let found = app.status.resources.iter().any(|one| names(wanted, one));
-            if !found {
+            let mut found = app.status.resources.iter().filter(|one| names(wanted, one)).peekable();
+            // `WithOperationSettings` in `controller/sync.go` skips hooks where resources are named.
+            if found.peek().is_some() && found.all(|one| one.hook) {
+                let message = format!("{wanted} is a hook, which a sync of named resources does not run");
+                return Err(ToolError::invalid_argument(message)
+                    .with_argument("resources")
+                    .with_remedy("hooks run with a sync of all resources"));
+            }
+            if !app.status.resources.iter().any(|one| names(wanted, one)) {
                 let message = format!("the application manages no {wanted} of the group {:?}", wanted.group);
                 return Err(ToolError::invalid_argument(message)
                     .with_argument("resources")
@@ -228,7 +237,7 @@ async fn check_windows(
     if windows.can_sync {
         return Ok(());
     }
-    let why = argocd.why_closed(&windows, &app.spec.project, context).await;
+    let why = why_closed(&argocd.concerning(&windows, app.spec.project(), context).await, Timestamp::now());
     let message = format!("sync windows do not permit syncs now: {why}; nothing was started");
     Err(ToolError::new(ErrorCode::Conflict, message)
         .with_remedy("come back then; get_argocd_sync_windows tells all windows of the application"))
@@ -244,10 +253,15 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
     let changed: Vec<_> =
         input.affected(&app).filter(|one| one.status == "OutOfSync" && !one.requires_pruning).map(name).collect();
     let pruned: Vec<_> = input.affected(&app).filter(|one| one.requires_pruning).map(name).collect();
-    let to = match (&input.revision, app.status.sync.revision.as_str()) {
-        (Some(revision), _) => format!(" to the revision {revision:?}, which may differ from what was compared last"),
+    let last = revisions(&app.status.sync.revision, &app.status.sync.revisions);
+    let given = input.revisions.iter().enumerate().filter(|(_, revision)| !revision.is_empty());
+    let given: Vec<_> = given.map(|(index, revision)| format!("{revision:?} of source {index}")).collect();
+    let differs = "which may differ from what was compared last";
+    let to = match (&input.revision, last.as_str()) {
+        (Some(revision), _) => format!(" to the revision {revision:?}, {differs}"),
+        (None, last) if !given.is_empty() => format!(" to the revisions {}, {differs} ({last})", given.join(", ")),
         (None, "") => String::new(),
-        (None, revision) => format!(" to what Git said last ({revision})"),
+        (None, last) => format!(" to what Git said last ({last})"),
     };
     let act = if input.dry_run { "apply nothing, and try a sync of" } else { "sync" };
     let kept = match (pruned.len(), input.prune) {
@@ -255,10 +269,18 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
         (count, true) => format!(", and DELETE {count} that Git no longer names"),
         (count, false) => format!("; {count} that Git no longer names stay, because prune is false"),
     };
-    let would = format!("{act} {}{to}: change {} resources{kept}", app.metadata.name, changed.len());
+    let confirmed = to_be_confirmed(input.affected(&app).filter(|one| input.prune && one.requires_pruning));
+    let confirmed = confirmed.map(|what| format!("; it may not end before {what}")).unwrap_or_default();
+    let hooks = if input.resources.is_empty() { "" } else { "; hooks don't run" };
+    let as_of = app
+        .news()
+        .map(|news| format!("; but {news}, and Argo CD has not compared it since: it may be other resources"));
+    let as_of = as_of.unwrap_or_default();
+    let count = changed.len();
+    let would = format!("{act} {}{to}: change {count} resources{kept}{confirmed}{hooks}{as_of}", app.metadata.name);
     let state = json!({
         "sync": app.status.sync.status,
-        "revision": app.status.sync.revision,
+        "revision": last,
         "changed": changed.iter().take(MAX_RESOURCES).collect::<Vec<_>>(),
         "no_longer_in_git": pruned.iter().take(MAX_RESOURCES).collect::<Vec<_>>(),
         "auto_sync": app.spec.automated().is_some(),
@@ -315,8 +337,9 @@ pub(super) async fn finish(
     prune: bool,
     context: &CallContext,
 ) -> Result<Started, ToolError> {
-    let ended = operation::poll(argocd, target, wait, context, |app| app.running().is_none()).await;
-    let (app, finished) = ended.map_err(|error| if dry_run { error } else { error.after_the_change() })?;
+    let ended = operation::poll(argocd, target, wait, context, operation::settled()).await;
+    let (app, _) = ended.map_err(|error| if dry_run { error } else { error.after_the_change() })?;
+    let finished = app.running().is_none();
     let operation = Operation::of(&app);
     let phase = operation.as_ref().map_or("Running", |operation| operation.phase.as_str());
     let applied = match (dry_run, finished) {
@@ -328,9 +351,16 @@ pub(super) async fn finish(
         (true, false) => "Nothing was applied: the dry run still runs",
         (false, false) => "It is being applied: the operation still runs",
     };
-    let summary = format!("{applied} ({phase}); the application is {}", app.status.health.status);
+    let summary = match app.news() {
+        Some(_) => format!("{applied} ({phase}); how the application is now is not known yet, wait_argocd_app tells"),
+        None => format!("{applied} ({phase}); the application is {}", app.status.health.status),
+    };
     let result = app.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
-    let outcomes: Vec<_> = result.iter().flat_map(|result| result.resources.iter()).map(ResourceOutcome::of).collect();
+    let resources = result.iter().flat_map(|result| result.resources.iter());
+    let mut outcomes: Vec<_> = resources.map(ResourceOutcome::of).collect();
+    // What failed or was left is not what an answer may lack: a sync that leaves what is to be pruned succeeds
+    // (argoproj/argo-cd#273).
+    outcomes.sort_by_key(|one| matches!(one.status.as_str(), "Synced" | "Pruned" | "Succeeded"));
     let count = outcomes.len();
     let (results, _) = fit(outcomes.into_iter().take(MAX_RESOURCES).collect(), context.max_result_bytes / 2);
     Ok(Started {
