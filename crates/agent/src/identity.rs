@@ -137,7 +137,8 @@ impl Identity {
         let auth = token::log_in(&self.client, &mount, proof.clone(), deadline)
             .await
             .map_err(|error| Trouble::of_login(error, self.method()))?;
-        if self.is_sparing() {
+        // With a token whose uses are counted (token_num_uses), none is left for questions.
+        if self.is_sparing() && auth.num_uses == 0 {
             self.known = self.ask_of_secret_id(&mount, &proof, &auth, source, deadline).await;
         }
         Ok(auth)
@@ -149,12 +150,21 @@ impl Identity {
         let (lease_duration, renewable) = match token::look_up(&self.client, &token, deadline).await {
             Ok(info) => (info.ttl, info.renewable),
             // It may not ask about itself, and is good all the same.
-            Err(Error::Forbidden) if token::is_good(&self.client, &token, deadline).await.map_err(trouble)? => {
+            Err(Error::Forbidden(_)) => {
+                token::check(&self.client, &token, deadline).await.map_err(trouble)?;
                 (0, false)
             }
             Err(error) => return Err(trouble(error)),
         };
-        Ok(Auth { client_token: token, lease_duration, renewable, kind: String::new(), metadata: None })
+        Ok(Auth {
+            client_token: token,
+            lease_duration,
+            renewable,
+            kind: String::new(),
+            metadata: None,
+            num_uses: 0,
+            mfa_requirement: None,
+        })
     }
 
     /// What the agent should say ahead of time about the secret id.
@@ -188,7 +198,7 @@ impl Identity {
             return unwrapped.secret_id.clone().ok_or(Trouble::WrappingConsumed);
         }
         let gone = |error| match error {
-            Error::WrappingToken | Error::BadRequest | Error::Forbidden | Error::TokenRejected | Error::NotFound => {
+            Error::WrappingToken | Error::BadRequest | Error::Forbidden(_) | Error::TokenRejected | Error::NotFound => {
                 Trouble::WrappingConsumed
             }
             Error::Sealed => Trouble::Sealed,

@@ -12,6 +12,7 @@ use pod_api::agent::{Origin, SecretConfig};
 use vault_api::{
     client::{Call, Client, Error},
     lifetime::Lifetime,
+    numbers::may_be_rounded,
     wire::{Envelope, FieldValue, Fields, RenewedLease, SecretAnswer, VersionedFields},
 };
 
@@ -134,7 +135,8 @@ pub(super) async fn fetch(
             (answer.data, lease, changes)
         }
     };
-    let values = pick(&config.fields, &fields.unwrap_or_default(), &path)?;
+    let rounds = matches!(config.origin, Origin::Kv2 { .. });
+    let values = pick(&config.fields, &fields.unwrap_or_default(), &path, rounds)?;
     let jitter = rand::random_range(0.8..=1.0);
     Ok(Held { values, token: bearer.number, lease, fetched: Instant::now(), changes, jitter })
 }
@@ -165,7 +167,7 @@ impl Stay {
             return Self::Leased(Lifetime::new(answer.lease_duration, answer.renewable));
         }
         let field = |name: &str| match answer.data.as_ref()?.get(name)? {
-            FieldValue::Text(text) => Some(text.expose_secret()),
+            FieldValue::Text(text) | FieldValue::Number(text) => Some(text.expose_secret()),
             FieldValue::NoText => None,
         };
         let seconds = |name: &str| Duration::try_from_secs_f64(field(name)?.parse().ok()?).ok();
@@ -226,16 +228,22 @@ fn call_for(origin: &Origin) -> (Call, &'static str) {
     }
 }
 
+/// The wanted fields. `rounds` says that the engine may have made numbers others.
 fn pick(
     wanted: &BTreeMap<String, String>,
     found: &Fields,
     path: &str,
+    rounds: bool,
 ) -> Result<BTreeMap<String, SecretString>, Trouble> {
     let mut values = BTreeMap::new();
     let mut bytes = 0;
     for (field, key) in wanted {
-        let Some(FieldValue::Text(value)) = found.get(key) else {
-            return Err(Trouble::NoKey { path: path.to_owned(), key: key.clone() });
+        let value = match found.get(key) {
+            Some(FieldValue::Number(number)) if rounds && may_be_rounded(number.expose_secret()) => {
+                return Err(Trouble::Rounded { path: path.to_owned(), key: key.clone() });
+            }
+            Some(FieldValue::Text(value) | FieldValue::Number(value)) => value,
+            _ => return Err(Trouble::NoKey { path: path.to_owned(), key: key.clone() }),
         };
         bytes += value.expose_secret().len();
         values.insert(field.clone(), value.clone());
@@ -261,7 +269,7 @@ pub(super) async fn renew(
         client.send(&call, Some(token), deadline).await.map_err(|error| match error {
             Error::BadRequest
             | Error::UnknownLease
-            | Error::Forbidden
+            | Error::Forbidden(_)
             | Error::TokenRejected
             | Error::NotFound
             | Error::BatchToken => Error::LeaseNotRenewable,

@@ -242,7 +242,9 @@ impl Supplier {
                 self.session = None;
                 self.log_in().await;
             }
-            Err(Error::Forbidden | Error::TokenRejected | Error::BadRequest | Error::BatchToken) => self.log_in().await,
+            Err(Error::Forbidden(_) | Error::TokenRejected | Error::BadRequest | Error::BatchToken) => {
+                self.log_in().await;
+            }
             Err(error) => self.login_failed(Trouble::of_login(error, self.identity.method())),
         }
     }

@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 use tokio::time::Instant;
 
 use api::Reason;
-use outbound::RequestError;
+use outbound::{RequestError, Seldom};
 use vault_api::{
     client::{Error, Gone, LoginFault},
     token,
@@ -24,6 +24,8 @@ pub(super) enum Trouble {
     NoToken(&'static str),
     #[error("{0}")]
     LoginRefused(&'static str),
+    #[error("Vault {0} (403): {1}")]
+    TokenRefused(&'static str, &'static str),
     #[error("{0}; make a new secret id and put it into the Secret that the CredentialSource names")]
     SecretIdOver(String),
     #[error(
@@ -37,8 +39,8 @@ pub(super) enum Trouble {
     )]
     WrappingMismatch,
     #[error(
-        "Vault's policies don't let the agent {capability} {path}: a policy of its role needs path {path:?} {{ \
-         capabilities = [{capability:?}] }}"
+        "Vault doesn't let the agent {capability} {path} (403): a policy of its role needs path {path:?} {{ \
+         capabilities = [{capability:?}] }}, without terms that the request doesn't meet (parameters, min_wrapping_ttl)"
     )]
     Forbidden { path: String, capability: &'static str },
     #[error(
@@ -62,6 +64,11 @@ pub(super) enum Trouble {
     UnknownRole { path: String },
     #[error("{path} in Vault has no key {key:?} that is a text: correct the key in the CredentialSource, or add it")]
     NoKey { path: String, key: String },
+    #[error(
+        "{path} in Vault has a number in {key:?} with more digits than KV version 2 answers, so it may be another one: keep it \
+         as a text"
+    )]
+    Rounded { path: String, key: String },
     #[error("{path} in Vault holds more than {limit} bytes in the keys that are asked for")]
     TooLarge { path: String, limit: usize },
     #[error(
@@ -114,7 +121,7 @@ impl Trouble {
         let path = path.to_owned();
         match error {
             Error::Sealed => Self::Sealed,
-            Error::Forbidden | Error::TokenRejected => Self::Forbidden { path, capability },
+            Error::Forbidden(_) | Error::TokenRejected => Self::Forbidden { path, capability },
             Error::NotFound => Self::NotFound { path },
             Error::VersionGone(Gone { version, destroyed: true, .. }) => Self::Destroyed { path, version },
             Error::VersionGone(Gone { version, deleted_at, .. }) => {
@@ -123,9 +130,19 @@ impl Trouble {
             }
             Error::NoRoute | Error::Unsupported => Self::NoRoute { path },
             Error::UnknownRole => Self::UnknownRole { path },
-            Error::BadRequest => Self::BadRequest { path },
-            other => Self::Outage(other),
+            Error::BadRequest => {
+                tell_unknown(400);
+                Self::BadRequest { path }
+            }
+            other => Self::outage(other),
         }
+    }
+
+    fn outage(error: Error) -> Self {
+        if let Error::Status(status) = error {
+            tell_unknown(status);
+        }
+        Self::Outage(error)
     }
 
     /// What came of a login.
@@ -139,28 +156,37 @@ impl Trouble {
                  CredentialSource, and audience and subject in the role",
             ),
             (Error::LoginRefused(LoginFault::Denied), Method::AppRole) => Self::LoginRefused(
-                "Vault doesn't let the role in (403): not from this address, or the auth method is off, or failed logins have \
-                 locked it out for 15 minutes",
+                "Vault doesn't let the role in (403), and doesn't say why: not from this address, or the auth method is off, \
+                 or its identity entity is disabled, or failed logins have locked it out for 15 minutes",
             ),
             (Error::LoginRefused(LoginFault::Denied), _) => Self::LoginRefused(
-                "Vault doesn't let the token in (403): the role must be bound to its subject (in a pod, the connector's \
-                 ServiceAccount), namespace and audience, the auth method must be on, and the method kubernetes must be \
-                 able to review tokens at the cluster's API server",
+                "Vault doesn't let the token in (403), and doesn't say why: the role must be bound to its subject (in a pod, the connector's \
+                 ServiceAccount), namespace and audience, the auth method must be on, the identity entity must not be \
+                 disabled, and the method kubernetes must be able to review tokens at the cluster's API server",
             ),
-            (Error::Forbidden | Error::TokenRejected, Method::Owned) => Self::LoginRefused(
-                "Vault doesn't accept the token (403): it has ended, was revoked, or is another Vault's; log in anew",
+            (Error::LoginRefused(LoginFault::SecondFactor), _) => Self::LoginRefused(
+                "Vault gives no token without a second factor (login MFA), which an agent doesn't have: leave the auth method, \
+                 or the identity's group or entity, out of the login enforcement",
             ),
+            (Error::TokenRejected, Method::Owned) => {
+                Self::TokenRefused("doesn't know the token, so log in anew", token::GONE)
+            }
+            (Error::Forbidden(_) | Error::TokenBarred, Method::Owned) => {
+                Self::TokenRefused("refuses the token, and doesn't say why", token::BARRED)
+            }
             (Error::Sealed, _) => Self::Sealed,
-            (other, _) => Self::Outage(other),
+            (other, _) => Self::outage(other),
         }
     }
 
     /// The reason for the condition.
     pub(super) fn reason(&self) -> Reason {
         match self {
-            Self::NoSecretId(_) | Self::NoToken(_) | Self::LoginRefused(_) | Self::SecretIdOver(_) => {
-                Reason::VaultLoginFailed
-            }
+            Self::NoSecretId(_)
+            | Self::NoToken(_)
+            | Self::LoginRefused(_)
+            | Self::TokenRefused(..)
+            | Self::SecretIdOver(_) => Reason::VaultLoginFailed,
             Self::WrappingConsumed => Reason::WrappedSecretConsumed,
             Self::WrappingMismatch => Reason::WrappedSecretMismatch,
             Self::Forbidden { .. } => Reason::VaultPermissionMissing,
@@ -171,6 +197,7 @@ impl Trouble {
             | Self::NoRoute { .. }
             | Self::UnknownRole { .. }
             | Self::NoKey { .. }
+            | Self::Rounded { .. }
             | Self::TooLarge { .. } => Reason::VaultSecretNotFound,
             Self::Sealed => Reason::VaultSealed,
             Self::Outage(_) | Self::BadRequest { .. } => Reason::VaultUnreachable,
@@ -190,6 +217,7 @@ impl Trouble {
                 Patience::Sparing
             }
             Self::LoginRefused(_)
+            | Self::TokenRefused(..)
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
             | Self::OtherVersion { .. }
@@ -198,6 +226,7 @@ impl Trouble {
             | Self::NoRoute { .. }
             | Self::UnknownRole { .. }
             | Self::NoKey { .. }
+            | Self::Rounded { .. }
             | Self::TooLarge { .. }
             | Self::BadRequest { .. }
             | Self::CannotBegin(_) => Patience::Change,
@@ -211,6 +240,15 @@ impl Trouble {
             Self::Outage(Error::Request(RequestError::TooFast(wait) | RequestError::CircuitOpen(wait))) => *wait,
             _ => Duration::ZERO,
         }
+    }
+}
+
+/// Says in the log that Vault refused, or failed, in a way for which there are no words here: once a minute and status.
+/// Its text is not logged, because it may hold anything.
+fn tell_unknown(status: u16) {
+    static LOGGED: Seldom<u16> = Seldom::new();
+    if LOGGED.is_due(status) {
+        tracing::info!(status, "Vault refuses a request for a reason that is not known here");
     }
 }
 

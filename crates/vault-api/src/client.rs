@@ -28,9 +28,12 @@ pub enum Error {
     /// The connector has no token yet.
     #[error("there are no credentials")]
     NoToken,
-    /// The token is not accepted.
+    /// The token is not accepted: Vault doesn't know it, or not any more.
     #[error("the token is not accepted")]
     TokenRejected,
+    /// 403 also where every good token is answered, and no word about the token.
+    #[error("the token is refused")]
+    TokenBarred,
     /// A login was refused. Its answer's text is dropped: it may hold the secret id.
     #[error("the login was refused")]
     LoginRefused(LoginFault),
@@ -76,9 +79,9 @@ pub enum Error {
     /// 400: the lease can't be renewed.
     #[error("the lease can't be renewed")]
     LeaseNotRenewable,
-    /// 403 on a good token.
+    /// 403 on a good token, as far as that is known.
     #[error("the token's policies don't permit it")]
-    Forbidden,
+    Forbidden(Lack),
     /// 403 where Vault refuses no good token.
     #[error(
         "something in front of Vault refuses sys/internal/ui/mounts, which Vault itself answers to every good token"
@@ -146,6 +149,18 @@ pub enum Error {
     Request(#[source] RequestError),
 }
 
+/// What is missing where Vault answers 403. The answer is the same whatever it is
+/// (`request_handling.go`: `logical.ErrPermissionDenied`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// It could not be looked up.
+    Unknown,
+    /// A capability that the token's policies don't grant.
+    Capability(&'static str),
+    /// No capability: the policy has terms that the call doesn't meet, or the engine itself refuses.
+    Terms,
+}
+
 /// How Vault refused a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginFault {
@@ -153,6 +168,8 @@ pub enum LoginFault {
     Rejected,
     /// 403: it doesn't let that identity in from here, or the auth method is off.
     Denied,
+    /// 200 without a token: it waits for a second factor, which nobody here has.
+    SecondFactor,
 }
 
 /// A version of a secret that is no longer readable.
@@ -170,7 +187,7 @@ impl Error {
     /// Whether another token may do better: this one is bad, or a permission is missing.
     #[must_use]
     pub const fn may_be_the_token(&self) -> bool {
-        matches!(self, Self::Forbidden | Self::TokenRejected)
+        matches!(self, Self::Forbidden(_) | Self::TokenRejected | Self::TokenBarred)
     }
 }
 
@@ -261,6 +278,24 @@ impl Call {
     /// The path as it stands in a policy.
     pub fn policy_path(&self) -> String {
         self.segments.join("/")
+    }
+
+    /// What a good token lacks that Vault refuses the call with, by the capabilities that its policies grant at the path.
+    pub fn lack(&self, granted: &[String]) -> Lack {
+        let has = |wanted: &&str| granted.iter().any(|one| one == wanted || one == "root");
+        let wanted: &[&'static str] = match self.method {
+            Method::GET if self.query.iter().any(|(name, _)| *name == "list") => &["list"],
+            Method::GET => &["read"],
+            Method::PATCH => &["patch"],
+            Method::DELETE => &["delete"],
+            _ => &["update", "create"],
+        };
+        match wanted.iter().filter(|one| has(one)).count() {
+            0 => wanted.first().map_or(Lack::Unknown, |first| Lack::Capability(first)),
+            granted if granted == wanted.len() => Lack::Terms,
+            // Which of the two Vault wants depends on what is there.
+            _ => Lack::Unknown,
+        }
     }
 }
 
@@ -475,6 +510,8 @@ static KNOWN: &[(&[u16], &str, Error)] = &[
     (&[404], "no handler for route", Error::NoRoute),
     (&[404], "unsupported path", Error::NoRoute),
     (&[404], "functionality on this path has been removed", Error::NoRoute),
+    // Of a token that Vault doesn't know (`logical.ErrInvalidToken`); older versions say no more than "permission denied".
+    (&[400, 403], "\t* invalid token", Error::TokenRejected),
     // A token whose end names a namespace that this Vault doesn't have: one of another cluster, or no token at all.
     (&[500], "failed to look up namespace from the token", Error::TokenRejected),
     (&[500], "could not find version data", Error::VersionLost),
@@ -508,7 +545,7 @@ fn classify(response: &Response) -> Error {
     }
     match status {
         400 => Error::BadRequest,
-        403 => Error::Forbidden,
+        403 => Error::Forbidden(Lack::Unknown),
         404 => gone(response).map_or(Error::NotFound, Error::VersionGone),
         405 => Error::Unsupported,
         412 => Error::NotReplicated,

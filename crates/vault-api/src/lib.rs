@@ -3,5 +3,6 @@
 
 pub mod client;
 pub mod lifetime;
+pub mod numbers;
 pub mod token;
 pub mod wire;

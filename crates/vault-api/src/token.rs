@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -31,14 +31,25 @@ pub async fn log_in(client: &Client, mount: &str, proof: Value, deadline: Instan
     let call = Call::step(std::iter::once("auth").chain(mount).chain(["login"]), proof);
     let answer = client.send::<AuthEnvelope>(&call, None, deadline).await.map_err(|error| match error {
         // Older versions miss a token where no auth method is mounted.
-        Error::BadRequest | Error::NotFound | Error::NoRoute | Error::UnknownRole | Error::TokenNotSeen => {
-            Error::LoginRefused(LoginFault::Rejected)
-        }
-        Error::Forbidden | Error::Unsupported => Error::LoginRefused(LoginFault::Denied),
+        Error::BadRequest
+        | Error::NotFound
+        | Error::NoRoute
+        | Error::UnknownRole
+        | Error::TokenNotSeen
+        | Error::TokenRejected => Error::LoginRefused(LoginFault::Rejected),
+        Error::Forbidden(_) | Error::Unsupported => Error::LoginRefused(LoginFault::Denied),
         other => other,
     })?;
     auth_of(answer)
 }
+
+/// Why Vault may not know a token.
+pub const GONE: &str =
+    "it has ended, was revoked, is of another Vault, or is used up (a wrapping token by its first use)";
+/// Why Vault may refuse a token without a word (`request_handling.go`: what it says then stands in its own log only).
+pub const BARRED: &str = "its identity entity may be disabled or deleted, or the token bound to other addresses \
+                          (token_bound_cidrs) or of another namespace; of one that has ended, was revoked or is used up, older \
+                          versions of Vault say no more either";
 
 /// Renews a token.
 ///
@@ -68,25 +79,41 @@ pub async fn look_up(client: &Client, token: &SecretString, deadline: Instant) -
     answer.and_then(|envelope| envelope.data).ok_or_else(|| RequestError::unreadable("data").into())
 }
 
-/// Whether Vault accepts a token at all.
+/// Asks whether Vault accepts a token at all.
 ///
 /// `lookup-self` is permitted by the policy `default`, which a token need not have; the list of visible mounts is
 /// answered to every good token, and refused for a bad one.
 ///
 /// # Errors
-/// When Vault does not say.
-pub async fn is_good(client: &Client, token: &SecretString, deadline: Instant) -> Result<bool, Error> {
+/// [`Error::TokenRejected`] or [`Error::TokenBarred`] when it doesn't, and others when it does not say.
+pub async fn check(client: &Client, token: &SecretString, deadline: Instant) -> Result<(), Error> {
     for call in [Call::get(["auth", "token", "lookup-self"]), Call::get(["sys", "internal", "ui", "mounts"])] {
         match client.send::<IgnoredAny>(&call, Some(token), deadline).await {
-            Ok(_) => return Ok(true),
-            Err(Error::TokenRejected) => return Ok(false),
-            Err(Error::Forbidden) => {}
-            Err(error) => return Err(error),
+            Err(Error::Forbidden(_)) => {}
+            outcome => return outcome.map(|_| ()),
         }
     }
-    Ok(false)
+    Err(Error::TokenBarred)
 }
 
+/// Whether Vault accepts a token at all, as [`check`] asks it.
+///
+/// # Errors
+/// When Vault does not say.
+pub async fn is_good(client: &Client, token: &SecretString, deadline: Instant) -> Result<bool, Error> {
+    match check(client, token, deadline).await {
+        Err(Error::TokenRejected | Error::TokenBarred) => Ok(false),
+        outcome => outcome.map(|()| true),
+    }
+}
+
+/// The token of an answer. Where a second factor is wanted, there is an empty one beside `mfa_requirement`
+/// (`login_mfa.go`; developer.hashicorp.com/vault/docs/auth/login-mfa).
 fn auth_of(answer: Option<AuthEnvelope>) -> Result<Auth, Error> {
-    answer.and_then(|envelope| envelope.auth).ok_or_else(|| RequestError::unreadable("auth").into())
+    let auth = answer.and_then(|envelope| envelope.auth).ok_or_else(|| RequestError::unreadable("auth"))?;
+    match (auth.client_token.expose_secret().is_empty(), &auth.mfa_requirement) {
+        (true, Some(_)) => Err(Error::LoginRefused(LoginFault::SecondFactor)),
+        (true, None) => Err(RequestError::unreadable("auth.client_token").into()),
+        (false, _) => Ok(auth),
+    }
 }

@@ -4,7 +4,13 @@
 use std::collections::BTreeMap;
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny},
+};
+use serde_json::value::RawValue;
+
+use super::numbers::is_number;
 
 /// The envelope of nearly every answer.
 #[derive(Deserialize)]
@@ -39,6 +45,12 @@ pub struct Auth {
     /// What the method knows of the identity; AppRole names the role.
     #[serde(default)]
     pub metadata: Option<BTreeMap<String, String>>,
+    /// Requests that the token is good for; 0 for any number.
+    #[serde(default)]
+    pub num_uses: u64,
+    /// There is one where the token is still to be had by a second factor.
+    #[serde(default)]
+    pub mfa_requirement: Option<IgnoredAny>,
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
@@ -106,9 +118,9 @@ pub struct TokenInfo {
     /// Whether it can be renewed.
     #[serde(default)]
     pub renewable: bool,
-    /// 0 for a token without a limit.
+    /// Requests that it is good for yet; 0 for a token without a limit, -1 when this look was the last.
     #[serde(default)]
-    pub num_uses: u64,
+    pub num_uses: i64,
     /// When it ends (RFC 3339); none for a token that does not end.
     pub expire_time: Option<String>,
     /// Whether it has no parent that ends it.
@@ -139,9 +151,13 @@ pub struct VersionInfo {
 impl VersionInfo {
     /// When it was deleted; nothing if it wasn't, or if that time is still to come.
     pub fn deleted_at(&self) -> Option<&str> {
-        let time = Some(self.deletion_time.as_str()).filter(|text| !text.is_empty())?;
-        let comes = time.parse::<jiff::Timestamp>().is_ok_and(|at| at > jiff::Timestamp::now());
-        (!comes).then_some(time)
+        Some(self.deletion_time.as_str()).filter(|time| !time.is_empty() && self.ends_at().is_none())
+    }
+
+    /// When it will be deleted by itself; nothing if that is not to come.
+    pub fn ends_at(&self) -> Option<&str> {
+        let comes = self.deletion_time.parse::<jiff::Timestamp>().is_ok_and(|at| at > jiff::Timestamp::now());
+        comes.then_some(self.deletion_time.as_str())
     }
 }
 
@@ -188,16 +204,21 @@ pub type Fields = BTreeMap<String, FieldValue>;
 pub enum FieldValue {
     /// As text.
     Text(SecretString),
+    /// A number, as it stands in the answer.
+    Number(SecretString),
     /// A list, an object or null.
     NoText,
 }
 
 impl<'de> Deserialize<'de> for FieldValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match serde_json::Value::deserialize(deserializer)? {
-            serde_json::Value::String(text) => Self::Text(text.into()),
-            serde_json::Value::Number(number) => Self::Text(number.to_string().into()),
-            serde_json::Value::Bool(is) => Self::Text(is.to_string().into()),
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(match raw.get() {
+            text if text.starts_with('"') => {
+                Self::Text(serde_json::from_str::<String>(text).map_err(D::Error::custom)?.into())
+            }
+            truth @ ("true" | "false") => Self::Text(truth.into()),
+            number if is_number(number) => Self::Number(number.into()),
             _ => Self::NoText,
         })
     }

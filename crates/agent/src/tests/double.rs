@@ -37,6 +37,10 @@ pub(super) struct State {
     pub(super) sealed: bool,
     /// Status with which every login is refused.
     pub(super) login_refused: Option<u16>,
+    /// Whether logins wait for a second factor: 200, and an empty token beside what is wanted (login MFA).
+    pub(super) second_factor: bool,
+    /// What is answered at a path, as it stands.
+    pub(super) raw: BTreeMap<String, (u16, String)>,
     /// Status with which the next unwrapping is answered, which uses nothing up.
     pub(super) unwrap_fails: Option<u16>,
     /// Whether logins give batch tokens, which can be neither renewed nor revoked; their leases stay until they end.
@@ -90,6 +94,8 @@ impl Double {
             began: jiff::Timestamp::now().as_second(),
             sealed: false,
             login_refused: None,
+            second_factor: false,
+            raw: BTreeMap::new(),
             unwrap_fails: None,
             batch: false,
             rotation: (1, 86_400, 86_400),
@@ -199,6 +205,10 @@ impl State {
         if let Some(status) = self.login_refused {
             return failure(status);
         }
+        if self.second_factor {
+            return ok(&json!({ "auth": { "client_token": "", "policies": null, "metadata": null, "lease_duration": 0,
+                "renewable": false, "mfa_requirement": { "mfa_request_id": PLANTED, "mfa_constraints": {} } } }));
+        }
         match path {
             "auth/kubernetes/login" if body["role"] == "ci" => {
                 if *body != json!({ "role": "ci", "jwt": JWT }) {
@@ -241,7 +251,10 @@ impl State {
     fn with_token(&mut self, token: &str, method: &str, path: &str, body: &Value) -> ResponseTemplate {
         let clock = self.clock;
         if !self.tokens.get(token).is_some_and(|token| self.lives(token)) {
-            return failure(403);
+            // `logical.ErrInvalidToken`, as 1.21 answers it.
+            let text = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n";
+            return ResponseTemplate::new(403)
+                .set_body_json(json!({ "errors": [text, format!("{PLANTED}-in-error")] }));
         }
         match (method, path) {
             ("GET", "auth/token/lookup-self") => {
@@ -300,6 +313,10 @@ impl State {
             ("POST", "sys/leases/revoke") => {
                 self.leases.get_mut(body["lease_id"].as_str().unwrap()).unwrap().revoked = true;
                 ResponseTemplate::new(204)
+            }
+            ("GET", path) if self.raw.contains_key(path) => {
+                let (status, body) = &self.raw[path];
+                ResponseTemplate::new(*status).set_body_string(body)
             }
             ("GET", "database/creds/ci") => self.lease(token),
             ("GET", "database/static-creds/ci") => {

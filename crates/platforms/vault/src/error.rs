@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::client::{Error, Gone};
+use super::client::{Error, Gone, Lack};
 use kit::failure::{Way, request_failed, unknown_refusal};
 use tools::{ErrorCode, ToolError};
+use vault_api::token;
 
 /// What is particular about the way to Vault, in words.
 pub(super) const WAY: Way = Way {
@@ -29,19 +30,20 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: 
             "the connector has no Vault credentials",
             "whoever owns the connector can see in the condition CredentialsLoaded of the McpConnector what is missing",
         ),
-        Error::TokenRejected => new(
+        Error::TokenRejected => {
+            ToolError::new(Code::CredentialsUnavailable, "the connector's Vault token is not accepted").with_remedy(format!(
+                "{}; whoever owns the connector must put a valid token into its credentials; it is picked up without a restart",
+                token::GONE
+            ))
+        }
+        Error::TokenBarred => ToolError::new(
             Code::CredentialsUnavailable,
-            "the connector's Vault token is not accepted",
-            "whoever owns the connector must put a valid token into its credentials; it is picked up without a restart",
-        ),
+            format!("Vault refuses the connector's token and does not say why: {}", token::BARRED),
+        )
+        .with_remedy("whoever administers Vault finds the cause in its log; the token may be right"),
         Error::LoginRefused(_) => login_refused(),
         Error::LoginPaused(_, wait) => login_refused().with_retry_after(*wait),
-        Error::Forbidden => {
-            ToolError::new(Code::PermissionDenied, format!("the connector's identity may not {doing} {path} in Vault"))
-                .with_remedy(format!(
-                    "a policy of its token needs: path {path:?} {{ capabilities = [{capability:?}] }}"
-                ))
-        }
+        Error::Forbidden(lack) => forbidden(*lack, doing, path, capability),
         Error::NoRoute => ToolError::new(Code::NotFound, format!("no engine of Vault has the path {path}"))
             .with_remedy("list_vault_mounts and list_vault_auth_methods tell what is mounted, and of which type"),
         Error::VersionedEngine => new(
@@ -181,6 +183,34 @@ fn of_a_known_text(error: &Error) -> ToolError {
         ),
         other => ToolError::new(Code::PlatformError, other.to_string()).with_remedy(UNKNOWN_CAUSE),
     }
+}
+
+/// Vault answers 403 whatever is missing; what is known of it was looked up.
+fn forbidden(lack: Lack, doing: &str, path: &str, capability: &str) -> ToolError {
+    let terms = "allowed_parameters, denied_parameters or required_parameters, min_wrapping_ttl, or sudo";
+    let (message, remedy) = match lack {
+        Lack::Capability(capability) => (
+            format!("the connector's identity may not {doing} {path} in Vault"),
+            format!("a policy of its token needs: path {path:?} {{ capabilities = [{capability:?}] }}"),
+        ),
+        Lack::Terms => (
+            format!(
+                "Vault refuses to {doing} {path} (403), though the policies of the connector's token grant the capability"
+            ),
+            format!(
+                "a policy may have terms there that the call does not meet ({terms}; in Vault Enterprise Sentinel, control \
+                 groups, MFA), or the engine itself refuses: whoever administers Vault must look"
+            ),
+        ),
+        Lack::Unknown => (
+            format!("the connector's identity may not {doing} {path} in Vault, and what is missing is not known"),
+            format!(
+                "a policy of its token may lack: path {path:?} {{ capabilities = [{capability:?}] }}, or create where nothing \
+                 is there yet; or have terms that the call does not meet ({terms}); check_vault_capabilities may tell"
+            ),
+        ),
+    };
+    ToolError::new(ErrorCode::PermissionDenied, message).with_remedy(remedy)
 }
 
 fn login_refused() -> ToolError {

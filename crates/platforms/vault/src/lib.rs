@@ -141,7 +141,7 @@ impl Vault {
             Err(refused) if refused.may_be_the_token() => {
                 let token = match self.session.replace(&token, deadline).await {
                     // The token is good, and Vault has no policy that closes this path.
-                    Err(Error::Forbidden) => return Err(Error::MountsClosed),
+                    Err(Error::Forbidden(_)) => return Err(Error::MountsClosed),
                     outcome => outcome?,
                 };
                 self.fetch_mounts(&token, deadline).await

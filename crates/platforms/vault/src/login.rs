@@ -35,6 +35,12 @@ const MAX_DENIALS: u32 = 3;
 const DENIED_PAUSE: Duration = Duration::from_mins(5);
 /// Time between two logins that are made because Vault refused a token.
 const FORCED_PAUSE: Duration = Duration::from_mins(1);
+/// Age of a token that is good and lacks a permission, from which another login is tried: a role's list of policies counts
+/// when a token is made. Each such login makes the age that the next one takes [`PATIENCE`] times longer.
+const STALE: Duration = Duration::from_mins(1);
+const PATIENCE: u32 = 4;
+/// The longest such age.
+const STALE_MAX: Duration = Duration::from_hours(24);
 /// Time that a call waits for a renewal, or for a login, while it has a token that works.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time between two tries of that when the first failed.
@@ -55,6 +61,8 @@ struct State {
     /// Counts tokens.
     count: u64,
     forced: Option<Instant>,
+    /// Age from which a good token is stale, if that was tried.
+    stale: Option<Duration>,
     refusal: Option<Refusal>,
 }
 
@@ -64,6 +72,9 @@ struct Held {
     /// Generation of the credentials that it was logged in with.
     source: u64,
     lifetime: Lifetime,
+    since: Instant,
+    /// Whether it is good for a number of requests only (`token_num_uses` of the role).
+    is_counted: bool,
     /// Nothing is tried for it before this time, because the last try failed.
     retry: Option<Instant>,
 }
@@ -103,7 +114,7 @@ impl Login {
         let soon = deadline.min(now + REFRESH_TIMEOUT);
         if is_current && renewable {
             match self.renew(&mut state, soon).await {
-                Err(Error::Forbidden | Error::TokenRejected | Error::BadRequest | Error::BatchToken) => {}
+                Err(Error::Forbidden(_) | Error::TokenRejected | Error::BadRequest | Error::BatchToken) => {}
                 outcome => {
                     state.rest_after(outcome.is_err());
                     return Ok(token);
@@ -115,14 +126,16 @@ impl Login {
         Ok(outcome.unwrap_or(token))
     }
 
-    /// Another token after Vault refused this one. Made at most once a minute.
+    /// Another token after Vault refused this one. Made at most once a minute, but for a token whose uses are counted. Until
+    /// there is one, the one that is refused stays in use: what refuses it may pass, as with a disabled entity.
     ///
     /// # Errors
-    /// As [`Login::token`]; [`Error::TokenRejected`] if the last one was made less than a minute ago.
+    /// As [`Login::token`]; why it was refused if the last one was made less than a minute ago.
     pub(super) async fn replace(
         &self,
         set: &CredentialSet,
         refused: &Token,
+        why: Error,
         deadline: Instant,
     ) -> Result<Token, Error> {
         let mut state = self.lock(deadline).await?;
@@ -130,12 +143,28 @@ impl Login {
         if let Some(held) = state.held.as_ref().filter(|held| held.token.generation != refused.generation) {
             return Ok(held.token.clone());
         }
-        if state.forced.is_some_and(|at| at.elapsed() < FORCED_PAUSE) {
-            return Err(Error::TokenRejected);
+        let is_counted = state.held.as_ref().is_some_and(|held| held.is_counted);
+        if !is_counted && state.refusal.is_none() && state.forced.is_some_and(|at| at.elapsed() < FORCED_PAUSE) {
+            return Err(why);
         }
         state.forced = Some(Instant::now());
-        state.held = None;
         self.log_in(&mut state, set, deadline).await
+    }
+
+    /// Another token though this one is good: its role may have policies by now that it was made without. None where it is too
+    /// young for that, and where no login is to be had.
+    pub(super) async fn renewed(&self, set: &CredentialSet, refused: &Token, deadline: Instant) -> Option<Token> {
+        let mut state = self.lock(deadline).await.ok()?;
+        let held = state.held.as_ref()?;
+        if held.token.generation != refused.generation {
+            return Some(held.token.clone());
+        }
+        let age = state.stale.unwrap_or(STALE);
+        if held.since.elapsed() < age {
+            return None;
+        }
+        state.stale = Some((age * PATIENCE).min(STALE_MAX));
+        self.log_in(&mut state, set, deadline).await.ok()
     }
 
     /// How Vault refused the last login with the credentials of a generation.
@@ -177,7 +206,14 @@ impl Login {
                 state.count += 1;
                 let token = Token { secret: auth.client_token.clone(), generation: state.count };
                 let lifetime = Lifetime::new(auth.lease_duration, auth.renewable);
-                state.held = Some(Held { token: token.clone(), source: set.generation, lifetime, retry: None });
+                state.held = Some(Held {
+                    token: token.clone(),
+                    source: set.generation,
+                    lifetime,
+                    since: Instant::now(),
+                    is_counted: auth.num_uses > 0,
+                    retry: None,
+                });
                 Ok(token)
             }
             Err(Error::LoginRefused(fault)) => {
@@ -216,7 +252,7 @@ fn pause(fault: LoginFault, count: u32) -> Duration {
     match fault {
         LoginFault::Rejected if count < token::REJECTED_LOGINS => REJECTED_PAUSE,
         LoginFault::Rejected => token::LOCKOUT_PAUSE,
-        LoginFault::Denied if count < MAX_DENIALS => Duration::from_secs(1 << count),
-        LoginFault::Denied => DENIED_PAUSE,
+        LoginFault::Denied | LoginFault::SecondFactor if count < MAX_DENIALS => Duration::from_secs(1 << count),
+        LoginFault::Denied | LoginFault::SecondFactor => DENIED_PAUSE,
     }
 }

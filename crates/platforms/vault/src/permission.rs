@@ -84,7 +84,7 @@ pub(super) async fn check(vault: &Vault, token: &Token, deadline: Instant) -> Re
     let paths: Vec<String> = asked.iter().map(|pattern| pattern.path.clone()).collect();
     let capabilities = match vault.session.capabilities(token, &paths, deadline).await {
         // The policy `default` permits it, and a token need not have that.
-        Err(Error::Forbidden) => {
+        Err(Error::Forbidden(_)) => {
             return Ok(any_kv(&*vault.fetch_mounts(token, deadline).await?));
         }
         outcome => outcome?,

@@ -22,6 +22,7 @@ use kit::{
     text,
 };
 use outbound::RequestError;
+use vault_api::token;
 
 /// Seconds left to a token that nobody renews, from which its end is a fault.
 const EXPIRING: u64 = 30;
@@ -157,9 +158,14 @@ fn login_refused(fault: LoginFault) -> Finding {
         ),
         LoginFault::Denied => (
             VaultReason::LoginDenied,
-            "Vault denies the login: the role does not permit this address, or the auth method is off, or failed logins have \
-             locked the role out for 15 minutes: look at the role's and the secret id's CIDR lists, at \
-             spec.platform.vault.auth and at sys/locked-users",
+            "Vault denies the login and does not say why: the role does not permit this address, or the auth method is off, or \
+             its identity entity is disabled, or failed logins have locked the role out for 15 minutes: look at the role's and \
+             the secret id's CIDR lists, at spec.platform.vault.auth, at identity/entity and at sys/locked-users",
+        ),
+        LoginFault::SecondFactor => (
+            VaultReason::LoginDenied,
+            "Vault knows the role and gives no token without a second factor (login MFA), which a connector doesn't have: leave \
+             the auth method, or the role's entity, out of the login enforcement (identity/mfa/login-enforcement)",
         ),
     };
     Finding::stated(HealthStatus::Error, reason, message)
@@ -178,13 +184,19 @@ fn tokenless(vault: &Vault, looking: &mut Examination, token: Option<&Token>, er
             let message = format!("{error}: correct the token in the connector's credentials");
             (Rejected, Finding::stated(HealthStatus::Error, VaultReason::TokenInvalid, message))
         }
-        (Error::TokenRejected, Some(token)) => {
+        (Error::TokenRejected | Error::TokenBarred, Some(token)) => {
             if let Some(at) = vault.ended_at(token) {
                 let message = format!("the token ended at {at}: put a new one into the connector's credentials");
                 (Expired, Finding::stated(HealthStatus::Error, VaultReason::TokenInvalid, message))
             } else {
-                let message = "Vault does not accept the token, which was revoked, has ended, or belongs to another Vault or \
-                               namespace: put a new one into the connector's credentials";
+                let message = if *error == Error::TokenRejected {
+                    format!(
+                        "Vault does not know the token: {}: put a new one into the connector's credentials",
+                        token::GONE
+                    )
+                } else {
+                    format!("Vault refuses the token and does not say why: {}; Vault's log may tell", token::BARRED)
+                };
                 (Rejected, Finding::stated(HealthStatus::Error, VaultReason::TokenInvalid, message))
             }
         }
@@ -209,13 +221,13 @@ async fn credentials(vault: &Vault, looking: &mut Examination, deadline: Instant
                 looked_up = vault.session.lookup(&token, deadline).await;
             }
             // The token is good, and its policies don't permit it to look at itself.
-            Err(Error::Forbidden) => {}
+            Err(Error::Forbidden(_)) => {}
             Err(error) => looked_up = Err(error),
         }
     }
     let info = match looked_up {
         Ok(info) => Some(info),
-        Err(Error::Forbidden) => None,
+        Err(Error::Forbidden(_)) => None,
         Err(error) => return tokenless(vault, looking, Some(&token), &error, begun),
     };
     looking.identity = info.as_ref().and_then(identity);
@@ -261,7 +273,7 @@ async fn credentials(vault: &Vault, looking: &mut Examination, deadline: Instant
                     | RequestError::CircuitOpen(_)
                     | RequestError::Timeout,
                 ) => looking.not_known("mounts", error, begun),
-                Error::Forbidden | Error::MountsClosed => looking.found("mounts", mounts_closed(), begun),
+                Error::Forbidden(_) | Error::MountsClosed => looking.found("mounts", mounts_closed(), begun),
                 _ => looking.found("mounts", unanswered(&error), begun),
             }
         }
@@ -317,9 +329,12 @@ fn describe(info: &TokenInfo, is_renewed: bool) -> (String, String) {
     } else {
         message.push_str(&ends);
     }
-    if info.num_uses > 0 {
+    if info.num_uses != 0 {
         message.push_str("; its uses are limited, and every request takes one");
-        detail = format!("{detail}; {} uses are left", info.num_uses);
+        if is_renewed {
+            message.push_str(", so the connector logs in again and again: set token_num_uses of the role to 0");
+        }
+        detail = format!("{detail}; {} uses are left", info.num_uses.max(0));
     }
     (message, detail)
 }

@@ -14,7 +14,7 @@ use credentials::{CredentialSet, CredentialsHandle};
 use kit::session::{Keys, with_newest};
 use outbound::{OutboundState, RequestError};
 use vault_api::{
-    client::{Call, Client, Error, HealthAnswer, LoginFault},
+    client::{Call, Client, Error, HealthAnswer, Lack, LoginFault},
     token,
 };
 
@@ -82,24 +82,47 @@ impl Session {
     /// Makes a call and gives the answer's body; nothing for an answer without one.
     pub(super) async fn call<T: DeserializeOwned>(&self, call: &Call, deadline: Instant) -> Result<Option<T>, Error> {
         let send = |token: Token| async move { self.client.send(call, Some(&token.secret), deadline).await };
-        with_newest(self, deadline, send).await
+        with_newest(&Asking { session: self, call }, deadline, send).await
     }
 
     /// A newer token after Vault refused this one.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] when the token is good, so that a permission is missing; [`Error::TokenRejected`] when it
-    /// is not and there is no newer one.
+    /// [`Error::Forbidden`] when the token is good, so that a permission is missing; [`Error::TokenRejected`] or
+    /// [`Error::TokenBarred`] when it is not and there is no newer one.
     pub(super) async fn replace(&self, token: &Token, deadline: Instant) -> Result<Token, Error> {
-        if self.is_good(token, deadline).await? {
-            return Err(Error::Forbidden);
+        let refused = self.refused(token, None, deadline).await;
+        self.instead_of(token, refused, deadline).await
+    }
+
+    /// A newer token than one that Vault refused for a reason, if that may help.
+    async fn instead_of(&self, token: &Token, refused: Error, deadline: Instant) -> Result<Token, Error> {
+        match (&self.login, &refused) {
+            (Some(login), Error::TokenRejected | Error::TokenBarred) => {
+                self.credentials.reread();
+                let set = self.credentials.current().ok_or(Error::NoToken)?;
+                login.replace(&set, token, refused, deadline).await
+            }
+            (None, Error::TokenRejected | Error::TokenBarred) => self.newer_than(token, deadline).await.ok_or(refused),
+            _ => Err(refused),
         }
-        if let Some(login) = &self.login {
-            self.credentials.reread();
-            let set = self.credentials.current().ok_or(Error::NoToken)?;
-            return login.replace(&set, token, deadline).await;
+    }
+
+    /// Why Vault answered 403: [`Error::Forbidden`] with what a good token lacks for a call, or what is known of a bad one.
+    async fn refused(&self, token: &Token, call: Option<&Call>, deadline: Instant) -> Error {
+        if let Some(call) = call {
+            let path = call.policy_path();
+            match self.capabilities(token, std::slice::from_ref(&path), deadline).await {
+                Ok(found) => return Error::Forbidden(found.get(&path).map_or(Lack::Unknown, |list| call.lack(list))),
+                Err(Error::TokenRejected) => return Error::TokenRejected,
+                // The policy `default` permits it, and a token need not have that.
+                Err(_) => {}
+            }
         }
-        self.newer_than(token, deadline).await.ok_or(Error::TokenRejected)
+        match token::check(&self.client, &token.secret, deadline).await {
+            Ok(()) => Error::Forbidden(Lack::Unknown),
+            Err(error) => error,
+        }
     }
 
     /// As [`Session::call`], for answers whose content is in `data`.
@@ -127,11 +150,6 @@ impl Session {
         let call = Call::get(["auth", "token", "lookup-self"]);
         let envelope: Option<Envelope<TokenInfo>> = self.client.send(&call, Some(&token.secret), deadline).await?;
         envelope.and_then(|envelope| envelope.data).ok_or_else(|| RequestError::unreadable("data").into())
-    }
-
-    /// Whether Vault accepts a token at all.
-    pub(super) async fn is_good(&self, token: &Token, deadline: Instant) -> Result<bool, Error> {
-        token::is_good(&self.client, &token.secret, deadline).await
     }
 
     /// The mounts that a token has any access to, asked with that token. Nothing else is tried if it is refused.
@@ -172,12 +190,18 @@ impl Session {
     }
 }
 
-impl Keys for Session {
+/// A call that is made with the newest token.
+struct Asking<'a> {
+    session: &'a Session,
+    call: &'a Call,
+}
+
+impl Keys for Asking<'_> {
     type Key = Token;
     type Error = Error;
 
     async fn current(&self, deadline: Instant) -> Result<Token, Error> {
-        self.token(deadline).await
+        self.session.token(deadline).await
     }
 
     /// 403 says that the token is bad or that a permission is missing.
@@ -186,18 +210,20 @@ impl Keys for Session {
     }
 
     async fn newer(&self, refused: &Token, _: Error, deadline: Instant) -> Result<Token, Error> {
-        self.replace(refused, deadline).await
+        let why = self.session.refused(refused, Some(self.call), deadline).await;
+        if let (Some(login), Error::Forbidden(Lack::Unknown | Lack::Capability(_))) = (&self.session.login, &why) {
+            let set = self.session.credentials.current().ok_or(Error::NoToken)?;
+            return login.renewed(&set, refused, deadline).await.ok_or(why);
+        }
+        self.session.instead_of(refused, why, deadline).await
     }
 
-    async fn newer_refused(&self, newer: &Token, error: Error, deadline: Instant) -> Error {
-        match self.is_good(newer, deadline).await {
-            Ok(true) => error,
-            Ok(false) => {
-                self.credentials.newer_refused(newer.generation);
-                Error::TokenRejected
-            }
-            Err(error) => error,
+    async fn newer_refused(&self, newer: &Token, _: Error, deadline: Instant) -> Error {
+        let why = self.session.refused(newer, Some(self.call), deadline).await;
+        if matches!(why, Error::TokenRejected | Error::TokenBarred) {
+            self.session.credentials.newer_refused(newer.generation);
         }
+        why
     }
 }
 

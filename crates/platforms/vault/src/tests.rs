@@ -185,6 +185,7 @@ async fn a_newer_token_is_taken_when_one_is_refused() {
     for _ in 0..2 {
         let error = connector.call("read_vault_secret", json!({ "path": "secret/apps/web" })).await.unwrap_err();
         assert_eq!(error.message, "the connector's Vault token is not accepted");
+        assert!(error.remedy.unwrap().contains("used up"));
     }
     let begun = Instant::now();
     for _ in 0..20 {

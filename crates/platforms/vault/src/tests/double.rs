@@ -32,6 +32,12 @@ struct State {
     wanted: Vec<Wanted>,
     seen: Vec<String>,
     lookup: Value,
+    /// Requests that a token of a login is good for, 0 for any number, and those that are left of the newest.
+    uses: (u64, u64),
+    /// Whether the token is known and refused all the same, as one of a disabled entity, and so is every login.
+    barred: bool,
+    /// Whether the token was made before its role had the policy for `secret/`.
+    stale: bool,
     visible: bool,
     capabilities: Value,
     kv: Kv,
@@ -44,13 +50,21 @@ struct Kv {
     kept: BTreeMap<String, Value>,
     /// Version 2: what became of the versions, by path, the first one first.
     versions: BTreeMap<String, Vec<Version>>,
+    /// Version 2: how many versions are kept, as set at each secret and at the mount, and whether they end by themselves.
+    max_versions: (usize, usize),
+    ends: bool,
 }
+
+/// When versions end that end by themselves.
+pub(super) const END: &str = "2999-01-01T00:00:00Z";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     Readable,
     Deleted,
     Destroyed,
+    /// Thrown away by a later write.
+    Pruned,
 }
 
 pub(super) struct Double {
@@ -118,6 +132,24 @@ impl Double {
         self.state.lock().unwrap().kv = Kv::new(version);
     }
 
+    pub(super) fn set_uses(&self, uses: u64) {
+        self.state.lock().unwrap().uses = (uses, uses);
+    }
+
+    pub(super) fn bar(&self, is: bool) {
+        self.state.lock().unwrap().barred = is;
+    }
+
+    pub(super) fn outdate(&self) {
+        self.state.lock().unwrap().stale = true;
+    }
+
+    /// Sets how many versions each secret and the mount keep, and whether they end by themselves.
+    pub(super) fn keep_versions(&self, secret: usize, mount: usize, ends: bool) {
+        let mut state = self.state.lock().unwrap();
+        (state.kv.max_versions, state.kv.ends) = ((secret, mount), ends);
+    }
+
     /// What became of the versions of a secret below `secret/`.
     pub(super) fn versions(&self, path: &str) -> Vec<Version> {
         self.state.lock().unwrap().kv.versions.get(path).cloned().unwrap_or_default()
@@ -127,7 +159,7 @@ impl Double {
         self.state.lock().unwrap().kv.versions.insert(path.to_owned(), versions.to_vec());
     }
 
-    /// What an engine of version 1 at `secret/` keeps at a path.
+    /// What an engine of version 1 at `secret/` keeps at a path, or what was written last to one of version 2.
     pub(super) fn kept(&self, path: &str) -> Option<Value> {
         self.state.lock().unwrap().kv.kept.get(path).cloned()
     }
@@ -147,10 +179,23 @@ pub(super) fn health(initialized: bool, sealed: bool) -> Value {
 }
 
 /// A token for an hour.
-fn granted() -> ResponseTemplate {
+fn granted(uses: u64) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(
-        json!({ "auth": { "client_token": TOKEN, "accessor": "planted", "lease_duration": 3600, "renewable": true } }),
+        json!({ "auth": { "client_token": TOKEN, "accessor": "planted", "lease_duration": 3600, "renewable": true,
+                          "num_uses": uses, "mfa_requirement": null } }),
     )
+}
+
+/// A token that Vault doesn't know (`request_handling.go`: `logical.ErrInvalidToken`, seen of 1.21).
+fn unknown_token() -> ResponseTemplate {
+    let text = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n";
+    ResponseTemplate::new(403).set_body_json(json!({ "errors": [text, format!("{PLANTED}-in-error")] }))
+}
+
+/// A token that Vault knows and refuses, or a call that its policies don't permit.
+fn denied() -> ResponseTemplate {
+    let text = "1 error occurred:\n\t* permission denied\n\n";
+    ResponseTemplate::new(403).set_body_json(json!({ "errors": [text, format!("{PLANTED}-in-error")] }))
 }
 
 fn failure(status: u16) -> ResponseTemplate {
@@ -194,10 +239,18 @@ impl Respond for Answering {
         if path == "auth/approle/login" {
             let body: Value = serde_json::from_slice(&request.body).unwrap();
             assert_eq!(body, json!({ "role_id": "planted-role", "secret_id": "planted-secret-id" }));
-            return granted();
+            if state.barred {
+                return denied();
+            }
+            (state.stale, state.uses.1) = (false, state.uses.0);
+            return granted(state.uses.0);
         }
-        if header("x-vault-token").as_deref() != Some(TOKEN) {
-            return failure(403);
+        if header("x-vault-token").as_deref() != Some(TOKEN) || state.uses.0 > 0 && state.uses.1 == 0 {
+            return unknown_token();
+        }
+        state.uses.1 = state.uses.1.saturating_sub(1);
+        if state.barred || state.stale && path.starts_with("secret/") {
+            return denied();
         }
         let data = match (request.method.as_str(), path.as_str(), query.is_empty()) {
             ("GET", "auth/token/lookup-self", true) => state.lookup.clone(),
@@ -209,13 +262,14 @@ impl Respond for Answering {
             ("POST", "sys/capabilities-self", true) => {
                 let asked: Value = serde_json::from_slice(&request.body).unwrap();
                 let paths = asked["paths"].as_array().unwrap().iter();
-                paths.map(|path| (path.as_str().unwrap().to_owned(), state.capabilities.clone())).collect()
+                let granted = if state.stale { json!(["deny"]) } else { state.capabilities.clone() };
+                paths.map(|path| (path.as_str().unwrap().to_owned(), granted.clone())).collect()
             }
             ("GET", "sys/internal/ui/resultant-acl", true) => json!({ "exact_paths": {}, "glob_paths": {} }),
             (method, path, _) if path.starts_with("secret/") => return state.kv.answer(method, request),
             // Nothing is there, and an engine of version 1 takes every change.
             ("POST" | "DELETE", path, _) if path.starts_with("old/") => return ResponseTemplate::new(204),
-            ("POST", "auth/token/renew-self", true) => return granted(),
+            ("POST", "auth/token/renew-self", true) => return granted(0),
             ("POST", "auth/token/revoke-self", true) => return ResponseTemplate::new(204),
             ("POST", "sys/leases/renew", true) => {
                 return ResponseTemplate::new(200).set_body_json(
@@ -237,7 +291,8 @@ impl Default for Kv {
 impl Kv {
     fn new(version: u8) -> Self {
         let versions = BTreeMap::from([("apps/web".to_owned(), vec![Version::Readable])]);
-        Self { version, kept: BTreeMap::new(), versions: if version == 2 { versions } else { BTreeMap::new() } }
+        let versions = if version == 2 { versions } else { BTreeMap::new() };
+        Self { version, kept: BTreeMap::new(), versions, max_versions: (0, 0), ends: false }
     }
 
     fn answer(&mut self, method: &str, request: &Request) -> ResponseTemplate {
@@ -271,16 +326,25 @@ impl Kv {
             };
         }
         let (kind, path) = path.split_once('/').unwrap_or((&path, ""));
+        let ends = self.ends;
         let described = |number: usize, version: Version| {
-            let deleted = if version == Version::Deleted { "2020-01-01T00:00:00Z" } else { "" };
+            let deleted = match version {
+                Version::Deleted => "2020-01-01T00:00:00Z",
+                Version::Readable if ends => END,
+                _ => "",
+            };
             json!({ "version": number, "created_time": "t", "deletion_time": deleted,
                     "destroyed": version == Version::Destroyed, "custom_metadata": null })
         };
+        let after = if ends { "720h0m0s" } else { "0s" };
         match (method, kind) {
+            ("GET", "config") => data(json!({ "cas_required": false, "max_versions": self.max_versions.1,
+                                              "delete_version_after": after })),
             ("GET", "data" | "subkeys") => {
                 let Some(versions) = self.versions.get(path) else { return nothing() };
                 let number = query("version").map_or(versions.len(), |number| number.parse().unwrap());
-                let Some(version) = number.checked_sub(1).and_then(|index| versions.get(index)) else {
+                let version = number.checked_sub(1).and_then(|index| versions.get(index));
+                let Some(version) = version.filter(|version| **version != Version::Pruned) else {
                     return nothing();
                 };
                 let metadata = described(number, *version);
@@ -295,14 +359,23 @@ impl Kv {
             }
             ("GET", "metadata") => {
                 let Some(versions) = self.versions.get(path) else { return nothing() };
-                let known = versions.iter().enumerate();
+                let known = versions.iter().enumerate().filter(|(_, version)| **version != Version::Pruned);
                 let known: BTreeMap<String, Value> =
                     known.map(|(index, v)| ((index + 1).to_string(), described(index + 1, *v))).collect();
-                data(json!({ "current_version": versions.len(), "versions": known, "custom_metadata": null }))
+                data(json!({ "current_version": versions.len(), "versions": known, "custom_metadata": null,
+                             "max_versions": self.max_versions.0, "delete_version_after": "0s" }))
             }
             ("POST" | "PATCH", "data") => {
                 let versions = self.versions.entry(path.to_owned()).or_default();
                 versions.push(Version::Readable);
+                // `KeyMetadata.AddVersion` in `path_data.go`: the larger number counts, and 10 where there is none.
+                let most = match self.max_versions.0.max(self.max_versions.1) {
+                    0 => 10,
+                    set => set,
+                };
+                let kept = versions.len().saturating_sub(most);
+                versions.iter_mut().take(kept).for_each(|version| *version = Version::Pruned);
+                self.kept.insert(format!("data/{path}"), body);
                 data(described(versions.len(), Version::Readable))
             }
             ("DELETE", "data") => {
@@ -320,6 +393,7 @@ impl Kv {
                         continue;
                     };
                     *version = match (kind, *version) {
+                        (_, Version::Pruned) => Version::Pruned,
                         ("destroy", _) | (_, Version::Destroyed) => Version::Destroyed,
                         ("delete", _) => Version::Deleted,
                         _ => Version::Readable,

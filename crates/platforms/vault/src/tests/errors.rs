@@ -46,7 +46,8 @@ async fn every_answer_has_its_words() {
         (400, says("check-and-set parameter required for this call"), Conflict, "demands check-and-set"),
         (400, says("invalid lease"), NotFound, "no such lease"),
         (400, says("lease is not renewable"), Conflict, "can't be renewed"),
-        (403, None, PermissionDenied, "may not read secret/data/apps/web"),
+        (403, None, PermissionDenied, "refuses to read secret/data/apps/web (403), though the policies"),
+        (403, says("2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"), PermissionDenied, "though"),
         (404, None, NotFound, "no secret at apps/web in the mount secret (KV version 2)"),
         (404, gone(false, "2020-01-01T00:00:00Z"), NotFound, "version 3 of the secret was deleted at 2020-01-01"),
         (404, gone(true, ""), NotFound, "version 3 of the secret is destroyed"),
@@ -127,6 +128,43 @@ async fn what_something_in_front_of_vault_says_is_not_vaults_word() {
             let error = connector.call("list_vault_secrets", json!({ "path": "secret/apps" })).await.unwrap_err();
             assert_eq!(error.code, code, "{status} {body}: {error:?}");
         }
+    }
+}
+
+/// Vault's 403 is the same whatever is missing, so it is looked up with `sys/capabilities-self`: terms of a policy
+/// (hashicorp/vault#4368, #5856), a capability, and what can't be known.
+#[tokio::test]
+async fn what_a_403_lacks_is_looked_up() {
+    let read = ("read_vault_secret", json!({ "path": "secret/apps/web", "key": "a" }), READ);
+    let patch = ("write_vault_secret", json!({ "path": "secret/apps/web", "data": { "a": "b" } }), READ);
+    let renew = ("renew_vault_lease", json!({ "lease_id": "database/creds/app/x" }), "sys/leases/renew");
+    let delete = ("delete_vault_secret", json!({ "path": "secret/apps/web" }), READ);
+    let needs = |path: &str, capability: &str| format!("needs: path {path:?} {{ capabilities = [{capability:?}] }}");
+    let terms = "terms there that the call does not meet".to_owned();
+    let unknown = "may lack: path".to_owned();
+    for ((tool, arguments, path), granted, remedy) in [
+        (&read, Some(json!(["deny"])), needs(READ, "read")),
+        (&read, Some(json!(["list", "update"])), needs(READ, "read")),
+        (&read, Some(json!(["read"])), terms.clone()),
+        (&read, Some(json!(["root"])), terms.clone()),
+        (&read, None, unknown.clone()),
+        (&patch, Some(json!(["create", "update"])), needs(READ, "patch")),
+        (&patch, Some(json!(["patch"])), terms.clone()),
+        (&renew, Some(json!(["deny"])), needs("sys/leases/renew", "update")),
+        (&renew, Some(json!(["update"])), unknown.clone()),
+        (&renew, Some(json!(["create", "update"])), terms.clone()),
+        (&delete, Some(json!(["read"])), needs(READ, "delete")),
+        (&delete, Some(json!(["delete"])), terms.clone()),
+    ] {
+        let double = Double::start().await;
+        double.want(path, 403, Some(json!({ "errors": ["1 error occurred:\n\t* permission denied\n\n", "planted"] })));
+        match &granted {
+            Some(granted) => double.capabilities(granted.clone()),
+            None => double.want("sys/capabilities-self", 403, None),
+        }
+        let error = connect(&double.uri(), Some(TOKEN), &spec()).call(tool, arguments.clone()).await.unwrap_err();
+        assert_eq!(error.code, PermissionDenied, "{tool} {granted:?}: {error:?}");
+        assert!(error.remedy.as_ref().unwrap().contains(&remedy), "{tool} {granted:?}: {error:?}");
     }
 }
 

@@ -101,6 +101,17 @@ async fn tokens_have_their_findings() {
     let report = connect(&double.uri(), Some("planted\nbad"), &json!({})).probe().await;
     assert_eq!((report.reason.as_str(), report.credentials), ("TokenInvalid", Rejected));
 
+    // A disabled entity, or another address than the token is bound to (hashicorp/vault#4353): no word of it.
+    double.bar(true);
+    let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
+    let report = connector.probe().await;
+    assert_eq!((report.status, report.reason.as_str(), report.credentials), (Error, "TokenInvalid", Rejected));
+    let error = connector.call("list_vault_mounts", json!({})).await.unwrap_err();
+    for told in [&report.credentials_message, &error.message] {
+        assert!(told.contains("entity may be disabled") && told.contains("token_bound_cidrs"), "{told}");
+    }
+    double.bar(false);
+
     double.lookup("ttl", json!(29));
     let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
     let report = connector.probe().await;

@@ -97,3 +97,82 @@ async fn tokens_are_renewed_then_logged_in_for_again() {
     connector.platform.close().await;
     assert_eq!(double.count("auth/token/revoke-self"), 1);
 }
+
+/// Login MFA (hashicorp/vault#14317), as Vault 1.21 answers.
+#[tokio::test]
+async fn a_second_factor_that_is_wanted_is_told() {
+    let double = Double::start().await;
+    let requirement =
+        json!({ "mfa_request_id": "planted", "mfa_constraints": { "e": { "any": [{ "type": "totp" }] } } });
+    let auth = json!({ "client_token": "", "accessor": "", "policies": null, "metadata": null, "lease_duration": 0,
+                       "renewable": false, "token_type": "default", "mfa_requirement": requirement, "num_uses": 0 });
+    double.want(LOGIN, 200, Some(json!({ "request_id": "r", "data": null, "auth": auth })));
+    let connector = log_in(&double);
+    let report = connector.probe().await;
+    assert_eq!((report.reason.as_str(), report.credentials), ("LoginDenied", CredentialVerdict::Rejected));
+    assert!(report.credentials_message.contains("login MFA"), "{report:?}");
+    read(&connector).await.unwrap_err();
+    // Nothing but the state of the server was asked, as the token is none.
+    assert_eq!(double.total() - double.count(LOGIN), 1);
+    let auth = json!({ "client_token": "", "lease_duration": 0 });
+    double.want(LOGIN, 200, Some(json!({ "request_id": "r", "auth": auth })));
+    let report = log_in(&double).probe().await;
+    assert_eq!((report.reason.as_str(), report.credentials), ("UnexpectedResponse", CredentialVerdict::Unknown));
+}
+
+/// `token_num_uses` of a role (hashicorp/vault#10664): each request takes a use.
+#[tokio::test]
+async fn a_token_whose_uses_are_counted_is_replaced_when_they_are_over() {
+    for uses in [1, 2, 3, 6] {
+        let double = Double::start().await;
+        double.set_uses(uses);
+        let connector = log_in(&double);
+        for _ in 0..6 {
+            read(&connector).await.unwrap();
+        }
+        assert!(double.count(LOGIN) > 1, "{uses}");
+    }
+}
+
+/// hashicorp/vault-secrets-operator#1185.
+#[tokio::test]
+async fn a_policy_that_the_role_gets_later_is_logged_in_for() {
+    let double = Double::start().await;
+    let connector = log_in(&double);
+    read(&connector).await.unwrap();
+    double.outdate();
+    assert!(read(&connector).await.unwrap_err().remedy.unwrap().contains("a policy of its token needs"));
+    assert_eq!(double.count(LOGIN), 1);
+    later(61).await;
+    read(&connector).await.unwrap();
+    assert_eq!(double.count(LOGIN), 2);
+    // What no login helps with is tried ever more seldom.
+    double.want("secret/subkeys/apps/web", 403, None);
+    double.want("secret/data/apps/web", 403, None);
+    double.capabilities(json!(["deny"]));
+    for (wait, logins) in [(61, 2), (180, 3), (241, 3), (720, 4)] {
+        later(wait).await;
+        read(&connector).await.unwrap_err();
+        assert_eq!(double.count(LOGIN), logins, "after {wait} s");
+    }
+}
+
+/// A disabled entity (hashicorp/vault#4791): its tokens are refused, and good again when it is enabled.
+#[tokio::test]
+async fn a_token_that_is_refused_for_a_while_stays_in_use() {
+    let double = Double::start().await;
+    let connector = log_in(&double);
+    read(&connector).await.unwrap();
+    double.bar(true);
+    for _ in 0..3 {
+        read(&connector).await.unwrap_err();
+        let report = connector.probe().await;
+        assert_eq!((report.reason.as_str(), report.credentials), ("LoginDenied", CredentialVerdict::Rejected));
+        assert!(report.credentials_message.contains("entity is disabled"), "{report:?}");
+    }
+    let logins = double.count(LOGIN);
+    double.bar(false);
+    read(&connector).await.unwrap();
+    assert_eq!(double.count(LOGIN), logins);
+    assert_eq!(connector.probe().await.credentials, CredentialVerdict::Accepted);
+}

@@ -128,7 +128,7 @@ async fn below(vault: &Vault, root: &Location, depth: usize, context: &CallConte
         let names = match vault.session.list(&call, context.deadline).await {
             Ok(names) => names.unwrap_or_default(),
             // A folder further down that is closed, or fails, is no reason to hide the others.
-            Err(Error::Forbidden) if level > 1 => {
+            Err(Error::Forbidden(_)) if level > 1 => {
                 found.hidden = true;
                 continue;
             }

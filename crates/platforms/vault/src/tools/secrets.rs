@@ -215,7 +215,7 @@ async fn read_at(
     let (mut names, found, hints): (Vec<String>, _, _) = match tree(vault, &location, version, 1, context).await {
         Ok((tree, version)) => (tree.into_iter().map(|(name, _)| name).collect(), version, Vec::new()),
         // The usual policy grants data/ and not subkeys/. The values are dropped while the answer is being read.
-        Err(Error::Forbidden) if location.version == KvVersion::Two => {
+        Err(Error::Forbidden(_)) if location.version == KvVersion::Two => {
             let (names, version) = names_of_data(vault, &location, version, context).await?;
             let hint = format!(
                 "the token's policies permit no read on {}, by which the values would not leave Vault; they were read \

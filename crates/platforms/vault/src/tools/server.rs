@@ -131,7 +131,7 @@ async fn token_info(vault: Arc<Vault>, _: NoArguments, context: CallContext) -> 
         ttl_seconds: info.expire_time.is_some().then_some(info.ttl),
         expires_at: info.expire_time,
         renewable: info.renewable,
-        uses_left: (info.num_uses > 0).then_some(info.num_uses),
+        uses_left: (info.num_uses != 0).then(|| info.num_uses.try_into().unwrap_or(0)),
         orphan: info.orphan,
     })
 }

@@ -131,7 +131,7 @@ async fn auth_methods(vault: Arc<Vault>, input: AuthInput, context: CallContext)
     let (methods, partial) = match asked {
         Ok(methods) => (methods, false),
         // Without a policy for sys/auth there is still the list of those that the token has to do with.
-        Err(Error::Forbidden) => {
+        Err(Error::Forbidden(_)) => {
             let known = vault.mounts(Duration::ZERO, context.deadline).await.map_err(failed(
                 "list auth methods at",
                 "sys/auth",
@@ -189,9 +189,9 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
         let found = match vault.session.list(&call, context.deadline).await {
             // What is listed beside the first needs no policy, nor a version of Vault that has it.
             Err(Error::NoRoute | Error::Unsupported) if number > 0 => continue,
-            Err(error) if number > 0 && error != Error::TokenRejected => {
+            Err(error) if number > 0 && !matches!(error, Error::TokenRejected | Error::TokenBarred) => {
                 let why = match error {
-                    Error::Forbidden => format!("that needs the capability list on {path}"),
+                    Error::Forbidden(_) => format!("that needs the capability list on {path}"),
                     error => failed("list", &path, "list")(error).message,
                 };
                 hints.push(format!("{folder} are not listed: {why}"));

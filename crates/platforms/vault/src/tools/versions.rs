@@ -275,7 +275,7 @@ async fn plan(
             (Some(known.current_version), wanted.unwrap_or(&newest).iter().map(of).collect())
         }
         Err(Error::NotFound) => return Err(nothing_there(location)),
-        Err(Error::Forbidden) => {
+        Err(Error::Forbidden(_)) => {
             let Some((version, before)) = seen_by_reading(vault, location, wanted, context).await? else {
                 let state = json!({ "unknown": "the token's policies don't permit to read the secret's metadata" });
                 return Ok(Plan { changes: None, unchanged: Vec::new(), state });
@@ -368,7 +368,7 @@ async fn seen_by_reading(
                 Some(version) => Ok(Some((*version, Before::Absent))),
                 None => Err(nothing_there(location)),
             },
-            Err(Error::Forbidden) => continue,
+            Err(Error::Forbidden(_)) => continue,
             Err(error) => Err(failed("read", &call.policy_path(), "read")(error)),
         };
     }
@@ -452,7 +452,7 @@ async fn unversioned(
     let call = Call::get(location.api("data"));
     match vault.session.data::<Names>(&call, context.deadline).await {
         Ok(data) => Ok(Some(data.into_names())),
-        Err(Error::Forbidden) => Ok(None),
+        Err(Error::Forbidden(_)) => Ok(None),
         Err(Error::NotFound) => Err(nothing_there(location)),
         Err(error) => Err(failed("read", &call.policy_path(), "read")(error)),
     }

@@ -309,7 +309,7 @@ async fn current(vault: &Vault, location: &Location, context: &CallContext) -> R
         Ok(current) => Ok(Some(current)),
         Err(Error::NotFound) => Ok(Some(Current { version: 0, keys: None })),
         Err(Error::VersionGone(gone)) => Ok(Some(Current { version: gone.version, keys: None })),
-        Err(Error::Forbidden) => Ok(None),
+        Err(Error::Forbidden(_)) => Ok(None),
         Err(error) => Err(failed("read", &path, "read")(error)),
     }
 }
