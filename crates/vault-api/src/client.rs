@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header::DATE};
+use http::{
+    HeaderName, HeaderValue, Method, StatusCode,
+    header::{CACHE_CONTROL, DATE},
+};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -368,6 +371,15 @@ impl Client {
             StatusCode::NO_CONTENT => Ok((None, date)),
             StatusCode::OK | StatusCode::ACCEPTED if response.body().is_empty() => Ok((None, date)),
             StatusCode::OK | StatusCode::ACCEPTED => Ok((Some(response.json()?), date)),
+            // What a patch of nothing is answered with: no body, and the header that all of Vault's answers have
+            // (`pathDataPatch` in `path_data.go` of the KV engine; seen of 1.21).
+            StatusCode::NOT_FOUND
+                if call.patch
+                    && response.body().is_empty()
+                    && response.headers.get(CACHE_CONTROL).is_some_and(|value| value == "no-store") =>
+            {
+                Err(Error::NotFound)
+            }
             _ => Err(classify(&response)),
         }
     }
@@ -496,6 +508,7 @@ static KNOWN: &[(&[u16], &str, Error)] = &[
     (&[400], "lease not found", Error::UnknownLease),
     (&[400], "lease is not renewable", Error::LeaseNotRenewable),
     (&[400], "lease expired", Error::LeaseNotRenewable),
+    (&[400], "tokens cannot be renewed through this endpoint", Error::LeaseNotRenewable),
     (&[400], "Upgrading from non-versioned to versioned data", Error::Upgrading),
     (&[400], "Waiting for the primary to upgrade from non-versioned", Error::Upgrading),
     (&[400], "relative paths not supported", Error::BadPath),

@@ -81,7 +81,7 @@ impl Supplier {
             match given {
                 Ok(()) => {}
                 Err(Error::Forbidden(_)) => {
-                    tracing::debug!("an old lease ends by itself: no policy permits to revoke it")
+                    tracing::debug!("an old lease ends by itself: no policy permits to revoke it");
                 }
                 Err(error) => tracing::debug!(%error, "an old lease or token ends by itself"),
             }

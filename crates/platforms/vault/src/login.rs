@@ -107,12 +107,14 @@ impl Login {
         let (token, renewable) = (held.token.clone(), held.lifetime.renewable);
         let is_current = held.source == set.generation;
         let rests = held.retry.is_some_and(|retry| retry > now);
-        if rests || (is_current && !held.lifetime.is_due()) {
+        // A login that was refused while the token works is tried again, so that what is told of it is true.
+        let was_refused = state.refusal.as_ref().is_some_and(|refusal| refusal.next <= now);
+        if rests || (is_current && !held.lifetime.is_due() && !was_refused) {
             return Ok(token);
         }
         // What fails here is no reason not to use a token that has time left, nor to keep a call waiting for long.
         let soon = deadline.min(now + REFRESH_TIMEOUT);
-        if is_current && renewable {
+        if is_current && renewable && !was_refused {
             match self.renew(&mut state, soon).await {
                 Err(Error::Forbidden(_) | Error::TokenRejected | Error::BadRequest | Error::BatchToken) => {}
                 outcome => {

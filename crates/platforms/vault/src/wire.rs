@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 pub(super) use vault_api::wire::{Auth, Envelope, Health, RenewedLease, TokenInfo, VersionInfo};
 
@@ -46,12 +46,21 @@ pub(super) struct Subkeys {
 #[derive(Deserialize)]
 pub(super) struct SecretData {
     #[serde(default)]
-    pub(super) data: Option<Map<String, Value>>,
+    pub(super) data: Option<BTreeMap<String, Box<RawValue>>>,
     pub(super) metadata: VersionInfo,
 }
 
-/// `GET <mount>/metadata/<path>`.
+/// `GET <mount>/config` of KV version 2.
 #[derive(Deserialize)]
+pub(super) struct KvConfig {
+    #[serde(default)]
+    pub(super) max_versions: u64,
+    #[serde(default)]
+    pub(super) delete_version_after: String,
+}
+
+/// `GET <mount>/metadata/<path>`.
+#[derive(Deserialize, Default)]
 pub(super) struct SecretMetadata {
     #[serde(default)]
     pub(super) cas_required: bool,

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::{
     Double, TOKEN, connect,
-    double::Version::{Deleted, Destroyed, Readable},
+    double::{
+        END,
+        Version::{Deleted, Destroyed, Pruned, Readable},
+    },
 };
 use platform_testing::Connected;
 use tools::ErrorCode::{self, Conflict, NotFound, OutcomeUnread};
@@ -234,4 +237,126 @@ async fn a_link_is_read_and_one_to_a_version_changes_nothing() {
     assert!(refused.remedy.unwrap().contains("secret/apps/web"));
     assert_eq!(double.versions("apps/web"), [Readable, Readable]);
     assert_eq!(delete(link).await.unwrap()["versions"], json!([2]));
+}
+
+/// Old versions that a write throws away (hashicorp/vault#5907, #17112), and versions that end by themselves (#7644).
+#[tokio::test]
+async fn what_vault_does_with_versions_by_itself_is_told_before() {
+    let would = async |connector: &Connected, patch: bool| {
+        let write = json!({ "path": "secret/apps/web", "data": { "k": "v" }, "patch": patch });
+        connector.preview("write_vault_secret", write).await.unwrap().would
+    };
+    for (secret, mount) in [(1, 0), (0, 1)] {
+        let (double, connector) = started().await;
+        double.keep_versions(secret, mount, false);
+        let told = would(&connector, false).await;
+        assert!(told.contains("; lost for good: a; lost for good, as Vault keeps 1: versions up to 1"), "{told}");
+        assert!(would(&connector, true).await.contains("lost for good"));
+        let write = json!({ "path": "secret/apps/web", "data": { "k": "v" } });
+        connector.call("write_vault_secret", write).await.unwrap();
+        assert_eq!(double.versions("apps/web"), [Pruned, Readable]);
+    }
+    let (double, connector) = started().await;
+    double.keep_versions(1, 2, false);
+    let told = would(&connector, false).await;
+    assert_eq!(told, "replace the secret by the keys k at secret/apps/web; only in older versions from then on: a");
+    // What is set at the mount is not seen by everybody.
+    double.want("secret/config", 403, None);
+    let told = would(&connector, false).await;
+    assert!(told.contains("if Vault keeps any: a; versions up to 1 may be lost for good"), "{told}");
+    double.keep_versions(2, 0, false);
+    assert!(!would(&connector, false).await.contains("lost for good"));
+
+    let (double, connector) = started().await;
+    double.keep_versions(0, 0, true);
+    let told = would(&connector, true).await;
+    assert!(told.ends_with("; Vault deletes the new version by itself after 720h0m0s"), "{told}");
+    let write = json!({ "path": "secret/apps/web", "data": { "k": "v" } });
+    assert_eq!(connector.call("write_vault_secret", write).await.unwrap()["ends_at"], END);
+    for tool in ["read_vault_secret", "get_vault_secret_keys"] {
+        assert_eq!(connector.call(tool, json!({ "path": "secret/apps/web" })).await.unwrap()["ends_at"], END);
+    }
+    double.set_versions("apps/web", &[Deleted]);
+    let undelete = json!({ "path": "secret/apps/web", "versions": [1] });
+    let told = connector.preview("undelete_vault_secret", undelete.clone()).await.unwrap().would;
+    assert!(told.contains("deletes it again by itself after 720h0m0s"), "{told}");
+    let done = connector.call("undelete_vault_secret", undelete).await.unwrap();
+    assert!(done["hints"][0].as_str().unwrap().contains(END), "{done}");
+}
+
+/// A merge patch goes into objects (RFC 7396; hvac/hvac#793, #925).
+#[tokio::test]
+async fn a_patch_of_an_object_is_told_by_its_keys() {
+    let (double, connector) = started().await;
+    let write = |path: &str, data: Value| json!({ "path": path, "data": data });
+    let data = json!({ "a": { "x": 1, "y": null, "z": {} }, "b": null });
+    let preview = connector.preview("write_vault_secret", write("secret/apps/web", data.clone())).await.unwrap();
+    let told = "write the keys a/x, a/z and remove a/y, b at secret/apps/web, beside which the other keys in the same object stay";
+    assert!(preview.would.starts_with(told), "{preview:?}");
+    let done = connector.call("write_vault_secret", write("secret/apps/web", data.clone())).await.unwrap();
+    assert_eq!((&done["keys"], &done["removed"]), (&json!(["a/x", "a/z"]), &json!(["a/y", "b"])));
+    assert_eq!(double.kept("data/apps/web").unwrap()["data"], data);
+    // Where there is nothing to patch, the same keys are all that there is.
+    connector.call("write_vault_secret", write("secret/apps/new", data.clone())).await.unwrap();
+    assert_eq!(double.kept("data/apps/new").unwrap()["data"], json!({ "a": { "x": 1, "z": {} } }));
+    // Without patch, a null is a value.
+    let whole = json!({ "path": "secret/apps/new", "data": { "a": { "y": null } }, "patch": false });
+    connector.call("write_vault_secret", whole).await.unwrap();
+    assert_eq!(double.kept("data/apps/new").unwrap()["data"], json!({ "a": { "y": null } }));
+}
+
+/// Where the token's policies don't permit to look first, Vault answers a patch of nothing with 404 and no body.
+#[tokio::test]
+async fn a_patch_of_nothing_is_told_as_that() {
+    let (double, connector) = started().await;
+    double.want("secret/subkeys/apps/none", 403, None);
+    let write = |more: Value| {
+        let mut write = json!({ "path": "secret/apps/none", "data": { "k": "v" } });
+        write.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        write
+    };
+    for more in [json!({}), json!({ "cas": 3 })] {
+        let error = connector.call("write_vault_secret", write(more)).await.unwrap_err();
+        assert_eq!(error.code, NotFound, "{error:?}");
+        assert!(error.message.contains("no readable version"), "{error:?}");
+    }
+}
+
+/// KV version 1 keeps numbers digit by digit, version 2 answers them as floats (`path_data.go`), and a caller's may have come as a
+/// float.
+#[tokio::test]
+async fn a_number_that_would_change_is_refused() {
+    let (double, connector) = started().await;
+    for (path, number, kept) in [
+        ("secret/n", "9007199254740991", true),
+        ("secret/n", "9007199254740993", false),
+        ("secret/n", "1.5", true),
+        ("old/n", "18446744073709551615", true),
+        ("old/n", "18446744073709551616", false),
+        ("old/n", "0.12345678901234567890123", false),
+    ] {
+        for text in [number.to_owned(), format!("{{\"a\": [{number}]}}")] {
+            let value: Value = serde_json::from_str(&text).unwrap();
+            let write = json!({ "path": path, "data": { "k": value }, "patch": false });
+            let outcome = connector.call("write_vault_secret", write.clone()).await;
+            assert_eq!(outcome.is_ok(), kept, "{path} {text}: {outcome:?}");
+            let previewed = connector.preview("write_vault_secret", write).await;
+            assert_eq!(previewed.is_ok(), kept, "{path} {text}: {previewed:?}");
+        }
+    }
+    let spec = json!({ "releaseValues": [{ "path": "old/*", "keys": ["k"] }] });
+    let connector = connect(&double.uri(), Some(TOKEN), &spec);
+    double.want("old/n", 200, Some(json!(r#"{"request_id": "r", "data": {"k": 40123456789012345678}}"#)));
+    let read = connector.call("read_vault_secret", json!({ "path": "old/n", "key": "k" })).await.unwrap();
+    assert_eq!(read["value"], "40123456789012345678");
+    assert!(read["hints"][0].as_str().unwrap().contains("is a number"), "{read}");
+}
+
+#[tokio::test]
+async fn the_policy_without_a_text_is_explained() {
+    let (double, connector) = started().await;
+    let text = |policy: &str| Some(json!({ "request_id": "r", "data": { "name": "root", "policy": policy } }));
+    double.want("sys/policies/acl/root", 200, text(""));
+    let read = connector.call("read_vault_policy", json!({ "name": "root" })).await.unwrap();
+    assert!(read["hints"][0].as_str().unwrap().contains("permits everything"), "{read}");
 }

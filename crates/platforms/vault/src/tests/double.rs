@@ -365,6 +365,10 @@ impl Kv {
                 data(json!({ "current_version": versions.len(), "versions": known, "custom_metadata": null,
                              "max_versions": self.max_versions.0, "delete_version_after": "0s" }))
             }
+            // Without a body (seen of 1.21).
+            ("PATCH", "data") if self.versions.get(path).is_none_or(Vec::is_empty) => {
+                ResponseTemplate::new(404).insert_header("cache-control", "no-store")
+            }
             ("POST" | "PATCH", "data") => {
                 let versions = self.versions.entry(path.to_owned()).or_default();
                 versions.push(Version::Readable);

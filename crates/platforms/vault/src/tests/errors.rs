@@ -46,6 +46,7 @@ async fn every_answer_has_its_words() {
         (400, says("check-and-set parameter required for this call"), Conflict, "demands check-and-set"),
         (400, says("invalid lease"), NotFound, "no such lease"),
         (400, says("lease is not renewable"), Conflict, "can't be renewed"),
+        (400, says("tokens cannot be renewed through this endpoint"), Conflict, "can't be renewed"),
         (403, None, PermissionDenied, "refuses to read secret/data/apps/web (403), though the policies"),
         (403, says("2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"), PermissionDenied, "though"),
         (404, None, NotFound, "no secret at apps/web in the mount secret (KV version 2)"),

@@ -19,7 +19,7 @@ const MAX_LISTS: usize = 50;
 const LIST: ToolDeclaration = ToolDeclaration::read(
     "list_vault_secrets",
     "Secrets below a path",
-    "Lists the names of secrets and folders below a path of a KV engine. Folders end in a slash. depth \
+    "Lists names of secrets, deleted ones too, and folders below a path of a KV engine. Folders end in a slash. depth \
                   above 1 also lists what is in them.",
 );
 

@@ -1,6 +1,7 @@
 //! Vault's tools, one file a group. A tool finds out where its path lies, asks the manifest's rules, calls, and answers
 //! with typed fields; [`super::error`] words what goes wrong.
 
+mod keeping;
 mod leases;
 mod listing;
 mod policies;

@@ -26,11 +26,11 @@ const CAPABILITIES: ToolDeclaration = ToolDeclaration::read(
 );
 
 const LIST: ToolDeclaration =
-    ToolDeclaration::read("list_vault_policies", "Vault's policies", "Lists the names of Vault's ACL policies.")
+    ToolDeclaration::read("list_vault_policies", "Vault's policies", "Lists the names of ACL policies.")
         .cached(Duration::from_secs(30));
 
 const READ: ToolDeclaration =
-    ToolDeclaration::read("read_vault_policy", "A policy of Vault", "Answers the text of an ACL policy of Vault.")
+    ToolDeclaration::read("read_vault_policy", "A policy of Vault", "Returns the text of an ACL policy.")
         .cached(Duration::from_secs(30));
 
 /// Arguments of `check_vault_capabilities`.
@@ -84,6 +84,9 @@ struct PolicyText {
     policy: String,
     /// Whether the text was cut.
     truncated: bool,
+    /// What to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 pub(super) fn entries(vault: &Arc<Vault>) -> Vec<ToolEntry> {
@@ -172,5 +175,11 @@ async fn read_policy(vault: Arc<Vault>, input: ReadInput, context: CallContext) 
     if truncated {
         policy.policy.truncate(policy.policy.floor_char_boundary(room));
     }
-    Ok(PolicyText { name: name.join("/"), policy: policy.policy, truncated })
+    let name = name.join("/");
+    // Vault takes no policy without a text (`sys/policies/acl`), and reads names in lower case.
+    let hints = match name.to_lowercase().as_str() {
+        "root" if policy.policy.is_empty() => vec!["root has no text: it permits everything".to_owned()],
+        _ => Vec::new(),
+    };
+    Ok(PolicyText { name, policy: policy.policy, truncated, hints })
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{failed, read};
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
 };
 use kit::args::Limit;
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
+use vault_api::numbers;
 
 /// Names of keys in one answer.
 const MAX_KEYS: usize = 500;
@@ -113,6 +114,9 @@ struct Secret {
     /// When that version was made (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
+    /// When Vault will delete that version by itself (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<String>,
     /// Names of the keys; left out when a value was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<Vec<String>>,
@@ -141,6 +145,9 @@ struct KeyTree {
     /// Version that was read (KV version 2).
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
+    /// When Vault will delete that version by itself (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<String>,
     /// The keys: an object for a key with keys in it, null for a key with a value.
     keys: Map<String, Value>,
     /// Whether there are more keys than were answered.
@@ -160,13 +167,13 @@ struct SecretMetadata {
     oldest_version: u64,
     /// When it was made (RFC 3339).
     created_at: String,
-    /// When it was changed last (RFC 3339).
+    /// When a version was written last (RFC 3339).
     updated_at: String,
-    /// Versions that are kept; 0 for the mount's own number, which is 10 unless configured.
+    /// Versions that are kept, or the mount's own number if that is larger; 10 where neither is set.
     max_versions: u64,
     /// Whether every write must state the version that it replaces.
     cas_required: bool,
-    /// Time after which versions are deleted, such as `720h0m0s`; `0s` for the mount's own, which is never unless configured.
+    /// Time after which versions are deleted, such as `720h0m0s`, or the mount's own if that is shorter; `0s` for no own one.
     delete_version_after: String,
     /// What its owner wrote about it.
     custom_metadata: BTreeMap<String, String>,
@@ -240,9 +247,11 @@ async fn read_value(
 ) -> Result<Secret, ToolError> {
     let call = versioned(Call::get(location.api("data")), version);
     let read = match location.version {
-        KvVersion::One => {
-            vault.session.data::<Map<String, Value>>(&call, context.deadline).await.map(|data| (data, None))
-        }
+        KvVersion::One => vault
+            .session
+            .data::<BTreeMap<String, Box<RawValue>>>(&call, context.deadline)
+            .await
+            .map(|data| (data, None)),
         KvVersion::Two => vault
             .session
             .data::<wire::SecretData>(&call, context.deadline)
@@ -251,18 +260,41 @@ async fn read_value(
     };
     let (mut data, metadata) = read.map_err(|error| unreadable(location, "data", error))?;
     let Some(value) = data.remove(key) else {
-        let mut names: Vec<String> = data.into_iter().map(|(name, _)| name).collect();
-        names.sort();
-        names.truncate(50);
+        let names: Vec<String> = data.into_keys().take(50).collect();
         return Err(ToolError::invalid_argument(format!("key {key:?} is not at {}", location.full()))
             .with_argument("key")
             .with_remedy(format!("keys: {}", names.join(", "))));
     };
     let room = MAX_VALUE.min(context.max_result_bytes);
-    if serde_json::to_vec(&value).map_or(usize::MAX, |bytes| bytes.len()) > room {
+    if value.get().len() > room {
         return Err(ToolError::new(ErrorCode::ResultTooLarge, format!("the value is larger than {room} bytes")));
     }
-    Ok(Secret { key: Some(key.to_owned()), value: Some(value), ..Secret::new(location.clone(), metadata) })
+    let (value, hints) = exact(value.get(), location.version)?;
+    Ok(Secret { key: Some(key.to_owned()), value: Some(value), hints, ..Secret::new(location.clone(), metadata) })
+}
+
+/// A value as it is kept, digit by digit.
+///
+/// # Errors
+/// When it holds a number that can't be told so.
+fn exact(json: &str, version: KvVersion) -> Result<(Value, Vec<String>), ToolError> {
+    let unreadable = |message: &str| ToolError::new(ErrorCode::PlatformError, message);
+    let keep_as_text = "whoever owns the secret should keep the number as a text";
+    if version == KvVersion::Two && !numbers::all(json, &|number| !numbers::may_be_rounded(number)) {
+        let message = "the value holds a number of so many digits that Vault's KV version 2, which answers 64-bit floats, may tell \
+                       another one than it keeps";
+        return Err(unreadable(message).with_remedy(keep_as_text));
+    }
+    let value: Value = serde_json::from_str(json).map_err(|_| unreadable("the value can't be read"))?;
+    let is_same = |number: &str| serde_json::from_str::<Value>(number).is_ok_and(|read| read.to_string() == number);
+    if numbers::is_number(json) && !is_same(json) {
+        let hint = "the value is a number, and is told as a text so that it keeps its digits";
+        return Ok((json.into(), vec![hint.to_owned()]));
+    }
+    if numbers::all(json, &|number| is_same(number) || !numbers::may_be_rounded(number)) {
+        return Ok((value, Vec::new()));
+    }
+    Err(unreadable("the value holds a number that loses digits where it is told").with_remedy(keep_as_text))
 }
 
 async fn keys(vault: Arc<Vault>, input: KeysInput, context: CallContext) -> Result<KeyTree, ToolError> {
@@ -289,7 +321,8 @@ async fn keys_at(
         kv_version: location.version.number(),
         path: location.path(),
         mount: location.mount,
-        version: version.map(|version| version.version),
+        version: version.as_ref().map(|version| version.version),
+        ends_at: version.as_ref().and_then(|version| version.ends_at()).map(ToOwned::to_owned),
         keys,
         truncated,
     })
@@ -356,6 +389,7 @@ impl Secret {
             path: location.path(),
             mount: location.mount,
             version: version.as_ref().map(|version| version.version),
+            ends_at: version.as_ref().and_then(|version| version.ends_at()).map(ToOwned::to_owned),
             created_at: version.map(|version| version.created_time),
             keys: None,
             truncated: false,
@@ -443,4 +477,43 @@ async fn names_of_data(
         vault.session.data(&call, context.deadline).await.map_err(|error| unreadable(location, "data", error))?;
     let names = answer.data.unwrap_or_default().into_names();
     Ok((names, answer.metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_number_keeps_its_digits_or_is_refused() {
+        for (json, of_one, of_two) in [
+            ("1", Some("1"), Some("1")),
+            ("40123456789012345678", Some("\"40123456789012345678\""), None),
+            ("18446744073709551615", Some("18446744073709551615"), None),
+            ("0.12345678901234567890123", Some("\"0.12345678901234567890123\""), None),
+            ("1.10", Some("\"1.10\""), Some("\"1.10\"")),
+            ("1.1", Some("1.1"), Some("1.1")),
+            ("1e400", None, None),
+            (r#""40123456789012345678""#, Some(r#""40123456789012345678""#), Some(r#""40123456789012345678""#)),
+            (r#"{"a":[1.5,true,null]}"#, Some(r#"{"a":[1.5,true,null]}"#), Some(r#"{"a":[1.5,true,null]}"#)),
+            (r#"{"a":[1.10]}"#, Some(r#"{"a":[1.1]}"#), Some(r#"{"a":[1.1]}"#)),
+            (r#"{"a":[40123456789012345678]}"#, None, None),
+            (r#"{"a":9007199254740993}"#, Some(r#"{"a":9007199254740993}"#), None),
+        ] {
+            let told = |version| exact(json, version).ok().map(|(value, _)| value.to_string());
+            assert_eq!(told(KvVersion::One).as_deref(), of_one, "{json}");
+            assert_eq!(told(KvVersion::Two).as_deref(), of_two, "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_digit_is_lost(number in "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?") {
+            if let Ok((value, _)) = exact(&number, KvVersion::One) {
+                let told = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+                prop_assert_eq!(told, number);
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{failed, mutation};
+use super::{failed, keeping::Keeping, mutation};
 use crate::{
     Vault,
     client::{Call, Error},
@@ -521,13 +521,22 @@ async fn preview_restoration(
     check_versions(&input.versions, MAX_VERSIONS)?;
     let location = locate_v2(&vault, &input.path, input.mount.as_deref(), &context).await?;
     let plan = plan(&vault, &location, Act::Undelete, Some(&input.versions), &context).await?;
-    Ok(previewed(plan, format!("restore {} of {}", listed(&input.versions), location.full())))
+    let ends = Keeping::ask(&vault, &location, &context).await.ends();
+    let ends = ends.map(|after| format!("; Vault deletes it again by itself {after}")).unwrap_or_default();
+    Ok(previewed(plan, format!("restore {} of {}{ends}", listed(&input.versions), location.full())))
 }
 
 async fn undelete(vault: Arc<Vault>, input: UndeleteInput, context: CallContext) -> Result<Done, ToolError> {
     check_versions(&input.versions, MAX_VERSIONS)?;
     let location = locate_v2(&vault, &input.path, input.mount.as_deref(), &context).await?;
-    change(&vault, location, Act::Undelete, &input.versions, &context).await
+    let mut done = change(&vault, location.clone(), Act::Undelete, &input.versions, &context).await?;
+    // The time after which versions are deleted begins anew (`path_undelete` of the engine).
+    if let (Some(restored), Ok(known)) = (&done.versions, metadata(&vault, &location, &context).await) {
+        let ends = |version: &u64| Some((*version, known.versions.get(&version.to_string())?.ends_at()?.to_owned()));
+        let ends = restored.iter().filter_map(ends);
+        done.hints.extend(ends.map(|(version, at)| format!("Vault deletes version {version} again by itself at {at}")));
+    }
+    Ok(done)
 }
 
 async fn preview_destruction(

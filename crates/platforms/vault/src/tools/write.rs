@@ -7,7 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{failed, mutation};
+use super::{
+    failed,
+    keeping::{Keeping, Pruned},
+    mutation,
+};
 use crate::{
     Vault,
     client::{Call, Error},
@@ -18,6 +22,7 @@ use crate::{
 use kit::args::yes;
 use outbound::RequestError;
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
+use vault_api::numbers::{self, may_be_rounded};
 
 /// Keys of one call.
 const MAX_KEYS: usize = 100;
@@ -84,7 +89,10 @@ struct Written {
     /// Version that was made (KV version 2).
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
-    /// Keys that were written.
+    /// When Vault will delete that version by itself (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<String>,
+    /// Keys that were written; with patch, `a/b` for the key b in a, beside which the others stay.
     keys: Vec<String>,
     /// Keys that were removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -126,6 +134,7 @@ impl WriteInput {
                 );
             }
         }
+        self.check_numbers(location.version)?;
         Ok(location)
     }
 
@@ -168,16 +177,58 @@ impl WriteInput {
         Ok(())
     }
 
-    fn written(&self) -> Vec<String> {
-        let given = self.data.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key.clone());
-        let mut keys: Vec<String> = given.chain(self.generate.keys().cloned()).collect();
-        keys.sort();
-        keys
+    /// A number that comes as a float may have had more digits, and one of version 2 is answered as a float.
+    fn check_numbers(&self, version: KvVersion) -> Result<(), ToolError> {
+        let is_whole = |number: &str| number.parse::<u64>().is_ok() || number.parse::<i64>().is_ok();
+        let is_kept = |number: &str| !may_be_rounded(number) || (version == KvVersion::One && is_whole(number));
+        match self.data.iter().find(|(_, value)| !numbers::all(&value.to_string(), &is_kept)) {
+            None => Ok(()),
+            Some((key, _)) => {
+                let message =
+                    format!("{key:?} has a number with more digits than is kept on the way to Vault and back");
+                Err(ToolError::invalid_argument(message).with_argument("data").with_remedy("give it as a text"))
+            }
+        }
     }
 
-    fn removed(&self) -> Vec<String> {
-        self.data.iter().filter(|(_, value)| value.is_null()).map(|(key, _)| key.clone()).collect()
+    /// The keys that are written and those that are removed. A patch goes into objects (RFC 7396): of one, its keys are told.
+    fn keys(&self) -> (Vec<String>, Vec<String>) {
+        let (mut written, mut removed) = (self.generate.keys().cloned().collect(), Vec::new());
+        name_leaves(&self.data, "", self.patch, &mut written, &mut removed);
+        written.sort();
+        (written, removed)
     }
+}
+
+fn name_leaves(
+    data: &Map<String, Value>,
+    above: &str,
+    goes_in: bool,
+    written: &mut Vec<String>,
+    removed: &mut Vec<String>,
+) {
+    for (key, value) in data {
+        let name = format!("{above}{key}");
+        match value {
+            Value::Object(keys) if goes_in && !keys.is_empty() => {
+                name_leaves(keys, &format!("{name}/"), goes_in, written, removed);
+            }
+            Value::Null if goes_in => removed.push(name),
+            _ => written.push(name),
+        }
+    }
+}
+
+/// What a patch makes where nothing is yet: all that it doesn't remove.
+fn without_nulls(data: &mut Map<String, Value>) {
+    data.retain(|_, value| !value.is_null());
+    data.values_mut().filter_map(Value::as_object_mut).for_each(without_nulls);
+}
+
+/// Names, as many as are worth reading.
+fn join<T: AsRef<str>>(names: &[T]) -> String {
+    let told = names.iter().take(MAX_KEYS).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if names.len() > MAX_KEYS { format!("{told} and {} more", names.len() - MAX_KEYS) } else { told }
 }
 
 async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Result<Preview, ToolError> {
@@ -188,22 +239,36 @@ async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> 
     {
         return Err(failed("write", &location.full(), "update")(Error::CasMismatch));
     }
-    let written = input.written().join(", ");
-    let removed = match input.removed() {
-        removed if removed.is_empty() => String::new(),
-        removed => format!(" and remove {}", removed.join(", ")),
-    };
+    let (written, removed) = input.keys();
+    let removes = if removed.is_empty() { String::new() } else { format!(" and remove {}", join(&removed)) };
     let how = if input.patches() { "write the keys" } else { "replace the secret by the keys" };
-    let lost: Vec<&String> = current
+    let is_patched = current.as_ref().is_none_or(|current| current.keys.is_some());
+    let is_inner = |name: &String| !input.data.contains_key(name) && !input.generate.contains_key(name);
+    let goes_in = is_patched && written.iter().chain(&removed).any(is_inner);
+    let beside = if goes_in { ", beside which the other keys in the same object stay" } else { "" };
+    let left_out: Vec<&String> = current
         .iter()
         .flat_map(|current| current.keys.iter().flatten())
-        .filter(|key| !input.patches() && !input.written().contains(key))
+        .filter(|key| !input.patches() && !written.contains(key))
         .collect();
-    let lost = match (location.version, lost.as_slice()) {
-        (_, []) => String::new(),
-        (KvVersion::One, _) => format!("; lost for good: {}", join(&lost)),
-        (KvVersion::Two, _) => format!("; only in older versions from then on: {}", join(&lost)),
+    let newest = current.as_ref().map(|current| current.version);
+    let (pruned, ends) = match location.version {
+        KvVersion::One => (Pruned::UpTo(0, 0), None),
+        KvVersion::Two => {
+            let keeping = Keeping::ask(&vault, &location, &context).await;
+            (keeping.pruned(newest), keeping.ends())
+        }
     };
+    let lost = match (location.version, left_out.as_slice(), &pruned) {
+        (_, [], _) => String::new(),
+        (KvVersion::One, names, _) => format!("; lost for good: {}", join(names)),
+        (_, names, Pruned::UpTo(last, _)) if Some(*last) >= newest => format!("; lost for good: {}", join(names)),
+        (_, names, Pruned::Maybe(last)) if Some(*last) >= newest => {
+            format!("; only in older versions from then on, if Vault keeps any: {}", join(names))
+        }
+        (_, names, _) => format!("; only in older versions from then on: {}", join(names)),
+    };
+    let ends = ends.map(|after| format!("; Vault deletes the new version by itself {after}")).unwrap_or_default();
     let state = match &current {
         Some(current) => json!({
             "version": (location.version == KvVersion::Two).then_some(current.version),
@@ -219,16 +284,13 @@ async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> 
         ),
         _ => String::new(),
     };
-    Ok(Preview { would: format!("{how} {written}{removed} at {}{lost}{unpatched}", location.full()), state })
-}
-
-fn join(keys: &[&String]) -> String {
-    keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", ")
+    let (written, full, pruned) = (join(&written), location.full(), pruned.in_words());
+    Ok(Preview { would: format!("{how} {written}{removes} at {full}{beside}{lost}{pruned}{ends}{unpatched}"), state })
 }
 
 async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Result<Written, ToolError> {
     let location = input.locate(&vault, &context).await?;
-    let (written, removed) = (input.written(), input.removed());
+    let (written, removed) = input.keys();
     let expected = match (location.version, input.cas) {
         (KvVersion::One, _) => None,
         (KvVersion::Two, Some(cas)) => Some((cas, None)),
@@ -251,7 +313,9 @@ async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Re
             if patches_something {
                 Call::patch(location.api("data"), json!({ "data": data, "options": options }))
             } else {
-                data.retain(|_, value| !value.is_null());
+                if patches {
+                    without_nulls(&mut data);
+                }
                 Call::post(location.api("data"), json!({ "data": data, "options": options }))
             }
         }
@@ -267,7 +331,9 @@ async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Re
             .with_remedy("set patch to false to write the secret anew"),
             error => failed("write", &path, capability)(error),
         })?;
-    let version = answer.and_then(|envelope| envelope.data).map(|info| info.version).filter(|version| *version > 0);
+    let made = answer.and_then(|envelope| envelope.data);
+    let ends_at = made.as_ref().and_then(|info| info.ends_at()).map(ToOwned::to_owned);
+    let version = made.map(|info| info.version).filter(|version| *version > 0);
     // Version 2 answers the version that it made, version 1 nothing at all (`path_data.go` and `passthrough.go` of the
     // engine). Another answer is one of an engine that was made anew in between: the write is somewhere else.
     if version.is_some() != (location.version == KvVersion::Two) {
@@ -284,7 +350,7 @@ async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Re
             "look with list_vault_mounts whether the engine has another version now, and with read_vault_secret at the secret",
         ));
     }
-    Ok(Written { path: location.path(), mount: location.mount, version, keys: written, removed })
+    Ok(Written { path: location.path(), mount: location.mount, version, ends_at, keys: written, removed })
 }
 
 /// What is at a path; none if the token's policies don't permit to know.
