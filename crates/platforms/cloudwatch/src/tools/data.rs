@@ -226,7 +226,7 @@ impl Summary {
     /// Of the points whose periods are over: the beginning of one would be told as a fall.
     pub(super) fn of(points: &[Point]) -> Option<Self> {
         let values = || points.iter().filter(|point| !point.unfinished).map(|point| point.value);
-        let (last, count) = (values().last()?, values().count());
+        let (last, count) = (values().next_back()?, values().count());
         #[expect(clippy::cast_precision_loss, reason = "a series has some thousand points at most")]
         let mean = values().sum::<f64>() / count as f64;
         Some(Self {

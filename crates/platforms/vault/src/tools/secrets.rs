@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Number, Value, value::RawValue};
 
 use super::{failed, read};
 use crate::{
@@ -286,7 +286,7 @@ fn exact(json: &str, version: KvVersion) -> Result<(Value, Vec<String>), ToolErr
         return Err(unreadable(message).with_remedy(keep_as_text));
     }
     let value: Value = serde_json::from_str(json).map_err(|_| unreadable("the value can't be read"))?;
-    let is_same = |number: &str| serde_json::from_str::<Value>(number).is_ok_and(|read| read.to_string() == number);
+    let is_same = |number: &str| serde_json::from_str::<Number>(number).is_ok_and(|read| read.to_string() == number);
     if numbers::is_number(json) && !is_same(json) {
         let hint = "the value is a number, and is told as a text so that it keeps its digits";
         return Ok((json.into(), vec![hint.to_owned()]));

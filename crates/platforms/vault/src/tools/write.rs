@@ -240,7 +240,7 @@ async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> 
         return Err(failed("write", &location.full(), "update")(Error::CasMismatch));
     }
     let (written, removed) = input.keys();
-    let removes = if removed.is_empty() { String::new() } else { format!(" and remove {}", join(&removed)) };
+    let and_remove = if removed.is_empty() { String::new() } else { format!(" and remove {}", join(&removed)) };
     let how = if input.patches() { "write the keys" } else { "replace the secret by the keys" };
     let is_patched = current.as_ref().is_none_or(|current| current.keys.is_some());
     let is_inner = |name: &String| !input.data.contains_key(name) && !input.generate.contains_key(name);
@@ -285,7 +285,10 @@ async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> 
         _ => String::new(),
     };
     let (written, full, pruned) = (join(&written), location.full(), pruned.in_words());
-    Ok(Preview { would: format!("{how} {written}{removes} at {full}{beside}{lost}{pruned}{ends}{unpatched}"), state })
+    Ok(Preview {
+        would: format!("{how} {written}{and_remove} at {full}{beside}{lost}{pruned}{ends}{unpatched}"),
+        state,
+    })
 }
 
 async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Result<Written, ToolError> {
