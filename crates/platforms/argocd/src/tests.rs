@@ -67,8 +67,8 @@ fn subject() -> Subject {
         acts: || {
             let pod = json!({ "kind": "Pod", "name": "web-1" });
             vec![
-                Act::new("sync_argocd_app", json!({ "app": "web" })),
-                Act::new("rollback_argocd_app", json!({ "app": "web", "history_id": 0 })),
+                Act::new("sync_argocd_app", json!({ "app": "web", "wait_seconds": 0 })),
+                Act::new("rollback_argocd_app", json!({ "app": "web", "history_id": 0, "wait_seconds": 0 })),
                 Act::new("terminate_argocd_operation", json!({ "app": "web" })),
                 Act::new("run_argocd_resource_action", json!({ "app": "web", "resource": pod, "action": "restart" })),
                 Act::new("set_argocd_auto_sync", json!({ "app": "web", "enabled": true })),

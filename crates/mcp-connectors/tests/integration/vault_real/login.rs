@@ -41,7 +41,7 @@ async fn logs_in_with_app_role() {
     server.admin("POST", "secret/data/apps/web", json!({ "data": { "url": PLANTED } })).await;
     server.policy("reader", "path \"secret/+/apps/*\" { capabilities = [\"read\"] }").await;
     let limited =
-        json!({ "token_policies": "reader", "token_ttl": "3s", "token_max_ttl": "10m", "secret_id_num_uses": 4 });
+        json!({ "token_policies": "reader", "token_ttl": "8s", "token_max_ttl": "10m", "secret_id_num_uses": 4 });
     let role_id = app_role(&server, limited).await;
     let secret = secret_id(&server).await;
     let login = json!({ "auth": { "appRole": {} } });
@@ -57,13 +57,13 @@ async fn logs_in_with_app_role() {
     assert_eq!((report.reason.as_str(), report.credentials), ("Healthy", CredentialVerdict::Accepted), "{report:?}");
     assert_eq!(report.identity.as_deref(), Some("approle"));
     // Renewed over more than its first time, without another login.
-    for _ in 0..5 {
+    for _ in 0..10 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         read().await;
     }
     assert_eq!(uses_left(&server, &secret).await, Some(3));
     // Left alone until it has ended: a new login.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
     read().await;
     assert_eq!(uses_left(&server, &secret).await, Some(2));
     // Revoked: one new login, and no more than one a minute.

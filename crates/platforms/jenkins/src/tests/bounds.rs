@@ -1,5 +1,7 @@
 //! What is not told because there is too much of it: it is said, or a part would look like the whole.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -178,7 +180,8 @@ fn large(suites: usize) -> Value {
 #[tokio::test]
 async fn a_report_of_tests_without_end_is_looked_through_in_parts() {
     let double = Double::start().await;
-    let connector = with_token(&double);
+    // Megabytes take long on a machine that is busy.
+    let connector = Connected { patience: Duration::from_secs(120), ..with_token(&double) };
     assert!(large(100).to_string().len() > outbound::MAX_BODY_BYTES);
     let parts = json!({ "failCount": 3, "skipCount": 0, "totalCount": 1_510,
                         "childReports": [{ "result": large(50) }, { "result": large(100) }, { "result": large(1) }] });
