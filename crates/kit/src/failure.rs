@@ -4,7 +4,8 @@
 use outbound::{RequestError, Seldom};
 use tools::{ErrorCode, ToolError};
 
-const CHECK_FIRST: &str = "a read can be tried again; after a change, check first whether it was carried out";
+const CHECK_FIRST: &str = "a read, or what is said to have changed nothing, can be tried again; after any other change, \
+                           check first whether it was carried out";
 const OWNER: &str = "whoever owns the McpConnector must check";
 
 /// What differs from platform to platform.

@@ -165,7 +165,11 @@ impl RequestError {
                 return Self::AddressRefused(objection);
             }
             if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-                return Self::TlsInvalid(tls_fault(tls));
+                let fault = tls_fault(tls);
+                // After the handshake the request may have been taken, but for one whose client's certificate is refused: TLS 1.3
+                // says so only then (RFC 8446, section 4.4.2.4), and reads nothing before.
+                let before = error.is_connect() || fault == TlsFault::ClientCertificate;
+                return if before { Self::TlsInvalid(fault) } else { Self::Interrupted };
             }
             unresolved |= current.is::<Unresolved>();
             // An io::Error that wraps another error names as its source that error's source, and hides the error

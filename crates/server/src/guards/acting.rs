@@ -145,7 +145,7 @@ impl Act {
                 Err(stopped) => Some(stopped),
             };
             if let Some(stopped) = failed {
-                return (Err(stopped.clone()), Ending::Undone(stopped));
+                return of_failure(Ending::failed(stopped, false));
             }
         }
         let acted = left_out::told(confirmation::act(self.arguments.clone(), self.context.clone(), &self.act));

@@ -82,7 +82,11 @@ impl Ending {
 /// Adds to an error that nobody knows what was done.
 fn unknown(mut error: ToolError) -> ToolError {
     error.message.push_str("; whether the change was made is not known");
-    error.with_remedy(LOOK_FIRST)
+    let remedy = match error.remedy.take() {
+        Some(own) => format!("{own}; {LOOK_FIRST}"),
+        None => LOOK_FIRST.to_owned(),
+    };
+    error.with_remedy(remedy)
 }
 
 /// What to do if nobody knows.
