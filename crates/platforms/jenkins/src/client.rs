@@ -338,8 +338,11 @@ fn judge(response: Response) -> Result<Answer, Error> {
 fn sent_on(response: &Response) -> Option<Redirect> {
     let location = response.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let path = location.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-    let is_login = path.split('/').any(|part| {
-        matches!(part, "login" | "commencelogin" | "oauth2" | "authorize" | "openid-connect" | "saml2" | "sso")
+    let befores = std::iter::once("").chain(path.split('/'));
+    let is_login = path.split('/').zip(befores).any(|(part, before)| {
+        // What follows these in Jenkins' own pages is a name that somebody gave.
+        !matches!(before, "job" | "view")
+            && matches!(part, "login" | "commencelogin" | "oauth2" | "authorize" | "openid-connect" | "saml2" | "sso")
     });
     let keeps_method = matches!(
         response.status,

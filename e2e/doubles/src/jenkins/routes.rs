@@ -203,7 +203,9 @@ fn job(state: &mut State, asked: &Asked, path: &[&str]) -> Response {
                 return forbidden(state, asked, "hudson.model.Item.Delete");
             }
             state.jobs.retain(|one, _| *one != name && !one.starts_with(&format!("{name}/")));
-            redirect(302, "")
+            // To the parent (`AbstractItem.java`, `doDoDelete`).
+            let folders = name.split('/').rev().skip(1).collect::<Vec<_>>();
+            redirect(302, &folders.iter().rev().flat_map(|folder| ["job/", folder, "/"]).collect::<String>())
         }
         (_, [number, following @ ..]) => {
             let number = number.parse().ok().or_else(|| found.permalink(number));

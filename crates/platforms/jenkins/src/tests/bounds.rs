@@ -5,10 +5,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    double::{Build, Double, Item},
+    connect,
+    double::{Build, Double, Item, TOKEN, USER},
     good, with_token,
 };
-use platform_testing::Connected;
+use platform_testing::{
+    Connected,
+    altering::{Alteration, Altering, Plan},
+};
 
 /// Hints of an answer as one text.
 fn hints(answer: &Value) -> String {
@@ -200,4 +204,20 @@ async fn a_report_of_tests_without_end_is_looked_through_in_parts() {
             assert_eq!(told["hints"], Value::Null, "{told}");
         }
     }
+}
+
+/// A range of a large report that can't be read is no sign of its size.
+#[tokio::test]
+async fn a_part_of_a_large_report_that_fails_is_said() {
+    let double = Double::start().await;
+    double.build("team/web", 2, |build| build.tests = Some(large(100)));
+    let altering = Altering::start(&double.url()).await;
+    let connector = connect(&altering.url, &[("user", USER), ("api_token", TOKEN)]);
+    let connector = Connected { patience: Duration::from_secs(120), ..connector };
+    // After the build, the whole report and its counts.
+    altering.plan(Some(Plan { answer: 3, place: String::new(), alteration: Alteration::Fails }));
+    let told = good(&connector, "get_jenkins_test_results", json!({ "job": "team/web", "build": 2 })).await;
+    assert_eq!(told["counts"]["passed"], 999);
+    assert!(hints(&told).contains("not told here, the tests after the first 0"), "{told}");
+    assert!(!hints(&told).contains("too large"), "{told}");
 }

@@ -184,6 +184,22 @@ async fn a_form_that_is_sent_on_was_not_taken() {
     }
 }
 
+/// Jenkins leads from a deed to a page of its own, in whose path there may be any name.
+#[tokio::test]
+async fn a_page_of_a_job_that_is_called_as_a_login_is_none() {
+    for name in ["login", "sso", "authorize"] {
+        let double = Double::start().await;
+        double.change(|state| {
+            let plain = state.jobs.get("plain").cloned().unwrap();
+            state.jobs.insert(format!("{name}/web"), plain);
+        });
+        let connector = with_token(&double);
+        let job = format!("{name}/web");
+        good(&connector, "delete_jenkins_job", json!({ "job": job, "expected_last_build": 3 })).await;
+        assert!(!double.change(|state| state.jobs.contains_key(&job)));
+    }
+}
+
 #[tokio::test]
 async fn a_lost_answer_is_looked_for_and_nothing_is_sent_twice() {
     let double = Double::start().await;

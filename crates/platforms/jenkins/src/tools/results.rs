@@ -196,6 +196,15 @@ async fn get(jenkins: Arc<Jenkins>, input: TestsInput, context: CallContext) -> 
 
 /// What is not told of tests, and why.
 pub(super) fn told_of_tests(tests: &Tests, only_failed: bool, number: usize) -> Option<String> {
+    if let Some(error) = &tests.failed {
+        let worded = to_tool_error(error.clone(), "look at all tests of a large report");
+        return Some(format!(
+            "{NOT_TOLD} the tests after the first {}, of which {} failed: {}",
+            tests.number(false),
+            tests.number(true),
+            worded.message
+        ));
+    }
     if tests.bounded {
         return Some(format!(
             "the report is too large: the counts are right, but only the first {} tests were looked at, among them {} of the {} \

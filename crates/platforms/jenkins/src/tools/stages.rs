@@ -281,7 +281,7 @@ impl Jenkins {
                 if steps.len() >= STEPS_OF_STAGE_VIEW {
                     // Those that failed among the first may have been caught.
                     hints.push(format!(
-                        "the stage {} has more steps than Jenkins tells: which of them failed is not known",
+                        "the stage {} has {STEPS_OF_STAGE_VIEW} steps or more, and Jenkins tells only so many: which failed is not known",
                         text::clean(&stage.name)
                     ));
                     return Ok(None);

@@ -20,7 +20,7 @@ use tools::{CallContext, ErrorCode, ToolError};
 /// Pauses between two looks at the queue: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
-/// What to do where Jenkins fails with parameters. That of a value is an exception before anything is queued, which it doesn't name
+/// What is said where Jenkins fails with parameters. That of a value is an exception before anything is queued, which it doesn't name
 /// (`hudson/model/ParametersDefinitionProperty.java`, `buildWithParameters`).
 const VALUE_REFUSED: &str = "it answers so, too, where a value isn't one that the parameter takes, or a plugin wants one that has \
      no default: see get_jenkins_job, and list_jenkins_queue before you trigger it again";

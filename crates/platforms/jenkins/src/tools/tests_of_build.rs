@@ -13,8 +13,8 @@ use crate::{
     client::{Call, Error},
     wire::{self, Suite, TestReport},
 };
-use kit::wait::latest;
 use outbound::RequestError;
+use tokio::time::Instant;
 use tools::CallContext;
 
 /// Requests for the tests of one answer.
@@ -23,7 +23,7 @@ const MAX_REQUESTS: usize = 10;
 /// looked at.
 const MAX_LOOKS: usize = 20;
 const SUITES: usize = 1_000;
-const MAX_TESTS: usize = 1_000_000;
+const MAX_TESTS: usize = 200_000;
 /// Bytes for which one request asks, as far as they can be guessed; and what a test is guessed to have.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 const PASSED_BYTES: usize = 200;
@@ -45,6 +45,8 @@ pub(super) struct Tests {
     cases: Vec<(At, bool)>,
     /// Whether the report is so large that only its first tests are among them.
     pub(super) bounded: bool,
+    /// Why those after these could not be looked at.
+    pub(super) failed: Option<Error>,
 }
 
 /// Tests with their words.
@@ -124,7 +126,7 @@ fn place_in(length: usize, (from, to): (usize, usize), place: usize) -> Option<u
 
 impl Tests {
     fn of(report: &TestReport) -> Self {
-        let mut tests = Self { counts: report.counts(), cases: Vec::new(), bounded: false };
+        let mut tests = Self { counts: report.counts(), cases: Vec::new(), bounded: false, failed: None };
         tests.add(report, 0);
         tests
     }
@@ -196,9 +198,9 @@ impl Jenkins {
         self.object(&Call::json(target.path(&["testReport"]), tree), context).await
     }
 
-    /// The same in ranges of suites, as far as the time goes.
+    /// The same in ranges of suites, as far as half of the time goes: the rest is for what is told of them.
     async fn fetch_large(&self, target: &Target, context: &CallContext) -> Result<Tests, Error> {
-        let looking = CallContext { deadline: latest(context), ..context.clone() };
+        let looking = CallContext { deadline: Instant::now() + context.remaining() / 2, ..context.clone() };
         let mut tests = Tests::of(&self.fetch_report(target, wire::TEST_COUNTS, context).await?);
         tests.bounded = true;
         let (mut from, mut step, mut whole) = (0, SUITES, true);
@@ -214,8 +216,13 @@ impl Jenkins {
                     from += step;
                 }
                 Err(Error::Request(RequestError::BodyTooLarge)) if step > 1 => step = (step / 4).max(1),
+                Err(Error::Request(RequestError::BodyTooLarge)) => break,
+                Err(_) if looking.remaining().is_zero() => break,
                 // The counts are known, and what came already.
-                Err(_) => break,
+                Err(error) => {
+                    tests.failed = Some(error);
+                    break;
+                }
             }
             if tests.cases.len() > MAX_TESTS {
                 break;
