@@ -88,15 +88,24 @@ impl JobFacts {
     }
 }
 
-/// Finds the steps that were run again. Later tries follow on the same machine, under the same name.
+/// Finds the steps that were run again. Later tries have the same name, and follow on the same machine: at once, unless CircleCI
+/// numbers them. Another step may only have the name of the one that failed.
 fn find_reruns(steps: &mut [StepFacts]) {
-    let mut later: HashMap<(u64, String), Option<u64>> = HashMap::new();
+    let mut numbered: HashMap<(u64, String), u64> = HashMap::new();
+    let mut following: HashMap<u64, String> = HashMap::new();
     for step in steps.iter_mut().rev() {
-        let name = (step.execution, step.name.clone());
-        let is_later = |next: &Option<u64>| step.auto_rerun_number.zip(*next).is_none_or(|(this, next)| next > this);
-        step.run_again = step.has_failed() && later.get(&name).is_some_and(is_later);
-        if !status::has_not_begun(&step.status) {
-            later.insert(name, step.auto_rerun_number);
+        if status::has_not_begun(&step.status) {
+            continue;
+        }
+        let (name, number) = ((step.execution, step.name.clone()), step.auto_rerun_number);
+        let is_later = match numbered.get(&name) {
+            Some(next) => *next > number.unwrap_or_default(),
+            None => number.is_none() && following.get(&step.execution) == Some(&step.name),
+        };
+        step.run_again = step.has_failed() && is_later;
+        following.insert(step.execution, step.name.clone());
+        if let Some(number) = number {
+            numbered.insert(name, number);
         }
     }
 }

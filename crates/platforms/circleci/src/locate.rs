@@ -69,9 +69,12 @@ impl<'a> Listing<'a> {
 /// A list that was read page by page.
 pub(super) struct Read<T> {
     pub(super) items: Vec<T>,
-    /// Where it goes on, if that was not all.
+    /// Where it goes on, if that was not all; [`LEADS_BACK`] where nobody knows.
     pub(super) next: Option<String>,
 }
+
+/// Stands for the token of a further page where CircleCI gave one that leads back: there is more, and no way to it.
+pub(super) const LEADS_BACK: &str = "";
 
 impl<T> Read<T> {
     /// Whether there are more.
@@ -271,9 +274,13 @@ impl CircleCi {
             };
             // Tokens that lead back leave a list without its end.
             let next = next.filter(|next| !next.is_empty());
-            let leads_back = !read.add(found, next.is_some()) || next == at;
+            let leads_back = !read.add(found, next.is_some()) || (next.is_some() && next == at);
+            if leads_back {
+                at = Some(LEADS_BACK.to_owned());
+                break;
+            }
             at = next;
-            if at.is_none() || leads_back || enough(read.entries()) {
+            if at.is_none() || enough(read.entries()) {
                 break;
             }
         }
@@ -335,6 +342,15 @@ impl CircleCi {
         Ok(read)
     }
 
+    /// [`coming_rerun`] of a workflow whose run was not read.
+    pub(super) async fn coming_rerun(&self, workflow: &Workflow, context: &CallContext) -> Option<String> {
+        let alone = coming_rerun(workflow, &[])?;
+        match self.fetch_workflows(&workflow.pipeline_id, context).await {
+            Ok(read) => coming_rerun(workflow, &read.items),
+            Err(_) => Some(alone),
+        }
+    }
+
     /// A workflow of an allowed project, by its id or a link.
     pub(super) async fn fetch_workflow(&self, text: &str, context: &CallContext) -> Result<Workflow, ToolError> {
         let id = self.workflow_id(text, context).await?;
@@ -380,7 +396,8 @@ pub(super) fn coming_rerun(workflow: &Workflow, others: &[Workflow]) -> Option<S
     let is_by_hand = workflow.auto_rerun_number.is_none() && same().any(|one| one.created_at < workflow.created_at);
     let is_over = same().any(|one| one.created_at > workflow.created_at);
     let ended: Option<Timestamp> = workflow.stopped_at.as_deref().and_then(|at| at.parse().ok());
-    let is_fresh = ended.is_some_and(|ended| Timestamp::now().duration_since(ended) < UNTIL_A_RERUN);
+    // A clock that is wrong by more than that tells nothing.
+    let is_fresh = ended.is_some_and(|ended| Timestamp::now().duration_since(ended).abs() < UNTIL_A_RERUN);
     (workflow.status == "failed" && next <= most && !is_by_hand && !is_over && is_fresh).then(|| {
         let name = text::clean(&workflow.name, 255);
         format!(

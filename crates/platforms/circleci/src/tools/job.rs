@@ -86,7 +86,7 @@ pub(super) struct StepView {
     /// Exit code of its command.
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i64>,
-    /// Whether it failed and CircleCI ran it again by itself, as a later step of the same name.
+    /// Whether it failed and CircleCI ran it again by itself, as far as the steps after it tell: as a later one of the same name.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     run_again: bool,
 }

@@ -128,6 +128,14 @@ pub(super) struct Part {
     pub(super) truncated: bool,
     finished: bool,
     next: Option<u64>,
+    /// Whether CircleCI has nothing at all of it.
+    is_nothing: bool,
+}
+
+impl Part {
+    fn nothing(step: &StepFacts, is_nothing: bool) -> Self {
+        Self { text: String::new(), truncated: false, finished: step.is_over(), next: None, is_nothing }
+    }
 }
 
 /// Which part of it is wanted.
@@ -170,6 +178,7 @@ async fn log(circleci: Arc<CircleCi>, input: LogInput, context: CallContext) -> 
     }
     if part.text.is_empty() {
         hints.push(match (input.mode, input.stream) {
+            (_, Stream::Stdout) if part.is_nothing => NOTHING_WRITTEN.to_owned(),
             (Mode::Condensed, _) => "nothing in it tells of an error: ask with mode tail".to_owned(),
             (_, Stream::Stderr) => "most output is on stdout".to_owned(),
             (_, Stream::Stdout) => NOTHING_WRITTEN.to_owned(),
@@ -196,7 +205,10 @@ fn choose(job: &JobFacts, step: Option<u64>, execution: Option<u64>) -> Result<&
     };
     let mut those = job.steps.iter().filter(fits);
     let failed = job.failed_steps().into_iter().find(fits);
-    let chosen = failed.or_else(|| if step.is_some() { those.next() } else { those.next_back() });
+    let chosen = failed.or_else(|| {
+        let first = those.clone().map(|one| one.execution).min();
+        if step.is_some() { those.next() } else { those.rfind(|one| Some(one.execution) == first) }
+    });
     chosen.ok_or_else(|| {
         if let Some(missing) = job.missing.first() {
             return ToolError::new(
@@ -256,8 +268,8 @@ impl CircleCi {
         let response = self.session.bytes(&call, context.deadline).await;
         let response = match response {
             // Nothing after what was read already, or nothing at all (circleci-cli, `internal/cmd/job/output_list.go`).
-            Err(Error::Status(416) | Error::NotFound) => {
-                return Ok(Part { text: String::new(), truncated: false, finished: step.is_over(), next: None });
+            Err(error @ (Error::Status(416) | Error::NotFound)) => {
+                return Ok(Part::nothing(step, matches!(error, Error::NotFound)));
             }
             response => response?,
         };
@@ -268,7 +280,7 @@ impl CircleCi {
 
     async fn output_of_server(&self, step: &StepFacts, wanted: Wanted, context: &CallContext) -> Result<Part, Error> {
         let Some(link) = &step.output_url else {
-            return Ok(Part { text: String::new(), truncated: false, finished: step.is_over(), next: None });
+            return Ok(Part::nothing(step, true));
         };
         let token = self.session.token()?;
         let response = self.links.read(link, &token, Reading::Whole, context.deadline).await?;
@@ -283,7 +295,8 @@ impl CircleCi {
         let mut raw = String::new();
         // Both lie in one file, and either may tell of an error.
         let is_wanted = |part: &&Output| {
-            wanted.mode == Mode::Condensed || (part.type_ == "err") == (wanted.stream == Stream::Stderr)
+            let is_both = wanted.mode == Mode::Condensed && wanted.stream == Stream::Stdout;
+            is_both || (part.type_ == "err") == (wanted.stream == Stream::Stderr)
         };
         for part in parts.iter().filter(is_wanted) {
             let _infallible = raw.write_str(&part.message);
@@ -298,7 +311,7 @@ fn part_of_v3(response: &Response, wanted: Wanted, condensed: bool, ended: bool)
         let whole = plain(&decode(body, None));
         let text = if condensed { whole } else { end_of(&whole, wanted.bytes).to_owned() };
         let truncated = condensed || response.left_out.before > 0 || response.left_out.after;
-        return Part { text, truncated, finished: ended, next: None };
+        return Part { text, truncated, finished: ended, next: None, is_nothing: false };
     }
     let more = response.left_out.after || !ended;
     let taken = if more { complete(body) } else { body.len() };
@@ -307,11 +320,12 @@ fn part_of_v3(response: &Response, wanted: Wanted, condensed: bool, ended: bool)
         truncated: more,
         finished: ended && !response.left_out.after,
         next: more.then(|| wanted.from + taken as u64),
+        is_nothing: false,
     }
 }
 
 fn part_of_server(raw: &str, wanted: Wanted, ended: bool) -> Part {
-    let done = |text: String, truncated| Part { text, truncated, finished: ended, next: None };
+    let done = |text: String, truncated| Part { text, truncated, finished: ended, next: None, is_nothing: false };
     match wanted.mode {
         Mode::Condensed => done(condense(&plain(raw), wanted.bytes), true),
         Mode::Tail => {
@@ -331,6 +345,7 @@ fn part_of_server(raw: &str, wanted: Wanted, ended: bool) -> Part {
                 truncated: more,
                 finished: ended && !cut,
                 next: more.then(|| wanted.from + taken as u64),
+                is_nothing: false,
             }
         }
     }

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CircleCi,
-    locate::{JobName, RunName},
+    locate::{JobName, LEADS_BACK, RunName},
     text,
 };
 use kit::args::{Cursor, PageArgs};
@@ -144,6 +144,9 @@ impl Place {
         }
         let going_on = match (rest.next(), next) {
             (Some(_), _) => Some(Self { at: self.at, after: end }),
+            (None, Some(next)) if next == LEADS_BACK => {
+                return Page { items, truncated: true, next_cursor: None, hints: vec![NO_FURTHER_PAGE.to_owned()] };
+            }
             (None, Some(next)) => Some(Self { at: Some(next), after: None }),
             (None, None) => None,
         };
@@ -151,6 +154,9 @@ impl Place {
         Page { items, truncated: next_cursor.is_some(), next_cursor, hints: Vec::new() }
     }
 }
+
+/// What is said of a list whose tokens lead back.
+const NO_FURTHER_PAGE: &str = "CircleCI gives pages again that came already: what follows can't be read now";
 
 /// What is said of a part that fits nothing of what was read, when there is more.
 fn none_so_far(read: usize) -> String {

@@ -162,7 +162,7 @@ async fn subject(circleci: &CircleCi, input: &ReportInput, context: &CallContext
             let workflow = circleci.fetch_workflow(id, context).await?;
             let call = Call::get(Api::V2, ["pipeline", workflow.pipeline_id.as_str()]);
             let run = circleci.ask(&call, "read the run", About::Id("run"), context).await?;
-            let hints: Vec<String> = coming_rerun(&workflow, &[]).into_iter().collect();
+            let hints: Vec<String> = circleci.coming_rerun(&workflow, context).await.into_iter().collect();
             return Ok(Subject { run, goes_on: !hints.is_empty(), workflows: vec![workflow], whole: true, hints });
         }
         (Some(id), None, None) => {

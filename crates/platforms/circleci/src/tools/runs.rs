@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    name, read,
+    NO_FURTHER_PAGE, name, read,
     run::{VcsView, actor},
     time, word,
 };
@@ -251,7 +251,15 @@ async fn search(
         };
         cursor = found.page.next.filter(|next| !next.is_empty());
         let leads_back = !items.add(found.data.iter().map(RunSummary::of_v3).collect(), cursor.is_some());
-        if cursor.is_none() || leads_back || found.data.is_empty() || items.entries().len() >= limit {
+        if leads_back {
+            return Ok(Page {
+                items: items.into_entries(),
+                truncated: true,
+                next_cursor: None,
+                hints: vec![NO_FURTHER_PAGE.to_owned()],
+            });
+        }
+        if cursor.is_none() || found.data.is_empty() || items.entries().len() >= limit {
             break;
         }
     }
@@ -294,7 +302,7 @@ async fn walk(
         };
         let goes_on = found.next_page_token.as_ref().is_some_and(|token| !token.is_empty());
         if !pages.add(found.items.iter().map(|run| run.id.clone()).collect(), goes_on) {
-            break;
+            return Ok(Page { items, truncated: true, next_cursor: None, hints: vec![NO_FURTHER_PAGE.to_owned()] });
         }
         let count = found.items.len();
         for (index, run) in found.items.iter().enumerate().skip(seen) {

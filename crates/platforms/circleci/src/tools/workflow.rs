@@ -10,7 +10,7 @@ use crate::{
     CircleCi,
     ended::{AGE, WHILE_IT_RUNS, is_workflow_final},
     jobs::listing_of_jobs,
-    locate::{Read, coming_rerun},
+    locate::Read,
     status,
     wire::{Workflow, WorkflowJob},
 };
@@ -192,7 +192,7 @@ fn say_if_final(workflow: &Workflow, jobs: &Read<WorkflowJob>, context: &CallCon
 
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<WorkflowAnswer, ToolError> {
     let workflow = circleci.fetch_workflow(&input.workflow_id, &context).await?;
-    let mut hints: Vec<String> = coming_rerun(&workflow, &[]).into_iter().collect();
+    let mut hints: Vec<String> = circleci.coming_rerun(&workflow, &context).await.into_iter().collect();
     let jobs = match circleci.fetch_workflow_jobs(&workflow.id, &context).await {
         Ok(jobs) => {
             if hints.is_empty() {
