@@ -73,7 +73,7 @@ impl Issuer {
                     .role_arn(&spec.role_arn)
                     .role_session_name(SESSION_NAME)
                     .set_external_id(spec.external_id.clone());
-                let answer = Box::pin(asked.send()).await.map_err(|error| match of_sdk(&error).error {
+                let answer = step(asked.send()).await.map_err(|error| match of_sdk(&error).error {
                     Error::Denied => Error::RoleRefused,
                     other => other,
                 })?;
@@ -86,7 +86,7 @@ impl Issuer {
                     .role_arn(role_arn)
                     .role_session_name(session_name)
                     .web_identity_token(token.trim());
-                let answer = Box::pin(asked.send()).await.map_err(|error| match error.code().unwrap_or_default() {
+                let answer = step(asked.send()).await.map_err(|error| match error.code().unwrap_or_default() {
                     "InvalidIdentityToken" | "IDPRejectedClaim" | "ExpiredToken" | "ExpiredTokenException" => {
                         Error::TokenRefused
                     }
@@ -102,6 +102,14 @@ impl Issuer {
             Self::InstanceProfile(way) => of_instance(way).await,
             Self::Nobody => Err(Error::NoCredentials),
         }
+    }
+}
+
+/// A call to STS. Within a change it is a step on the way, and not the change.
+async fn step<F: Future>(asked: F) -> F::Output {
+    match Manner::of_running_call() {
+        Some(manner) => Box::pin(Manner { purpose: Purpose::Step, ..manner }.during(asked)).await,
+        None => Box::pin(asked).await,
     }
 }
 

@@ -212,11 +212,12 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
         if next.is_none() && input.page.cursor().is_none() {
             events.reverse();
         } else {
-            hints.push(
-                "this endpoint gives the oldest events first, whatever is asked: newer ones follow at next_cursor, or give a later \
-                 since"
-                    .to_owned(),
-            );
+            let where_newer = if next.is_some() {
+                "newer ones follow at next_cursor, or give a later since"
+            } else {
+                "these are the newest of the time that was asked for"
+            };
+            hints.push(format!("this endpoint gives the oldest events first, whatever is asked: {where_newer}"));
         }
     }
     if events.is_empty() {

@@ -196,11 +196,13 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
         if page.next_cursor.is_some() {
             hints.push("nothing so far, and AWS has more: go on with next_cursor".to_owned());
         } else if !page.truncated {
-            hints.push(
+            let none = if kind.is_some() {
+                "no entry of this kind in this time: leave kind out to see whether there are others"
+            } else {
                 "AWS has no history of such an alarm in this time; it says the same of a name that no alarm has: \
                  list_cloudwatch_alarms tells the names"
-                    .to_owned(),
-            );
+            };
+            hints.push(none.to_owned());
         }
         hints.extend(unseen.into_inner().unwrap_or_else(PoisonError::into_inner).hints());
     }

@@ -163,10 +163,14 @@ async fn mute(cloudwatch: Arc<CloudWatch>, input: MuteInput, context: CallContex
     let input = MuteInput { names: cloudwatch.alarm_names(&input.names)?, ..input };
     let plan = cloudwatch.plan_mute(&input, &context).await?;
     let begins = plan.already.as_ref().map_or(Some(plan.begins), began);
+    let duration = format!("PT{}M", input.minutes);
+    // Somebody may have given it another time.
+    let lasts_so = plan.already.as_ref().is_none_or(|rule| rule.duration.as_ref() == Some(&duration));
+    let ends = begins.filter(|_| lasts_so).map(|begins| begins + SignedDuration::from_mins(i64::from(input.minutes)));
     let answer = Muted {
         rule: plan.rule.clone(),
         begins: begins.map(|begins| begins.to_string()),
-        ends: begins.map(|begins| (begins + SignedDuration::from_mins(i64::from(input.minutes))).to_string()),
+        ends: ends.map(|ends| ends.to_string()),
         state_before: plan.alarms,
         already: plan.already.is_some(),
     };
@@ -174,8 +178,7 @@ async fn mute(cloudwatch: Arc<CloudWatch>, input: MuteInput, context: CallContex
         return Ok(answer);
     }
     let expression = format!("at({})", plan.begins.strftime("%Y-%m-%dT%H:%M"));
-    let schedule =
-        Schedule::builder().expression(expression).duration(format!("PT{}M", input.minutes)).timezone("UTC").build();
+    let schedule = Schedule::builder().expression(expression).duration(duration).timezone("UTC").build();
     let targets = MuteTargets::builder().set_alarm_names(Some(input.names.clone())).build();
     cloudwatch
         .change(PUT_RULE, &context, || {

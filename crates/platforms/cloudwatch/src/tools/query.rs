@@ -19,11 +19,12 @@ use super::{
     named::{Group, groups_named},
     read,
 };
-use crate::CloudWatch;
+use crate::{CloudWatch, transport::Manner};
 use kit::{
     args::{Limit, Moment, PageArgs, WaitSeconds},
     wait::latest,
 };
+use outbound::Repeat;
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError, page::fit};
 
 /// Rows of one answer.
@@ -367,7 +368,8 @@ async fn stop_query(cloudwatch: Arc<CloudWatch>, input: StopInput, context: Call
     let stopped = !has_ended(Some(&before))
         && cloudwatch
             .session
-            .stop_query(&input.query_id, stopping(context.deadline))
+            // Of a second try AWS would say that it had ended already.
+            .stop_query(&input.query_id, Manner { repeat: Repeat::IfNotTaken, ..stopping(context.deadline) })
             .await
             .map_err(|error| cloudwatch.failed(DOING, error))?;
     let outcome = if stopped { "stopped" } else { "already_ended" };

@@ -83,7 +83,7 @@ pub(super) struct MuteRule {
     pub(super) timezone: String,
     /// How long it mutes each time, as in ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
-    duration: Option<String>,
+    pub(super) duration: Option<String>,
     /// Why. Untrusted text.
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
