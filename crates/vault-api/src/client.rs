@@ -210,12 +210,23 @@ pub struct Call {
     patch: bool,
     root_only: bool,
     probe: bool,
+    optional: bool,
 }
 
 impl Call {
     fn new(purpose: Purpose, method: Method, path: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let segments = path.into_iter().map(Into::into).collect();
-        Self { purpose, method, segments, query: Vec::new(), body: None, patch: false, root_only: false, probe: false }
+        Self {
+            purpose,
+            method,
+            segments,
+            query: Vec::new(),
+            body: None,
+            patch: false,
+            root_only: false,
+            probe: false,
+            optional: false,
+        }
     }
 
     /// `GET` of the path that these segments make, without `v1`.
@@ -281,6 +292,18 @@ impl Call {
     /// The path as it stands in a policy.
     pub fn policy_path(&self) -> String {
         self.segments.join("/")
+    }
+
+    /// Says that there is another way where the token's policies don't permit it.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// Whether there is another way where the token's policies don't permit it.
+    pub const fn is_optional(&self) -> bool {
+        self.optional
     }
 
     /// What a good token lacks that Vault refuses the call with, by the capabilities that its policies grant at the path.

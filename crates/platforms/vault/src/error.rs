@@ -189,10 +189,13 @@ fn of_a_known_text(error: &Error) -> ToolError {
 fn forbidden(lack: Lack, doing: &str, path: &str, capability: &str) -> ToolError {
     let terms = "allowed_parameters, denied_parameters or required_parameters, min_wrapping_ttl, or sudo";
     let (message, remedy) = match lack {
-        Lack::Capability(capability) => (
-            format!("the connector's identity may not {doing} {path} in Vault"),
-            format!("a policy of its token needs: path {path:?} {{ capabilities = [{capability:?}] }}"),
-        ),
+        Lack::Capability(capability) => {
+            let or_create = if capability == "update" { ", or create where nothing is there yet" } else { "" };
+            (
+                format!("the connector's identity may not {doing} {path} in Vault"),
+                format!("a policy of its token needs: path {path:?} {{ capabilities = [{capability:?}] }}{or_create}"),
+            )
+        }
         Lack::Terms => (
             format!(
                 "Vault refuses to {doing} {path} (403), though the policies of the connector's token grant the capability"

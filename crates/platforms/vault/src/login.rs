@@ -149,8 +149,12 @@ impl Login {
         if !is_counted && state.refusal.is_none() && state.forced.is_some_and(|at| at.elapsed() < FORCED_PAUSE) {
             return Err(why);
         }
-        state.forced = Some(Instant::now());
-        self.log_in(&mut state, set, deadline).await
+        let outcome = self.log_in(&mut state, set, deadline).await;
+        // One that only found no way says nothing of the token: the next call tries again.
+        if matches!(outcome, Ok(_) | Err(Error::LoginRefused(_))) {
+            state.forced = Some(Instant::now());
+        }
+        outcome
     }
 
     /// Another token though this one is good: its role may have policies by now that it was made without. None where it is too
@@ -165,8 +169,11 @@ impl Login {
         if held.since.elapsed() < age {
             return None;
         }
+        // The token that there is may do for other calls, which wait meanwhile.
+        let soon = deadline.min(Instant::now() + REFRESH_TIMEOUT);
+        let outcome = self.log_in(&mut state, set, soon).await;
         state.stale = Some((age * PATIENCE).min(STALE_MAX));
-        self.log_in(&mut state, set, deadline).await.ok()
+        outcome.ok()
     }
 
     /// How Vault refused the last login with the credentials of a generation.
@@ -204,7 +211,7 @@ impl Login {
         }
         match self.ask(role_id, secret_id, deadline).await {
             Ok(auth) => {
-                state.refusal = None;
+                (state.refusal, state.stale) = (None, None);
                 state.count += 1;
                 let token = Token { secret: auth.client_token.clone(), generation: state.count };
                 let lifetime = Lifetime::new(auth.lease_duration, auth.renewable);

@@ -212,6 +212,10 @@ impl Keys for Asking<'_> {
     async fn newer(&self, refused: &Token, _: Error, deadline: Instant) -> Result<Token, Error> {
         let why = self.session.refused(refused, Some(self.call), deadline).await;
         if let (Some(login), Error::Forbidden(Lack::Unknown | Lack::Capability(_))) = (&self.session.login, &why) {
+            // A login may use up a secret id, so none is made for what is read in another way.
+            if self.call.is_optional() {
+                return Err(why);
+            }
             let set = self.session.credentials.current().ok_or(Error::NoToken)?;
             return login.renewed(&set, refused, deadline).await.ok_or(why);
         }

@@ -16,8 +16,8 @@ use tools::CallContext;
 const DEFAULT_VERSIONS: u64 = 10;
 
 /// What to do to see it.
-const UNSEEN: &str = "how many Vault keeps is not known here without read on the config of the mount and on the metadata of the \
-                      secret";
+const UNSEEN: &str = "how many Vault keeps could not be read, for which a policy must permit read on the config of the mount and on \
+                      the metadata of the secret";
 
 /// What is set, as far as the token's policies permit to see it.
 #[derive(Default)]
@@ -42,8 +42,8 @@ pub(super) enum Pruned {
 impl Keeping {
     /// Asks. What can't be seen is left open.
     pub(super) async fn ask(vault: &Vault, location: &Location, context: &CallContext) -> Self {
-        let config = Call::get(location.mount.split('/').chain(["config"]));
-        let secret = vault.session.data(&Call::get(location.api("metadata")), context.deadline).await;
+        let config = Call::get(location.mount.split('/').chain(["config"])).optional();
+        let secret = vault.session.data(&Call::get(location.api("metadata")).optional(), context.deadline).await;
         Self {
             secret: match secret {
                 Err(Error::NotFound) => Some(wire::SecretMetadata::default()),
@@ -86,15 +86,13 @@ impl Keeping {
             return None;
         }
         let secret = self.secret.as_ref().map(|set| set.delete_version_after.as_str());
-        let (text, _) = [secret, mount]
-            .into_iter()
-            .flatten()
-            .filter_map(|text| Some((text, time(text)?)))
-            .min_by_key(|one| one.1)?;
-        Some(match mount {
-            Some(_) => format!("after {text}"),
-            None => format!("after {text}, unless its mount has another time"),
-        })
+        let times = [secret, mount].into_iter().flatten().filter_map(|text| Some((text, time(text)?)));
+        match (times.min_by_key(|one| one.1), mount) {
+            (Some((text, _)), Some(_)) => Some(format!("after {text}")),
+            (Some((text, _)), None) => Some(format!("after {text}, unless its mount has another time")),
+            (None, Some(_)) => None,
+            (None, None) => Some("after some time if its mount has one, which could not be read".to_owned()),
+        }
     }
 }
 
@@ -159,7 +157,7 @@ mod tests {
             ("2h0m0s", Some("1h0m0s"), Some("after 1h0m0s")),
             ("2h0m0s", Some("720h0m0s"), Some("after 2h0m0s")),
             ("2h0m0s", Some("-1s"), None),
-            ("0s", None, None),
+            ("0s", None, Some("after some time if its mount has one, which could not be read")),
             ("12s", None, Some("after 12s, unless its mount has another time")),
         ] {
             let keeping = keeping(Some((0, secret, 1)), mount.map(|after| (0, after)));

@@ -219,7 +219,8 @@ async fn read_at(
         vault.rules.check_release(&location, key)?;
         return read_value(vault, &location, key, version, context).await;
     }
-    let (mut names, found, hints): (Vec<String>, _, _) = match tree(vault, &location, version, 1, context).await {
+    let (mut names, found, hints): (Vec<String>, _, _) = match tree(vault, &location, (version, 1), true, context).await
+    {
         Ok((tree, version)) => (tree.into_iter().map(|(name, _)| name).collect(), version, Vec::new()),
         // The usual policy grants data/ and not subkeys/. The values are dropped while the answer is being read.
         Err(Error::Forbidden(_)) if location.version == KvVersion::Two => {
@@ -312,7 +313,7 @@ async fn keys_at(
     vault.rules.check(&location)?;
     let version = input.version.or(location.linked);
     check_version(&location, version)?;
-    let (tree, version) = tree(vault, &location, version, depth, context)
+    let (tree, version) = tree(vault, &location, (version, depth), false, context)
         .await
         .map_err(|error| unreadable(&location, "subkeys", error))?;
     let mut room = MAX_KEYS;
@@ -437,12 +438,13 @@ fn versioned(call: Call, version: Option<u64>) -> Call {
     }
 }
 
-/// The tree of a secret's keys. On KV version 2 Vault itself leaves the values out.
+/// The tree of a secret's keys. On KV version 2 Vault itself leaves the values out. `optional` says that the caller has another way
+/// where the policies don't permit it.
 async fn tree(
     vault: &Vault,
     location: &Location,
-    version: Option<u64>,
-    depth: u8,
+    (version, depth): (Option<u64>, u8),
+    optional: bool,
     context: &CallContext,
 ) -> Result<(Map<String, Value>, Option<wire::VersionInfo>), Error> {
     match location.version {
@@ -452,6 +454,7 @@ async fn tree(
         }
         KvVersion::Two => {
             let call = versioned(Call::get(location.api("subkeys")), version).query("depth", &depth);
+            let call = if optional { call.optional() } else { call };
             let answer: wire::Subkeys = vault.session.data(&call, context.deadline).await?;
             // Taken through the same sieve: whatever a server may put there, no value comes out.
             Ok((sieve(answer.subkeys.unwrap_or_default(), depth), Some(answer.metadata)))

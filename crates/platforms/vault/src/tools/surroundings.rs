@@ -126,7 +126,10 @@ async fn mounts(vault: Arc<Vault>, input: MountsInput, context: CallContext) -> 
 async fn auth_methods(vault: Arc<Vault>, input: AuthInput, context: CallContext) -> Result<Page<AuthEntry>, ToolError> {
     let asked = vault
         .session
-        .data::<std::collections::BTreeMap<String, wire::Mount>>(&Call::get(["sys", "auth"]), context.deadline)
+        .data::<std::collections::BTreeMap<String, wire::Mount>>(
+            &Call::get(["sys", "auth"]).optional(),
+            context.deadline,
+        )
         .await;
     let (methods, partial) = match asked {
         Ok(methods) => (methods, false),

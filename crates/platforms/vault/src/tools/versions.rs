@@ -354,7 +354,8 @@ async fn seen_by_reading(
         return Ok(None);
     }
     let wanted = wanted.and_then(BTreeSet::first);
-    let calls = [Call::get(location.api("subkeys")).query("depth", &1), Call::get(location.api("data"))];
+    let calls =
+        [Call::get(location.api("subkeys")).query("depth", &1).optional(), Call::get(location.api("data")).optional()];
     for mut call in calls {
         if let Some(version) = wanted {
             call = call.query("version", version);

@@ -362,12 +362,12 @@ async fn current(vault: &Vault, location: &Location, context: &CallContext) -> R
     let outcome = match location.version {
         KvVersion::One => vault
             .session
-            .data::<Names>(&Call::get(location.api("data")), context.deadline)
+            .data::<Names>(&Call::get(location.api("data")).optional(), context.deadline)
             .await
             .map(|data| Current { version: 0, keys: Some(data.into_names()) }),
         KvVersion::Two => vault
             .session
-            .data::<wire::Subkeys>(&Call::get(location.api("subkeys")).query("depth", &1), context.deadline)
+            .data::<wire::Subkeys>(&Call::get(location.api("subkeys")).query("depth", &1).optional(), context.deadline)
             .await
             .map(|answer| {
                 let keys = answer.subkeys.unwrap_or_default().into_iter().map(|(name, _)| name).collect();
