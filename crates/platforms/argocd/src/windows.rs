@@ -24,7 +24,8 @@ enum End {
 pub(super) struct Concerning {
     /// The window, as the project has it if it is known which of them it is.
     pub(super) window: SyncWindow,
-    knows_zone: bool,
+    /// Whether its time zone is known, which only the project tells.
+    pub(super) knows_zone: bool,
     /// Whether it is open, if that is known.
     pub(super) active: Option<bool>,
 }

@@ -508,6 +508,9 @@ impl Application {
         if self.metadata.annotations.as_ref().is_some_and(|one| one.refresh.is_some()) {
             return Some("a comparison was asked for".to_owned());
         }
+        if self.is_not_compared() {
+            return None;
+        }
         if self.has_other_spec() {
             return Some("its spec was changed".to_owned());
         }
@@ -518,6 +521,14 @@ impl Application {
         let ended: Timestamp = state.finished_at.as_ref()?.parse().ok()?;
         let compared = self.status.reconciled_at.as_ref().and_then(|at| at.parse::<Timestamp>().ok());
         compared.is_none_or(|compared| compared < ended).then(|| format!("an operation ended at {ended}"))
+    }
+
+    /// Whether Argo CD has looked, and finds nothing that it could compare: it says so by conditions, and keeps the time and the
+    /// spec of the comparison before (`processAppRefreshQueueItem`, `refreshAppConditions`).
+    fn is_not_compared(&self) -> bool {
+        let is_unknown = self.status.sync.status == "Unknown" && self.status.health.status == "Unknown";
+        is_unknown
+            && self.status.conditions.iter().any(|one| matches!(&*one.type_, "InvalidSpecError" | "UnknownError"))
     }
 
     /// Whether its spec is another one than was compared.

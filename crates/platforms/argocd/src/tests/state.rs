@@ -297,7 +297,10 @@ async fn previews_name_the_revisions_of_all_sources() {
     });
     for (call, said) in [
         (json!({ "app": "web" }), " to what Git said last (1.4.2, bbbb): change 1"),
-        (json!({ "app": "web", "revisions": ["", "v2"] }), " to the revisions \"v2\" of source 1, which may differ"),
+        (
+            json!({ "app": "web", "revisions": ["", "v2"] }),
+            " to the revisions \"v2\" of source 2 of 2, which may differ",
+        ),
     ] {
         let preview = connector.preview("sync_argocd_app", call).await.unwrap();
         assert!(preview.would.contains(said), "{}", preview.would);

@@ -119,6 +119,9 @@ struct Permission {
     windows: Vec<Window>,
     /// Whether windows were left out.
     truncated: bool,
+    /// What isn't known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 /// A sync window.
@@ -296,19 +299,26 @@ async fn windows(argocd: Arc<ArgoCd>, input: WindowsInput, context: CallContext)
     let call = target.get(&["syncwindows"]);
     let found: wire::SyncWindows =
         argocd.ask(&target, &call, "read the sync windows of", "applications, get", &context).await?;
-    // What the application says is enough, unless something must be told of it that its project knows.
+    // Only the project knows time zones, and what else a window concerns.
     let now = Timestamp::now();
     let mut known = concerning(&found, None, now);
-    if !found.can_sync || known.iter().any(|one| one.active.is_none()) {
+    if !found.can_sync || !known.is_empty() {
         let project = match &target.project {
-            Some(project) => project.clone(),
-            None => argocd.fetch_app(&target, &context).await?.spec.project().to_owned(),
+            Some(project) => Some(project.clone()),
+            None => argocd.look(&target, &context).await.ok().map(|app| app.spec.project().to_owned()),
         };
-        known = argocd.concerning(&found, &project, &context).await;
+        if let Some(project) = project {
+            known = argocd.concerning(&found, &project, &context).await;
+        }
     }
+    let unknown = known.iter().filter(|one| !one.knows_zone).count();
+    let hints = (unknown > 0).then(|| {
+        format!("of {unknown} windows neither the time zone is known nor what else they concern: the project couldn't be read, or doesn't say which of its windows they are")
+    });
     let why_not = (!found.can_sync).then(|| why_closed(&known, now));
     let windows: Vec<_> = known.iter().take(MAX_WINDOWS).map(|one| Window::of(&one.window, one.active)).collect();
-    Ok(Permission { can_sync: found.can_sync, why_not, truncated: windows.len() < known.len(), windows })
+    let truncated = windows.len() < known.len();
+    Ok(Permission { can_sync: found.can_sync, why_not, windows, truncated, hints: hints.into_iter().collect() })
 }
 
 impl ArgoCd {

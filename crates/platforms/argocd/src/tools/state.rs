@@ -130,7 +130,7 @@ pub(super) struct ResourceView {
 pub(super) struct AppState {
     /// Sync and health in words: what they mean together.
     pub(super) verdict: String,
-    /// When it was compared with Git last (RFC 3339): sync and health are as of then.
+    /// When Argo CD looked at Git for it last (RFC 3339). Between two such looks health and sync follow what changes in the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reconciled_at: Option<String>,
     /// Whether something has happened since that Argo CD has not looked at: sync and health are those of before.

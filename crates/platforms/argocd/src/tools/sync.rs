@@ -255,7 +255,9 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
     let pruned: Vec<_> = input.affected(&app).filter(|one| one.requires_pruning).map(name).collect();
     let last = revisions(&app.status.sync.revision, &app.status.sync.revisions);
     let given = input.revisions.iter().enumerate().filter(|(_, revision)| !revision.is_empty());
-    let given: Vec<_> = given.map(|(index, revision)| format!("{revision:?} of source {index}")).collect();
+    let given: Vec<_> = given
+        .map(|(index, revision)| format!("{revision:?} of source {} of {}", index + 1, input.revisions.len()))
+        .collect();
     let differs = "which may differ from what was compared last";
     let to = match (&input.revision, last.as_str()) {
         (Some(revision), _) => format!(" to the revision {revision:?}, {differs}"),
@@ -270,7 +272,7 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
         (count, false) => format!("; {count} that Git no longer names stay, because prune is false"),
     };
     let confirmed = to_be_confirmed(input.affected(&app).filter(|one| input.prune && one.requires_pruning));
-    let confirmed = confirmed.map(|what| format!("; it may not end before {what}")).unwrap_or_default();
+    let confirmed = confirmed.map(|what| format!("; before it ends, {what}")).unwrap_or_default();
     let hooks = if input.resources.is_empty() { "" } else { "; hooks don't run" };
     let as_of = app
         .news()
