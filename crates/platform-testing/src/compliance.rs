@@ -456,21 +456,26 @@ struct Acted {
     again: Result<Value, tools::ToolError>,
 }
 
+/// Acts with a double of its own. The end of one blocks its thread until it has its own locks, which a task that has used up what
+/// Tokio gives it for one turn never gets: here as many run in one task as there are cases.
 async fn act(subject: &Subject, act: &Act, plan: Option<(usize, Alteration)>) -> Acted {
-    let (upstream, _running) = (subject.acting)(act.call.0).await;
-    if let Some((tool, arguments)) = &act.before {
-        let made = subject.connect(&upstream).call(tool, arguments.clone()).await;
-        assert!(made.is_ok(), "{tool}: {made:?}");
-    }
-    let altering = Altering::start(&upstream).await;
-    altering.plan(plan.map(|(answer, alteration)| Plan { answer, place: String::new(), alteration }));
-    let connected = subject.connect(&altering.url);
-    let (tool, arguments) = &act.call;
-    let (outcome, sent) = changes::noting(connected.call(tool, arguments.clone())).await;
-    let asked = altering.asked();
-    altering.plan(None);
-    let again = connected.call(tool, arguments.clone()).await;
-    Acted { outcome, sent, asked, again }
+    tokio::task::coop::unconstrained(async {
+        let (upstream, _running) = (subject.acting)(act.call.0).await;
+        if let Some((tool, arguments)) = &act.before {
+            let made = subject.connect(&upstream).call(tool, arguments.clone()).await;
+            assert!(made.is_ok(), "{tool}: {made:?}");
+        }
+        let altering = Altering::start(&upstream).await;
+        altering.plan(plan.map(|(answer, alteration)| Plan { answer, place: String::new(), alteration }));
+        let connected = subject.connect(&altering.url);
+        let (tool, arguments) = &act.call;
+        let (outcome, sent) = changes::noting(connected.call(tool, arguments.clone())).await;
+        let asked = altering.asked();
+        altering.plan(None);
+        let again = connected.call(tool, arguments.clone()).await;
+        Acted { outcome, sent, asked, again }
+    })
+    .await
 }
 
 /// Whatever request of a call that changes something fails, and however: that nothing was changed is told if, and only if, the
