@@ -216,7 +216,7 @@ release-check: ## Build a release twice, in two folders, and compare; takes as l
 endif
 
 .PHONY: versions
-versions: ## Stories of Argo CD and Vault on an older and a newer version of both; e2e/versions says which
+versions: ## Stories of Argo CD and Vault on an older version of both, and on a newer Vault; e2e/versions says which
 	@e2e/versions
 
 .PHONY: cluster-up

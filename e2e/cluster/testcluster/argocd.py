@@ -249,7 +249,6 @@ def closure(*programs: str) -> tuple[images.File, ...]:
 def _image(layout: Layout, helm: bool) -> images.Image:
     """One image for all: Argo CD, Helm, git, Redis, time zones, and busybox for what shells out."""
     program = build.program(layout, build.ARGOCD, "cmd")
-    folder = build.folder(layout, build.ARGOCD)
     core = Path(run(["git", "--exec-path"]).strip())
     helpers = [str(core / name) for name in ("git-remote-http", "git-http-backend")]
     users = f"root:x:0:0::/:/bin/sh\nargocd:x:{USER}:{USER}::/home/argocd:/bin/sh\n"
@@ -261,10 +260,10 @@ def _image(layout: Layout, helm: bool) -> images.Image:
         f"{IMAGE}:{VERSION}",
         (
             images.File("/usr/local/bin/argocd-program", program, 0o755),
-            *(
-                images.File(f"/usr/local/bin/{Path(name).name}", folder / Path(name).name, 0o755)
-                for name in build.ARGOCD.files
-                if name.startswith("hack/")
+            images.File(
+                "/usr/local/bin/git-verify-wrapper.sh",
+                build.program(layout, build.ARGOCD, "git-verify-wrapper.sh"),
+                0o755,
             ),
             *(
                 [images.File("/usr/local/bin/helm", build.program(layout, build.HELM), 0o755)]

@@ -17,9 +17,9 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .commands import run, tail
@@ -43,6 +43,8 @@ class Tool:
     tags: str = ""
     values: tuple[str, ...] = ()
     binaries: tuple[str, ...] = ()
+    # Programs that are another one under a name of their own: the name, and the program.
+    names: Mapping[str, str] = field(default_factory=dict)
     # Files of the module that are kept beside the programs.
     files: tuple[str, ...] = ()
     # The module to build, of this version and as it was published; empty for the one in `tools/`.
@@ -54,7 +56,7 @@ class Tool:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        return self.binaries or (self.name,)
+        return (*(self.binaries or (self.name,)), *self.names)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -86,28 +88,28 @@ COMPILER = {"GOGC": "off", "GOMEMLIMIT": "2GiB"}
 # A module that asks for a newer Go is built with that one, which comes from where modules come from.
 SETTINGS = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "", "GOTOOLCHAIN": "auto"}
 
-KUBERNETES_VERSION = "v1.36.3"
-KUBERNETES_PROGRAMS = (
+KUBERNETES_VERSION = "v1.37.2"
+KUBERNETES_SERVERS = (
     "kube-apiserver",
     "kube-controller-manager",
     "kube-proxy",
     "kube-scheduler",
-    "kubectl",
     "kubelet",
 )
 
 KUBERNETES = Tool(
     name="kubernetes",
     version=KUBERNETES_VERSION,
-    packages=tuple(f"k8s.io/kubernetes/cmd/{program}" for program in KUBERNETES_PROGRAMS),
-    seconds=420,
+    packages=(".", "k8s.io/kubernetes/cmd/kubectl"),
+    seconds=360,
     values=(
         f"k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}",
         "k8s.io/component-base/version.gitMajor=1",
-        "k8s.io/component-base/version.gitMinor=36",
+        "k8s.io/component-base/version.gitMinor=37",
         f"k8s.io/client-go/pkg/version.gitVersion={KUBERNETES_VERSION}",
     ),
-    binaries=KUBERNETES_PROGRAMS,
+    binaries=("kubernetes", "kubectl"),
+    names=dict.fromkeys(KUBERNETES_SERVERS, "kubernetes"),
 )
 ETCD = Tool("etcd", "v3.6.16", (".",), seconds=45)
 COREDNS = Tool("coredns", "v1.14.7", (".",), seconds=30)
@@ -164,12 +166,12 @@ def _argocd(version: str, published: bool) -> Tool:
         values=(f"{module}/common.version={version.removeprefix('v')}",),
         binaries=("cmd",),
         # Versions since 3.6 run the script for every commit.
-        files=("manifests/install.yaml", *(["hack/git-verify-wrapper.sh"] if published else [])),
+        files=("manifests/install.yaml", "hack/git-verify-wrapper.sh"),
         published=module if published else "",
     )
 
 
-ARGOCD = _in_version("v3.2.11", "ARGOCD_VERSION", _argocd)
+ARGOCD = _in_version("v3.6.1", "ARGOCD_VERSION", _argocd)
 KSTATUS = Tool("kstatus", "v1.2.2", (".",), seconds=30)
 # With what a driver needs beside it on a node; see the tool's main.go.
 SECRETS_STORE = Tool(
@@ -335,6 +337,8 @@ def _build(layout: Layout, tool: Tool) -> None:
         )
     for file in tool.files:
         shutil.copy(_module_folder(tool, source, environment) / file, unfinished)
+    for name, program in tool.names.items():
+        (unfinished / name).symlink_to(program)
     if tool.published:
         shutil.rmtree(source)
     _write_sizes(layout, tool, unfinished)

@@ -56,6 +56,20 @@ class ToolTest(unittest.TestCase):
                 with self.subTest(tool.name):
                     self.assertIn(f" {tool.version}\n", (tool.module / "go.mod").read_text())
 
+    def test_modules_of_kubernetes_and_argocd_agree(self) -> None:
+        """So that Go compiles once what both are made of."""
+
+        def versions(tool: build.Tool) -> dict[str, str]:
+            text = (tool.module / "go.mod").read_text()
+            replaced = dict(re.findall(r"^\t(\S+) => \S+ (v\S+)$", text, re.MULTILINE))
+            required = re.findall(r"^(?:require |\t)(\S+) (v\S+)(?: // indirect)?$", text, re.MULTILINE)
+            return {module: replaced.get(module, version) for module, version in required}
+
+        kubernetes, argocd = versions(build.KUBERNETES), versions(build.ARGOCD)
+        both = kubernetes.keys() & argocd.keys()
+        self.assertGreater(len(both), 100)
+        self.assertEqual({m: kubernetes[m] for m in both}, {m: argocd[m] for m in both})
+
 
 class CacheTest(unittest.TestCase):
     """What is kept in the cache, and built again when it is broken."""

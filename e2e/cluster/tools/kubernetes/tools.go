@@ -1,13 +1,6 @@
 //go:build tools
 
-// Package tools keeps the modules that Kubernetes is built from in go.mod.
-package tools
+package main
 
-import (
-	_ "k8s.io/kubernetes/cmd/kube-apiserver"
-	_ "k8s.io/kubernetes/cmd/kube-controller-manager"
-	_ "k8s.io/kubernetes/cmd/kube-proxy"
-	_ "k8s.io/kubernetes/cmd/kube-scheduler"
-	_ "k8s.io/kubernetes/cmd/kubectl"
-	_ "k8s.io/kubernetes/cmd/kubelet"
-)
+// Keeps kubectl's modules in go.mod; it is built as a program of its own.
+import _ "k8s.io/kubernetes/cmd/kubectl"
