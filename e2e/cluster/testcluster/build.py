@@ -111,7 +111,7 @@ KUBERNETES = Tool(
     binaries=("kubernetes", "kubectl"),
     names=dict.fromkeys(KUBERNETES_SERVERS, "kubernetes"),
 )
-ETCD = Tool("etcd", "v3.6.16", (".",), seconds=45)
+ETCD = Tool("etcd", "v3.7.0", (".",), seconds=45)
 COREDNS = Tool("coredns", "v1.14.7", (".",), seconds=30)
 PAUSE = Tool("pause", "1", (".",), seconds=5)
 

@@ -56,19 +56,25 @@ class ToolTest(unittest.TestCase):
                 with self.subTest(tool.name):
                     self.assertIn(f" {tool.version}\n", (tool.module / "go.mod").read_text())
 
-    def test_modules_of_kubernetes_and_argocd_agree(self) -> None:
-        """So that Go compiles once what both are made of."""
+    def test_modules_of_what_a_demo_builds_agree(self) -> None:
+        """So that Go, and of the same version, compiles once what they are made of."""
 
-        def versions(tool: build.Tool) -> dict[str, str]:
+        def read(tool: build.Tool) -> tuple[str, dict[str, str]]:
             text = (tool.module / "go.mod").read_text()
+            go = re.search(r"^go (\S+)$", text, re.MULTILINE)
             replaced = dict(re.findall(r"^\t(\S+) => \S+ (v\S+)$", text, re.MULTILINE))
             required = re.findall(r"^(?:require |\t)(\S+) (v\S+)(?: // indirect)?$", text, re.MULTILINE)
-            return {module: replaced.get(module, version) for module, version in required}
+            versions = {module: replaced.get(module, version) for module, version in required}
+            return go[1] if go else "", versions
 
-        kubernetes, argocd = versions(build.KUBERNETES), versions(build.ARGOCD)
-        both = kubernetes.keys() & argocd.keys()
-        self.assertGreater(len(both), 100)
-        self.assertEqual({m: kubernetes[m] for m in both}, {m: argocd[m] for m in both})
+        go, kubernetes = read(build.KUBERNETES)
+        for tool, fewest in ((build.PAUSE, 0), (build.ETCD, 40), (build.COREDNS, 40), (build.ARGOCD, 100)):
+            with self.subTest(tool.name):
+                own, versions = read(tool)
+                both = kubernetes.keys() & versions.keys()
+                self.assertGreaterEqual(len(both), fewest)
+                self.assertEqual(own, go)
+                self.assertEqual({m: versions[m] for m in both}, {m: kubernetes[m] for m in both})
 
 
 class CacheTest(unittest.TestCase):

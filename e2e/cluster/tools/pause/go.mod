@@ -1,3 +1,3 @@
 module mcp-connectors.io/e2e/tools/pause
 
-go 1.26.0
+go 1.27.0
