@@ -72,7 +72,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RequestError> {
     Err(RequestError::unreadable(""))
 }
 
-/// JSON, and what some servers write for numbers that are none (Stapler of Jenkins: `NaN`), which is null.
+/// JSON, and what some servers write that is none (Stapler of Jenkins): `NaN` as a number, which is null, and half of a
+/// pair of surrogates in a text that was cut, which is a replacement.
 fn parse(bytes: &[u8]) -> Result<Value, RequestError> {
     // An answer without a body did not end early.
     let is_empty = bytes.trim_ascii().is_empty();
@@ -84,12 +85,13 @@ fn parse(bytes: &[u8]) -> Result<Value, RequestError> {
         Err(error) => error,
     };
     let text = String::from_utf8_lossy(bytes);
-    let Some(mended) = without_nan(&text) else { return Err(of(&error)) };
+    let Some(mended) = mended(&text) else { return Err(of(&error)) };
     serde_json::from_str(&mended).map_err(|error| of(&error))
 }
 
-/// A text of JSON with null for `NaN` and infinities outside of its texts; nothing if there are none.
-fn without_nan(text: &str) -> Option<String> {
+/// A text of JSON with null for `NaN` and infinities outside of its texts, and U+FFFD for halves of pairs in them;
+/// nothing if there are none.
+fn mended(text: &str) -> Option<String> {
     let mut mended = String::with_capacity(text.len());
     let (mut in_text, mut escaped, mut found) = (false, false, false);
     let mut rest = text;
@@ -99,6 +101,18 @@ fn without_nan(text: &str) -> Option<String> {
             mended.push_str("null");
             found = true;
             rest = rest.get(word.len()..).unwrap_or_default();
+            continue;
+        }
+        if in_text
+            && !escaped
+            && let Some(first @ 0xd800..=0xdfff) = unit(rest)
+        {
+            let second = rest.get(6..).and_then(unit);
+            let is_pair = first < 0xdc00 && second.is_some_and(|second| (0xdc00..=0xdfff).contains(&second));
+            let length = if is_pair { 12 } else { 6 };
+            mended.push_str(if is_pair { rest.get(..length).unwrap_or_default() } else { "\\ufffd" });
+            found |= !is_pair;
+            rest = rest.get(length..).unwrap_or_default();
             continue;
         }
         match c {
@@ -111,6 +125,11 @@ fn without_nan(text: &str) -> Option<String> {
         rest = rest.get(c.len_utf8()..).unwrap_or_default();
     }
     found.then_some(mended)
+}
+
+/// What a text of JSON begins with, if that is a unit of UTF-16 by its number: `\u00fc`.
+fn unit(text: &str) -> Option<u16> {
+    u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
 
 /// A step into a value.
@@ -390,6 +409,17 @@ mod tests {
         let text = br#"{"seconds": NaN, "name": "NaN \"-Infinity", "actions": [Infinity, {"id": "x"}]}"#;
         let build: Build = decode(text).unwrap();
         assert_eq!((build.seconds, build.name.as_str(), build.actions.len()), (0.0, "NaN \"-Infinity", 1));
+    }
+
+    #[test]
+    fn half_of_a_pair_is_replaced() {
+        let text =
+            br#"{"seconds": 1, "name": "a\ud83d\ude80 b\ud83d", "actions": [{"id": "\ude80\\ud83d\ud83d\u0041"}]}"#;
+        let build: Build = decode(text).unwrap();
+        assert_eq!(
+            (build.name.as_str(), build.actions[0].id.as_str()),
+            ("a\u{1f680} b\u{fffd}", "\u{fffd}\\ud83d\u{fffd}A")
+        );
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
