@@ -75,6 +75,12 @@ pub(super) enum Error {
     /// Another answer that says that it failed.
     #[error("Jenkins answered with status {0}")]
     Status(u16),
+    /// The log of a build is not kept any more.
+    #[error("there is no log any more")]
+    LogGone,
+    /// What keeps the log of a build fails.
+    #[error("the log can't be read where it is kept")]
+    LogUnreadable,
     /// There is no usable answer.
     #[error("the request to Jenkins failed: {0}")]
     Request(#[source] RequestError),

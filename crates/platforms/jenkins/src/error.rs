@@ -28,7 +28,8 @@ pub(super) fn to_tool_error(error: Error, doing: &str) -> ToolError {
         Error::Rejected => new(
             Code::CredentialsUnavailable,
             "Jenkins refused the connector's user or token",
-            "whoever owns the connector must renew its credentials; they are picked up without a restart",
+            "the token may have expired: whoever owns the connector must renew its credentials, which are picked up \
+             without a restart",
         ),
         Error::Forbidden(missing) => {
             let what = missing.map_or_else(String::new, |permission| format!(": it lacks {permission}"));
@@ -79,6 +80,13 @@ pub(super) fn to_tool_error(error: Error, doing: &str) -> ToolError {
         }
         Error::Status(status) => {
             ToolError::new(Code::PlatformError, format!("Jenkins answered with the unexpected status {status}"))
+        }
+        Error::LogGone => ToolError::new(Code::NotFound, format!("Jenkins can't {doing}: it is not there any more"))
+            .with_remedy("the log was removed or lost; what else is known of the build can still be asked for"),
+        Error::LogUnreadable => {
+            ToolError::new(Code::PlatformError, format!("Jenkins can't {doing}: what keeps it fails")).with_remedy(
+                "logs may be kept elsewhere by a plugin: whoever runs Jenkins sees the cause in place of the log",
+            )
         }
         Error::Request(cause) => request_failed(&WAY, cause),
     }

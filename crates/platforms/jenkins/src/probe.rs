@@ -97,7 +97,8 @@ fn answer<T: DeserializeOwned>(outcome: Result<Answer, Error>) -> Result<T, Erro
 fn refused(jenkins: &Jenkins, looking: &mut Examination, error: &Error, begun: Instant) {
     match error {
         Error::Rejected => {
-            let message = "Jenkins does not accept user and token: put valid ones into the connector's credentials";
+            let message = "Jenkins does not accept user and token, which may have expired: put valid ones into the \
+                           connector's credentials";
             let finding = Finding::stated(HealthStatus::Error, JenkinsReason::AuthenticationFailed, message);
             looking.judged("read", CredentialVerdict::Rejected, finding, begun);
         }

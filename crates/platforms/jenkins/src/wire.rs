@@ -4,6 +4,8 @@
 mod matrix;
 mod pipeline;
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -68,6 +70,10 @@ pub(super) struct Job {
     pub(super) color: Option<String>,
     #[serde(default)]
     pub(super) buildable: bool,
+    /// Whether somebody disabled it, which is one of the reasons why it can't be built.
+    pub(super) disabled: Option<bool>,
+    #[serde(default)]
+    concurrent_build: bool,
     #[serde(default)]
     pub(super) in_queue: bool,
     pub(super) next_build_number: Option<u32>,
@@ -85,15 +91,34 @@ pub(super) struct Job {
     pub(super) active_configurations: Vec<Configuration>,
 }
 
-pub(super) const JOB: &str = "fullName,description,color,buildable,inQueue,nextBuildNumber,healthReport[description,score],\
+pub(super) const JOB: &str = "fullName,description,color,buildable,disabled,concurrentBuild,inQueue,nextBuildNumber,\
+     healthReport[description,score],\
      property[parameterDefinitions[name,type,description,defaultParameterValue[value,jobName,number],choices{0,1000}]],\
-     lastBuild[number,result,building,timestamp,duration],lastSuccessfulBuild[number,result,building,timestamp,duration],\
-     lastFailedBuild[number,result,building,timestamp,duration],jobs[name]{0,1},activeConfigurations[name,color]{0,201}";
+     lastBuild[number,displayName,result,building,timestamp,duration],\
+     lastSuccessfulBuild[number,displayName,result,building,timestamp,duration],\
+     lastFailedBuild[number,displayName,result,building,timestamp,duration],\
+     jobs[name]{0,1},activeConfigurations[name,color]{0,201}";
 
 impl Job {
     /// The parameters that it declares; none if it is not parameterized.
     pub(super) fn parameters(&self) -> Option<&[ParameterDefinition]> {
         self.property.iter().find_map(|property| property.parameter_definitions.as_deref())
+    }
+
+    /// Whether it may take parameters of which Jenkins knows nothing yet: it reads those of a pipeline's script when
+    /// that runs for the first time.
+    pub(super) fn may_take_more(&self) -> bool {
+        let never_ran = self.last_build.is_none() && self.next_build_number.is_none_or(|next| next == 1);
+        self.class.ends_with(".WorkflowJob") && self.parameters().is_none() && never_ran
+    }
+
+    /// The build that runs, if the next one ends it: `disableConcurrentBuilds(abortPrevious: true)`. Of that property
+    /// nothing is told but that it is there; without `abortPrevious` the job has no concurrent builds
+    /// (`WorkflowJob.isConcurrentBuild`).
+    pub(super) fn ends_with_the_next(&self) -> Option<u32> {
+        let disables = self.property.iter().any(|one| one.class.ends_with(".DisableConcurrentBuildsJobProperty"));
+        let running = self.last_build.as_ref().filter(|last| last.building && disables && self.concurrent_build);
+        running.map(|last| last.number)
     }
 
     /// Whether it is a folder (or a multibranch job, or an organization), and no job that is built itself.
@@ -113,6 +138,8 @@ pub(super) struct HealthReport {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Property {
+    #[serde(default, rename = "_class")]
+    class: String,
     pub(super) parameter_definitions: Option<Vec<ParameterDefinition>>,
 }
 
@@ -170,6 +197,7 @@ impl ParameterValue {
 #[serde(rename_all = "camelCase")]
 pub(super) struct BuildSummary {
     pub(super) number: u32,
+    pub(super) display_name: Option<String>,
     pub(super) result: Option<String>,
     #[serde(default)]
     pub(super) building: bool,
@@ -182,7 +210,7 @@ pub(super) struct BuildSummary {
     pub(super) actions: Vec<Action>,
 }
 
-pub(super) const SUMMARY: &str = "number,result,building,inProgress,timestamp,duration";
+pub(super) const SUMMARY: &str = "number,displayName,result,building,inProgress,timestamp,duration";
 
 /// The newest builds of a job. Jenkins gives 100 at most; `allBuilds` would load the rest from its disk.
 #[derive(Deserialize)]
@@ -216,6 +244,7 @@ pub(super) struct Build {
     #[serde(default, rename = "_class")]
     class: String,
     pub(super) number: u32,
+    pub(super) display_name: Option<String>,
     pub(super) result: Option<String>,
     #[serde(default)]
     pub(super) building: bool,
@@ -242,23 +271,85 @@ pub(super) struct Build {
     /// Of a matrix build.
     #[serde(default)]
     pub(super) runs: Vec<ConfigurationRun>,
+    /// Of a build of the plugin multijob.
+    #[serde(default)]
+    pub(super) sub_builds: Vec<SubBuild>,
 }
 
-pub(super) const BUILD: &str = "number,result,building,inProgress,description,timestamp,duration,estimatedDuration,queueId,\
-     actions[causes[shortDescription,userId],parameters[name,value,jobName,number],displayName],\
-     changeSet[items[commitId,msg,author[fullName]]{0,51}],changeSets[items[commitId,msg,author[fullName]]{0,51}],\
-     runs[number,url,result,building]{0,5000}";
+/// A build that another one started and waits for (`MultiJobBuild.java` of the plugin multijob).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SubBuild {
+    #[serde(default)]
+    pub(super) job_name: String,
+    pub(super) build_number: Option<u32>,
+    pub(super) result: Option<String>,
+    #[serde(default)]
+    pub(super) phase_name: String,
+}
 
-pub(super) const BUILD_STATE: &str = "number,result,building,timestamp,duration";
+pub(super) const BUILD: &str = "number,displayName,result,building,inProgress,description,timestamp,duration,\
+     estimatedDuration,queueId,actions[causes[shortDescription,userId],parameters[name,value,jobName,number],\
+     displayName,failCount,skipCount,totalCount,urlName],\
+     changeSet[items[commitId,msg,author[fullName]]{0,51}],changeSets[items[commitId,msg,author[fullName]]{0,51}],\
+     runs[number,url,result,building]{0,5000},subBuilds[jobName,buildNumber,result,phaseName]{0,1000}";
+
+pub(super) const BUILD_STATE: &str = "number,result,building,inProgress,timestamp,duration";
+
+/// With what plugins tell of tests.
+pub(super) const BUILD_TESTS: &str =
+    "number,result,building,inProgress,timestamp,duration,actions[failCount,skipCount,totalCount,urlName]";
 
 /// With the inputs for which it waits.
-pub(super) const BUILD_INPUTS: &str = "number,result,building,timestamp,duration,actions[waitingForInput,\
+pub(super) const BUILD_INPUTS: &str = "number,result,building,inProgress,timestamp,duration,actions[waitingForInput,\
      executions[id,settled,input[message,ok,submitter,\
      parameters[name,type,description,choices{0,1000},defaultParameterValue[value,jobName,number]]]]{0,100}]";
 
 impl Build {
+    /// Whether something of it goes on. Its result may be known before what follows the last step is over, which still
+    /// writes to the log (`hudson/model/Run.java`: `isBuilding`, `isInProgress`, `isLogUpdated`).
+    pub(super) const fn goes_on(&self) -> bool {
+        self.building || self.in_progress
+    }
+
+    /// What started it.
+    pub(super) fn started_by(&self) -> impl Iterator<Item = &Cause> {
+        self.causes(false)
+    }
+
+    /// What interrupted it, or something in it: somebody, a time limit, a newer build
+    /// (`jenkins/model/InterruptedBuildAction.java`).
+    pub(super) fn interrupted_by(&self) -> impl Iterator<Item = &Cause> {
+        self.causes(true)
+    }
+
+    /// Both have the same name.
+    fn causes(&self, of_interruption: bool) -> impl Iterator<Item = &Cause> {
+        let actions = self.actions.iter();
+        let fit = actions.filter(move |one| one.class.ends_with(".InterruptedBuildAction") == of_interruption);
+        fit.flat_map(|one| &one.causes)
+    }
+
+    /// Numbers of tests that have a report of their own kind, as of TestNG or Robot Framework
+    /// (`AbstractTestResultAction.java` of the plugin junit, whose own is `testReport`).
+    pub(super) fn other_tests(&self) -> impl Iterator<Item = &Action> {
+        let is_other = |one: &&Action| {
+            one.total_count.is_some() && one.url_name.as_deref().is_some_and(|name| name != "testReport")
+        };
+        self.actions.iter().filter(is_other)
+    }
+
+    /// Whether it is of a Maven project, whose modules have builds of their own
+    /// (`hudson/maven/MavenModuleSetBuild.java`).
+    pub(super) fn is_of_maven_modules(&self) -> bool {
+        self.class.ends_with(".MavenModuleSetBuild")
+    }
+
+    /// Commits, each once: a pipeline that checks out several times tells them as often.
     pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
-        self.change_set.iter().chain(&self.change_sets).flat_map(|set| &set.items)
+        let mut seen = HashSet::new();
+        let all = self.change_set.iter().chain(&self.change_sets).flat_map(|set| &set.items);
+        all.filter(move |one| one.commit_id.as_deref().is_none_or(|id| seen.insert(id)))
     }
 
     /// Whether it is seen to wait for somebody. The action that holds the inputs has a name while there are some; to ask it for them
@@ -290,6 +381,11 @@ pub(super) struct Action {
     pub(super) waiting_for_input: bool,
     /// Of the one that holds them.
     pub(super) executions: Option<Vec<InputExecution>>,
+    /// Of one that tells of tests, with the place of its report below the build.
+    pub(super) fail_count: Option<u64>,
+    pub(super) skip_count: Option<u64>,
+    pub(super) total_count: Option<u64>,
+    pub(super) url_name: Option<String>,
 }
 
 #[derive(Deserialize, Clone)]
@@ -383,9 +479,14 @@ pub(super) struct ChildResult {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Suite {
     #[serde(default)]
     pub(super) name: String,
+    /// Of a pipeline: stages and branches around the step that read it, the innermost first
+    /// (`JUnitResultsStepExecution.java`).
+    #[serde(default)]
+    pub(super) enclosing_block_names: Vec<String>,
     #[serde(default)]
     pub(super) cases: Vec<Case>,
 }
@@ -469,7 +570,7 @@ pub(super) struct Nodes {
 }
 
 pub(super) const NODES: &str = "busyExecutors,totalExecutors,\
-     computer[displayName,offline,temporarilyOffline,offlineCauseReason,numExecutors,idle,assignedLabels[name]]";
+     computer[displayName,offline,temporarilyOffline,offlineCauseReason,icon,numExecutors,idle,assignedLabels[name]]";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -482,12 +583,23 @@ pub(super) struct Node {
     pub(super) temporarily_offline: bool,
     #[serde(default)]
     pub(super) offline_cause_reason: String,
+    icon: Option<String>,
     #[serde(default)]
     pub(super) num_executors: u64,
     #[serde(default)]
     pub(super) idle: bool,
     #[serde(default)]
     pub(super) assigned_labels: Vec<Label>,
+}
+
+impl Node {
+    /// Whether it takes nothing although it is online, which only its icon tells (`jenkins/model/IComputer.java`,
+    /// `getIcon`); until March 2024 that was the icon of those that are offline.
+    pub(super) fn is_suspended(&self) -> bool {
+        let icon = self.icon.as_deref().unwrap_or_default();
+        !self.offline
+            && ["computer-not-accepting", "computer-offline", "computer-x"].iter().any(|one| icon.contains(one))
+    }
 }
 
 #[derive(Deserialize)]

@@ -15,10 +15,19 @@
 //!   `GitParameterDefinition.createValue` (`Failure`, which is 400 by `hudson/model/Failure/error.jelly`)
 //! - the queue: `hudson/model/Queue.java` (left items are kept for five minutes; `cancelItem` 204, 404, 422; items of jobs that may
 //!   not be read are stubs in `discoverableItems`, or nowhere: `checkPermissionsAndAddToList`; the newest that can be built first)
-//! - logs: `org/kohsuke/stapler/framework/io/LargeText.java` of stapler (`X-Text-Size`, `X-More-Data`, whole lines while the
-//!   build runs, begins anew beyond the end, lone LF becomes CR LF), `hudson/console/PlainTextConsoleOutputStream.java`
-//!   (annotations are in the raw log and not in the text)
-//! - builds: `hudson/model/AbstractBuild.java` (`stop` always redirects), `workflow-job-plugin` (`term`, `kill`)
+//! - jobs: `hudson/model/AbstractProject.java` and workflow-job's `WorkflowJob.java` (`disabled` is what somebody did;
+//!   `buildable` is also false of a branch that is gone: workflow-multibranch's `BranchJobProperty.java`; a job whose
+//!   next build ends the one that runs has `concurrentBuild` and `DisableConcurrentBuildsJobProperty.java`, which tells
+//!   nothing of itself); deleting one: `jenkins/model/queue/ItemDeletion.java` (what waits is cancelled, what runs is
+//!   ended; 400 where it doesn't end in 15 seconds)
+//! - nodes: `jenkins/model/IComputer.java` (an icon of its own for one that is online and takes nothing)
+//! - logs: `org/kohsuke/stapler/framework/io/LargeText.java` of stapler (`X-Text-Size`, `X-More-Data`, whole lines
+//!   while the build runs, begins anew beyond the end, lone LF becomes CR LF),
+//!   `hudson/console/PlainTextConsoleOutputStream.java` (annotations are in the raw log and not in the text),
+//!   `hudson/model/Run.java` (a log that is gone is answered as a text)
+//! - builds: `hudson/model/AbstractBuild.java` (`stop` always redirects), `workflow-job-plugin` (`term`, `kill`);
+//!   `hudson/model/Run.java` (`inProgress` outlasts `building`; a name is `#12` unless somebody gave one);
+//!   `jenkins/model/{InterruptedBuildAction,CauseOfInterruption}.java` (what ended it has the field of what started it)
 //! - stages and inputs: `pipeline-stage-view-plugin`, `rest-api` (`RunAPI`, `FlowNodeAPI`, `PendingInputActionsExt`);
 //!   `pipeline-input-step-plugin`, `InputStepExecution.java` (settled once; an unknown parameter is an exception)
 //! - plugins: up to 2.442 the setup wizard installed the stage view, since then pipeline-graph-view
@@ -203,10 +212,12 @@ pub fn world() -> Mutex<State> {
         starting: false,
         drops_credentials: false,
         nodes: vec![
-            json!({ "displayName": "Built-In Node", "offline": false, "numExecutors": 2, "idle": false,
+            json!({ "displayName": "Built-In Node", "offline": false, "icon": "symbol-computer",
+                    "numExecutors": 2, "idle": false,
                     "temporarilyOffline": false, "offlineCauseReason": "", "assignedLabels": [{ "name": "built-in" }] }),
             // A monitor took it offline, which looks as if somebody had (`AbstractNodeMonitorDescriptor.markOffline`).
-            json!({ "displayName": "linux-1", "offline": true, "numExecutors": 4, "idle": true, "temporarilyOffline": true,
+            json!({ "displayName": "linux-1", "offline": true, "icon": "symbol-computer-offline",
+                    "numExecutors": 4, "idle": true, "temporarilyOffline": true,
                     "offlineCauseReason": "Disk space is below threshold of 1.00 GiB. Only 0.21 GiB left on /home/jenkins.",
                     "assignedLabels": [] }),
         ],

@@ -101,8 +101,12 @@ impl GraphView {
 pub struct Job {
     /// What it is.
     pub kind: JobKind,
-    /// Whether it can't be built.
+    /// Whether somebody disabled it.
     pub disabled: bool,
+    /// Whether it can't be built all the same, as where its branch is gone.
+    pub dead: bool,
+    /// Whether its next build ends the one that runs.
+    pub ends_previous: bool,
     /// Parameter definitions; none if it is not parameterized.
     pub parameters: Option<Vec<Value>>,
     /// Its builds by number.
@@ -118,6 +122,16 @@ pub struct Job {
 pub struct Build {
     /// Whether it runs.
     pub building: bool,
+    /// Whether something is still done for it, though its result is known.
+    pub finishing: bool,
+    /// What people call it, if somebody gave it a name.
+    pub display_name: Option<&'static str>,
+    /// Its class, if it is none of the usual ones.
+    pub class: Option<&'static str>,
+    /// What else is attached to it, as beans.
+    pub actions: Vec<Value>,
+    /// Builds that it started, as the plugin multijob tells them.
+    pub sub_builds: Vec<Value>,
     /// Its result, when it has ended.
     pub result: Option<&'static str>,
     /// When it began, in milliseconds since 1970.
@@ -138,6 +152,8 @@ pub struct Build {
     pub storage: Option<String>,
     /// The raw log, with annotations.
     pub log: String,
+    /// Whether the log's file is gone.
+    pub log_is_gone: bool,
     /// Bytes of a log that is made while it is read, after `log`.
     pub generated: u64,
     /// Its stages, as the plugin tells them.
@@ -180,6 +196,11 @@ impl Build {
     pub fn running(queue_id: u64, now: i64, parameters: Vec<Value>, pipeline: bool) -> Self {
         Self {
             building: true,
+            finishing: false,
+            display_name: None,
+            class: None,
+            actions: Vec::new(),
+            sub_builds: Vec::new(),
             result: None,
             timestamp: now,
             queue_id,
@@ -190,6 +211,7 @@ impl Build {
             artifacts: BTreeMap::new(),
             storage: None,
             log: format!("{NOTE}Started by user bot\n"),
+            log_is_gone: false,
             generated: 0,
             stages: Vec::new(),
             steps: BTreeMap::new(),
@@ -211,21 +233,26 @@ impl Build {
     }
 
     pub(super) fn bean(&self, number: u32) -> Value {
-        let class = if self.pipeline {
+        let usual = if self.pipeline {
             "org.jenkinsci.plugins.workflow.job.WorkflowRun"
         } else {
             "hudson.model.FreeStyleBuild"
         };
+        let class = self.class.unwrap_or(usual);
         let artifacts: Vec<_> = self.artifacts.keys().map(|path| json!({ "relativePath": path })).collect();
-        let commit = json!({ "commitId": "abc123", "msg": "Fix https://bot:planted@git.example.com/web.git",
-                             "author": { "fullName": "Ann" } });
-        let changes = json!({ "_class": "hudson.plugins.git.GitChangeSetList", "items": vec![commit; self.commits] });
+        let commit = |number: usize| {
+            json!({ "commitId": format!("abc{}", 123 + number), "author": { "fullName": "Ann" },
+                    "msg": "Fix https://bot:planted@git.example.com/web.git" })
+        };
+        let changes = json!({ "_class": "hudson.plugins.git.GitChangeSetList",
+                              "items": (0..self.commits).map(commit).collect::<Value>() });
         let mut bean = json!({
             "_class": class,
             "number": number,
+            "displayName": self.display_name.map_or_else(|| format!("#{number}"), str::to_owned),
             "result": self.result,
             "building": self.building,
-            "inProgress": self.building,
+            "inProgress": self.building || self.finishing,
             "description": null,
             "timestamp": self.timestamp,
             "duration": if self.building { 0 } else { 60_000 },
@@ -239,8 +266,13 @@ impl Build {
             ],
             "artifacts": artifacts,
         });
+        bean["actions"].as_array_mut().unwrap().extend(self.actions.clone());
+        if !self.sub_builds.is_empty() {
+            bean["subBuilds"] = json!(self.sub_builds);
+        }
         if self.pipeline {
-            bean["changeSets"] = json!([changes]);
+            // Of a pipeline that checks out twice (`WorkflowRun.onCheckout`).
+            bean["changeSets"] = json!([changes, changes]);
         } else {
             bean["changeSet"] = changes;
         }
@@ -302,7 +334,16 @@ impl Build {
 
 impl Job {
     fn new(kind: JobKind) -> Self {
-        Self { kind, disabled: false, parameters: None, builds: BTreeMap::new(), display_name: None, next: None }
+        Self {
+            kind,
+            disabled: false,
+            dead: false,
+            ends_previous: false,
+            parameters: None,
+            builds: BTreeMap::new(),
+            display_name: None,
+            next: None,
+        }
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -368,12 +409,18 @@ impl Job {
             return bean;
         }
         bean["color"] = json!(self.color());
-        bean["buildable"] = json!(!self.disabled);
+        bean["buildable"] = json!(!self.disabled && !self.dead);
+        bean["disabled"] = json!(self.disabled);
         bean["inQueue"] = json!(in_queue);
         bean["nextBuildNumber"] = json!(self.next_number());
+        bean["concurrentBuild"] = json!(self.kind == JobKind::Pipeline);
         if let Some(parameters) = &self.parameters {
             bean["property"] = json!([{}, { "_class": "hudson.model.ParametersDefinitionProperty",
                                             "parameterDefinitions": parameters }]);
+        }
+        if self.ends_previous {
+            bean["property"].as_array_mut().unwrap().push(json!({ "_class":
+                "org.jenkinsci.plugins.workflow.job.properties.DisableConcurrentBuildsJobProperty" }));
         }
         if self.kind == JobKind::Matrix {
             let active = configurations(full_name, inside).filter(|(_, job)| !job.disabled);
@@ -420,7 +467,8 @@ impl Job {
         ]);
         failed.tests = Some(json!({
             "_class": "hudson.tasks.junit.TestResult", "failCount": 2, "skipCount": 1, "passCount": 3,
-            "suites": [{ "name": "web", "cases": [
+            // The innermost first (junit's `JUnitResultsStepExecution.java`).
+            "suites": [{ "name": "web", "enclosingBlockNames": ["linux", "Test"], "cases": [
                 { "className": "web.Login", "name": "works", "status": "PASSED", "duration": 0.5, "age": 0 },
                 { "className": "web.Login", "name": "refuses", "status": "REGRESSION", "duration": 0.25, "age": 1,
                   "errorDetails": "expected 403", "errorStackTrace": "at web.Login\r\nat web.Main" },

@@ -202,6 +202,13 @@ fn job(state: &mut State, asked: &Asked, path: &[&str]) -> Response {
             if !state.permissions.contains("Job/Delete") {
                 return forbidden(state, asked, "hudson.model.Item.Delete");
             }
+            let now = state.now;
+            for item in state.queue.values_mut().filter(|item| item.job == name && item.left.is_none()) {
+                (item.cancelled, item.left) = (true, Some(now));
+            }
+            if state.jobs[&name].builds.values().any(|build| build.building && !build.stops) {
+                return page(state, 400, "Failed to interrupt and stop 1 build");
+            }
             state.jobs.retain(|one, _| *one != name && !one.starts_with(&format!("{name}/")));
             // To the parent (`AbstractItem.java`, `doDoDelete`).
             let folders = name.split('/').rev().skip(1).collect::<Vec<_>>();
@@ -232,7 +239,7 @@ fn trigger(state: &mut State, asked: &Asked, name: &str, action: &str) -> Respon
         return forbidden(state, asked, "hudson.model.Item.Build");
     }
     let job = &state.jobs[name];
-    if job.disabled {
+    if job.disabled || job.dead {
         return page(state, 409, "is not buildable");
     }
     let declared = match (&job.parameters, action) {
@@ -243,15 +250,21 @@ fn trigger(state: &mut State, asked: &Asked, name: &str, action: &str) -> Respon
     // What is not declared is dropped.
     let mut parameters = Vec::new();
     for definition in &declared {
-        let given = asked.form.iter().find(|(name, _)| definition["name"] == *name).map(|(_, value)| value.as_str());
-        match parameter(definition, given) {
+        // The query's are among them, that of the quiet period, too.
+        let named = asked.query.iter().chain(&asked.form).filter(|(name, _)| definition["name"] == *name);
+        let given: Vec<&str> = named.map(|(_, value)| value.as_str()).collect();
+        if given.len() > 1 {
+            return page(state, 500, "A problem occurred while processing the request");
+        }
+        match parameter(definition, given.first().copied()) {
             Ok(value) => parameters.extend(value),
             Err((status, text)) => return page(state, status, text),
         }
     }
     let same = |item: &Item| item.left.is_none() && item.job == name && item.parameters == parameters;
     if let Some((id, _)) = state.queue.iter().find(|(_, item)| same(item)) {
-        return redirect(303, &format!("queue/item/{id}/"));
+        // Without parameters it is said to be made (JENKINS-66105).
+        return redirect(if action == "build" { 201 } else { 303 }, &format!("queue/item/{id}/"));
     }
     let id = state.next();
     let (now, job) = (state.now, name.to_owned());
@@ -287,7 +300,8 @@ fn parameter(definition: &Value, given: Option<&str>) -> Result<Option<Value>, (
             Some((job, number)) => value("Run", json!({ "jobName": job, "number": number })),
             None => oops,
         },
-        "FileParameterDefinition" => Ok(None),
+        // What came is no upload (file-parameters-plugin, `AbstractFileParameterDefinition.java`).
+        "FileParameterDefinition" | "Base64FileParameterDefinition" | "StashedFileParameterDefinition" => Ok(None),
         "PasswordParameterDefinition" => value("Password", json!({})),
         "BooleanParameterDefinition" => value("Boolean", json!({ "value": given.eq_ignore_ascii_case("true") })),
         _ => value("String", json!({ "value": given })),
@@ -335,7 +349,8 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
         ("GET", ["stages", "exceptionText"]) if graph == Some(GraphView::Stages) => {
             let [(name, id)] = asked.query.as_slice() else { return unknown_query(state) };
             let step = found.steps.values().flatten().find(|one| name == "nodeId" && one["id"] == *id);
-            let text = step.and_then(|step| step["error"]["message"].as_str()).unwrap_or_default();
+            // Until March 2026 nothing was this text.
+            let text = step.and_then(|step| step["error"]["message"].as_str()).unwrap_or("null");
             let response = Response::builder().status(200).header("content-type", "text/plain;charset=utf-8");
             response.body(Body::from(text.to_owned())).unwrap()
         }
@@ -357,6 +372,9 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
             if found.building && (found.stops || *action == "kill") {
                 found.building = false;
                 found.result = Some("ABORTED");
+                found.actions.push(json!({ "_class": "jenkins.model.InterruptedBuildAction",
+                    "causes": [{ "_class": "jenkins.model.CauseOfInterruption$UserInterruption",
+                                 "shortDescription": "Aborted by bot" }] }));
             }
             redirect(302, &format!("job/{name}/{number}/"))
         }
@@ -367,6 +385,9 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
 
 fn console(state: &State, found: &Build) -> Response {
     let response = Response::builder().status(200).header("content-type", "text/plain;charset=UTF-8");
+    if found.log_is_gone {
+        return response.body(Body::from("No such file: /var/jenkins_home/jobs/planted/builds/3/log")).unwrap();
+    }
     if found.generated == 0 {
         return response.body(Body::from(found.text())).unwrap();
     }
@@ -391,7 +412,8 @@ fn progressive(state: &State, asked: &Asked, found: &Build) -> Response {
     let raw = found.log.as_bytes();
     let start = if start > raw.len() { 0 } else { start };
     let mut rest = &raw[start..];
-    if found.building {
+    let goes_on = found.building || found.finishing;
+    if goes_on {
         // Whole lines only, and not too many at a time.
         let ends: Vec<usize> =
             rest.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
@@ -402,7 +424,7 @@ fn progressive(state: &State, asked: &Asked, found: &Build) -> Response {
         .status(200)
         .header("content-type", "text/plain;charset=UTF-8")
         .header("x-text-size", (start + rest.len()).to_string());
-    if found.building {
+    if goes_on {
         response = response.header("x-more-data", "true");
     }
     response.body(Body::from(text)).unwrap()

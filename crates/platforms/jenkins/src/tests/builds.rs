@@ -81,6 +81,13 @@ async fn a_wait_that_is_over_leaves_the_id_to_go_on_with() {
     // A second one with the same parameters is merged into the first.
     let merged = good(&connector, "trigger_jenkins_build", json!({ "job": "plain", "wait_seconds": 0 })).await;
     assert_eq!(merged["queue_id"], queued["queue_id"]);
+    let hints = |told: &Value| told["hints"].to_string();
+    assert!(!hints(&queued).contains("already") && hints(&merged).contains("this may be one"), "{queued} {merged}");
+    let with = json!({ "job": "team/web", "parameters": { "ENV": "prod", "DEPLOY_TOKEN": "x" }, "wait_seconds": 0 });
+    let queued = good(&connector, "trigger_jenkins_build", with.clone()).await;
+    let merged = good(&connector, "trigger_jenkins_build", with).await;
+    assert_eq!(merged["queue_id"], queued["queue_id"]);
+    assert!(!hints(&queued).contains("already") && hints(&merged).contains("this is one"), "{queued} {merged}");
     double.change(|state| state.queue.values_mut().for_each(|item| item.stuck = true));
     let stuck = good(&connector, "trigger_jenkins_build", json!({ "job": "plain", "wait_seconds": 0 })).await;
     assert!(stuck["hints"].to_string().contains("backed up"), "{stuck}");
@@ -248,4 +255,96 @@ async fn a_build_is_built_once_more_with_its_parameters() {
     let error = connector.call("rebuild_jenkins_build", json!({ "job": "team/web", "build": 2 })).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Conflict);
     assert!(error.message.contains("can't be read back"), "{error:?}");
+}
+
+/// Triggers give parameters that a job doesn't declare (ghprb #193), and Jenkins drops those of a form.
+#[tokio::test]
+async fn a_build_that_would_be_another_one_is_not_built_once_more() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let value = |name: &str| json!({ "_class": "hudson.model.StringParameterValue", "name": name, "value": "v" });
+    double.build("team/web", 2, |build| {
+        build.actions = vec![json!({ "_class": "org.jenkinsci.plugins.ghprb.GhprbParametersAction",
+                                     "parameters": [value("ENV"), value("sha1"), value("ghprbPullId")] })];
+    });
+    let error = connector.call("rebuild_jenkins_build", json!({ "job": "team/web", "build": 2 })).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+    assert!(error.message.ends_with("sha1, ghprbPullId"), "{error:?}");
+    // A choice that is not offered any more (JENKINS-49331); nobody gave it now.
+    double.build("team/web", 2, |build| {
+        build.actions.clear();
+        build.parameters[0]["value"] = json!("staging");
+    });
+    let error = connector.call("rebuild_jenkins_build", json!({ "job": "team/web", "build": 2 })).await.unwrap_err();
+    assert_eq!((error.code, error.argument), (ErrorCode::Conflict, None));
+    assert!(error.message.ends_with("parameter ENV: allowed are dev, prod"), "{}", error.message);
+    assert_eq!(double.count("POST", ""), 0, "something was sent");
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_called_as_the_quiet_period_has_the_value_that_was_meant() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    double.change(|state| {
+        state.looks_until_start = None;
+        let delay = json!({ "name": "delay", "type": "StringParameterDefinition", "description": "",
+                            "defaultParameterValue": { "value": "30" } });
+        state.jobs.get_mut("plain").unwrap().parameters = Some(vec![delay]);
+    });
+    for (parameters, value) in [(json!({}), "30"), (json!({ "delay": 60 }), "60")] {
+        let trigger = json!({ "job": "plain", "parameters": parameters, "wait_seconds": 0 });
+        good(&connector, "trigger_jenkins_build", trigger).await;
+        let given = double.change(|state| state.queue.values().next_back().unwrap().parameters[0]["value"].clone());
+        assert_eq!(given, value);
+    }
+}
+
+/// openshift/release #235: what a pipeline takes stands in its script.
+#[tokio::test]
+async fn a_pipeline_that_never_ran_is_not_said_to_take_no_parameters() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let job = "team/shop/feature%2Flogin";
+    let trigger = json!({ "job": job, "parameters": { "ENV": "prod" } });
+    let error = connector.call("trigger_jenkins_build", trigger.clone()).await.unwrap_err();
+    assert!(error.message.contains("takes no parameters"), "it was built: {error:?}");
+    double.change(|state| state.jobs.get_mut(job).unwrap().builds.clear());
+    let error = connector.call("trigger_jenkins_build", trigger).await.unwrap_err();
+    assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::Conflict, Some("parameters")));
+    assert!(error.message.contains("after the first one"), "{error:?}");
+    let told = good(&connector, "get_jenkins_job", json!({ "job": job })).await;
+    assert!(told["hints"][0].as_str().unwrap().contains("after the first one"), "{told}");
+    assert_eq!(double.count("POST", ""), 0, "something was sent");
+    good(&connector, "trigger_jenkins_build", json!({ "job": job, "wait_seconds": 0 })).await;
+}
+
+#[tokio::test]
+async fn a_preview_says_which_build_the_new_one_ends() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let would = async || connector.preview("trigger_jenkins_build", json!({ "job": "team/web" })).await.unwrap().would;
+    double.change(|state| state.jobs.get_mut("team/web").unwrap().ends_previous = true);
+    assert!(!would().await.contains("it ends"), "nothing runs");
+    double.build("team/web", 2, |build| build.building = true);
+    assert!(would().await.ends_with("; it ends build 2, which runs"), "{}", would().await);
+    double.change(|state| state.jobs.get_mut("team/web").unwrap().ends_previous = false);
+    assert!(!would().await.contains("it ends"), "both run");
+}
+
+#[tokio::test]
+async fn why_a_job_can_not_be_built_is_told_as_far_as_it_is_known() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    double.change(|state| state.jobs.get_mut("team/shop/feature%2Flogin").unwrap().dead = true);
+    for (job, hint, remedy) in [
+        ("team/off", "the job is disabled", "can enable it"),
+        ("team/shop/feature%2Flogin", "though it isn't disabled", "look at its branch"),
+    ] {
+        let told = good(&connector, "get_jenkins_job", json!({ "job": job })).await;
+        assert!(told["hints"][0].as_str().unwrap().contains(hint), "{told}");
+        let error = connector.call("trigger_jenkins_build", json!({ "job": job })).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Conflict, "{job}");
+        assert!(error.remedy.as_deref().unwrap().contains(remedy), "{error:?}");
+    }
+    assert_eq!(double.count("POST", ""), 0);
 }

@@ -165,3 +165,35 @@ async fn a_job_is_deleted_and_a_folder_never() {
     assert_eq!(deleted, json!({ "job": "plain", "deleted": true, "last_build": 3 }));
     assert_eq!(connector.call("delete_jenkins_job", right).await.unwrap_err().code, ErrorCode::NotFound);
 }
+
+#[tokio::test]
+async fn a_job_of_which_a_build_does_not_end_stays() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    running(&double);
+    double.build("plain", 4, |build| build.stops = false);
+    let kept = good(&connector, "delete_jenkins_job", json!({ "job": "plain" })).await;
+    assert_eq!((&kept["deleted"], &kept["last_build"]), (&json!(false), &json!(4)));
+    assert!(kept["hints"][0].as_str().unwrap().contains("build 4 did not end"), "{kept}");
+    // Nothing runs: it is refused for another reason.
+    double.build("plain", 4, |build| build.building = false);
+    double.want("job/plain/doDelete", 400, "");
+    let error = connector.call("delete_jenkins_job", json!({ "job": "plain" })).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidArgument);
+}
+
+#[tokio::test]
+async fn what_ended_a_build_did_not_start_it() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    running(&double);
+    good(&connector, "cancel_jenkins_build", json!({ "job": "team/web" })).await;
+    for tool in ["get_jenkins_build_status", "get_jenkins_failure_report"] {
+        let told = good(&connector, tool, json!({ "job": "team/web", "build": 3 })).await;
+        assert_eq!(
+            (&told["causes"], &told["interrupted_by"]),
+            (&json!(["Started by user bot"]), &json!(["Aborted by bot"])),
+            "{tool}"
+        );
+    }
+}

@@ -139,6 +139,74 @@ async fn a_log_that_began_anew_is_noticed() {
 }
 
 #[tokio::test]
+async fn what_jenkins_answers_in_place_of_a_log_is_none() {
+    let trace = "java.net.ConnectException: planted\n\tat io.planted.Retriever.overallLog(Retriever.java:1)\n\
+                 \tat org.jenkinsci.plugins.workflow.job.WorkflowRun.getLogText(WorkflowRun.java:1246)\n";
+    for (is_gone, code, words) in
+        [(true, ErrorCode::NotFound, "not there"), (false, ErrorCode::PlatformError, "keeps it")]
+    {
+        let double = Double::start().await;
+        let connector = with_token(&double);
+        double.build(JOB, 2, |build| {
+            build.log = trace.to_owned();
+            build.log_is_gone = is_gone;
+        });
+        for (tool, arguments) in [
+            ("get_jenkins_build_log", json!({ "job": JOB, "build": 2 })),
+            ("get_jenkins_build_log", json!({ "job": JOB, "build": 2, "from_start": true })),
+            ("search_jenkins_build_log", json!({ "job": JOB, "build": 2, "pattern": "error" })),
+        ] {
+            let error = connector.call(tool, arguments).await.unwrap_err();
+            assert_eq!(error.code, code, "{tool}: {error:?}");
+            assert!(error.message.contains(words), "{tool}: {error:?}");
+        }
+        let report = good(&connector, "get_jenkins_failure_report", json!({ "job": JOB, "build": 2 })).await;
+        assert_eq!(report["log_tail"], "");
+        assert!(report["hints"].to_string().contains("not told here, the log"), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_is_followed_until_all_is_done_for_its_build() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    // Its result is known, and its log is still written (JENKINS-68981).
+    let ended = Build { pipeline: false, finishing: true, ..Build::ended("FAILURE", 1_769_300_000_000) };
+    double.change(|state| state.jobs.get_mut("plain").unwrap().builds.insert(12, ended));
+    let of = |tool: &str| match tool {
+        "search_jenkins_build_log" => json!({ "job": "plain", "build": 12, "pattern": "deployed" }),
+        _ => json!({ "job": "plain", "build": 12 }),
+    };
+    let log = good(&connector, "get_jenkins_build_log", of("")).await;
+    assert_eq!((&log["running"], log["next_cursor"].is_string()), (&json!(true), true), "{log}");
+    let tools = [
+        "get_jenkins_build_status",
+        "get_jenkins_failure_report",
+        "get_jenkins_build_log",
+        "search_jenkins_build_log",
+        "get_jenkins_test_results",
+        "list_jenkins_artifacts",
+    ];
+    for tool in tools {
+        assert!(!connector.is_final(tool, of(tool)).await, "{tool}");
+    }
+    for tool in ["get_jenkins_build_status", "get_jenkins_failure_report"] {
+        let told = good(&connector, tool, of(tool)).await;
+        assert_eq!(told["status"], "failure");
+        assert!(told["hints"].to_string().contains("its result is known"), "{tool}: {told}");
+    }
+    double.build("plain", 12, |build| {
+        build.log += "deployed\n";
+        build.finishing = false;
+    });
+    let more = json!({ "job": "plain", "cursor": log["next_cursor"] });
+    assert_eq!(good(&connector, "get_jenkins_build_log", more).await["text"], "deployed\n");
+    for tool in tools {
+        assert!(connector.is_final(tool, of(tool)).await, "{tool}");
+    }
+}
+
+#[tokio::test]
 async fn a_login_page_is_no_log() {
     let double = Double::start().await;
     double.want("job/team/job/web/2/consoleText", 200, "<form>");

@@ -181,6 +181,49 @@ async fn a_failure_among_the_first_steps_of_a_long_stage_is_not_taken_for_its_en
 }
 
 #[tokio::test]
+async fn the_stage_in_which_a_build_ended_is_told_though_it_did_not_fail() {
+    let stage = |id: &str, name: &str, status: &str| json!({ "id": id, "name": name, "status": status });
+    // A time limit has no message (`ErrorExt.java`).
+    let mut timed_out = stage("12", "Ship", "ABORTED");
+    timed_out["error"] =
+        json!({ "message": null, "type": "org.jenkinsci.plugins.workflow.steps.FlowInterruptedException" });
+    for plugins in [ALL[1], ALL[4], ALL[5]] {
+        for (result, ended, expected) in [
+            ("ABORTED", timed_out.clone(), "ABORTED"),
+            ("UNSTABLE", stage("12", "Ship", "UNSTABLE"), "UNSTABLE"),
+            // Its controller was stopped (pipeline-graph-view-plugin #944).
+            ("FAILURE", stage("12", "Ship", "IN_PROGRESS"), "UNKNOWN"),
+        ] {
+            let double = plays(plugins).await;
+            double.build("team/web", 2, |build| {
+                build.result = Some(result);
+                build.stages = vec![stage("6", "Build", "SUCCESS"), ended.clone()];
+                let mut step = ended;
+                step["name"] = json!("Shell Script");
+                // The stage view says so of a step that makes its stage unstable.
+                if plugins.stage_view && expected == "UNSTABLE" {
+                    step["status"] = json!("SUCCESS");
+                }
+                build.steps = [("12".to_owned(), vec![step])].into();
+            });
+            let connector = with_token(&double);
+            for tool in ["get_jenkins_build_stages", "get_jenkins_failure_report"] {
+                let told = good(&connector, tool, json!({ "job": "team/web", "build": 2 })).await;
+                let step = &told["failed_step"];
+                assert_eq!((&step["stage"], &step["status"]), (&json!("Ship"), &json!(expected)), "{plugins:?} {tool}");
+                assert_ne!(step["error"], "null", "{plugins:?} {tool}");
+                let is_told = expected == "ABORTED" || (expected == "UNSTABLE" && !plugins.stage_view);
+                assert_eq!(step["step"] == "Shell Script", is_told, "{plugins:?} {tool}: {told}");
+                assert_eq!(told["hints"].to_string().contains("as if they ran"), expected == "UNKNOWN", "{told}");
+                assert!(!told["hints"].to_string().contains("left out"), "{told}");
+            }
+            let told = good(&connector, "get_jenkins_build_stages", json!({ "job": "team/web", "build": 2 })).await;
+            assert_eq!(told["stages"][1]["status"], expected);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_step_that_can_not_be_told_keeps_no_stage_back() {
     let double = Double::start().await;
     double.want("job/team/job/web/2/execution/node/11/wfapi/describe", 500, "boom");

@@ -226,6 +226,8 @@ async fn a_build_tells_what_it_was_started_with() {
     assert_eq!((&build["number"], &build["status"]), (&json!(2), &json!("failure")));
     assert_eq!(build["causes"], json!(["Started by user ann"]));
     assert_eq!(build["commits"][0]["message"], "Fix https://git.example.com/web.git");
+    // It was checked out twice.
+    assert_eq!(build["commits"].as_array().unwrap().len(), 1);
     assert_eq!(build["parameters"][0], json!({ "name": "ENV", "value": "prod" }));
     assert_eq!(build["parameters"][1], json!({ "name": "DEPLOY_TOKEN", "value": "********" }));
     let plain = good(&connector, "get_jenkins_build_status", json!({ "job": "plain", "build": 3 })).await;
@@ -337,8 +339,9 @@ async fn tests_that_failed_are_told_with_their_errors() {
         good(&connector, "get_jenkins_test_results", arguments)
     };
     let failed = results(json!({ "limit": 1 })).await;
-    let expected = json!({ "suite": "web", "name": "web.Login.refuses", "status": "REGRESSION", "duration_ms": 250,
-                           "failing_for": 1, "error": "expected 403\nat web.Login\nat web.Main" });
+    let expected = json!({ "stage": "Test / linux", "suite": "web", "name": "web.Login.refuses",
+                           "status": "REGRESSION", "duration_ms": 250, "failing_for": 1,
+                           "error": "expected 403\nat web.Login\nat web.Main" });
     assert_eq!((&failed["cases"][0], &failed["truncated"]), (&expected, &json!(true)));
     let rest = results(json!({ "cursor": failed["next_cursor"] })).await;
     assert_eq!(names(&rest, "cases", "name"), ["web.Cart.adds"]);
@@ -375,6 +378,19 @@ async fn artifacts_are_listed_and_read_by_their_path() {
     );
     let none = good(&connector, "list_jenkins_artifacts", json!({ "job": "plain" })).await;
     assert!(none["hints"][0].as_str().unwrap().contains("no artifacts"));
+}
+
+#[tokio::test]
+async fn an_artifact_among_thousands_is_found() {
+    let double = Double::start().await;
+    double.build("team/web", 2, |build| {
+        build.artifacts.extend((0..5_500).map(|number| (format!("site/{number:05}.html"), b"x".to_vec())));
+    });
+    let connector = with_token(&double);
+    let get = |path: &str| json!({ "job": "team/web", "build": 2, "path": path });
+    assert_eq!(good(&connector, "get_jenkins_artifact", get("target/report.txt")).await["text"], "all is\nwell\n");
+    let error = connector.call("get_jenkins_artifact", get("site/nope.html")).await.unwrap_err();
+    assert_eq!((error.code, error.message.contains("among its first")), (ErrorCode::NotFound, false), "{error:?}");
 }
 
 #[tokio::test]
@@ -472,6 +488,99 @@ async fn the_last_writing_of_a_long_line_is_part_of_a_report() {
     double.build("team/web", 2, |build| build.log = format!("{progress}\rERROR: no space left\nFinished: FAILURE\n"));
     let report = good(&with_token(&double), "get_jenkins_failure_report", json!({ "job": "team/web" })).await;
     assert_eq!(report["log_tail"], "ERROR: no space left\nFinished: FAILURE");
+}
+
+#[tokio::test]
+async fn builds_are_told_by_the_names_that_people_gave_them() {
+    let double = Double::start().await;
+    double.build("team/web", 2, |build| build.display_name = Some("1.4.2-rc1"));
+    let connector = with_token(&double);
+    let list = good(&connector, "list_jenkins_builds", json!({ "job": "team/web" })).await;
+    assert_eq!((&list["items"][0]["name"], &list["items"][1]["name"]), (&json!("1.4.2-rc1"), &Value::Null));
+    for tool in ["get_jenkins_build_status", "get_jenkins_failure_report"] {
+        assert_eq!(good(&connector, tool, json!({ "job": "team/web" })).await["name"], "1.4.2-rc1", "{tool}");
+    }
+    let job = good(&connector, "get_jenkins_job", json!({ "job": "team/web" })).await;
+    assert_eq!(
+        (&job["last_build"]["name"], &job["last_successful_build"]["name"]),
+        (&json!("1.4.2-rc1"), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn tests_with_reports_of_their_own_kind_are_not_nothing() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let action = |class: &str, url: &str, total: u64, failed: u64| {
+        let mut told = json!({ "_class": class, "urlName": url, "skipCount": 1 });
+        (told["totalCount"], told["failCount"]) = (json!(total), json!(failed));
+        told
+    };
+    double.build("plain", 3, |build| {
+        build.actions = vec![
+            action("hudson.plugins.testng.TestNGTestResultBuildAction", "testngreports", 40, 3),
+            action("hudson.plugins.robot.RobotBuildAction", "robot", 9, 2),
+        ];
+    });
+    for (tool, counts) in [("get_jenkins_test_results", "counts"), ("get_jenkins_failure_report", "tests")] {
+        let told = good(&connector, tool, json!({ "job": "plain", "build": 3 })).await;
+        assert_eq!(told[counts], json!({ "passed": 42, "failed": 5, "skipped": 2 }), "{tool}");
+        let hints = told["hints"].to_string();
+        assert!(hints.contains("testngreports has 40 tests, of which 3 failed; robot has 9"), "{tool}: {hints}");
+        assert!(!hints.contains("no test") && !hints.contains("tests more failed"), "{tool}: {hints}");
+    }
+    // Beside a report of JUnit's they are told, too.
+    double.build("team/web", 2, |build| {
+        build.actions = vec![
+            action("hudson.tasks.junit.TestResultAction", "testReport", 6, 2),
+            action("hudson.plugins.robot.RobotBuildAction", "robot", 9, 2),
+        ];
+    });
+    let told = good(&connector, "get_jenkins_test_results", json!({ "job": "team/web", "build": 2 })).await;
+    assert_eq!(told["counts"], json!({ "passed": 3, "failed": 2, "skipped": 1 }));
+    assert!(told["hints"].to_string().contains("robot has 9") && !told["hints"].to_string().contains("testReport"));
+}
+
+#[tokio::test]
+async fn a_build_of_several_jobs_tells_those_that_failed() {
+    let double = Double::start().await;
+    let one = |job: &str, result: Value| {
+        json!({ "_class": "com.tikal.jenkins.plugins.multijob.MultiJobBuild$SubBuild",
+        "jobName": job, "buildNumber": 42, "phaseName": "Test", "result": result })
+    };
+    double.build("plain", 3, |build| {
+        build.sub_builds = vec![one("unit", json!("SUCCESS")), one("lib", json!("FAILURE")), one("slow", Value::Null)];
+    });
+    let report = json!({ "job": "plain", "build": 3 });
+    let report = good(&with_token(&double), "get_jenkins_failure_report", report).await;
+    let hints = report["hints"].to_string();
+    assert!(hints.contains("did not succeed: lib #42 (FAILURE, phase Test)\""), "{hints}");
+}
+
+#[tokio::test]
+async fn artifacts_of_maven_modules_are_not_said_to_be_none() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    double.build("plain", 3, |build| build.class = Some("hudson.maven.MavenModuleSetBuild"));
+    let list = good(&connector, "list_jenkins_artifacts", json!({ "job": "plain" })).await;
+    assert!(list["hints"][0].as_str().unwrap().contains("Maven modules"), "{list}");
+    let get = json!({ "job": "plain", "build": 3, "path": "web-1.0.war" });
+    let error = connector.call("get_jenkins_artifact", get).await.unwrap_err();
+    assert!(error.remedy.as_deref().unwrap().contains("Maven modules"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_takes_nothing_is_told_from_one_that_is_idle() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let told = async || good(&connector, "list_jenkins_nodes", json!({})).await["items"].clone();
+    assert_eq!(told().await[0]["suspended"], Value::Null);
+    // As its icon was at first, until March 2024, and since (azure-vm-agents-plugin #238, JENKINS-69191).
+    for icon in ["computer-x.png", "symbol-computer-offline", "symbol-computer-not-accepting"] {
+        double.change(|state| state.nodes.iter_mut().for_each(|node| node["icon"] = json!(icon)));
+        let told = told().await;
+        assert_eq!((&told[0]["suspended"], &told[1]["suspended"]), (&json!(true), &Value::Null), "{icon}: {told}");
+    }
 }
 
 #[tokio::test]

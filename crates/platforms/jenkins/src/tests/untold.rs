@@ -39,6 +39,7 @@ async fn values_that_are_not_exported_are_no_secrets() {
     let job = good(&connector, "get_jenkins_job", json!({ "job": "team/web" })).await;
     let expected = json!({ "name": "UPSTREAM", "type": "run", "default": "lib#40", "required": false });
     assert_eq!(job["parameters"], json!([expected]));
+    double.build("team/web", 2, |build| build.parameters.truncate(1));
     good(&connector, "rebuild_jenkins_build", json!({ "job": "team/web", "build": 2, "wait_seconds": 0 })).await;
     let form = double.form("job/team/job/web/buildWithParameters");
     assert_eq!(form, [("UPSTREAM".to_owned(), "lib#42".to_owned())]);

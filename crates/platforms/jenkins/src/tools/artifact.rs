@@ -21,8 +21,9 @@ use kit::{
 use outbound::{RequestError, ScanEnd};
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
-/// Artifacts among which one is looked for by its path.
-const MAX_LOOKED_AT: usize = 5_000;
+/// Artifacts for which one request asks, and among which one is looked for by its path.
+const LOOK: usize = 5_000;
+const MAX_LOOKED_AT: usize = 50_000;
 
 const GET: ToolDeclaration = ToolDeclaration::read(
     "get_jenkins_artifact",
@@ -69,14 +70,24 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 
 async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Result<Content, ToolError> {
     let max_bytes = input.max_bytes.get().min(context.max_result_bytes / 2);
-    let target = input.build.target(&jenkins, &context).await?;
+    let mut target = input.build.target(&jenkins, &context).await?;
     // The path must be one that Jenkins lists, so that nothing else is ever asked for.
-    let tree = format!("number,artifacts[relativePath]{{0,{MAX_LOOKED_AT}}}");
-    let build = jenkins.fetch_build(&target, &tree, &context).await?;
-    let target = target.numbered(&build);
-    if !build.artifacts.iter().any(|one| one.relative_path == input.path) {
-        return Err(no_such_artifact(&build, &input.path, &target));
-    }
+    let mut looked_at = Vec::new();
+    let build = loop {
+        let from = looked_at.len();
+        let tree = format!("number,artifacts[relativePath]{{{from},{}}}", from + LOOK);
+        let mut build = jenkins.fetch_build(&target, &tree, &context).await?;
+        target = target.numbered(&build);
+        if build.artifacts.iter().any(|one| one.relative_path == input.path) {
+            break build;
+        }
+        let is_last = build.artifacts.len() < LOOK;
+        looked_at.append(&mut build.artifacts);
+        if is_last || looked_at.len() >= MAX_LOOKED_AT {
+            build.artifacts = looked_at;
+            return Err(no_such_artifact(&build, &input.path, &target, is_last));
+        }
+    };
     let path = ["artifact"].into_iter().chain(input.path.split('/')).collect::<Vec<_>>();
     let size = std::sync::Mutex::new(None);
     let begin = |headers: &HeaderMap| {
@@ -108,7 +119,7 @@ async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Re
     })
 }
 
-fn no_such_artifact(build: &Build, path: &str, target: &Target) -> ToolError {
+fn no_such_artifact(build: &Build, path: &str, target: &Target, are_all: bool) -> ToolError {
     let mut similar: Vec<(f64, &str)> = build
         .artifacts
         .iter()
@@ -117,12 +128,15 @@ fn no_such_artifact(build: &Build, path: &str, target: &Target) -> ToolError {
         .collect();
     similar.sort_by(|a, b| b.0.total_cmp(&a.0));
     let similar: Vec<String> = similar.into_iter().take(5).map(|(_, path)| text::clean(path)).collect();
-    let remedy = if similar.is_empty() {
+    let remedy = if similar.is_empty() && build.is_of_maven_modules() {
+        "artifacts of Maven modules belong to builds of their own, which are not read here".to_owned()
+    } else if similar.is_empty() {
         "list_jenkins_artifacts tells the paths".to_owned()
     } else {
         format!("similar paths: {}", similar.join(", "))
     };
-    ToolError::new(ErrorCode::NotFound, format!("{target} has no such artifact"))
+    let among = if are_all { String::new() } else { format!(" among its first {}", build.artifacts.len()) };
+    ToolError::new(ErrorCode::NotFound, format!("{target} has no such artifact{among}"))
         .with_argument("path")
         .with_remedy(remedy)
 }

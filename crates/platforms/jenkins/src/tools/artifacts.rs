@@ -50,7 +50,14 @@ async fn list(jenkins: Arc<Jenkins>, input: ListInput, context: CallContext) -> 
     let truncated = build.artifacts.len() > limit;
     let mut hints = Vec::new();
     if items.is_empty() {
-        let none = if build.building { "has none yet: it runs" } else { "has no artifacts" };
+        let none = if build.goes_on() {
+            "has none yet: it runs"
+        } else if build.is_of_maven_modules() {
+            // A module's are those of its own build (`hudson/maven/reporters/MavenArtifact.java`).
+            "has none itself; those of its Maven modules are not told here"
+        } else {
+            "has no artifacts"
+        };
         hints.push(format!("build {} {none}", build.number));
     }
     Ok(Page { items, truncated, next_cursor: truncated.then(|| encode_cursor(&(from + limit).to_string())), hints })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, WHILE_IT_RUNS,
-    builds::BuildStatus,
+    builds::{BuildStatus, another_name},
     first,
     matrix::{self, ConfigurationRunView},
     parameters::seen,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Jenkins,
-    wire::{self, Build, Change},
+    wire::{self, Cause, Change},
 };
 use kit::text;
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, time};
@@ -45,6 +45,9 @@ struct GetInput {
 struct BuildDetails {
     /// Its number.
     number: u32,
+    /// What people call it, such as a version, if that isn't its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// How it does, or did.
     status: BuildStatus,
     /// Whether it runs.
@@ -69,6 +72,9 @@ struct BuildDetails {
     description: Option<String>,
     /// What started it.
     causes: Vec<String>,
+    /// What interrupted it, or something in it: somebody, a time limit, a newer build.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    interrupted_by: Vec<String>,
     /// Commits in it: 50 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     commits: Vec<Commit>,
@@ -123,9 +129,11 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 /// What is said of a build that waits for somebody.
 pub(super) const WAITS: &str = "it waits for somebody: list_jenkins_pending_inputs tells for what";
 
-/// What started a build.
-pub(super) fn causes(build: &Build, hints: &mut Vec<String>) -> Vec<String> {
-    let causes = build.actions.iter().flat_map(|action| &action.causes);
+/// What is said of a build whose result is known before all is done for it.
+pub(super) const GOES_ON: &str = "its result is known, and what follows its steps still runs and writes to its log";
+
+/// Causes of a build, in words.
+pub(super) fn causes<'a>(causes: impl Iterator<Item = &'a Cause>, hints: &mut Vec<String>) -> Vec<String> {
     first(causes.map(|cause| text::clean(&cause.short_description)), MAX_LISTED, "causes", hints)
 }
 
@@ -136,6 +144,8 @@ async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Re
     let mut hints = Vec::new();
     if build.waits_for_input() {
         hints.push(WAITS.to_owned());
+    } else if !build.building && build.goes_on() {
+        hints.push(GOES_ON.to_owned());
     }
     let parameters = build.actions.iter().flat_map(|action| &action.parameters).map(|parameter| UsedParameter {
         name: text::clean(&parameter.name),
@@ -143,6 +153,7 @@ async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Re
     });
     Ok(BuildDetails {
         number: build.number,
+        name: another_name(build.display_name.as_deref(), build.number),
         status: BuildStatus::of(build.building, build.result.as_deref()),
         building: build.building,
         waits_for_input: build.waits_for_input(),
@@ -151,7 +162,8 @@ async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Re
         estimated_duration_ms: Some(build.estimated_duration).filter(|estimate| *estimate > 0),
         queue_id: build.queue_id,
         description: build.description.as_deref().and_then(text::optional),
-        causes: causes(&build, &mut hints),
+        causes: causes(build.started_by(), &mut hints),
+        interrupted_by: causes(build.interrupted_by(), &mut hints),
         commits: first(build.changes().map(Commit::of), MAX_LISTED, "commits", &mut hints),
         parameters: first(parameters, MAX_LISTED, "parameters", &mut hints),
         configurations: matrix::views(&matrix::runs(&target.job, &build), &mut hints),

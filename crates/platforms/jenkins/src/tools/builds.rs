@@ -85,6 +85,9 @@ impl BuildStatus {
 pub(super) struct BuildView {
     /// Its number.
     pub(super) number: u32,
+    /// What people call it, such as a version, if that isn't its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
     /// How it does, or did.
     pub(super) status: BuildStatus,
     /// When it began (RFC 3339).
@@ -99,11 +102,17 @@ impl BuildView {
     pub(super) fn of(build: &BuildSummary) -> Self {
         Self {
             number: build.number,
+            name: another_name(build.display_name.as_deref(), build.number),
             status: BuildStatus::of(build.building, build.result.as_deref()),
             started: time::from_milliseconds(build.timestamp),
             duration_ms: Some(build.duration).filter(|_| !build.building),
         }
     }
+}
+
+/// The name of a build that somebody gave it (`hudson/model/Run.java`, `getDisplayName`).
+pub(super) fn another_name(shown: Option<&str>, number: u32) -> Option<String> {
+    shown.filter(|shown| *shown != format!("#{number}")).and_then(text::optional)
 }
 
 pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {

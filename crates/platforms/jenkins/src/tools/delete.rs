@@ -46,6 +46,9 @@ struct Deletion {
     /// Number that its last build had.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_build: Option<u32>,
+    /// What to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
@@ -85,13 +88,34 @@ async fn preview(jenkins: Arc<Jenkins>, input: DeleteInput, context: CallContext
 async fn delete(jenkins: Arc<Jenkins>, input: DeleteInput, context: CallContext) -> Result<Deletion, ToolError> {
     let (name, job) = input.look(&jenkins, &context).await?;
     let path = name.segments().into_iter().chain(["doDelete".to_owned()]);
-    let outcome = jenkins.session.call(&Call::post(path, Vec::new()), context.deadline).await;
-    outcome.map_err(|error| to_tool_error(error, &format!("delete the job {name}")))?;
+    let running = job.last_build.as_ref().filter(|build| build.building);
+    let refused = match jenkins.session.call(&Call::post(path, Vec::new()), context.deadline).await {
+        Ok(_) => false,
+        // Before it deletes, it takes out what waits, and ends what runs, for which it waits 15 seconds
+        // (`jenkins/model/queue/ItemDeletion.java`, `hudson/model/Failure.java`).
+        Err(Error::BadRequest) if running.is_some() => true,
+        Err(error) => return Err(to_tool_error(error, &format!("delete the job {name}"))),
+    };
     // A redirect says nothing; that it isn't there any more does.
-    let after = jenkins.object::<Job>(&Call::json(name.segments(), "fullName"), &context).await;
+    let deleted = match jenkins.object::<Job>(&Call::json(name.segments(), "fullName"), &context).await {
+        Err(Error::NotFound) => true,
+        Ok(_) => false,
+        Err(error) if refused => return Err(to_tool_error(error, &format!("read the job {name}"))),
+        Err(error) => return Err(to_tool_error(error, &format!("read the job {name}")).after_the_change()),
+    };
+    let hints = match running {
+        _ if deleted => Vec::new(),
+        Some(build) if refused => vec![format!(
+            "Jenkins refused, most likely because build {} did not end when it was told to; what waited is cancelled: \
+             delete the job when nothing of it runs",
+            build.number
+        )],
+        _ => vec!["the job is still there".to_owned()],
+    };
     Ok(Deletion {
         job: name.to_string(),
-        deleted: matches!(after, Err(Error::NotFound)),
+        deleted,
         last_build: job.last_build.as_ref().map(|build| build.number),
+        hints,
     })
 }

@@ -13,6 +13,8 @@ use super::{
     matrix::{ConfigurationView, MAX_CONFIGURATIONS},
     parameters::{ParameterView, views},
     read,
+    start::CANT_BE_BUILT,
+    trigger::MAY_TAKE_MORE,
 };
 use crate::Jenkins;
 use kit::text;
@@ -88,7 +90,14 @@ async fn get(jenkins: Arc<Jenkins>, input: JobInput, context: CallContext) -> Re
     if job.is_folder() {
         hints.push("this is a folder, which is not built itself: search_jenkins_jobs tells what is in it".to_owned());
     } else if !job.buildable {
-        hints.push("the job is disabled or can't be built: nothing can be triggered".to_owned());
+        hints.push(match job.disabled {
+            Some(true) => "the job is disabled: nothing can be triggered".to_owned(),
+            Some(false) => CANT_BE_BUILT.to_owned(),
+            None => "the job is disabled or can't be built: nothing can be triggered".to_owned(),
+        });
+    }
+    if job.may_take_more() {
+        hints.push(MAY_TAKE_MORE.to_owned());
     }
     let room = context.max_result_bytes / 4;
     let parameters = views(job.parameters().unwrap_or_default(), false, room, &mut hints);

@@ -5,7 +5,7 @@
 //! itself gave it (`X-Text-Size`). Of a build that has ended it puts all the rest into the controller's memory
 //! (`org/kohsuke/stapler/framework/io/LargeText.java`), so it is asked for builds that run.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use http::HeaderMap;
 use schemars::JsonSchema;
@@ -135,12 +135,44 @@ impl Jenkins {
         begin: &(dyn Fn(&HeaderMap) -> T + Sync),
         context: &CallContext,
     ) -> Result<Scanned<T>, Error> {
-        let (answer, scanned) = self.session.scan(call, begin, context.deadline).await?;
+        let begin = |headers: &HeaderMap| Headed { head: Vec::new(), scan: begin(headers) };
+        let (answer, Scanned { scan: Headed { head, scan }, end }) =
+            self.session.scan(call, &begin, context.deadline).await?;
         if answer.is_html() {
             return Err(outbound::RequestError::Html.into());
         }
-        Ok(scanned)
+        no_log(&head).map_or(Ok(Scanned { scan, end }), Err)
     }
+}
+
+/// Bytes of a log by which it is seen whether it is one.
+const HEAD: usize = 64 * 1024;
+
+/// Keeps the beginning, too.
+struct Headed<T> {
+    head: Vec<u8>,
+    scan: T,
+}
+
+impl<T: Scan> Scan for Headed<T> {
+    fn take(&mut self, piece: &[u8]) -> ControlFlow<()> {
+        self.head.extend(piece.iter().take(HEAD - self.head.len()));
+        self.scan.take(piece)
+    }
+}
+
+/// Why a text that came as a log is none. Where the file is gone Jenkins answers this and its path
+/// (`hudson/model/Run.java`, `getLogInputStream`); where a plugin that keeps logs fails, a stack trace
+/// (`BrokenLogStorage.java` of workflow-api).
+fn no_log(head: &[u8]) -> Option<Error> {
+    let text = String::from_utf8_lossy(head);
+    let (first, rest) = text.split_once('\n').unwrap_or((&*text, ""));
+    if text.starts_with("No such file: ") && text.ends_with("log") && rest.is_empty() {
+        return Some(Error::LogGone);
+    }
+    let throws = first.contains("Exception") || first.contains("Error");
+    let reads_a_log = rest.contains("\tat org.jenkinsci.plugins.workflow.job.WorkflowRun.getLogText(");
+    (throws && reads_a_log).then_some(Error::LogUnreadable)
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: LogInput, context: CallContext) -> Result<LogPart, ToolError> {
@@ -159,12 +191,12 @@ async fn get(jenkins: Arc<Jenkins>, input: LogInput, context: CallContext) -> Re
     let named = target;
     let target = named.numbered(&build);
     if place.is_none() && input.from_start {
-        place = Some(if build.building { Place::Raw(0, 0) } else { Place::Text(0) });
+        place = Some(if build.goes_on() { Place::Raw(0, 0) } else { Place::Text(0) });
     }
     let mut part = LogPart {
         build: build.number,
         text: String::new(),
-        running: build.building,
+        running: build.goes_on(),
         truncated: false,
         next_cursor: None,
         hints: Vec::new(),
@@ -181,7 +213,7 @@ async fn get(jenkins: Arc<Jenkins>, input: LogInput, context: CallContext) -> Re
         named.say_if_final(&build, &context);
     }
     if part.text.is_empty() {
-        let hint = if build.building { "nothing new is there yet: ask again later" } else { "there is nothing more" };
+        let hint = if build.goes_on() { "nothing new is there yet: ask again later" } else { "there is nothing more" };
         part.hints.push(hint.to_owned());
     }
     Ok(part)
@@ -279,6 +311,23 @@ impl Reading<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_place_of_a_log_is_none() {
+        let trace = "java.io.IOException: refused\n\tat x.Y.z(Y.java:1)\n\
+                     \tat org.jenkinsci.plugins.workflow.job.WorkflowRun.getLogText(WorkflowRun.java:1246)\n";
+        for (text, expected) in [
+            ("No such file: /var/jenkins_home/jobs/web/builds/12/log", Some(Error::LogGone)),
+            (trace, Some(Error::LogUnreadable)),
+            ("No such file: a.log\n", None),
+            ("Started by user ann\nNo such file: a.log", None),
+            ("java.io.IOException: refused\n\tat x.Y.z(Y.java:1)\n", None),
+            ("", None),
+        ] {
+            assert_eq!(no_log(text.as_bytes()), expected, "{text}");
+        }
+        assert_eq!(no_log(format!("Started by user ann\n{trace}").as_bytes()), None);
+    }
 
     #[test]
     fn a_cursor_is_read_as_it_was_written() {

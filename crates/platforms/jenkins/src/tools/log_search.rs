@@ -124,7 +124,7 @@ async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext)
         ScanEnd::Enough | ScanEnd::Whole => {}
     }
     if matches.is_empty() {
-        hints.push(if build.building {
+        hints.push(if build.goes_on() {
             "nothing was found so far: the build runs".to_owned()
         } else {
             "nothing was found: look for less of it, or with (?i) as a regular expression".to_owned()

@@ -123,7 +123,7 @@ impl Target {
     /// of a branch that comes back.
     fn say_if_final(&self, build: &Build, context: &CallContext) {
         let named = matches!(self.build, BuildName::Number(number) if number > MAY_COME_AGAIN);
-        if named && !build.building && !build.in_progress {
+        if named && !build.goes_on() {
             context.answer_is_final();
         }
     }

@@ -43,6 +43,9 @@ struct NodeView {
     offline: bool,
     /// Whether it was marked offline: by somebody, a monitor of Jenkins (as of disk space) or a plugin.
     temporarily_offline: bool,
+    /// Whether it takes no builds although it is online, as a cloud's that was used or is about to be removed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    suspended: bool,
     /// Why it is offline, cut to 500 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
@@ -60,6 +63,7 @@ impl NodeView {
             name: text::clean(&node.display_name),
             offline: node.offline,
             temporarily_offline: node.temporarily_offline,
+            suspended: node.is_suspended(),
             cause: text::optional(&node.offline_cause_reason),
             executors: node.num_executors,
             idle: node.idle,

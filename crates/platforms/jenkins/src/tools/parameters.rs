@@ -202,7 +202,11 @@ pub(super) fn check(
             "run" if !value.contains('#') => {
                 return refuse(format!("parameter {name} is a build of a job: job#number"));
             }
-            "file" => return refuse(format!("parameter {name} is a file, which can't be given here")),
+            // Those of the plugin file-parameters, too, which passes over what is no upload
+            // (`AbstractFileParameterDefinition.java`).
+            "file" | "base64file" | "stashedfile" => {
+                return refuse(format!("parameter {name} is a file, which can't be given here"));
+            }
             _ => {}
         }
         fields.push((definition.name.clone(), value));
@@ -223,6 +227,8 @@ mod tests {
             { "name": "DRY", "type": "BooleanParameterDefinition", "defaultParameterValue": { "value": true } },
             { "name": "RUN", "type": "RunParameterDefinition" },
             { "name": "DATA", "type": "FileParameterDefinition" },
+            { "name": "TEXT", "type": "Base64FileParameterDefinition" },
+            { "name": "ZIP", "type": "StashedFileParameterDefinition" },
             { "name": "TAG", "type": "ChoiceParameterDefinition" },
         ]))
         .unwrap()
@@ -245,6 +251,8 @@ mod tests {
             (json!({ "DRY": "yes" }), "allowed are true and false"),
             (json!({ "RUN": 3 }), "job#number"),
             (json!({ "DATA": "x" }), "is a file"),
+            (json!({ "TEXT": "eA==" }), "is a file"),
+            (json!({ "ZIP": "x" }), "is a file"),
             (json!({ "RUN": "x".repeat(20_000) }), "longer than 16 KiB"),
         ] {
             let message = fields(given).unwrap_err();

@@ -24,8 +24,11 @@ const REBUILD: ToolDeclaration = ToolDeclaration::mutate(
     "rebuild_jenkins_build",
     "Build once more",
     "Triggers a build with the parameters of an earlier one. It takes what is in the repository now, not what was then. \
-     Parameters with a password can't be read back: trigger_jenkins_build takes them anew.",
+     Not with parameters that hold a password, or that the job doesn't declare: see trigger_jenkins_build.",
 );
+
+/// Parameters that an error names.
+const MAX_NAMED: usize = 10;
 
 /// Arguments of `rebuild_jenkins_build`.
 #[derive(Deserialize, JsonSchema)]
@@ -52,26 +55,45 @@ impl RebuildInput {
         let build = jenkins.fetch_build(&target, wire::BUILD, context).await?;
         let job = jenkins.fetch_job(&target.job, context).await?;
         check_buildable(&job)?;
-        let fields = check(&values(&build, &job)?, job.parameters().unwrap_or_default(), false)?;
+        let fields = check(&values(&build, &job)?, job.parameters().unwrap_or_default(), false);
+        // What it was started with may not be offered any more.
+        let fields =
+            fields.map_err(|error| not_again(format!("that build can't be built again: {}", error.message)))?;
         Ok((target.job, job, fields))
     }
 }
 
-/// The values of a build, of the parameters that the job still declares.
+/// Words that a build can't be built as it was.
+fn not_again(message: String) -> ToolError {
+    ToolError::new(ErrorCode::Conflict, message).with_remedy("give all parameters anew to trigger_jenkins_build")
+}
+
+/// The values of a build. What the job doesn't declare is dropped by Jenkins, so that it would be another build: that
+/// of another commit, where a trigger such as the pull request builder's gave it.
 fn values(build: &Build, job: &Job) -> Result<BTreeMap<String, GivenValue>, ToolError> {
     let declared = job.parameters().unwrap_or_default();
-    let used = build.actions.iter().flat_map(|action| &action.parameters);
+    let used = || build.actions.iter().flat_map(|action| &action.parameters);
+    let undeclared: Vec<String> = used()
+        .filter(|used| !declared.iter().any(|one| one.name == used.name))
+        .map(|used| text::clean(&used.name))
+        .collect();
+    if !undeclared.is_empty() {
+        let names = undeclared.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = undeclared.len().saturating_sub(MAX_NAMED);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let message =
+            format!("that build had parameters that the job does not declare, and can't be given: {names}{more}");
+        return Err(not_again(message));
+    }
     let mut values = BTreeMap::new();
-    for parameter in used.filter(|used| declared.iter().any(|one| one.name == used.name)) {
+    for parameter in used() {
         let value = match parameter.told() {
             Some(Value::String(text)) => GivenValue::Text(text),
             Some(Value::Bool(flag)) => GivenValue::Flag(flag),
             Some(Value::Number(number)) => GivenValue::Number(number),
             _ => {
-                let message =
-                    format!("the parameter {} of that build can't be read back", text::clean(&parameter.name));
-                return Err(ToolError::new(ErrorCode::Conflict, message)
-                    .with_remedy("give all parameters anew to trigger_jenkins_build"));
+                let name = text::clean(&parameter.name);
+                return Err(not_again(format!("the parameter {name} of that build can't be read back")));
             }
         };
         values.insert(parameter.name.clone(), value);

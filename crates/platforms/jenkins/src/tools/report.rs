@@ -7,15 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, NOT_TOLD,
-    build::{Commit, WAITS, causes},
-    builds::BuildStatus,
+    build::{Commit, GOES_ON, WAITS, causes},
+    builds::{BuildStatus, another_name},
     first,
     matrix::{self, ConfigurationRunView},
     read,
-    results::{CaseView, Counts, told_of_tests},
+    results::{CaseView, Counts, told_elsewhere, told_of_tests},
     stages::{FailedStep, NO_PLUGIN, Told},
 };
-use crate::{Jenkins, client::Error, error::to_tool_error, wire};
+use crate::{
+    Jenkins,
+    client::Error,
+    error::to_tool_error,
+    wire::{self, Build},
+};
+use kit::text;
 use outbound::ScanEnd;
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, time};
 
@@ -26,6 +32,8 @@ const LOG_LINES: usize = 80;
 /// Tests and commits of a report.
 const MAX_TESTS: usize = 5;
 const MAX_COMMITS: usize = 10;
+/// Builds that a hint names.
+const MAX_SUB_BUILDS: usize = 10;
 
 const REPORT: ToolDeclaration = ToolDeclaration::read(
     "get_jenkins_failure_report",
@@ -49,6 +57,9 @@ struct ReportInput {
 struct Report {
     /// Number of the build.
     build: u32,
+    /// What people call it, such as a version, if that isn't its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     /// How it does, or did.
     status: BuildStatus,
     /// When it began (RFC 3339).
@@ -56,10 +67,14 @@ struct Report {
     started: Option<String>,
     /// What started it.
     causes: Vec<String>,
-    /// Stage and step that failed, of a pipeline; of several the one that ended the build most likely.
+    /// What interrupted it, or something in it: somebody, a time limit, a newer build.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    interrupted_by: Vec<String>,
+    /// Stage and step that failed, of a pipeline, or that was aborted or is unstable; of several the one that ended the
+    /// build most likely.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_step: Option<FailedStep>,
-    /// Other stages that failed: 5 at most.
+    /// Other stages that failed, were aborted or are unstable: 5 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     other_failed_steps: Vec<FailedStep>,
     /// Of a matrix build: the configurations that did not succeed, those that failed first, the first three with the ends of
@@ -84,6 +99,21 @@ struct Report {
 
 pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
     vec![read(jenkins, REPORT, report)]
+}
+
+/// What is said of builds that this one started, and that did not succeed.
+fn failed_sub_builds(build: &Build) -> Option<String> {
+    let failed = build.sub_builds.iter().filter_map(|one| {
+        let result = one.result.as_deref().filter(|result| *result != "SUCCESS")?;
+        let number = one.build_number.map(|number| format!(" #{number}")).unwrap_or_default();
+        let (job, phase, result) = (text::clean(&one.job_name), text::clean(&one.phase_name), text::clean(result));
+        Some(format!("{job}{number} ({result}, phase {phase})"))
+    });
+    let failed: Vec<String> = failed.collect();
+    let named = failed.iter().take(MAX_SUB_BUILDS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = failed.len().saturating_sub(MAX_SUB_BUILDS);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    (!failed.is_empty()).then(|| format!("builds that it started and that did not succeed: {named}{more}"))
 }
 
 /// A part of a report; a hint if it can't be told.
@@ -114,7 +144,8 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
         }
     }
     let mut failed_steps = failed_steps.into_iter();
-    let tests = told(jenkins.fetch_tests(&target, &context).await, "tests", &mut hints).flatten();
+    let tests = told(jenkins.fetch_tests(&target, &build, &context).await, "tests", &mut hints).flatten();
+    hints.extend(told_elsewhere(&build));
     let mut failed_tests = Vec::new();
     if let Some(tests) = tests.as_ref().filter(|tests| tests.counts.failed > 0) {
         let read = jenkins.fetch_cases(&target, tests, true, (0, MAX_TESTS), &context).await;
@@ -133,6 +164,8 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
     if !hints.iter().any(|hint| hint.starts_with(NOT_TOLD)) {
         named.say_if_final(&build, &context);
     }
+    hints.extend(failed_sub_builds(&build));
+    let interrupted_by = causes(build.interrupted_by(), &mut hints);
     match status {
         BuildStatus::Running => {
             hints.push("the build runs: this is what is known so far".to_owned());
@@ -140,18 +173,21 @@ async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext)
         }
         BuildStatus::Success => hints.push("the build succeeded".to_owned()),
         BuildStatus::Aborted => {
-            hints.push(
-                "the build was aborted: causes and the log may tell by whom; lastFailed is the last that failed"
-                    .to_owned(),
-            );
+            let by = if interrupted_by.is_empty() { "the log may tell" } else { "interrupted_by tells" };
+            hints.push(format!("the build was aborted: {by} by what; lastFailed is the last that failed"));
         }
         _ => {}
     }
+    if !build.building && build.goes_on() {
+        hints.push(GOES_ON.to_owned());
+    }
     Ok(Report {
         build: build.number,
+        name: another_name(build.display_name.as_deref(), build.number),
         status,
         started: time::from_milliseconds(build.timestamp),
-        causes: causes(&build, &mut hints),
+        causes: causes(build.started_by(), &mut hints),
+        interrupted_by,
         failed_step: failed_steps.next(),
         other_failed_steps: failed_steps.collect(),
         failed_configurations,

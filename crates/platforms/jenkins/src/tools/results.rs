@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Jenkins,
     error::to_tool_error,
-    wire::{self, Case, TestReport},
+    wire::{self, Action, Build, Case, Suite, TestReport},
 };
 use kit::{
     args::{PageArgs, yes},
@@ -52,7 +52,7 @@ struct TestsInput {
 struct Results {
     /// Number of the build.
     build: u32,
-    /// How many there are; absent if the build has no test results.
+    /// How many there are; absent if Jenkins tells of none.
     #[serde(skip_serializing_if = "Option::is_none")]
     counts: Option<Counts>,
     /// The tests.
@@ -82,6 +82,9 @@ pub(super) struct Counts {
 /// A test.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct CaseView {
+    /// Stages and branches of a pipeline that it ran in, the outermost first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<String>,
     /// Suite that it is part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     suite: Option<String>,
@@ -100,13 +103,43 @@ pub(super) struct CaseView {
     error: Option<String>,
 }
 
+impl Counts {
+    /// The tests that have reports of other kinds than JUnit's; nothing if there are none.
+    pub(super) fn elsewhere(build: &Build) -> Option<Self> {
+        let mut reports = build.other_tests().peekable();
+        reports.peek()?;
+        let none = Self { passed: Some(0), failed: 0, skipped: 0 };
+        Some(reports.fold(none, |sum, one| {
+            let (failed, skipped) = (one.fail_count.unwrap_or_default(), one.skip_count.unwrap_or_default());
+            let passed = one.total_count.unwrap_or_default().saturating_sub(failed.saturating_add(skipped));
+            Self {
+                passed: sum.passed.map(|all| all.saturating_add(passed)),
+                failed: sum.failed.saturating_add(failed),
+                skipped: sum.skipped.saturating_add(skipped),
+            }
+        }))
+    }
+}
+
+/// What is said of such reports, which aren't read.
+pub(super) fn told_elsewhere(build: &Build) -> Option<String> {
+    let told = |one: &Action| {
+        let (name, number) = (one.url_name.as_deref().unwrap_or_default(), one.total_count.unwrap_or_default());
+        format!("{} has {number} tests, of which {} failed", text::clean(name), one.fail_count.unwrap_or_default())
+    };
+    let reports: Vec<String> = build.other_tests().map(told).collect();
+    (!reports.is_empty())
+        .then(|| format!("{}: of a report of that kind only these numbers are told", reports.join("; ")))
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
 const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
 impl CaseView {
-    pub(super) fn of(suite: &str, case: &Case) -> Self {
+    pub(super) fn of(suite: &Suite, case: &Case) -> Self {
+        let around: Vec<&str> = suite.enclosing_block_names.iter().rev().map(String::as_str).collect();
         let class = text::clean(&case.class_name);
         let name = text::clean(&case.name);
         let parts = [case.error_details.as_deref(), case.error_stack_trace.as_deref()];
@@ -115,7 +148,8 @@ impl CaseView {
         #[allow(clippy::cast_possible_truncation, reason = "a duration in milliseconds; what is out of range is cut")]
         let duration_ms = case.duration.map(|seconds| (seconds * 1_000.0) as i64);
         Self {
-            suite: text::optional(suite).filter(|suite| *suite != class),
+            stage: text::optional(&around.join(" / ")),
+            suite: text::optional(&suite.name).filter(|suite| *suite != class),
             name: if class.is_empty() { name } else { format!("{class}.{name}") },
             status: text::clean(&case.status),
             duration_ms,
@@ -145,14 +179,17 @@ async fn get(jenkins: Arc<Jenkins>, input: TestsInput, context: CallContext) -> 
     let limit = input.page.limit();
     let from: usize = input.page.position()?;
     let target = input.build.target(&jenkins, &context).await?;
-    let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
+    let build = jenkins.fetch_build(&target, wire::BUILD_TESTS, &context).await?;
     let named = target;
     let target = named.numbered(&build);
-    let tests = jenkins.fetch_tests(&target, &context).await;
+    let tests = jenkins.fetch_tests(&target, &build, &context).await;
     let Some(tests) = tests.map_err(|error| to_tool_error(error, &format!("read the tests of {target}")))? else {
         named.say_if_final(&build, &context);
-        let hint =
-            if build.building { "the build runs: results come later, if any" } else { "the build has no test results" };
+        let hint = if build.goes_on() {
+            "the build runs: results come later, if any"
+        } else {
+            "the build has no test results"
+        };
         let (build, hints) = (build.number, vec![hint.to_owned()]);
         return Ok(Results { build, counts: None, cases: Vec::new(), truncated: false, next_cursor: None, hints });
     };
@@ -181,7 +218,9 @@ async fn get(jenkins: Arc<Jenkins>, input: TestsInput, context: CallContext) -> 
     if hints.is_empty() {
         named.say_if_final(&build, &context);
     }
-    if cases.is_empty() && number == 0 && !tests.bounded && (!input.only_failed || tests.counts.failed == 0) {
+    hints.extend(told_elsewhere(&build));
+    let all_looked_at = !tests.bounded && !tests.elsewhere;
+    if cases.is_empty() && number == 0 && all_looked_at && (!input.only_failed || tests.counts.failed == 0) {
         hints.push(if input.only_failed { "no test failed" } else { "there are no tests" }.to_owned());
     }
     Ok(Results {
@@ -196,6 +235,9 @@ async fn get(jenkins: Arc<Jenkins>, input: TestsInput, context: CallContext) -> 
 
 /// What is not told of tests, and why.
 pub(super) fn told_of_tests(tests: &Tests, only_failed: bool, number: usize) -> Option<String> {
+    if tests.elsewhere {
+        return None;
+    }
     if let Some(error) = &tests.failed {
         let worded = to_tool_error(error.clone(), "look at all tests of a large report");
         return Some(format!(

@@ -28,6 +28,10 @@ const MAX_DESCRIBED: usize = 3;
 const STEPS_OF_STAGE_VIEW: usize = 100;
 /// The status of what waits for an input.
 const PAUSED: &str = "PAUSED_PENDING_INPUT";
+/// The status of what is told as going on in a build that has ended, as after a controller was stopped.
+const UNKNOWN: &str = "UNKNOWN";
+/// How a build, or a stage, can end otherwise than well.
+const NOT_WELL: [&str; 4] = ["FAILED", "ABORTED", "UNSTABLE", UNKNOWN];
 /// What is said of failures that stand beside each other.
 const SEVERAL_FAILED: &str = "several stages failed: failed_step is what ended the build most likely; others may have been caught, or follow from it";
 
@@ -58,10 +62,10 @@ struct Pipeline {
     status: Option<String>,
     /// The stages: 200 at most.
     stages: Vec<Stage>,
-    /// The step that failed; of several the one that ended the build most likely.
+    /// The step that failed, or was aborted or is unstable; of several the one that ended the build most likely.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_step: Option<FailedStep>,
-    /// Other stages that failed: 5 at most.
+    /// Other stages that failed, were aborted or are unstable: 5 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     other_failed_steps: Vec<FailedStep>,
     /// Whether stages were left out.
@@ -78,8 +82,8 @@ struct Stage {
     id: String,
     /// Its name.
     name: String,
-    /// NOT_EXECUTED, QUEUED, IN_PROGRESS, PAUSED_PENDING_INPUT, SUCCESS, UNSTABLE, FAILED or ABORTED. The plugin stage view says
-    /// SUCCESS, or FAILED after a failure, also of stages that were skipped.
+    /// NOT_EXECUTED, QUEUED, IN_PROGRESS, PAUSED_PENDING_INPUT, SUCCESS, UNSTABLE, FAILED, ABORTED or UNKNOWN. The
+    /// plugin stage view says SUCCESS, or FAILED after a failure, also of stages that were skipped.
     status: String,
     /// When it began (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +108,9 @@ const fn is_zero(number: &i64) -> bool {
 pub(super) struct FailedStep {
     /// The stage that it is in.
     pub(super) stage: String,
+    /// How the stage ended, if it did not fail: ABORTED, UNSTABLE or UNKNOWN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<String>,
     /// The step, such as `Shell Script`; absent where Jenkins doesn't tell it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) step: Option<String>,
@@ -121,7 +128,7 @@ impl Stage {
             started: time::from_milliseconds(stage.start_time_millis),
             duration_ms: stage.duration_millis,
             paused_ms: stage.pause_duration_millis,
-            error: stage.error.as_ref().and_then(|error| text::optional(&error.message)),
+            error: stage.error.as_ref().and_then(|error| text::optional(error.text())),
         }
     }
 }
@@ -163,13 +170,25 @@ pub(super) const NO_PLUGIN: &str = "Jenkins tells no stages of this pipeline: it
      pipeline-rest-api (stage view), or they are too old";
 
 impl Jenkins {
-    /// A build's stages: as the stage view tells them, or else pipeline-graph-view.
+    /// A build's stages. Nothing of one that has ended goes on, whatever is told (pipeline-graph-view-plugin #944).
     pub(super) async fn fetch_stages(
         &self,
         target: &Target,
         build: &Build,
         context: &CallContext,
     ) -> Result<Told, Error> {
+        let mut told = self.fetch_told(target, build, context).await?;
+        if let Told::Stages(stages) = &mut told
+            && !build.goes_on()
+        {
+            let goes_on = |stage: &&mut Flow| matches!(stage.status.as_str(), "IN_PROGRESS" | "QUEUED" | PAUSED);
+            stages.flow.stages.iter_mut().filter(goes_on).for_each(|stage| UNKNOWN.clone_into(&mut stage.status));
+        }
+        Ok(told)
+    }
+
+    /// The stages as the stage view tells them, or else pipeline-graph-view.
+    async fn fetch_told(&self, target: &Target, build: &Build, context: &CallContext) -> Result<Told, Error> {
         if !build.may_be_pipeline() {
             return Ok(Told::NoPipeline);
         }
@@ -224,8 +243,8 @@ impl Jenkins {
         Ok(None)
     }
 
-    /// The stages that failed, the likeliest to have ended the build first; steps are told of three of them, which cost a
-    /// request each.
+    /// The stages that did not end well, the likeliest to have ended the build first; steps are told of three of them,
+    /// which cost a request each.
     pub(super) async fn fetch_failed_steps(
         &self,
         target: &Target,
@@ -235,11 +254,17 @@ impl Jenkins {
     ) -> Vec<FailedStep> {
         let mut failed = Vec::new();
         let mut missing = None;
-        let likeliest = first(by_likelihood(&stages.flow.stages), MAX_FAILED, "stages that failed", hints);
+        if stages.flow.stages.iter().any(|stage| stage.status == UNKNOWN) {
+            hints.push(
+                "the build has ended, and Jenkins tells stages as if they ran: how these ended is not known".to_owned(),
+            );
+        }
+        let likeliest = first(by_likelihood(&stages.flow), MAX_FAILED, "stages that failed", hints);
         for (place, stage) in likeliest.into_iter().enumerate() {
-            let error = stage.error.as_ref().and_then(|error| text::optional(&error.message));
-            let mut one = FailedStep { stage: text::clean(&stage.name), step: None, error };
-            if place < MAX_DESCRIBED {
+            let error = stage.error.as_ref().and_then(|error| text::optional(error.text()));
+            let status = Some(stage.status.clone()).filter(|status| status != "FAILED");
+            let mut one = FailedStep { stage: text::clean(&stage.name), status, step: None, error };
+            if place < MAX_DESCRIBED && stage.status != UNKNOWN {
                 match self.fetch_failed_step(target, stage, stages.source, hints, context).await {
                     Ok(Some((step, error))) => {
                         one.step = step;
@@ -251,8 +276,8 @@ impl Jenkins {
             }
             failed.push(one);
         }
-        // What has neither a step nor an error that failed was skipped, or failed because of another.
-        failed.sort_by_key(|one| one.step.is_none() && one.error.is_none());
+        // What failed and has neither a step nor an error that did was skipped, or failed because of another.
+        failed.sort_by_key(|one| one.status.is_none() && one.step.is_none() && one.error.is_none());
         if let Some(error) = missing {
             let worded = to_tool_error(error, "tell a step that failed");
             hints.push(format!("{NOT_TOLD} a step that failed: {}", worded.message));
@@ -286,8 +311,8 @@ impl Jenkins {
                     ));
                     return Ok(None);
                 }
-                Ok(steps.iter().rev().find(|step| step.has_failed()).map(|step| {
-                    let error = step.error.as_ref().and_then(|error| text::optional(&error.message));
+                Ok(steps.iter().rev().find(|step| step.status == stage.status).map(|step| {
+                    let error = step.error.as_ref().and_then(|error| text::optional(error.text()));
                     (text::optional(&step.name), error)
                 }))
             }
@@ -299,11 +324,12 @@ impl Jenkins {
                     Err(Error::NotFound) => return Ok(None),
                     Err(error) => return Err(error),
                 };
-                let Some(step) = answer.into_iter().rev().find(|step| step.status() == "FAILED") else {
+                let Some(step) = answer.into_iter().rev().find(|step| step.status() == stage.status) else {
                     return Ok(None);
                 };
                 let error = match self.session.call(&below("exceptionText", &step.id), context.deadline).await {
-                    Ok(answer) if !answer.is_html() => text::optional(&answer.text()),
+                    // Of a step without a text it was this until March 2026 (pipeline-graph-view-plugin #1170).
+                    Ok(answer) if !answer.is_html() => text::optional(&answer.text()).filter(|text| text != "null"),
                     Ok(_) | Err(Error::NotFound) => None,
                     Err(error) => return Err(error),
                 };
@@ -314,14 +340,23 @@ impl Jenkins {
     }
 }
 
-/// Stages that failed, and none around another that did. What comes after a failure runs only if it was caught, so the last one
-/// with an error ended the build; but for what a declarative pipeline does at its end in any case. Stages that were skipped
-/// because of the failure count as failed, too, and have no error.
-fn by_likelihood(stages: &[Flow]) -> Vec<&Flow> {
-    let mut failed: Vec<&Flow> =
-        stages.iter().rev().filter(|stage| stage.has_failed() && !stage.failed_inside).collect();
-    failed.sort_by_key(|stage| (stage.error.is_none(), stage.name == "Declarative: Post Actions"));
-    failed
+/// Stages that failed or ended as the whole did, and none around another that did; if there is none, those that did not
+/// end well otherwise. What comes after a failure runs only if it was caught, so the last one with an error ended the
+/// build; but for what a declarative pipeline does at its end in any case. Stages that were skipped because of the
+/// failure count as failed, too, and have no error.
+fn by_likelihood(flow: &Flow) -> Vec<&Flow> {
+    let end = NOT_WELL.into_iter().find(|end| flow.status == *end);
+    let inner = || flow.stages.iter().rev().filter(|stage| !stage.same_inside);
+    let ended = |stage: &&Flow| stage.status == "FAILED" || end.is_some_and(|end| stage.status == end);
+    let mut likeliest: Vec<&Flow> = inner().filter(ended).collect();
+    if likeliest.is_empty() && end.is_some() {
+        likeliest = inner().filter(|stage| NOT_WELL.contains(&stage.status.as_str())).collect();
+    }
+    likeliest.sort_by_key(|stage| {
+        let differs = end.is_some_and(|end| stage.status != end);
+        (differs, stage.error.is_none(), stage.name == "Declarative: Post Actions")
+    });
+    likeliest
 }
 
 async fn get(jenkins: Arc<Jenkins>, input: StagesInput, context: CallContext) -> Result<Pipeline, ToolError> {
@@ -385,10 +420,26 @@ mod tests {
             stage("Report", "FAILED", false),
             stage("Declarative: Post Actions", "FAILED", true),
         ];
-        let names: Vec<&str> = by_likelihood(&stages).iter().map(|stage| stage.name.as_str()).collect();
-        assert_eq!(names, ["Deploy", "Lint", "Declarative: Post Actions", "Report"]);
+        let whole = |status: &str, stages: Vec<Flow>| Flow { status: status.to_owned(), stages, ..Flow::default() };
+        let names = |whole: &Flow| by_likelihood(whole).iter().map(|stage| stage.name.clone()).collect::<Vec<_>>();
+        let failed = whole("FAILED", stages.into());
+        assert_eq!(names(&failed), ["Deploy", "Lint", "Declarative: Post Actions", "Report"]);
         let mut outer = stage("Tests", "FAILED", false);
-        outer.failed_inside = true;
-        assert_eq!(by_likelihood(&[outer, stage("unit", "FAILED", false)]).len(), 1);
+        outer.same_inside = true;
+        assert_eq!(names(&whole("FAILED", vec![outer, stage("unit", "FAILED", false)])), ["unit"]);
+        // As the whole ended, before what was caught; and otherwise only if nothing else is known.
+        let stages = || {
+            vec![
+                stage("Lint", "FAILED", true),
+                stage("Cover", "UNSTABLE", false),
+                stage("Ship", "ABORTED", true),
+                stage("Wait", UNKNOWN, false),
+            ]
+        };
+        assert_eq!(names(&whole("UNSTABLE", stages())), ["Cover", "Lint"]);
+        assert_eq!(names(&whole("ABORTED", stages())), ["Ship", "Lint"]);
+        assert_eq!(names(&whole("FAILED", stages())), ["Lint"]);
+        assert_eq!(names(&whole("FAILED", stages().split_off(1))), ["Ship", "Wait", "Cover"]);
+        assert_eq!(names(&whole("SUCCESS", stages().split_off(1))), Vec::<String>::new());
     }
 }

@@ -62,11 +62,18 @@ pub(super) fn check_buildable(job: &Job) -> Result<(), ToolError> {
             .with_argument("job")
             .with_remedy("search_jenkins_jobs tells what is in it"));
     }
-    if !job.buildable {
-        return Err(to_tool_error(Error::NotBuildable, "build it"));
+    match job.disabled {
+        _ if job.buildable => Ok(()),
+        Some(false) => Err(ToolError::new(ErrorCode::Conflict, CANT_BE_BUILT).with_remedy(
+            "nobody can enable the job itself: look at its branch, and at the multibranch project that it is in",
+        )),
+        _ => Err(to_tool_error(Error::NotBuildable, "build it")),
     }
-    Ok(())
 }
+
+/// What is said of a job that isn't disabled (`WorkflowJob.isBuildable`; `BranchJobProperty` of workflow-multibranch).
+pub(super) const CANT_BE_BUILT: &str =
+    "the job can't be built, though it isn't disabled: its branch may be gone, or its multibranch project disabled";
 
 /// Triggers a build of a job that was just read, and waits for its number.
 pub(super) async fn start(
@@ -81,7 +88,10 @@ pub(super) async fn start(
     // (`jenkins/model/ParameterizedJobMixIn.java`).
     let action = if job.parameters().is_some() { "buildWithParameters" } else { "build" };
     let path = name.segments().into_iter().chain([action.to_owned()]);
-    let call = Call::post(path, fields).query("delay", &"0sec");
+    let call = Call::post(path, fields);
+    // A parameter that is called so would take it for its value (`hudson/model/SimpleParameterDefinition.java`).
+    let is_a_parameter = job.parameters().unwrap_or_default().iter().any(|one| one.name == "delay");
+    let call = if is_a_parameter { call } else { call.query("delay", &"0sec") };
     let answer = match jenkins.session.call(&call, context.deadline).await {
         Ok(answer) => answer,
         Err(error) if error.fate_is_unknown() => {
@@ -93,7 +103,8 @@ pub(super) async fn start(
         }
         Err(error) => return Err(to_tool_error(error, &format!("trigger a build of {name}"))),
     };
-    // 201, or 303 where it was merged with an item that waits already; both lead to the item. Jenkins leads to the job where
+    // 201, or 303 where it was merged with an item that waits already, which is 201, too, of a job without parameters
+    // (`jenkins/model/ParameterizedJobMixIn.java`, JENKINS-66105); both lead to the item. Jenkins leads to the job where
     // it queued nothing, and so do some of its versions and plugins where they did. A proxy may take the header out.
     let Some(id) = answer.location().and_then(queue_id) else {
         let message = if answer.is_created() {
@@ -104,7 +115,13 @@ pub(super) async fn start(
         let why = ToolError::new(ErrorCode::PlatformError, message);
         return find_lost(jenkins, name, job, why, context).await;
     };
-    follow(jenkins, name, id, wait, context).await
+    let may_be_merged = !answer.is_created() || (job.in_queue && job.parameters().is_none());
+    let mut started = follow(jenkins, name, id, wait, context).await?;
+    if may_be_merged {
+        let is = if answer.is_created() { "may be" } else { "is" };
+        started.hints.push(format!("Jenkins queues no equal item twice: this {is} one that waited already"));
+    }
+    Ok(started)
 }
 
 /// The id in `…/queue/item/<id>/`. Host and path before it come from Jenkins' configuration and may be wrong.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Jenkins,
     client::{Call, Error},
-    wire::{self, Suite, TestReport},
+    wire::{self, Build, Suite, TestReport},
 };
 use outbound::RequestError;
 use tokio::time::Instant;
@@ -43,6 +43,8 @@ pub(super) struct Tests {
     pub(super) counts: Counts,
     /// In the order of the report, with whether it failed.
     cases: Vec<(At, bool)>,
+    /// Whether they have only reports of other kinds than JUnit's, so that none is among them.
+    pub(super) elsewhere: bool,
     /// Whether the report is so large that only its first tests are among them.
     pub(super) bounded: bool,
     /// Why those after these could not be looked at.
@@ -94,7 +96,7 @@ impl Part {
 
     fn tree(&self, fields: &str) -> String {
         let ((first, end), (from, to)) = (self.suites, self.cases);
-        let suites = format!("suites[name,cases[{fields}]{{{from},{to}}}]{{{first},{end}}}");
+        let suites = format!("suites[name,enclosingBlockNames,cases[{fields}]{{{from},{to}}}]{{{first},{end}}}");
         match self.child() {
             Some(child) => format!("childReports[result[{suites}]]{{{child},{}}}", child + 1),
             None => suites,
@@ -112,7 +114,7 @@ impl Part {
         let told = self.wanted.iter().filter_map(|at| {
             let suite = suites.get(place_in(suites.len(), self.suites, at.suite)?)?;
             let case = suite.cases.get(place_in(suite.cases.len(), self.cases, at.case)?)?;
-            Some(CaseView::of(&suite.name, case))
+            Some(CaseView::of(suite, case))
         });
         told.collect()
     }
@@ -126,9 +128,13 @@ fn place_in(length: usize, (from, to): (usize, usize), place: usize) -> Option<u
 
 impl Tests {
     fn of(report: &TestReport) -> Self {
-        let mut tests = Self { counts: report.counts(), cases: Vec::new(), bounded: false, failed: None };
+        let mut tests = Self::counted(report.counts());
         tests.add(report, 0);
         tests
+    }
+
+    const fn counted(counts: Counts) -> Self {
+        Self { counts, cases: Vec::new(), elsewhere: false, bounded: false, failed: None }
     }
 
     /// Adds what a report tells that begins with this suite, or this part.
@@ -184,11 +190,19 @@ impl Tests {
 }
 
 impl Jenkins {
-    /// How the tests of a build did; nothing if it has none.
-    pub(super) async fn fetch_tests(&self, target: &Target, context: &CallContext) -> Result<Option<Tests>, Error> {
+    /// How the tests of a build did; nothing if it has none. The build must be one that tells what plugins know of
+    /// tests.
+    pub(super) async fn fetch_tests(
+        &self,
+        target: &Target,
+        build: &Build,
+        context: &CallContext,
+    ) -> Result<Option<Tests>, Error> {
         match self.fetch_report(target, &wire::test_states(None), context).await {
             Ok(report) => Ok(Some(Tests::of(&report))),
-            Err(Error::NotFound) => Ok(None),
+            Err(Error::NotFound) => {
+                Ok(Counts::elsewhere(build).map(|counts| Tests { elsewhere: true, ..Tests::counted(counts) }))
+            }
             Err(Error::Request(RequestError::BodyTooLarge)) => self.fetch_large(target, context).await.map(Some),
             Err(error) => Err(error),
         }
@@ -299,7 +313,8 @@ mod tests {
         let tests = Tests::of(&report(&all, &[]));
         let first = tests.cases.iter().map(|(at, _)| *at).take(5);
         let parts = tests.parts(first);
-        assert_eq!((parts.len(), parts[0].tree("name")), (1, "suites[name,cases[name]{0,5}]{0,1}".to_owned()));
+        let tree = "suites[name,enclosingBlockNames,cases[name]{0,5}]{0,1}";
+        assert_eq!((parts.len(), parts[0].tree("name")), (1, tree.to_owned()));
     }
 
     proptest! {

@@ -17,7 +17,7 @@ use crate::{
     wire::{Job, ParameterDefinition},
 };
 use kit::{args::WaitSeconds, text};
-use tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
+use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
 
 const TRIGGER: ToolDeclaration = ToolDeclaration::mutate(
     "trigger_jenkins_build",
@@ -26,6 +26,10 @@ const TRIGGER: ToolDeclaration = ToolDeclaration::mutate(
      sent. Waits until it leaves the queue and answers the build's number; if the time is up before, the id of the queue \
      item to go on with, and then it must not be triggered again.",
 );
+
+/// What is said of a pipeline that never ran.
+pub(super) const MAY_TAKE_MORE: &str =
+    "this pipeline has no builds: which parameters its script declares Jenkins knows after the first one";
 
 /// Parameters without a value that a preview names.
 const MAX_NAMED: usize = 10;
@@ -62,6 +66,11 @@ impl TriggerInput {
         not_a_configuration(&name, "built")?;
         let job = jenkins.fetch_job(&name, context).await?;
         check_buildable(&job)?;
+        if !self.parameters.is_empty() && job.may_take_more() {
+            return Err(ToolError::new(ErrorCode::Conflict, MAY_TAKE_MORE)
+                .with_argument("parameters")
+                .with_remedy("trigger it once without parameters"));
+        }
         let fields = check(&self.parameters, job.parameters().unwrap_or_default(), false)?;
         Ok((name, job, fields))
     }
@@ -86,7 +95,9 @@ pub(super) fn preview_of(name: &JobName, job: &Job, fields: &[(String, String)])
         none if none.is_empty() => none,
         names => format!("; nothing is given for {names}, without a default"),
     };
-    let would = format!("trigger a build of {name} with {with}{number}{without}");
+    let ends =
+        job.ends_with_the_next().map(|number| format!("; it ends build {number}, which runs")).unwrap_or_default();
+    let would = format!("trigger a build of {name} with {with}{number}{without}{ends}");
     let state = json!({
         "parameters": preview_fields(job, fields),
         "in_queue": job.in_queue,

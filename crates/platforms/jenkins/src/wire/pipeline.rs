@@ -29,15 +29,25 @@ pub(crate) struct Flow {
     /// Of a stage that is asked for by its id.
     #[serde(default)]
     pub(crate) stage_flow_nodes: Vec<Self>,
-    /// Whether a stage in it failed, too; only `pipeline-graph-view` tells what is in what.
+    /// Whether a stage in it has the same status; only `pipeline-graph-view` tells what is in what.
     #[serde(skip)]
-    pub(crate) failed_inside: bool,
+    pub(crate) same_inside: bool,
 }
 
+/// What went wrong (`ErrorExt`). An interruption, as by a time limit, has no message.
 #[derive(Deserialize)]
 pub(crate) struct FlowError {
-    #[serde(default)]
-    pub(crate) message: String,
+    message: Option<String>,
+    #[serde(rename = "type")]
+    class: Option<String>,
+}
+
+impl FlowError {
+    /// What it says, or else how it is called.
+    pub(crate) fn text(&self) -> &str {
+        let class = || self.class.as_deref().and_then(|class| class.rsplit(['.', '$']).next());
+        self.message.as_deref().filter(|message| !message.is_empty()).or_else(class).unwrap_or_default()
+    }
 }
 
 /// What `pipeline-graph-view` answers (`PipelineJsonWriter.java`).
@@ -112,9 +122,8 @@ impl GraphNode {
         for child in self.children {
             child.unfold(into);
         }
-        let failed_inside = into.iter().skip(at + 1).any(Flow::has_failed);
-        if let Some(stage) = into.get_mut(at) {
-            stage.failed_inside = failed_inside;
+        if let Some((stage, inside)) = into.get_mut(at..).and_then(<[Flow]>::split_first_mut) {
+            stage.same_inside = inside.iter().any(|one| one.status == stage.status);
         }
     }
 
@@ -127,12 +136,6 @@ impl GraphNode {
             "SKIPPED" | "NOT_BUILT" => "NOT_EXECUTED".to_owned(),
             other => other.to_owned(),
         }
-    }
-}
-
-impl Flow {
-    pub(crate) fn has_failed(&self) -> bool {
-        self.status == "FAILED"
     }
 }
 
@@ -252,7 +255,7 @@ mod tests {
                 .unwrap_or_else(|_| outbound::decode::decode(answer.to_string().as_bytes()).unwrap());
             let stages = answer.stages();
             let told: Vec<_> =
-                stages.iter().map(|one| (one.name.as_str(), one.status.as_str(), one.failed_inside)).collect();
+                stages.iter().map(|one| (one.name.as_str(), one.status.as_str(), one.same_inside)).collect();
             assert_eq!(
                 told,
                 [
