@@ -13,12 +13,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    refusal::{Known, judge},
+    refusal::{Known, TOO_LARGE, judge},
     wire::{Failure, LogEntry, LogLine},
 };
 use kit::failure::unknown_refusal;
 use outbound::{
-    Outbound, OutboundState, Purpose, Repeat, Request, RequestError, Response, Scan, ScanEnd,
+    Outbound, OutboundState, Purpose, Repeat, Request, RequestError, Response, Scan, ScanEnd, Verdict,
+    classify_by_status,
     decode::{Place, decode, leave_out_at},
 };
 
@@ -446,6 +447,20 @@ fn read_lines(bytes: &[u8], is_cut: bool, is_whole: bool) -> Result<Lines, Error
         }
     }
     Ok(lines)
+}
+
+/// What an answer means for the way to Argo CD. An outage with a code of gRPC is Argo CD's own answer: it works, and
+/// what doesn't stands behind it, as the repository server, which most calls need not (argoproj/argo-cd#12570). A
+/// message that is too large for gRPC has the status of a limit of calls.
+pub(super) fn verdict(response: &Response) -> Verdict {
+    let by_status = classify_by_status(response);
+    let failure = || response.json::<Failure>().unwrap_or_default();
+    let is_behind = match by_status {
+        Verdict::Transient => failure().code != 0,
+        Verdict::Throttled => failure().message.contains(TOO_LARGE),
+        _ => false,
+    };
+    if is_behind { Verdict::Answered } else { by_status }
 }
 
 fn classify(call: &Call, response: &Response) -> Error {

@@ -76,7 +76,7 @@ pub(super) fn to_tool_error(error: Error, doing: &str, right: &str) -> ToolError
                 None => error,
             }
         }
-        Error::OperationRunning => operation_running(None),
+        Error::OperationRunning => operation_running(None, None),
         Error::NoOperation => new(Code::Conflict, "no operation is in progress", "there is nothing to end"),
         Error::Deleting => {
             new(Code::Conflict, "the application is being deleted", "nothing can be changed in it any more")
@@ -142,11 +142,12 @@ pub(super) fn not_taken_up() -> ToolError {
     )
 }
 
-/// Another operation runs, since a time if that is known.
-pub(super) fn operation_running(since: Option<&str>) -> ToolError {
+/// Another operation runs, since a time if that is known, and what it waits for.
+pub(super) fn operation_running(since: Option<&str>, awaits: Option<&str>) -> ToolError {
     let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+    let awaits = awaits.map(|awaits| format!("; {awaits}")).unwrap_or_default();
     ToolError::new(ErrorCode::Conflict, format!("another operation runs{since}; nothing was started"))
-        .with_remedy("wait for it with wait_argocd_app, or end it with terminate_argocd_operation")
+        .with_remedy(format!("wait for it with wait_argocd_app, or end it with terminate_argocd_operation{awaits}"))
 }
 
 /// What can't be done while auto-sync is on.

@@ -42,6 +42,7 @@ mod refusal;
 mod session;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tools;
 mod windows;
 mod wire;
@@ -58,14 +59,17 @@ use tokio::{
     time::Instant,
 };
 
-use self::{client::Client, session::Session};
+use self::{
+    client::{Client, verdict},
+    session::Session,
+};
 use ::tools::ToolEntry;
 use api::platform::{
     Declaration, PlatformSpec,
     argocd::{ArgoCdSpec, CriticalApplication},
 };
-use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport, links::Home, text};
-use outbound::{Outbound, OutboundState, classify_by_status};
+use kit::{ConnectError, Platform, PlatformEnvironment, ProbeReport, links::Home};
+use outbound::{Outbound, OutboundState};
 
 /// An Argo CD server, as one identity sees it.
 pub struct ArgoCd {
@@ -102,7 +106,7 @@ impl ArgoCd {
     fn connect(spec: &ArgoCdSpec, environment: PlatformEnvironment) -> Result<Self, ConnectError> {
         let endpoint = spec.endpoint(environment.addresses).map_err(ConnectError::Endpoint)?;
         let home = Home::new(spec.title(), &endpoint.host, &[]);
-        let settings = environment.way_to(endpoint, spec.name(), classify_by_status);
+        let settings = environment.way_to(endpoint, spec.name(), verdict);
         let outbound = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         Ok(Self {
             session: Session::new(Client::new(outbound), environment.credentials),

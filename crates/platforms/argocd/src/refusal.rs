@@ -12,7 +12,7 @@ use super::client::{Cause, Error, Right};
 use outbound::decode::Place;
 use tools::ErrorCode::{
     self, Conflict, CredentialsUnavailable, DeadlineExceeded, InvalidArgument, NotFound, PermissionDenied,
-    PlatformError,
+    PlatformError, PlatformUnavailable, ResultTooLarge,
 };
 
 /// A text of Argo CD whose meaning is known, and that meaning in our words.
@@ -51,6 +51,9 @@ const fn of_the_future(text: &'static str) -> Known {
         None,
     )
 }
+
+/// A message that is larger than gRPC takes (grpc-go), which has the code of a limit of calls (argoproj/argo-cd#3117).
+pub(super) const TOO_LARGE: &str = "message larger than max";
 
 /// The first row that fits counts.
 static KNOWN: &[Known] = &[
@@ -156,6 +159,14 @@ static KNOWN: &[Known] = &[
         "Kubernetes does not let Argo CD do it",
         "it is Argo CD's own account in the target cluster, or the one that it impersonates there, that lacks the right, \
          and not the connector's account",
+        None,
+    ),
+    known(
+        (429, TOO_LARGE),
+        ResultTooLarge,
+        "a message inside Argo CD is larger than its parts take of each other",
+        "asking again is of no use: whoever runs Argo CD can raise ARGOCD_GRPC_MAX_SIZE_MB of its parts, or the \
+         application must be made smaller",
         None,
     ),
     known(
@@ -277,7 +288,8 @@ static KNOWN: &[Known] = &[
         (500, "Lua"),
         PlatformError,
         "the script that Argo CD has for this kind fails",
-        "whoever runs Argo CD must look at its resource customizations",
+        "where an action takes parameters, look at their values; otherwise whoever runs Argo CD must look at its \
+         resource customizations",
         None,
     ),
     known(
@@ -285,6 +297,14 @@ static KNOWN: &[Known] = &[
         Conflict,
         "Kubernetes refuses the change",
         "look at the resource: it may have changed meanwhile, or an admission policy forbids it",
+        None,
+    ),
+    // grpc-go's sentence: the only server that the API server asks by gRPC reads repositories.
+    known(
+        (503, "connection error: desc = "),
+        PlatformUnavailable,
+        "Argo CD's API server can't reach its repository server, which reads Git and renders manifests",
+        "try again in a minute: it may have been restarted; status, lists, trees and logs need no repository",
         None,
     ),
     known(

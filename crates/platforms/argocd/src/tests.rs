@@ -4,6 +4,7 @@
 mod double;
 mod errors;
 mod health;
+mod held;
 mod login;
 mod state;
 mod tools;

@@ -8,7 +8,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny},
+};
 use serde_json::Value;
 
 pub(super) use self::around::*;
@@ -162,6 +165,10 @@ pub(super) struct Annotations {
     pub(super) refresh: Option<String>,
     #[serde(rename = "argocd.argoproj.io/skip-reconcile")]
     pub(super) skip_reconcile: String,
+    /// What manages the object, where resources are tracked by annotation:
+    /// `<application>:<group>/<kind>:<namespace>/<name>` (`util/argo/resource_tracking.go`).
+    #[serde(rename = "argocd.argoproj.io/tracking-id")]
+    tracking_id: String,
     /// When somebody confirmed what waits for a confirmation.
     #[serde(rename = "argocd.argoproj.io/deletion-approved")]
     pub(super) deletion_approved: String,
@@ -261,9 +268,10 @@ impl Destination {
 }
 
 #[derive(Deserialize, Default, Clone)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct SyncPolicy {
     pub(super) automated: Option<Automated>,
+    pub(super) sync_options: List<String>,
 }
 
 /// `enabled` is of 3.1 and later; before, automated sync is on wherever this is there.
@@ -355,6 +363,13 @@ pub(super) struct Deployment {
     pub(super) initiated_by: Initiator,
 }
 
+impl Deployment {
+    /// Its sources; a single one is a list of one.
+    pub(super) fn all_sources(&self) -> &[Source] {
+        if self.sources.is_empty() { std::slice::from_ref(&self.source) } else { &self.sources }
+    }
+}
+
 #[derive(Deserialize, Default, Clone)]
 #[serde(default)]
 pub(super) struct Initiator {
@@ -386,6 +401,13 @@ pub(super) struct Operation {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct SyncOperation {
     pub(super) dry_run: bool,
+    pub(super) revision: String,
+    pub(super) revisions: List<String>,
+    resources: List<IgnoredAny>,
+    /// How often auto-sync has undone changes, this time included; versions go on counting at other revisions, too
+    /// (argoproj/argo-cd#21599).
+    #[serde(rename = "autoHealAttemptsCount")]
+    pub(super) heals: u64,
 }
 
 #[derive(Deserialize, Default, Clone)]
@@ -407,6 +429,19 @@ pub(super) struct ResourceResult {
     pub(super) message: String,
     pub(super) hook_type: String,
     pub(super) hook_phase: String,
+}
+
+impl OperationState {
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.operation.sync.as_ref().is_some_and(|sync| sync.dry_run)
+    }
+
+    /// The revision that it goes to, or those of several sources; empty if it isn't told.
+    pub(super) fn revision(&self) -> String {
+        let result = self.sync_result.as_ref().map(|result| revisions(&result.revision, &result.revisions));
+        let wanted = || self.operation.sync.as_ref().map(|sync| revisions(&sync.revision, &sync.revisions));
+        result.filter(|revision| !revision.is_empty()).or_else(wanted).unwrap_or_default()
+    }
 }
 
 /// The body of an error (gRPC gateway 1.16, `runtime/errors.go`), and of an error in a stream, where `error` is an
@@ -441,6 +476,11 @@ impl AppSpec {
     pub(super) fn project(&self) -> &str {
         if self.project.is_empty() { "default" } else { &self.project }
     }
+}
+
+/// Whether sources are the same, with all that isn't read of them.
+pub(super) fn are_same(some: &[Source], others: &[Source]) -> bool {
+    some.iter().map(|one| one.digest).eq(others.iter().map(|one| one.digest))
 }
 
 /// The revision, or those of several sources.
@@ -514,8 +554,11 @@ impl Application {
         if self.has_other_spec() {
             return Some("its spec was changed".to_owned());
         }
+        if self.hydration().is_some_and(|hydration| hydration.phase == "Hydrating") {
+            return Some("Argo CD is rendering what Git says now".to_owned());
+        }
         let state = self.status.operation_state.as_ref().filter(|_| self.running().is_none())?;
-        if state.operation.sync.as_ref().is_some_and(|sync| sync.dry_run) {
+        if state.is_dry_run() {
             return None;
         }
         let ended: Timestamp = state.finished_at.as_ref()?.parse().ok()?;
@@ -527,8 +570,7 @@ impl Application {
     /// spec of the comparison before (`processAppRefreshQueueItem`, `refreshAppConditions`).
     fn is_not_compared(&self) -> bool {
         let is_unknown = self.status.sync.status == "Unknown" && self.status.health.status == "Unknown";
-        is_unknown
-            && self.status.conditions.iter().any(|one| matches!(&*one.type_, "InvalidSpecError" | "UnknownError"))
+        is_unknown && self.has_condition(&["InvalidSpecError", "UnknownError"])
     }
 
     /// Whether its spec is another one than was compared.
@@ -538,12 +580,63 @@ impl Application {
         let Some(then) = then.filter(|then| !then.source.repo_url.is_empty() || !then.sources.is_empty()) else {
             return false;
         };
-        let digest = |sources: &[Source]| sources.iter().map(|source| source.digest).collect::<Vec<_>>();
         let then_sources = if then.sources.is_empty() { std::slice::from_ref(&then.source) } else { &*then.sources };
         // A hydrated source is written there in another form.
-        now.source_hydrator.is_none() && digest(now.all_sources()) != digest(then_sources)
+        now.source_hydrator.is_none() && !are_same(now.all_sources(), then_sources)
             || !now.destination.may_be(&then.destination)
             || now.ignore_differences != then.ignore_differences
+    }
+
+    /// How far the rendering of its dry source has come. Until that is done, what Git says is compared as it was
+    /// rendered before (argoproj/argo-cd#22303).
+    fn hydration(&self) -> Option<&Hydration> {
+        self.spec.source_hydrator.as_ref()?;
+        self.status.source_hydrator.as_ref()?.current_operation.as_ref()
+    }
+
+    /// What Argo CD says where it failed to render what Git says now.
+    pub(super) fn failed_hydration(&self) -> Option<&str> {
+        self.hydration().filter(|hydration| hydration.phase == "Failed").map(|hydration| &*hydration.message)
+    }
+
+    /// The last operation, if it was a sync of some resources only, and succeeded.
+    pub(super) fn last_partial_sync(&self) -> Option<&OperationState> {
+        let last =
+            self.status.operation_state.as_ref().filter(|last| last.phase == "Succeeded" && !last.is_dry_run())?;
+        last.operation.sync.as_ref().is_some_and(|sync| !sync.resources.is_empty()).then_some(last)
+    }
+
+    /// Whether auto-sync has tried in vain and says so (`autoSync` in `controller/appcontroller.go`, v2.14.0 to
+    /// v3.5.1), or takes an operation that was never finished for its try (`alreadyAttemptedSync`;
+    /// argoproj/argo-cd#29636).
+    pub(super) fn has_had_its_try(&self) -> bool {
+        let told = ["Failed last sync attempt", "Failed sync attempt"];
+        let says = |text: &str| told.iter().any(|start| text.starts_with(start));
+        let was_left =
+            |last: &OperationState| !last.phase.is_empty() && last.sync_result.is_none() && last.finished_at.is_none();
+        self.status.conditions.iter().any(|one| one.type_ == "SyncError" && says(&one.message))
+            || self.unfinished().is_none() && self.status.operation_state.as_ref().is_some_and(was_left)
+    }
+
+    /// The application that this one is a resource of, if that is told.
+    pub(super) fn parent(&self) -> Option<&str> {
+        let Metadata { name, namespace, annotations, .. } = &self.metadata;
+        let (parent, of) = annotations.as_ref()?.tracking_id.split_once(':')?;
+        // An annotation may have been copied from another object, and Argo CD may manage itself.
+        let is_own = of == format!("argoproj.io/Application:{namespace}/{name}");
+        (is_own && parent != name && !parent.is_empty()).then_some(parent)
+    }
+
+    /// Whether a condition of one of these types is there.
+    pub(super) fn has_condition(&self, types: &[&str]) -> bool {
+        self.status.conditions.iter().any(|one| types.contains(&&*one.type_))
+    }
+
+    /// Whether hooks run when it is deleted. A deletion that leaves what it runs leaves their finalizers, too (`Delete`
+    /// in `server/application/application.go`, v3.5.1; argoproj/argo-cd#27278).
+    pub(super) fn has_delete_hooks(&self) -> bool {
+        let hooks = ["pre-delete-finalizer.argocd.argoproj.io", "post-delete-finalizer.argocd.argoproj.io"];
+        self.metadata.finalizers.iter().any(|one| hooks.iter().any(|hook| one.starts_with(hook)))
     }
 
     /// Whether what it runs is deleted with it, by the finalizer that Argo CD sets (`Delete` in `server/application/application.go`).

@@ -44,6 +44,13 @@ pub(super) struct State {
     pub(super) is_old: bool,
     /// Sync and health that the controller's next comparison will find, if one is due.
     pub(super) due: Option<[&'static str; 2]>,
+    /// Whether the controller finds a sync window closed, and holds what was started (`SyncAppState` in
+    /// `controller/sync.go`, v3.5.1).
+    pub(super) is_held: bool,
+    /// How an operation ends, instead of well: phase, and what is told of resources.
+    pub(super) ends: Option<(&'static str, Value)>,
+    /// What `managed-resources` has to answer.
+    pub(super) managed: Vec<Value>,
     /// Whether no controller works, so that a refresh is never answered (`Get` in `server/application/application.go`).
     pub(super) hangs: bool,
     wanted: BTreeMap<String, Wanted>,
@@ -119,6 +126,9 @@ impl Double {
             is_new: false,
             is_old: false,
             due: None,
+            is_held: false,
+            ends: None,
+            managed: managed(),
             hangs: false,
             wanted: BTreeMap::new(),
             seen: Vec::new(),
@@ -196,6 +206,7 @@ fn selected(app: &Value, fields: &str, is_new: bool) -> Value {
     let known = [
         "metadata.name",
         "metadata.namespace",
+        "metadata.deletionTimestamp",
         "spec",
         "status.sync.status",
         "status.health",
@@ -447,7 +458,8 @@ impl State {
                 if self.app["spec"]["syncPolicy"]["automated"].is_object() {
                     return failure(400, 9, "rollback cannot be initiated when auto-sync is enabled");
                 }
-                self.start(body, &["id", "prune", "dryRun", "project", "appNamespace"])
+                // It asks no sync window (v3.5.1).
+                self.begin(body, &["id", "prune", "dryRun", "project", "appNamespace"])
             }
             ("DELETE", ["applications", _, "operation"]) => {
                 if self.app["operation"].is_null() || self.app["status"]["operationState"].is_null() {
@@ -487,6 +499,15 @@ impl State {
             ("POST", [.., "v2"]) => {
                 assert_eq!(body["version"], "v1");
                 ok(&json!({}))
+            }
+            // `isMatchingResource`: what isn't said matches all.
+            ("GET", ["applications", _, "managed-resources"]) => {
+                let is = |one: &Value, name: &str| {
+                    asked(name)
+                        .is_none_or(|wanted| wanted.is_empty() || one[name].as_str().unwrap_or_default() == wanted)
+                };
+                let found = |one: &&Value| ["group", "kind", "namespace", "name"].into_iter().all(|name| is(one, name));
+                ok(&json!({ "items": self.managed.iter().filter(found).collect::<Vec<_>>() }))
             }
             ("GET", ["applications", _, "logs"]) => logs(asked("podName")),
             ("GET", ["applications", _, "revisions", revision, what]) => {
@@ -530,14 +551,18 @@ impl State {
 
     /// An operation begins as Argo CD's API server writes it: wanted, without a state.
     fn start(&mut self, body: &Value, known: &[&str]) -> ResponseTemplate {
+        if !self.can_sync {
+            return failure(403, 7, "cannot sync: blocked by sync window");
+        }
+        self.begin(body, known)
+    }
+
+    fn begin(&mut self, body: &Value, known: &[&str]) -> ResponseTemplate {
         if let Some(unknown) = body.as_object().unwrap().keys().find(|name| !known.contains(&name.as_str())) {
             return failure(400, 3, &format!("unknown field {unknown}"));
         }
         if !body["syncOptions"].is_null() && !body["syncOptions"]["items"].is_array() {
             return failure(400, 3, "syncOptions is an object with items");
-        }
-        if !self.can_sync {
-            return failure(403, 7, "cannot sync: blocked by sync window");
         }
         if !self.app["operation"].is_null() {
             return failure(400, 9, "another operation is already in progress");
@@ -575,8 +600,16 @@ impl State {
         let state = &mut self.app["status"]["operationState"];
         if state.is_null() {
             *state = json!({ "phase": "Running", "startedAt": "2026-01-03T00:00:00Z", "operation": operation });
-            return;
+        } else if !self.is_held {
+            return self.end(&operation);
         }
+        if self.is_held && state["phase"] == "Running" {
+            state["message"] = json!("Sync operation blocked by sync window");
+        }
+    }
+
+    fn end(&mut self, operation: &Value) {
+        let state = &mut self.app["status"]["operationState"];
         state["phase"] = json!(if state["phase"] == "Terminating" { "Failed" } else { "Succeeded" });
         state["finishedAt"] = json!("2026-01-03T00:00:05Z");
         state["syncResult"] = json!({ "revision": "cccccccccc", "resources": [
@@ -584,6 +617,10 @@ impl State {
               "message": "deployment.apps/web configured" },
             { "kind": "Secret", "namespace": "shop", "name": "s", "status": "SyncFailed", "message": "planted in Secret" },
         ]});
+        if let Some((phase, resources)) = &self.ends {
+            state["phase"] = json!(phase);
+            state["syncResult"]["resources"] = resources.clone();
+        }
         self.app["operation"] = Value::Null;
         if operation["sync"]["dryRun"] != true {
             self.due = Some(["Synced", "Progressing"]);
@@ -622,6 +659,18 @@ fn logs(pod: Option<&str>) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_raw(text, "application/json")
 }
 
+fn managed() -> Vec<Value> {
+    vec![
+        json!({ "group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web",
+                "liveState": "{\"spec\":{\"replicas\":1}}", "targetState": "{\"spec\":{\"replicas\":2}}",
+                "normalizedLiveState": "{\"spec\":{\"replicas\":1}}",
+                "predictedLiveState": "{\"spec\":{\"replicas\":2}}" }),
+        json!({ "kind": "Secret", "namespace": "shop", "name": "s", "liveState": "{\"data\":{\"a\":\"planted1\"}}",
+                "targetState": "{\"data\":{\"a\":\"planted2\"}}" }),
+        json!({ "kind": "ConfigMap", "namespace": "shop", "name": "same", "liveState": "{}", "targetState": "{}" }),
+    ]
+}
+
 /// Answers that never change.
 fn fixed(path: &[&str]) -> Value {
     match path {
@@ -636,14 +685,6 @@ fn fixed(path: &[&str]) -> Value {
               "images": ["web:1"], "health": { "status": "Degraded", "message": "CrashLoopBackOff" } },
             { "version": "v1", "kind": "Service", "namespace": "shop", "name": "web", "uid": "s1",
               "health": { "status": "Healthy" } },
-        ]}),
-        ["applications", _, "managed-resources"] => json!({ "items": [
-            { "group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web",
-              "liveState": "{\"spec\":{\"replicas\":1}}", "targetState": "{\"spec\":{\"replicas\":2}}",
-              "normalizedLiveState": "{\"spec\":{\"replicas\":1}}", "predictedLiveState": "{\"spec\":{\"replicas\":2}}" },
-            { "kind": "Secret", "namespace": "shop", "name": "s", "liveState": "{\"data\":{\"a\":\"planted1\"}}",
-              "targetState": "{\"data\":{\"a\":\"planted2\"}}" },
-            { "kind": "ConfigMap", "namespace": "shop", "name": "same", "liveState": "{}", "targetState": "{}" },
         ]}),
         ["applications", _, "manifests"] => {
             json!({ "revision": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "sourceType": "Helm", "manifests": [

@@ -193,6 +193,7 @@ async fn a_set_tells_its_steps_and_how_many_it_makes() {
     assert_eq!((count, found.get("applications")), (None, None));
 
     let mut automatic = app();
+    automatic["metadata"]["name"] = json!("web-automatic");
     automatic["spec"]["syncPolicy"] = json!({ "automated": {} });
     double.want("applicationsets/generate", 200, json!({ "applications": [automatic, app()] }));
     let planned = good(&connector, "preview_argocd_appset", call.clone()).await;

@@ -154,7 +154,23 @@ impl RunInput {
                 .with_argument("parameters")
                 .with_remedy(format!("it has: {names}")));
         }
+        // Scripts take a parameter that is missing for a fault of theirs (argoproj/argo-cd#28000).
+        let missing =
+            action.params.iter().map(|one| one.name.as_str()).filter(|name| !self.parameters.contains_key(*name));
+        let missing: Vec<_> = missing.take(20).map(text::clean).collect();
+        if !missing.is_empty() {
+            return Err(ToolError::invalid_argument("parameters of the action are missing")
+                .with_argument("parameters")
+                .with_remedy(format!("it takes, besides what was given: {}", missing.join(", "))));
+        }
         Ok(())
+    }
+
+    /// The parameters, for people.
+    fn told(&self) -> String {
+        let given: Vec<_> =
+            self.parameters.iter().map(|(name, value)| text::clean(&format!("{name}={value}"))).collect();
+        if given.is_empty() { String::new() } else { format!(" with {}", given.join(", ")) }
     }
 }
 
@@ -175,7 +191,8 @@ fn of_resource(call: Call, node: &Node) -> Call {
 async fn preview(argocd: Arc<ArgoCd>, input: RunInput, context: CallContext) -> Result<Preview, ToolError> {
     let (node, actions) = fetch(&argocd, &input.app.target(&argocd)?, &input.resource, &context).await?;
     input.check(&actions)?;
-    let would = format!("run {} on {} in the namespace {:?}", input.action, input.resource, node.namespace);
+    let (action, with) = (&input.action, input.told());
+    let would = format!("run {action}{with} on {} in the namespace {:?}", input.resource, node.namespace);
     let health = node.health.as_ref().map(|health| health.status.clone());
     Ok(Preview { would, state: json!({ "uid": node.uid, "health": health }) })
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AppArgs, Target, read,
-    state::{AppState, ResourceView, SourceView, applications_in, awaits_person, cluster_of},
+    state::{AppState, ResourceView, SourceView, applications_in, awaits, cluster_of, heals_in_vain},
     tree,
 };
 use crate::{ArgoCd, text, wire};
@@ -111,6 +111,9 @@ struct Status {
     /// The `ApplicationSet` that makes it, and undoes changes to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     application_set: Option<String>,
+    /// The application that it is a resource of, if that is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_app: Option<String>,
     /// What it manages, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     resources: Option<Vec<ResourceView>>,
@@ -143,6 +146,15 @@ impl AutoSync {
 /// The `ApplicationSet` that an application belongs to.
 pub(super) fn application_set(app: &wire::Application) -> Option<String> {
     app.metadata.owner_references.iter().find(|owner| owner.kind == "ApplicationSet").map(|owner| owner.name.clone())
+}
+
+/// What makes an application, and undoes what is done to it: an `ApplicationSet`, or an application that it is a
+/// resource of.
+pub(super) fn maker(app: &wire::Application) -> Option<String> {
+    let set = application_set(app).map(|name| format!("the ApplicationSet {name:?}"));
+    set.or_else(|| {
+        app.parent().map(|name| format!("the application {:?}, if that is synced by itself,", text::clean(name)))
+    })
 }
 
 /// A deployment.
@@ -211,7 +223,8 @@ async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -
         fit(most, context.max_result_bytes / 2).0
     });
     let truncated = resources.as_ref().is_some_and(|resources| resources.len() < count);
-    let mut hints: Vec<String> = unknown.into_iter().chain(awaits_person(&app)).chain(applications_in(&app)).collect();
+    let more = [awaits(&app), heals_in_vain(&app), applications_in(&app)].into_iter().flatten();
+    let mut hints: Vec<String> = unknown.into_iter().chain(more).collect();
     // `canProcessApp` in `controller/appcontroller.go` reads it so.
     let skips = app.metadata.annotations.as_ref().map_or("", |all| &all.skip_reconcile);
     if ["1", "t", "T", "true", "True", "TRUE"].contains(&skips) {
@@ -223,9 +236,8 @@ async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -
     if truncated {
         hints.push(format!("it manages {count} resources; get_argocd_app_resources lists the others"));
     }
-    let hydration = app.status.source_hydrator.as_ref().and_then(|status| status.current_operation.as_ref());
-    if let Some(failed) = hydration.filter(|hydration| hydration.phase == "Failed") {
-        hints.push(format!("Argo CD failed to write the rendered manifests: {}", text::clean(&failed.message)));
+    if let Some(failed) = app.failed_hydration() {
+        hints.push(format!("Argo CD failed to write the rendered manifests: {}", text::clean(failed)));
     }
     let destination = &app.spec.destination;
     Ok(Status {
@@ -238,6 +250,7 @@ async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -
         destination_cluster: cluster_of(destination),
         auto_sync: AutoSync::of(&app),
         application_set: application_set(&app),
+        parent_app: app.parent().map(text::clean),
         resources,
         truncated,
         hints,
@@ -291,17 +304,22 @@ async fn history(
         // Newest first: the larger the id, the smaller the key.
         (format!("{:020}", i64::MAX.saturating_sub(deployment.id)), Deployment::of(deployment))
     });
-    let page = input.page.cut_keyed(entries.collect())?;
+    let mut page = input.page.cut_keyed(entries.collect())?;
+    // `SyncAppState` in `controller/sync.go`, v3.5.1: auto-sync heals so, too (argoproj/argo-cd#27875).
+    if let Some(last) = app.last_partial_sync() {
+        let at = last.finished_at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
+        page = page.with_hint(format!(
+            "the last sync, which succeeded{at} with revision {}, isn't among them: it was one of some resources \
+             only, which Argo CD doesn't write down here",
+            text::clean(&last.revision())
+        ));
+    }
     Ok(if page.items.is_empty() { page.with_hint(NO_HISTORY) } else { page })
 }
 
 impl Deployment {
     fn of(deployment: &wire::Deployment) -> Self {
-        let sources = if deployment.sources.is_empty() {
-            vec![SourceView::of(&deployment.source)]
-        } else {
-            deployment.sources.iter().take(20).map(SourceView::of).collect()
-        };
+        let sources = deployment.all_sources().iter().take(20).map(SourceView::of).collect();
         let by = &deployment.initiated_by;
         Self {
             id: deployment.id,

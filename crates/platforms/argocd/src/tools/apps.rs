@@ -31,8 +31,9 @@ const LIST: ToolDeclaration = ToolDeclaration::read(
 /// What is asked for of every application: names and states, which are small, and what of `spec` is small and can be had by
 /// itself. That is so in Argo CD 3.5 and later; before, `spec` comes as a whole, with all Helm values, or not at all, and unknown
 /// fields are left out without a word (`pkg/apiclient/application/forwarder_overwrite.go`, v2.14.0 to v3.5.1).
-const STATES: &str = "items.metadata.name,items.metadata.namespace,items.spec.project,items.spec.destination,\
-                      items.status.sync.status,items.status.health,items.status.operationState.phase";
+const STATES: &str = "items.metadata.name,items.metadata.namespace,items.metadata.deletionTimestamp,\
+                      items.spec.project,items.spec.destination,items.status.sync.status,items.status.health,\
+                      items.status.operationState.phase";
 /// What is asked for of the applications that are answered.
 const SPECS: &str = "items.metadata.name,items.metadata.namespace,items.spec";
 /// Applications whose specs are asked for one by one, at most, and how many of them at a time.
@@ -115,6 +116,9 @@ struct AppSummary {
     sync_status: String,
     /// `Healthy`, `Progressing`, `Degraded`, `Suspended`, `Missing` or `Unknown`.
     health_status: String,
+    /// Since when it is being deleted (RFC 3339), if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_since: Option<String>,
     /// Phase of the operation that runs or was the last: `Running`, `Terminating`, `Succeeded`, `Failed` or `Error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     operation_phase: Option<String>,
@@ -151,6 +155,7 @@ impl AppSummary {
             project: if is_whole { Some(spec.project().to_owned()) } else { text::optional(&spec.project) },
             sync_status: known(&app.status.sync.status),
             health_status: known(&app.status.health.status),
+            deleted_since: app.metadata.deletion_timestamp.clone(),
             operation_phase: app.status.operation_state.as_ref().and_then(|state| text::optional(&state.phase)),
             destination_namespace: spec.destination.namespace.clone(),
             destination_cluster: cluster_of(&spec.destination),

@@ -1,6 +1,9 @@
 //! `list_argocd_appsets`, `get_argocd_appset` and `preview_argocd_appset`: what makes applications.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -298,11 +301,13 @@ impl Made {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: PreviewInput, context: CallContext) -> Result<WouldMake, ToolError> {
+    let mut made = Vec::new();
     let definition = match (&input.name, input.definition) {
         (Some(name), None) => {
             let set: WholeSet = fetch(&argocd, name, input.appset_namespace.as_ref(), &context).await?;
             // Names only: what else stands in an object of the cluster is for the API server.
             let named = json!({ "name": set.metadata.name, "namespace": set.metadata.namespace });
+            made = set.status.resources.0;
             json!({ "metadata": named, "spec": set.spec })
         }
         (None, Some(definition)) => {
@@ -327,10 +332,28 @@ async fn preview(argocd: Arc<ArgoCd>, input: PreviewInput, context: CallContext)
     if count == 0 {
         hints.push("its generators give nothing, so it would make no application".to_owned());
     }
+    let planned: HashSet<_> = found.applications.iter().map(|app| app.metadata.name.as_str()).collect();
+    hints.extend(told(made.iter().map(|one| one.name.as_str()).filter(|name| !planned.contains(name)), |names| {
+        format!("it has made {names}, too, which are not among these: it deletes them, unless a policy keeps them")
+    }));
+    let mut seen = HashSet::new();
+    let again = found.applications.iter().map(|app| app.metadata.name.as_str()).filter(|name| !seen.insert(*name));
+    // `validateGeneratedApplications` in `applicationset/controllers/applicationset_controller.go`, v3.5.1; `Generate`
+    // doesn't look.
+    hints.extend(told(again, |names| format!("of {names} there are several, of which Argo CD makes none")));
     if steps {
         hints.push(STEPS_UNKNOWN.to_owned());
     }
     Ok(WouldMake { truncated: applications.len() < count, applications, count, hints })
+}
+
+/// What is said of applications, by their names: 10 at most; nothing, if there are none.
+fn told<'a>(names: impl Iterator<Item = &'a str>, say: impl FnOnce(String) -> String) -> Option<String> {
+    let names: BTreeSet<&str> = names.collect();
+    let shown: Vec<_> = names.iter().take(10).map(|name| text::clean(name)).collect();
+    let more = names.len() - shown.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!shown.is_empty()).then(|| say(format!("{}{more}", shown.join(", "))))
 }
 
 impl Planned {

@@ -6,8 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{AppArgs, app::application_set, mutation, state::to_be_confirmed};
-use crate::ArgoCd;
+use super::{
+    AppArgs,
+    app::maker,
+    mutation,
+    state::{failed_deletion, to_be_confirmed},
+};
+use crate::{ArgoCd, wire::Application};
 use tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
 
 const DELETE: ToolDeclaration = ToolDeclaration::destroy(
@@ -43,7 +48,7 @@ struct Deleted {
     cascade: bool,
     /// Number of resources that it managed.
     resources: usize,
-    /// What must come before it ends.
+    /// What must come before it ends, or goes with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hints: Vec<String>,
 }
@@ -62,6 +67,12 @@ impl DeleteInput {
     }
 }
 
+/// What is said of hooks of an application that is deleted without what it runs.
+fn hooks(app: &Application, cascade: bool) -> Option<&'static str> {
+    let run = "its PreDelete and PostDelete hooks run all the same, and may delete what would stay";
+    (!cascade && app.has_delete_hooks()).then_some(run)
+}
+
 async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -> Result<Preview, ToolError> {
     input.check(&argocd)?;
     let app = argocd.fetch_app(&input.app.target(&argocd)?, &context).await?;
@@ -71,10 +82,11 @@ async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) 
     } else {
         format!("and leave the {count} resources that it manages where they are")
     };
-    let again = application_set(&app).map(|name| format!("; the ApplicationSet {name:?} would make it again"));
+    let again = maker(&app).map(|maker| format!("; {maker} would make it again")).unwrap_or_default();
+    let hooks = hooks(&app, input.cascade).map(|hooks| format!("; {hooks}")).unwrap_or_default();
     let confirmed = to_be_confirmed(app.status.resources.iter().filter(|_| input.cascade));
     let confirmed = confirmed.map(|what| format!("; before it ends, {what}")).unwrap_or_default();
-    let would = format!("delete the application {} {what}{confirmed}{}", app.metadata.name, again.unwrap_or_default());
+    let would = format!("delete the application {} {what}{confirmed}{hooks}{again}", app.metadata.name);
     let state = json!({
         "resources": count,
         "health": app.status.health.status,
@@ -96,6 +108,8 @@ async fn delete(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) -
     let resources = app.status.resources.len();
     // What was begun before goes on as it was begun.
     let cascade = if already { app.is_cascading() } else { input.cascade };
-    let hints = to_be_confirmed(app.status.resources.iter().filter(|_| cascade)).into_iter().collect();
+    let confirmed = to_be_confirmed(app.status.resources.iter().filter(|_| cascade));
+    let hooks = hooks(&app, cascade).map(ToOwned::to_owned);
+    let hints = [failed_deletion(&app).filter(|_| already), confirmed, hooks].into_iter().flatten().collect();
     Ok(Deleted { app: app.metadata.name, already, cascade, resources, hints })
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{AppArgs, ROOM_FOR_THE_REST, Target, may_be_secret, names_of, part, read};
 use crate::{
     ArgoCd, text,
-    wire::{Items, ManagedResource, Rendering},
+    wire::{Items, ManagedResource, Rendering, Resource},
 };
 use kit::args::PageArgs;
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
@@ -20,6 +20,8 @@ const MAX_PATHS: usize = 50;
 const MAX_VALUE: usize = 200;
 /// Bytes of one answer.
 const MAX_BYTES: usize = 32 * 1024;
+/// Resources that are asked for one by one, at most.
+const MAX_SINGLE: usize = 20;
 
 const DIFF: ToolDeclaration = ToolDeclaration::read(
     "get_argocd_diff",
@@ -115,6 +117,13 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
     vec![read(argocd, DIFF, diff)]
 }
 
+impl DiffInput {
+    /// Whether a resource is wanted.
+    fn names(&self, kind: &str, name: &str) -> bool {
+        self.kind.as_ref().is_none_or(|wanted| wanted == kind) && self.name.as_ref().is_none_or(|wanted| wanted == name)
+    }
+}
+
 async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Result<Diff, ToolError> {
     let target = input.app.target(&argocd)?;
     if let Some(from) = &input.from_revision {
@@ -124,25 +133,33 @@ async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Re
             argocd.fetch_rendering(&target, input.to_revision.as_ref(), &context),
         )?;
         let both = pair(&from.manifests, &to.manifests);
-        let wanted = |one: &&ManagedResource| {
-            input.kind.as_ref().is_none_or(|kind| *kind == one.kind)
-                && input.name.as_ref().is_none_or(|name| *name == one.name)
-        };
+        let wanted = |one: &&ManagedResource| input.names(&one.kind, &one.name);
         let mut compared = Compared::of(both.iter().filter(wanted));
         let unread = from.manifests.iter().chain(to.manifests.iter()).filter(|text| state(text).is_err()).count();
         compared.unread += unread;
         compared.count += unread;
-        let nothing = if compared.count == 0 { "Git names nothing that matches" } else { "nothing differs" };
+        // Argo CD masks the values of each Secret by themselves, and the first value of a key always alike
+        // (`GetManifests` in `server/application/application.go`, v3.5.1; argoproj/argo-cd#28107).
+        let is_masked = |one: &&ManagedResource| {
+            may_be_secret(&one.kind) && !one.live_state.is_empty() && !one.target_state.is_empty()
+        };
+        let masked = both.iter().filter(wanted).filter(is_masked).count();
+        compared.cut = (masked > 0).then(|| {
+            format!("{masked} are Secrets, whose values Argo CD masks here: whether those differ is not known")
+        });
+        let nothing = match (compared.count, masked) {
+            (0, _) => "Git names nothing that matches",
+            (_, 0) => "nothing differs",
+            _ => "nothing differs that can be seen",
+        };
         return answer(compared, &input, nothing, &context);
     }
     if input.to_revision.is_some() {
         return Err(ToolError::invalid_argument("to_revision goes with from_revision").with_argument("to_revision"));
     }
-    let call = target.get(&["managed-resources"]).maybe("kind", input.kind.as_ref()).maybe("name", input.name.as_ref());
-    let found: Items<ManagedResource> =
-        argocd.ask_slowly(&target, &call, "read the managed resources of", &context).await?;
-    let compared = Compared::of(found.items.iter().filter(|one| !one.hook));
-    let nothing = if found.items.is_empty() {
+    let Managed { found, cut } = argocd.managed(&target, &input, &context).await?;
+    let compared = Compared { cut, ..Compared::of(found.iter().filter(|one| !one.hook)) };
+    let nothing = if found.is_empty() && compared.cut.is_none() {
         "Argo CD has compared nothing that matches; get_argocd_app_status tells why"
     } else {
         "nothing differs, as far as Argo CD compared it last; refresh_argocd_app compares anew"
@@ -159,6 +176,14 @@ struct Compared {
     unexplained: usize,
     /// Resources with a state that can't be read.
     unread: usize,
+    /// Why not all of them was looked at, if so.
+    cut: Option<String>,
+}
+
+/// The resources that an application manages, and why they are not all that match, if so.
+struct Managed {
+    found: Vec<ManagedResource>,
+    cut: Option<String>,
 }
 
 impl Compared {
@@ -176,7 +201,7 @@ impl Compared {
     }
 
     fn hints(&self) -> Vec<String> {
-        let mut hints = Vec::new();
+        let mut hints: Vec<_> = self.cut.iter().cloned().collect();
         if self.unexplained > 0 {
             hints.push(format!(
                 "Argo CD holds {} for changed in which no path differs: defaults of the cluster, or fields that it leaves out here",
@@ -229,6 +254,34 @@ impl ArgoCd {
              compare the revisions in Git; get_argocd_revision_metadata tells who made one"
         );
         Err(ToolError::invalid_argument(message).with_remedy(remedy).with_argument(argument))
+    }
+
+    /// What an application manages, with the states of each: all of it in one answer, unless that is too large, as with
+    /// large custom resource definitions, which come in four states. Then only what is not as Git says is asked for,
+    /// one by one.
+    async fn managed(&self, target: &Target, input: &DiffInput, context: &CallContext) -> Result<Managed, ToolError> {
+        let doing = "read the managed resources of";
+        let below = || target.get(&["managed-resources"]);
+        let all = below().maybe("kind", input.kind.as_ref()).maybe("name", input.name.as_ref());
+        if let Some(Items { items }) = self.ask_for_much(target, &all, doing, context).await? {
+            return Ok(Managed { found: items.0, cut: None });
+        }
+        let app = self.fetch_app(target, context).await?;
+        let differs = |one: &&Resource| one.status != "Synced" && !one.hook && input.names(&one.kind, &one.name);
+        let wanted: Vec<_> = app.status.resources.iter().filter(differs).collect();
+        let mut found = Vec::new();
+        for one in wanted.iter().take(MAX_SINGLE) {
+            let call = below().query("group", &one.group).query("kind", &one.kind).query("name", &one.name);
+            let call = call.query("namespace", &one.namespace);
+            let one: Items<ManagedResource> = self.ask_slowly(target, &call, doing, context).await?;
+            found.extend(one.items.0);
+        }
+        let (seen, count) = (wanted.len().min(MAX_SINGLE), wanted.len());
+        let cut = format!(
+            "all of them are larger than what is read of one answer: {seen} of the {count} were looked at that Argo \
+             CD does not hold for Synced; narrow it by kind or name for others"
+        );
+        Ok(Managed { found, cut: Some(cut) })
     }
 
     /// What Git says for an application at a revision; at the one that it follows, if none is named.

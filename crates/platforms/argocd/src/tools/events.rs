@@ -100,6 +100,13 @@ async fn events(argocd: Arc<ArgoCd>, input: EventsInput, context: CallContext) -
         // Argo CD wants the resource's uid besides its name, and refuses the call without.
         let tree = tree::fetch(&argocd, &target, &context).await?;
         let node = find(&tree.nodes, wanted)?;
+        if node.uid.is_empty() {
+            let hint = format!(
+                "there are none: {wanted} was not created. get_argocd_app_status tells what the last sync said, and \
+                 whether it runs"
+            );
+            return Ok(EventList { events: Vec::new(), truncated: false, next_cursor: None, hints: vec![hint] });
+        }
         call = call
             .query("resourceName", &node.name)
             .query("resourceNamespace", &node.namespace)

@@ -164,10 +164,23 @@ impl ArgoCd {
         doing: &str,
         context: &CallContext,
     ) -> Result<T, ToolError> {
+        let too_large = || to_tool_error(RequestError::BodyTooLarge.into(), doing, "");
+        self.ask_for_much(target, call, doing, context).await?.ok_or_else(too_large)
+    }
+
+    /// As [`ArgoCd::ask_slowly`]; none where the answer is larger than what is read.
+    async fn ask_for_much<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        call: &Call,
+        doing: &str,
+        context: &CallContext,
+    ) -> Result<Option<T>, ToolError> {
         let right = "applications, get";
         let _place = self.any_slow_place(context).await?;
         match self.session.call(call, context.deadline).await {
-            Ok(answer) => Ok(answer),
+            Ok(answer) => Ok(Some(answer)),
+            Err(Error::Request(RequestError::BodyTooLarge)) => Ok(None),
             Err(Error::Request(RequestError::Timeout)) => Err(hangs(doing, &target.name)),
             Err(error) => Err(self.explain(target, error, doing, right, context).await),
         }

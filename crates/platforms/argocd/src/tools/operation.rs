@@ -10,7 +10,7 @@ use super::{
     AppArgs, Target,
     app::application_set,
     mutation, read,
-    state::{AppState, Operation, applications_in, awaits_person},
+    state::{AppState, HELD, Operation, applications_in, awaits, heals_in_vain, is_held},
 };
 use crate::{
     ArgoCd,
@@ -79,7 +79,7 @@ impl Goal {
                 Self::Operation => true,
                 // What was so before something happened is not what is waited for.
                 _ if app.news().is_some() => false,
-                Self::Sync => app.status.sync.status == "Synced",
+                Self::Sync => app.status.sync.status == "Synced" && app.failed_hydration().is_none(),
                 // Where neither Git nor the cluster can be read, it has no resources, and their health is good
                 // (`setApplicationHealth` in `controller/health.go`).
                 Self::Health if app.status.sync.status == "Unknown" && app.status.resources.is_empty() => false,
@@ -156,6 +156,9 @@ struct Terminated {
     app: String,
     /// Phase of the operation: `Terminating` until it has stopped.
     phase: String,
+    /// What must come before it has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
@@ -173,17 +176,17 @@ pub(super) async fn poll(
     wait: Duration,
     context: &CallContext,
     mut done: impl FnMut(&Application) -> bool,
-) -> Result<(Application, bool), ToolError> {
+) -> Result<Application, ToolError> {
     let [first, longest] = PAUSES;
     let mut wait = Wait::new(wait, context, first, longest);
     let mut app = argocd.fetch_app(target, context).await?;
     loop {
         if done(&app) {
-            return Ok((app, true));
+            return Ok(app);
         }
         let phase = app.running().unwrap_or("no operation");
         if !wait.next_look(format!("{phase}, {}", app.status.health.status), context).await {
-            return Ok((app, false));
+            return Ok(app);
         }
         // A look that fails on the way doesn't lose what is known; the next one may work.
         match argocd.look(target, context).await {
@@ -213,13 +216,11 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
     let (goal, mut settled) = (input.goal, settled());
     let done = move |app: &Application| goal.is_reached(app) && (goal != Goal::Operation || settled(app));
     let wait = input.timeout_seconds.seconds();
-    let (app, _) = poll(&argocd, &input.app.target(&argocd)?, wait, &context, done).await?;
+    let app = poll(&argocd, &input.app.target(&argocd)?, wait, &context, done).await?;
     let finished = goal.is_reached(&app);
     let hint = match (app.running(), goal) {
         (Some(_), _) if app.waits_for_controller() => not_taken_up().remedy,
-        (Some(_), _) => {
-            Some(awaits_person(&app).unwrap_or_else(|| "the operation still runs: call it again".to_owned()))
-        }
+        (Some(_), _) => Some(awaits(&app).unwrap_or_else(|| "the operation still runs: call it again".to_owned())),
         (None, _) if app.news().is_some() => Some(
             "sync and health are not known yet: call it again, or refresh_argocd_app; if that doesn't help, \
              get_argocd_app_status tells the application's conditions"
@@ -229,7 +230,10 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
         (None, _) if app.status.sync.status == "Unknown" => Some(
             "Argo CD can't compare it with what Git says: sync.message has the application's conditions".to_owned(),
         ),
-        (None, Goal::Sync) => Some(who_syncs(&app)),
+        (None, Goal::Sync) => {
+            let failed = app.failed_hydration().map(|_| "get_argocd_app_status tells why rendering failed".to_owned());
+            Some(failed.or_else(|| heals_in_vain(&app)).unwrap_or_else(|| who_syncs(&app)))
+        }
         (None, _) => Some("get_argocd_resource_tree with unhealthy_only tells what is not healthy".to_owned()),
     };
     let hints = hint.into_iter().chain(applications_in(&app).filter(|_| goal == Goal::Health)).collect();
@@ -238,6 +242,11 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
 
 /// What syncs an application that is not synced, while no operation runs.
 fn who_syncs(app: &Application) -> String {
+    if app.spec.automated().is_some() && app.has_had_its_try() {
+        return "auto-sync has had its try at this revision, which failed or has left no result, and begins nothing \
+                more: sync_argocd_app does, once the cause is gone"
+            .to_owned();
+    }
     if app.spec.automated().is_some() {
         return "auto-sync is on, and nothing runs yet: call it again. It begins nothing while a sync window is closed \
                 (get_argocd_sync_windows), after it has failed at this revision, and without self_heal where only the cluster was \
@@ -327,7 +336,8 @@ async fn preview_terminate(
     }
     let Some(operation) = app.running().and_then(|_| Operation::of(&app)) else { return Err(nothing_runs()) };
     let since = operation.started_at.as_deref().map(|at| format!(" that runs since {at}")).unwrap_or_default();
-    let would = format!("end the operation{since} on {}; what it has applied stays applied", app.metadata.name);
+    let held = if is_held(&app) { format!("; but {HELD}") } else { String::new() };
+    let would = format!("end the operation{since} on {}; what it has applied stays applied{held}", app.metadata.name);
     Ok(Preview { would, state: json!({ "operation": operation }) })
 }
 
@@ -361,5 +371,6 @@ async fn terminate(argocd: Arc<ArgoCd>, input: TerminateInput, context: CallCont
             }
         }
     }
-    Ok(Terminated { app: app.metadata.name, phase })
+    let hints = is_held(&app).then(|| HELD.to_owned()).into_iter().collect();
+    Ok(Terminated { app: app.metadata.name, phase, hints })
 }

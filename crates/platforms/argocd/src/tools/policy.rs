@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     AppArgs,
-    app::{AutoSync, application_set},
+    app::{AutoSync, maker},
     mutation,
 };
 use crate::{ArgoCd, client::Error, wire::Application};
@@ -83,10 +83,8 @@ impl SetInput {
 }
 
 fn hints(app: &Application) -> Vec<String> {
-    let made = application_set(app).map(|name| {
-        format!("the application belongs to the ApplicationSet {name:?}, which undoes changes unless it is told not to")
-    });
-    made.into_iter().collect()
+    let undone = maker(app).map(|maker| format!("{maker} undoes changes to the application unless it is told not to"));
+    undone.into_iter().collect()
 }
 
 /// As merge patch (RFC 7396). `automated` goes as a whole: servers before 3.1 don't know its field `enabled`, would drop

@@ -277,8 +277,7 @@ fn source_of(app: &Application, revision: &str, stated: Option<u32>) -> Result<W
     let source = sources.get(index);
     let told = |count: usize| if count > 1 { u32::try_from(index).ok() } else { stated };
     if let Some((deployment, _)) = past {
-        let were =
-            if deployment.sources.is_empty() { std::slice::from_ref(&deployment.source) } else { &*deployment.sources };
+        let were = deployment.all_sources();
         let is_same = |was: &Source| source.is_some_and(|is| (&is.repo_url, &is.chart) == (&was.repo_url, &was.chart));
         if let Some(was) = were.get(index).filter(|was| !was.repo_url.is_empty() && !is_same(was)) {
             return Ok(Whence { of: Of::source(was), index: told(were.len()), deployment: Some(deployment.id) });

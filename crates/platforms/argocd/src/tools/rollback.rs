@@ -10,12 +10,13 @@ use super::{
     AppArgs,
     app::NO_HISTORY,
     mutation,
+    state::SourceView,
     sync::{self, Started},
 };
 use crate::{
     ArgoCd,
     error::auto_sync,
-    wire::{Application, Deployment, revisions},
+    wire::{Application, Deployment, are_same, revisions},
 };
 use kit::args::WaitSeconds;
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
@@ -111,20 +112,29 @@ fn revision(deployment: &Deployment) -> String {
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContext) -> Result<Preview, ToolError> {
-    let app = argocd.fetch_app(&input.app.target(&argocd)?, &context).await?;
+    let target = input.app.target(&argocd)?;
+    let app = argocd.fetch_app(&target, &context).await?;
     let deployment = input.check(&app)?;
+    sync::check_windows(&argocd, &target, &app, &context).await?;
     let revision = revision(deployment);
     let act = if input.dry_run { "apply nothing, and try to roll" } else { "roll" };
     let prune = if input.prune { ", and DELETE what it does not name" } else { "" };
     let at = deployment.deployed_at.as_deref().map(|at| format!(" of {at}")).unwrap_or_default();
-    let would =
-        format!("{act} {} back to the deployment {}{at}, revision {revision}{prune}", app.metadata.name, deployment.id);
+    // A hydrated source is written down in another form.
+    let differs = app.spec.source_hydrator.is_none() && !are_same(deployment.all_sources(), app.spec.all_sources());
+    let were: Vec<_> = deployment.all_sources().iter().take(20).filter(|_| differs).map(SourceView::of).collect();
+    let source = if differs { ", with the sources that it had then" } else { "" };
+    let would = format!(
+        "{act} {} back to the deployment {}{at}, revision {revision}{source}{prune}",
+        app.metadata.name, deployment.id
+    );
     let state = json!({
         "history_id": deployment.id,
         "to_revision": revision,
         "from_revision": revisions(&app.status.sync.revision, &app.status.sync.revisions),
         "newest_id": app.status.history.iter().map(|one| one.id).max(),
         "health": app.status.health.status,
+        "other_sources": were,
     });
     Ok(Preview { would, state })
 }
@@ -133,6 +143,7 @@ async fn rollback(argocd: Arc<ArgoCd>, input: RollbackInput, context: CallContex
     let target = input.app.target(&argocd)?;
     let app = argocd.fetch_app(&target, &context).await?;
     let wanted = input.check(&app)?;
+    sync::check_windows(&argocd, &target, &app, &context).await?;
     let body = json!({ "id": input.history_id, "prune": input.prune, "dryRun": input.dry_run });
     let call = target.post(&["rollback"], body);
     sync::start(&argocd, &target, &call, &app, "roll back the application", &context).await?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     text,
-    wire::{AppSpec, Application, OperationState, Resource, Source},
+    wire::{AppSpec, Application, OperationState, Resource, Source, revisions},
 };
 
 /// Whether what runs is what Git says.
@@ -42,6 +42,9 @@ pub(super) struct Operation {
     pub(super) phase: String,
     /// Whether it is a dry run, which applies nothing.
     pub(super) dry_run: bool,
+    /// Revision that it goes to, or those of several sources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) revision: Option<String>,
     /// When it began (RFC 3339); absent before Argo CD's controller has taken it up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) started_at: Option<String>,
@@ -57,6 +60,9 @@ pub(super) struct Operation {
     /// Attempts that failed, after which it was tried again.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) failed_attempts: u64,
+    /// How often auto-sync has undone changes in the cluster by Argo CD's count, this time included.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) self_heals: u64,
 }
 
 /// Where manifests come from.
@@ -169,11 +175,13 @@ impl Operation {
             return Some(Self {
                 phase: "Running".to_owned(),
                 dry_run: operation.sync.as_ref().is_some_and(|sync| sync.dry_run),
+                revision: operation.sync.as_ref().and_then(|sync| text::optional(&sync.revision)),
                 started_at: None,
                 finished_at: None,
                 message: Some("it waits for Argo CD's controller, which has not taken it up yet".to_owned()),
                 initiated_by: text::optional(&operation.initiated_by.username),
                 failed_attempts: 0,
+                self_heals: 0,
             });
         }
         let mut last = state.map(Self::of_state)?;
@@ -187,13 +195,15 @@ impl Operation {
     fn of_state(state: &OperationState) -> Self {
         Self {
             phase: known(&state.phase),
-            dry_run: state.operation.sync.as_ref().is_some_and(|sync| sync.dry_run),
+            dry_run: state.is_dry_run(),
+            revision: text::optional(&state.revision()),
             started_at: state.started_at.clone(),
             // While it is tried again, this is the end of the attempt that failed.
             finished_at: state.finished_at.clone().filter(|_| state.phase != "Running"),
             message: text::optional(&state.message),
             initiated_by: text::optional(&state.operation.initiated_by.username),
             failed_attempts: state.retry_count,
+            self_heals: state.operation.sync.as_ref().map_or(0, |sync| sync.heals),
         }
     }
 }
@@ -257,12 +267,14 @@ impl ResourceView {
 impl AppState {
     pub(super) fn of(app: &Application) -> Self {
         let status = &app.status;
-        let conditions: Vec<String> = status
-            .conditions
-            .iter()
-            .take(10)
-            .map(|one| format!("{}: {}", one.type_, text::clean(&one.message)))
-            .collect();
+        // Argo CD sorts them by type, and there may be a warning for each resource.
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            status.conditions.iter().partition(|one| one.type_.ends_with("Error"));
+        let all = errors.into_iter().chain(warnings).take(MAX_CONDITIONS);
+        let mut conditions: Vec<_> = all.map(|one| format!("{}: {}", one.type_, text::clean(&one.message))).collect();
+        if let more @ 1.. = status.conditions.len().saturating_sub(MAX_CONDITIONS) {
+            conditions.push(format!("and {more} more"));
+        }
         let sync = Sync {
             status: known(&status.sync.status),
             revision: text::optional(&status.sync.revision),
@@ -291,14 +303,69 @@ pub(super) fn to_be_confirmed<'a>(resources: impl Iterator<Item = &'a Resource>)
     (!names.is_empty()).then(|| format!("a person must confirm the deletion of {}{more} ({CONFIRM})", names.join(", ")))
 }
 
+/// Conditions that are told.
+const MAX_CONDITIONS: usize = 10;
+
 /// How a person confirms.
 const CONFIRM: &str = "argocd app confirm-deletion, or Argo CD's page of the application";
 
-/// What an operation that runs waits for, if it is a person (`setRunningPhase` in `gitops-engine/pkg/sync/sync_context.go`, v3.5.1).
-pub(super) fn awaits_person(app: &Application) -> Option<String> {
+/// Whether a sync window holds the operation that runs (`SyncAppState` in `controller/sync.go`, v2.14.0 to v3.5.1).
+pub(super) fn is_held(app: &Application) -> bool {
+    let state = app.status.operation_state.as_ref().filter(|_| app.running().is_some());
+    state.is_some_and(|state| state.message.starts_with("Sync operation blocked by sync window"))
+}
+
+/// What an operation that runs waits for, if waiting alone doesn't help (`setRunningPhase` in
+/// `gitops-engine/pkg/sync/sync_context.go`, v3.5.1).
+pub(super) fn awaits(app: &Application) -> Option<String> {
     let state = app.status.operation_state.as_ref().filter(|_| app.running().is_some())?;
-    let asks = state.message.starts_with("waiting for pruning confirmation of");
-    asks.then(|| format!("the operation goes on when a person has confirmed what it would delete ({CONFIRM})"))
+    if is_held(app) {
+        return Some(HELD.to_owned());
+    }
+    if state.message.starts_with("waiting for pruning confirmation of") {
+        return Some(format!("the operation goes on when a person has confirmed what it would delete ({CONFIRM})"));
+    }
+    if let Some(what) = state.message.strip_prefix("waiting for healthy state of ")
+        && app.status.health.status == "Suspended"
+    {
+        return Some(format!(
+            "the operation waits for {} to be healthy, and something in the application is suspended: it goes on \
+             when that is resumed (run_argocd_resource_action may)",
+            text::clean(what)
+        ));
+    }
+    // Where `retry.refresh` of 3.1 and later isn't set (argoproj/argo-cd#11494).
+    let (goes_to, now) = (state.revision(), revisions(&app.status.sync.revision, &app.status.sync.revisions));
+    (state.retry_count > 0 && !goes_to.is_empty() && !now.is_empty() && goes_to != now).then(|| {
+        format!(
+            "the operation is tried again with the revision that it began with, and not with what was compared last \
+             ({}): unless that is meant, end it with terminate_argocd_operation, and sync anew",
+            text::clean(&now)
+        )
+    })
+}
+
+/// What a sync window does to an operation. One that is ended stays `Terminating` until then (argoproj/argo-cd#25361).
+pub(super) const HELD: &str = "a sync window holds the operation: until syncs are permitted \
+                               (get_argocd_sync_windows), it applies nothing more, and doesn't end either";
+
+/// What is said of an application that auto-sync heals again and again (`autoSync` in `controller/appcontroller.go`,
+/// v3.5.1).
+pub(super) fn heals_in_vain(app: &Application) -> Option<String> {
+    let sync = app.status.operation_state.as_ref()?.operation.sync.as_ref()?;
+    (sync.heals > 1 && app.status.sync.status == "OutOfSync" && app.spec.automated().is_some()).then(|| {
+        format!(
+            "auto-sync has healed it {} times, and it is OutOfSync again: something changes it back, or drops a part \
+             of what Git says; get_argocd_diff tells what differs",
+            sync.heals
+        )
+    })
+}
+
+/// What Argo CD says of a deletion that failed; it tries it again.
+pub(super) fn failed_deletion(app: &Application) -> Option<String> {
+    let failed = app.status.conditions.iter().find(|one| one.type_ == "DeletionError")?;
+    Some(format!("Argo CD failed to delete it, and tries again: {}", text::clean(&failed.message)))
 }
 
 /// What is said of applications among an application's resources: their health is no part of its own, unless the installation has a
@@ -321,7 +388,9 @@ fn deletion(app: &Application, since: &str) -> String {
         _ => false,
     };
     let confirmation = to_be_confirmed(app.status.resources.iter()).filter(|_| !is_approved);
-    let stage = if has("pre-delete-finalizer.argocd.argoproj.io") {
+    let stage = if let Some(failed) = failed_deletion(app) {
+        failed
+    } else if has("pre-delete-finalizer.argocd.argoproj.io") {
         "its PreDelete hooks come first".to_owned()
     } else if app.is_cascading() {
         confirmation.unwrap_or_else(|| "what it runs is being deleted".to_owned())
@@ -342,17 +411,23 @@ fn verdict(app: &Application, sync: &str, health: &str, news: Option<&str>) -> S
         let last = app.status.reconciled_at.as_deref().unwrap_or("a time that it doesn't tell");
         format!("not known yet: {news}, and Argo CD compared it last at {last}; sync and health are those of before")
     });
+    let leaves_out = sync == "Synced" && app.has_condition(&["ExcludedResourceWarning", "RepeatedResourceWarning"]);
     let state = match (sync, health) {
         _ if app.status.sync.status.is_empty() && app.status.health.status.is_empty() => {
             "it was not compared with Git yet: nothing is known of it, as if no controller of Argo CD had seen it"
         }
         _ if unknown.is_some() => unknown.as_deref().unwrap_or_default(),
+        _ if app.failed_hydration().is_some() => {
+            "Argo CD failed to render what Git says now: sync and health are those of what it rendered before"
+        }
+        ("Synced", "Healthy") if leaves_out => "what Argo CD compares is as Git says, and healthy",
         ("Synced", "Healthy") => "well: what Git says runs, and is healthy",
         ("OutOfSync", "Healthy") => "what runs is healthy, and is not what Git says",
         ("Synced", "Degraded") => "what Git says was applied, and doesn't work",
         ("OutOfSync", "Degraded") => "the worst: what runs doesn't work, and is not what Git says",
         ("Synced", "Progressing") => "what Git says was applied, and is still starting",
         ("OutOfSync", "Progressing") => "what runs is still starting, and is not what Git says",
+        ("OutOfSync", "Suspended") => "it is suspended, until something resumes it, and is not what Git says",
         (_, "Suspended") => "it is suspended: somebody, or something, must resume it",
         ("Unknown", "Missing") => "its cluster can't be reached, or its resources are gone",
         (_, "Missing") => "resources that Git names are not there",
@@ -360,19 +435,25 @@ fn verdict(app: &Application, sync: &str, health: &str, news: Option<&str>) -> S
         ("Unknown", _) => "Argo CD can't compare it with what Git says: see sync.message",
         _ => "its health is not known",
     };
+    let left_out = if leaves_out { "; a part of what Git says is left out: see sync.message" } else { "" };
+    let state = format!("{state}{left_out}");
     let running = app.running();
-    let last = app.status.operation_state.as_ref().map(|state| state.phase.as_str());
+    let last = app.status.operation_state.as_ref();
+    let is_dry_run = last.is_some_and(OperationState::is_dry_run);
+    let last = last.map(|state| state.phase.as_str());
     match (running, last) {
         (Some("Terminating"), _) => format!("{state}; an operation is being ended"),
         (Some(_), _) if app.waits_for_controller() => format!("{state}; an operation waits for Argo CD's controller"),
         (Some(_), _) if app.status.operation_state.as_ref().is_some_and(|state| state.retry_count > 0) => {
             format!("{state}; an operation is tried again after it failed: see operation.message")
         }
+        (Some(_), _) if is_held(app) => format!("{state}; a sync window holds an operation"),
         (Some(_), _) => format!("{state}; an operation runs"),
-        (None, Some("Succeeded")) if health == "Degraded" && news.is_none() => {
+        (None, Some("Failed" | "Error")) if is_dry_run => format!("{state}; the last operation, a dry run, failed"),
+        (None, Some("Succeeded")) if health == "Degraded" && news.is_none() && !is_dry_run => {
             format!("{state}; the last operation succeeded all the same, which says only that it was applied")
         }
         (None, Some("Failed" | "Error")) => format!("{state}; the last operation failed"),
-        _ => state.to_owned(),
+        _ => state,
     }
 }

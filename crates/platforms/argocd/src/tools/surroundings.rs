@@ -16,7 +16,7 @@ use crate::{
     ArgoCd,
     client::{Call, Error},
     text,
-    wire::{Cluster, Items, Project},
+    wire::{Cluster, Items, KindPattern, Project},
 };
 use kit::args::PageArgs;
 use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError};
@@ -79,8 +79,15 @@ struct ProjectView {
     description: Option<String>,
     /// Repositories that applications may come from, as patterns; `!` in front forbids.
     source_repos: Vec<String>,
-    /// Where applications may go to.
+    /// Where applications may go to; a pattern with `!` in front forbids.
     destinations: Vec<DestinationView>,
+    /// Whether only clusters that belong to the project are permitted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own_clusters_only: bool,
+    /// Kinds of resources that belong to no namespace; what is not in `allowed` is forbidden.
+    cluster_kinds: KindsView,
+    /// Kinds of resources that belong to a namespace; without `allowed`, all that are not in `denied` are permitted.
+    namespaced_kinds: KindsView,
     /// Namespaces beside Argo CD's own in which applications may be declared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     source_namespaces: Vec<String>,
@@ -100,8 +107,22 @@ struct ProjectView {
 struct DestinationView {
     /// Cluster: its name, or the pattern of its address.
     cluster: String,
+    /// Where `cluster` is a name, the pattern of an address that is permitted, too: one of the two suffices.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    server: String,
     /// Namespace, as a pattern.
     namespace: String,
+}
+
+/// Kinds that a project permits and forbids, as `group/Kind`, with a pattern of their names where it has one.
+#[derive(Serialize, JsonSchema)]
+struct KindsView {
+    /// What is permitted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowed: Vec<String>,
+    /// What is forbidden all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    denied: Vec<String>,
 }
 
 /// A role of a project.
@@ -184,17 +205,27 @@ async fn project(argocd: Arc<ArgoCd>, input: ProjectInput, context: CallContext)
         Err(_) => Some("Argo CD did not tell whether global projects add to these lists".to_owned()),
     };
     let spec = &found.spec;
+    let kinds = [
+        &spec.cluster_resource_whitelist,
+        &spec.cluster_resource_blacklist,
+        &spec.namespace_resource_whitelist,
+        &spec.namespace_resource_blacklist,
+    ];
     let lengths = [spec.source_repos.len(), spec.destinations.len(), spec.sync_windows.len(), spec.roles.len()];
+    let lengths = lengths.into_iter().chain(kinds.map(|kinds| kinds.len())).chain([spec.source_namespaces.len()]);
     Ok(ProjectView {
         name: found.metadata.name.clone(),
         description: text::optional(&spec.description),
         source_repos: spec.source_repos.iter().take(MAX_ENTRIES).map(|repo| text::repository(repo)).collect(),
         destinations: spec.destinations.iter().take(MAX_ENTRIES).map(DestinationView::of).collect(),
+        own_clusters_only: spec.permit_only_project_scoped_clusters,
+        cluster_kinds: KindsView::of(&spec.cluster_resource_whitelist, &spec.cluster_resource_blacklist),
+        namespaced_kinds: KindsView::of(&spec.namespace_resource_whitelist, &spec.namespace_resource_blacklist),
         source_namespaces: spec.source_namespaces.iter().take(MAX_ENTRIES).cloned().collect(),
         sync_windows: spec.sync_windows.iter().take(MAX_ENTRIES).map(|window| Window::of(window, None)).collect(),
         roles: spec.roles.iter().take(MAX_ENTRIES).map(RoleView::of).collect(),
         hints: hint.into_iter().collect(),
-        truncated: lengths.into_iter().chain([spec.source_namespaces.len()]).any(|length| length > MAX_ENTRIES),
+        truncated: lengths.into_iter().any(|length| length > MAX_ENTRIES),
     })
 }
 
@@ -212,7 +243,21 @@ impl ArgoCd {
 
 impl DestinationView {
     fn of(destination: &crate::wire::Destination) -> Self {
-        Self { cluster: cluster_of(destination), namespace: destination.namespace.clone() }
+        // `isDestinationMatched` in `pkg/apis/application/v1alpha1/app_project_types.go`, v3.5.1.
+        let server = if destination.name.is_empty() { String::new() } else { address(&destination.server) };
+        Self { cluster: cluster_of(destination), server, namespace: destination.namespace.clone() }
+    }
+}
+
+impl KindsView {
+    fn of(allowed: &[KindPattern], denied: &[KindPattern]) -> Self {
+        let told = |one: &KindPattern| {
+            let group = if one.group.is_empty() { String::new() } else { format!("{}/", text::clean(&one.group)) };
+            let name = if one.name.is_empty() { String::new() } else { format!(" {}", text::clean(&one.name)) };
+            format!("{group}{}{name}", text::clean(&one.kind))
+        };
+        let some = |kinds: &[KindPattern]| kinds.iter().take(MAX_ENTRIES).map(told).collect();
+        Self { allowed: some(allowed), denied: some(denied) }
     }
 }
 

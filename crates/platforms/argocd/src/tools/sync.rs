@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AppArgs, ResourceName, Target, may_be_secret, mutation, operation,
-    state::{AppState, Operation, to_be_confirmed},
+    state::{AppState, Operation, awaits, is_held, to_be_confirmed},
 };
 use crate::{
     ArgoCd,
@@ -179,6 +179,23 @@ impl SyncInput {
             .filter(|one| self.resources.is_empty() || self.resources.iter().any(|wanted| names(wanted, one)))
     }
 
+    /// What the sync options do that a caller may not think of: they take the place of the application's own (`Sync` in
+    /// `server/application/application.go`), and replacing is creating again where Kubernetes takes no update.
+    fn options(&self, app: &Application) -> String {
+        let own: &[String] = app.spec.sync_policy.as_ref().map_or(&[], |policy| &*policy.sync_options);
+        let has = |options: &[String], wanted: &str| options.iter().any(|one| one.eq_ignore_ascii_case(wanted));
+        let lost = own.iter().filter(|own| !self.sync_options.is_empty() && !has(&self.sync_options, own));
+        let lost: Vec<_> = lost.take(20).map(|own| text::clean(own)).collect();
+        let mut told = String::new();
+        if !lost.is_empty() {
+            told = format!("; the application's own options {} don't count", lost.join(", "));
+        }
+        if has(if self.sync_options.is_empty() { own } else { &self.sync_options }, "Replace=true") {
+            told.push_str("; Replace=true may DELETE resources and create them again");
+        }
+        told
+    }
+
     fn body(&self, app: &Application) -> Value {
         let mut body = Map::new();
         body.insert("prune".into(), self.prune.into());
@@ -219,13 +236,14 @@ pub(super) fn ready(app: &Application) -> Result<(), ToolError> {
     }
     if app.running().is_some() {
         let since = app.status.operation_state.as_ref().and_then(|state| state.started_at.as_deref());
-        return Err(operation_running(since));
+        return Err(operation_running(since, awaits(app).as_deref()));
     }
     Ok(())
 }
 
-/// Says no while a sync window is closed.
-async fn check_windows(
+/// Says no while a sync window is closed. Argo CD takes a rollback all the same, and holds it until the window opens
+/// (`Rollback` in `server/application/application.go`, v3.5.1).
+pub(super) async fn check_windows(
     argocd: &ArgoCd,
     target: &Target,
     app: &Application,
@@ -278,8 +296,10 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
         .news()
         .map(|news| format!("; but {news}, and Argo CD has not compared it since: it may be other resources"));
     let as_of = as_of.unwrap_or_default();
+    let options = input.options(&app);
     let count = changed.len();
-    let would = format!("{act} {}{to}: change {count} resources{kept}{confirmed}{hooks}{as_of}", app.metadata.name);
+    let would =
+        format!("{act} {}{to}: change {count} resources{kept}{confirmed}{hooks}{options}{as_of}", app.metadata.name);
     let state = json!({
         "sync": app.status.sync.status,
         "revision": last,
@@ -340,26 +360,34 @@ pub(super) async fn finish(
     context: &CallContext,
 ) -> Result<Started, ToolError> {
     let ended = operation::poll(argocd, target, wait, context, operation::settled()).await;
-    let (app, _) = ended.map_err(|error| if dry_run { error } else { error.after_the_change() })?;
+    let app = ended.map_err(|error| if dry_run { error } else { error.after_the_change() })?;
     let finished = app.running().is_none();
     let operation = Operation::of(&app);
     let phase = operation.as_ref().map_or("Running", |operation| operation.phase.as_str());
+    let result = app.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
+    let resources = result.iter().flat_map(|result| result.resources.iter());
+    let mut outcomes: Vec<_> = resources.map(ResourceOutcome::of).collect();
+    // Results are those of the last attempt.
+    let has_applied = operation.as_ref().is_some_and(|operation| operation.failed_attempts > 0)
+        || outcomes.iter().any(|one| !matches!(one.status.as_str(), "SyncFailed" | "PruneSkipped" | ""));
     let applied = match (dry_run, finished) {
         (true, true) => "Nothing was applied: the dry run has ended",
-        (false, true) => "It was applied, as far as the phase says: the operation has ended",
+        (false, true) if phase == "Succeeded" => "It was applied, as far as the phase says: the operation has ended",
+        // All is tried by a dry run first, of which only what fails is written down (`runTasks` in
+        // `gitops-engine/pkg/sync/sync_context.go`, v3.5.1; argoproj/argo-cd#1884).
+        (false, true) if !has_applied => "It failed, and nothing is told to have been applied: the operation has ended",
+        (false, true) => "It failed, and a part was applied, or may have been: the operation has ended",
         (_, false) if app.waits_for_controller() => {
             "Nothing was applied yet: Argo CD's controller has not begun with it"
         }
         (true, false) => "Nothing was applied: the dry run still runs",
+        (false, false) if is_held(&app) => "Nothing more is applied: a sync window holds the operation",
         (false, false) => "It is being applied: the operation still runs",
     };
     let summary = match app.news() {
         Some(_) => format!("{applied} ({phase}); how the application is now is not known yet, wait_argocd_app tells"),
         None => format!("{applied} ({phase}); the application is {}", app.status.health.status),
     };
-    let result = app.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
-    let resources = result.iter().flat_map(|result| result.resources.iter());
-    let mut outcomes: Vec<_> = resources.map(ResourceOutcome::of).collect();
     // What failed or was left is not what an answer may lack: a sync that leaves what is to be pruned succeeds
     // (argoproj/argo-cd#273).
     outcomes.sort_by_key(|one| matches!(one.status.as_str(), "Synced" | "Pruned" | "Succeeded"));

@@ -114,7 +114,14 @@ pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
 /// The tree of an application, for tools that look for one resource in it.
 pub(super) async fn fetch(argocd: &ArgoCd, target: &Target, context: &CallContext) -> Result<Tree, ToolError> {
     let call = target.get(&["resource-tree"]);
-    argocd.ask_slowly(target, &call, "read the resource tree of", context).await
+    let mut tree: Tree = argocd.ask_slowly(target, &call, "read the resource tree of", context).await?;
+    // What has several owners comes once for each of them (argoproj/argo-cd#19910).
+    let mut seen = HashSet::new();
+    tree.nodes.0.retain(|node| {
+        let (group, kind, namespace, name) = key(node);
+        seen.insert([group, kind, namespace, name].map(ToOwned::to_owned))
+    });
+    Ok(tree)
 }
 
 async fn tree(argocd: Arc<ArgoCd>, input: TreeInput, context: CallContext) -> Result<TreeView, ToolError> {

@@ -197,9 +197,23 @@ pub(crate) struct ProjectSpec {
     pub(crate) description: String,
     pub(crate) source_repos: List<String>,
     pub(crate) destinations: List<Destination>,
+    pub(crate) permit_only_project_scoped_clusters: bool,
+    pub(crate) cluster_resource_whitelist: List<KindPattern>,
+    pub(crate) cluster_resource_blacklist: List<KindPattern>,
+    pub(crate) namespace_resource_whitelist: List<KindPattern>,
+    pub(crate) namespace_resource_blacklist: List<KindPattern>,
     pub(crate) sync_windows: List<SyncWindow>,
     pub(crate) source_namespaces: List<String>,
     pub(crate) roles: List<Role>,
+}
+
+/// A kind of resources, as patterns; of those that belong to no namespace 3.3 and later take a name.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct KindPattern {
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
 }
 
 /// A project's role, without the tokens' ids.
@@ -268,6 +282,8 @@ pub(crate) struct WholeSet {
     pub(crate) metadata: Metadata,
     #[serde(default)]
     pub(crate) spec: Value,
+    #[serde(default)]
+    pub(crate) status: AppSetStatus,
 }
 
 #[derive(Deserialize, Default)]
