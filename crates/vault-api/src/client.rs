@@ -11,7 +11,7 @@ use http::{
 };
 use jiff::Timestamp;
 use secrecy::SecretString;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -23,6 +23,8 @@ use outbound::{
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
+/// What an answer has an object at that was wrapped.
+const WRAPPED: &[u8] = br#""wrap_info""#;
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// Why Vault did not give what was asked for. Holds nothing that Vault wrote.
@@ -49,12 +51,25 @@ pub enum Error {
     /// 400: the KV engine is being upgraded to version 2.
     #[error("the KV engine is being upgraded to version 2")]
     Upgrading,
+    /// 400 without a word, of a path that holds a character that can't be seen.
+    #[error("the path holds a character that can't be seen")]
+    InvisibleCharacter,
     /// 400: a path that climbs.
     #[error("the path holds what Vault takes for a way out of it")]
     BadPath,
     /// 400: the path exists in the root namespace only.
     #[error("the path exists in the root namespace only")]
     RootNamespaceOnly,
+    /// 404: there is no such namespace (OpenBao).
+    #[error("it has no such namespace")]
+    UnknownNamespace,
+    /// 400: the identity may not log in from that address.
+    #[error("the address may not log in with that identity")]
+    AddressBarred,
+    /// 200 without what was asked for: somebody must approve the request first, and nothing was done of it
+    /// (developer.hashicorp.com/vault/docs/enterprise/control-groups).
+    #[error("the request waits for somebody's approval, as a control group demands")]
+    AwaitsApproval,
     /// 400: the engine or auth method has no such role.
     #[error("there is no such role")]
     UnknownRole,
@@ -105,7 +120,7 @@ pub enum Error {
     /// 405.
     #[error("the path does not support the operation")]
     Unsupported,
-    /// 412: not replicated yet (Enterprise).
+    /// 412, or a write that a standby tried itself: not replicated yet.
     #[error("Vault has not replicated the state yet")]
     NotReplicated,
     /// 413.
@@ -117,6 +132,9 @@ pub enum Error {
     /// 429, with the wait if Vault states it.
     #[error("Vault's quota is reached")]
     Quota(Option<Duration>),
+    /// 429 that no wait helps against.
+    #[error("its lease count quota is reached: leases must end or be revoked, or the quota be raised")]
+    LeaseQuota,
     /// 429 of something in front of Vault, with the wait if it states one.
     #[error("something in front of Vault takes no more requests for a while")]
     Throttled(Option<Duration>),
@@ -141,6 +159,9 @@ pub enum Error {
     /// 503, sealed.
     #[error("Vault is sealed")]
     Sealed,
+    /// 503: the namespace is sealed, and the server is not (OpenBao).
+    #[error("the namespace is sealed")]
+    NamespaceSealed,
     /// 503, not sealed.
     #[error("Vault is being maintained")]
     Maintenance,
@@ -241,6 +262,17 @@ impl Call {
             call.segments.push(String::new());
         }
         call
+    }
+
+    fn is_of_a_lease(&self) -> bool {
+        self.segments.iter().take(2).eq(["sys", "leases"])
+    }
+
+    /// The same of what is below a name that ends in a slash.
+    #[must_use]
+    pub fn below(&self, folder: &str) -> Self {
+        let above = self.segments.iter().map(String::as_str).filter(|segment| !segment.is_empty());
+        Self::list(above.chain(folder.split('/').filter(|segment| !segment.is_empty())))
     }
 
     /// `POST` with a body, to change something.
@@ -344,14 +376,15 @@ pub struct HealthAnswer {
 }
 
 impl Client {
-    /// A client for a namespace, which may be written with slashes around it.
+    /// A client for a namespace, which may be written with slashes around it. `root` is the one that has no name:
+    /// OpenBao knows none of that name (openbao/openbao#1917).
     ///
     /// # Errors
     /// [`RequestError::Build`] when the namespace can't stand in a header.
     pub fn new(outbound: Outbound, namespace: Option<&str>) -> Result<Self, RequestError> {
         let namespace = namespace
             .map(|text| text.trim_matches('/'))
-            .filter(|text| !text.is_empty())
+            .filter(|text| !text.is_empty() && *text != "root")
             .map(|text| HeaderValue::from_str(text).map_err(|_| RequestError::Build))
             .transpose()?;
         Ok(Self { outbound, namespace, on_schedule: false })
@@ -392,6 +425,7 @@ impl Client {
         let date = date.and_then(|date| httpdate::parse_http_date(date).ok()?.try_into().ok());
         match response.status {
             StatusCode::NO_CONTENT => Ok((None, date)),
+            StatusCode::OK if awaits_approval(&response) => Err(Error::AwaitsApproval),
             StatusCode::OK | StatusCode::ACCEPTED if response.body().is_empty() => Ok((None, date)),
             StatusCode::OK | StatusCode::ACCEPTED => Ok((Some(response.json()?), date)),
             // What a patch of nothing is answered with: no body, and the header that all of Vault's answers have
@@ -402,6 +436,16 @@ impl Client {
                     && response.headers.get(CACHE_CONTROL).is_some_and(|value| value == "no-store") =>
             {
                 Err(Error::NotFound)
+            }
+            // `PrintablePathCheckHandler` of hashicorp/go-cleanhttp, in front of all else (hashicorp/vault#4917).
+            StatusCode::BAD_REQUEST
+                if response.body().is_empty() && call.segments.iter().any(|s| holds_invisible(s)) =>
+            {
+                Err(Error::InvisibleCharacter)
+            }
+            // What follows a period in a lease's id is the id of a namespace (hashicorp/vault#5460).
+            StatusCode::INTERNAL_SERVER_ERROR if is_of_no_namespace(&response) && call.is_of_a_lease() => {
+                Err(Error::UnknownLease)
             }
             _ => Err(classify(&response)),
         }
@@ -489,6 +533,39 @@ fn own_texts(response: &Response) -> Option<Vec<String>> {
     })
 }
 
+/// Whether a request named a namespace that isn't there, by the id that a lease or a token ends in (`ErrNoNamespace`).
+fn is_of_no_namespace(response: &Response) -> bool {
+    own_texts(response).is_some_and(|texts| texts == ["no namespace"])
+}
+
+/// Whether Vault has wrapped an answer for which nobody asked it to: the request is to be approved before it is made.
+///
+/// Source: `respondLogical` in `http/logical.go` of Vault and OpenBao: `wrap_info` and no data.
+fn awaits_approval(response: &Response) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Wrapped {
+        wrap_info: Option<IgnoredAny>,
+        data: Option<IgnoredAny>,
+    }
+    let body = response.body();
+    // Of most answers it is null, and these aren't read twice.
+    let begins_object = |rest: &[u8]| rest.iter().find(|byte| !b": \t\r\n".contains(byte)) == Some(&b'{');
+    body.windows(WRAPPED.len())
+        .enumerate()
+        .any(|(at, part)| part == WRAPPED && body.get(at + WRAPPED.len()..).is_some_and(begins_object))
+        && response.json::<Wrapped>().is_ok_and(|answer| answer.wrap_info.is_some() && answer.data.is_none())
+}
+
+/// Whether a text holds a character that Go doesn't call printable, such as a no-break space.
+fn holds_invisible(text: &str) -> bool {
+    // As what follows a letter, so that an accent that is a character of its own counts as what it is.
+    let is_escaped = |c: char| {
+        let pair = String::from_iter(['a', c]);
+        pair.escape_debug().nth(1) == Some('\\')
+    };
+    text.chars().any(|c| !matches!(c, '\\' | '"' | '\'') && is_escaped(c))
+}
+
 /// Whether an answer is that of `sys/health`, though something in it can't be read.
 fn is_like_health(response: &Response) -> bool {
     let body: Value = response.json().unwrap_or_default();
@@ -502,13 +579,19 @@ pub fn verdict(response: &Response) -> Verdict {
     match response.status.as_u16() {
         // `sys/health`, on a standby, too: that is no throttling.
         429 | 503 if response.json::<wire::Health>().is_ok() => Verdict::Answered,
+        200 if awaits_approval(response) => Verdict::Refused,
+        // Leases don't end by waiting a moment.
+        429 if says("lease count quota exceeded") => Verdict::Refused,
         // Quotas are for paths (https://developer.hashicorp.com/vault/docs/concepts/resource-quotas).
         429 => Verdict::ThrottledInPart,
         503 if says("sealed") || says("locked") => Verdict::Refused,
         // Not replicated yet.
         412 => Verdict::NotYet,
+        // A standby that did not hand the request on (`ErrReadOnly` in sdk/logical/storage.go).
+        400 | 500 if says("cannot write to readonly storage") => Verdict::NotYet,
+        500 if is_of_no_namespace(response) => Verdict::Refused,
         // A standby while a new active node is elected.
-        500 if says("active cluster node not found") => Verdict::NotYet,
+        500 if says("active cluster node not found") || says("node is not the leader") => Verdict::NotYet,
         503 if ["no active Vault instance", "node is not active", "standby mode", "overloaded"]
             .into_iter()
             .any(says) =>
@@ -532,6 +615,10 @@ static KNOWN: &[(&[u16], &str, Error)] = &[
     (&[400], "lease is not renewable", Error::LeaseNotRenewable),
     (&[400], "lease expired", Error::LeaseNotRenewable),
     (&[400], "tokens cannot be renewed through this endpoint", Error::LeaseNotRenewable),
+    (&[400], "lease is expired and has failed previous revocation attempts", Error::LeaseNotRenewable),
+    // `path_login.go` of AppRole, of a secret id and of a role; neither id is wrong then.
+    (&[400], "CIDR restrictions on the", Error::AddressBarred),
+    (&[400, 500], "cannot write to readonly storage", Error::NotReplicated),
     (&[400], "Upgrading from non-versioned to versioned data", Error::Upgrading),
     (&[400], "Waiting for the primary to upgrade from non-versioned", Error::Upgrading),
     (&[400], "relative paths not supported", Error::BadPath),
@@ -543,6 +630,8 @@ static KNOWN: &[(&[u16], &str, Error)] = &[
     (&[400], "missing client token", Error::TokenNotSeen),
     (&[400, 500], "failed to revoke entry", Error::RevokeFailed),
     (&[404], "Invalid path for a versioned K/V secrets engine", Error::VersionedEngine),
+    // OpenBao: `handleCancelableRequest` in request_handling.go.
+    (&[404], "namespace not found", Error::UnknownNamespace),
     (&[404], "no handler for route", Error::NoRoute),
     (&[404], "unsupported path", Error::NoRoute),
     (&[404], "functionality on this path has been removed", Error::NoRoute),
@@ -550,14 +639,18 @@ static KNOWN: &[(&[u16], &str, Error)] = &[
     (&[400, 403], "\t* invalid token", Error::TokenRejected),
     // A token whose end names a namespace that this Vault doesn't have: one of another cluster, or no token at all.
     (&[500], "failed to look up namespace from the token", Error::TokenRejected),
+    (&[429], "lease count quota exceeded", Error::LeaseQuota),
     (&[500], "could not find version data", Error::VersionLost),
     (&[500], "active cluster node not found", Error::NoActiveNode),
+    // Integrated storage, of a node that just lost the lead (hashicorp/vault#18117).
+    (&[500], "node is not the leader", Error::NoActiveNode),
     (&[503], "no active Vault instance", Error::NoActiveNode),
     (&[503], "node is not active", Error::NoActiveNode),
     (&[503], "Vault is in standby mode", Error::NoActiveNode),
     (&[503], "API access to this namespace has been locked", Error::Locked),
     (&[503], "locked namespace", Error::Locked),
     (&[503], "overloaded", Error::Overloaded),
+    (&[503], "namespace is sealed", Error::NamespaceSealed),
     (&[503], "sealed", Error::Sealed),
 ];
 

@@ -170,6 +170,9 @@ pub struct RenewedLease {
     /// Whether it can be renewed.
     #[serde(default)]
     pub renewable: bool,
+    /// What Vault says beside it, as of less time than was asked for.
+    #[serde(default)]
+    pub warnings: Option<Vec<String>>,
 }
 
 /// An answer that hands out a secret: of KV version 1, whose content is in `data`, of a dynamic secret, and with the

@@ -44,6 +44,14 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: 
         Error::LoginRefused(_) => login_refused(),
         Error::LoginPaused(_, wait) => login_refused().with_retry_after(*wait),
         Error::Forbidden(lack) => forbidden(*lack, doing, path, capability),
+        // Every Vault has these.
+        Error::NoRoute if ["sys/internal/ui/mounts", "auth/token/lookup-self"].contains(&path) => {
+            ToolError::new(Code::PlatformError, format!("the address leads to no Vault that has the path {path}"))
+                .with_remedy(format!(
+                    "whoever owns the McpConnector must correct the path in {}, which leaves out /v1",
+                    WAY.address
+                ))
+        }
         Error::NoRoute => ToolError::new(Code::NotFound, format!("no engine of Vault has the path {path}"))
             .with_remedy("list_vault_mounts and list_vault_auth_methods tell what is mounted, and of which type"),
         Error::VersionedEngine => new(
@@ -66,7 +74,7 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: 
         ),
         Error::UnknownLease => new(Code::NotFound, "Vault knows no such lease, or it has ended", "check the lease id"),
         Error::LeaseNotRenewable => {
-            new(Code::Conflict, "the lease can't be renewed", "lookup_vault_lease tells when it ends")
+            new(Code::Conflict, "the lease can't be renewed, or has ended", "lookup_vault_lease tells when it ends")
         }
         Error::BadRequest => {
             unknown_refusal("vault", 400, None, None);
@@ -141,10 +149,37 @@ fn of_a_known_text(error: &Error) -> ToolError {
             "come back later; nothing was changed",
         )
         .with_retry_after(Duration::from_secs(5)),
+        Error::InvisibleCharacter => new(
+            Code::InvalidArgument,
+            "the path holds a character that can't be seen, such as a no-break space, and is refused (400)",
+            "write the path by hand; what was copied from a page may hold such characters",
+        ),
         Error::BadPath => new(
             Code::InvalidArgument,
             "Vault refuses the path, which holds what it takes for a way out of it",
             "leave .. out of it",
+        ),
+        Error::UnknownNamespace => new(
+            Code::PlatformError,
+            "Vault has no such namespace as the connector is set to",
+            "whoever owns the McpConnector must correct spec.platform.vault.namespace, or have the namespace made",
+        ),
+        Error::NamespaceSealed => new(
+            Code::PlatformUnavailable,
+            "the connector's namespace of Vault is sealed, though Vault itself is not",
+            "whoever administers the namespace must unseal it; nothing in it works until then",
+        ),
+        Error::AwaitsApproval => new(
+            Code::PermissionDenied,
+            "Vault wants somebody's approval before it does that (a control group), and has done nothing",
+            "this connector can't wait for it: whoever administers Vault can do it, or leave the control group out of \
+             the policies of the connector's token",
+        ),
+        Error::LeaseQuota => new(
+            Code::PlatformUnavailable,
+            "Vault makes no more leases: its lease count quota is reached",
+            "waiting doesn't help: leases must end or be revoked, or whoever administers Vault must raise the quota \
+             (sys/quotas/lease-count)",
         ),
         Error::RootNamespaceOnly => new(
             Code::PermissionDenied,

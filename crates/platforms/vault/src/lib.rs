@@ -161,8 +161,8 @@ impl Vault {
     ) -> Result<Location, ToolError> {
         self.home.check(path, "path")?;
         if let Some(named) = Link::read(path).and_then(|link| link.query("namespace").map(ToOwned::to_owned)) {
-            let (named, own) = (named.trim_matches('/'), self.namespace.as_deref().unwrap_or_default());
-            if named != own && !(named == "root" && own.is_empty()) {
+            let plain = |name: &str| Some(name.trim_matches('/').to_owned()).filter(|name| name != "root");
+            if plain(&named).unwrap_or_default() != self.namespace.as_deref().and_then(plain).unwrap_or_default() {
                 return Err(ToolError::invalid_argument(
                     "path is a link to another namespace of Vault than the connector's",
                 )

@@ -75,8 +75,16 @@ struct Held {
     since: Instant,
     /// Whether it is good for a number of requests only (`token_num_uses` of the role).
     is_counted: bool,
+    /// Whether nobody can revoke it.
+    is_batch: bool,
     /// Nothing is tried for it before this time, because the last try failed.
     retry: Option<Instant>,
+}
+
+/// A token that was just logged in for, and the one before.
+struct Made {
+    token: Token,
+    before: Option<Held>,
 }
 
 /// What came of the last logins with credentials that Vault refuses.
@@ -102,7 +110,7 @@ impl Login {
         let mut state = self.lock(deadline).await?;
         let now = Instant::now();
         let Some(held) = state.held.as_ref().filter(|held| held.lifetime.lasts()) else {
-            return self.log_in(&mut state, set, deadline).await;
+            return self.log_in(&mut state, set, deadline).await.map(|made| made.token);
         };
         let (token, renewable) = (held.token.clone(), held.lifetime.renewable);
         let is_current = held.source == set.generation;
@@ -116,7 +124,13 @@ impl Login {
         let soon = deadline.min(now + REFRESH_TIMEOUT);
         if is_current && renewable && !was_refused {
             match self.renew(&mut state, soon).await {
-                Err(Error::Forbidden(_) | Error::TokenRejected | Error::BadRequest | Error::BatchToken) => {}
+                Err(
+                    Error::Forbidden(_)
+                    | Error::TokenRejected
+                    | Error::BadRequest
+                    | Error::BatchToken
+                    | Error::LeaseNotRenewable,
+                ) => {}
                 outcome => {
                     state.rest_after(outcome.is_err());
                     return Ok(token);
@@ -125,7 +139,7 @@ impl Login {
         }
         let outcome = self.log_in(&mut state, set, soon).await;
         state.rest_after(outcome.is_err());
-        Ok(outcome.unwrap_or(token))
+        Ok(outcome.map_or(token, |made| self.instead_of_the_other(made)))
     }
 
     /// Another token after Vault refused this one. Made at most once a minute, but for a token whose uses are counted. Until
@@ -154,7 +168,7 @@ impl Login {
         if matches!(outcome, Ok(_) | Err(Error::LoginRefused(_))) {
             state.forced = Some(Instant::now());
         }
-        outcome
+        outcome.map(|made| made.token)
     }
 
     /// Another token though this one is good: its role may have policies by now that it was made without. None where it is too
@@ -173,7 +187,7 @@ impl Login {
         let soon = deadline.min(Instant::now() + REFRESH_TIMEOUT);
         let outcome = self.log_in(&mut state, set, soon).await;
         state.stale = Some((age * PATIENCE).min(STALE_MAX));
-        outcome.ok()
+        outcome.ok().map(|made| self.instead_of_the_other(made))
     }
 
     /// How Vault refused the last login with the credentials of a generation.
@@ -186,7 +200,7 @@ impl Login {
     pub(super) async fn close(&self) {
         let deadline = Instant::now() + REVOKE_TIMEOUT;
         let Ok(mut state) = self.lock(deadline).await else { return };
-        if let Some(held) = state.held.take() {
+        if let Some(held) = state.held.take().filter(Held::can_be_given_back) {
             // It ends by itself, later.
             let _best_effort = token::revoke(&self.client, &held.token.secret, deadline).await;
         }
@@ -196,7 +210,23 @@ impl Login {
         timeout_at(deadline, self.state.lock()).await.map_err(|_| Error::Request(RequestError::Timeout))
     }
 
-    async fn log_in(&self, state: &mut State, set: &CredentialSet, deadline: Instant) -> Result<Token, Error> {
+    /// The token of a login. The one before is good as it was, and is given back: it would be a lease until it ends.
+    /// A call that is on its way with it is made once more with the new one. Something between that answers the same
+    /// login from its memory gives the same token.
+    fn instead_of_the_other(&self, made: Made) -> Token {
+        let is_another = |before: &Held| before.token.secret.expose_secret() != made.token.secret.expose_secret();
+        if let Some(before) = made.before.filter(|before| before.can_be_given_back() && is_another(before)) {
+            let client = self.client.clone();
+            // Nobody waits for it.
+            tokio::spawn(async move {
+                let deadline = Instant::now() + REVOKE_TIMEOUT;
+                let _best_effort = token::revoke(&client, &before.token.secret, deadline).await;
+            });
+        }
+        made.token
+    }
+
+    async fn log_in(&self, state: &mut State, set: &CredentialSet, deadline: Instant) -> Result<Made, Error> {
         let (Some(role_id), Some(secret_id)) = (set.field("role_id"), set.field("secret_id")) else {
             return Err(Error::NoToken);
         };
@@ -215,15 +245,16 @@ impl Login {
                 state.count += 1;
                 let token = Token { secret: auth.client_token.clone(), generation: state.count };
                 let lifetime = Lifetime::new(auth.lease_duration, auth.renewable);
-                state.held = Some(Held {
+                let before = state.held.replace(Held {
                     token: token.clone(),
                     source: set.generation,
                     lifetime,
                     since: Instant::now(),
                     is_counted: auth.num_uses > 0,
+                    is_batch: auth.kind == "batch",
                     retry: None,
                 });
-                Ok(token)
+                Ok(Made { token, before })
             }
             Err(Error::LoginRefused(fault)) => {
                 let count = state.refusal.as_ref().map_or(1, |refusal| refusal.count.saturating_add(1));
@@ -245,6 +276,13 @@ impl Login {
         let auth = token::renew(&self.client, &held.token.secret, deadline).await?;
         held.lifetime.extend(auth.lease_duration, auth.renewable);
         Ok(())
+    }
+}
+
+impl Held {
+    /// Whether there is something to revoke.
+    fn can_be_given_back(&self) -> bool {
+        !self.is_batch && self.lifetime.lasts()
     }
 }
 

@@ -19,6 +19,11 @@ use tools::{ErrorCode, ToolError};
 /// Characters that a path may have. Vault's own limit for a storage key is far higher; nobody types longer ones.
 const MAX_PATH: usize = 1_024;
 
+/// What the API's paths begin with.
+pub(super) const API_ROOT: &str = "v1/";
+/// What stands after the mount in those of version 2.
+pub(super) const API_KINDS: &[&str] = &["data", "metadata", "subkeys", "delete", "undelete", "destroy"];
+
 /// Version of a KV engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KvVersion {
@@ -56,12 +61,39 @@ impl From<wire::VisibleMounts> for Mounts {
     }
 }
 
+impl Mounts {
+    /// Whether an engine lies where paths of the API begin.
+    fn has_api_root(&self) -> bool {
+        self.secret.keys().any(|mount| format!("{mount}/").starts_with(API_ROOT))
+    }
+
+    /// Where policies want a path of an engine of version 2, if it lacks the API's own part.
+    pub(super) fn api_paths(&self, path: &str) -> Option<String> {
+        let segments: Vec<&str> = path.split('/').collect();
+        let (mount, rest) = (1..segments.len()).rev().find_map(|count| {
+            let (mount, rest) = segments.split_at_checked(count)?;
+            let mount = mount.join("/");
+            let is_versioned = self.secret.get(&mount).and_then(kv_version) == Some(KvVersion::Two);
+            is_versioned.then_some((mount, rest))
+        })?;
+        let is_bare = rest.first().is_some_and(|first| *first != "config" && !API_KINDS.contains(first));
+        let rest = rest.join("/");
+        is_bare.then(|| {
+            format!(
+                "; in {mount}, a KV engine of version 2, policies want {mount}/data/{rest}, and for lists \
+                 {mount}/metadata/{rest}"
+            )
+        })
+    }
+}
+
 /// The version of a mount's KV engine; none for other engines.
 pub(super) fn kv_version(mount: &wire::Mount) -> Option<KvVersion> {
     let version = mount.options.as_ref().and_then(|options| options.get("version")).and_then(|value| value.as_str());
     match (mount.kind.as_str(), version) {
-        ("kv", Some("2")) => Some(KvVersion::Two),
-        // `generic` is what KV version 1 was called until Vault 0.8.
+        // `generic` is what KV was called until Vault 0.8; one that is as old may be of version 2 by now
+        // (hashicorp/vault#27221).
+        ("kv" | "generic", Some("2")) => Some(KvVersion::Two),
         ("kv" | "generic", _) => Some(KvVersion::One),
         _ => None,
     }
@@ -91,6 +123,12 @@ struct Linked {
 }
 
 impl Linked {
+    /// Takes a path of the API apart, as Vault's pages show it: `/v1/secret/data/web` (hashicorp/vault#31660).
+    fn of_path(mounts: &Mounts, path: &str) -> Option<Self> {
+        let path = path.strip_prefix('/')?.strip_prefix(API_ROOT).filter(|_| !mounts.has_api_root())?;
+        Some(Self { mount: None, path: path.to_owned(), version: None, is_api: true })
+    }
+
     /// Takes a link apart. Pages: `/ui/vault/secrets/<mount>/kv/<path>/details?version=2` since Vault 1.15, with the path as one
     /// segment; `/ui/vault/secrets/<mount>/show/<path>` before; `secrets-engines` for `secrets` in newer versions.
     fn of(link: &Link) -> Option<Self> {
@@ -123,6 +161,11 @@ impl Location {
     /// Mount and path, as patterns in a manifest see it.
     pub(super) fn full(&self) -> String {
         std::iter::once(self.mount.as_str()).chain(self.path.iter().map(String::as_str)).collect::<Vec<_>>().join("/")
+    }
+
+    /// Whether the path in the mount begins as the API's own do below an engine of version 2.
+    pub(super) fn is_like_api(&self) -> bool {
+        self.version == KvVersion::Two && self.path.first().is_some_and(|first| API_KINDS.contains(&first.as_str()))
     }
 
     /// Segments of the API path: with `kind` (`data`, `metadata`, …) after the mount on KV v2, without on KV v1.
@@ -232,7 +275,7 @@ fn decoded(text: &str) -> String {
 /// When the path is not well-formed, no mount fits, or the mount is no KV engine.
 pub(super) fn locate(mounts: &Mounts, path: &str, mount: Option<&str>) -> Result<Location, ToolError> {
     let linked = match Link::read(path) {
-        None => None,
+        None => mount.is_none().then(|| Linked::of_path(mounts, path)).flatten(),
         Some(link) => Some(Linked::of(&link).ok_or_else(|| {
             ToolError::invalid_argument("path is a link that does not lead to a secret or folder of Vault")
                 .with_argument("path")
@@ -260,9 +303,7 @@ pub(super) fn locate(mounts: &Mounts, path: &str, mount: Option<&str>) -> Result
     // With `mount` given the path may still lead into a longer mount ("team" and "kv/a" where "team/kv" is one).
     if linked.as_ref().is_some_and(|linked| linked.is_api)
         && version == KvVersion::Two
-        && rest.first().is_some_and(|kind| {
-            ["data", "metadata", "subkeys", "delete", "undelete", "destroy"].contains(&kind.as_str())
-        })
+        && rest.first().is_some_and(|kind| API_KINDS.contains(&kind.as_str()))
     {
         rest.remove(0);
     }
@@ -284,7 +325,7 @@ pub(super) fn locate(mounts: &Mounts, path: &str, mount: Option<&str>) -> Result
 /// Vault answers the same for an engine that isn't there and one in which the token may do nothing: it hides it. A token
 /// that sees no KV engine at all is short of a policy; for others a misspelt path is as likely.
 fn no_mount(mounts: &Mounts, argument: &'static str, path: &str) -> ToolError {
-    let sees_any = mounts.secret.values().any(|mount| kv_version(mount).is_some());
+    let sees_any = mounts.secret.values().any(|mount| kv_version(mount).is_some() && !mount.is_listed_to_all());
     let code = if sees_any { ErrorCode::NotFound } else { ErrorCode::PermissionDenied };
     let message = format!(
         "the connector's token sees no secret engine at {path:?}: there is none, or no policy of the token permits \

@@ -51,6 +51,12 @@ struct ApiPattern {
 }
 
 impl ApiPattern {
+    /// All of a mount.
+    fn all_of(mount: &str) -> Self {
+        let literal = format!("{mount}/");
+        Self { path: format!("{literal}{ANY_NAME}"), policy: format!("{literal}*"), literal }
+    }
+
     fn has_wildcard(&self) -> bool {
         self.path != self.literal
     }
@@ -60,7 +66,7 @@ impl ApiPattern {
 pub(super) async fn check(vault: &Vault, token: &Token, deadline: Instant) -> Result<Standing, Error> {
     let patterns: BTreeSet<&PathPattern> = vault.rules.purposes().collect();
     if patterns.is_empty() {
-        return Ok(any_kv(&*vault.fetch_mounts(token, deadline).await?));
+        return any_kv(vault, token, deadline).await;
     }
     let mounts = match vault.known_mounts(token, super::MOUNTS_AGE) {
         Some(known) => known,
@@ -69,7 +75,7 @@ pub(super) async fn check(vault: &Vault, token: &Token, deadline: Instant) -> Re
     let (mut unseen, mut asked) = (BTreeSet::new(), Vec::new());
     for pattern in patterns {
         match purpose(&mounts, pattern) {
-            Purpose::Open => return Ok(any_kv(&*vault.fetch_mounts(token, deadline).await?)),
+            Purpose::Open => return any_kv(vault, token, deadline).await,
             Purpose::MountUnseen(mount) => {
                 unseen.insert(mount);
             }
@@ -84,9 +90,7 @@ pub(super) async fn check(vault: &Vault, token: &Token, deadline: Instant) -> Re
     let paths: Vec<String> = asked.iter().map(|pattern| pattern.path.clone()).collect();
     let capabilities = match vault.session.capabilities(token, &paths, deadline).await {
         // The policy `default` permits it, and a token need not have that.
-        Err(Error::Forbidden(_)) => {
-            return Ok(any_kv(&*vault.fetch_mounts(token, deadline).await?));
-        }
+        Err(Error::Forbidden(_)) => return any_kv(vault, token, deadline).await,
         outcome => outcome?,
     };
     let permitted =
@@ -113,16 +117,33 @@ pub(super) async fn check(vault: &Vault, token: &Token, deadline: Instant) -> Re
     )))
 }
 
-fn any_kv(mounts: &Mounts) -> Standing {
-    let kv = mounts.secret.values().filter(|mount| kv_version(mount).is_some()).count();
-    if kv == 0 {
-        return Standing::Missing(
+/// Whether anything in any KV engine is permitted. One that is listed to everybody says nothing of that, so the rules
+/// are asked.
+async fn any_kv(vault: &Vault, token: &Token, deadline: Instant) -> Result<Standing, Error> {
+    let mounts = vault.fetch_mounts(token, deadline).await?;
+    let kv = mounts.secret.iter().filter(|(_, mount)| kv_version(mount).is_some());
+    let (public, own): (Vec<_>, Vec<_>) = kv.partition(|(_, mount)| mount.is_listed_to_all());
+    let mut count = own.len();
+    if count == 0 && !public.is_empty() {
+        let acl = match vault.session.resultant_acl(token, deadline).await {
+            // The policy `default` permits it, and a token need not have that.
+            Err(Error::Forbidden(_)) => {
+                let note =
+                    "whether the token may do anything in a KV mount is not known: all that it sees are listed to all";
+                return Ok(Standing::Permitted(note.to_owned()));
+            }
+            outcome => outcome?,
+        };
+        count = public.iter().filter(|(mount, _)| overlaps(&acl, &ApiPattern::all_of(mount))).count();
+    }
+    if count == 0 {
+        return Ok(Standing::Missing(
             "no policy of the token permits anything in any KV mount; it needs for example \
              path \"secret/data/*\" { capabilities = [\"read\"] }"
                 .to_owned(),
-        );
+        ));
     }
-    Standing::Permitted(format!("the token has access to {kv} KV mount{}", if kv == 1 { "" } else { "s" }))
+    Ok(Standing::Permitted(format!("the token has access to {count} KV mount{}", if count == 1 { "" } else { "s" })))
 }
 
 fn no_mount(unseen: &BTreeSet<String>) -> String {

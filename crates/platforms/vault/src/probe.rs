@@ -87,7 +87,7 @@ fn stated(answer: &HealthAnswer) -> (Option<&'static str>, bool, Finding) {
             (None, true, Finding::passing(Degraded, Reason::RateLimited, message))
         }
         429 => {
-            let message = "the node is a standby, which forwards requests";
+            let message = "the node is a standby: it forwards requests, or answers reads, a moment late (OpenBao)";
             (Some("standby"), true, Finding::stated(Ok, Own::Standby, message))
         }
         472 => {
@@ -137,7 +137,8 @@ fn expired_license(health: &Health) -> Option<String> {
 fn unanswered(error: &Error) -> Finding {
     let (status, reason) = match error {
         Error::Request(cause) => (HealthStatus::Error, reason_of(*cause, Reason::UnexpectedResponse)),
-        Error::Sealed => (HealthStatus::Error, VaultReason::Sealed.into()),
+        Error::Sealed | Error::NamespaceSealed => (HealthStatus::Error, VaultReason::Sealed.into()),
+        Error::LeaseQuota => (HealthStatus::Error, Reason::RateLimited.into()),
         Error::Quota(_) | Error::Throttled(_) => (HealthStatus::Degraded, Reason::RateLimited.into()),
         Error::Maintenance => (HealthStatus::Degraded, VaultReason::Maintenance.into()),
         Error::BackendFailed | Error::NoActiveNode | Error::Overloaded | Error::Status(500..=599) => {
@@ -145,7 +146,9 @@ fn unanswered(error: &Error) -> Finding {
         }
         _ => (HealthStatus::Error, Reason::UnexpectedResponse.into()),
     };
-    Finding::passing(status, reason, format!("Vault can't be asked: {error}"))
+    // Every Vault has what a probe asks for.
+    let elsewhere = if *error == Error::NoRoute { ": correct the path in url, which leaves out /v1" } else { "" };
+    Finding::passing(status, reason, format!("Vault can't be asked: {error}{elsewhere}"))
 }
 
 /// Fixed words: Vault's own may hold the secret id.
@@ -158,9 +161,10 @@ fn login_refused(fault: LoginFault) -> Finding {
         ),
         LoginFault::Denied => (
             VaultReason::LoginDenied,
-            "Vault denies the login and does not say why: the role does not permit this address, or the auth method is off, or \
-             its identity entity is disabled, or failed logins have locked the role out for 15 minutes: look at the role's and \
-             the secret id's CIDR lists, at spec.platform.vault.auth, at identity/entity and at sys/locked-users",
+            "Vault denies the login: the role or its secret id does not permit this address, or there is no such auth \
+             method in that namespace, or it is off, or the identity entity is disabled, or failed logins have locked \
+             the role out for 15 minutes: look at the CIDR lists of both, at namespace and auth in \
+             spec.platform.vault, at identity/entity and at sys/locked-users",
         ),
         LoginFault::SecondFactor => (
             VaultReason::LoginDenied,

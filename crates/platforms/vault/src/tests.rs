@@ -135,6 +135,9 @@ async fn what_is_sensitive_and_what_is_off_is_declared() {
 
 #[tokio::test]
 async fn a_namespace_goes_with_all_calls_but_those_of_the_root() {
+    let root = Double::start().await;
+    let connector = connect(&root.uri(), Some(TOKEN), &json!({ "namespace": "root" }));
+    assert_eq!(connector.probe().await.reason, "Healthy");
     for namespace in ["admin/team", "/admin/team/"] {
         let double = Double::start().await.namespace("admin/team");
         let connector = connect(&double.uri(), Some(TOKEN), &json!({ "namespace": namespace }));
@@ -203,6 +206,9 @@ async fn what_vault_refuses_was_not_changed() {
     for (status, text, taken) in [
         (503, "Vault is sealed", false),
         (503, "no active Vault instance found", false),
+        (429, "request path \"x\": lease count quota exceeded", false),
+        (400, "cannot write to readonly storage", false),
+        (500, "1 error occurred:\n\t* node is not the leader\n\n", false),
         (500, "local node not active but active cluster node not found", false),
         (400, upgrading, false),
         (400, "another text", true),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, value::RawValue};
 
 pub(super) use vault_api::wire::{Auth, Envelope, Health, RenewedLease, TokenInfo, VersionInfo};
@@ -25,6 +25,23 @@ pub(super) struct Mount {
     #[serde(default)]
     pub(super) description: String,
     pub(super) options: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    pub(super) config: Option<MountConfig>,
+}
+
+/// How a mount is tuned.
+#[derive(Deserialize, Clone, Debug)]
+pub(super) struct MountConfig {
+    #[serde(default)]
+    listing_visibility: String,
+}
+
+impl Mount {
+    /// Whether it is listed to everybody, whatever rights they have in it (`hasMountAccess` in `logical_system.go`;
+    /// hashicorp/vault#4134).
+    pub(super) fn is_listed_to_all(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.listing_visibility == "unauth")
+    }
 }
 
 /// `data` of every LIST.
@@ -105,6 +122,10 @@ pub(super) struct Lease {
     /// Seconds. Negative once it has ended and is not cleaned up yet.
     #[serde(default)]
     pub(super) ttl: i64,
+    /// There if the credential could not be taken back (OpenBao: `handleLeaseLookup` in `logical_system.go`). It may
+    /// hold anything.
+    #[serde(default)]
+    pub(super) revoke_error: Option<IgnoredAny>,
 }
 
 /// `GET sys/internal/ui/resultant-acl`: what the token's policies come to.

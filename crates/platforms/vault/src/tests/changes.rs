@@ -68,6 +68,53 @@ async fn what_was_not_there_is_not_told_as_changed() {
     assert_eq!(double.versions("apps/web"), [Destroyed, Destroyed, Readable]);
 }
 
+/// Another version may be the newest by the time that a deletion arrives, or be there without being shown yet.
+#[tokio::test]
+async fn what_was_deleted_is_looked_at_afterwards() {
+    let delete = json!({ "path": "secret/apps/web" });
+    for (late, outcome, versions) in [(0, "deleted", Some(2)), (1, "deleted", Some(2)), (9, "unknown", None)] {
+        let (double, connector) = started().await;
+        double.set_versions("apps/web", &[Readable, Readable]);
+        double.be_late(late);
+        let done = connector.call("delete_vault_secret", delete.clone()).await.unwrap();
+        assert_eq!(double.versions("apps/web"), [Readable, Deleted]);
+        let versions = versions.map(|version: u64| json!([version]));
+        assert_eq!((&done["outcome"], done.get("versions")), (&json!(outcome), versions.as_ref()), "{late}: {done}");
+        assert_eq!(done.to_string().contains("does not show as deleted"), late == 9, "{done}");
+    }
+}
+
+/// A path as the API has it, of what isn't there (mitodl/ol-infrastructure#4575).
+#[tokio::test]
+async fn a_secret_is_not_made_below_data_by_mistake() {
+    let (double, connector) = started().await;
+    let write = |more: Value| {
+        let mut write = json!({ "path": "secret/data/apps/new", "data": { "k": "v" } });
+        write.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        write
+    };
+    for more in [json!({}), json!({ "cas": 0 })] {
+        for error in [
+            connector.preview("write_vault_secret", write(more.clone())).await.unwrap_err(),
+            connector.call("write_vault_secret", write(more)).await.unwrap_err(),
+        ] {
+            assert_eq!(error.code, ErrorCode::InvalidArgument, "{error:?}");
+            assert!(
+                error.remedy.as_ref().unwrap().contains("leave data/ out of the path: secret/apps/new"),
+                "{error:?}"
+            );
+        }
+    }
+    assert_eq!(double.kept("data/data/apps/new"), None);
+    let gone = connector.call("delete_vault_secret", json!({ "path": "secret/data/apps/new" })).await.unwrap_err();
+    assert!(gone.remedy.unwrap().contains("leave data/ out"));
+    connector.call("write_vault_secret", write(json!({ "mount": "secret", "path": "data/apps/new" }))).await.unwrap();
+    assert!(double.kept("data/data/apps/new").is_some());
+    // It is there now, and an engine of version 1 has no such parts.
+    connector.call("write_vault_secret", write(json!({}))).await.unwrap();
+    connector.call("write_vault_secret", write(json!({ "path": "old/data/new", "patch": false }))).await.unwrap();
+}
+
 /// A policy that lets a token change versions and not read their metadata.
 #[tokio::test]
 async fn what_cannot_be_seen_is_told_as_unknown() {
@@ -195,8 +242,11 @@ async fn roles_are_looked_for_where_each_kind_keeps_them() {
         "sys/internal/ui/mounts",
         200,
         Some(json!({ "request_id": "r", "data": {
-            "secret": { "db/": { "type": "database", "options": null }, "transit/": { "type": "transit", "options": null } },
-            "auth": { "userpass/": { "type": "userpass", "options": null }, "ldap/": { "type": "ldap", "options": null } },
+            "secret": { "db/": { "type": "database", "options": null }, "transit/": { "type": "transit" },
+                        "dir/": { "type": "ldap", "options": null }, "tfc/": { "type": "terraform", "options": null },
+                        "identity/": { "type": "ns_identity" }, "jfrog/": { "type": "artifactory" } },
+            "auth": { "userpass/": { "type": "userpass", "options": null }, "ldap/": { "type": "ldap", "options": null },
+                      "token/": { "type": "ns_token" } },
         } })),
     );
     let roles = |mount: &str| connector.call("list_vault_roles", json!({ "mount": mount }));
@@ -216,6 +266,34 @@ async fn roles_are_looked_for_where_each_kind_keeps_them() {
     let none = roles("db").await.unwrap();
     assert!(none["hints"].to_string().contains("nothing is listed at db/roles, db/static-roles"), "{none}");
     assert_eq!(roles("transit").await.unwrap_err().code, ErrorCode::InvalidArgument);
+    // `Pattern` in `path_roles.go` of hashicorp/vault-plugin-secrets-terraform.
+    double.want("tfc/roles", 404, Some(json!({ "errors": ["1 error occurred:\n\t* unsupported path\n\n"] })));
+    double.want("tfc/role", 200, keys(&["ci"]));
+    assert_eq!(roles("tfc").await.unwrap()["items"], json!(["ci"]));
+    double.want("identity/oidc/role", 200, keys(&["ci"]));
+    assert_eq!(roles("identity").await.unwrap()["items"], json!(["ci"]));
+    double.want("auth/token/roles", 200, keys(&["ci"]));
+    assert_eq!(roles("auth/token").await.unwrap()["items"], json!(["ci"]));
+    // A plugin of somebody else.
+    let unsupported = Some(json!({ "errors": ["1 error occurred:\n\t* unsupported path\n\n"] }));
+    double.want("jfrog/roles", 404, unsupported.clone());
+    double.want("jfrog/role", 200, keys(&["ci"]));
+    assert_eq!(roles("jfrog").await.unwrap()["items"], json!(["role/ci"]));
+    double.want("jfrog/role", 404, unsupported);
+    assert!(
+        roles("jfrog").await.unwrap()["hints"].to_string().contains("nothing is listed at jfrog/roles, jfrog/role")
+    );
+    // Folders of roles (`path_dynamic_roles.go` of hashicorp/vault-plugin-secrets-openldap).
+    double.want("dir/role", 200, keys(&["admin/", "mine"]));
+    double.want("dir/role/admin", 200, keys(&["nested/", "one"]));
+    double.want("dir/role/admin/nested", 200, keys(&["two"]));
+    double.want("dir/static-role", 404, Some(json!({ "errors": [] })));
+    let all = roles("dir").await.unwrap();
+    assert_eq!((&all["items"], all.get("hints")), (&json!(["admin/nested/two", "admin/one", "mine"]), None));
+    double.want("dir/role/admin/nested", 403, None);
+    let some = roles("dir").await.unwrap();
+    assert_eq!(some["items"], json!(["admin/nested/", "admin/one", "mine"]));
+    assert!(some["hints"][0].as_str().unwrap().contains("were not looked into"), "{some}");
     // Of what the token doesn't see, the kind isn't known.
     double.want("auth/hidden/role", 404, Some(json!({ "errors": ["no handler for route \"auth/hidden/role\"."] })));
     let error = roles("auth/hidden").await.unwrap_err();
@@ -237,6 +315,33 @@ async fn a_link_is_read_and_one_to_a_version_changes_nothing() {
     assert!(refused.remedy.unwrap().contains("secret/apps/web"));
     assert_eq!(double.versions("apps/web"), [Readable, Readable]);
     assert_eq!(delete(link).await.unwrap()["versions"], json!([2]));
+}
+
+/// As Vault's pages show the path of a secret in the API (hashicorp/vault#31660).
+#[tokio::test]
+async fn a_path_of_the_api_is_read() {
+    let (double, connector) = started().await;
+    let read = async |path: &str| connector.call("read_vault_secret", json!({ "path": path })).await;
+    let told = read("/v1/secret/data/apps/web").await.unwrap();
+    assert_eq!((&told["path"], &told["keys"]), (&json!("apps/web"), &json!(["a"])));
+    assert_eq!(read("v1/secret/data/apps/web").await.unwrap_err().code, NotFound);
+    let list = connector.call("list_vault_secrets", json!({ "path": "/v1/secret/metadata/apps" })).await.unwrap();
+    assert_eq!(list["items"], json!(["web"]));
+    let write = json!({ "path": "/v1/secret/data/apps/new", "data": { "k": "v" } });
+    assert_eq!(connector.call("write_vault_secret", write).await.unwrap()["path"], "apps/new");
+    let asked = json!({ "paths": ["/v1/secret/data/apps/web", "v1/x"] });
+    let told = connector.call("check_vault_capabilities", asked).await.unwrap();
+    assert_eq!(
+        (&told["paths"][0]["path"], &told["paths"][1]["path"]),
+        (&json!("secret/data/apps/web"), &json!("v1/x"))
+    );
+    // An engine may lie there.
+    let mounts = json!({ "secret": { "v1/": { "type": "kv", "options": null } }, "auth": {} });
+    double.want("sys/internal/ui/mounts", 200, Some(json!({ "request_id": "r", "data": mounts })));
+    double.want("v1/data/x", 200, Some(json!({ "request_id": "r", "data": { "k": "planted" } })));
+    let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
+    let read = connector.call("read_vault_secret", json!({ "path": "/v1/data/x" })).await.unwrap();
+    assert_eq!((&read["mount"], &read["path"]), (&json!("v1"), &json!("data/x")));
 }
 
 /// Old versions that a write throws away (hashicorp/vault#5907, #17112), and versions that end by themselves (#7644).
@@ -264,6 +369,12 @@ async fn what_vault_does_with_versions_by_itself_is_told_before() {
     double.want("secret/config", 403, None);
     let told = would(&connector, false).await;
     assert!(told.contains("if Vault keeps any: a; versions up to 1 may be lost for good"), "{told}");
+    assert!(told.contains("for which a policy must permit read on the config of the mount"), "{told}");
+    // What fails for another reason is no policy's fault.
+    double.want("secret/config", 500, None);
+    let told = would(&connector, false).await;
+    assert!(told.contains("could not be read now: Vault failed to read secret/config (status 500)"), "{told}");
+    assert!(!told.contains("policy"), "{told}");
     double.keep_versions(2, 0, false);
     assert!(!would(&connector, false).await.contains("lost for good"));
 

@@ -34,6 +34,7 @@ struct State {
     lookup: Value,
     /// Requests that a token of a login is good for, 0 for any number, and those that are left of the newest.
     uses: (u64, u64),
+    logins: u64,
     /// Whether the token is known and refused all the same, as one of a disabled entity, and so is every login.
     barred: bool,
     /// Whether the token was made before its role had the policy for `secret/`.
@@ -53,6 +54,9 @@ struct Kv {
     /// Version 2: how many versions are kept, as set at each secret and at the mount, and whether they end by themselves.
     max_versions: (usize, usize),
     ends: bool,
+    /// Version 2: looks at metadata that don't show the newest version yet, as at a standby that answers reads itself
+    /// (openbao/openbao#3877).
+    late: usize,
 }
 
 /// When versions end that end by themselves.
@@ -150,6 +154,11 @@ impl Double {
         (state.kv.max_versions, state.kv.ends) = ((secret, mount), ends);
     }
 
+    /// Sets how many looks at metadata don't show the newest version.
+    pub(super) fn be_late(&self, looks: usize) {
+        self.state.lock().unwrap().kv.late = looks;
+    }
+
     /// What became of the versions of a secret below `secret/`.
     pub(super) fn versions(&self, path: &str) -> Vec<Version> {
         self.state.lock().unwrap().kv.versions.get(path).cloned().unwrap_or_default()
@@ -179,9 +188,9 @@ pub(super) fn health(initialized: bool, sealed: bool) -> Value {
 }
 
 /// A token for an hour.
-fn granted(uses: u64) -> ResponseTemplate {
+fn granted(token: &str, uses: u64) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(
-        json!({ "auth": { "client_token": TOKEN, "accessor": "planted", "lease_duration": 3600, "renewable": true,
+        json!({ "auth": { "client_token": token, "accessor": "planted", "lease_duration": 3600, "renewable": true,
                           "num_uses": uses, "mfa_requirement": null } }),
     )
 }
@@ -243,9 +252,12 @@ impl Respond for Answering {
                 return denied();
             }
             (state.stale, state.uses.1) = (false, state.uses.0);
-            return granted(state.uses.0);
+            state.logins += 1;
+            return granted(&format!("{TOKEN}-{}", state.logins), state.uses.0);
         }
-        if header("x-vault-token").as_deref() != Some(TOKEN) || state.uses.0 > 0 && state.uses.1 == 0 {
+        let token = header("x-vault-token").unwrap_or_default();
+        let is_known = token.strip_prefix(TOKEN).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        if !is_known || state.uses.0 > 0 && state.uses.1 == 0 {
             return unknown_token();
         }
         state.uses.1 = state.uses.1.saturating_sub(1);
@@ -263,13 +275,14 @@ impl Respond for Answering {
                 let asked: Value = serde_json::from_slice(&request.body).unwrap();
                 let paths = asked["paths"].as_array().unwrap().iter();
                 let granted = if state.stale { json!(["deny"]) } else { state.capabilities.clone() };
-                paths.map(|path| (path.as_str().unwrap().to_owned(), granted.clone())).collect()
+                // Without blanks at the ends (`TypeCommaStringSlice`; seen of 1.21).
+                paths.map(|path| (path.as_str().unwrap().trim().to_owned(), granted.clone())).collect()
             }
             ("GET", "sys/internal/ui/resultant-acl", true) => json!({ "exact_paths": {}, "glob_paths": {} }),
             (method, path, _) if path.starts_with("secret/") => return state.kv.answer(method, request),
             // Nothing is there, and an engine of version 1 takes every change.
             ("POST" | "DELETE", path, _) if path.starts_with("old/") => return ResponseTemplate::new(204),
-            ("POST", "auth/token/renew-self", true) => return granted(0),
+            ("POST", "auth/token/renew-self", true) => return granted(&token, 0),
             ("POST", "auth/token/revoke-self", true) => return ResponseTemplate::new(204),
             ("POST", "sys/leases/renew", true) => {
                 return ResponseTemplate::new(200).set_body_json(
@@ -292,7 +305,7 @@ impl Kv {
     fn new(version: u8) -> Self {
         let versions = BTreeMap::from([("apps/web".to_owned(), vec![Version::Readable])]);
         let versions = if version == 2 { versions } else { BTreeMap::new() };
-        Self { version, kept: BTreeMap::new(), versions, max_versions: (0, 0), ends: false }
+        Self { version, kept: BTreeMap::new(), versions, max_versions: (0, 0), ends: false, late: 0 }
     }
 
     fn answer(&mut self, method: &str, request: &Request) -> ResponseTemplate {
@@ -359,10 +372,12 @@ impl Kv {
             }
             ("GET", "metadata") => {
                 let Some(versions) = self.versions.get(path) else { return nothing() };
-                let known = versions.iter().enumerate().filter(|(_, version)| **version != Version::Pruned);
+                let shown = versions.len() - usize::from(self.late > 0);
+                self.late = self.late.saturating_sub(1);
+                let known = versions.iter().take(shown).enumerate().filter(|(_, version)| **version != Version::Pruned);
                 let known: BTreeMap<String, Value> =
                     known.map(|(index, v)| ((index + 1).to_string(), described(index + 1, *v))).collect();
-                data(json!({ "current_version": versions.len(), "versions": known, "custom_metadata": null,
+                data(json!({ "current_version": shown, "versions": known, "custom_metadata": null,
                              "max_versions": self.max_versions.0, "delete_version_after": "0s" }))
             }
             // Without a body (seen of 1.21).

@@ -17,6 +17,14 @@ fn spec() -> Value {
     json!({ "releaseValues": [{ "path": "secret/apps/*", "keys": ["a"] }] })
 }
 
+/// What a request is answered with that a control group holds up (`respondLogical` in `http/logical.go`).
+fn wrapped() -> Value {
+    let info = json!({ "token": "planted-wrapping-token", "accessor": "planted", "ttl": 86_400, "creation_path": READ,
+                       "creation_time": "2026-01-01T00:00:00Z", "wrapped_accessor": "" });
+    json!({ "request_id": "", "lease_id": "", "renewable": false, "lease_duration": 0, "data": null, "wrap_info": info,
+            "warnings": null, "auth": null })
+}
+
 /// Status, body, and the code and a part of the message that come of them.
 type Row = (u16, Option<Value>, ErrorCode, &'static str);
 
@@ -39,6 +47,16 @@ async fn every_answer_has_its_words() {
         (400, says("1 error occurred:\n\t* relative paths not supported\n\n"), InvalidArgument, "way out of it"),
         (400, says("operation unavailable in namespaces"), PermissionDenied, "root namespace"),
         (400, says("missing client token"), PlatformError, "X-Vault-Token"),
+        (
+            400,
+            says("error performing token check: failed to persist lease entry: cannot write to readonly storage"),
+            PlatformUnavailable,
+            "not replicated",
+        ),
+        (400, says("lease is expired and has failed previous revocation attempts"), Conflict, "has ended"),
+        (404, says("namespace not found"), PlatformError, "no such namespace"),
+        (429, says("request path \"x\": lease count quota exceeded"), PlatformUnavailable, "makes no more leases"),
+        (200, Some(wrapped()), PermissionDenied, "somebody's approval"),
         (400, says("failed to revoke entry: resp: (*logical.Response)(nil) err: x"), PlatformError, "still work"),
         (500, says("failed to revoke entry: resp: (*logical.Response)(nil) err: x"), PlatformError, "still work"),
         (404, says("no handler for route \"x\". route entry not found."), NotFound, "no engine"),
@@ -62,7 +80,7 @@ async fn every_answer_has_its_words() {
         (500, says("could not find version data"), PlatformError, "lost its content"),
         (500, says("local node not active but active cluster node not found"), PlatformUnavailable, "no active node"),
         (503, says("no active Vault instance found"), PlatformUnavailable, "no active node"),
-        (503, says("namespace is sealed"), PlatformUnavailable, "sealed"),
+        (503, says("namespace is sealed"), PlatformUnavailable, "namespace of Vault is sealed"),
         (503, says("API access to this namespace has been locked by an administrator"), PlatformUnavailable, "locked"),
         (503, says("active context and overloaded, try again later"), PlatformUnavailable, "overloaded"),
         (501, None, PlatformUnavailable, "not initialised"),
@@ -96,7 +114,7 @@ async fn every_answer_has_its_words() {
         assert_eq!(error.code, code, "{status}: {error:?}");
         assert!(error.message.contains(part), "{status}: {error:?}");
         let comes_back =
-            status == 412 || error.message.contains("upgraded") || error.message.contains("no active node");
+            ["not replicated", "upgraded", "no active node"].iter().any(|word| error.message.contains(word));
         assert_eq!(error.retry_after_seconds.is_some(), comes_back, "{status}: {error:?}");
     }
 }
@@ -314,16 +332,151 @@ fn arguments(name: &str) -> Value {
     (super::subject().calls)().into_iter().find(|(tool, _)| *tool == name).unwrap().1
 }
 
+/// A change that waits for approval was not made.
+#[tokio::test]
+async fn what_a_control_group_holds_up_is_not_told_as_done() {
+    for (tool, path) in
+        [("write_vault_secret", READ), ("delete_vault_secret", READ), ("renew_vault_lease", "sys/leases/renew")]
+    {
+        let double = Double::start().await;
+        double.want(path, 200, Some(wrapped()));
+        let connector = connect(&double.uri(), Some(TOKEN), &spec());
+        let (outcome, sent) = outbound::changes::noting(connector.call(tool, arguments(tool))).await;
+        assert!(!sent, "{tool}");
+        assert!(outcome.unwrap_err().message.contains("has done nothing"), "{tool}");
+    }
+    // As something between may write it, and on the way to a value.
+    let double = Double::start().await;
+    double.want(READ, 200, Some(json!(serde_json::to_string_pretty(&wrapped()).unwrap())));
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    let read = connector.call("read_vault_secret", json!({ "path": "secret/apps/web", "key": "a" })).await.unwrap_err();
+    assert!(read.message.contains("has done nothing"), "{read:?}");
+    // A secret may hold a key of that name.
+    let double = Double::start().await;
+    let data = json!({ "data": { "wrap_info": { "a": 1 }, "a": "released" }, "metadata": { "version": 1 } });
+    double.want(READ, 200, Some(json!({ "request_id": "r", "data": data, "wrap_info": null })));
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    let read = connector.call("read_vault_secret", json!({ "path": "secret/apps/web", "key": "a" })).await.unwrap();
+    assert_eq!(read["value"], "released");
+}
+
+/// `PrintablePathCheckHandler` answers 400 without a word, before Vault (hashicorp/vault#4917).
+#[tokio::test]
+async fn a_character_that_cannot_be_seen_is_told() {
+    for (name, is_seen) in [("we\u{a0}b", false), ("web\u{200b}", false), ("u\u{308}n\"i'", true), ("日本 x", true)] {
+        let double = Double::start().await;
+        let mut url = url::Url::parse("http://vault/").unwrap();
+        url.path_segments_mut().unwrap().push(name);
+        double.want(&format!("secret/metadata/apps{}", url.path()), 400, Some(json!("")));
+        let connector = connect(&double.uri(), Some(TOKEN), &spec());
+        let path = format!("secret/apps/{name}");
+        let error = connector.call("get_vault_secret_metadata", json!({ "path": path })).await.unwrap_err();
+        assert_eq!(error.code == InvalidArgument, !is_seen, "{name:?}: {error:?}");
+    }
+}
+
+/// An address with a path too many, such as `…/v1`: what every Vault has isn't there (seen of 1.21).
+#[tokio::test]
+async fn an_address_with_a_path_too_many_is_told() {
+    let double = Double::start().await;
+    double.want("sys/health", 403, Some(json!({ "errors": ["permission denied"] })));
+    for path in ["sys/internal/ui/mounts", "auth/token/lookup-self"] {
+        let text = format!("no handler for route \"v1/{path}\". route entry not found.");
+        double.want(path, 404, Some(json!({ "errors": [text] })));
+    }
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    for (tool, arguments) in
+        [("read_vault_secret", json!({ "path": "secret/apps/web" })), ("get_vault_token_info", json!({}))]
+    {
+        let error = connector.call(tool, arguments).await.unwrap_err();
+        assert!(error.remedy.as_ref().unwrap().contains("spec.platform.vault.url, which leaves out /v1"), "{error:?}");
+    }
+    assert!(connector.probe().await.message.contains("correct the path in url"));
+}
+
+/// A namespace that was deleted or never made (OpenBao): nothing is told of what is in it.
+#[tokio::test]
+async fn a_namespace_that_is_not_there_is_no_empty_place() {
+    let double = Double::start().await;
+    for path in ["secret/metadata/apps", "sys/policies/acl", "sys/internal/ui/mounts", "auth/token/lookup-self"] {
+        double.want(path, 404, Some(json!({ "errors": ["namespace not found"] })));
+    }
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    for (tool, arguments) in
+        [("list_vault_secrets", json!({ "path": "secret/apps" })), ("list_vault_policies", json!({}))]
+    {
+        let error = connector.call(tool, arguments).await.unwrap_err();
+        assert!(error.message.contains("no such namespace"), "{tool}: {error:?}");
+    }
+    assert!(connector.probe().await.message.contains("no such namespace"));
+}
+
+#[tokio::test]
+async fn capabilities_that_are_not_told_are_not_known() {
+    let double = Double::start().await;
+    double.capabilities(json!(["deny"]));
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    let paths = ["secret/data/web ", "secret/apps/web", "secret/metadata/", "old/x"];
+    let told = connector.call("check_vault_capabilities", json!({ "paths": paths })).await.unwrap();
+    let verdicts: Vec<&str> =
+        told["paths"].as_array().unwrap().iter().map(|path| path["verdict"].as_str().unwrap()).collect();
+    let denied = "nothing is permitted: no policy covers the path, or one denies it";
+    assert!(verdicts[0].starts_with("not known"), "{told}");
+    // A path as the tools take it (hashicorp/vault#4348, #12665).
+    assert!(verdicts[1].starts_with(denied), "{told}");
+    assert!(verdicts[1].ends_with("want secret/data/apps/web, and for lists secret/metadata/apps/web"), "{told}");
+    assert_eq!(verdicts[2..], [denied, denied]);
+}
+
+/// Success that brought less than was asked for (hashicorp/vault#1173), and a renewal that shortens (#1079).
+#[tokio::test]
+async fn what_a_renewal_brings_is_told() {
+    let double = Double::start().await;
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    let renewed = |seconds: u64, warnings: Value| {
+        double.want(
+            "sys/leases/renew",
+            200,
+            Some(json!({ "lease_id": "x", "renewable": true, "lease_duration": seconds, "warnings": warnings })),
+        );
+        connector.call("renew_vault_lease", json!({ "lease_id": "database/creds/app/x", "increment_seconds": 3_600 }))
+    };
+    assert_eq!(renewed(3_600, Value::Null).await.unwrap().get("hints"), None);
+    let capped = json!(["TTL of \"1h\" exceeded the effective max_ttl of \"45s\"; TTL value is capped accordingly"]);
+    for told in [renewed(45, Value::Null).await.unwrap(), renewed(3_600, capped).await.unwrap()] {
+        assert!(told["hints"][0].as_str().unwrap().contains("less time than was asked for"), "{told}");
+    }
+    let lease = json!({ "id": "x", "issue_time": "2026-01-01T00:00:00Z", "expire_time": "2036-01-02T00:00:00Z",
+                        "ttl": 7_200, "renewable": true, "last_renewal": null });
+    double.want("sys/leases/lookup", 200, Some(json!({ "request_id": "r", "data": lease })));
+    for (seconds, shortens) in [(60, true), (7_200, false)] {
+        let renew = json!({ "lease_id": "database/creds/app/x", "increment_seconds": seconds });
+        let would = connector.preview("renew_vault_lease", renew).await.unwrap().would;
+        assert_eq!(would.contains("end earlier than now"), shortens, "{would}");
+    }
+}
+
 /// The credential is gone at the other side, and the lease has ended without being cleaned up (hashicorp/vault#29392).
 #[tokio::test]
 async fn a_lease_that_the_engine_cannot_end_is_no_fault_of_the_arguments() {
     let double = Double::start().await;
     let lease = json!({ "id": "x", "issue_time": "2026-01-01T00:00:00Z", "expire_time": "2026-01-02T00:00:00Z", "ttl": -86_400,
                         "renewable": true, "last_renewal": null });
-    double.want("sys/leases/lookup", 200, Some(json!({ "request_id": "r", "data": lease })));
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    for (revoke_error, hint) in [(Value::Null, "it is still there"), (json!("planted"), "it may still work")] {
+        let mut lease = lease.clone();
+        lease["revoke_error"] = revoke_error;
+        double.want("sys/leases/lookup", 200, Some(json!({ "request_id": "r", "data": lease })));
+        let told = connector.call("lookup_vault_lease", arguments("lookup_vault_lease")).await.unwrap();
+        assert!(told["hints"][0].as_str().unwrap().contains(hint), "{told}");
+    }
+    // With an id that ends in that of a namespace which isn't there (hashicorp/vault#5460; seen of 1.21).
+    double.want("sys/leases/renew", 500, Some(json!({ "errors": ["no namespace"] })));
+    let call = connector.call("renew_vault_lease", arguments("renew_vault_lease"));
+    let (outcome, sent) = outbound::changes::noting(call).await;
+    assert_eq!((outcome.unwrap_err().code, sent), (NotFound, false));
     let text = "failed to revoke entry: resp: (*logical.Response)(nil) err: error revoking user token: planted";
     double.want("sys/leases/revoke", 400, Some(json!({ "errors": [text] })));
-    let connector = connect(&double.uri(), Some(TOKEN), &spec());
     let error = connector.call("revoke_vault_lease", arguments("revoke_vault_lease")).await.unwrap_err();
     assert_eq!(error.code, PlatformError);
     assert!(error.message.contains("the system behind the engine"), "{error:?}");

@@ -157,6 +157,28 @@ async fn tokens_have_their_findings() {
     assert!(report.message.starts_with("Vault can't be asked: Vault is sealed"), "{report:?}");
 }
 
+/// An engine that is tuned with `listing_visibility=unauth` is listed to all (hashicorp/vault#4134; seen of 1.21).
+#[tokio::test]
+async fn an_engine_that_is_listed_to_all_says_nothing_of_rights() {
+    let double = Double::start().await;
+    let config = |visibility: &str| json!({ "listing_visibility": visibility });
+    let kv = |visibility: &str| json!({ "type": "kv", "options": { "version": "2" }, "config": config(visibility) });
+    let mounts = |secret: Value| Some(json!({ "request_id": "r", "data": { "secret": secret, "auth": {} } }));
+    double.want("sys/internal/ui/mounts", 200, mounts(json!({ "pub/": kv("unauth") })));
+    let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
+    assert_eq!(connector.probe().await.credentials, PermissionMissing);
+    let list = connector.call("list_vault_mounts", json!({})).await.unwrap();
+    assert!(list["hints"][0].as_str().unwrap().ends_with("(listing_visibility): pub"), "{list}");
+    let acl = json!({ "glob_paths": { "pub/data/apps/": { "capabilities": ["read"] } } });
+    double.want("sys/internal/ui/resultant-acl", 200, Some(json!({ "request_id": "r", "data": acl })));
+    assert_eq!(connector.probe().await.credentials, Accepted);
+    // Without the policy `default` it can't be asked.
+    double.want("sys/internal/ui/resultant-acl", 403, None);
+    assert_eq!(connector.probe().await.credentials, Accepted);
+    double.want("sys/internal/ui/mounts", 200, mounts(json!({ "pub/": kv("unauth"), "own/": kv("") })));
+    assert_eq!(connector.probe().await.credentials, Accepted);
+}
+
 #[tokio::test]
 async fn what_the_manifest_names_is_asked_for() {
     let double = Double::start().await;

@@ -4,6 +4,7 @@
 
 use jiff::SignedDuration;
 
+use super::failed;
 use crate::{
     Vault,
     client::{Call, Error},
@@ -15,10 +16,6 @@ use tools::CallContext;
 /// Versions that are kept where nobody has set a number.
 const DEFAULT_VERSIONS: u64 = 10;
 
-/// What to do to see it.
-const UNSEEN: &str = "how many Vault keeps could not be read, for which a policy must permit read on the config of the mount and on \
-                      the metadata of the secret";
-
 /// What is set, as far as the token's policies permit to see it.
 #[derive(Default)]
 pub(super) struct Keeping {
@@ -26,6 +23,8 @@ pub(super) struct Keeping {
     secret: Option<wire::SecretMetadata>,
     /// At the mount.
     mount: Option<wire::KvConfig>,
+    /// What is in the way of the one or the other, if it is no policy.
+    obstacle: Option<String>,
 }
 
 /// What a new version does to the older ones.
@@ -43,14 +42,31 @@ impl Keeping {
     /// Asks. What can't be seen is left open.
     pub(super) async fn ask(vault: &Vault, location: &Location, context: &CallContext) -> Self {
         let config = Call::get(location.mount.split('/').chain(["config"])).optional();
-        let secret = vault.session.data(&Call::get(location.api("metadata")).optional(), context.deadline).await;
-        Self {
-            secret: match secret {
-                Err(Error::NotFound) => Some(wire::SecretMetadata::default()),
-                outcome => outcome.ok(),
+        let metadata = Call::get(location.api("metadata")).optional();
+        let mut obstacle = None;
+        let mut note = |call: &Call, error| {
+            if !matches!(error, Error::Forbidden(_)) {
+                obstacle = Some(failed("read", &call.policy_path(), "read")(error).message);
+            }
+        };
+        let secret = match vault.session.data(&metadata, context.deadline).await {
+            Err(Error::NotFound) => Some(wire::SecretMetadata::default()),
+            outcome => outcome.map_err(|error| note(&metadata, error)).ok(),
+        };
+        let mount = vault.session.data(&config, context.deadline).await.map_err(|error| note(&config, error)).ok();
+        Self { secret, mount, obstacle }
+    }
+
+    /// Why it is not seen how many versions are kept.
+    pub(super) fn unseen(&self) -> String {
+        let why = self.obstacle.as_ref().map_or_else(
+            || {
+                ", for which a policy must permit read on the config of the mount and on the metadata of the secret"
+                    .to_owned()
             },
-            mount: vault.session.data(&config, context.deadline).await.ok(),
-        }
+            |obstacle| format!(" now: {obstacle}"),
+        );
+        format!("how many Vault keeps could not be read{why}")
     }
 
     /// What becomes of the older versions when one is written over the newest, whose number is given if it is known.
@@ -98,12 +114,12 @@ impl Keeping {
 
 impl Pruned {
     /// For people, to be added to what is done.
-    pub(super) fn in_words(&self) -> String {
+    pub(super) fn in_words(&self, unseen: &str) -> String {
         match self {
             Self::UpTo(0, _) => String::new(),
             Self::UpTo(last, kept) => format!("; lost for good, as Vault keeps {kept}: versions up to {last}"),
-            Self::Maybe(last) => format!("; versions up to {last} may be lost for good: {UNSEEN}"),
-            Self::Unknown => format!("; older versions may be lost for good: {UNSEEN}"),
+            Self::Maybe(last) => format!("; versions up to {last} may be lost for good: {unseen}"),
+            Self::Unknown => format!("; older versions may be lost for good: {unseen}"),
         }
     }
 }
@@ -124,6 +140,7 @@ mod tests {
         Keeping {
             secret: secret.map(|set| serde_json::from_value(set).unwrap()),
             mount: mount.map(|set| serde_json::from_value(set).unwrap()),
+            obstacle: None,
         }
     }
 

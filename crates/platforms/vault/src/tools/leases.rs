@@ -77,6 +77,9 @@ struct LeaseState {
     ttl_seconds: u64,
     /// Whether it can be renewed.
     renewable: bool,
+    /// What to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<&'static str>,
 }
 
 /// A renewed lease.
@@ -88,6 +91,9 @@ struct Renewed {
     ttl_seconds: u64,
     /// Whether it can be renewed again.
     renewable: bool,
+    /// What to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<&'static str>,
 }
 
 /// A revoked lease.
@@ -128,6 +134,13 @@ async fn fetch(vault: &Vault, lease_id: &str, context: &CallContext) -> Result<L
         "sys/leases/lookup",
         "update",
     ))?;
+    let hint = match (&lease.revoke_error, lease.ttl) {
+        (Some(_), _) => Some("Vault failed to take the credential back when its time was over: it may still work"),
+        (None, ..0) => {
+            Some("its time is over, and it is still there: Vault has not taken the credential back yet, or failed to")
+        }
+        _ => None,
+    };
     Ok(LeaseState {
         lease_id: lease_id.to_owned(),
         issued_at: lease.issue_time,
@@ -135,6 +148,7 @@ async fn fetch(vault: &Vault, lease_id: &str, context: &CallContext) -> Result<L
         renewed_at: lease.last_renewal,
         ttl_seconds: u64::try_from(lease.ttl).unwrap_or_default(),
         renewable: lease.renewable,
+        hints: hint.into_iter().collect(),
     })
 }
 
@@ -159,8 +173,14 @@ async fn preview_renewal(vault: Arc<Vault>, input: RenewInput, context: CallCont
         return Err(failed("renew", "sys/leases/renew", "update")(Error::LeaseNotRenewable));
     }
     let time = wanted.map_or_else(|| "its first time again".to_owned(), |seconds| format!("{seconds} s from now"));
+    // What is asked for counts from now, and is no addition (`CalculateTTL` in `sdk/framework/lease.go`).
+    let shortens = if wanted.is_some_and(|seconds| seconds < lease.ttl_seconds) {
+        ", which makes it end earlier than now"
+    } else {
+        ""
+    };
     Ok(Preview {
-        would: format!("renew the lease {} for {time}", lease.lease_id),
+        would: format!("renew the lease {} for {time}{shortens}", lease.lease_id),
         // The time left changes by itself and is no part of the state.
         state: json!({ "lease_id": lease.lease_id, "expires_at": lease.expires_at }),
     })
@@ -177,7 +197,16 @@ async fn renew(vault: Arc<Vault>, input: RenewInput, context: CallContext) -> Re
     let renewed: Option<wire::RenewedLease> =
         vault.session.call(&Call::post(["sys", "leases", "renew"], body), context.deadline).await.map_err(&failed)?;
     let renewed = renewed.ok_or_else(|| failed(Error::Request(RequestError::unreadable("lease_id"))))?;
-    Ok(Renewed { lease_id, ttl_seconds: renewed.lease_duration, renewable: renewed.renewable })
+    // Vault caps the time, and says so beside a success.
+    let is_capped = renewed.warnings.iter().flatten().any(|text| text.contains("exceeded the effective max_ttl"));
+    let is_less = wanted.is_some_and(|seconds| renewed.lease_duration < seconds);
+    let hint = "Vault gave less time than was asked for: beyond its longest time (max_ttl) no renewal keeps a lease";
+    Ok(Renewed {
+        lease_id,
+        ttl_seconds: renewed.lease_duration,
+        renewable: renewed.renewable,
+        hints: (is_capped || is_less).then_some(hint).into_iter().collect(),
+    })
 }
 
 async fn preview_revocation(vault: Arc<Vault>, input: LeaseInput, context: CallContext) -> Result<Preview, ToolError> {

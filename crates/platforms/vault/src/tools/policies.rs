@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{failed, read};
 use crate::{
-    Vault,
+    MOUNTS_AGE, Vault,
     client::Call,
-    paths::{secret_segments, segments},
+    paths::{API_ROOT, secret_segments, segments},
     wire,
 };
 use kit::args::PageArgs;
@@ -71,7 +71,7 @@ struct PathCapabilities {
     /// Vault's capabilities: `create`, `read`, `update`, `patch`, `delete`, `list`, `sudo`, `subscribe`, `recover`,
     /// `root`, or only `deny`.
     capabilities: Vec<String>,
-    /// The same in words.
+    /// The same in words, or that it isn't known.
     verdict: String,
 }
 
@@ -104,6 +104,10 @@ async fn capabilities(
     let mut paths = Vec::with_capacity(input.paths.len());
     for text in &input.paths {
         let mut path = secret_segments("paths", text)?.join("/");
+        // As Vault's pages show it (hashicorp/vault#31660); policies want it without.
+        if text.starts_with('/') && path.starts_with(API_ROOT) {
+            path.replace_range(..API_ROOT.len(), "");
+        }
         if path.is_empty() {
             return Err(ToolError::invalid_argument("a path is empty").with_argument("paths"));
         }
@@ -123,23 +127,38 @@ async fn capabilities(
         outcome => outcome,
     }
     .map_err(&failed)?;
+    // What nothing is permitted at may be a path as the tools take it. Without the mounts that isn't known.
+    let is_denied = |path: &String| found.get(path).is_some_and(|list| granted(list).is_empty());
+    let mounts = if paths.iter().any(is_denied) { vault.mounts(MOUNTS_AGE, context.deadline).await.ok() } else { None };
     let paths = paths
         .into_iter()
         .map(|path| {
-            let capabilities = found.get(&path).cloned().unwrap_or_default();
-            let verdict = in_words(&capabilities);
+            let (capabilities, mut verdict) = match found.get(&path) {
+                Some(list) => (list.clone(), in_words(list)),
+                // Vault leaves out blanks at the ends of what it is asked about (`TypeCommaStringSlice`).
+                None => {
+                    (Vec::new(), "not known: Vault answers for another path, without blanks at its ends".to_owned())
+                }
+            };
+            if let Some(meant) = mounts.as_ref().filter(|_| is_denied(&path)).and_then(|mounts| mounts.api_paths(&path))
+            {
+                verdict.push_str(&meant);
+            }
             PathCapabilities { path, capabilities, verdict }
         })
         .collect();
     Ok(Capabilities { paths })
 }
 
+fn granted(capabilities: &[String]) -> Vec<&str> {
+    capabilities.iter().map(String::as_str).filter(|capability| *capability != "deny").collect()
+}
+
 fn in_words(capabilities: &[String]) -> String {
     if capabilities.iter().any(|capability| capability == "root") {
         return "everything is permitted".to_owned();
     }
-    let granted: Vec<&str> =
-        capabilities.iter().map(String::as_str).filter(|capability| *capability != "deny").collect();
+    let granted = granted(capabilities);
     if granted.is_empty() {
         return "nothing is permitted: no policy covers the path, or one denies it".to_owned();
     }

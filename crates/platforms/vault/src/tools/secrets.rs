@@ -163,7 +163,7 @@ struct SecretMetadata {
     path: String,
     /// Number of the newest version; 0 if there never was one.
     current_version: u64,
-    /// Number of the oldest version that is kept.
+    /// Number of the oldest version that is kept; 0 if there is none.
     oldest_version: u64,
     /// When it was made (RFC 3339).
     created_at: String,
@@ -171,7 +171,7 @@ struct SecretMetadata {
     updated_at: String,
     /// Versions that are kept, or the mount's own number if that is larger; 10 where neither is set.
     max_versions: u64,
-    /// Whether every write must state the version that it replaces.
+    /// Whether every write must state the version that it replaces; its mount may demand it, too.
     cas_required: bool,
     /// Time after which versions are deleted, such as `720h0m0s`, or the mount's own if that is shorter; `0s` for no own one.
     delete_version_after: String,
@@ -351,13 +351,15 @@ async fn metadata_at(vault: &Vault, location: Location, context: &CallContext) -
     let mut versions: Vec<(u64, wire::VersionInfo)> =
         known.versions.into_iter().filter_map(|(number, info)| Some((number.parse().ok()?, info))).collect();
     versions.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+    // Vault says 0 while none was thrown away.
+    let oldest = versions.last().map_or(0, |(number, _)| *number);
     let truncated = versions.len() > MAX_VERSIONS;
     versions.truncate(MAX_VERSIONS);
     Ok(SecretMetadata {
         path: location.path(),
         mount: location.mount,
         current_version: known.current_version,
-        oldest_version: known.oldest_version,
+        oldest_version: known.oldest_version.max(oldest),
         created_at: known.created_time,
         updated_at: known.updated_time,
         max_versions: known.max_versions,
@@ -413,12 +415,11 @@ fn unreadable(location: &Location, kind: &'static str, error: Error) -> ToolErro
         format!("there is no secret at {} in the mount {mount} (KV version {version})", location.path()),
     )
     .with_argument("path");
-    match location.path.first().map(String::as_str) {
-        Some("data" | "metadata" | "subkeys") if location.version == KvVersion::Two => {
-            error.with_remedy("leave data/ out of the path, the tools add it")
-        }
-        _ => error.with_remedy("list_vault_secrets tells what is there; a version that was never made gives this, too"),
-    }
+    error.with_remedy(if location.is_like_api() {
+        "leave data/ out of the path, the tools add it"
+    } else {
+        "list_vault_secrets tells what is there; a version that was never made gives this, too"
+    })
 }
 
 fn check_version(location: &Location, version: Option<u64>) -> Result<(), ToolError> {

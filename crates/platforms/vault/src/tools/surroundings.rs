@@ -1,6 +1,6 @@
 //! `list_vault_mounts`, `list_vault_auth_methods` and `list_vault_roles`: what there is beside secrets.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,12 @@ const ROLES: ToolDeclaration = ToolDeclaration::read(
                   auth method (such as auth/approle; users of userpass and ldap). It answers no credentials, and makes none.",
 )
 .cached(Duration::from_secs(30));
+
+/// Where the engine of a plugin is looked into that isn't known.
+const USUAL: &[&str] = &["roles", "role"];
+
+/// Folders of roles that one call looks into.
+const MAX_FOLDERS: usize = 20;
 
 /// Arguments of `list_vault_mounts`.
 #[derive(Deserialize, JsonSchema)]
@@ -116,9 +122,19 @@ async fn mounts(vault: Arc<Vault>, input: MountsInput, context: CallContext) -> 
             description: mount.description.chars().take(256).collect(),
         })
         .collect();
+    let public: Vec<&str> = known
+        .secret
+        .iter()
+        .filter(|(_, mount)| wanted(mount) && mount.is_listed_to_all())
+        .map(|(path, _)| path.as_str())
+        .take(20)
+        .collect();
+    let public = (!public.is_empty()).then(|| {
+        format!("listed to everybody, whatever the token may do in them (listing_visibility): {}", public.join(", "))
+    });
     let page = input.page.cut(entries, |entry| entry.path.as_str())?;
     if !page.items.is_empty() {
-        return Ok(page);
+        return Ok(public.into_iter().fold(page, Page::with_hint));
     }
     Ok(page.with_hint("there is none that the connector's token has any access to; its policies decide what is listed"))
 }
@@ -191,7 +207,7 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
         let path = call.policy_path();
         let found = match vault.session.list(&call, context.deadline).await {
             // What is listed beside the first needs no policy, nor a version of Vault that has it.
-            Err(Error::NoRoute | Error::Unsupported) if number > 0 => continue,
+            Err(Error::NoRoute | Error::Unsupported) if number > 0 || folders == USUAL => continue,
             Err(error) if number > 0 && !matches!(error, Error::TokenRejected | Error::TokenBarred) => {
                 let why = match error {
                     Error::Forbidden(_) => format!("that needs the capability list on {path}"),
@@ -213,7 +229,11 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
             outcome => outcome.map_err(failed("list", &path, "list"))?,
         };
         let prefix = if number > 0 { format!("{folder}/") } else { String::new() };
-        names.extend(found.unwrap_or_default().into_iter().map(|name| format!("{prefix}{name}")));
+        let (found, unread) = unfolded(&vault, &call, found.unwrap_or_default(), &context).await;
+        names.extend(found.into_iter().map(|name| format!("{prefix}{name}")));
+        if unread {
+            hints.push(format!("names of {folder} that end in a slash are folders of roles that were not looked into"));
+        }
     }
     if names.is_empty() {
         let places =
@@ -224,9 +244,39 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
     Ok(hints.into_iter().fold(page, Page::with_hint))
 }
 
+/// The names of a list, with what is in folders in the place of these (hashicorp/vault#27203: roles of `ldap` may lie
+/// in some). Says whether any was not looked into.
+async fn unfolded(vault: &Vault, list: &Call, names: Vec<String>, context: &CallContext) -> (Vec<String>, bool) {
+    let (mut found, mut unread, mut lists) = (Vec::new(), false, 0);
+    let mut folders = VecDeque::from([(String::new(), names)]);
+    while let Some((above, names)) = folders.pop_front() {
+        for name in names {
+            let path = format!("{above}{name}");
+            if !name.ends_with('/') {
+                found.push(path);
+                continue;
+            }
+            lists += 1;
+            let below = if lists <= MAX_FOLDERS {
+                vault.session.list(&list.below(&path), context.deadline).await.ok().flatten()
+            } else {
+                None
+            };
+            if let Some(names) = below {
+                folders.push_back((path, names));
+            } else {
+                unread = true;
+                found.push(path);
+            }
+        }
+    }
+    (found, unread)
+}
+
 /// Where an engine or auth method of a type keeps what its credentials or logins are made by: its roles first, then what there
 /// is beside them. None for one that has nothing of the kind. By the API references of each
-/// (developer.hashicorp.com/vault/api-docs); a type that isn't named here is asked as most call them.
+/// (developer.hashicorp.com/vault/api-docs); a type that isn't named here is asked as most call them. Those with `ns_`
+/// in front are of namespaces (OpenBao: `routing.go`).
 fn role_folders(is_auth: bool, kind: &str) -> Option<&'static [&'static str]> {
     Some(match (is_auth, kind) {
         (true, "userpass" | "radius" | "okta") => &["users"],
@@ -234,15 +284,18 @@ fn role_folders(is_auth: bool, kind: &str) -> Option<&'static [&'static str]> {
         (true, "cert") => &["certs"],
         (true, "kerberos") => &["groups"],
         (true, "github") => &["map/teams", "map/users"],
-        (true, "aws" | "gcp" | "token" | "cf" | "pcf")
-        | (
-            false,
-            "azure" | "pki" | "ssh" | "consul" | "kubernetes" | "rabbitmq" | "terraform" | "ad" | "mongodbatlas",
-        ) => &["roles"],
-        (true, _) | (false, "nomad" | "alicloud") => &["role"],
+        (true, "aws" | "gcp" | "token" | "ns_token" | "cf" | "pcf")
+        | (false, "azure" | "pki" | "ssh" | "consul" | "kubernetes" | "rabbitmq" | "ad" | "mongodbatlas") => &["roles"],
+        (true, _) | (false, "nomad" | "alicloud" | "terraform" | "transform") => &["role"],
         (false, "database" | "aws") => &["roles", "static-roles"],
         (false, "ldap" | "openldap") => &["role", "static-role"],
-        (false, "gcp") => &["rolesets", "static-accounts"],
-        (false, _) => return None,
+        (false, "gcp") => &["rolesets", "static-accounts", "impersonated-accounts"],
+        (false, "identity" | "ns_identity") => &["oidc/role"],
+        (
+            false,
+            "kv" | "generic" | "cubbyhole" | "ns_cubbyhole" | "system" | "ns_system" | "transit" | "totp" | "gcpkms"
+            | "keymgmt" | "kmip" | "",
+        ) => return None,
+        (false, _) => USUAL,
     })
 }

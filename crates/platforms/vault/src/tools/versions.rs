@@ -3,11 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{failed, keeping::Keeping, mutation};
 use crate::{
@@ -23,6 +25,10 @@ use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolErr
 const MAX_VERSIONS: usize = 50;
 /// Versions of one call to destroy.
 const MAX_DESTROYED: usize = 10;
+/// Time for the looks at what was deleted, which must not cost the answer.
+const LOOKING: Duration = Duration::from_secs(5);
+/// Pauses before each of them.
+const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1)];
 
 const DELETE: ToolDeclaration = ToolDeclaration::destroy(
     "delete_vault_secret",
@@ -163,6 +169,8 @@ struct Plan {
     /// The versions that it changes; none if that can't be seen.
     changes: Option<BTreeSet<u64>>,
     unchanged: Vec<Unchanged>,
+    /// When the newest version ends by itself; empty if it doesn't, or if that can't be seen.
+    ends: String,
     /// For a preview.
     state: Value,
 }
@@ -268,23 +276,27 @@ async fn plan(
     context: &CallContext,
 ) -> Result<Plan, ToolError> {
     let path = location.api("metadata").join("/");
+    let mut ends = String::new();
     let (current, states) = match metadata(vault, location, context).await {
-        Ok(known) => {
+        Ok(mut known) => {
             let newest = BTreeSet::from([known.current_version]);
             let of = |version: &u64| (*version, Before::of(known.versions.get(&version.to_string())));
-            (Some(known.current_version), wanted.unwrap_or(&newest).iter().map(of).collect())
+            let states = wanted.unwrap_or(&newest).iter().map(of).collect();
+            let newest = known.versions.remove(&known.current_version.to_string());
+            ends = newest.map(|info| info.deletion_time).unwrap_or_default();
+            (Some(known.current_version), states)
         }
         Err(Error::NotFound) => return Err(nothing_there(location)),
         Err(Error::Forbidden(_)) => {
             let Some((version, before)) = seen_by_reading(vault, location, wanted, context).await? else {
                 let state = json!({ "unknown": "the token's policies don't permit to read the secret's metadata" });
-                return Ok(Plan { changes: None, unchanged: Vec::new(), state });
+                return Ok(Plan { changes: None, unchanged: Vec::new(), ends, state });
             };
             (None, BTreeMap::from([(version, before)]))
         }
         Err(error) => return Err(failed("read", &path, "read")(error)),
     };
-    planned(location, act, current, &states)
+    Ok(Plan { ends, ..planned(location, act, current, &states)? })
 }
 
 fn planned(
@@ -307,13 +319,17 @@ fn planned(
     let unchanged = states.iter().filter(|(version, _)| !changes.contains(version));
     let unchanged =
         unchanged.map(|(version, before)| Unchanged { version: *version, state: before.in_words() }).collect();
-    Ok(Plan { changes: Some(changes), unchanged, state })
+    Ok(Plan { changes: Some(changes), unchanged, ends: String::new(), state })
 }
 
 fn nothing_there(location: &Location) -> ToolError {
     ToolError::new(ErrorCode::NotFound, format!("there is no secret at {}; nothing was changed", location.full()))
         .with_argument("path")
-        .with_remedy("list_vault_secrets tells what is there")
+        .with_remedy(if location.is_like_api() {
+            "leave data/ out of the path, the tools add it; list_vault_secrets tells what is there"
+        } else {
+            "list_vault_secrets tells what is there"
+        })
 }
 
 fn nothing_fits(location: &Location, act: Act, states: &BTreeMap<u64, Before>) -> ToolError {
@@ -511,7 +527,67 @@ async fn delete(vault: Arc<Vault>, input: DeleteInput, context: CallContext) -> 
         return change(&vault, location, Act::Delete, versions, &context).await;
     }
     let plan = plan(&vault, &location, Act::Delete, None, &context).await?;
-    carry_out(&vault, location, Act::Delete, plan, &call, "delete", &context).await
+    let (looked_at, ends) = (plan.changes.as_ref().and_then(BTreeSet::first).copied(), plan.ends.clone());
+    let mut done = carry_out(&vault, location.clone(), Act::Delete, plan, &call, "delete", &context).await?;
+    if let Some(version) = looked_at {
+        match newest_deleted(&vault, &location, version, &ends, &context).await {
+            Ok(deleted) => done.versions = Some(BTreeSet::from([deleted])),
+            Err(why) => {
+                (done.outcome, done.versions) = ("unknown", None);
+                done.hints.push(format!(
+                    "Vault took the call, which deletes the version that is the newest there; {why}: look again"
+                ));
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Which version was deleted as the newest: `DELETE` takes the one that there is when it arrives. One may have been
+/// written since it was looked at, and a standby that answers reads tells what is new a moment late
+/// (openbao/openbao#3877).
+///
+/// # Errors
+/// Why that can't be said.
+async fn newest_deleted(
+    vault: &Vault,
+    location: &Location,
+    looked_at: u64,
+    ends: &str,
+    context: &CallContext,
+) -> Result<u64, String> {
+    let mut context = context.clone();
+    context.deadline = context.deadline.min(Instant::now() + LOOKING);
+    for pause in LOOKS {
+        tokio::time::sleep_until(context.deadline.min(Instant::now() + pause)).await;
+        match metadata(vault, location, &context).await {
+            Ok(known) => {
+                // The time is one of Vault's clock, which need not be that of the one here.
+                let is_gone = |version: &u64| {
+                    let info = known.versions.get(&version.to_string());
+                    info.is_some_and(|info| {
+                        info.destroyed || (!info.deletion_time.is_empty() && info.deletion_time != ends)
+                    })
+                };
+                if let Some(version) = [looked_at, known.current_version].into_iter().find(is_gone) {
+                    return Ok(version);
+                }
+            }
+            Err(Error::Forbidden(_)) => {
+                let one = BTreeSet::from([looked_at]);
+                let seen =
+                    seen_by_reading(vault, location, Some(&one), &context).await.map_err(|error| error.message)?;
+                if seen.is_some_and(|(_, now)| matches!(now, Before::Deleted | Before::Destroyed)) {
+                    return Ok(looked_at);
+                }
+            }
+            Err(error) => return Err(failed("look at", &location.full(), "read")(error).message),
+        }
+    }
+    Err(format!(
+        "version {looked_at}, which was the newest when it was looked at, does not show as deleted: another may have \
+         been written since, or this node is a moment late"
+    ))
 }
 
 async fn preview_restoration(

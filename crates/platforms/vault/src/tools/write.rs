@@ -138,6 +138,27 @@ impl WriteInput {
         Ok(location)
     }
 
+    /// Refuses to make a secret in a folder `data/` of the engine, which is where a path as the API has it leads
+    /// (mitodl/ol-infrastructure#4575). With `mount` it is clear what is meant.
+    fn refuse_the_apis_path(&self, location: &Location, newest: Option<u64>) -> Result<(), ToolError> {
+        match location.path.split_first() {
+            Some((kind, rest)) if location.is_like_api() && newest == Some(0) && self.mount.is_none() => {
+                let Location { mount, .. } = location;
+                let meant = rest.join("/");
+                Err(ToolError::invalid_argument(format!(
+                    "there is no secret at {}, and {kind}/ is what paths of the API have there, which the tools add",
+                    location.full()
+                ))
+                .with_argument("path")
+                .with_remedy(format!(
+                    "leave {kind}/ out of the path: {mount}/{meant}; if a folder of that name is meant, pass mount: \
+                     {mount}, and path without it"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check(&self) -> Result<(), ToolError> {
         let count = self.data.len() + self.generate.len();
         if count == 0 || count > MAX_KEYS {
@@ -234,6 +255,7 @@ fn join<T: AsRef<str>>(names: &[T]) -> String {
 async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Result<Preview, ToolError> {
     let location = input.locate(&vault, &context).await?;
     let current = current(&vault, &location, &context).await?;
+    input.refuse_the_apis_path(&location, current.as_ref().map(|current| current.version))?;
     if let (Some(expected), Some(current)) = (input.cas, &current)
         && expected != current.version
     {
@@ -252,11 +274,11 @@ async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> 
         .filter(|key| !input.patches() && !written.contains(key))
         .collect();
     let newest = current.as_ref().map(|current| current.version);
-    let (pruned, ends) = match location.version {
-        KvVersion::One => (Pruned::UpTo(0, 0), None),
+    let (pruned, ends, unseen) = match location.version {
+        KvVersion::One => (Pruned::UpTo(0, 0), None, String::new()),
         KvVersion::Two => {
             let keeping = Keeping::ask(&vault, &location, &context).await;
-            (keeping.pruned(newest), keeping.ends())
+            (keeping.pruned(newest), keeping.ends(), keeping.unseen())
         }
     };
     let lost = match (location.version, left_out.as_slice(), &pruned) {
@@ -284,7 +306,7 @@ async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> 
         ),
         _ => String::new(),
     };
-    let (written, full, pruned) = (join(&written), location.full(), pruned.in_words());
+    let (written, full, pruned) = (join(&written), location.full(), pruned.in_words(&unseen));
     Ok(Preview {
         would: format!("{how} {written}{and_remove} at {full}{beside}{lost}{pruned}{ends}{unpatched}"),
         state,
@@ -301,6 +323,7 @@ async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Re
             current(&vault, &location, &context).await?.map(|current| (current.version, Some(current.keys.is_some())))
         }
     };
+    input.refuse_the_apis_path(&location, expected.map(|(version, _)| version))?;
     let mut data = input.data;
     for (key, generate) in &input.generate {
         data.insert(key.clone(), Value::String(generated(&vault, generate, &context).await?));
