@@ -1,12 +1,15 @@
 //! What AWS says when it does not do what was asked, and what an agent is told then: two tables, in our own words. AWS'
 //! own texts may hold ARNs, parts of queries and parts of requests, and are never passed on.
 
+pub(super) mod said;
+
 use std::{error::Error as StdError, time::Duration};
 
 use aws_sdk_cloudwatchlogs::types::error::MalformedQueryException;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use self::said::Said;
 use super::{keys::NoKeys, place::Place, transport::is_throttling};
 use kit::failure::{Way, request_failed, unknown_refusal};
 use outbound::RequestError;
@@ -107,6 +110,8 @@ pub(super) enum Mistake {
     NoGroups,
     /// An expression over metrics.
     Expression,
+    /// A statistic.
+    Statistic,
     /// The time lies before the log groups were made, or before what they keep.
     Retention,
     /// A type of alarms that the endpoint doesn't have.
@@ -115,7 +120,8 @@ pub(super) enum Mistake {
 
 /// By words of AWS' messages: <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/CommonErrors.html> names
 /// the codes; the messages are those that people posted (karpenter-provider-aws #9567, grafana #24975, boto3 #3450,
-/// steampipe-plugin-aws #2758). The first line whose words are all there is taken.
+/// steampipe-plugin-aws #2758, yet-another-cloudwatch-exporter #385). The first line whose words are all there is
+/// taken.
 const MISTAKES: &[(&[&str], Mistake)] = &[
     (&["log-group-class"], Mistake::Class),
     (&["log class"], Mistake::Class),
@@ -128,6 +134,7 @@ const MISTAKES: &[(&[&str], Mistake)] = &[
     (&["filterpattern"], Mistake::Pattern),
     (&["in term '"], Mistake::Pattern),
     (&["error in expression"], Mistake::Expression),
+    (&["not a valid statistic"], Mistake::Statistic),
     (&["alarmtypes", "enum value set"], Mistake::AlarmType),
 ];
 
@@ -146,13 +153,12 @@ pub(super) struct Failure {
     pub(super) error: Error,
     code: Option<String>,
     request_id: Option<String>,
-    /// The id of the expression that AWS names, which is the caller's own.
-    expression: Option<String>,
+    said: Said,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, code: None, request_id: None, expression: None }
+        Self { error, code: None, request_id: None, said: Said::default() }
     }
 }
 
@@ -163,6 +169,17 @@ impl Failure {
             Error::BadRequest(Mistake::Unknown) => Self { error: Error::Cursor, ..self },
             _ => self,
         }
+    }
+
+    /// The permission that AWS names; the given one where that says more.
+    fn permission<'a>(&'a self, needed: &'a str) -> &'a str {
+        self.said.denial.permission.as_deref().filter(|named| !needed.starts_with(named)).unwrap_or(needed)
+    }
+
+    /// What keeps a permission from the identity, in words: `the identity lacks ...`.
+    pub(super) fn why_denied(&self, needed: &str) -> String {
+        let permission = self.permission(needed);
+        self.said.denial.cause(permission).unwrap_or_else(|| format!("the identity lacks {permission}"))
     }
 
     /// What AWS calls it, in brackets; nothing for what is no refusal of AWS.
@@ -190,7 +207,7 @@ where
     let header = |name: &str| response.and_then(|response| response.headers().get(name));
     let status = response.map_or(0, |response| response.status().as_u16());
     let retry_after = || header("retry-after")?.parse().ok().map(Duration::from_secs);
-    let (mut code, mut expression) = (None, None);
+    let (mut code, mut said) = (None, Said::default());
     let request_id = header("x-amzn-requestid").and_then(plain);
     let error = match cause_of_ours(error) {
         Some(error) => error,
@@ -200,7 +217,7 @@ where
                 let word = whole.rsplit('#').next().unwrap_or_default();
                 code = plain(word);
                 let message = service.err().message().unwrap_or_default();
-                expression = message.split_once("expression '").and_then(|(_, rest)| plain(rest.split_once('\'')?.0));
+                said = Said::of(message);
                 let of_query = malformed(service.err()).filter(|_| Mistake::of(message) == Mistake::Unknown);
                 let known = of_query.or_else(|| by_code(word, message));
                 if matches!(known, None | Some(Error::BadRequest(Mistake::Unknown))) {
@@ -218,7 +235,7 @@ where
             _ => Error::Request(RequestError::Interrupted),
         },
     };
-    Failure { error, code, request_id, expression }
+    Failure { error, code, request_id, said }
 }
 
 /// What was found before the SDK could read an answer.
@@ -328,9 +345,19 @@ fn by_code(code: &str, message: &str) -> Option<Error> {
 /// (`cloudwatch:DescribeAlarms`). To ask in another account or region than one thinks is the commonest cause of finding
 /// nothing, so `place` is named then.
 pub(super) fn to_tool_error(failure: &Failure, doing: &str, permission: &str, place: &Place) -> ToolError {
-    let mut told = in_words(failure.error, doing, permission, place);
-    if let (Error::BadRequest(Mistake::Expression), Some(id)) = (failure.error, &failure.expression) {
-        told.message = format!("AWS refuses to {doing}: the expression of {id} is wrong");
+    let Failure { error, said, .. } = failure;
+    let permission = failure.permission(permission);
+    let mut told = in_words(*error, doing, permission, place);
+    match error {
+        Error::Denied => said.denial.tell(&mut told, doing, permission),
+        Error::NotFound => said.tell_missing(&mut told, doing, place),
+        Error::BadRequest(mistake) => said.tell_mistake(*mistake, &mut told, doing),
+        // What has a code is AWS' own answer.
+        Error::Unexpected(status) if failure.code.is_some() => {
+            told.message = format!("AWS refuses to {doing} in a way that this version does not know (status {status})");
+            told.remedy = Some("whoever owns the connector can look the request up by its id".to_owned());
+        }
+        _ => {}
     }
     told.message.push_str(&failure.reference());
     told
@@ -463,15 +490,21 @@ fn of_mistake(mistake: Mistake, doing: &str) -> ToolError {
             "SQL names them in its FROM: leave groups out",
         )
         .with_argument("groups"),
-        Mistake::NoGroups => {
-            new(format!("{refuses}: no log group is named"), "list_cloudwatch_log_groups tells the names")
-                .with_argument("groups")
-        }
+        Mistake::NoGroups => new(
+            format!("{refuses}: log groups must be named in one way, by groups or in the text itself (SOURCE)"),
+            "name them in one of both; list_cloudwatch_log_groups tells the names",
+        )
+        .with_argument("groups"),
         Mistake::Expression => new(
             format!("{refuses}: an expression is wrong"),
             "check each expression for itself: ids that it refers to must be among the queries",
         )
         .with_argument("queries"),
+        Mistake::Statistic => new(
+            format!("{refuses}: it has no such statistic"),
+            "give Average, Sum, Minimum, Maximum, SampleCount, or one such as p99, tm90 or PR(0:500)",
+        )
+        .with_argument("stat"),
         Mistake::Retention => new(
             format!("{refuses}: the time lies before the log groups were made, or before what they keep"),
             "ask for a later time; list_cloudwatch_log_groups tells the retention",
@@ -503,6 +536,10 @@ mod tests {
             ("Log group names must be specified in the query string for SQL", Mistake::GroupsInText),
             ("Exactly one of logGroupName, logGroupNames, or logGroupIdentifiers must be specified", Mistake::NoGroups),
             ("Error in expression 'e1': Unsupported operand type(s) for +", Mistake::Expression),
+            (
+                "The value x for parameter MetricDataQueries.member.2.MetricStat.Stat is not a valid statistic.",
+                Mistake::Statistic,
+            ),
             (
                 "Query's end date and time is either before the log groups creation time or exceeds the log groups log \
                  retention settings",

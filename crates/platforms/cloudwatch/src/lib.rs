@@ -23,7 +23,7 @@
 //!
 //! ```text
 //! cloudwatch:ListMetrics  cloudwatch:GetMetricData  cloudwatch:DescribeAlarms  cloudwatch:DescribeAlarmHistory
-//! cloudwatch:ListAlarmMuteRules  cloudwatch:GetAlarmMuteRule
+//! cloudwatch:DescribeAlarmContributors  cloudwatch:ListAlarmMuteRules  cloudwatch:GetAlarmMuteRule
 //! logs:DescribeLogGroups  logs:FilterLogEvents  logs:GetLogEvents  logs:GetLogRecord  logs:StartQuery
 //! logs:GetQueryResults  logs:StopQuery  logs:ListAnomalies  logs:ListLogAnomalyDetectors
 //! cloudwatch:PutAlarmMuteRule  cloudwatch:DeleteAlarmMuteRule  cloudwatch:EnableAlarmActions

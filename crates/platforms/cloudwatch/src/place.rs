@@ -20,6 +20,20 @@ impl Place {
         &self.region
     }
 
+    /// What ARNs of this region begin with, after `arn:` (`partitions.json` of AWS' SDKs).
+    pub(super) fn partition(&self) -> &'static str {
+        const OTHERS: [(&str, &str); 7] = [
+            ("cn-", "aws-cn"),
+            ("us-gov-", "aws-us-gov"),
+            ("us-iso-", "aws-iso"),
+            ("us-isob-", "aws-iso-b"),
+            ("eu-isoe-", "aws-iso-e"),
+            ("us-isof-", "aws-iso-f"),
+            ("eusc-", "aws-eusc"),
+        ];
+        OTHERS.iter().find(|(begin, _)| self.region.starts_with(begin)).map_or("aws", |(_, partition)| partition)
+    }
+
     /// The account that the credentials are of, if AWS has said it.
     pub(super) fn account(&self) -> Option<String> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -64,8 +64,9 @@ async fn identify(cloudwatch: &CloudWatch, looking: &mut Examination, manner: Ma
             looking.well("identity", message, begun);
             true
         }
-        Err(Failure { error, .. }) => {
-            let finding = finding(error, "the Security Token Service", "sts:GetCallerIdentity");
+        Err(failure) => {
+            let error = failure.error;
+            let finding = finding(&failure, "the Security Token Service", "sts:GetCallerIdentity");
             looking.judge(verdict_of(error), finding.message.clone());
             if is_about_credentials(error) {
                 looking.found("identity", finding, begun);
@@ -96,8 +97,9 @@ async fn look(cloudwatch: &CloudWatch, looking: &mut Examination, manner: Manner
                 looking.judge(CredentialVerdict::Accepted, message);
             }
         }
-        Err(Failure { error, .. }) => {
-            let finding = finding(error, "CloudWatch", "cloudwatch:DescribeAlarms");
+        Err(failure) => {
+            let error = failure.error;
+            let finding = finding(&failure, "CloudWatch", "cloudwatch:DescribeAlarms");
             if error == Error::Denied || is_about_credentials(error) {
                 looking.judge(verdict_of(error), finding.message.clone());
             }
@@ -108,7 +110,7 @@ async fn look(cloudwatch: &CloudWatch, looking: &mut Examination, manner: Manner
         Ok(words) => looking.well("logs", words, logs_took),
         Err(fault) => {
             let finding = fault.finding(cloudwatch);
-            if looking.is_well() && fault.error == Error::Denied {
+            if looking.is_well() && fault.failure.error == Error::Denied {
                 looking.judge(CredentialVerdict::PermissionMissing, finding.message.clone());
             }
             looking.found("logs", finding, logs_took);
@@ -220,10 +222,10 @@ fn verdict_of(error: Error) -> CredentialVerdict {
 }
 
 /// What an error says of the whole.
-fn finding(error: Error, service: &str, permission: &str) -> Finding {
+fn finding(failure: &Failure, service: &str, permission: &str) -> Finding {
     use CloudWatchReason as Own;
     use HealthStatus::{Degraded, Error as Bad};
-    match error {
+    match failure.error {
         Error::NoCredentials => {
             Finding::stated(Degraded, Own::NoCredentials, "the connector has no credentials for AWS yet")
         }
@@ -277,12 +279,12 @@ fn finding(error: Error, service: &str, permission: &str) -> Finding {
         Error::Denied => Finding::stated(
             Bad,
             Own::PermissionDenied,
-            format!("the identity lacks {permission}, which the connector needs"),
+            format!("{}, which the connector needs", failure.why_denied(permission)),
         ),
         Error::Throttled(_) | Error::Quota => {
             Finding::passing(Degraded, Reason::RateLimited, "AWS limits calls of this account and region")
         }
-        Error::Unavailable(_) => {
+        error @ Error::Unavailable(_) => {
             Finding::passing(Bad, Reason::ServerError, format!("{service} does not answer well: {error}"))
         }
         error => {

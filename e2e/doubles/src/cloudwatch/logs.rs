@@ -5,9 +5,10 @@
 //! (`aws-sdk-cloudwatchlogs`, `src/operation/*/_*_input.rs`, `_*_output.rs` and `builders.rs`):
 //! - `DescribeLogGroups`: prefix and pattern exclude each other; a pattern is matched with its capitals, and answered with `arn`,
 //!   `creationTime` and `logGroupName` only; beside `logGroupIdentifiers` stands `includeLinkedAccounts` alone.
-//! - `FilterLogEvents`, `GetLogEvents`: a name or an identifier; not for every class; the newest first from 2024 on; the token
-//!   decides the direction, and at the end of a stream comes back; reading back may begin with an empty page; tokens end after a
-//!   day.
+//!   Where data is protected the status says so.
+//! - `FilterLogEvents`, `GetLogEvents`: a name or an identifier; all streams are there; not for every class; the newest
+//!   first from 2024 on; the token decides the direction, and at the end of a stream comes back; reading back may begin
+//!   with an empty page; tokens end after a day.
 //! - `StartQuery`: exactly one way to name groups, none for SQL and where the text has a SOURCE; no `*` at the end of an ARN; 50
 //!   groups; 100,000 rows, or 10,000 in other languages than Logs Insights'.
 //! - `GetQueryResults`: pages for Logs Insights' own language only.
@@ -18,6 +19,8 @@ use serde_json::{Value, json};
 
 use super::{ACCOUNT, REGION, Refusal, refuse};
 
+/// States of a query that has not ended.
+const RUNNING: [&str; 3] = ["Scheduled", "Running", "Unknown"];
 /// A time in milliseconds is later than this, and one in seconds earlier.
 const NO_SECONDS: i64 = 100_000_000_000;
 
@@ -52,6 +55,12 @@ pub struct State {
     pub groups: Vec<(&'static str, &'static str, Option<i64>)>,
     /// Whether tokens that were given are known no more.
     pub tokens_ended: bool,
+    /// Groups whose data is protected.
+    pub protected: Vec<&'static str>,
+    /// Seconds by which its clock is ahead of that of the machine.
+    pub clock: i64,
+    /// When an event comes to AWS, by its time and its text. Before that nobody sees it.
+    pub comes: fn(i64, &str) -> i64,
 }
 
 impl State {
@@ -80,6 +89,9 @@ impl State {
                 ("/aws/lambda/job", "STANDARD", Some(7)),
             ],
             tokens_ended: false,
+            protected: Vec::new(),
+            clock: 0,
+            comes: |at, _| at,
         }
     }
 }
@@ -191,7 +203,10 @@ fn describe_groups(state: &State, input: &Value) -> Result<Value, Refusal> {
             && identifiers.is_none_or(|all| all.iter().any(|one| *one == *name || *one == arn(name)))
     };
     let found = state.groups.iter().filter(matches).map(|one| {
-        let whole = group(one);
+        let mut whole = group(one);
+        if state.protected.contains(&one.0) {
+            whole["dataProtectionStatus"] = json!("ACTIVATED");
+        }
         if pattern.is_none() {
             return whole;
         }
@@ -214,7 +229,7 @@ pub(super) fn answer(state: &mut State, operation: &str, input: &Value) -> Resul
             let Some(query) = state.queries.get_mut(input["queryId"].as_str().unwrap()) else {
                 return refuse(400, "ResourceNotFoundException");
             };
-            if !matches!(query.states[0], "Scheduled" | "Running") {
+            if !RUNNING.contains(&query.states[0]) {
                 return refuse(400, "InvalidParameterException");
             }
             query.states = vec!["Cancelled"];
@@ -320,7 +335,14 @@ fn start_query(state: &mut State, input: &Value) -> Result<Value, Refusal> {
             return refuse(400, "InvalidParameterException");
         }
         for name in &all {
-            if class_of(state, name)? == "DELIVERY" {
+            let of_account = |refusal: Refusal| match refusal.1.as_str() {
+                "ResourceNotFoundException" => {
+                    let name = name.as_str().unwrap();
+                    says(&refusal.1, &format!("Log group '{name}' does not exist for account ID '{ACCOUNT}'"))
+                }
+                _ => refusal,
+            };
+            if class_of(state, name).map_err(of_account)? == "DELIVERY" {
                 return Err(says("InvalidOperationException", "The log group class does not support queries."));
             }
         }
@@ -333,7 +355,7 @@ fn start_query(state: &mut State, input: &Value) -> Result<Value, Refusal> {
     if text.contains("bad query") {
         return refuse(400, "MalformedQueryException");
     }
-    let running = state.queries.values().filter(|query| matches!(query.states[0], "Scheduled" | "Running")).count();
+    let running = state.queries.values().filter(|query| RUNNING.contains(&query.states[0])).count();
     if running + state.others >= 100 {
         return refuse(400, "LimitExceededException");
     }
@@ -360,7 +382,7 @@ fn results(state: &mut State, input: &Value) -> Result<Value, Refusal> {
     }
     let found = match status {
         "Scheduled" => 0,
-        "Running" | "Cancelled" => 1,
+        "Running" | "Unknown" | "Cancelled" => 1,
         _ => rows,
     };
     let all: Vec<Value> = (0..found)
@@ -410,17 +432,31 @@ fn filter(state: &mut State, input: &Value) -> Result<Value, Refusal> {
         return Err(says("InvalidParameterException", "Invalid character(s) in term '-'"));
     }
     let streams = input["logStreamNames"].as_array();
+    if streams.into_iter().flatten().any(|stream| stream.as_str().unwrap().contains([':', '*'])) {
+        let words = "1 validation error detected: Value '[planted]' at 'logStreamNames' failed to satisfy constraint: \
+                     Member must satisfy regular expression pattern: [^:*]*";
+        return Err(says("InvalidParameterException", words));
+    }
+    let is_there = |stream: &Value| state.events.iter().any(|(_, one, _)| stream == one);
+    if !streams.into_iter().flatten().all(is_there) {
+        return Err(says("ResourceNotFoundException", "The specified log stream does not exist."));
+    }
+    let now = jiff::Timestamp::now().as_millisecond() + state.clock * 1_000;
     let mut found: Vec<Value> = state
         .events
         .iter()
         .enumerate()
         .filter(|(_, (at, stream, text))| {
             (from..=to).contains(at)
+                && (state.comes)(*at, text) <= now
                 && text.contains(pattern)
                 && streams.is_none_or(|streams| streams.contains(&json!(stream)))
         })
         .map(|(id, (at, stream, text))| {
-            json!({ "timestamp": at, "logStreamName": stream, "message": text, "eventId": id.to_string(), "ingestionTime": at })
+            json!({
+                "timestamp": at, "logStreamName": stream, "message": text, "eventId": id.to_string(),
+                "ingestionTime": (state.comes)(*at, text),
+            })
         })
         .collect();
     if input["startFromHead"] == false && state.knows_order {

@@ -12,6 +12,11 @@
 //!   unless it is said otherwise; no token where there is an expression. Points begin where the request does, which is put back
 //!   to a whole minute, five minutes or an hour by its age, or to a whole period of less than a minute (`StartTime`'s
 //!   documentation; boto/boto3 #3457), and one whose period goes on is the sum of what has come so far.
+//!   A search with a period of its own passes that of its query over (grafana/grafana PR 39458); points of another unit
+//!   than the one that is asked for are none (`Unit` of `MetricStat`), nor are percentiles of what was sent summed up
+//!   (`StatisticValues` of `PutMetricData`); an unknown statistic is named by its place
+//!   (yet-another-cloudwatch-exporter #385).
+//! - `DescribeAlarmContributors`: the series of an alarm that are in ALARM.
 //! - `ListMetrics`: `OwningAccount` goes with `IncludeLinkedAccounts`; ten dimensions.
 //! - `DeleteAlarmMuteRule` of a rule that isn't there is well.
 
@@ -33,6 +38,10 @@ pub struct State {
     pub status: &'static str,
     /// Alarms with their type, as `DescribeAlarms` tells them.
     pub alarms: Vec<(&'static str, Value)>,
+    /// Whether metrics are sent summed up.
+    pub summed: bool,
+    /// Series in ALARM, of every alarm that is asked for.
+    pub contributors: Vec<Value>,
     /// What became of alarms, newest first.
     pub history: Vec<Value>,
     /// Mute rules.
@@ -122,6 +131,8 @@ impl State {
                     "HistoryItemType": "Action", "HistorySummary": "Successfully executed action",
                 }),
             ],
+            summed: false,
+            contributors: Vec::new(),
             rules: Vec::new(),
             fired: Vec::new(),
             types: vec!["MetricAlarm", "CompositeAlarm", "LogAlarm"],
@@ -164,6 +175,7 @@ pub(super) fn members(operation: &str) -> Option<&'static [&'static str]> {
         "DescribeAlarmHistory" => {
             &["AlarmName", "AlarmTypes", "HistoryItemType", "StartDate", "EndDate", "MaxRecords", "NextToken", "ScanBy"]
         }
+        "DescribeAlarmContributors" => &["AlarmName", "NextToken"],
         "ListAlarmMuteRules" => &["AlarmName", "Statuses", "MaxRecords", "NextToken"],
         "GetAlarmMuteRule" | "DeleteAlarmMuteRule" => &["AlarmMuteRuleName"],
         "PutAlarmMuteRule" => &["Name", "Description", "Rule", "MuteTargets", "Tags", "StartDate", "ExpireDate"],
@@ -238,6 +250,11 @@ pub(super) fn answer(state: &mut State, operation: &str, input: &Value) -> Resul
             let found: Vec<Value> = state.history.iter().filter(matches).cloned().collect();
             let (items, next) = page(&found, input)?;
             Ok(json!({ "AlarmHistoryItems": items, "NextToken": next }))
+        }
+        "DescribeAlarmContributors" => {
+            state.alarm(&input["AlarmName"])?;
+            let (contributors, next) = page(&state.contributors, input)?;
+            Ok(json!({ "AlarmContributors": contributors, "NextToken": next }))
         }
         "ListAlarmMuteRules" => {
             let concerns = |rule: &&Value| {
@@ -314,6 +331,17 @@ fn is_id(id: &str) -> bool {
     id.starts_with(|c: char| c.is_ascii_lowercase()) && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+fn is_statistic(stat: &str) -> bool {
+    ["Average", "Sum", "Minimum", "Maximum", "SampleCount"].contains(&stat)
+        || stat.strip_prefix('p').is_some_and(|rest| rest.parse::<f64>().is_ok())
+}
+
+/// The period that a search names itself.
+fn searched(expression: &str) -> Option<i64> {
+    let (_, arguments) = expression.split_once("SEARCH(")?;
+    arguments.rsplit(',').next()?.trim_matches([' ', ')']).parse().ok()
+}
+
 /// Where the first period of points begins that are asked for from a time on.
 fn rounded(from: i64, period: i64) -> i64 {
     let whole = if period < 60 { period } else { kept(from).unwrap_or(3_600).max(60) };
@@ -345,6 +373,15 @@ fn metric_data(state: &State, input: &Value) -> Result<Value, Refusal> {
             format!("Error in expression '{}': Unsupported operand type(s) for +", query["Id"].as_str().unwrap());
         return Err(says(400, "ValidationError", &words));
     }
+    let wrong =
+        queries.iter().position(|query| query["MetricStat"]["Stat"].as_str().is_some_and(|stat| !is_statistic(stat)));
+    if let Some(wrong) = wrong {
+        let words = format!(
+            "The value x for parameter MetricDataQueries.member.{}.MetricStat.Stat is not a valid statistic.",
+            wrong + 1
+        );
+        return Err(says(400, "ValidationError", &words));
+    }
     let pages = expressions().next().is_none();
     let is_second = input["NextToken"] == "second-half";
     if !is_second && input["NextToken"].is_string() {
@@ -358,17 +395,21 @@ fn metric_data(state: &State, input: &Value) -> Result<Value, Refusal> {
             return refuse(400, "ValidationError");
         }
         let period = stat["Period"].as_i64().or(query["Period"].as_i64()).unwrap();
+        let period = expression.as_str().and_then(searched).unwrap_or(period);
         if period <= 0 || !(period % 60 == 0 || [1, 5, 10, 20, 30].contains(&period)) {
             return refuse(400, "ValidationError");
         }
         if query["ReturnData"] == false {
             continue;
         }
+        let is_none = (state.summed && stat["Stat"].as_str().is_some_and(|stat| stat.starts_with('p')))
+            || stat["Unit"].as_str().is_some_and(|unit| unit != "Percent");
         let there = expression.is_string()
-            || state.metrics.iter().any(|one| {
-                ["Namespace", "MetricName"].iter().all(|name| one[*name] == stat["Metric"][*name])
-                    && one["Dimensions"] == stat["Metric"]["Dimensions"]
-            });
+            || !is_none
+                && state.metrics.iter().any(|one| {
+                    ["Namespace", "MetricName"].iter().all(|name| one[*name] == stat["Metric"][*name])
+                        && one["Dimensions"] == stat["Metric"]["Dimensions"]
+                });
         let is_kept = kept(from).is_some_and(|step| period % step == 0);
         let first = rounded(from, period);
         let now = jiff::Timestamp::now().as_second();

@@ -18,7 +18,7 @@ const QUERY: &str = "fields @timestamp | limit 1";
 
 /// Why logs could not be looked at.
 pub(super) struct Fault {
-    pub(super) error: Error,
+    pub(super) failure: Failure,
     /// The permission that was needed.
     permission: &'static str,
 }
@@ -26,7 +26,7 @@ pub(super) struct Fault {
 /// Looks, and says what works.
 pub(super) async fn look(cloudwatch: &CloudWatch, manner: Manner) -> Result<&'static str, Fault> {
     let session = &cloudwatch.session;
-    let fault = |permission| move |Failure { error, .. }: Failure| Fault { error, permission };
+    let fault = |permission| move |failure: Failure| Fault { failure, permission };
     let Some(group) = &cloudwatch.health_log_group else {
         session
             .call(manner, || session.logs.describe_log_groups().limit(1).send())
@@ -55,8 +55,8 @@ impl Fault {
     /// What it says of the whole: the tools for metrics and alarms work without logs.
     pub(super) fn finding(&self, cloudwatch: &CloudWatch) -> Finding {
         let group = cloudwatch.health_log_group.as_deref();
-        let found = finding(self.error, "CloudWatch Logs", self.permission);
-        match (self.error, group) {
+        let found = finding(&self.failure, "CloudWatch Logs", self.permission);
+        match (self.failure.error, group) {
             (Error::NotFound, Some(group)) => {
                 let message = format!(
                     "there is no log group {group} in {}: correct healthLogGroup; the tools work",

@@ -129,6 +129,90 @@ async fn what_aws_names_is_named_with_its_code_and_the_requests_id() {
     double.fail("ListMetrics", 400, "SomethingNew");
     let error = connector.call("list_cloudwatch_metrics", json!({})).await.unwrap_err();
     assert!(error.message.contains("SomethingNew"), "{error:?}");
+    // A statistic is named with the query that it is of, where there are several.
+    let one = |stat: &str| json!({ "namespace": "a", "metric": "b", "stat": stat });
+    for (arguments, argument, which) in
+        [(one("avg"), "stat", false), (json!({ "queries": [one("Sum"), one("Sum"), one("avg")] }), "queries", true)]
+    {
+        let error = connector.call("get_cloudwatch_metric_data", arguments).await.unwrap_err();
+        assert_eq!((error.code, error.argument.as_deref()), (InvalidArgument, Some(argument)), "{error:?}");
+        assert!(error.message.contains("no such statistic"), "{error:?}");
+        assert_eq!(error.message.contains("queries[2]"), which, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_or_can_not_be_is_named() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    for (tool, arguments, code, argument, words) in [
+        (
+            "filter_cloudwatch_log_events",
+            json!({ "group": "/app/web", "streams": ["a", "none"] }),
+            NotFound,
+            None,
+            "the log group has no such stream",
+        ),
+        (
+            "filter_cloudwatch_log_events",
+            json!({ "group": "/app/web", "streams": ["a*"] }),
+            InvalidArgument,
+            Some("streams"),
+            "it takes no such logStreamNames",
+        ),
+        (
+            "query_cloudwatch_logs",
+            json!({ "groups": ["/app/web", "/none", "/app/api"], "query": "fields @message" }),
+            NotFound,
+            None,
+            "there is no log group /none in",
+        ),
+    ] {
+        let error = connector.call(tool, arguments).await.unwrap_err();
+        assert_eq!((error.code, error.argument.as_deref()), (code, argument), "{tool}: {error:?}");
+        assert!(error.message.contains(words) && !format!("{error:?}").contains("planted"), "{tool}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_aws_names_of_a_denial_is_told() {
+    let double = Double::start().await;
+    let connector = with_keys(&double.url());
+    let tool = "filter_cloudwatch_log_events";
+    let denied = "User: arn:aws:iam::123456789012:user/planted is not authorized to perform:";
+    for (message, words, remedy) in [
+        (
+            format!("{denied} logs:FilterLogEvents on resource: planted"),
+            "lacks logs:FilterLogEvents",
+            "ask for that permission",
+        ),
+        (
+            format!("{denied} kms:Decrypt on resource: planted because no resource-based policy allows the action"),
+            "no resource-based policy allows kms:Decrypt",
+            "does not help",
+        ),
+        (
+            format!(
+                "{denied} logs:FilterLogEvents on resource: planted with an explicit deny in a service control policy"
+            ),
+            "a policy forbids logs:FilterLogEvents (service control policy)",
+            "does not help",
+        ),
+        (format!("{denied} planted"), "lacks logs:FilterLogEvents", "ask for that permission"),
+        (
+            "User with accountId: 123456789012 is not authorized to perform FilterLogEvents on resources planted."
+                .to_owned(),
+            "lacks logs:FilterLogEvents",
+            "of another account must be linked",
+        ),
+    ] {
+        double.fail_with("FilterLogEvents", 400, "AccessDeniedException", &message);
+        let error = connector.call(tool, json!({ "group": "/app/web" })).await.unwrap_err();
+        assert_eq!(error.code, PermissionDenied, "{message}: {error:?}");
+        assert!(error.message.contains(words), "{message}: {error:?}");
+        assert!(error.remedy.as_ref().unwrap().contains(remedy), "{message}: {error:?}");
+        assert!(!format!("{error:?}").contains("planted"), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -66,6 +66,19 @@ async fn every_fault_has_its_finding() {
 }
 
 #[tokio::test]
+async fn a_policy_that_forbids_is_told_as_that() {
+    for operation in ["DescribeAlarms", "DescribeLogGroups"] {
+        let double = Double::start().await;
+        let message = "User: planted is not authorized to perform: logs:DescribeLogGroups on resource: planted with an \
+                       explicit deny in a service control policy";
+        double.fail_with(operation, 403, "AccessDeniedException", message);
+        let report = with_keys(&double.url()).probe().await;
+        assert!(report.message.contains("a policy forbids logs:DescribeLogGroups (service control"), "{report:?}");
+        assert!(!format!("{report:?}").contains("planted"), "{report:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_probe_asks_for_what_the_tools_ask_for() {
     let double = Double::start().await;
     double.change(|state| state.metrics.is_scoped = true);

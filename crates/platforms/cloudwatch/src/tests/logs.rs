@@ -107,10 +107,76 @@ async fn logs_are_followed_for_a_while() {
 }
 
 #[tokio::test]
+async fn what_comes_late_or_is_dated_ahead_is_followed() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.empty_pages = 0);
+    let connector = with_keys(&double.url());
+    // The time is that of AWS, whose clock may be another.
+    for clock in [0, -90] {
+        double.change(|state| (state.clock, state.logs.clock) = (clock, clock));
+        good(&connector, "list_cloudwatch_log_groups", json!({})).await;
+        let begun = jiff::Timestamp::now().as_millisecond() + clock * 1_000;
+        double.change(|state| {
+            state.logs.events = vec![
+                (begun - 30_000, "a", "old".to_owned()),
+                (begun - 20_000, "b", "late".to_owned()),
+                (begun + 60_000, "a", "ahead".to_owned()),
+                (begun + 2_500, "a", "then".to_owned()),
+            ];
+            state.logs.comes = |at, text| match text {
+                "late" => at + 22_000,
+                "ahead" => at - 58_000,
+                _ => at,
+            };
+        });
+        let followed = good(&connector, "tail_cloudwatch_logs", json!({ "group": "/app/web", "seconds": 5 })).await;
+        assert_eq!(messages(&followed), ["late", "then", "ahead"], "{clock}: {followed}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_masked_or_on_its_way_is_said() {
+    let double = Double::start().await;
+    double.change(|state| {
+        state.logs.empty_pages = 0;
+        state.logs.protected = vec!["/app/web"];
+    });
+    let connector = with_keys(&double.url());
+    let groups = good(&connector, "list_cloudwatch_log_groups", json!({ "prefix": "/app" })).await;
+    let told: Vec<_> = groups["items"].as_array().unwrap().iter().map(|group| group.get("data_protected")).collect();
+    assert_eq!(told, [None, Some(&json!(true))], "{groups}");
+    let search = json!({ "group": "/app/web", "since": "-2m" });
+    let plain = good(&connector, "filter_cloudwatch_log_events", search.clone()).await;
+    assert_eq!(plain.get("hints"), None, "{plain}");
+    double.change(|state| state.logs.events.iter_mut().for_each(|event| event.2 = "mail ********".to_owned()));
+    let around = json!({ "group": "/app/web", "stream": "a", "time": "30s ago" });
+    for (tool, arguments) in [("filter_cloudwatch_log_events", search.clone()), ("get_cloudwatch_log_context", around)]
+    {
+        let masked = good(&connector, tool, arguments).await;
+        assert!(masked["hints"].to_string().contains("logs:Unmask"), "{tool}: {masked}");
+    }
+    // That nothing is there says less of a time that began just now.
+    double.change(|state| state.logs.events.clear());
+    for (since, until, is_fresh) in [("-2m", "now", true), ("-2h", "now", false), ("-3d", "-2d", false)] {
+        let none = json!({ "group": "/app/web", "since": since, "until": until });
+        let none = good(&connector, "filter_cloudwatch_log_events", none).await;
+        assert_eq!(none["hints"].to_string().contains("some time late"), is_fresh, "{since}: {none}");
+    }
+}
+
+#[tokio::test]
 async fn an_event_has_neighbours() {
     let double = Double::start().await;
     let connector = with_keys(&double.url());
     let tool = "get_cloudwatch_log_context";
+    // As long as the connector's own account is not known, the group may be that of another one.
+    let group = "arn:aws:logs:eu-central-1:123456789012:log-group:/app/web";
+    let unknown = good(&connector, tool, json!({ "ptr": "pointer-3" })).await;
+    assert_eq!(
+        (&unknown["group"], &double.input("GetLogEvents")["logGroupIdentifier"]),
+        (&json!(group), &json!(group))
+    );
+    connector.probe().await;
     let around = good(&connector, tool, json!({ "ptr": "pointer-3", "before": 1, "after": 2 })).await;
     assert_eq!(messages(&around), ["one oops", "three oops", "four"]);
     assert_eq!((&around["group"], &around["stream"]), (&json!("/app/web"), &json!("a")));

@@ -168,19 +168,20 @@ async fn what_aws_says_of_points_is_told_and_nothing_is_made_up() {
     let double = Double::start().await;
     let connector = with_keys(&double.url());
     let tool = "get_cloudwatch_metric_data";
-    let one = json!({ "namespace": "AWS/EC2", "metric": "CPUUtilization", "dimensions": { "InstanceId": "i-1" } });
+    let one_metric =
+        json!({ "namespace": "AWS/EC2", "metric": "CPUUtilization", "dimensions": { "InstanceId": "i-1" } });
     for (status, words) in
         [("InternalError", "failed to read"), ("Forbidden", "refuses"), ("SomethingNew", "SomethingNew")]
     {
         double.change(|state| state.metrics.status = status);
-        let data = good(&connector, tool, one.clone()).await;
+        let data = good(&connector, tool, one_metric.clone()).await;
         assert!(data["hints"].to_string().contains(words), "{status}: {data}");
         assert_eq!(
             (data["hints"].to_string().contains("not zero"), &data["truncated"]),
             (false, &json!(true)),
             "{data}"
         );
-        let told = good(&connector, "analyze_cloudwatch_metric", one.clone()).await;
+        let told = good(&connector, "analyze_cloudwatch_metric", one_metric.clone()).await;
         assert!(told["hints"].to_string().contains(words), "{status}: {told}");
         assert!(!told["hints"].to_string().contains("not zero"), "{told}");
     }
@@ -191,18 +192,33 @@ async fn what_aws_says_of_points_is_told_and_nothing_is_made_up() {
         "MaxQueryResultsExceeded",
         "MaxMatchingResultsExceeded",
         "ArithmeticError",
+        "Forbidden",
         "SomethingNew",
     ] {
         double.change(|state| state.metrics.messages = (vec![], vec![code]));
-        let of_a_result = good(&connector, tool, one.clone()).await;
+        let of_a_result = good(&connector, tool, one_metric.clone()).await;
         double.change(|state| state.metrics.messages = (vec![code], vec![]));
-        let of_all = good(&connector, tool, one.clone()).await;
+        let of_all = good(&connector, tool, one_metric.clone()).await;
         for data in [of_a_result, of_all] {
             let hints =
                 data["hints"].as_array().unwrap().iter().filter(|hint| !hint.to_string().contains("unfinished"));
             assert_eq!((hints.count(), &data["truncated"]), (1, &json!(true)), "{code}: {data}");
         }
     }
+    // A search that names a period has points of that one, whatever is asked.
+    double.change(|state| state.metrics.messages = (vec![], vec![]));
+    let searched =
+        json!({ "queries": [{ "id": "s1", "expression": "SEARCH('{A,B} x', 'Sum', 900)" }], "since": "-2h" });
+    let data = good(&connector, tool, searched).await;
+    let second = |point: &Value| point["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    let points = data["series"][0]["points"].as_array().unwrap();
+    assert_eq!(data["series"][0]["period_seconds"], 900, "{data}");
+    assert!(points.windows(2).all(|two| second(&two[1]) - second(&two[0]) == 900), "{data}");
+    // Of what is sent summed up there are no percentiles.
+    double.change(|state| state.metrics.summed = true);
+    let mut percentile = one_metric.clone();
+    percentile["stat"] = json!("p99");
+    assert!(good(&connector, tool, percentile).await["hints"].to_string().contains("percentiles"));
     // Of an expression with too many points AWS gives some, and no way to go on: they are the newest.
     double.change(|state| {
         state.metrics.messages = (vec![], vec![]);
@@ -357,7 +373,6 @@ async fn every_end_of_a_query_has_its_words() {
         ("Failed", ErrorCode::PlatformError),
         ("Cancelled", ErrorCode::Conflict),
         ("Timeout", ErrorCode::DeadlineExceeded),
-        ("Unknown", ErrorCode::PlatformError),
     ];
     let all = ends.map(|(status, code)| async move {
         let double = Double::start().await;
@@ -371,6 +386,25 @@ async fn every_end_of_a_query_has_its_words() {
         assert!(seen["hints"][0].as_str().unwrap().contains(status), "{seen}");
     });
     futures::future::join_all(all).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_says_nothing_is_no_end() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.script = vec!["Unknown", "Complete"]);
+    let connector = with_keys(&double.url());
+    let arguments =
+        |seconds: u64| json!({ "groups": ["/app/web"], "query": "fields @message", "wait_seconds": seconds });
+    let found = good(&connector, "query_cloudwatch_logs", arguments(20)).await;
+    assert_eq!((&found["status"], double.count("StopQuery")), (&json!("Complete"), 0), "{found}");
+    double.change(|state| state.logs.script = vec!["Unknown"]);
+    let stopped = good(&connector, "query_cloudwatch_logs", arguments(1)).await;
+    assert_eq!((&stopped["status"], double.count("StopQuery")), (&json!("Stopped"), 1), "{stopped}");
+    let left = good(&connector, "query_cloudwatch_logs", arguments(0)).await;
+    let query = json!({ "query_id": left["query_id"] });
+    let seen = good(&connector, "get_cloudwatch_query", query.clone()).await;
+    assert!(seen["hints"][0].as_str().unwrap().contains("AWS does not say"), "{seen}");
+    assert_eq!(good(&connector, "stop_cloudwatch_query", query).await["outcome"], "stopped");
 }
 
 #[tokio::test]

@@ -1,20 +1,29 @@
 //! Alarms of all three types: which there are, and how one is defined.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aws_sdk_cloudwatch::{
     operation::describe_alarms::DescribeAlarmsOutput,
     types::{
-        AlarmMuteRuleStatus, AlarmType, CompositeAlarm, EvaluationCriteria, EvaluationState, LogAlarm, MetricAlarm,
-        MetricStat, StandardUnit, StateValue,
+        AlarmMuteRuleStatus, AlarmType, CompositeAlarm, EvaluationCriteria, EvaluationState, EvaluationWindow,
+        LogAlarm, MetricAlarm, MetricStat, StandardUnit, StateValue, WarmUpConfiguration,
     },
 };
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmsAsked, Dimensions, Doing, Place, Unseen, cut, data::Query, dimensions, hinted, int, named::alarm_named, read,
-    reading, rfc3339, rules::MOST_RULES, whole,
+    AlarmsAsked, Dimensions, Doing, Place, Unseen, cut,
+    data::{Query, begins_with_select},
+    dimensions, hinted, int,
+    named::alarm_named,
+    read, reading, rfc3339,
+    rules::MOST_RULES,
+    whole,
 };
 use crate::CloudWatch;
 use kit::args::PageArgs;
@@ -150,6 +159,25 @@ impl Described {
         let composite = answer.composite_alarms().iter().cloned().map(|alarm| Self::Composite(Box::new(alarm)));
         let log = answer.log_alarms().iter().cloned().map(|alarm| Self::Log(Box::new(alarm)));
         metric.chain(composite).chain(log).collect()
+    }
+
+    /// ARNs of what follows when it goes to a state.
+    pub(super) fn actions(&self, state: State) -> &[String] {
+        /// The three types have the same fields.
+        macro_rules! actions {
+            ($alarm:expr) => {
+                match state {
+                    State::Ok => $alarm.ok_actions(),
+                    State::Alarm => $alarm.alarm_actions(),
+                    State::InsufficientData => $alarm.insufficient_data_actions(),
+                }
+            };
+        }
+        match self {
+            Self::Metric(alarm) => actions!(alarm),
+            Self::Composite(alarm) => actions!(alarm),
+            Self::Log(alarm) => actions!(alarm),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -337,8 +365,8 @@ pub(super) struct AlarmMetric {
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
     /// The unit, where only points of one unit are looked at.
-    #[serde(skip)]
-    unit: Option<StandardUnit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<String>,
 }
 
 /// Alarms that were asked for by name.
@@ -402,6 +430,10 @@ impl CloudWatch {
 async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext) -> Result<AlarmDefinition, ToolError> {
     let described = cloudwatch.fetch_alarm(&input.name, &context).await?;
     let mut definition = define(&described);
+    definition.hints.extend(caveats(&described));
+    if definition.alarm.actions_enabled == Some(true) && described.actions(State::Alarm).is_empty() {
+        definition.hints.push("it has no actions for ALARM: nothing follows, and nobody is told by it".to_owned());
+    }
     let counting = vec![AlarmMuteRuleStatus::Scheduled, AlarmMuteRuleStatus::Active];
     match cloudwatch.rules_of(described.name(), &counting, &context).await {
         Ok(rules) => {
@@ -497,6 +529,51 @@ fn define(described: &Described) -> AlarmDefinition {
     }
 }
 
+/// What decides over an alarm's state and actions beside its points and its threshold.
+pub(super) fn caveats(described: &Described) -> Vec<String> {
+    let (warm_up, changed) = match described {
+        Described::Metric(of) => (of.warm_up_configuration(), of.alarm_configuration_updated_timestamp()),
+        Described::Log(of) => (of.warm_up_configuration(), of.alarm_configuration_updated_timestamp()),
+        Described::Composite(_) => return Vec::new(),
+    };
+    let mut told = Vec::new();
+    if let Some(minutes) = warm_up.and_then(WarmUpConfiguration::warm_up_period_duration_in_minutes) {
+        let changed = changed.and_then(|at| Timestamp::from_second(at.secs()).ok());
+        let until = changed.and_then(|at| at.checked_add(SignedDuration::from_mins(minutes.into())).ok());
+        let until = until.map(|until| format!(", so until {until} at most")).unwrap_or_default();
+        told.push(format!(
+            "it warms up for {minutes} minutes after its definition changes{until}: meanwhile it stays \
+             INSUFFICIENT_DATA and carries no actions out"
+        ));
+    }
+    let Described::Metric(of) = described else { return told };
+    let units: BTreeSet<String> = looked_at(of).into_iter().filter_map(|metric| metric.unit).collect();
+    told.extend(units.iter().map(|unit| {
+        format!(
+            "only points that were sent with the unit {unit} count, and AWS converts none: without any there is no data"
+        )
+    }));
+    if of.evaluate_low_sample_count_percentile() == Some("ignore") {
+        told.push(
+            "periods with too few samples for its percentile do not change its state, whatever their points are \
+             (EvaluateLowSampleCountPercentile)"
+                .to_owned(),
+        );
+    }
+    if let Some(EvaluationWindow::WallClockWindow(window)) = of.evaluation_window()
+        && let Some(zone) = window.timezone().filter(|zone| *zone != "UTC")
+    {
+        told.push(format!("it looks at whole periods of the clock in {zone}: points here are of periods in UTC"));
+    }
+    told
+}
+
+/// Whether an alarm has a state for each of several series, of which AWS tells those in ALARM.
+pub(super) fn has_contributors(of: &MetricAlarm) -> bool {
+    let groups = |text: &str| begins_with_select(text) && text.to_ascii_uppercase().contains("GROUP BY");
+    promql(of).is_some() || of.metrics().iter().filter_map(|query| query.expression()).any(groups)
+}
+
 /// The query of an alarm on PromQL.
 pub(super) fn promql(of: &MetricAlarm) -> Option<&str> {
     match of.evaluation_criteria() {
@@ -533,7 +610,7 @@ impl AlarmMetric {
             label: None,
             answered: None,
             account,
-            unit,
+            unit: unit.as_deref().map(StandardUnit::from),
             period,
         }
     }
@@ -551,7 +628,7 @@ pub(super) fn looked_at(of: &MetricAlarm) -> Vec<AlarmMetric> {
             period_seconds: of.period(),
             expression: None,
             account: None,
-            unit: of.unit().cloned(),
+            unit: of.unit().map(|unit| unit.as_str().to_owned()),
         }];
     }
     let several = of.metrics().iter().map(|query| {
@@ -566,7 +643,7 @@ pub(super) fn looked_at(of: &MetricAlarm) -> Vec<AlarmMetric> {
             period_seconds: stat.and_then(MetricStat::period).or(query.period()),
             expression: query.expression().map(str::to_owned),
             account: query.account_id().map(str::to_owned),
-            unit: stat.and_then(MetricStat::unit).cloned(),
+            unit: stat.and_then(MetricStat::unit).map(|unit| unit.as_str().to_owned()),
         }
     });
     several.collect()

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Dimensions, Window,
     data::{self, Period, Point, Query, Summary},
-    next_second, read,
+    read,
 };
 use crate::CloudWatch;
 use kit::args::Moment;
@@ -115,14 +115,16 @@ async fn analyze(
     input: AnalyzeInput,
     context: CallContext,
 ) -> Result<Analysis, ToolError> {
-    let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(3))?;
-    let period = Period::new(window, input.period_seconds, POINTS, next_second())?;
-    let query = Query::metric(input.namespace, input.metric, input.dimensions, input.stat);
-    let read = data::fetch(&cloudwatch, &[query], window, period.seconds, &context).await?;
+    let now = cloudwatch.now();
+    let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(3), now)?;
+    let period = Period::new(window, input.period_seconds, POINTS, now)?;
+    let queries = [Query::metric(input.namespace, input.metric, input.dimensions, input.stat)];
+    let read = data::fetch(&cloudwatch, &queries, window, period.seconds, &context).await?;
     let mut hints: Vec<String> = period.hint.into_iter().chain(read.hints).collect();
     let mut points = read.series.into_iter().next().map(|one| one.points).unwrap_or_default();
     if read.is_whole && points.is_empty() {
-        hints.push(data::nothing_there(window, period.seconds, next_second()));
+        let here = &cloudwatch.session.place;
+        hints.push(data::nothing_there(&queries, window, period.seconds, here, now));
     }
     // Before the first point that AWS gave there may be others that it did not give.
     let first = points.first().and_then(|point| Timestamp::from_second(point.second).ok());

@@ -3,14 +3,13 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{
     Doing, MOST_PAGES, cut,
-    events::{Event, MOST_TEXT},
+    events::{Event, MOST_TEXT, masked},
     int, invalid,
     named::{Group, group_named},
     read,
@@ -43,8 +42,8 @@ struct ContextInput {
     #[serde(default)]
     #[schemars(length(min = 1, max = 1_024))]
     ptr: Option<String>,
-    /// Name of the log group, its ARN if it belongs to a linked account, or the link of its page. With `ptr` it can be left out,
-    /// unless the account is a linked one.
+    /// Name of the log group, its ARN if it belongs to a linked account, or the link of its page. With `ptr` it can be
+    /// left out.
     #[serde(default)]
     #[schemars(length(min = 1, max = 2_048))]
     group: Option<String>,
@@ -94,12 +93,18 @@ async fn spot(cloudwatch: &CloudWatch, input: &ContextInput, context: &CallConte
             let request = || cloudwatch.session.logs.get_log_record().log_record_pointer(ptr).send();
             let record = cloudwatch.ask(GET_RECORD, context, request).await?.log_record.unwrap_or_default();
             let field = |name: &str| record.get(name).map(String::as_str);
-            // `@log` is the account's number, a colon, and the group's name.
-            let own = field("@log").and_then(|log| log.split_once(':')).map(|(_, name)| name.to_owned());
+            // `@log` is the account's number, a colon, and the group's name, which may be that of another group here.
+            let here = &cloudwatch.session.place;
+            let own = field("@log").and_then(|log| log.split_once(':')).map(|(account, name)| {
+                if here.account().as_deref() == Some(account) {
+                    return name.to_owned();
+                }
+                format!("arn:{}:logs:{}:{account}:log-group:{name}", here.partition(), here.region())
+            });
             let millisecond = field("@timestamp").and_then(|time| time.parse().ok());
             match (group.clone().or(own), field("@logStream"), millisecond) {
                 (Some(group), Some(stream), Some(millisecond)) => {
-                    let group = group_named(&group, "group", &cloudwatch.session.place)?;
+                    let group = group_named(&group, "group", here)?;
                     Ok(Spot { group, stream: stream.to_owned(), millisecond })
                 }
                 _ => Err(invalid("ptr", "the event does not say where it lies")
@@ -107,7 +112,7 @@ async fn spot(cloudwatch: &CloudWatch, input: &ContextInput, context: &CallConte
             }
         }
         (None, Some(group), stream, Some(time)) => {
-            let millisecond = time.resolve("time", Timestamp::now())?.as_millisecond();
+            let millisecond = time.resolve("time", cloudwatch.exactly_now())?.as_millisecond();
             let group = group_named(group, "group", &cloudwatch.session.place)?;
             let stream = stream.clone().or_else(|| group.stream.clone());
             let stream = stream.ok_or_else(|| invalid("stream", "give the stream's name, too"))?;
@@ -217,6 +222,7 @@ async fn surroundings(
                 .to_owned(),
         );
     }
+    hints.extend(masked(items.iter().map(|event| &event.message)));
     let time = from_milliseconds(spot.millisecond).unwrap_or_default();
     Ok(Surroundings {
         group: spot.group.identifier(),

@@ -12,8 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Window, graph::graph_of, invalid, next_second, read, rfc3339, sdk_time};
-use crate::CloudWatch;
+use super::{Dimensions, Doing, Window, graph::graph_of, invalid, read, rfc3339, sdk_time};
+use crate::{CloudWatch, error::said::Denial, place::Place};
 use kit::args::{Limit, Moment};
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit};
 
@@ -241,7 +241,8 @@ impl Summary {
 
 async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext) -> Result<MetricData, ToolError> {
     let max_points = input.max_points.get();
-    let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(3))?;
+    let now = cloudwatch.now();
+    let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(3), now)?;
     let neither = || invalid("queries", "give either queries, or namespace and metric (with dimensions and stat)");
     let queries = match (input.queries, input.namespace, input.metric) {
         (Some(queries), None, None) if input.dimensions.is_none() && input.stat.is_none() => queries,
@@ -253,7 +254,7 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
         }
         _ => return Err(neither()),
     };
-    let period = Period::new(window, input.period_seconds, max_points, next_second())?;
+    let period = Period::new(window, input.period_seconds, max_points, now)?;
     let asked = input.period_seconds.map(|_| period.seconds);
     let queries: Vec<Query> = queries.into_iter().map(|one| Query { period: asked.or(one.period), ..one }).collect();
     let read = fetch(&cloudwatch, &queries, window, period.seconds, &context).await?;
@@ -266,10 +267,10 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
         truncated |= one.points.drain(..extra).any(|point| point.second >= window.from.as_second());
     }
     if read.is_whole && series.iter().all(|one| one.points.is_empty()) {
-        hints.push(nothing_there(window, period.seconds, next_second()));
+        hints.push(nothing_there(&queries, window, period.seconds, &cloudwatch.session.place, now));
     }
     let is_insights = |query: &Query| query.expression.as_ref().is_some_and(|text| begins_with_select(text));
-    if next_second().as_second() - window.from.as_second() > INSIGHTS_READS && queries.iter().any(is_insights) {
+    if now.as_second() - window.from.as_second() > INSIGHTS_READS && queries.iter().any(is_insights) {
         hints.push(
             "Metrics Insights (SELECT) reads the last two weeks only: what is older is not in its series".to_owned(),
         );
@@ -288,12 +289,12 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
     })
 }
 
-fn begins_with_select(text: &str) -> bool {
+pub(super) fn begins_with_select(text: &str) -> bool {
     text.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("SELECT"))
 }
 
 /// What is said where AWS states that it gave all points, and there are none.
-pub(super) fn nothing_there(window: Window, period: u32, now: Timestamp) -> String {
+pub(super) fn nothing_there(queries: &[Query], window: Window, period: u32, here: &Place, now: Timestamp) -> String {
     if kept(Window { from: window.to, ..window }, now).is_none() {
         return "no points: this time lies before the 455 days for which CloudWatch keeps points".to_owned();
     }
@@ -301,10 +302,41 @@ pub(super) fn nothing_there(window: Window, period: u32, now: Timestamp) -> Stri
         if period < 60 { "; points of less than a minute exist only of metrics of high resolution" } else { "" };
     // awslabs/mcp #1248: as those of S3 do, whose sizes an hour has none of.
     let seldom = if window.seconds() < 2 * DAY { "; some metrics come once a day: ask for some days" } else { "" };
+    let late = if window.is_fresh(now) { "; the newest points come some minutes late" } else { "" };
+    // `StatisticValues` of `PutMetricData` (micrometer-metrics/micrometer #2590).
+    let summed = if queries.iter().any(|query| query.stat.as_deref().is_some_and(|stat| !STATISTICS.contains(&stat))) {
+        "; of metrics that are sent summed up, or with values below zero, AWS has Average, Sum, Minimum, Maximum and \
+         SampleCount, and no percentiles and the like"
+    } else {
+        ""
+    };
+    let elsewhere = queries.iter().find_map(|query| elsewhere(query.namespace.as_deref()?, here));
+    let elsewhere = elsewhere.map(|words| format!("; {words}")).unwrap_or_default();
     format!(
         "no points, which is not zero: AWS has none of exactly this namespace, name, dimensions and time; list_cloudwatch_metrics \
-         tells what had points in the last two weeks, with all dimensions{short}{seldom}"
+         tells what had points in the last two weeks, with all dimensions{short}{seldom}{late}{summed}{elsewhere}"
     )
+}
+
+/// Statistics that AWS has of all metrics.
+const STATISTICS: [&str; 5] = ["Average", "Sum", "Minimum", "Maximum", "SampleCount"];
+
+/// Namespaces of services without a region, whose metrics are in one region (the guides of the services:
+/// AmazonCloudFront/latest/DeveloperGuide/programming-cloudwatch-metrics.html,
+/// AmazonCloudWatch/latest/monitoring/monitor_estimated_charges_with_cloudwatch.html,
+/// Route53/latest/DeveloperGuide/monitoring-cloudwatch.html, global-accelerator/latest/dg/cloudwatch-monitoring.html).
+const IN_ONE_REGION: [(&str, &str); 4] = [
+    ("AWS/CloudFront", "us-east-1"),
+    ("AWS/Billing", "us-east-1"),
+    ("AWS/Route53", "us-east-1"),
+    ("AWS/GlobalAccelerator", "us-west-2"),
+];
+/// What is said of a namespace whose metrics are in another region than the connector's. Of other partitions it is not
+/// known.
+pub(super) fn elsewhere(namespace: &str, here: &Place) -> Option<String> {
+    let (_, region) = IN_ONE_REGION.iter().find(|(one, _)| *one == namespace)?;
+    let is_other = *region != here.region() && here.partition() == "aws";
+    is_other.then(|| format!("metrics of {namespace} are in {region} only, and this connector sees {}", here.region()))
 }
 
 /// The shortest period of which AWS keeps points from the beginning of a window on; nothing if it keeps none.
@@ -406,6 +438,13 @@ fn in_words(message: &MessageData) -> String {
         "ArithmeticError" => {
             "points were left out because an expression has no number there, as in a division by zero".to_owned()
         }
+        // grafana/grafana #79829
+        "Forbidden" => {
+            let lacks = Denial::of(message.value().unwrap_or_default()).permission.unwrap_or_else(|| {
+                "a permission that an expression needs, as DB_PERF_INSIGHTS needs pi:GetResourceMetrics".to_owned()
+            });
+            format!("AWS refuses a part of it (Forbidden): the identity lacks {lacks}")
+        }
         code => {
             let code: String = code.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
             format!("AWS adds a message about this answer, which this version does not know: {code}")
@@ -425,7 +464,10 @@ fn of_status(status: &str, count: usize) -> Option<String> {
             format!("AWS failed to read {count} series (InternalError), of which nothing is known: ask again later")
         }
         "Forbidden" => {
-            format!("AWS refuses {count} series (Forbidden): the identity may not read that account's metrics")
+            format!(
+                "AWS refuses {count} series (Forbidden): the identity lacks a permission for them, or their account is \
+                 not linked to this one"
+            )
         }
         other => format!("AWS says of {count} series: {}", super::cut(other, 64)),
     })
@@ -444,10 +486,13 @@ pub(super) async fn fetch(
     if queries.is_empty() || queries.len() > MOST_QUERIES {
         return Err(invalid("queries", format!("queries must hold from 1 to {MOST_QUERIES} entries")));
     }
-    let now = next_second();
-    let mut periods: Vec<u32> = queries.iter().map(|query| query.period.unwrap_or(period)).collect();
+    let now = cloudwatch.now();
+    let own = own_periods(queries);
+    let mut periods: Vec<u32> =
+        queries.iter().zip(&own).map(|(query, own)| own.or(query.period).unwrap_or(period)).collect();
     let (window, longest) = settle(window, &mut periods, now);
     let built = build_all(queries, &periods)?;
+    periods.iter_mut().zip(own).for_each(|(period, own)| *period = own.unwrap_or(*period));
     let order: BTreeMap<&str, usize> =
         built.iter().enumerate().map(|(index, query)| (query.id().unwrap_or_default(), index)).collect();
     // AWS may give several series with one id and one label, as the two edges of a band: they are told apart by their place.
@@ -532,6 +577,44 @@ pub(super) async fn fetch(
         );
     }
     Ok(Read { series, window, is_whole, hints })
+}
+
+/// The periods that expressions name themselves: of searches in them, or in those that they refer to.
+fn own_periods(queries: &[Query]) -> Vec<Option<u32>> {
+    let of = |query: &Query| search_period(query.expression.as_deref()?);
+    let named: BTreeMap<&str, u32> =
+        queries.iter().filter_map(|query| Some((query.id.as_deref()?, of(query)?))).collect();
+    let referred = |query: &Query| {
+        let words = query.expression.as_deref()?.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.filter_map(|word| named.get(word).copied()).max()
+    };
+    queries.iter().map(|query| of(query).or_else(|| referred(query))).collect()
+}
+
+/// The period that a search names in its last argument, beside which AWS passes that of its query over (grafana/grafana
+/// PR 39458); the longest of several.
+fn search_period(expression: &str) -> Option<u32> {
+    let text = expression.to_ascii_uppercase();
+    text.split("SEARCH(").skip(1).filter_map(last_argument).max()
+}
+
+/// The last argument of a function, if it is a period. The text begins after its bracket.
+fn last_argument(text: &str) -> Option<u32> {
+    let (mut is_quoted, mut depth, mut begins) = (false, 0_usize, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '\'' => is_quoted = !is_quoted,
+            _ if is_quoted => {}
+            '(' => depth += 1,
+            ')' if depth == 0 => {
+                return text.get(begins..at)?.trim().parse().ok().filter(|period| is_period(*period));
+            }
+            ')' => depth -= 1,
+            ',' if depth == 0 => begins = at + 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The queries as AWS takes them, each with an id of its own.
@@ -623,9 +706,49 @@ mod tests {
         assert_eq!(Period::new(before, Some(10), 100, now).unwrap().seconds, 60);
         let long_ago = now.checked_sub(day * 456).unwrap();
         let gone = Window { from: now.checked_sub(day * 460).unwrap(), to: long_ago };
-        assert!(nothing_there(gone, 60, now).contains("455 days"));
-        let none = nothing_there(lately, 60, now);
-        assert!(none.contains("not zero") && none.contains("once a day"), "{none}");
+        let none = |namespace: &str, stat: &str, window, region: &str| {
+            let query = Query::metric(namespace.to_owned(), "M".to_owned(), Dimensions::new(), Some(stat.to_owned()));
+            nothing_there(&[query], window, 60, &Place::new(region.to_owned()), now)
+        };
+        assert!(none("A", "Sum", gone, "eu-central-1").contains("455 days"));
+        let just_now = Window { from: now.checked_sub(SignedDuration::from_mins(5)).unwrap(), to: now };
+        for (namespace, stat, window, region, words, told) in [
+            ("A", "Sum", lately, "eu-central-1", "not zero", true),
+            ("A", "Sum", lately, "eu-central-1", "once a day", true),
+            ("A", "Sum", lately, "eu-central-1", "minutes late", false),
+            ("A", "Sum", just_now, "eu-central-1", "minutes late", true),
+            ("A", "Sum", lately, "eu-central-1", "percentiles", false),
+            ("A", "p99", lately, "eu-central-1", "percentiles", true),
+            ("AWS/EC2", "Sum", lately, "eu-central-1", "us-east-1", false),
+            ("AWS/CloudFront", "Sum", lately, "eu-central-1", "us-east-1", true),
+            ("AWS/CloudFront", "Sum", lately, "us-east-1", "us-east-1", false),
+            ("AWS/Billing", "Sum", lately, "cn-north-1", "us-east-1", false),
+        ] {
+            let hint = none(namespace, stat, window, region);
+            assert_eq!(hint.contains(words), told, "{namespace} {stat} {region}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_search_names_its_own_period() {
+        for (expression, period) in [
+            ("SEARCH('{AWS/EC2,InstanceId} MetricName=\"a\"', 'Sum', 900)", Some(900)),
+            ("SORT(search(' {A,B} (x OR y), 60)', 'Sum' , 300 ), SUM)", Some(300)),
+            ("SUM(SEARCH('a', 'Sum', 60)) + SUM(SEARCH('b', 'Sum', 3600))", Some(3_600)),
+            ("SEARCH('{A,B} x', 'Sum')", None),
+            ("SEARCH('{A,B} x', 'Sum', 7)", None),
+            ("SEARCH('{A,B} x, 60", None),
+            ("m1 + m2", None),
+        ] {
+            assert_eq!(search_period(expression), period, "{expression}");
+        }
+        let query = |id: &str, expression: &str| Query {
+            id: Some(id.to_owned()),
+            expression: Some(expression.to_owned()),
+            ..Query::metric(String::new(), String::new(), Dimensions::new(), None)
+        };
+        let queries = [query("s1", "SEARCH('{A,B} x', 'Sum', 900)"), query("e1", "SUM(s1)"), query("e2", "s11 * 2")];
+        assert_eq!(own_periods(&queries), [Some(900), Some(900), None]);
     }
 
     #[test]
@@ -635,6 +758,10 @@ mod tests {
             assert!(!message(code).contains("planted"), "{code}");
         }
         assert!(message("SomethingNew").contains("SomethingNew"));
+        assert!(message("Forbidden").contains("pi:GetResourceMetrics"));
+        let denied = "User: planted is not authorized to perform: cloudwatch:GetInsightRuleReport on resource: planted";
+        let told = in_words(&MessageData::builder().code("Forbidden").value(denied).build());
+        assert!(told.ends_with("lacks cloudwatch:GetInsightRuleReport"), "{told}");
         assert_eq!(of_status("Complete", 1), None);
         assert!(of_status("SomethingNew", 2).unwrap().contains("2 series: SomethingNew"));
     }

@@ -6,10 +6,10 @@ use aws_sdk_cloudwatchlogs::{operation::filter_log_events::FilterLogEventsOutput
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Doing, MOST_PAGES, Place, Window, cut, int, invalid,
+    Doing, LATE, MOST_PAGES, Place, Window, cut, int, invalid,
     named::{Group, group_named},
     read,
 };
@@ -27,6 +27,16 @@ pub(super) const MOST_TEXT: usize = 8_192;
 const SEARCH_TIME: Duration = Duration::from_secs(8);
 /// Time between two looks while following.
 const TAIL_PAUSE: Duration = Duration::from_secs(2);
+/// How far ahead the times of events may lie: AWS takes them up to two hours (`PutLogEvents`; percona/rds_exporter
+/// PR 123).
+const AHEAD: SignedDuration = SignedDuration::from_mins(121);
+/// How old events may be that come while a group is followed: agents collect them for a while (falcosecurity/plugins
+/// PR 899).
+const LATE_BY: i64 = 60_000;
+/// Time that the look for them may take.
+const LATE_LOOK: Duration = Duration::from_secs(1);
+/// As many asterisks as data protection puts for what it hides, at least.
+const MASK: &str = "****";
 /// From here on, AWS gives the newest events first (the SDK's own documentation of `startFromHead`).
 const NEWEST_FIRST_SINCE: i64 = 1_704_067_200;
 
@@ -43,7 +53,7 @@ const TAIL: ToolDeclaration = ToolDeclaration::read(
     "tail_cloudwatch_logs",
     "Follow logs",
     "Follows the new events of one log group for some seconds, and answers them, oldest first. Events reach CloudWatch some \
-     seconds late.",
+     seconds late; those of up to a minute before that come now are told, too.",
 )
 .polled();
 pub(super) fn entries(cloudwatch: &Arc<CloudWatch>) -> Vec<ToolEntry> {
@@ -71,6 +81,15 @@ impl Event {
             message: cut(plain(event.message().unwrap_or_default()).trim_end(), MOST_TEXT),
         }
     }
+}
+
+/// What is said of texts in which something may be masked (grafana/grafana #64333).
+pub(super) fn masked<'a>(mut texts: impl Iterator<Item = &'a String>) -> Option<String> {
+    texts.any(|text| text.contains(MASK)).then(|| {
+        "asterisks may stand for what a log group's data protection hides from who lacks logs:Unmask: \
+         list_cloudwatch_log_groups tells whether a group has it (data_protected)"
+            .to_owned()
+    })
 }
 
 /// What is searched for.
@@ -161,7 +180,8 @@ struct Onward {
 
 async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallContext) -> Result<Found, ToolError> {
     let limit = input.page.limit();
-    let mut window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(1))?;
+    let now = cloudwatch.now();
+    let mut window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(1), now)?;
     let mut place = Place::default();
     if let Some(cursor) = input.page.cursor() {
         let onward: Onward = cursor.value()?;
@@ -228,7 +248,9 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
              double quotes), the streams and the time"
                 .to_owned()
         });
+        hints.extend((next.is_none() && window.is_fresh(now)).then(|| LATE.to_owned()));
     }
+    hints.extend(masked(events.iter().map(|event| &event.message)));
     let (from, to) = (window.from.as_millisecond(), window.to.as_millisecond());
     let next_cursor = next.and_then(|place| Place::encode(&Onward { from, to, place }));
     Ok(Found { items: events, truncated: next_cursor.is_some(), next_cursor, hints })
@@ -265,54 +287,99 @@ struct Followed {
     hints: Vec<String>,
 }
 
+/// Events that came while a group is followed.
+struct Tail {
+    /// When it began: what came to AWS before is not new.
+    since: i64,
+    /// Each with its time.
+    events: Vec<(i64, Event)>,
+    seen: HashSet<String>,
+    /// Time of the newest one, but for those that are dated ahead.
+    newest: i64,
+}
+
+impl Tail {
+    /// Takes what is new from a time on. Tells whether some is left unread.
+    async fn look(
+        &mut self,
+        cloudwatch: &CloudWatch,
+        search: &mut Search,
+        from: i64,
+        most: usize,
+        context: &CallContext,
+    ) -> Result<bool, ToolError> {
+        let now = cloudwatch.exactly_now();
+        search.window = Window {
+            from: Timestamp::from_millisecond(from).unwrap_or(now),
+            to: now.checked_add(AHEAD).unwrap_or(now),
+        };
+        let mut token: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let answer = cloudwatch.fetch_events(search, token.clone(), 1_000, context).await?;
+            for event in answer.events() {
+                let came = event.ingestion_time().or(event.timestamp());
+                if came >= Some(self.since) && self.seen.insert(event.event_id().unwrap_or_default().to_owned()) {
+                    let time = event.timestamp().unwrap_or_default();
+                    self.newest = self.newest.max(time.min(now.as_millisecond()));
+                    self.events.push((time, Event::of(event)));
+                }
+            }
+            let leads_back = answer.next_token == token;
+            token = answer.next_token;
+            if token.is_none() || leads_back || self.events.len() >= most {
+                break;
+            }
+        }
+        Ok(token.is_some())
+    }
+}
+
 async fn tail(cloudwatch: Arc<CloudWatch>, input: TailInput, context: CallContext) -> Result<Followed, ToolError> {
     let most = input.max_events.get();
     let begun = Instant::now();
     let until = (begun + input.seconds.seconds()).min(latest(&context));
     let longest = latest(&context).saturating_duration_since(begun);
-    let from = Timestamp::now();
+    let from = cloudwatch.exactly_now();
     let window = Window { from, to: from };
     let group = group_named(&input.group, "group", &cloudwatch.session.place)?;
     let streams = group.stream.clone().map(|stream| vec![stream]);
     let mut search = Search { group, pattern: input.pattern, streams, window, newest_first: false };
-    let (mut events, mut seen) = (Vec::new(), HashSet::new());
+    let since = from.as_millisecond();
+    let mut tail = Tail { since, events: Vec::new(), seen: HashSet::new(), newest: since };
     let mut unread;
-    let mut newest = search.window.from.as_millisecond();
     loop {
         let left = until.saturating_duration_since(Instant::now());
         sleep(TAIL_PAUSE.min(left)).await;
         // Events come late and not in order, so a look begins somewhat before the newest one that was seen.
-        let again = newest.saturating_sub(5_000).max(from.as_millisecond());
-        search.window.from = Timestamp::from_millisecond(again).unwrap_or(from);
-        search.window.to = Timestamp::now() + SignedDuration::from_mins(1);
-        let mut token: Option<String> = None;
-        for _ in 0..MOST_PAGES {
-            let answer = cloudwatch.fetch_events(&search, token.clone(), 1_000, &context).await?;
-            for event in answer.events() {
-                if seen.insert(event.event_id().unwrap_or_default().to_owned()) {
-                    newest = newest.max(event.timestamp().unwrap_or_default());
-                    events.push((event.timestamp().unwrap_or_default(), Event::of(event)));
-                }
-            }
-            let leads_back = answer.next_token == token;
-            token = answer.next_token;
-            if token.is_none() || leads_back || events.len() >= most {
-                break;
-            }
-        }
-        unread = token.is_some();
+        let again = tail.newest.saturating_sub(5_000).max(since);
+        unread = tail.look(&cloudwatch, &mut search, again, most, &context).await?;
         let done = begun.elapsed().as_secs_f64();
-        context.progress.report(done, Some(input.seconds.seconds().as_secs_f64()), format!("{} events", events.len()));
-        if events.len() >= most || Instant::now() >= until {
+        let found = format!("{} events", tail.events.len());
+        context.progress.report(done, Some(input.seconds.seconds().as_secs_f64()), found);
+        if tail.events.len() >= most || Instant::now() >= until {
             break;
         }
     }
-    let ended_by = if events.len() >= most { "events" } else { "time" };
+    let ended_by = if tail.events.len() >= most { "events" } else { "time" };
+    let mut hints = Vec::new();
+    // What happened before and came late lies where no look went.
+    if ended_by == "time" && !unread {
+        let left = context.deadline.saturating_duration_since(Instant::now()) / 2;
+        let earlier = since.saturating_sub(LATE_BY);
+        let late = tail.look(&cloudwatch, &mut search, earlier, most, &context);
+        if !matches!(timeout(LATE_LOOK.min(left), late).await, Ok(Ok(false))) {
+            hints.push(
+                "events that happened earlier and came late may be missing: they could not all be looked for"
+                    .to_owned(),
+            );
+        }
+    }
+    let mut events = tail.events;
     events.sort_by_key(|(time, _)| *time);
     let extra = events.len() > most;
     let events = events.into_iter().take(most).map(|(_, event)| event).collect();
-    let (items, cut) = fit(events, context.max_result_bytes.saturating_sub(2_048));
-    let mut hints = Vec::new();
+    let (items, cut): (Vec<Event>, bool) = fit(events, context.max_result_bytes.saturating_sub(2_048));
+    hints.extend(masked(items.iter().map(|event| &event.message)));
     if items.is_empty() && !unread {
         hints.push(
             "no event came: follow longer, or look at the last minutes with filter_cloudwatch_log_events".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_sdk_cloudwatchlogs::types::{LogGroup as Told, LogGroupClass};
+use aws_sdk_cloudwatchlogs::types::{DataProtectionStatus, LogGroup as Told, LogGroupClass};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,9 @@ struct LogGroup {
     /// True if events are kept for ever; absent if not, or if AWS does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     never_expires: Option<bool>,
+    /// True if data protection masks parts of its events with asterisks; absent if not, or if AWS does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_protected: Option<bool>,
     /// Bytes that are stored, as far as AWS says; it is some hours old.
     #[serde(skip_serializing_if = "Option::is_none")]
     stored_bytes: Option<i64>,
@@ -97,6 +100,7 @@ impl LogGroup {
             class: group.log_group_class().map(|class| class.as_str().to_owned()),
             retention_days: group.retention_in_days(),
             never_expires: None,
+            data_protected: (group.data_protection_status() == Some(&DataProtectionStatus::Activated)).then_some(true),
             stored_bytes: group.stored_bytes(),
             created: group.creation_time().and_then(from_milliseconds),
         }

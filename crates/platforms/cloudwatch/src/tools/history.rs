@@ -2,11 +2,13 @@
 
 use std::{
     cmp::Ordering,
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aws_sdk_cloudwatch::types::{AlarmHistoryItem, CompositeAlarm, HistoryItemType, MetricAlarm, ScanBy};
+use aws_sdk_cloudwatch::types::{
+    AlarmContributor, AlarmHistoryItem, CompositeAlarm, HistoryItemType, MetricAlarm, ScanBy,
+};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,7 @@ use super::{
     data::{self, Point, Query, Series},
     int,
     named::alarm_named,
-    next_second, read, reading, rfc3339, sdk_time, whole,
+    read, reading, rfc3339, sdk_time, whole,
 };
 use crate::CloudWatch;
 use kit::args::{Moment, PageArgs};
@@ -29,6 +31,8 @@ use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit};
 const MOST_CHILDREN: usize = 10;
 /// Points that are looked at around a change of state.
 const POINTS_AROUND: usize = 60;
+/// Series of an alarm in ALARM that are told.
+const MOST_CONTRIBUTORS: usize = 50;
 /// Time before and after a change of state in which its cause is likely to be seen.
 const AROUND: SignedDuration = SignedDuration::from_mins(15);
 /// Children of a composite alarm whose states are read.
@@ -150,7 +154,8 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
     const DOING: Doing = Doing::new("read the alarm's history", "cloudwatch:DescribeAlarmHistory");
     let limit = input.page.limit();
     let place = Place::of(input.page.cursor())?;
-    let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(24))?;
+    let now = cloudwatch.now();
+    let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(24), now)?;
     let kind = input.kind;
     // A request takes one type, so where a kind has several all are read.
     let only = matches!(kind, Some(Kind::ConfigurationUpdate)).then_some(HistoryItemType::ConfigurationUpdate);
@@ -206,7 +211,7 @@ async fn history(cloudwatch: Arc<CloudWatch>, input: HistoryInput, context: Call
         }
         hints.extend(unseen.into_inner().unwrap_or_else(PoisonError::into_inner).hints());
     }
-    if window.from < next_second() - KEPT {
+    if window.from < now - KEPT {
         hints.push("CloudWatch keeps what alarms did for 30 days, so what is older is not told".to_owned());
     }
     let to_alarm = page.items.iter().filter(|entry| entry.to.as_deref() == Some("ALARM"));
@@ -225,13 +230,8 @@ fn entry(item: &AlarmHistoryItem) -> Entry {
     // JSON, whose form CloudWatch does not promise.
     let data: Value = item.history_data().and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default();
     let text = |path: &str| data.pointer(path).and_then(Value::as_str);
-    let attributes = item.alarm_contributor_attributes().into_iter().flatten();
-    let mut contributor: BTreeMap<String, String> = attributes.map(|(name, of)| (name.clone(), cut(of, 255))).collect();
-    if let Some(id) = item.alarm_contributor_id().filter(|_| contributor.is_empty()) {
-        contributor.insert("id".to_owned(), id.to_owned());
-    }
     Entry {
-        contributor,
+        contributor: attributes(item.alarm_contributor_attributes(), item.alarm_contributor_id()),
         time: item.timestamp().and_then(rfc3339).unwrap_or_default(),
         kind: item.history_item_type().map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
         summary: cut(item.history_summary().unwrap_or_default(), 500),
@@ -239,6 +239,16 @@ fn entry(item: &AlarmHistoryItem) -> Entry {
         to: text("/newState/stateValue").map(str::to_owned),
         reason: text("/newState/stateReason").map(|reason| cut(reason, 500)),
     }
+}
+
+/// What tells one series of an alarm from the others.
+fn attributes(given: Option<&HashMap<String, String>>, id: Option<&str>) -> BTreeMap<String, String> {
+    let given = given.into_iter().flatten();
+    let mut told: BTreeMap<String, String> = given.map(|(name, of)| (name.clone(), cut(of, 255))).collect();
+    if let Some(id) = id.filter(|_| told.is_empty()) {
+        told.insert("id".to_owned(), id.to_owned());
+    }
+    told
 }
 
 fn around(entry: &Entry) -> Option<Suggested> {
@@ -268,6 +278,9 @@ struct Explanation {
     /// Id of the series that is the threshold instead, as the band of an anomaly alarm.
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold_metric: Option<String>,
+    /// Of an alarm with several series: those that are in ALARM now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    contributors: Vec<Contributor>,
     /// Points of its metrics around its last change of state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     series: Vec<Series>,
@@ -287,6 +300,29 @@ struct Explanation {
     hints: Vec<String>,
 }
 
+/// A series of an alarm that is in ALARM.
+#[derive(Serialize, JsonSchema)]
+struct Contributor {
+    /// Which one, by its attributes.
+    attributes: BTreeMap<String, String>,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// Why, as CloudWatch says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Contributor {
+    fn of(one: &AlarmContributor) -> Self {
+        Self {
+            attributes: attributes(one.contributor_attributes(), one.contributor_id()),
+            since: one.state_transitioned_timestamp().and_then(rfc3339),
+            reason: one.state_reason().map(|reason| cut(reason, 300)),
+        }
+    }
+}
+
 async fn explain(
     cloudwatch: Arc<CloudWatch>,
     input: ExplainInput,
@@ -298,15 +334,21 @@ async fn explain(
         comparison: None,
         threshold: None,
         threshold_metric: None,
+        contributors: Vec::new(),
         series: Vec::new(),
         rule: None,
         children: Vec::new(),
         query: None,
         groups: Vec::new(),
-        hints: Vec::new(),
+        hints: alarms::caveats(&described),
     };
     match &described {
-        Described::Metric(alarm) => explain_metric(&cloudwatch, alarm, &mut told, &context).await,
+        Described::Metric(alarm) => {
+            if alarms::has_contributors(alarm) {
+                tell_contributors(&cloudwatch, described.name(), &mut told, &context).await;
+            }
+            explain_metric(&cloudwatch, alarm, &mut told, &context).await;
+        }
         Described::Composite(alarm) => explain_composite(&cloudwatch, alarm, &mut told, &context).await?,
         Described::Log(alarm) => {
             told.query =
@@ -320,6 +362,28 @@ async fn explain(
         told.hints.push(format!("AWS can't evaluate it well ({state}): its state may be that of an earlier time"));
     }
     Ok(told)
+}
+
+/// Tells which series of an alarm are in ALARM.
+async fn tell_contributors(cloudwatch: &CloudWatch, name: &str, told: &mut Explanation, context: &CallContext) {
+    const DOING: Doing =
+        Doing::new("read which series of the alarm are in ALARM", "cloudwatch:DescribeAlarmContributors");
+    let found = whole(MOST_CONTRIBUTORS, |token| async move {
+        let request = |token| {
+            cloudwatch.session.metrics.describe_alarm_contributors().alarm_name(name).set_next_token(token).send()
+        };
+        let answer = cloudwatch.ask_page(DOING, context, token, request).await?;
+        Ok((answer.alarm_contributors.unwrap_or_default(), answer.next_token))
+    });
+    match found.await {
+        Ok(found) => {
+            told.contributors = found.entries.iter().map(Contributor::of).collect();
+            if found.cut {
+                told.hints.push(format!("there are more series in ALARM than these {}", found.entries.len()));
+            }
+        }
+        Err(error) => told.hints.push(format!("which of its series are in ALARM is not known: {}", error.message)),
+    }
 }
 
 /// What an alarm on metrics looked at when its state changed. Points that can't be read are no reason to tell nothing.
@@ -343,7 +407,7 @@ async fn explain_metric(cloudwatch: &CloudWatch, alarm: &MetricAlarm, told: &mut
     // What an expression doesn't say is the longest of what it is about.
     let mut longest = queries.iter().filter_map(|query| query.period).max().unwrap_or(60);
     let own: Vec<u32> = queries.iter().map(|query| query.period.unwrap_or(longest)).collect();
-    let now = next_second();
+    let now = cloudwatch.now();
     let changed = told.alarm.since.as_deref().and_then(|since| since.parse().ok()).unwrap_or(now);
     // The points that an alarm saw are kept for a while only; then there are longer ones.
     let (window, periods) = loop {

@@ -71,9 +71,11 @@ pub(super) const fn stopping(deadline: Instant) -> Manner {
     Manner { deadline, purpose: Purpose::Change, repeat: Repeat::Safe, is_probe: false }
 }
 
-/// Whether a query has come to its end, whatever it is.
+/// Whether a query has come to its end, whatever it is. `Unknown`, and a status of later, may be those of one that runs
+/// (grafana/grafana, pkg/tsdb/cloudwatch/log_sync_query.go, goes on asking; boto/boto3 #4545).
 pub(super) fn has_ended(status: Option<&QueryStatus>) -> bool {
-    !matches!(status, Some(QueryStatus::Running | QueryStatus::Scheduled))
+    use QueryStatus as Status;
+    matches!(status, Some(Status::Complete | Status::Failed | Status::Cancelled | Status::Timeout))
 }
 
 /// How a run went.

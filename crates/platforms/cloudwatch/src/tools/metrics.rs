@@ -6,7 +6,7 @@ use aws_sdk_cloudwatch::types::{DimensionFilter, RecentlyActive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Place, dimensions, hinted, read};
+use super::{Dimensions, Doing, Place, data::elsewhere, dimensions, hinted, read};
 use crate::CloudWatch;
 use kit::args::PageArgs;
 use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError};
@@ -111,9 +111,11 @@ async fn list(
             }
         })
         .await?;
-    Ok(hinted(
-        page,
-        "no metric matches: names and dimensions must be exact; leave one out. What had no points for two weeks is not listed, \
-         and this connector sees one region",
-    ))
+    let elsewhere = input.namespace.as_deref().and_then(|namespace| elsewhere(namespace, &cloudwatch.session.place));
+    let none = format!(
+        "no metric matches: names and dimensions must be exact; leave one out. What had no points for two weeks is not \
+         listed, and {}",
+        elsewhere.as_deref().unwrap_or("this connector sees one region")
+    );
+    Ok(hinted(page, &none))
 }

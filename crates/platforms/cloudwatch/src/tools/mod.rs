@@ -168,6 +168,11 @@ fn int(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
+/// Seconds within which events and points come to AWS, as a rule (aws/aws-sdk-net #1387).
+const FRESH: i64 = 15 * 60;
+/// What is said where nothing was found in a time that began lately.
+const LATE: &str = "what happened just now may not be there yet: the newest events come to CloudWatch some time late";
+
 /// A stretch of time.
 #[derive(Clone, Copy, Debug)]
 struct Window {
@@ -180,8 +185,12 @@ impl Window {
     ///
     /// # Errors
     /// When one is no time, or nothing lies between them.
-    fn new(since: Option<&Moment>, until: Option<&Moment>, default: SignedDuration) -> Result<Self, ToolError> {
-        let now = next_second();
+    fn new(
+        since: Option<&Moment>,
+        until: Option<&Moment>,
+        default: SignedDuration,
+        now: Timestamp,
+    ) -> Result<Self, ToolError> {
         let to = until.map_or(Ok(now), |until| until.resolve("until", now))?;
         let from = match since {
             Some(since) => since.resolve("since", now)?,
@@ -191,6 +200,11 @@ impl Window {
             return Err(invalid("since", "since must be before until"));
         }
         Ok(Self { from, to })
+    }
+
+    /// Whether it began so lately that what happened in it may not have come to AWS.
+    fn is_fresh(self, now: Timestamp) -> bool {
+        now.as_second() - self.from.as_second() <= FRESH
     }
 
     fn seconds(self) -> i64 {
@@ -206,10 +220,22 @@ impl Window {
     }
 }
 
-/// Now, in whole seconds: nothing that has happened is later.
-fn next_second() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second() + i64::from(now.subsec_nanosecond() > 0)).unwrap_or(now)
+/// Difference of the clocks from which it counts: dates of answers have whole seconds, and are on their way.
+const SKEW: SignedDuration = SignedDuration::from_secs(2);
+
+impl CloudWatch {
+    /// Now, by the clock of AWS as far as it is known: what happened is told by that one (jorgebastida/awslogs #27).
+    fn exactly_now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        let ahead = self.session.clock.ahead().filter(|ahead| ahead.abs() > SKEW);
+        ahead.and_then(|ahead| now.checked_sub(ahead).ok()).unwrap_or(now)
+    }
+
+    /// The same in whole seconds: nothing that has happened is later.
+    fn now(&self) -> Timestamp {
+        let now = self.exactly_now();
+        Timestamp::from_second(now.as_second() + i64::from(now.subsec_nanosecond() > 0)).unwrap_or(now)
+    }
 }
 
 /// A time as the SDK takes it.

@@ -14,6 +14,8 @@ use crate::CloudWatch;
 use kit::args::Moment;
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
 
+/// Time that a request takes at most, as a rule: the minute in which a rule begins may not pass meanwhile.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(5);
 /// Alarms of one rule (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutAlarmMuteRule.html>).
 const MOST_ALARMS: usize = 100;
 
@@ -98,8 +100,8 @@ impl CloudWatch {
         if !(1..=21_600).contains(&input.minutes) {
             return Err(invalid("minutes", "minutes must be from 1 to 21600"));
         }
-        let now = Timestamp::now();
-        let start = input.start.as_ref().map_or(Ok(now), |start| start.resolve("start", now))?;
+        let now = self.exactly_now();
+        let start = input.start.as_ref().map_or(Ok(now + ON_ITS_WAY), |start| start.resolve("start", now))?;
         if start.as_second() < now.as_second() - 60 {
             return Err(invalid("start", "start can't lie in the past"));
         }
@@ -116,10 +118,21 @@ impl CloudWatch {
         }
         let rule = name_of(input);
         let already = match self.fetch_rule(&rule, context).await {
-            Ok(found) => Some(found).filter(MuteRule::counts),
+            Ok(found) => Some(found).filter(|rule| rule.counts() && !is_over(rule, now)),
             Err(error) if error.code == ErrorCode::NotFound => None,
             Err(error) => return Err(error),
         };
+        if let Some(changed) = &already {
+            let missing: Vec<&str> =
+                input.names.iter().filter(|name| !changed.concerns(name)).map(String::as_str).collect();
+            if !missing.is_empty() {
+                let message =
+                    format!("somebody has changed the rule {rule}, which does not mute {}", missing.join(", "));
+                let remedy =
+                    "give another reason, which makes another rule; or delete this one with unmute_cloudwatch_alarms";
+                return Err(ToolError::new(ErrorCode::Conflict, message).with_remedy(remedy));
+            }
+        }
         Ok(Mute { rule, alarms, begins, already })
     }
 
@@ -157,6 +170,13 @@ async fn preview_mute(
 fn began(rule: &MuteRule) -> Option<Timestamp> {
     let at = rule.schedule.as_deref().filter(|_| rule.timezone == "UTC")?.strip_prefix("at(")?.strip_suffix(')')?;
     format!("{at}:00Z").parse().ok()
+}
+
+/// Whether the one time of a rule of ours has passed, whatever its status is still.
+fn is_over(rule: &MuteRule, now: Timestamp) -> bool {
+    let duration = rule.duration.as_deref().and_then(|duration| duration.parse::<SignedDuration>().ok());
+    let ends = began(rule).zip(duration).and_then(|(began, duration)| began.checked_add(duration).ok());
+    ends.is_some_and(|ends| ends <= now)
 }
 
 async fn mute(cloudwatch: Arc<CloudWatch>, input: MuteInput, context: CallContext) -> Result<Muted, ToolError> {

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Doing, Whole, Window, cut,
+    Doing, LATE, Whole, Window, cut,
+    events::masked,
     insights::{Outcome, Question},
     int,
     named::{Group, group_named},
@@ -110,7 +111,8 @@ struct Anomaly {
 }
 
 async fn find(cloudwatch: Arc<CloudWatch>, input: FindInput, context: CallContext) -> Result<Findings, ToolError> {
-    let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(1))?;
+    let now = cloudwatch.now();
+    let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(1), now)?;
     let group = group_named(&input.group, "group", &cloudwatch.session.place)?;
     let (group_arns, group_names) = (group.arn.clone().into_iter().collect(), group.name.clone().into_iter().collect());
     let question = Question {
@@ -157,7 +159,9 @@ async fn find(cloudwatch: Arc<CloudWatch>, input: FindInput, context: CallContex
     patterns.sort_by(|a, b| b.count.unwrap_or_default().total_cmp(&a.count.unwrap_or_default()));
     if patterns.is_empty() && hints.is_empty() {
         hints.push("no patterns: the query found no lines in this time".to_owned());
+        hints.extend(window.is_fresh(now).then(|| LATE.to_owned()));
     }
+    hints.extend(masked(patterns.iter().map(|kind| &kind.pattern)));
     let room = context.max_result_bytes.saturating_sub(4_096) / 2;
     let (patterns, full) = fit(patterns, room);
     if full || int(patterns.len()) >= MOST_PATTERNS {

@@ -13,7 +13,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Doing, Place, Window, cut,
+    Doing, LATE, Place, Window, cut,
+    events::masked,
     insights::{Outcome, Question, has_ended, stopping},
     int, invalid, mutation,
     named::{Group, groups_named},
@@ -144,7 +145,8 @@ struct Statistics {
 }
 
 async fn run(cloudwatch: Arc<CloudWatch>, input: RunInput, context: CallContext) -> Result<QueryAnswer, ToolError> {
-    let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(1))?;
+    let now = cloudwatch.now();
+    let window = Window::new(input.since.as_ref(), input.until.as_ref(), SignedDuration::from_hours(1), now)?;
     let limit = input.limit.unwrap_or_default().get();
     let wait = input.wait_seconds.seconds();
     let mut groups = Vec::new();
@@ -215,6 +217,9 @@ async fn run(cloudwatch: Arc<CloudWatch>, input: RunInput, context: CallContext)
                 answer.truncated = true;
                 answer.hints.push("these are as many rows as limit lets through: there may be more".to_owned());
             }
+            if answer.rows.is_empty() && window.is_fresh(now) {
+                answer.hints.push(LATE.to_owned());
+            }
             Ok(answer)
         }
         // The time that was wanted was not there: the query is not stopped for what its caller can't help.
@@ -232,12 +237,12 @@ async fn run(cloudwatch: Arc<CloudWatch>, input: RunInput, context: CallContext)
         }
         Outcome::Running(results) => {
             let stopped = run.stop().await;
-            let status = if stopped { "Stopped" } else { "Running" };
-            hints.push(
-                "the query did not end in time and was stopped, so these rows are not all: ask for a shorter time or filter \
-                 more, or run it with wait_seconds 0"
-                    .to_owned(),
-            );
+            let status = if stopped { "Stopped" } else { results.status().map_or("Unknown", QueryStatus::as_str) };
+            let became = if stopped { "was stopped" } else { "may run on (stop_cloudwatch_query ends it)" };
+            hints.push(format!(
+                "the query did not end in time and {became}, so these rows are not all: ask for a shorter time or \
+                 filter more, or run it with wait_seconds 0"
+            ));
             Ok(QueryAnswer {
                 status: status.to_owned(),
                 ..answer(id, &results, &Place::default(), size, hints, &context)
@@ -299,7 +304,7 @@ fn begins_regex(before: &str) -> bool {
 }
 
 /// # Errors
-/// When the query ended in another way than by being complete.
+/// When the query, which has ended, did so in another way than by being complete.
 pub(super) fn ended_well(results: &GetQueryResultsOutput, id: &str) -> Result<(), ToolError> {
     let (code, what, remedy) = match results.status() {
         Some(QueryStatus::Complete) => return Ok(()),
@@ -307,10 +312,7 @@ pub(super) fn ended_well(results: &GetQueryResultsOutput, id: &str) -> Result<()
             (ErrorCode::DeadlineExceeded, "Timeout", "ask for a shorter time, or add filters, and run it again")
         }
         Some(QueryStatus::Cancelled) => (ErrorCode::Conflict, "Cancelled", "somebody stopped it; it can be run again"),
-        Some(QueryStatus::Failed) => {
-            (ErrorCode::PlatformError, "Failed", "ask for a shorter time, or add filters, and run it again")
-        }
-        _ => (ErrorCode::PlatformError, "Unknown", "get_cloudwatch_query may tell more later"),
+        _ => (ErrorCode::PlatformError, "Failed", "ask for a shorter time, or add filters, and run it again"),
     };
     Err(ToolError::new(code, format!("the query {id} ended as {what}")).with_remedy(remedy))
 }
@@ -322,8 +324,10 @@ async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext)
     let results = cloudwatch.fetch_results(&input.query_id, place.token.as_deref(), max_items, &context).await?;
     let (results, place) = cloudwatch.next_rows(&input.query_id, results, place, max_items, &context).await?;
     let mut hints = Vec::new();
-    if !has_ended(results.status()) {
+    if matches!(results.status(), Some(QueryStatus::Running | QueryStatus::Scheduled)) {
         hints.push("the query runs still: these rows may change".to_owned());
+    } else if !has_ended(results.status()) {
+        hints.push("whether the query runs still AWS does not say: these rows may change; look again later".to_owned());
     } else if let Err(error) = ended_well(&results, &input.query_id) {
         hints.push(format!("{}: {}", error.message, error.remedy.unwrap_or_default()));
     }
@@ -392,6 +396,7 @@ fn answer(
     let found = rows.len();
     let (rows, _) = fit(rows.into_iter().take(size).collect(), context.max_result_bytes.saturating_sub(4_096));
     let page = place.after(rows.len(), found, results.next_token().map(str::to_owned));
+    hints.extend(masked(rows.iter().flat_map(BTreeMap::values)));
     if rows.is_empty() && found == 0 && results.status() == Some(&QueryStatus::Complete) && place.skip == 0 {
         hints.push(
             "no rows: check the groups, the time and the filters; fields are spelled as in the events".to_owned(),

@@ -112,6 +112,11 @@ impl MuteRule {
         }
     }
 
+    /// Whether it is about an alarm.
+    pub(super) fn concerns(&self, alarm: &str) -> bool {
+        self.alarms.iter().any(|one| one == alarm)
+    }
+
     /// Whether it keeps actions back, now or later.
     pub(super) fn counts(&self) -> bool {
         self.status != "EXPIRED"

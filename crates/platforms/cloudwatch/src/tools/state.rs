@@ -136,14 +136,20 @@ async fn preview_state(
     input: StateInput,
     context: CallContext,
 ) -> Result<Preview, ToolError> {
-    let before = cloudwatch.fetch_alarm(&input.name, &context).await?.short(200);
+    let described = cloudwatch.fetch_alarm(&input.name, &context).await?;
+    let before = described.short(200);
     let actions = match before.actions_enabled {
-        Some(true) => "which causes its actions",
+        _ if described.actions(input.state).is_empty() => "for which it has no actions",
+        Some(true) => "which causes its actions unless they are muted",
         Some(false) => "without actions, which are off",
         None => "which may cause its actions",
     };
     let wanted = input.state.sdk();
-    let would = format!("set the alarm {:?} from {} to {}, {actions}", before.name, before.state, wanted.as_str());
+    let would = if before.state == wanted.as_str() {
+        format!("do nothing: the alarm {:?} is {} already", before.name, before.state)
+    } else {
+        format!("set the alarm {:?} from {} to {}, {actions}", before.name, before.state, wanted.as_str())
+    };
     Ok(Preview { would, state: json!({ "state": before.state, "actions_enabled": before.actions_enabled }) })
 }
 
