@@ -51,6 +51,9 @@ pub(super) enum Error {
     /// 400: a parameter has a value of another type than the configuration declares.
     #[error("a parameter has another type than is declared")]
     ParameterType(Vec<String>),
+    /// 400: the repository has no such branch.
+    #[error("there is no such branch")]
+    NoSuchBranch,
     /// 400 about paging, which only a fault of the connector can cause.
     #[error("CircleCI refuses the page that was asked for")]
     Page,
@@ -340,7 +343,7 @@ pub(super) fn is_own(response: &Response) -> bool {
 }
 
 /// 400, by the texts that CircleCI is known to give: `Unexpected argument(s): name` and `Type error for argument name`
-/// for parameters of a run, `Invalid page size` and the like for paging.
+/// for parameters of a run, `Branch not found` (roopakv/orbs #71), `Invalid page size` and the like for paging.
 fn bad_request(call: &Call, text: &str) -> Error {
     let lower = text.to_ascii_lowercase();
     let parameters = call.body.as_ref().and_then(|body| body.get("parameters")).and_then(Value::as_object);
@@ -359,6 +362,8 @@ fn bad_request(call: &Call, text: &str) -> Error {
         Error::UndeclaredParameter(named())
     } else if lower.contains("type error for argument") {
         Error::ParameterType(named())
+    } else if lower.contains("branch not found") {
+        Error::NoSuchBranch
     } else if lower.contains("must be in a terminal state") {
         // A rerun of what still runs (mailpoet/mailpoet #6928).
         Error::Conflict

@@ -21,6 +21,8 @@ pub(super) enum About<'a> {
     Id(&'a str),
     /// A job, by its number.
     JobNumber(u64),
+    /// A job, by its id. Of one that never ran there is no description (CircleCI-Public/circleci-cli 7c87a076).
+    JobId,
     /// What the token's user has.
     Account,
 }
@@ -44,7 +46,7 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
         Error::Forbidden => {
             let place = match about {
                 About::Project(slug) => format!(" in {slug}"),
-                About::Id(_) | About::JobNumber(_) | About::Account => String::new(),
+                About::Id(_) | About::JobNumber(_) | About::JobId | About::Account => String::new(),
             };
             ToolError::new(Code::PermissionDenied, format!("the token's user may not {doing}{place}")).with_remedy(
                 "whoever owns the connector can look at the user's role, at single sign-on, which must be authorised for the \
@@ -68,6 +70,11 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
                 ),
             )
             .with_remedy("get_circleci_workflow tells approvals, and get_circleci_workflow_jobs the jobs"),
+            About::JobId => new(
+                Code::NotFound,
+                "CircleCI describes no job with that id: there is none, or it never ran",
+                "get_circleci_workflow_jobs tells the jobs of a workflow, and their states",
+            ),
             About::Account => new(
                 Code::PlatformError,
                 "this CircleCI does not have the function",
@@ -80,6 +87,9 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
                 .with_argument("parameters")
                 .with_remedy("pass strings, numbers and true or false as what they are")
         }
+        Error::NoSuchBranch => ToolError::invalid_argument("the repository has no such branch")
+            .with_argument("branch")
+            .with_remedy("a pull request of a fork is run on pull/<number>/head; its runs have pull/<number>"),
         Error::Page => new(
             Code::PlatformError,
             "CircleCI refuses the page of a list that was asked for",

@@ -216,7 +216,7 @@ impl CircleCi {
         context: &CallContext,
     ) -> Result<JobFacts, ToolError> {
         let call = Call::get(Api::V3, ["jobs", id]);
-        let job: Entity<v3::Job> = self.ask(&call, "read the job", About::Id("job"), context).await?;
+        let job: Entity<v3::Job> = self.ask(&call, "read the job", About::JobId, context).await?;
         Ok(from_v3(job.data, number))
     }
 

@@ -47,7 +47,7 @@ mod tools;
 mod v3;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -94,6 +94,13 @@ pub fn connect(spec: &PlatformSpec, environment: PlatformEnvironment) -> Result<
     Ok(Arc::new(CircleCi::connect(spec, environment)?))
 }
 
+/// The other host of a Server: its domain has its API, and `app.` before it its pages (circleci-docs 9734a14,
+/// `docs/server-admin-4.10/modules/ROOT/partials/installation/phase-2.adoc`; CircleCI-Public/mcp-server-circleci #51).
+fn pages_of(host: &str) -> Option<String> {
+    let is_domain = host.contains('.') && host.parse::<IpAddr>().is_err();
+    is_domain.then(|| host.strip_prefix("app.").map_or_else(|| format!("app.{host}"), str::to_owned))
+}
+
 impl CircleCi {
     /// Makes the client. No connection is made.
     ///
@@ -111,6 +118,9 @@ impl CircleCi {
         let is_cloud = settings.endpoint.host == CLOUD_HOST;
         let hosts = spec.download_hosts(&settings.endpoint.host);
         let home = Home::new(spec.title(), &settings.endpoint.host, if is_cloud { CLOUD_LINKS } else { REPOSITORIES });
+        if let Some(pages) = pages_of(&settings.endpoint.host).filter(|_| !is_cloud) {
+            home.learn(&format!("https://{pages}"));
+        }
         let way = Outbound::new(settings).map_err(ConnectError::Outbound)?;
         Ok(Self {
             session: Session::new(way, environment.credentials, spec.api_version.unwrap_or_default(), is_cloud),

@@ -383,6 +383,16 @@ impl CircleCi {
     }
 }
 
+/// How long after its making a run can be continued from its setup, once (circleci-docs 9734a14,
+/// `docs/guides/modules/orchestrate/pages/dynamic-config.adoc`).
+const UNTIL_CONTINUED: SignedDuration = SignedDuration::from_hours(6);
+
+/// Whether a run is young enough to be continued from its setup.
+pub(super) fn may_be_continued(run: &Pipeline) -> bool {
+    let made: Option<Timestamp> = run.created_at.parse().ok();
+    made.is_none_or(|made| Timestamp::now().duration_since(made) < UNTIL_CONTINUED)
+}
+
 /// How long after its end a workflow may still be run again: CircleCI begins at once.
 const UNTIL_A_RERUN: SignedDuration = SignedDuration::from_mins(2);
 

@@ -9,7 +9,8 @@ pub(super) fn is_final(status: &str) -> bool {
 
 /// Whether a job in this state changes no more.
 pub(super) fn is_final_job(status: &str) -> bool {
-    is_final(status) || matches!(status, "retried" | "infrastructure_fail" | "timedout" | "terminated-unknown")
+    is_final(status)
+        || matches!(status, "retried" | "infrastructure_fail" | "timedout" | "terminated-unknown" | "skipped")
 }
 
 /// Whether a job in this state is what made its workflow fail.
@@ -19,11 +20,18 @@ pub(super) fn is_failed_job(status: &str) -> bool {
 
 /// Whether a job or step in this state has not begun, and may never begin.
 pub(super) fn has_not_begun(status: &str) -> bool {
-    matches!(status, "not_run" | "blocked" | "not_running" | "queued" | "created" | "unauthorized")
+    never_ran(status) || matches!(status, "not_running" | "queued" | "created" | "unauthorized")
+}
+
+/// Whether a job in this state never began, if its workflow has ended. CircleCI called it `blocked`, then `skipped`,
+/// and now `not_run` (ckeditor/ckeditor5 #18359, circleci/circleci-docs #9786).
+pub(super) fn never_ran(status: &str) -> bool {
+    matches!(status, "not_run" | "skipped" | "blocked")
 }
 
 /// What a state of a job or workflow means, where no step and no log tells it (circleci-docs 9734a14,
-/// `docs/guides/modules/orchestrate/pages/{jobs-steps,workflows}.adoc`; support.circleci.com 360050273651, 44168007038235).
+/// `docs/guides/modules/orchestrate/pages/{jobs-steps,workflows}.adoc`, and of serial groups
+/// `controlling-serial-execution-across-your-organization.adoc`; support.circleci.com 360050273651, 44168007038235).
 pub(super) fn meaning(status: &str) -> Option<&'static str> {
     Some(match status {
         "unauthorized" => {
@@ -37,6 +45,7 @@ pub(super) fn meaning(status: &str) -> Option<&'static str> {
         "timedout" => "the job took longer than it may",
         "terminated-unknown" => "CircleCI does not know how the job ended",
         "error" => "CircleCI itself failed to start a job",
+        "queued" => "it waits, such as for its turn in a serial group, which may take five hours",
         _ => return None,
     })
 }
@@ -86,19 +95,26 @@ pub(super) struct RunState {
     pub(super) moves: bool,
 }
 
+/// Whether the configuration of a run in this state is still to come, or that of the workflows after its setup.
+pub(super) fn is_before_its_workflows(state: &str) -> bool {
+    matches!(state, "setup-pending" | "setup" | "pending")
+}
+
 /// How a run does, by what CircleCI says of the run itself and by the states of its workflows, of each name the newest.
 /// `has_errors` says that the run has errors of its own: where a setup workflow made a configuration that is then rejected, that
 /// workflow has succeeded, and only the run tells (CircleCI-Public/circleci-cli #1762, #1650).
 pub(super) fn of_run(state: &str, has_errors: bool, workflows: &[&str]) -> RunState {
     let any = |wanted: &str| workflows.contains(&wanted);
-    // The configuration of the (other) workflows is still to come.
-    let coming = matches!(state, "setup-pending" | "setup" | "pending");
+    let coming = is_before_its_workflows(state);
     let broken = state == "errored" || (has_errors && !coming);
     let failed = broken || workflows.iter().any(|status| is_failed(status));
-    let moving = workflows.iter().any(|status| !is_final(status) && !matches!(*status, "on_hold" | "unknown"));
+    let moves = |status: &&str| !is_final(status) && !matches!(*status, "on_hold" | "unknown");
+    let moving: Vec<&str> = workflows.iter().copied().filter(moves).collect();
     let is = |word, finished, moves| RunState { word, finished, moves };
-    if moving {
-        return is(if failed { "failing" } else { "running" }, false, true);
+    if !moving.is_empty() {
+        let queued = moving.iter().all(|status| *status == "queued");
+        let word = if queued { "queued" } else { "running" };
+        return is(if failed { "failing" } else { word }, false, true);
     }
     if any("on_hold") {
         // Something failed, and the rest waits for a person.
@@ -125,9 +141,10 @@ mod tests {
         for status in ["success", "failed", "error", "canceled", "unauthorized", "not_run"] {
             assert!(is_final(status) && is_final_job(status), "{status}");
         }
-        for status in ["running", "failing", "on_hold", "queued", "pending", "something new"] {
+        for status in ["running", "failing", "on_hold", "queued", "pending", "blocked", "something new"] {
             assert!(!is_final(status) && !is_final_job(status), "{status}");
         }
+        assert!(is_final_job("skipped") && has_not_begun("skipped") && never_ran("blocked") && !never_ran("queued"));
     }
 
     #[test]
@@ -168,6 +185,10 @@ mod tests {
             ("setup-pending", false, &[], "pending", moves),
             ("created", false, &[], "pending", moves),
             ("created", false, &["success", "running"], "running", moves),
+            ("created", false, &["success", "queued"], "queued", moves),
+            ("created", false, &["queued", "running"], "running", moves),
+            ("created", false, &["failed", "queued"], "failing", moves),
+            ("created", false, &["queued", "on_hold"], "queued", moves),
             ("created", false, &["failed", "running"], "failing", moves),
             ("created", false, &["failed", "on_hold"], "failing", waits),
             ("created", false, &["unauthorized", "unauthorized", "on_hold", "failed"], "failing", waits),
@@ -212,6 +233,7 @@ mod tests {
             "not_run",
             "running",
             "failing",
+            "queued",
             "on_hold",
             "unknown",
         ];

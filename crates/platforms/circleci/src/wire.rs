@@ -134,6 +134,16 @@ pub(super) struct Git {
 #[derive(Deserialize, PartialEq)]
 pub(super) struct Config {
     pub(super) source: String,
+    /// Of a run with a setup, whose `source` is what it continued to.
+    #[serde(rename = "setup-config", default, deserialize_with = "or_default")]
+    pub(super) setup: String,
+}
+
+impl Config {
+    /// The configuration that a run begins with, whose parameters a trigger takes (ethereum-optimism/optimism #19462).
+    pub(super) fn first(&self) -> &str {
+        if self.setup.is_empty() { &self.source } else { &self.setup }
+    }
 }
 
 /// A workflow. One whose record has expired is listed with nulls.
@@ -159,6 +169,13 @@ pub(super) struct Workflow {
     /// How often CircleCI runs it again by itself if it fails, and which of these reruns it is.
     pub(super) max_auto_reruns: Option<u64>,
     pub(super) auto_rerun_number: Option<u64>,
+}
+
+impl Workflow {
+    /// Whether it makes the configuration of the run's other workflows.
+    pub(super) fn is_setup(&self) -> bool {
+        self.tag.as_deref() == Some("setup")
+    }
 }
 
 /// A job of a workflow.
@@ -372,7 +389,7 @@ pub(super) struct Rerun {
 #[derive(Deserialize, PartialEq)]
 pub(super) struct Compiled {
     pub(super) valid: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) errors: Vec<CompileError>,
     #[serde(rename = "output-yaml", default)]
     pub(super) output: String,

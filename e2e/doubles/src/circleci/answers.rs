@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Reply, changes, status,
-    world::{CONFIG, DEFINITION, Job, ORG, PROJECT, Run, Step, Workflow, World, id},
+    world::{CONFIG, CONTINUED, DEFINITION, Job, ORG, PROJECT, Run, Step, Workflow, World, id},
 };
 
 type Query<'a> = &'a [(String, String)];
@@ -137,16 +137,26 @@ fn not_found() -> Reply {
 }
 
 fn pipeline(world: &World, run: &Run) -> Value {
+    let errors = json!([{ "type": "config", "message": world.config_error }]);
+    let mut vcs = json!({
+        "provider_name": "GitHub", "origin_repository_url": "https://github.com/acme/web",
+        "target_repository_url": "https://github.com/acme/web", "revision": format!("{:040}", run.number),
+        "commit": { "subject": "Add x", "body": "" },
+    });
+    // A run of a tag has no branch (CircleCI-Archived/api-preview-docs #61).
+    match &run.tag {
+        Some(tag) => vcs["tag"] = json!(tag),
+        None => vcs["branch"] = json!(run.branch.as_deref().unwrap_or("main")),
+    }
     json!({
         "id": id('a', run.number), "number": run.number, "state": run.state, "project_slug": run.slug,
         "created_at": run.created_at, "updated_at": run.created_at,
-        "errors": if run.state == "errored" { json!([{ "type": "config", "message": "no jobs" }]) } else { json!([]) },
-        "trigger": { "type": world.trigger, "received_at": run.created_at, "actor": { "login": "jo", "avatar_url": null } },
-        "vcs": {
-            "provider_name": "GitHub", "origin_repository_url": "https://github.com/acme/web",
-            "target_repository_url": "https://github.com/acme/web", "revision": format!("{:040}", run.number),
-            "branch": run.branch.clone().unwrap_or_else(|| "main".to_owned()), "commit": { "subject": "Add x", "body": "" },
+        "errors": if run.state == "errored" { errors } else { json!([]) },
+        "trigger": {
+            "type": if run.by_api { "api" } else { world.trigger }, "received_at": run.created_at,
+            "actor": { "login": "jo", "avatar_url": null },
         },
+        "vcs": vcs,
     })
 }
 
@@ -167,6 +177,9 @@ fn workflow(world: &World, one: &Workflow) -> Value {
     let reruns = [("max_auto_reruns", one.max_auto_reruns), ("auto_rerun_number", one.auto_rerun_number)];
     let there = reruns.into_iter().filter(|(_, number)| *number > 0);
     value.as_object_mut().unwrap().extend(there.map(|(name, number)| (name.to_owned(), json!(number))));
+    if one.is_setup {
+        value["tag"] = json!("setup");
+    }
     value
 }
 
@@ -255,7 +268,20 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
             let Some(run) = world.run_by_id(run) else { return not_found() };
             match rest {
                 [] => Reply::json(200, pipeline(world, run)),
-                ["config"] => Reply::json(200, json!({ "source": CONFIG, "compiled": "version: 2\n" })),
+                ["config"] => {
+                    let compiled = "version: 2\n";
+                    Reply::json(
+                        200,
+                        if world.has_setup {
+                            json!({
+                                "source": CONTINUED, "compiled": compiled, "setup-config": CONFIG,
+                                "compiled-setup-config": compiled,
+                            })
+                        } else {
+                            json!({ "source": CONFIG, "compiled": compiled })
+                        },
+                    )
+                }
                 _ => {
                     let of_run = world.workflows.iter().filter(|one| one.run == run.number);
                     paged(world, &of_run.map(|one| workflow(world, one)).collect::<Vec<_>>(), query)
@@ -286,8 +312,10 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
             paged(world, &all, query)
         }
         (_, ["compile-config-with-defaults"]) => {
-            let valid = body["config_yaml"].as_str().is_some_and(|text| text.contains("version"));
-            let errors = if valid { json!([]) } else { json!([{ "message": "no version" }]) };
+            let wrong = compiled(body["config_yaml"].as_str(), &body["options"]["pipeline_values"]);
+            let valid = wrong.is_none();
+            // None is null, as clients met it (CircleCI-Public/mcp-server-circleci #35).
+            let errors = wrong.map_or(Value::Null, |message| json!([{ "message": message }]));
             Reply::json(
                 200,
                 json!({ "valid": valid, "errors": errors, "output-yaml": "version: 2\n", "source-yaml": "" }),
@@ -295,6 +323,16 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
         }
         _ => not_found(),
     }
+}
+
+/// What is wrong with a configuration: also that it uses a value of pipelines that isn't given
+/// (CircleCI-Public/circleci-cli #363, #442).
+pub(super) fn compiled(config: Option<&str>, values: &Value) -> Option<String> {
+    let config = config.filter(|text| text.contains("version"));
+    let Some(config) = config else { return Some("no version".to_owned()) };
+    let words = config.split(|c: char| !c.is_ascii_alphanumeric() && !"_.".contains(c));
+    let unknown: Vec<&str> = words.filter(|word| word.starts_with("pipeline.") && values[*word].is_null()).collect();
+    (!unknown.is_empty()).then(|| format!("Error calling job: 'build'\nUnknown variable(s): {}", unknown.join(", ")))
 }
 
 pub(super) fn definition(number: usize) -> String {
@@ -341,12 +379,9 @@ fn of_project(world: &World, rest: &[&str], query: Query) -> Reply {
             paged(world, tests, query)
         }
         [number, "artifacts"] if world.job_by_number(number).is_some() => {
-            let all: Vec<Value> = world
-                .artifacts
-                .keys()
-                .map(|path| json!({ "path": path, "node_index": 0, "url": link(world, path) }))
-                .collect();
-            paged(world, &all, query)
+            let one =
+                |(path, machine): (&str, u64)| json!({ "path": path, "node_index": machine, "url": link(world, path) });
+            paged(world, &world.files().into_iter().map(one).collect::<Vec<_>>(), query)
         }
         _ => not_found(),
     }

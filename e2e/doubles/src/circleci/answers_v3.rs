@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     Reply,
-    answers::definition,
-    changes::rerun,
+    answers::{compiled, definition},
+    changes::{cancel, rerun},
     world::{Job, ORG, PROJECT, Run, Step, World, id},
 };
 
@@ -21,6 +21,7 @@ fn outcome(status: &str) -> (&str, Value) {
         "error" => ("ended", json!("errored")),
         "running" | "failing" => ("started", json!("")),
         "blocked" | "on_hold" => ("created", json!("")),
+        "queued" => ("queued", json!("")),
         other => ("ended", json!(other)),
     }
 }
@@ -63,10 +64,13 @@ pub(super) fn answer(
             paged(world, &all, cursor, usize::MAX)
         }
         (_, ["deploy", "components"]) if given("filter[org_id]") == Some(ORG) => {
-            paged(world, &["api", "web"].map(|name| named(name, 'c')), cursor, usize::MAX)
+            let all: Vec<Value> = (1..).zip(&world.components).map(|(number, name)| named(name, 'c', number)).collect();
+            paged(world, &all, cursor, usize::MAX)
         }
         (_, ["deploy", "environments"]) if given("filter[org_id]") == Some(ORG) => {
-            paged(world, &["dev", "stage", "prod"].map(|name| named(name, 'd')), cursor, usize::MAX)
+            let all: Vec<Value> =
+                (1..).zip(["dev", "stage", "prod"]).map(|(number, name)| named(name, 'd', number)).collect();
+            paged(world, &all, cursor, usize::MAX)
         }
         (_, ["deploy", "components", _, "versions"]) => paged(
             world,
@@ -75,8 +79,15 @@ pub(super) fn answer(
             usize::MAX,
         ),
         (_, ["projects", PROJECT, "rollback"]) => {
+            // What these mean: circleci-cli 5bb7183, `internal/cmd/deploy/rollback.go`.
+            if body["namespace"] == "elsewhere" {
+                return fails(404, "no instance");
+            }
+            if world.is_rolling_back {
+                return fails(409, "a command is being handled");
+            }
             if body["current_version"] != "v3" {
-                return fails(409, "another version runs");
+                return fails(400, "another version runs");
             }
             Reply::json(200, json!({ "data": { "id": id('a', 9), "attributes": { "rollback_type": "pipeline" } } }))
         }
@@ -85,14 +96,15 @@ pub(super) fn answer(
             if !body["data"]["references"].is_null() && body["data"]["references"]["org"]["id"] != ORG {
                 return fails(400, "org");
             }
-            if attributes["config"].as_str().is_some_and(|text| text.contains("version")) {
+            let wrong = compiled(attributes["config"].as_str(), &attributes["pipeline_values"]);
+            let Some(message) = wrong else {
                 let good = json!({ "phase": "ended", "outcome": "succeeded", "compiled_config": "version: 2\n" });
                 return Reply::json(200, json!({ "data": { "id": id('e', 2), "attributes": good } }));
-            }
+            };
             Reply::json(
                 200,
                 json!({ "data": { "id": id('e', 2), "attributes": { "phase": "ended", "outcome": "failed" } },
-                        "meta": { "messages": [{ "title": "no version" }] } }),
+                        "meta": { "messages": [{ "title": message }] } }),
             )
         }
         (_, ["workflows", wanted, act]) => {
@@ -101,17 +113,15 @@ pub(super) fn answer(
                 let new = rerun(world, &workflow);
                 return Reply::json(201, json!({ "data": { "id": new } }));
             }
-            if world.cancels_late == 0 {
-                "canceled".clone_into(&mut world.workflow_mut(wanted).unwrap().status);
-            }
+            cancel(world, wanted);
             Reply::json(202, json!({ "data": { "id": wanted } }))
         }
         _ => fails(404, "not found"),
     }
 }
 
-fn named(name: &str, kind: char) -> Value {
-    json!({ "id": id(kind, name.len() as u64), "attributes": { "name": name }, "references": {} })
+fn named(name: &str, kind: char, number: u64) -> Value {
+    json!({ "id": id(kind, number), "attributes": { "name": name }, "references": {} })
 }
 
 fn of_job(
@@ -161,8 +171,12 @@ fn of_job(
             Reply { bytes: Some(lines.into_bytes()), ..Reply::json(200, Value::Null) }
         }
         ["artifacts"] => {
-            let one = |path: &String| json!({ "id": "x", "attributes": { "path": path, "url": format!("{}/artifacts/{path}", world.host), "execution": 0 } });
-            paged(world, &world.artifacts.keys().map(one).collect::<Vec<_>>(), given("page[cursor]"), usize::MAX)
+            let one = |(path, machine): (&str, u64)| {
+                let url = format!("{}/artifacts/{path}", world.host);
+                json!({ "id": "x", "attributes": { "path": path, "url": url, "execution": machine } })
+            };
+            let all: Vec<Value> = world.files().into_iter().map(one).collect();
+            paged(world, &all, given("page[cursor]"), usize::MAX)
         }
         [_, ..] => of_step(world, job, rest, [given("filter[step_num]"), given("filter[execution]")], range),
     }
@@ -248,12 +262,13 @@ fn search(world: &World, body: &Value, paged: Paged) -> Reply {
         let (phase, _) = outcome(status);
         let current = if status == "success" { "succeeded" } else { status };
         let commit = json!({ "subject": "Add x", "url": "", "author": { "name": "Jo", "login": "jo" } });
+        let vcs = json!({ "branch": run.branch, "tag": run.tag, "revision": "abc", "commit": commit });
         json!({
             "id": id('a', run.number),
             "attributes": { "phase": phase, "current_outcome": current, "created_at": run.created_at, "errors": errors },
             "references": {
                 "project": { "id": PROJECT }, "user": { "id": id('e', 1) },
-                "event": { "attributes": { "type": "push", "vcs": { "branch": run.branch, "revision": "abc", "commit": commit } } },
+                "event": { "attributes": { "type": "push", "vcs": vcs } },
             },
         })
     };

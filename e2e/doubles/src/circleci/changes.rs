@@ -32,6 +32,13 @@ pub(super) fn trigger(world: &mut World, slug: &str, rest: &[&str], body: &Value
     if app_based && (!by_definition || body["definition_id"].is_null()) {
         return fails(400, "definition_id is required");
     }
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let mut branch = text(&places[0]["branch"]);
+    // Those of a fork's pull request are `pull/610/head` here, and their runs have `pull/610` (roopakv/orbs #71).
+    if let Some(pull) = branch.as_deref().filter(|branch| branch.starts_with("pull/")) {
+        let Some(of_runs) = pull.strip_suffix("/head") else { return fails(400, "Branch not found") };
+        branch = Some(of_runs.to_owned());
+    }
     let parameters = body["parameters"].as_object().cloned().unwrap_or_default();
     let unknown: Vec<&str> =
         parameters.keys().map(String::as_str).filter(|name| !["deploy", "env"].contains(name)).collect();
@@ -45,11 +52,12 @@ pub(super) fn trigger(world: &mut World, slug: &str, rest: &[&str], body: &Value
         return Reply::json(200, json!({ "message": "The pipeline was skipped: [ci skip]" }));
     }
     let number = world.runs.iter().map(|run| run.number).max().unwrap_or_default() + 1;
-    let text = |value: &Value| value.as_str().map(str::to_owned);
     let run = Run {
         number,
         slug: world.slug.clone(),
-        branch: text(&places[0]["branch"]),
+        branch,
+        tag: text(&places[0]["tag"]),
+        by_api: true,
         state: "pending".to_owned(),
         created_at: jiff::Timestamp::now().to_string(),
         parameters: Value::Object(parameters),
@@ -64,9 +72,7 @@ pub(super) fn change(world: &mut World, wanted: &str, rest: &[&str], body: &Valu
     let Some(workflow) = world.workflow(wanted).cloned() else { return fails(404, "Not found") };
     match rest {
         ["cancel"] => {
-            if world.cancels_late == 0 {
-                "canceled".clone_into(&mut world.workflow_mut(wanted).unwrap().status);
-            }
+            cancel(world, wanted);
             Reply::json(202, json!({ "message": "Accepted." }))
         }
         ["rerun"] => {
@@ -88,6 +94,14 @@ pub(super) fn change(world: &mut World, wanted: &str, rest: &[&str], body: &Valu
             Reply::json(202, json!({ "message": "Accepted." }))
         }
         _ => fails(404, "Not found"),
+    }
+}
+
+/// Takes a cancellation, which is done later (CircleCI-Public/circleci-cli 5bb7183, `internal/apiclient/workflow.go`).
+pub(super) fn cancel(world: &mut World, wanted: &str) {
+    if world.cancels_late == 0 {
+        let ends = if world.cancels_too_late { "success" } else { "canceled" };
+        ends.clone_into(&mut world.workflow_mut(wanted).unwrap().status);
     }
 }
 

@@ -34,14 +34,18 @@ pub struct Run {
     pub number: u64,
     /// The project's slug.
     pub slug: String,
-    /// The branch; none for a tag.
+    /// The branch; none for a tag. Of a fork's pull request it is `pull/610`.
     pub branch: Option<String>,
+    /// The tag.
+    pub tag: Option<String>,
     /// Its state, in the words of v2.
     pub state: String,
     /// When it began.
     pub created_at: String,
     /// Parameters that it was given.
     pub parameters: Value,
+    /// Whether the API was asked for it, instead of [`World::trigger`].
+    pub by_api: bool,
 }
 
 /// A workflow of a run.
@@ -64,6 +68,8 @@ pub struct Workflow {
     pub max_auto_reruns: u64,
     /// Which of these reruns it is; 0 for one that was started otherwise.
     pub auto_rerun_number: u64,
+    /// Whether it makes the configuration of the run's others.
+    pub is_setup: bool,
 }
 
 /// A job of a workflow.
@@ -88,7 +94,7 @@ pub struct Job {
 impl Job {
     /// Whether it has a number: one that never began has none.
     pub(super) fn has_begun(&self) -> bool {
-        !["blocked", "unauthorized", "not_run"].contains(&self.status.as_str())
+        !["blocked", "unauthorized", "not_run", "skipped"].contains(&self.status.as_str())
     }
 }
 
@@ -163,10 +169,26 @@ pub struct World {
     pub packs_files: bool,
     /// How often a workflow that was cancelled is still seen running.
     pub cancels_late: u32,
+    /// Whether a workflow that is cancelled ends well before that.
+    pub cancels_too_late: bool,
+    /// Which machines left a file, by path; the first if nothing is said.
+    pub machines: BTreeMap<String, Vec<u64>>,
+    /// Whether runs begin with a setup, which continues to another configuration.
+    pub has_setup: bool,
+    /// What is wrong with configurations that are.
+    pub config_error: String,
+    /// Names of components that are deployed; several may have one.
+    pub components: Vec<&'static str>,
+    /// Whether something is done to the component that is to be rolled back.
+    pub is_rolling_back: bool,
 }
 
 pub(super) const CONFIG: &str = "version: 2.1\nparameters:\n  deploy:\n    type: boolean\n    default: false\n  env:\n    \
                                  type: string\njobs: {}\n";
+
+/// What a setup continues to: it may declare other parameters (ethereum-optimism/optimism #19462).
+pub(super) const CONTINUED: &str =
+    "version: 2.1\nparameters:\n  c-deploy:\n    type: boolean\n    default: false\njobs: {}\n";
 
 impl World {
     pub(super) fn new(host: &str, files: &str) -> Self {
@@ -175,6 +197,8 @@ impl World {
             number,
             slug: slug.clone(),
             branch: Some(branch.to_owned()),
+            tag: None,
+            by_api: false,
             state: "created".to_owned(),
             created_at: ago(10 - number, 0),
             parameters: json!({}),
@@ -188,6 +212,7 @@ impl World {
             has_expired: false,
             max_auto_reruns: 0,
             auto_rerun_number: 0,
+            is_setup: false,
         };
         let job = |number: u64, name: &str, status: &str| Job {
             number,
@@ -240,6 +265,12 @@ impl World {
             loses_pages: false,
             packs_files: false,
             cancels_late: 0,
+            cancels_too_late: false,
+            machines: BTreeMap::new(),
+            has_setup: false,
+            config_error: "no jobs".to_owned(),
+            components: vec!["api", "web"],
+            is_rolling_back: false,
             slug,
         }
     }
@@ -258,6 +289,13 @@ impl World {
 
     pub(super) fn workflow_mut(&mut self, wanted: &str) -> Option<&mut Workflow> {
         self.workflows.iter_mut().find(|one| id('b', one.number) == wanted)
+    }
+
+    /// The files that jobs left, each with a machine that left it.
+    pub(super) fn files(&self) -> Vec<(&str, u64)> {
+        let of = |path: &String| self.machines.get(path).cloned().unwrap_or_else(|| vec![0]);
+        let each = |path| of(path).into_iter().map(move |machine| (path.as_str(), machine));
+        self.artifacts.keys().flat_map(each).collect()
     }
 
     /// The number of a job's run.

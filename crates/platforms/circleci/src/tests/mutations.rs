@@ -259,6 +259,7 @@ async fn a_component_is_rolled_back_from_the_version_that_runs() {
     assert_eq!(done["kind"], "pipeline");
     let stale = connector.call("rollback_circleci_component", arguments("v1", "v2")).await.unwrap_err();
     assert_eq!(stale.code, ErrorCode::Conflict);
+    assert!(stale.message.contains("current_version"), "{stale:?}");
     let gone = connector.call("rollback_circleci_component", arguments("v9", "v3")).await.unwrap_err();
     assert_eq!((gone.code, gone.argument.as_deref()), (ErrorCode::NotFound, Some("version")));
     let server = server(&Double::start_server().await).call("rollback_circleci_component", arguments("v1", "v3")).await;

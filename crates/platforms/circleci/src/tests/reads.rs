@@ -216,6 +216,7 @@ async fn every_state_of_a_workflow_is_told_and_ends_a_wait_or_not() {
         ("running", false),
         ("failing", false),
         ("on_hold", false),
+        ("queued", false),
     ] {
         let double = Double::start().await;
         double.change(|state| {

@@ -6,7 +6,7 @@ use super::{
     TOKEN, cloud, connect,
     double::Double,
     good, server,
-    world::{DEFINITION, Job, ORG, PROJECT, Step, Workflow, ago, id},
+    world::{DEFINITION, Job, ORG, PROJECT, Run, Step, Workflow, ago, id},
 };
 use kit::CredentialVerdict::{Accepted, Unknown};
 use tools::ErrorCode::{self, NotFound, PermissionDenied, PlatformError, PlatformUnavailable};
@@ -36,6 +36,7 @@ fn workflows(states: &[&str]) -> Vec<Workflow> {
         has_expired: false,
         max_auto_reruns: 0,
         auto_rerun_number: 0,
+        is_setup: false,
     };
     (1..).zip(states).map(one).collect()
 }
@@ -68,7 +69,7 @@ async fn a_setup_that_has_succeeded_is_not_the_end_of_a_wait() {
     let double = Double::start().await;
     double.change(|state| {
         state.world.workflows = workflows(&["success"]);
-        state.world.runs[0].state = "setup".into();
+        (state.world.runs[0].state, state.world.runs[0].created_at) = ("setup".into(), ago(0, 0));
     });
     let mut connector = cloud(&double);
     connector.patience = std::time::Duration::from_secs(30);
@@ -734,4 +735,422 @@ async fn an_error_on_standard_error_is_told() {
         let log = good(&connector, "get_circleci_job_log", and(job(), json!({ "mode": "tail" }))).await;
         assert_eq!(log["text"], "", "{log}");
     }
+}
+
+/// Run 5 with a setup and, if they are given, workflows that it continued to.
+fn with_setup(double: &Double, state: &str, created_at: &str, states: &[&str]) {
+    double.change(|double| {
+        double.world.workflows = workflows(states);
+        double.world.workflows[0].is_setup = true;
+        (double.world.runs[0].state, double.world.runs[0].created_at) = (state.to_owned(), created_at.to_owned());
+    });
+}
+
+/// CircleCI-Public/path-filtering-orb #14, CircleCI-Public/continuation-orb #51; circleci-docs 9734a14,
+/// `dynamic-config.adoc`.
+#[tokio::test]
+async fn a_setup_is_run_again_only_where_it_can_still_be_continued() {
+    let (now, old) = (ago(0, 0), ago(3, 0));
+    for (state, created_at, states, refusal) in [
+        ("created", &now, &["success", "failed"][..], Some("already")),
+        ("created", &now, &["success"], Some("already")),
+        ("errored", &now, &["success"], Some("already")),
+        ("setup", &old, &["failed"], Some("six hours")),
+        ("setup", &now, &["failed"], None),
+    ] {
+        let double = Double::start().await;
+        with_setup(&double, state, created_at, states);
+        let connector = cloud(&double);
+        let setup = json!({ "workflow_id": id('b', 1), "from_failed": false });
+        let (preview, act) = (
+            connector.preview("rerun_circleci_workflow", setup.clone()).await.err(),
+            connector.call("rerun_circleci_workflow", setup).await.err(),
+        );
+        for error in [preview, act] {
+            assert_eq!(error.is_some(), refusal.is_some(), "{state} {states:?}: {error:?}");
+            let message = error.map(|error| error.message).unwrap_or_default();
+            assert!(refusal.is_none_or(|words| message.contains(words)), "{state} {states:?}: {message}");
+        }
+        let sent = double.count("POST", &format!("v3/workflows/{}/rerun", id('b', 1)));
+        assert_eq!(sent, usize::from(refusal.is_none()), "{state} {states:?}");
+    }
+    let double = Double::start().await;
+    with_setup(&double, "created", &now, &["success", "failed"]);
+    let other = cloud(&double).call("rerun_circleci_workflow", json!({ "workflow_id": id('b', 2) })).await;
+    assert!(other.is_ok(), "{other:?}");
+}
+
+/// CircleCI-Public/path-filtering-orb #4, #14; circleci-docs 9734a14, `dynamic-config.adoc`.
+#[tokio::test]
+async fn a_run_that_was_left_in_its_setup_does_not_go_on() {
+    let double = Double::start().await;
+    with_setup(&double, "setup", &ago(3, 0), &["success"]);
+    let connector = cloud(&double);
+    let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+    assert_eq!((&status["status"], &status["finished"]), (&json!("unknown"), &json!(true)), "{status}");
+    let waited = good(&connector, "wait_circleci_run", and(run(5), json!({ "wait_seconds": 20 }))).await;
+    assert_eq!((&waited["waited_seconds"], &waited["finished"]), (&json!(0), &json!(true)), "{waited}");
+    let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+    for answer in [status, waited["run"].clone(), report] {
+        let hints = answer["hints"].to_string();
+        assert!(hints.contains("continued to no configuration") && !hints.contains("call wait"), "{answer}");
+    }
+    for (state, states, expected) in [
+        ("setup", &["failed"][..], "failed"),
+        ("setup", &["success", "running"], "running"),
+        ("created", &["success"], "success"),
+    ] {
+        with_setup(&double, state, &ago(3, 0), states);
+        let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+        assert_eq!(status["status"], expected, "{state} {states:?}: {status}");
+    }
+}
+
+/// circleci-docs 9734a14, `workflows.adoc`; CircleCI-Public/circleci-cli #1400.
+#[tokio::test]
+async fn what_waits_for_its_turn_is_not_told_as_running() {
+    let double = Double::start().await;
+    double.change(|state| state.world.workflows = workflows(&["queued"]));
+    let connector = cloud(&double);
+    let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+    let workflow = good(&connector, "get_circleci_workflow", json!({ "workflow_id": id('b', 1) })).await;
+    assert_eq!((&status["status"], &status["finished"]), (&json!("queued"), &json!(false)), "{status}");
+    for answer in [status, workflow] {
+        assert!(answer["hints"].to_string().contains("serial group"), "{answer}");
+    }
+}
+
+/// ckeditor/ckeditor5 #18359, circleci/circleci-docs #9786.
+#[tokio::test]
+async fn a_success_of_which_not_all_ran_says_so() {
+    for state in ["not_run", "skipped", "blocked"] {
+        let double = Double::start().await;
+        double.change(|double| {
+            double.world.workflows = workflows(&["success"]);
+            double.world.jobs.truncate(3);
+            for (job, status) in double.world.jobs.iter_mut().zip(["success", "success", state]) {
+                status.clone_into(&mut job.status);
+            }
+        });
+        let connector = cloud(&double);
+        let asked = json!({ "workflow_id": id('b', 1) });
+        let workflow = good(&connector, "get_circleci_workflow", asked.clone()).await;
+        assert!(workflow["hints"].to_string().contains("1 of its jobs never ran (publish)"), "{state}: {workflow}");
+        assert!(connector.is_final("get_circleci_workflow", asked.clone()).await, "{state}");
+        let report = good(&connector, "get_circleci_failure_report", asked).await;
+        assert_eq!(report["jobs"], json!([]), "{state}");
+    }
+    let double = Double::start().await;
+    let failed = good(&cloud(&double), "get_circleci_workflow", json!({ "workflow_id": id('b', 1) })).await;
+    assert!(!failed["hints"].to_string().contains("never ran"), "{failed}");
+}
+
+/// A run of now, the newest of all: of main, if nothing else is said.
+fn newest(double: &Double, change: impl Fn(&mut Run)) {
+    double.change(|state| {
+        let mut run = state.world.runs[0].clone();
+        (run.number, run.created_at, run.by_api) = (run.number + 1, ago(0, 0), false);
+        (run.branch, run.tag) = (Some("main".into()), None);
+        change(&mut run);
+        state.world.runs.insert(0, run);
+    });
+}
+
+const RUN: &str = "v2/project/gh/acme/web/pipeline/run";
+
+fn on(reference: Value) -> Value {
+    and(json!({ "project_slug": "gh/acme/web" }), reference)
+}
+
+/// CircleCI-Archived/api-preview-docs #61, CircleCI-Public/trigger-circleci-pipeline-action #66; roopakv/orbs #71.
+#[tokio::test]
+async fn a_run_that_is_new_enough_is_found_behind_those_of_others() {
+    let double = Double::start().await;
+    let connector = cloud(&double);
+    newest(&double, |run| (run.branch, run.tag) = (None, Some("v1".into())));
+    newest(&double, |run| run.branch = Some("pull/610".into()));
+    for _ in 0..4 {
+        newest(&double, |_| ());
+    }
+    for (reference, number) in [(json!({ "tag": "v1" }), 6), (json!({ "branch": "pull/610/head" }), 7)] {
+        let arguments = and(on(reference), json!({ "reuse_if_newer_than_seconds": 600 }));
+        let preview = connector.preview("trigger_circleci_pipeline", arguments.clone()).await.unwrap();
+        assert!(preview.would.starts_with(&format!("start nothing: run {number} ")), "{}", preview.would);
+        let run = good(&connector, "trigger_circleci_pipeline", arguments).await;
+        assert_eq!((&run["reused"], &run["pipeline_id"]), (&json!(true), &json!(id('a', number))), "{run}");
+    }
+    assert_eq!(double.count("POST", RUN), 0);
+    // Not among as many as are read, and there are more.
+    for _ in 0..30 {
+        newest(&double, |_| ());
+    }
+    let arguments = and(on(json!({ "tag": "v1" })), json!({ "reuse_if_newer_than_seconds": 600 }));
+    let error = connector.call("trigger_circleci_pipeline", arguments).await.unwrap_err();
+    assert_eq!((error.code, double.count("POST", RUN)), (ErrorCode::ResultTooLarge, 0), "{error:?}");
+    let other = and(on(json!({ "tag": "v2" })), json!({ "reuse_if_newer_than_seconds": 1 }));
+    double.change(|state| state.world.runs.iter_mut().for_each(|run| run.created_at = ago(1, 0)));
+    let started = good(&connector, "trigger_circleci_pipeline", other).await;
+    assert_eq!((&started["reused"], double.count("POST", RUN)), (&json!(false), 1), "{started}");
+}
+
+/// CircleCI-Public/trigger-circleci-pipeline-action #62, cypress-io/cypress #32665.
+#[tokio::test]
+async fn a_run_of_others_is_never_told_as_the_one_that_was_asked_for() {
+    let double = Double::start().await;
+    let connector = cloud(&double);
+    double.foreign(RUN, 502, "text/html", "<h1>502 Bad Gateway</h1>");
+    newest(&double, |run| run.branch = Some("feature/x".into()));
+    newest(&double, |_| ());
+    for reference in [json!({ "tag": "v1" }), json!({ "branch": "main" })] {
+        let error = connector.call("trigger_circleci_pipeline", on(reference.clone())).await.unwrap_err();
+        let remedy = error.remedy.unwrap_or_default();
+        assert!(remedy.starts_with("no run that was made since is seen"), "{reference}: {remedy}");
+    }
+    newest(&double, |run| (run.branch, run.tag, run.by_api) = (None, Some("v1".into()), true));
+    newest(&double, |_| ());
+    let error = connector.call("trigger_circleci_pipeline", on(json!({ "tag": "v1" }))).await.unwrap_err();
+    assert!(error.remedy.as_ref().unwrap().contains(&id('a', 8)), "{error:?}");
+}
+
+/// roopakv/orbs #71, CircleCI-Archived/api-preview-docs #85.
+#[tokio::test]
+async fn a_branch_that_is_not_there_is_told_as_that() {
+    let double = Double::start().await;
+    let connector = cloud(&double);
+    let error = connector.call("trigger_circleci_pipeline", on(json!({ "branch": "pull/610" }))).await.unwrap_err();
+    assert_eq!(
+        (error.message.as_str(), error.argument.as_deref()),
+        ("the repository has no such branch", Some("branch"))
+    );
+    let started = good(&connector, "trigger_circleci_pipeline", on(json!({ "branch": "pull/610/head" }))).await;
+    assert_eq!(started["pipeline_id"], id('a', 6));
+}
+
+/// ethereum-optimism/optimism #19462, #21364; circleci-docs #5621.
+#[tokio::test]
+async fn parameters_of_a_run_are_those_of_its_setup() {
+    let double = Double::start().await;
+    double.change(|state| state.world.has_setup = true);
+    let connector = cloud(&double);
+    let with = |name: &str| on(json!({ "parameters": { name: true } }));
+    let preview = connector.preview("trigger_circleci_pipeline", with("deploy")).await.unwrap();
+    assert!(preview.would.ends_with("with the parameters deploy"), "{}", preview.would);
+    let previewed = connector.preview("trigger_circleci_pipeline", with("c-deploy")).await.unwrap_err();
+    let acted = connector.call("trigger_circleci_pipeline", with("c-deploy")).await.unwrap_err();
+    for error in [previewed, acted] {
+        assert_eq!(error.remedy.as_deref(), Some("declared: deploy, env"), "{error:?}");
+    }
+    // What the newest run of another reference declares says nothing.
+    double.change(|state| state.world.runs[0].tag = Some("v0".into()));
+    let tagged = and(with("c-deploy"), json!({ "tag": "v1" }));
+    assert!(connector.preview("trigger_circleci_pipeline", tagged).await.is_ok());
+}
+
+/// Daniel15/BuildSize #43, CircleCI-Public/mcp-server-circleci #147.
+#[tokio::test]
+async fn an_artifact_is_found_on_whichever_machine_left_it() {
+    for named in [job(), json!({ "job_id": id('c', 32) })] {
+        let double = Double::start().await;
+        double.change(|state| {
+            state.world.machines = [("a.txt".to_owned(), vec![2]), ("out/log.txt".to_owned(), vec![0, 1, 3])].into();
+        });
+        let connector = cloud(&double);
+        let read = |more: Value| connector.call("get_circleci_artifact", and(named.clone(), more));
+        let only = read(json!({ "path": "a.txt" })).await.unwrap();
+        assert_eq!((&only["node_index"], &only["text"]), (&json!(2), &json!("a")), "{only}");
+        assert_eq!(only.get("other_machines"), None);
+        double.change(|state| state.world.page = 10);
+        let first = read(json!({ "path": "out/log.txt" })).await.unwrap();
+        assert_eq!((&first["node_index"], &first["other_machines"]), (&json!(0), &json!([1, 3])), "{first}");
+        let third = read(json!({ "path": "out/log.txt", "node_index": 3 })).await.unwrap();
+        assert_eq!((&third["node_index"], &third["other_machines"]), (&json!(3), &json!([0, 1])), "{third}");
+        let elsewhere = read(json!({ "path": "a.txt", "node_index": 0 })).await.unwrap_err();
+        assert_eq!((elsewhere.code, elsewhere.argument.as_deref()), (NotFound, Some("node_index")));
+        assert_eq!(elsewhere.remedy.as_deref(), Some("these did: 2"));
+        let gone = read(json!({ "path": "b.txt" })).await.unwrap_err();
+        assert_eq!((gone.code, gone.argument.as_deref()), (NotFound, Some("path")));
+    }
+}
+
+/// CircleCI-Public/circleci-cli #1400, mailpoet/mailpoet #6928.
+#[tokio::test]
+async fn what_ended_before_its_cancellation_is_not_told_as_cancelled() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        double.change(|state| state.world.cancels_too_late = true);
+        let done = good(&connector, "cancel_circleci_workflow", json!({ "workflow_id": id('b', 3) })).await;
+        assert_eq!(
+            (&done["cancelled"], &done["status"], &done["already"]),
+            (&json!(false), &json!("success"), &json!(false)),
+            "{done}"
+        );
+    }
+}
+
+/// MetaMask/metamask-extension #28143; circleci-docs #6146, #6258.
+#[tokio::test]
+async fn what_is_known_of_a_rerun_is_said_before_it() {
+    let double = Double::start().await;
+    let connector = cloud(&double);
+    let would = async |number: u64| {
+        let asked = json!({ "workflow_id": id('b', number) });
+        connector.preview("rerun_circleci_workflow", asked).await.unwrap().would
+    };
+    double.change(|state| {
+        state.world.workflows = workflows(&["failed", "success"]);
+        state.world.workflows.iter_mut().for_each(|one| one.name = "deploy".into());
+        // The second is the rerun.
+        state.world.workflows[1].created_at = ago(1, 0);
+    });
+    let rerun = would(1).await;
+    assert!(rerun.ends_with(&format!("again; it was run again since, as {}, which is success", id('b', 2))), "{rerun}");
+    for (days, is_said) in [(89, false), (91, true)] {
+        double.change(|state| {
+            state.world.workflows = workflows(&["failed"]);
+            state.world.workflows[0].created_at = ago(days, 0);
+        });
+        let said = would(1).await;
+        assert_eq!(said.contains("90 days"), is_said, "{days}: {said}");
+    }
+}
+
+/// CircleCI-Public/aws-ecr-orb #75, CircleCI-Public/circleci-cli #326.
+#[tokio::test]
+async fn long_errors_of_a_configuration_keep_their_lines_or_say_that_they_are_cut() {
+    let tree = |count: usize| {
+        let line = |number| format!("|   |   {number}. [#/workflows/w/jobs/0] expected type: Mapping, found: String");
+        let lines = (1..=count).map(line);
+        format!("[#/workflows/w] only 1 subschema matches out of 2\n{}", lines.collect::<Vec<_>>().join("\n"))
+    };
+    for (count, is_whole) in [(12, true), (200, false)] {
+        let double = Double::start().await;
+        double.change(|state| {
+            state.world.runs[0].state = "errored".into();
+            state.world.workflows.clear();
+            state.world.config_error = tree(count);
+        });
+        let connector = cloud(&double);
+        for tool in ["get_circleci_pipeline_status", "get_circleci_failure_report"] {
+            let answer = good(&connector, tool, run(5)).await;
+            let told = answer["errors"][0].as_str().unwrap();
+            assert_eq!(told == format!("config: {}", tree(count)), is_whole, "{told}");
+            assert_eq!(told.ends_with('…'), !is_whole, "{told}");
+        }
+    }
+}
+
+/// juniorguru/junior.guru #1722.
+#[tokio::test]
+async fn a_report_by_branch_says_that_it_is_of_the_newest_run() {
+    for (state, words) in [("running", "so far"), ("success", "how they ended")] {
+        let double = Double::start().await;
+        double.change(|double| double.world.workflows = workflows(&[state]));
+        let connector = cloud(&double);
+        let report = good(&connector, "get_circleci_failure_report", on(json!({ "branch": "main" }))).await;
+        let hints = report["hints"].to_string();
+        assert!(hints.contains(words) && hints.contains("only the newest run"), "{state}: {report}");
+        let by_id = good(&connector, "get_circleci_failure_report", run(5)).await;
+        assert!(!by_id["hints"].to_string().contains("only the newest run"), "{by_id}");
+    }
+}
+
+/// CircleCI-Public/circleci-cli #363, #442, #640, #1094.
+#[tokio::test]
+async fn a_configuration_with_values_of_pipelines_is_not_called_wrong() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        let used = "<< pipeline.git.branch >> << pipeline.number >>. << pipeline.event.github.pull_request.draft >>";
+        let valid = json!({ "config": format!("version: 2.1 # {used}") });
+        let checked = good(&connector, "validate_circleci_config", valid).await;
+        assert_eq!(checked["valid"], true, "{checked}");
+        let body = double.seen().pop().unwrap().body;
+        let values = if is_server {
+            &body["options"]["pipeline_values"]
+        } else {
+            &body["data"]["attributes"]["pipeline_values"]
+        };
+        assert_eq!(
+            *values,
+            json!({
+                "pipeline.git.branch": "main", "pipeline.number": 1, "pipeline.event.github.pull_request.draft": false,
+            })
+        );
+        let odd = json!({ "config": "version: 2.1 # << pipeline.git.brnch >>" });
+        let odd = connector.call("validate_circleci_config", odd).await.unwrap();
+        assert_eq!(odd["valid"], false, "{odd}");
+        assert!(odd["hints"][0].as_str().unwrap().contains("may be known to a run"), "{odd}");
+    }
+    let double = Double::start().await;
+    double.change(|state| state.world.has_setup = true);
+    let of_run = json!({ "project_slug": "gh/acme/web", "branch": "main" });
+    let checked = good(&cloud(&double), "validate_circleci_config", of_run).await;
+    assert!(checked["hints"][0].as_str().unwrap().contains("continued to"), "{checked}");
+}
+
+/// CircleCI-Public/circleci-cli 7c87a076; circleci-docs 9734a14, `jobs-steps.adoc`.
+#[tokio::test]
+async fn a_job_that_never_ran_or_does_nothing_is_told_as_that() {
+    let double = Double::start().await;
+    let connector = cloud(&double);
+    double.fail(&format!("v3/jobs/{}", id('c', 33)), 404, "Not Found");
+    for tool in ["get_circleci_job", "get_circleci_job_log"] {
+        let error = connector.call(tool, json!({ "job_id": id('c', 33) })).await.unwrap_err();
+        assert!(error.code == NotFound && error.message.ends_with("or it never ran"), "{error:?}");
+    }
+    double.change(|state| {
+        state.world.steps.insert(31, Vec::new());
+    });
+    let nothing = good(&connector, "get_circleci_job", json!({ "job_id": id('c', 31) })).await;
+    assert_eq!((&nothing["status"], &nothing["steps"]), (&json!("success"), &json!([])));
+    assert!(nothing["hints"].to_string().contains("no-op"), "{nothing}");
+}
+
+/// CircleCI-Public/mcp-server-circleci #51.
+#[test]
+fn a_server_has_its_pages_beside_its_api() {
+    for (called, link, is_taken) in [
+        ("circle.example.com", "https://app.circle.example.com/pipelines/gh/acme/web/5", true),
+        ("app.circle.example.com", "https://circle.example.com/gh/acme/web/32", true),
+        ("circle.example.com", "https://app.other.example.com/pipelines/gh/acme/web/5", false),
+        ("circle.example.com", "https://app.circleci.com/pipelines/gh/acme/web/5", false),
+        ("10.0.0.1", "https://app.circle.example.com/pipelines/gh/acme/web/5", true),
+        ("circleci", "https://app.circle.example.com/pipelines/gh/acme/web/5", true),
+        ("circleci.ci.svc", "https://app.circle.example.com/pipelines/gh/acme/web/5", true),
+    ] {
+        let home = kit::links::Home::new("CircleCI", called, &[]);
+        if let Some(pages) = crate::pages_of(called) {
+            home.learn(&format!("https://{pages}"));
+        }
+        assert_eq!(home.check(link, "pipeline_id").is_ok(), is_taken, "{called} {link}");
+    }
+}
+
+/// CircleCI-Public/circleci-cli f20f963a.
+#[tokio::test]
+async fn a_rollback_is_of_the_one_that_is_meant_and_says_why_not() {
+    let double = Double::start().await;
+    let connector = cloud(&double);
+    let back = |component: &str, more: Value| {
+        let which = json!({ "component": component, "environment": "prod", "version": "v1", "current_version": "v3" });
+        connector.call("rollback_circleci_component", and(on(which), more))
+    };
+    let path = format!("v3/projects/{PROJECT}/rollback");
+    double.change(|state| state.world.components = vec!["web", "api", "web"]);
+    let alike = back("web", json!({})).await.unwrap_err();
+    assert_eq!((alike.code, alike.argument.as_deref()), (ErrorCode::InvalidArgument, Some("component")));
+    assert!([1, 3].iter().all(|number| alike.remedy.as_ref().unwrap().contains(&id('c', *number))), "{alike:?}");
+    assert_eq!(double.count("POST", &path), 0);
+    back(&id('c', 3), json!({})).await.unwrap();
+    assert_eq!(double.body("POST", &path)["component_id"], id('c', 3));
+    let elsewhere = back("api", json!({ "namespace": "elsewhere" })).await.unwrap_err();
+    assert_eq!((elsewhere.code, elsewhere.argument.as_deref()), (NotFound, Some("namespace")));
+    double.change(|state| state.world.is_rolling_back = true);
+    let twice = back("api", json!({})).await.unwrap_err();
+    assert!(twice.code == ErrorCode::Conflict && twice.message.contains("already"), "{twice:?}");
+    // More components than are read may hold another of that name.
+    double.change(|state| state.world.components = [&["web"][..], &["other"; 30]].concat());
+    let many = back("web", json!({})).await.unwrap_err();
+    assert_eq!((many.code, double.count("POST", &path)), (ErrorCode::ResultTooLarge, 3), "{many:?}");
 }

@@ -71,9 +71,9 @@ struct GetInput {
     /// Path of the file, as get_circleci_job_artifacts answers it.
     #[schemars(length(min = 1, max = 1024))]
     path: String,
-    /// Which of the machines that ran the job side by side.
+    /// Which of the machines of the job; left out, the first with it.
     #[serde(default)]
-    node_index: u64,
+    node_index: Option<u64>,
     /// Where it is looked for on, as this tool said when it had not found it.
     #[serde(default)]
     cursor: Option<Cursor>,
@@ -119,6 +119,11 @@ struct ArtifactsAnswer {
 struct ArtifactAnswer {
     /// Path.
     path: String,
+    /// Which of the machines that ran the job side by side left it.
+    node_index: u64,
+    /// Others that left a file of that path, as far as was read until it was found; 50 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_machines: Vec<u64>,
     /// The text: data of the program that wrote it. None for a binary file.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -175,12 +180,18 @@ async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -
     })
 }
 
-/// What is said of a path that was not found among so many.
-fn not_found(read: usize, next: Option<String>) -> ToolError {
+/// What is said of a path that was not found among so many, and of the machines that left a file of that path.
+fn not_found(read: usize, next: Option<String>, machines: &[u64]) -> ToolError {
     match next {
+        None if !machines.is_empty() => {
+            let those: Vec<String> = machines.iter().take(50).map(u64::to_string).collect();
+            ToolError::new(ErrorCode::NotFound, "that machine left no artifact with that path")
+                .with_argument("node_index")
+                .with_remedy(format!("these did: {}", those.join(", ")))
+        }
         None => ToolError::new(ErrorCode::NotFound, "the job has no artifact with that path")
             .with_argument("path")
-            .with_remedy("get_circleci_job_artifacts lists them; one of another machine needs node_index"),
+            .with_remedy("get_circleci_job_artifacts lists them"),
         Some(next) => {
             let cursor = Place { at: Some(next), after: None }.cursor();
             ToolError::new(
@@ -198,11 +209,17 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
     let bytes = input.max_bytes.get().min(room);
     let place: Place = input.cursor.as_ref().map_or_else(|| Ok(Place::default()), Cursor::value)?;
     let job = input.job.name(&circleci, &context).await?;
-    let is_meant = |one: &Artifact| one.path == input.path && one.node_index == input.node_index;
     let found = circleci.fetch_artifacts(&job, place.at, Some((&input.path, input.node_index)), &context).await?;
-    let Some(artifact) = found.items.iter().find(|one| is_meant(one)) else {
-        return Err(not_found(found.items.len(), found.next));
+    let path = &input.path;
+    let of_path = || found.items.iter().filter(move |one| one.path == *path);
+    let mut machines: Vec<u64> = of_path().map(|one| one.node_index).collect();
+    machines.sort_unstable();
+    let meant = input.node_index.or_else(|| machines.first().copied());
+    let Some(artifact) = of_path().find(|one| Some(one.node_index) == meant) else {
+        return Err(not_found(found.items.len(), found.next, &machines));
     };
+    machines.retain(|machine| *machine != artifact.node_index);
+    machines.truncate(50);
     let file = circleci.read_artifact(artifact, input.tail, bytes, &context).await?;
     // Nothing overwrites what a job has stored.
     context.answer_is_final();
@@ -214,6 +231,8 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
     let text = readable(shown, file.charset.as_deref());
     Ok(ArtifactAnswer {
         path: text::clean(&artifact.path, 1_024),
+        node_index: artifact.node_index,
+        other_machines: machines,
         binary: text.is_none(),
         size: file.size,
         truncated: file.after || file.before > 0 || text.is_none(),
@@ -281,15 +300,18 @@ impl CircleCi {
         &self,
         job: &JobName,
         at: Option<String>,
-        wanted: Option<(&str, u64)>,
+        wanted: Option<(&str, Option<u64>)>,
         context: &CallContext,
     ) -> Result<Read<Artifact>, ToolError> {
+        let is_wanted = |path: &str, machine: u64| {
+            wanted.is_some_and(|(wanted, of)| wanted == path && of.is_none_or(|of| of == machine))
+        };
         let listing =
             |call| Listing::new(call, "list the job's artifacts", About::Id("job")).from(at).pages(PAGES_OF_A_SEARCH);
         match job {
             JobName::Number(slug, number) => {
                 let call = Call::of_project(Api::V2, "project", slug, &[&number.to_string(), "artifacts"]);
-                let enough = |read: &[Artifact]| read.iter().any(|one| wanted == Some((&one.path, one.node_index)));
+                let enough = |read: &[Artifact]| read.iter().any(|one| is_wanted(&one.path, one.node_index));
                 self.list(listing(call), enough, context).await
             }
             JobName::Id(id) => {
@@ -297,7 +319,7 @@ impl CircleCi {
                 self.check_job(id, context).await?;
                 let call = Call::get(Api::V3, ["jobs", id.as_str(), "artifacts"]);
                 let enough = |read: &[v3::Artifact]| {
-                    read.iter().any(|one| wanted == Some((&one.attributes.path, one.attributes.execution)))
+                    read.iter().any(|one| is_wanted(&one.attributes.path, one.attributes.execution))
                 };
                 let found = self.list(listing(call), enough, context).await?;
                 let items = found.items.into_iter().map(|one: v3::Artifact| Artifact {

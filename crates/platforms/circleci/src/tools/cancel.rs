@@ -34,7 +34,7 @@ struct CancelInput {
 /// A workflow that was cancelled.
 #[derive(Serialize, JsonSchema)]
 struct CancelAnswer {
-    /// Whether CircleCI took the cancellation, or it was cancelled already.
+    /// Whether it is cancelled, or is being cancelled; false if it ended otherwise before that.
     cancelled: bool,
     /// Whether it had ended already, so that nothing was done.
     already: bool,
@@ -80,7 +80,8 @@ async fn cancel(circleci: Arc<CircleCi>, input: CancelInput, context: CallContex
         }
     }
     Ok(CancelAnswer {
-        cancelled: !already || workflow.status == "canceled",
+        // What is asked for is done later, and a workflow may end before (CircleCI-Public/circleci-cli #1400).
+        cancelled: workflow.status == "canceled" || !status::is_final(&workflow.status),
         already,
         finished: status::is_final(&workflow.status),
         workflow_id: name(&workflow.id),

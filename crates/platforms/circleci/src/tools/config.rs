@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::read;
+use super::{read, run::VcsView};
 use crate::{
     CircleCi,
     client::{Api, Call},
     error::About,
     text, v3,
-    wire::{Compiled, Config},
+    wire::{Compiled, Config, Pipeline},
 };
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
@@ -80,6 +80,9 @@ struct Validated {
     compiled: Option<String>,
     /// Whether the compiled configuration is cut, or there are more errors.
     truncated: bool,
+    /// What to know or to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
@@ -94,7 +97,8 @@ async fn validate(circleci: Arc<CircleCi>, input: ValidateInput, context: CallCo
         }
         None => (None, None),
     };
-    let (config, of_run) = match (&input.config, &slug) {
+    let mut hints = Vec::new();
+    let (config, run) = match (&input.config, &slug) {
         (Some(config), _) if config.len() > MAX_CONFIG => {
             return Err(ToolError::invalid_argument("config is larger than 256 KiB").with_argument("config"));
         }
@@ -103,7 +107,11 @@ async fn validate(circleci: Arc<CircleCi>, input: ValidateInput, context: CallCo
             let run = circleci.fetch_newest_run(slug, branch.as_deref(), &context).await?.ok_or_else(|| {
                 ToolError::new(ErrorCode::NotFound, "the project has no run of that branch").with_argument("branch")
             })?;
-            (circleci.fetch_config(&run.id, &context).await?.source, Some(run.number))
+            let config = circleci.fetch_config(&run.id, &context).await?;
+            if !config.setup.is_empty() {
+                hints.push("the run began with a setup: this is the configuration that it continued to".to_owned());
+            }
+            (config.source, Some(run))
         }
         (None, None) => {
             return Err(ToolError::invalid_argument("pass config or project_slug").with_argument("config"));
@@ -113,20 +121,107 @@ async fn validate(circleci: Arc<CircleCi>, input: ValidateInput, context: CallCo
         Some(slug) => Some(circleci.fetch_project(slug, &context).await?.organization_id),
         None => None,
     };
-    let parameters = json!(input.parameters);
-    let compiled = circleci.compile(config, organization, parameters, &context).await?;
+    let values = pipeline_values(&config, run.as_ref(), branch);
+    if !values.is_empty() {
+        hints.push("pipeline values, which a run begins with, are assumed as for a push".to_owned());
+    }
+    let variables = Variables { parameters: json!(input.parameters), values };
+    let compiled = circleci.compile(config, organization, variables, &context).await?;
+    if !compiled.valid && compiled.errors.is_empty() {
+        hints.push("CircleCI calls it invalid, and does not say why".to_owned());
+    }
+    if compiled.errors.iter().any(|error| is_about_a_value(&error.message)) {
+        hints.push(
+            "of variables that are not known here, those that begin with pipeline. may be known to a run".to_owned(),
+        );
+    }
     let room = context.max_result_bytes / 2;
     let cut = compiled.output.len() > room;
     let more = compiled.errors.len() > MAX_ERRORS;
-    let errors = compiled.errors.iter().take(MAX_ERRORS).map(|error| text::clean(&error.message, 1_000)).collect();
+    let share = text::share(compiled.errors.len()).max(1_000);
+    let errors = compiled.errors.iter().take(MAX_ERRORS).map(|error| text::lines(&error.message, share)).collect();
     let shown: String = compiled.output.chars().take(room).collect();
     Ok(Validated {
         valid: compiled.valid,
         errors,
-        of_run,
+        of_run: run.map(|run| run.number),
         compiled: Some(shown).filter(|_| input.include_compiled && compiled.valid),
         truncated: more || (cut && input.include_compiled),
+        hints,
     })
+}
+
+/// What a configuration may use that stands elsewhere.
+struct Variables {
+    parameters: Value,
+    values: Map<String, Value>,
+}
+
+/// Values of pipelines that every run has (circleci-docs 9734a14,
+/// `docs/guides/modules/ROOT/partials/pipelines-and-triggers/pipeline-values.adoc`).
+const VALUES: &[&str] = &[
+    "pipeline.id",
+    "pipeline.name",
+    "pipeline.number",
+    "pipeline.definition.id",
+    "pipeline.integration_source",
+    "pipeline.project.git_url",
+    "pipeline.project.slug",
+    "pipeline.project.type",
+    "pipeline.git.base_revision",
+    "pipeline.git.branch",
+    "pipeline.git.branch.is_default",
+    "pipeline.git.revision",
+    "pipeline.git.tag",
+    "pipeline.in_setup",
+    "pipeline.trigger_source",
+];
+/// Fronts of others, which depend on what started a run, and become more.
+const FRONTS: &[&str] = &[
+    "pipeline.config.",
+    "pipeline.deploy.",
+    "pipeline.event.",
+    "pipeline.git.commit.",
+    "pipeline.git.repo_",
+    "pipeline.schedule.",
+    "pipeline.trigger.",
+    "pipeline.trigger_parameters.",
+];
+
+/// The values of pipelines that a configuration uses. CircleCI knows them when a run begins; before, whoever has it
+/// compiled gives them (CircleCI-Public/circleci-cli #363).
+fn pipeline_values(config: &str, run: Option<&Pipeline>, branch: Option<String>) -> Map<String, Value> {
+    let vcs = run.map(VcsView::of);
+    let of_run = |part: fn(&VcsView) -> Option<&String>| vcs.as_ref().and_then(part).cloned();
+    let tag = of_run(|vcs| vcs.tag.as_ref());
+    let branch = match &tag {
+        Some(_) => String::new(),
+        None => of_run(|vcs| vcs.branch.as_ref()).or(branch).unwrap_or_else(|| "main".to_owned()),
+    };
+    let revision = of_run(|vcs| vcs.revision.as_ref()).unwrap_or_else(|| "0".repeat(40));
+    let ends = |name: &str, ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    let value = |name: &str| match name {
+        "pipeline.number" => json!(run.map_or(1, |run| run.number)),
+        "pipeline.git.branch" => json!(branch),
+        "pipeline.git.tag" => json!(tag.as_deref().unwrap_or_default()),
+        "pipeline.git.revision" | "pipeline.git.base_revision" => json!(revision),
+        "pipeline.project.type" => json!("github"),
+        "pipeline.trigger_source" => json!("webhook"),
+        _ if ends(name, &[".number", "_count"]) => json!(1),
+        _ if ends(name, &[".is_default", ".merged", ".draft", ".is_fork_merge_request", ".in_setup"]) => json!(false),
+        _ => json!(""),
+    };
+    let words = config.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.');
+    words
+        .map(|word| word.trim_end_matches('.'))
+        .filter(|word| VALUES.contains(word) || FRONTS.iter().any(|front| word.starts_with(front)))
+        .map(|word| (word.to_owned(), value(word)))
+        .collect()
+}
+
+/// Whether an error may be of a value that a run would have (circleci-cli #363, #1094).
+fn is_about_a_value(message: &str) -> bool {
+    message.contains("Unknown variable(s)") || message.contains("that does not exist")
 }
 
 impl CircleCi {
@@ -140,13 +235,15 @@ impl CircleCi {
         &self,
         config: String,
         organization: Option<String>,
-        parameters: Value,
+        variables: Variables,
         context: &CallContext,
     ) -> Result<Compiled, ToolError> {
+        let Variables { parameters, values } = variables;
         let (doing, about) = ("check the configuration", About::Account);
         if self.api(context).await? == Api::V3 {
             // An organization that is not known must not stand there as null.
-            let mut data = json!({ "attributes": { "config": config, "pipeline_parameters": parameters } });
+            let attributes = json!({ "config": config, "pipeline_parameters": parameters, "pipeline_values": values });
+            let mut data = json!({ "attributes": attributes });
             if let (Some(data), Some(id)) = (data.as_object_mut(), organization) {
                 data.insert("references".to_owned(), json!({ "org": { "id": id } }));
             }
@@ -160,7 +257,7 @@ impl CircleCi {
             });
         }
         // What the vendor's command line used before v3 (CircleCI-Public/circleci-cli 0.1, `api/compile.go`).
-        let mut options = json!({ "pipeline_parameters": parameters });
+        let mut options = json!({ "pipeline_parameters": parameters, "pipeline_values": values });
         if let (Some(options), Some(id)) = (options.as_object_mut(), organization) {
             options.insert("owner_id".to_owned(), json!(id));
         }

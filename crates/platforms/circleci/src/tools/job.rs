@@ -119,7 +119,11 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
     } else if let Some(why) = job.without_a_failed_step() {
         hints.push(why);
     } else if job.steps.is_empty() && job.missing.is_empty() {
-        hints.push("the job has no steps: it has not begun, or it waits for approval".to_owned());
+        hints.push(if job.has_ended() {
+            "no steps are told of the job, as of one that does nothing (no-op)".to_owned()
+        } else {
+            "the job has no steps: it has not begun, or it waits for approval".to_owned()
+        });
     }
     Ok(JobAnswer {
         finished: job.has_ended(),

@@ -9,7 +9,7 @@ use super::{
     job::StepView,
     log::{Mode, NOTHING_WRITTEN, Stream, Wanted},
     name, read,
-    run::{errors, scheduled, worst},
+    run::{NOT_CONTINUED, ended_in_its_setup, errors, scheduled, worst},
     tests_of_job::{TestView, has_failed},
     word,
 };
@@ -289,6 +289,11 @@ async fn report(circleci: Arc<CircleCi>, input: ReportInput, context: CallContex
     }
     if jobs.is_empty() {
         hints.extend(nothing_found(&run, &workflows, whole && !truncated).map(str::to_owned));
+        // Another kind of run may be the newest (juniorguru/junior.guru #1722).
+        let by_branch = input.project_slug.is_some();
+        hints.extend(
+            by_branch.then(|| "only the newest run was looked at: list_circleci_runs tells earlier ones".to_owned()),
+        );
     }
     let (shown, _) = worst(&workflows, 50);
     Ok(Report {
@@ -308,7 +313,8 @@ async fn report(circleci: Arc<CircleCi>, input: ReportInput, context: CallContex
 
 /// What is said where no failed job was found. That nothing failed is said only of what was seen as a whole.
 fn nothing_found(run: &Pipeline, workflows: &[Workflow], whole: bool) -> Option<&'static str> {
-    let any = |wanted: fn(&str) -> bool| workflows.iter().any(|one| wanted(&one.status));
+    let states: Vec<&str> = workflows.iter().map(|one| one.status.as_str()).collect();
+    let any = |wanted: fn(&str) -> bool| states.iter().any(|status| wanted(status));
     let broken = !run.errors.is_empty() || run.state == "errored";
     Some(if any(status::is_failed) {
         "a workflow failed, and none of its jobs that were seen did: the states of the workflows tell how they ended"
@@ -324,6 +330,10 @@ fn nothing_found(run: &Pipeline, workflows: &[Workflow], whole: bool) -> Option<
         "CircleCI does not tell the state of a workflow: records expire"
     } else if any(|status| status == "on_hold") {
         "nothing failed; a job waits for approval"
+    } else if ended_in_its_setup(run, &states).is_some() {
+        NOT_CONTINUED
+    } else if any(|status| !status::is_final(status)) {
+        "no job failed so far, and the run goes on"
     } else {
         "no job failed in what is looked at: the states of the workflows tell how they ended"
     })

@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{mutation, name};
+use super::{mutation, name, word};
 use crate::{
     CircleCi,
     client::{Api, Call},
     error::About,
-    locate::coming_rerun,
+    locate::{RunName, coming_rerun, may_be_continued},
     names::is_uuid,
     status,
     v3::{Entity, Reference},
     wire::{Rerun, Workflow},
 };
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
+
+/// Age from which on CircleCI runs nothing again (circleci-docs 9734a14,
+/// `docs/guides/modules/orchestrate/pages/workflows.adoc`).
+const TOO_OLD_DAYS: i64 = 90;
 
 const RERUN: ToolDeclaration = ToolDeclaration::mutate(
     "rerun_circleci_workflow",
@@ -73,8 +78,8 @@ impl RerunInput {
         Ok(())
     }
 
-    /// The workflow, if it can be run again.
-    async fn workflow(&self, circleci: &CircleCi, context: &CallContext) -> Result<Workflow, ToolError> {
+    /// The workflow, if it can be run again, and what to know before.
+    async fn workflow(&self, circleci: &CircleCi, context: &CallContext) -> Result<(Workflow, Vec<String>), ToolError> {
         self.check()?;
         let workflow = circleci.fetch_workflow(&self.workflow_id, context).await?;
         // Of one whose state is not told, CircleCI says whether it can be run again.
@@ -94,38 +99,81 @@ impl RerunInput {
             return Err(ToolError::new(ErrorCode::Conflict, format!("{coming}; nothing was started"))
                 .with_remedy("get_circleci_pipeline_status tells in two minutes whether it did"));
         }
-        let newer = others.items.iter().find(|one| {
-            one.name == workflow.name && one.created_at > workflow.created_at && !status::is_final(&one.status)
-        });
-        match newer {
-            Some(newer) => {
-                Err(ToolError::new(ErrorCode::Conflict, "the workflow is being run again already; nothing was started")
-                    .with_remedy(format!("its new workflow is {}", name(&newer.id))))
-            }
-            None => Ok(workflow),
+        let is_newer = |one: &&Workflow| one.name == workflow.name && one.created_at > workflow.created_at;
+        let newer: Vec<&Workflow> = others.items.iter().filter(is_newer).collect();
+        if let Some(newer) = newer.iter().find(|one| !status::is_final(&one.status)) {
+            return Err(ToolError::new(
+                ErrorCode::Conflict,
+                "the workflow is being run again already; nothing was started",
+            )
+            .with_remedy(format!("its new workflow is {}", name(&newer.id))));
         }
+        if workflow.is_setup() {
+            check_setup(circleci, &workflow, &others.items, context).await?;
+        }
+        let mut notes = Vec::new();
+        notes.extend(
+            newer
+                .first()
+                .map(|last| format!("it was run again since, as {}, which is {}", name(&last.id), word(&last.status))),
+        );
+        notes.extend(
+            is_too_old(&workflow)
+                .then(|| format!("CircleCI runs nothing again that is {TOO_OLD_DAYS} days old, and will refuse it")),
+        );
+        Ok((workflow, notes))
     }
 }
 
+fn is_too_old(workflow: &Workflow) -> bool {
+    let made: Option<Timestamp> = workflow.created_at.parse().ok();
+    made.is_some_and(|made| Timestamp::now().duration_since(made).as_hours() >= TOO_OLD_DAYS * 24)
+}
+
+/// Says no to a setup whose rerun can only fail: a run is continued once, within a time, and a rerun changes nothing of
+/// that (CircleCI-Public/path-filtering-orb #14).
+async fn check_setup(
+    circleci: &CircleCi,
+    setup: &Workflow,
+    others: &[Workflow],
+    context: &CallContext,
+) -> Result<(), ToolError> {
+    let run = circleci.fetch_run(&RunName::Id(setup.pipeline_id.clone()), context).await?;
+    let was_continued = others.iter().any(|one| !one.is_setup()) || (setup.status == "success" && run.state != "setup");
+    let why = match (was_continued, may_be_continued(&run)) {
+        (true, _) => "was continued from it already, which CircleCI does once",
+        (false, false) => "is older than the six hours in which CircleCI continues a run from it",
+        (false, true) => return Ok(()),
+    };
+    Err(ToolError::new(
+        ErrorCode::Conflict,
+        format!("the workflow is the setup of its run, and the run {why}: it would fail; nothing was started"),
+    )
+    .with_remedy("trigger_circleci_pipeline starts a new run; other workflows of the run can be run again"))
+}
+
 async fn preview(circleci: Arc<CircleCi>, input: RerunInput, context: CallContext) -> Result<Preview, ToolError> {
-    let workflow = input.workflow(&circleci, &context).await?;
+    let (workflow, notes) = input.workflow(&circleci, &context).await?;
     let what = match (input.jobs.len(), input.only_failed()) {
         (0, true) => "what failed in".to_owned(),
         (0, false) => "all of".to_owned(),
         (count, _) => format!("{count} jobs of"),
     };
-    let would = format!(
+    let mut would = format!(
         "run {what} the workflow {} of {}, run {}, again",
         name(&workflow.name),
         workflow.project_slug,
         workflow.pipeline_number
     );
+    for note in notes {
+        would = format!("{would}; {note}");
+    }
     let state = json!({ "status": workflow.status, "project_slug": workflow.project_slug, "workflow_id": workflow.id });
     Ok(Preview { would, state })
 }
 
 async fn rerun(circleci: Arc<CircleCi>, input: RerunInput, context: CallContext) -> Result<Rerunning, ToolError> {
-    let workflow = input.workflow(&circleci, &context).await?;
+    let (workflow, _) = input.workflow(&circleci, &context).await?;
     let (doing, about) = ("run the workflow again", About::Id("workflow"));
     // v3 takes no jobs, and has another name for the same: with v2's it would run everything again, without a word.
     let new = if input.jobs.is_empty() && circleci.api(&context).await? == Api::V3 {

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{mutation, name, word};
 use crate::{
     CircleCi,
-    client::{Api, Call},
-    error::About,
+    client::{Api, Call, Error},
+    error::{About, to_tool_error},
     locate::{Listing, Read},
     v3::{Entity, Named, Rollback, Version},
 };
@@ -80,31 +80,69 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
     vec![mutation(circleci, ROLLBACK, preview, rollback)]
 }
 
-/// The one of a list that has a name or id.
+/// The one of a list that has an id, or alone has a name: of several that are called alike, none is meant.
 fn find(kind: &'static str, found: Read<Named>, wanted: &str) -> Result<Named, ToolError> {
     let names: Vec<String> = found.items.iter().take(20).map(|one| name(&one.attributes.name)).collect();
     let (read, more) = (found.items.len(), found.more());
-    found.items.into_iter().find(|one| is_called(one, wanted)).ok_or_else(|| {
-        let message = if more {
-            format!("no {kind} with that name or id is among the first {read}")
-        } else {
-            format!("there is no {kind} with that name or id")
-        };
-        let code = if more { ErrorCode::ResultTooLarge } else { ErrorCode::NotFound };
-        ToolError::new(code, message).with_argument(kind).with_remedy(match (names.is_empty(), more) {
+    let (by_id, others): (Vec<Named>, Vec<Named>) = found.items.into_iter().partition(|one| one.id == wanted);
+    let is_named = !by_id.is_empty();
+    let mut meant =
+        if is_named { by_id } else { others.into_iter().filter(|one| one.attributes.name == wanted).collect() };
+    let no = |code, message| ToolError::new(code, message).with_argument(kind);
+    match (meant.pop(), meant.is_empty()) {
+        (Some(one), true) if is_named || !more => Ok(one),
+        (Some(_), true) => Err(no(
+            ErrorCode::ResultTooLarge,
+            format!(
+                "a {kind} with that name is among the first {read}, and there may be others among those that follow"
+            ),
+        )
+        .with_remedy("pass its id")),
+        (Some(one), false) => {
+            let ids: Vec<String> = meant.iter().chain([&one]).take(20).map(|one| name(&one.id)).collect();
+            Err(no(ErrorCode::InvalidArgument, format!("more than one {kind} has that name"))
+                .with_remedy(format!("pass the id of one: {}", ids.join(", "))))
+        }
+        (None, _) => Err(no(
+            if more { ErrorCode::ResultTooLarge } else { ErrorCode::NotFound },
+            if more {
+                format!("no {kind} with that name or id is among the first {read}")
+            } else {
+                format!("there is no {kind} with that name or id")
+            },
+        )
+        .with_remedy(match (names.is_empty(), more) {
             (true, _) => "there is none".to_owned(),
             (false, true) => format!("there are: {}, and more; CircleCI's web site has all", names.join(", ")),
             (false, false) => format!("there are: {}", names.join(", ")),
-        })
-    })
+        })),
+    }
 }
 
-fn has(read: &[Named], wanted: &str) -> bool {
-    read.iter().any(|one| is_called(one, wanted))
+fn has(read: &[Named], id: &str) -> bool {
+    read.iter().any(|one| one.id == id)
 }
 
-fn is_called(one: &Named, wanted: &str) -> bool {
-    one.id == wanted || one.attributes.name == wanted
+/// What a refusal of a rollback means (CircleCI-Public/circleci-cli 5bb7183, `internal/cmd/deploy/rollback.go`).
+fn refused(error: &Error, about: About<'_>) -> ToolError {
+    match error {
+        Error::BadRequest | Error::Unprocessable => ToolError::new(
+            ErrorCode::Conflict,
+            "CircleCI refuses the rollback: current_version may not be what runs there by now",
+        )
+        .with_remedy("look at what is deployed, and decide anew"),
+        Error::Conflict => ToolError::new(
+            ErrorCode::Conflict,
+            "a command for the component in that environment is being carried out already",
+        )
+        .with_remedy("wait until it has ended, look at what runs then, and decide anew"),
+        Error::NotFound => {
+            ToolError::new(ErrorCode::NotFound, "the component isn't deployed in that environment and namespace")
+                .with_argument("namespace")
+                .with_remedy("pass namespace, if it is deployed outside of the default one")
+        }
+        error => to_tool_error(error, "roll the component back", about),
+    }
 }
 
 impl RollbackInput {
@@ -189,7 +227,8 @@ async fn rollback(
     }
     let call = Call::post(Api::V3, ["projects", &target.project, "rollback"], body);
     let about = About::Project(&target.slug);
-    let answer: Entity<Rollback> = circleci.ask(&call, "roll the component back", about, &context).await?;
+    let answer: Result<Entity<Rollback>, Error> = circleci.session.call(&call, context.deadline).await;
+    let answer = answer.map_err(|error| refused(&error, about))?;
     Ok(RollingBack {
         rollback_id: name(&answer.data.id),
         kind: word(&answer.data.attributes.rollback_type),

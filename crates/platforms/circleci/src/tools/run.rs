@@ -9,7 +9,7 @@ use super::{RunArgs, name, read, time, word, workflow::WorkflowView};
 use crate::{
     CircleCi,
     ended::{AGE_OF_A_RUN, WHILE_IT_RUNS},
-    locate::{Read, coming_rerun, newest},
+    locate::{Read, coming_rerun, may_be_continued, newest},
     status::{self, RunState},
     text,
     wire::{Pipeline, Workflow},
@@ -88,7 +88,7 @@ pub(super) struct RunAnswer {
     /// Slug of its project.
     pub(super) project_slug: String,
     /// State of the whole, by its own errors and its workflows: the newest of each name counts, so that a rerun replaces what
-    /// it repeats. `unknown` if CircleCI does not tell.
+    /// it repeats. `unknown` if CircleCI does not tell, or if only a setup ran, that continued to nothing.
     pub(super) status: String,
     /// Whether it changes no more.
     pub(super) finished: bool,
@@ -149,6 +149,9 @@ pub(super) async fn answer(circleci: &CircleCi, run: &Pipeline, context: &CallCo
         hints.extend(coming);
     }
     let mut state = status::of_run(&run.state, !run.errors.is_empty(), &current);
+    if let Some(word) = ended_in_its_setup(run, &current) {
+        state = RunState { word, finished: true, moves: false };
+    }
     // What was not seen may be worse.
     if workflows.more() || !known {
         hints.extend(known.then(|| format!("only {} of its workflows were read", workflows.items.len())));
@@ -182,8 +185,23 @@ pub(super) async fn answer(circleci: &CircleCi, run: &Pipeline, context: &CallCo
 
 /// Errors of a run's configuration.
 pub(super) fn errors(run: &Pipeline) -> Vec<String> {
+    let share = text::share(run.errors.len().min(20));
     let errors = run.errors.iter().take(20);
-    errors.map(|error| text::clean(&format!("{}: {}", error.type_, error.message), 500)).collect()
+    errors.map(|error| text::lines(&format!("{}: {}", error.type_, error.message), share)).collect()
+}
+
+/// What is said of a run of which [`ended_in_its_setup`] is true.
+pub(super) const NOT_CONTINUED: &str =
+    "its setup ended and continued to no configuration, as it can for six hours: no more workflows come";
+
+/// What to call a run whose setup ended well, and continued to nothing in the time that it has for that: CircleCI goes
+/// on saying that it is in its setup (CircleCI-Public/path-filtering-orb #14).
+pub(super) fn ended_in_its_setup(run: &Pipeline, workflows: &[&str]) -> Option<&'static str> {
+    let is_left = status::is_before_its_workflows(&run.state)
+        && !may_be_continued(run)
+        && workflows.contains(&"success")
+        && workflows.iter().all(|status| matches!(*status, "success" | "not_run"));
+    is_left.then_some(if run.errors.is_empty() { "unknown" } else { "error" })
 }
 
 /// So many workflows, of more than that those that did worst, in their order; and whether some are left out.
@@ -201,12 +219,14 @@ pub(super) fn worst(workflows: &[Workflow], most: usize) -> (Vec<&Workflow>, boo
 fn hint(run: &Pipeline, state: RunState, workflows: &[&str], known: bool) -> Option<&'static str> {
     Some(match state.word {
         _ if !known => return None,
+        "unknown" if state.finished => NOT_CONTINUED,
         "pending" if is_old(run) => "it has no workflows: there were none to run, or their records have expired",
         "pending" => "it has no workflows yet; if that stays so, the configuration has none to run",
         "running" if !workflows.iter().any(|one| !status::is_final(one)) => {
             "its setup has ended; the workflows of the configuration that it made are still to come"
         }
         "on_hold" => "a job waits for approval: get_circleci_workflow tells which",
+        "queued" => return status::meaning("queued"),
         "failing" if !state.moves => {
             "something failed, and a job waits for approval: get_circleci_failure_report tells why"
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::StatusCode;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::{
     CircleCi,
     client::{Api, Call, Error, path_of},
     error::{About, to_tool_error, undeclared},
-    locate::Read,
+    locate::{Listing, Read},
     names::{Slug, is_uuid},
     text,
     wire::{Pipeline, Project, Triggered},
@@ -26,6 +26,8 @@ use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolErr
 
 /// Parameters of a run.
 const MAX_PARAMETERS: usize = 100;
+/// By how much clocks may differ.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
 
 const TRIGGER: ToolDeclaration = ToolDeclaration::mutate(
     "trigger_circleci_pipeline",
@@ -118,7 +120,7 @@ impl Target {
         let branch = vcs.and_then(|vcs| vcs.branch.as_ref()).or(git.and_then(|git| git.branch.as_ref()));
         let tag = vcs.and_then(|vcs| vcs.tag.as_ref()).or(git.and_then(|git| git.tag.as_ref()));
         match (&self.branch, &self.tag) {
-            (Some(wanted), _) => branch == Some(wanted),
+            (Some(wanted), _) => branch.is_some_and(|branch| branch == wanted || branch == listed(wanted)),
             (None, Some(wanted)) => tag == Some(wanted),
             (None, None) => true,
         }
@@ -137,6 +139,19 @@ impl Target {
             message: None,
         }
     }
+}
+
+/// The branch that runs of a branch have: those of a fork's pull request are started on `pull/610/head` and have
+/// `pull/610` (roopakv/orbs #71).
+fn listed(branch: &str) -> &str {
+    let front = branch.strip_suffix("/head").or_else(|| branch.strip_suffix("/merge"));
+    let number = |front: &str| front.strip_prefix("pull/")?.parse::<u64>().ok();
+    front.filter(|front| number(front).is_some()).unwrap_or(branch)
+}
+
+/// Whether somebody asked for a run, and no push and no schedule made it.
+fn was_asked_for(run: &Pipeline) -> bool {
+    run.trigger.as_ref().is_none_or(|trigger| trigger.type_ != "webhook" && !trigger.type_.starts_with("schedule"))
 }
 
 pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
@@ -228,18 +243,18 @@ fn only(definitions: &Read<DefinitionView>) -> Result<String, ToolError> {
 
 async fn preview(circleci: Arc<CircleCi>, input: TriggerInput, context: CallContext) -> Result<Preview, ToolError> {
     let target = input.target(&circleci, &context).await?;
-    let newest = circleci.fetch_newest_run(&target.slug, target.branch.as_deref(), &context).await?;
-    let mut notes = String::new();
+    let newest = circleci.fetch_newest(&target, &context).await?;
     if let (false, Some(run)) = (input.parameters.is_empty(), &newest)
-        && let Some(declared) = circleci.declared_parameters(&run.id, &context).await
+        && let Some(declared) = circleci.declared_parameters(&target, run, &context).await
     {
         let unknown: Vec<String> = input.parameters.keys().filter(|name| !declared.contains(*name)).cloned().collect();
         if !unknown.is_empty() {
             return Err(undeclared(&unknown, Some(&declared.into_iter().take(50).collect::<Vec<_>>())));
         }
-        notes = format!(", with the parameters {}", input.parameters.keys().cloned().collect::<Vec<_>>().join(", "));
     }
-    let would = match input.reusable(&target, newest.as_ref()) {
+    let names = input.parameters.keys().cloned().collect::<Vec<_>>().join(", ");
+    let notes = if names.is_empty() { names } else { format!(", with the parameters {names}") };
+    let would = match input.reusable(&circleci, &target, &context).await? {
         Some(run) => format!("start nothing: run {} of the {} is new enough", run.number, target.reference()),
         None => format!("start a run of {} on the {}{notes}", target.project.slug, target.reference()),
     };
@@ -253,28 +268,46 @@ async fn preview(circleci: Arc<CircleCi>, input: TriggerInput, context: CallCont
 }
 
 impl TriggerInput {
-    /// The newest run, if it is new enough to be taken for the one that is asked for.
-    fn reusable<'a>(&self, target: &Target, newest: Option<&'a Pipeline>) -> Option<&'a Pipeline> {
-        let seconds = self.reuse_if_newer_than_seconds?;
-        let run = newest.filter(|run| target.is_of(run) && run.state != "errored")?;
-        let age = Timestamp::now().as_second() - run.created_at.parse::<Timestamp>().ok()?.as_second();
-        (age <= seconds).then_some(run)
+    /// The newest run of the target, if it is new enough to be taken for the one that is asked for.
+    async fn reusable(
+        &self,
+        circleci: &CircleCi,
+        target: &Target,
+        context: &CallContext,
+    ) -> Result<Option<Pipeline>, ToolError> {
+        let Some(seconds) = self.reuse_if_newer_than_seconds else { return Ok(None) };
+        let since = Timestamp::now() - SignedDuration::from_secs(seconds);
+        match circleci.newest_since(target, since, |_| true, context).await? {
+            Found::Run(run) => Ok(Some(*run).filter(|run| run.state != "errored")),
+            Found::Nothing => Ok(None),
+            Found::Unknown(read) => Err(ToolError::new(
+                ErrorCode::ResultTooLarge,
+                format!("a run of the {} is not among the newest {read}; older ones were not read", target.reference()),
+            )
+            .with_argument("reuse_if_newer_than_seconds")
+            .with_remedy("ask for a shorter time, or look with list_circleci_runs and leave it out")),
+        }
     }
+}
+
+/// What was found of a run in a list of which not all is read.
+enum Found {
+    Run(Box<Pipeline>),
+    Nothing,
+    /// It is not among so many, and there are more.
+    Unknown(usize),
 }
 
 async fn trigger(circleci: Arc<CircleCi>, input: TriggerInput, context: CallContext) -> Result<Started, ToolError> {
     let target = input.target(&circleci, &context).await?;
-    if input.reuse_if_newer_than_seconds.is_some() {
-        let newest = circleci.fetch_newest_run(&target.slug, target.branch.as_deref(), &context).await?;
-        if let Some(run) = input.reusable(&target, newest.as_ref()) {
-            return Ok(Started {
-                pipeline_id: Some(name(&run.id)),
-                pipeline_number: Some(run.number),
-                state: Some(word(&run.state)),
-                reused: true,
-                ..target.started()
-            });
-        }
+    if let Some(run) = input.reusable(&circleci, &target, &context).await? {
+        return Ok(Started {
+            pipeline_id: Some(name(&run.id)),
+            pipeline_number: Some(run.number),
+            state: Some(word(&run.state)),
+            reused: true,
+            ..target.started()
+        });
     }
     let begun = Timestamp::now();
     let (status, answer) = match circleci.start(&target, &input.parameters, &context).await {
@@ -298,6 +331,36 @@ async fn trigger(circleci: Arc<CircleCi>, input: TriggerInput, context: CallCont
 }
 
 impl CircleCi {
+    /// The newest run of the target's branch, or of the project if it is a tag: lists know no tags.
+    async fn fetch_newest(&self, target: &Target, context: &CallContext) -> Result<Option<Pipeline>, ToolError> {
+        self.fetch_newest_run(&target.slug, target.branch.as_deref().map(listed), context).await
+    }
+
+    /// The newest of the target's runs that is meant and not older than that. For a tag, the runs of everybody are gone
+    /// through (CircleCI-Archived/api-preview-docs #61).
+    async fn newest_since(
+        &self,
+        target: &Target,
+        since: Timestamp,
+        is_meant: impl Fn(&Pipeline) -> bool,
+        context: &CallContext,
+    ) -> Result<Found, ToolError> {
+        let call = Call::of_project(Api::V2, "project", &target.slug, &["pipeline"])
+            .maybe("branch", target.branch.as_deref().map(listed).as_ref());
+        let about = target.slug.to_string();
+        let is_older = |run: &Pipeline| run.created_at.parse::<Timestamp>().is_ok_and(|at| at < since);
+        let is_it = |run: &Pipeline| target.is_of(run) && is_meant(run) && !is_older(run);
+        let enough = |read: &[Pipeline]| read.iter().any(|run| is_it(run) || is_older(run));
+        let listing = Listing::new(call, "list runs", About::Project(&about));
+        let read = self.list(listing, enough, context).await?;
+        let (count, whole) = (read.items.len(), !read.more() || read.items.iter().any(is_older));
+        Ok(match read.items.into_iter().find(is_it) {
+            Some(run) => Found::Run(Box::new(run)),
+            None if whole => Found::Nothing,
+            None => Found::Unknown(count),
+        })
+    }
+
     /// Starts a run. Where `pipeline/run` isn't there, or takes no run without a definition, there is the older endpoint,
     /// which knows none; a run that was refused was not taken.
     async fn start(
@@ -343,22 +406,19 @@ impl CircleCi {
     async fn explain(&self, error: Error, target: &Target, begun: Timestamp, context: &CallContext) -> ToolError {
         let slug = target.slug.to_string();
         let worded = to_tool_error(&error, "start a run", About::Project(&slug));
-        let newest = || self.fetch_newest_run(&target.slug, target.branch.as_deref(), context);
         match &error {
             Error::UndeclaredParameter(names) => {
-                let Ok(Some(run)) = newest().await else { return worded };
-                let declared = self.declared_parameters(&run.id, context).await;
+                let Ok(Some(run)) = self.fetch_newest(target, context).await else { return worded };
+                let declared = self.declared_parameters(target, &run, context).await;
                 let declared = declared.map(|names| names.into_iter().take(50).collect::<Vec<_>>());
                 undeclared(names, declared.as_deref())
             }
             error if error.fate_is_unknown() => {
-                let found = newest().await.ok().flatten();
-                // Clocks may differ by a little.
-                let since = begun.as_second() - 30;
-                let new = |run: &Pipeline| run.created_at.parse::<Timestamp>().is_ok_and(|at| at.as_second() >= since);
-                let remedy = match found.filter(new) {
-                    Some(run) => format!("run {} was made since: {} is its pipeline_id", run.number, name(&run.id)),
-                    None => {
+                let remedy = match self.newest_since(target, begun - CLOCKS, was_asked_for, context).await {
+                    Ok(Found::Run(run)) => {
+                        format!("run {} was made since: {} is its pipeline_id", run.number, name(&run.id))
+                    }
+                    _ => {
                         "no run that was made since is seen (yet): look with list_circleci_runs before starting another"
                             .to_owned()
                     }
@@ -370,15 +430,24 @@ impl CircleCi {
         }
     }
 
-    /// The parameters that a run's configuration declares; nothing if that can't be found out.
-    async fn declared_parameters(&self, run: &str, context: &CallContext) -> Option<BTreeSet<String>> {
+    /// The parameters that a run's configuration declares; nothing if that can't be found out, or if the run is of
+    /// something else.
+    async fn declared_parameters(
+        &self,
+        target: &Target,
+        run: &Pipeline,
+        context: &CallContext,
+    ) -> Option<BTreeSet<String>> {
         #[derive(Deserialize)]
         struct OnlyParameters {
             #[serde(default)]
             parameters: BTreeMap<String, Value>,
         }
-        let config = self.fetch_config(run, context).await.ok()?;
-        let read: OnlyParameters = serde_saphyr::from_str(&config.source).ok()?;
+        if !target.is_of(run) {
+            return None;
+        }
+        let config = self.fetch_config(&run.id, context).await.ok()?;
+        let read: OnlyParameters = serde_saphyr::from_str(config.first()).ok()?;
         Some(read.parameters.into_keys().map(|parameter| name(&parameter)).collect())
     }
 }

@@ -64,8 +64,8 @@ pub(super) struct WorkflowView {
     id: String,
     /// Name.
     name: String,
-    /// `running`, `failing`, `on_hold`, or final: `success`, `failed`, `error`, `canceled`, `unauthorized`, `not_run`; or
-    /// `unknown`, if CircleCI does not tell.
+    /// `queued`, `running`, `failing`, `on_hold`, or final: `success`, `failed`, `error`, `canceled`, `unauthorized`,
+    /// `not_run`; or `unknown`, if CircleCI does not tell.
     status: String,
     /// Whether it changes no more.
     finished: bool,
@@ -97,7 +97,7 @@ impl WorkflowView {
             stopped_at: time(workflow.stopped_at.as_deref()),
             auto_rerun_number: workflow.auto_rerun_number,
             max_auto_reruns: workflow.max_auto_reruns,
-            setup: workflow.tag.as_deref() == Some("setup"),
+            setup: workflow.is_setup(),
         }
     }
 }
@@ -190,6 +190,20 @@ fn say_if_final(workflow: &Workflow, jobs: &Read<WorkflowJob>, context: &CallCon
     }
 }
 
+/// What to know of a workflow that is called a success, and of which not all ran (circleci-docs 9734a14,
+/// `docs/guides/modules/orchestrate/pages/controlling-serial-execution-across-your-organization.adoc`).
+fn never_ran(workflow: &Workflow, jobs: &[WorkflowJob]) -> Option<String> {
+    let those: Vec<String> =
+        jobs.iter().filter(|job| status::never_ran(&job.status)).map(|job| name(&job.name)).collect();
+    let (count, shown) = (those.len(), those.get(..10).unwrap_or(&those).join(", "));
+    (workflow.status == "success" && count > 0).then(|| {
+        format!(
+            "{count} of its jobs never ran ({shown}): what they require did not come about, or a newer run went before \
+             them in their serial group"
+        )
+    })
+}
+
 async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> Result<WorkflowAnswer, ToolError> {
     let workflow = circleci.fetch_workflow(&input.workflow_id, &context).await?;
     let mut hints: Vec<String> = circleci.coming_rerun(&workflow, &context).await.into_iter().collect();
@@ -199,6 +213,7 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
                 say_if_final(&workflow, &jobs, &context);
             }
             hints.extend(status::meaning(&workflow.status).map(str::to_owned));
+            hints.extend(never_ran(&workflow, &jobs.items));
             jobs
         }
         Err(error) => {
