@@ -23,7 +23,7 @@ pub(crate) struct Flow {
     pub(crate) duration_millis: i64,
     #[serde(default)]
     pub(crate) pause_duration_millis: i64,
-    pub(crate) error: Option<FlowError>,
+    pub(crate) error: Option<Box<FlowError>>,
     #[serde(default)]
     pub(crate) stages: Vec<Self>,
     /// Of a stage that is asked for by its id.
