@@ -288,11 +288,25 @@ pub(super) struct SubBuild {
     pub(super) phase_name: String,
 }
 
-pub(super) const BUILD: &str = "number,displayName,result,building,inProgress,description,timestamp,duration,\
-     estimatedDuration,queueId,actions[causes[shortDescription,userId],parameters[name,value,jobName,number],\
-     displayName,failCount,skipCount,totalCount,urlName],\
-     changeSet[items[commitId,msg,author[fullName]]{0,51}],changeSets[items[commitId,msg,author[fullName]]{0,51}],\
-     runs[number,url,result,building]{0,5000},subBuilds[jobName,buildNumber,result,phaseName]{0,1000}";
+/// What is asked of a build, with more of its actions, and more of itself.
+macro_rules! build_with {
+    ($of_actions:literal, $more:literal) => {
+        concat!(
+            "number,displayName,result,building,inProgress,description,timestamp,duration,estimatedDuration,queueId,",
+            "actions[causes[shortDescription,userId],parameters[name,value,jobName,number],displayName",
+            $of_actions,
+            "],changeSet[items[commitId,msg,author[fullName]]{0,51}],",
+            "changeSets[items[commitId,msg,author[fullName]]{0,51}],runs[number,url,result,building]{0,5000}",
+            $more
+        )
+    };
+}
+
+pub(super) const BUILD: &str = build_with!("", "");
+
+/// With what plugins tell of tests, for which they may load their reports, and the builds that it started.
+pub(super) const REPORT: &str =
+    build_with!(",failCount,skipCount,totalCount,urlName", ",subBuilds[jobName,buildNumber,result,phaseName]{0,1000}");
 
 pub(super) const BUILD_STATE: &str = "number,result,building,inProgress,timestamp,duration";
 
@@ -345,11 +359,12 @@ impl Build {
         self.class.ends_with(".MavenModuleSetBuild")
     }
 
-    /// Commits, each once: a pipeline that checks out several times tells them as often.
+    /// Commits, each once: a pipeline that checks out several times tells them as often. Revisions of several
+    /// repositories of Subversion may have the same number.
     pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
         let mut seen = HashSet::new();
         let all = self.change_set.iter().chain(&self.change_sets).flat_map(|set| &set.items);
-        all.filter(move |one| one.commit_id.as_deref().is_none_or(|id| seen.insert(id)))
+        all.filter(move |one| one.commit_id.as_deref().is_none_or(|id| seen.insert((id, one.msg.as_str()))))
     }
 
     /// Whether it is seen to wait for somebody. The action that holds the inputs has a name while there are some; to ask it for them
@@ -606,4 +621,23 @@ impl Node {
 pub(super) struct Label {
     #[serde(default)]
     pub(super) name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::Build;
+
+    #[test]
+    fn commits_are_told_once_and_those_of_several_repositories_all() {
+        let item = |id: &str, message: &str| json!({ "commitId": id, "msg": message });
+        let build = json!({ "number": 1, "changeSets": [
+            { "items": [item("a1", "Fix"), item("4711", "App")] },
+            { "items": [item("a1", "Fix"), item("4711", "Library")] },
+        ] });
+        let build: Build = from_value(build).unwrap();
+        let told: Vec<&str> = build.changes().map(|change| change.msg.as_str()).collect();
+        assert_eq!(told, ["Fix", "App", "Library"]);
+    }
 }

@@ -270,6 +270,7 @@ async fn a_build_that_would_be_another_one_is_not_built_once_more() {
     let error = connector.call("rebuild_jenkins_build", json!({ "job": "team/web", "build": 2 })).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Conflict);
     assert!(error.message.ends_with("sha1, ghprbPullId"), "{error:?}");
+    assert!(error.remedy.as_deref().unwrap().contains("builds something else"), "{error:?}");
     // A choice that is not offered any more (JENKINS-49331); nobody gave it now.
     double.build("team/web", 2, |build| {
         build.actions.clear();
@@ -293,7 +294,8 @@ async fn a_parameter_that_is_called_as_the_quiet_period_has_the_value_that_was_m
     });
     for (parameters, value) in [(json!({}), "30"), (json!({ "delay": 60 }), "60")] {
         let trigger = json!({ "job": "plain", "parameters": parameters, "wait_seconds": 0 });
-        good(&connector, "trigger_jenkins_build", trigger).await;
+        let told = good(&connector, "trigger_jenkins_build", trigger).await;
+        assert_eq!(told["hints"].to_string().contains("time to wait in the queue, too"), value == "60", "{told}");
         let given = double.change(|state| state.queue.values().next_back().unwrap().parameters[0]["value"].clone());
         assert_eq!(given, value);
     }
@@ -338,7 +340,7 @@ async fn why_a_job_can_not_be_built_is_told_as_far_as_it_is_known() {
     double.change(|state| state.jobs.get_mut("team/shop/feature%2Flogin").unwrap().dead = true);
     for (job, hint, remedy) in [
         ("team/off", "the job is disabled", "can enable it"),
-        ("team/shop/feature%2Flogin", "though it isn't disabled", "look at its branch"),
+        ("team/shop/feature%2Flogin", "a copy that nobody has saved yet", "look at its branch"),
     ] {
         let told = good(&connector, "get_jenkins_job", json!({ "job": job })).await;
         assert!(told["hints"][0].as_str().unwrap().contains(hint), "{told}");

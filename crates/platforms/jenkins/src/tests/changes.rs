@@ -174,7 +174,7 @@ async fn a_job_of_which_a_build_does_not_end_stays() {
     double.build("plain", 4, |build| build.stops = false);
     let kept = good(&connector, "delete_jenkins_job", json!({ "job": "plain" })).await;
     assert_eq!((&kept["deleted"], &kept["last_build"]), (&json!(false), &json!(4)));
-    assert!(kept["hints"][0].as_str().unwrap().contains("build 4 did not end"), "{kept}");
+    assert!(kept["hints"][0].as_str().unwrap().contains("build 4 did not end when it was told to, and then"), "{kept}");
     // Nothing runs: it is refused for another reason.
     double.build("plain", 4, |build| build.building = false);
     double.want("job/plain/doDelete", 400, "");

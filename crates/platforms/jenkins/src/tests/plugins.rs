@@ -152,7 +152,7 @@ async fn every_stage_that_failed_is_told_and_the_one_that_ended_the_build_first(
                 (&json!("Deploy"), &json!("refused"))
             );
             assert_eq!(told["other_failed_steps"][0]["stage"], "Lint (may fail)", "{tool}: {told}");
-            assert!(told["hints"].to_string().contains("several stages failed"), "{tool}: {told}");
+            assert!(told["hints"].to_string().contains("several stages did not end well"), "{tool}: {told}");
         }
     }
 }

@@ -539,6 +539,17 @@ async fn tests_with_reports_of_their_own_kind_are_not_nothing() {
     let told = good(&connector, "get_jenkins_test_results", json!({ "job": "team/web", "build": 2 })).await;
     assert_eq!(told["counts"], json!({ "passed": 3, "failed": 2, "skipped": 1 }));
     assert!(told["hints"].to_string().contains("robot has 9") && !told["hints"].to_string().contains("testReport"));
+    // What a plugin fails to tell, Jenkins leaves out (stapler's `Property.java`, `skipIfFail`).
+    let mut untold = action("hudson.plugins.robot.RobotBuildAction", "robot", 9, 2);
+    untold.as_object_mut().unwrap().remove("failCount");
+    double.build("plain", 3, |build| build.actions = vec![untold]);
+    for (tool, counts) in [("get_jenkins_test_results", "counts"), ("get_jenkins_failure_report", "tests")] {
+        let told = good(&connector, tool, json!({ "job": "plain", "build": 3 })).await;
+        assert_eq!(told[counts], Value::Null, "{tool}");
+        let hints = told["hints"].to_string();
+        assert!(hints.contains("robot has 9 tests, and how many failed is not told"), "{tool}: {hints}");
+        assert!(!hints.contains("no test"), "{tool}: {hints}");
+    }
 }
 
 #[tokio::test]

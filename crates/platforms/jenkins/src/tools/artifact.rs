@@ -21,8 +21,9 @@ use kit::{
 use outbound::{RequestError, ScanEnd};
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
-/// Artifacts for which one request asks, and among which one is looked for by its path.
+/// Artifacts for which one request asks, and among which similar paths are looked for.
 const LOOK: usize = 5_000;
+/// Artifacts among which one is looked for by its path.
 const MAX_LOOKED_AT: usize = 50_000;
 
 const GET: ToolDeclaration = ToolDeclaration::read(
@@ -123,6 +124,7 @@ fn no_such_artifact(build: &Build, path: &str, target: &Target, are_all: bool) -
     let mut similar: Vec<(f64, &str)> = build
         .artifacts
         .iter()
+        .take(LOOK)
         .map(|one| (strsim::jaro_winkler(&one.relative_path, path), one.relative_path.as_str()))
         .filter(|(likeness, _)| *likeness > 0.75)
         .collect();

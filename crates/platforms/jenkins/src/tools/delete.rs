@@ -106,8 +106,8 @@ async fn delete(jenkins: Arc<Jenkins>, input: DeleteInput, context: CallContext)
     let hints = match running {
         _ if deleted => Vec::new(),
         Some(build) if refused => vec![format!(
-            "Jenkins refused, most likely because build {} did not end when it was told to; what waited is cancelled: \
-             delete the job when nothing of it runs",
+            "Jenkins refused, most likely because build {} did not end when it was told to, and then what waited is \
+             cancelled: delete the job when nothing of it runs",
             build.number
         )],
         _ => vec!["the job is still there".to_owned()],

@@ -83,7 +83,8 @@ fn values(build: &Build, job: &Job) -> Result<BTreeMap<String, GivenValue>, Tool
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
         let message =
             format!("that build had parameters that the job does not declare, and can't be given: {names}{more}");
-        return Err(not_again(message));
+        return Err(not_again(message)
+            .with_remedy("trigger_jenkins_build takes those that the job declares, which builds something else"));
     }
     let mut values = BTreeMap::new();
     for parameter in used() {

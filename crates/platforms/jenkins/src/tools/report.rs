@@ -127,7 +127,7 @@ fn told<T>(part: Result<T, Error>, what: &str, hints: &mut Vec<String>) -> Optio
 
 async fn report(jenkins: Arc<Jenkins>, input: ReportInput, context: CallContext) -> Result<Report, ToolError> {
     let target = input.build.target(&jenkins, &context).await?;
-    let build = jenkins.fetch_build(&target, wire::BUILD, &context).await?;
+    let build = jenkins.fetch_build(&target, wire::REPORT, &context).await?;
     let named = target;
     let target = named.numbered(&build);
     let mut hints = Vec::new();

@@ -106,7 +106,8 @@ pub(super) struct CaseView {
 impl Counts {
     /// The tests that have reports of other kinds than JUnit's; nothing if there are none.
     pub(super) fn elsewhere(build: &Build) -> Option<Self> {
-        let mut reports = build.other_tests().peekable();
+        // Jenkins leaves out what it fails to tell.
+        let mut reports = build.other_tests().filter(|one| one.fail_count.is_some()).peekable();
         reports.peek()?;
         let none = Self { passed: Some(0), failed: 0, skipped: 0 };
         Some(reports.fold(none, |sum, one| {
@@ -125,7 +126,10 @@ impl Counts {
 pub(super) fn told_elsewhere(build: &Build) -> Option<String> {
     let told = |one: &Action| {
         let (name, number) = (one.url_name.as_deref().unwrap_or_default(), one.total_count.unwrap_or_default());
-        format!("{} has {number} tests, of which {} failed", text::clean(name), one.fail_count.unwrap_or_default())
+        let failed = one
+            .fail_count
+            .map_or_else(|| "and how many failed is not told".to_owned(), |failed| format!("of which {failed} failed"));
+        format!("{} has {number} tests, {failed}", text::clean(name))
     };
     let reports: Vec<String> = build.other_tests().map(told).collect();
     (!reports.is_empty())
@@ -185,12 +189,11 @@ async fn get(jenkins: Arc<Jenkins>, input: TestsInput, context: CallContext) -> 
     let tests = jenkins.fetch_tests(&target, &build, &context).await;
     let Some(tests) = tests.map_err(|error| to_tool_error(error, &format!("read the tests of {target}")))? else {
         named.say_if_final(&build, &context);
-        let hint = if build.goes_on() {
-            "the build runs: results come later, if any"
-        } else {
-            "the build has no test results"
-        };
-        let (build, hints) = (build.number, vec![hint.to_owned()]);
+        let hint = told_elsewhere(&build).unwrap_or_else(|| {
+            let runs = build.goes_on();
+            if runs { "the build runs: results come later, if any" } else { "the build has no test results" }.to_owned()
+        });
+        let (build, hints) = (build.number, vec![hint]);
         return Ok(Results { build, counts: None, cases: Vec::new(), truncated: false, next_cursor: None, hints });
     };
     let number = tests.number(input.only_failed);

@@ -33,7 +33,8 @@ const UNKNOWN: &str = "UNKNOWN";
 /// How a build, or a stage, can end otherwise than well.
 const NOT_WELL: [&str; 4] = ["FAILED", "ABORTED", "UNSTABLE", UNKNOWN];
 /// What is said of failures that stand beside each other.
-const SEVERAL_FAILED: &str = "several stages failed: failed_step is what ended the build most likely; others may have been caught, or follow from it";
+const SEVERAL_FAILED: &str = "several stages did not end well: failed_step is the likeliest cause of the result; others \
+     may have been caught, or follow from it";
 
 const GET: ToolDeclaration = ToolDeclaration::read(
     "get_jenkins_build_stages",

@@ -25,6 +25,10 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 const VALUE_REFUSED: &str = "it answers so, too, where a value isn't one that the parameter takes, or a plugin wants one that has \
      no default: see get_jenkins_job, and list_jenkins_queue before you trigger it again";
 
+/// What is said where a parameter `delay` was given: a plain number is milliseconds (`jenkins/util/TimeDuration.java`).
+const ALSO_DELAYS: &str = "Jenkins takes the value of the parameter delay as the time to wait in the queue, too: \
+     milliseconds, or seconds where \"sec\" follows";
+
 /// How far a build is that was triggered.
 #[derive(Serialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
@@ -64,16 +68,16 @@ pub(super) fn check_buildable(job: &Job) -> Result<(), ToolError> {
     }
     match job.disabled {
         _ if job.buildable => Ok(()),
-        Some(false) => Err(ToolError::new(ErrorCode::Conflict, CANT_BE_BUILT).with_remedy(
-            "nobody can enable the job itself: look at its branch, and at the multibranch project that it is in",
-        )),
+        Some(false) => Err(ToolError::new(ErrorCode::Conflict, CANT_BE_BUILT)
+            .with_remedy("save its configuration once, or look at its branch and its multibranch project")),
         _ => Err(to_tool_error(Error::NotBuildable, "build it")),
     }
 }
 
-/// What is said of a job that isn't disabled (`WorkflowJob.isBuildable`; `BranchJobProperty` of workflow-multibranch).
-pub(super) const CANT_BE_BUILT: &str =
-    "the job can't be built, though it isn't disabled: its branch may be gone, or its multibranch project disabled";
+/// What is said of a job that isn't disabled (`ParameterizedJobMixIn.java`, `isBuildable`; `WorkflowJob.isBuildable`;
+/// `BranchJobProperty` of workflow-multibranch).
+pub(super) const CANT_BE_BUILT: &str = "the job can't be built, though it isn't disabled: it may be a copy that nobody \
+     has saved yet, its branch may be gone, or its multibranch project disabled";
 
 /// Triggers a build of a job that was just read, and waits for its number.
 pub(super) async fn start(
@@ -87,6 +91,7 @@ pub(super) async fn start(
     // A job with parameters wants the form of a browser at `build`; one without refuses the other path
     // (`jenkins/model/ParameterizedJobMixIn.java`).
     let action = if job.parameters().is_some() { "buildWithParameters" } else { "build" };
+    let also_delays = fields.iter().any(|(name, _)| name == "delay");
     let path = name.segments().into_iter().chain([action.to_owned()]);
     let call = Call::post(path, fields);
     // A parameter that is called so would take it for its value (`hudson/model/SimpleParameterDefinition.java`).
@@ -99,7 +104,8 @@ pub(super) async fn start(
             return find_lost(jenkins, name, job, why, context).await;
         }
         Err(error @ (Error::Failed(_) | Error::BadRequest)) if job.parameters().is_some() => {
-            return Err(to_tool_error(error, &format!("trigger a build of {name}")).with_remedy(VALUE_REFUSED));
+            let remedy = if also_delays { format!("{ALSO_DELAYS}; {VALUE_REFUSED}") } else { VALUE_REFUSED.to_owned() };
+            return Err(to_tool_error(error, &format!("trigger a build of {name}")).with_remedy(remedy));
         }
         Err(error) => return Err(to_tool_error(error, &format!("trigger a build of {name}"))),
     };
@@ -117,6 +123,7 @@ pub(super) async fn start(
     };
     let may_be_merged = !answer.is_created() || (job.in_queue && job.parameters().is_none());
     let mut started = follow(jenkins, name, id, wait, context).await?;
+    started.hints.extend(also_delays.then(|| ALSO_DELAYS.to_owned()));
     if may_be_merged {
         let is = if answer.is_created() { "may be" } else { "is" };
         started.hints.push(format!("Jenkins queues no equal item twice: this {is} one that waited already"));
