@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    refusal::{Known, TOO_LARGE, judge},
+    refusal::{Known, TOO_LARGE, is_behind, judge},
     wire::{Failure, LogEntry, LogLine},
 };
 use kit::failure::unknown_refusal;
@@ -22,6 +22,7 @@ use outbound::{
     classify_by_status,
     decode::{Place, decode, leave_out_at},
 };
+use tools::ErrorCode;
 
 /// Bytes of a log that are kept: its end.
 const MAX_LOG_KEPT: usize = 4 * 1024 * 1024;
@@ -181,12 +182,20 @@ impl From<RequestError> for Error {
 impl Error {
     /// Whether a change may have been carried out all the same: the answer is missing.
     pub(super) fn fate_is_unknown(self) -> bool {
-        matches!(
-            self,
-            Self::Request(RequestError::Timeout | RequestError::Interrupted)
-                | Self::Unavailable(_)
-                | Self::Failed(Cause::Timeout)
-        )
+        self.is_outage()
+            || matches!(
+                self,
+                Self::Request(RequestError::Timeout | RequestError::Interrupted) | Self::Failed(Cause::Timeout)
+            )
+    }
+
+    /// Whether Argo CD, or a part of it, is not available for now.
+    pub(super) fn is_outage(self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Known(known) => known.code == ErrorCode::PlatformUnavailable,
+            _ => false,
+        }
     }
 }
 
@@ -449,14 +458,17 @@ fn read_lines(bytes: &[u8], is_cut: bool, is_whole: bool) -> Result<Lines, Error
     Ok(lines)
 }
 
-/// What an answer means for the way to Argo CD. An outage with a code of gRPC is Argo CD's own answer: it works, and
-/// what doesn't stands behind it, as the repository server, which most calls need not (argoproj/argo-cd#12570). A
-/// message that is too large for gRPC has the status of a limit of calls.
+/// What an answer means for the way to Argo CD. An outage of what stands behind it, as of the repository server, which
+/// most calls need not, is Argo CD's own answer: it works (argoproj/argo-cd#12570). A message that is too large for gRPC
+/// has the status of a limit of calls.
 pub(super) fn verdict(response: &Response) -> Verdict {
     let by_status = classify_by_status(response);
     let failure = || response.json::<Failure>().unwrap_or_default();
     let is_behind = match by_status {
-        Verdict::Transient => failure().code != 0,
+        Verdict::Transient => {
+            let failure = failure();
+            is_behind(response.status.as_u16(), failure.code, &failure.message)
+        }
         Verdict::Throttled => failure().message.contains(TOO_LARGE),
         _ => false,
     };

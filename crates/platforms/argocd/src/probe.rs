@@ -21,6 +21,7 @@ use kit::{
     text,
 };
 use outbound::{Redirect, RequestError};
+use tools::ErrorCode;
 
 /// Time left to a token that can't be renewed from which its end deserves attention.
 const EXPIRING: Duration = Duration::from_hours(7 * 24);
@@ -64,13 +65,14 @@ fn unanswered(error: Error) -> Finding {
     let foreign = ArgoCdReason::NotArgoCD;
     let reason = match error {
         Error::Request(cause) => reason_of(cause, foreign),
+        outage if outage.is_outage() => Reason::Unreachable.into(),
+        Error::Known(known) if known.code == ErrorCode::ResultTooLarge => Reason::ServerError.into(),
         Error::NotFound
         | Error::Forbidden(_)
         | Error::TokenRejected { .. }
         | Error::Refused(_)
         | Error::Known(_)
         | Error::Unimplemented => foreign.into(),
-        Error::Unavailable(_) => Reason::Unreachable.into(),
         Error::RateLimited(_) => Reason::RateLimited.into(),
         Error::Failed(_) | Error::Status(500..=599) => Reason::ServerError.into(),
         _ => Reason::UnexpectedResponse.into(),

@@ -55,6 +55,12 @@ const fn of_the_future(text: &'static str) -> Known {
 /// A message that is larger than gRPC takes (grpc-go), which has the code of a limit of calls (argoproj/argo-cd#3117).
 pub(super) const TOO_LARGE: &str = "message larger than max";
 
+/// grpc-go's words of a call for which there is no connection; those of one that broke off have another `desc`.
+const NO_CONNECTION: &str = "connection error: desc = \"transport: ";
+
+/// The API server's own address, at which its gateway asks it by gRPC, too (`server/server.go`, v3.5.1).
+const ITSELF: &[&str] = &["dial tcp 127.0.0.1", "dial tcp [::1]"];
+
 /// The first row that fits counts.
 static KNOWN: &[Known] = &[
     known(
@@ -299,9 +305,9 @@ static KNOWN: &[Known] = &[
         "look at the resource: it may have changed meanwhile, or an admission policy forbids it",
         None,
     ),
-    // grpc-go's sentence: the only server that the API server asks by gRPC reads repositories.
+    // Beside itself (`ITSELF`), the API server asks only the one by gRPC that reads repositories.
     known(
-        (503, "connection error: desc = "),
+        (503, NO_CONNECTION),
         PlatformUnavailable,
         "Argo CD's API server can't reach its repository server, which reads Git and renders manifests",
         "try again in a minute: it may have been restarted; status, lists, trees and logs need no repository",
@@ -325,9 +331,25 @@ const MANIFESTS: &[&str] = &[
     "Failed to read \"",
 ];
 
+/// Whether the API server works, and waited in vain for what stands behind it, or has no connection to that.
+pub(super) fn is_behind(status: u16, code: i64, text: &str) -> bool {
+    match (status, code) {
+        (503, 14) => text.contains(NO_CONNECTION) && !is_itself(text),
+        (504, 4) => true,
+        _ => false,
+    }
+}
+
+fn is_itself(text: &str) -> bool {
+    ITSELF.iter().any(|address| text.contains(address))
+}
+
 /// What an answer means that has a mark of Argo CD's own.
 pub(super) fn judge(status: u16, code: i64, text: &str, retry_after: Option<Duration>) -> Error {
     let says = |known: &str| text.contains(known);
+    if status == 503 && is_itself(text) {
+        return Error::Unavailable(status);
+    }
     if let Some(known) = KNOWN.iter().find(|known| known.status == status && says(known.text)) {
         // Argo CD's own words for a right that is missing may name anything.
         if !(status == 403 && text.starts_with(DENIED)) {
@@ -439,6 +461,32 @@ mod tests {
         }
         assert_eq!(judge(404, 5, "repository not found", None), Error::Failed(Cause::Repository));
         assert_eq!(judge(404, 5, "applications.argoproj.io \"web\" not found", None), Error::NoApplication);
+    }
+
+    #[test]
+    fn an_outage_of_argocd_is_told_from_one_behind_it() {
+        let dialing = |address: &str| {
+            format!(
+                "connection error: desc = \"transport: Error while dialing: dial tcp {address}: connect: connection refused\""
+            )
+        };
+        let cut = "connection error: desc = \"error reading from server: EOF\"".to_owned();
+        for (status, code, text, behind, known) in [
+            (503, 14, dialing("10.0.0.1:8081"), true, true),
+            (503, 14, dialing("127.0.0.1:8080"), false, false),
+            (503, 14, dialing("[::1]:8080"), false, false),
+            (503, 14, cut, false, false),
+            // Of a proxy, and of a Kubernetes that is overloaded.
+            (503, 503, "upstream connect error".to_owned(), false, false),
+            (503, 14, "the server was unable to return a response in time".to_owned(), false, false),
+            (504, 4, "context deadline exceeded".to_owned(), true, false),
+            (504, 0, String::new(), false, false),
+        ] {
+            assert_eq!(is_behind(status, code, &text), behind, "{text}");
+            let error = judge(status, code, &text, None);
+            assert_eq!(matches!(error, Error::Known(_)), known, "{text}");
+            assert!(error.is_outage() && error.fate_is_unknown(), "{text}");
+        }
     }
 
     proptest! {

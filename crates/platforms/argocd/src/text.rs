@@ -20,15 +20,16 @@ pub(super) fn optional(text: &str) -> Option<String> {
     Some(clean(text)).filter(|text| !text.is_empty())
 }
 
-/// A long text with the beginnings of its commands, which stand between backquotes. They are cut between words, so that
-/// no part of a URL or of an argument is left in which nobody would know a secret.
+/// A long text with the beginnings of its commands, which stand between backquotes before ` failed` (`CmdError` in
+/// `util/exec/exec.go`). They are cut between words, so that no part of a URL or of an argument is left in which nobody
+/// would know a secret.
 fn shortened(text: &str) -> Cow<'_, str> {
     if text.chars().count() <= LONG {
         return Cow::Borrowed(text);
     }
     let parts: Vec<&str> = text.split('`').collect();
     let cut = |(number, part): (usize, &&str)| {
-        let is_command = number % 2 == 1 && number + 1 < parts.len();
+        let is_command = number > 0 && parts.get(number + 1).is_some_and(|next| next.starts_with(" failed"));
         let start = part.char_indices().nth(COMMAND).and_then(|(most, _)| part.get(..most)).filter(|_| is_command);
         let words = start.and_then(|start| start.get(..start.rfind(char::is_whitespace)?));
         words.map_or_else(|| (*part).to_owned(), |words| format!("{words} …"))
@@ -50,6 +51,8 @@ mod tests {
         let cut = clean(&text);
         let command = "helm template . --set image.registry=https://registry.example.com …";
         assert_eq!(cut, format!("rpc error: `{command}` failed exit status 1: Error: tag is required"));
+        let odd = clean(&format!("field `a is wrong; {}", text.trim_start_matches("rpc error: ")));
+        assert_eq!(odd, format!("field `a is wrong; `{command}` failed exit status 1: Error: tag is required"));
         for same in ["short `helm template .` failed", "no command at all"] {
             assert_eq!(clean(same), same);
         }
@@ -62,9 +65,9 @@ mod tests {
         fn what_stands_outside_of_commands_stays(
             before in "[a-z ]{0,40}", command in "[a-z ]{0,900}", after in "[a-z ]{0,40}",
         ) {
-            let text = format!("{before}`{command}`{after}");
+            let text = format!("{before}`{command}` failed{after}");
             let cut = shortened(&text);
-            let (start, end) = (format!("{before}`"), format!("`{after}"));
+            let (start, end) = (format!("{before}`"), format!("` failed{after}"));
             prop_assert!(cut.starts_with(&start) && cut.ends_with(&end), "{}", cut);
             prop_assert!(cut.chars().count() <= text.chars().count().max(LONG));
         }

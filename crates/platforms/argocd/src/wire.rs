@@ -395,6 +395,14 @@ pub(super) struct OperationState {
 pub(super) struct Operation {
     pub(super) sync: Option<SyncOperation>,
     pub(super) initiated_by: Initiator,
+    pub(super) retry: Retry,
+}
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(default)]
+pub(super) struct Retry {
+    /// Of 3.2 and later: whether each attempt takes the newest revision.
+    pub(super) refresh: bool,
 }
 
 #[derive(Deserialize, Default, Clone)]
@@ -607,8 +615,8 @@ impl Application {
     }
 
     /// Whether auto-sync has tried in vain and says so (`autoSync` in `controller/appcontroller.go`, v2.14.0 to
-    /// v3.5.1), or takes an operation that was never finished for its try (`alreadyAttemptedSync`;
-    /// argoproj/argo-cd#29636).
+    /// v3.5.1), or takes an operation that was never finished for its try (`alreadyAttemptedSync`, from v3.2.0 on;
+    /// argoproj/argo-cd#29636). While a window forbids auto-sync, what it says may be of an older revision.
     pub(super) fn has_had_its_try(&self) -> bool {
         let told = ["Failed last sync attempt", "Failed sync attempt"];
         let says = |text: &str| told.iter().any(|start| text.starts_with(start));
@@ -618,13 +626,16 @@ impl Application {
             || self.unfinished().is_none() && self.status.operation_state.as_ref().is_some_and(was_left)
     }
 
-    /// The application that this one is a resource of, if that is told.
-    pub(super) fn parent(&self) -> Option<&str> {
+    /// The application that this one is a resource of, if that is told, as `namespace/name` where it is in another
+    /// namespace than Argo CD's own (`InstanceName` of the `Application`).
+    pub(super) fn parent(&self) -> Option<String> {
         let Metadata { name, namespace, annotations, .. } = &self.metadata;
         let (parent, of) = annotations.as_ref()?.tracking_id.split_once(':')?;
+        let parent = parent.replacen('_', "/", 1);
         // An annotation may have been copied from another object, and Argo CD may manage itself.
         let is_own = of == format!("argoproj.io/Application:{namespace}/{name}");
-        (is_own && parent != name && !parent.is_empty()).then_some(parent)
+        let is_itself = parent == *name || parent == format!("{namespace}/{name}");
+        (is_own && !is_itself && !parent.is_empty()).then_some(parent)
     }
 
     /// Whether a condition of one of these types is there.

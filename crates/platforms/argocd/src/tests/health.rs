@@ -49,6 +49,7 @@ async fn links_are_those_of_the_argo_cd_that_calls_itself_so() {
 
 #[tokio::test]
 async fn every_fault_has_its_finding() {
+    let dialing = "connection error: desc = \"transport: Error while dialing: dial tcp";
     let table: Vec<(&str, u16, Value, HealthStatus, &str)> = vec![
         ("version", 502, json!({}), Error, "Unreachable"),
         ("version", 503, json!({}), Error, "Unreachable"),
@@ -62,6 +63,27 @@ async fn every_fault_has_its_finding() {
         // Of something in front of it.
         ("session/userinfo", 401, json!({}), Error, "NotArgoCD"),
         ("session/userinfo", 503, json!({}), Error, "Unreachable"),
+        (
+            "session/userinfo",
+            503,
+            json!({ "code": 14, "message": format!("{dialing} 127.0.0.1:8080\"") }),
+            Error,
+            "Unreachable",
+        ),
+        (
+            "session/userinfo",
+            503,
+            json!({ "code": 14, "message": format!("{dialing} 10.0.0.1:8081\"") }),
+            Error,
+            "Unreachable",
+        ),
+        (
+            "session/userinfo",
+            429,
+            json!({ "code": 8, "message": "grpc: received message larger than max (2 vs. 1)" }),
+            Error,
+            "ServerError",
+        ),
     ];
     for (path, status, body, expected, reason) in table {
         let double = Double::start().await;

@@ -11,6 +11,8 @@ use platform_testing::Connected;
 use tools::ErrorCode;
 
 const COMMIT: &str = "cccccccccccccccccccccccccccccccccccccccc";
+/// The one that the double's application was compared with.
+const COMPARED: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 /// An operation that runs, with what it says.
 fn running(app: &mut Value, message: &str) {
@@ -81,24 +83,36 @@ async fn what_an_operation_waits_for_is_told_where_waiting_does_not_help() {
     let double = Double::start().await;
     let connector = with_token(&double.uri());
     let paused = "waiting for healthy state of argoproj.io/Rollout/core";
-    for (message, health, retries, goes_to, hint) in [
-        (paused, "Suspended", 0, "", "waits for argoproj.io/Rollout/core to be healthy, and something"),
-        (paused, "Progressing", 0, "", "the operation still runs: call it again"),
-        ("Retrying attempt #2 at 8:12AM.", "Degraded", 2, COMMIT, "tried again with the revision that it began with"),
+    let (retrying, refreshing) = ("Retrying attempt #2 at 8:12AM.", json!({ "refresh": true }));
+    let (unsaid, running_still) = (Value::Null, "the operation still runs: call it again");
+    for (phase, message, health, retries, goes_to, retry, hint) in [
         (
-            "Retrying attempt #2 at 8:12AM.",
-            "Degraded",
-            2,
-            "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
-            "the operation still",
+            "Running",
+            paused,
+            "Suspended",
+            0,
+            "",
+            &unsaid,
+            "waits for argoproj.io/Rollout/core to be healthy, and something",
         ),
-        ("one or more tasks are running", "Degraded", 0, COMMIT, "the operation still"),
+        ("Running", paused, "Progressing", 0, "", &unsaid, running_still),
+        ("Running", retrying, "Degraded", 2, COMMIT, &unsaid, "tried again with the revision that it began with"),
+        ("Running", retrying, "Degraded", 2, COMMIT, &refreshing, running_still),
+        ("Running", retrying, "Degraded", 2, COMPARED, &unsaid, running_still),
+        ("Running", "one or more tasks are running", "Degraded", 0, COMMIT, &unsaid, running_still),
+        // It is being ended.
+        ("Terminating", paused, "Suspended", 0, "", &unsaid, running_still),
+        ("Terminating", retrying, "Degraded", 2, COMMIT, &unsaid, running_still),
     ] {
         stand(&double, |app| {
             running(app, message);
             app["status"]["health"]["status"] = json!(health);
             app["status"]["operationState"]["retryCount"] = json!(retries);
+            app["status"]["operationState"]["phase"] = json!(phase);
             app["status"]["operationState"]["operation"]["sync"] = json!({ "revision": goes_to });
+            if retry.is_object() {
+                app["status"]["operationState"]["operation"]["retry"] = retry.clone();
+            }
         });
         let waited = wait(&connector, "operation").await;
         assert!(waited["hints"][0].as_str().unwrap().contains(hint), "{message}: {waited}");
@@ -110,10 +124,19 @@ async fn what_an_operation_waits_for_is_told_where_waiting_does_not_help() {
 async fn healing_again_and_again_is_told() {
     let double = Double::start().await;
     let connector = with_token(&double.uri());
-    for (heals, hint) in [(57, "auto-sync has healed it 57 times"), (1, "auto-sync is on, and nothing runs yet")] {
+    let (healed, nothing) = ("auto-sync has healed it 57 times", "auto-sync is on, and nothing runs yet");
+    for (heals, self_heal, revision, hint) in [
+        (57, true, COMPARED, healed),
+        (1, true, COMPARED, nothing),
+        (57, false, COMPARED, nothing),
+        // A new commit.
+        (57, true, COMMIT, nothing),
+    ] {
         stand(&double, |app| {
-            app["spec"]["syncPolicy"] = json!({ "automated": { "selfHeal": true } });
-            app["status"]["operationState"]["operation"]["sync"] = json!({ "autoHealAttemptsCount": heals });
+            app["spec"]["syncPolicy"] = json!({ "automated": { "selfHeal": self_heal } });
+            let sync = json!({ "autoHealAttemptsCount": heals, "revision": revision });
+            app["status"]["operationState"]["operation"]["sync"] = sync;
+            app["status"]["operationState"]["syncResult"] = json!({ "revision": revision });
         });
         let waited = wait(&connector, "sync").await;
         assert!(waited["hints"][0].as_str().unwrap().starts_with(hint), "{waited}");
@@ -122,7 +145,7 @@ async fn healing_again_and_again_is_told() {
 }
 
 #[tokio::test]
-async fn auto_sync_that_begins_nothing_more_is_not_waited_for() {
+async fn auto_sync_that_begins_nothing_more_is_told() {
     let double = Double::start().await;
     let connector = with_token(&double.uri());
     let failed = json!([{ "type": "SyncError", "message": "Failed last sync attempt to [cccc]: no" }]);
@@ -247,9 +270,12 @@ async fn a_deletion_that_fails_and_hooks_that_run_all_the_same_are_told() {
         app["metadata"]["deletionTimestamp"] = json!("2026-01-03T00:00:00Z");
         app["metadata"]["finalizers"] = json!(["resources-finalizer.argocd.argoproj.io"]);
         app["status"]["conditions"] = json!([{ "type": "DeletionError", "message": "dial tcp: no such host" }]);
+        app["status"]["resources"][0]["requiresDeletionConfirmation"] = json!(true);
     });
-    let failed = "Argo CD failed to delete it, and tries again: dial tcp: no such host";
-    assert!(verdict(&connector).await.contains(failed));
+    let failed = "Argo CD said that a try to delete it failed: dial tcp: no such host";
+    let verdict = verdict(&connector).await;
+    assert!(verdict.contains(": a person must confirm the deletion of Deployment/web"), "{verdict}");
+    assert!(verdict.ends_with(&format!("; {failed}")), "{verdict}");
     let deleted = good(&connector, "delete_argocd_app", delete(true)).await;
     assert_eq!((&deleted["already"], &deleted["hints"][0]), (&json!(true), &json!(failed)));
 }
@@ -260,6 +286,9 @@ async fn who_makes_an_application_is_told() {
     let connector = with_token(&double.uri());
     for (tracking, parent) in [
         ("root:argoproj.io/Application:argocd/web", Some("root")),
+        // In another namespace.
+        ("apps_root:argoproj.io/Application:argocd/web", Some("apps/root")),
+        ("argocd_web:argoproj.io/Application:argocd/web", None),
         // Itself, copied from another object, and in another form.
         ("web:argoproj.io/Application:argocd/web", None),
         ("root:argoproj.io/Application:argocd/other", None),
@@ -270,10 +299,7 @@ async fn who_makes_an_application_is_told() {
         assert_eq!(status.get("parent_app"), parent.map(|parent| json!(parent)).as_ref(), "{tracking}");
         let delete = json!({ "app": "web", "confirm_name": "web" });
         let would = connector.preview("delete_argocd_app", delete).await.unwrap().would;
-        assert_eq!(
-            would.ends_with("the application \"root\", if that is synced by itself, would make it again"),
-            parent.is_some()
-        );
+        assert_eq!(would.ends_with("root\", if that is synced by itself, would make it again"), parent.is_some());
         let switched = good(&connector, "set_argocd_auto_sync", json!({ "app": "web", "enabled": true })).await;
         assert_eq!(switched.get("hints").is_some(), parent.is_some(), "{switched}");
     }
@@ -294,6 +320,8 @@ async fn a_sync_that_failed_says_whether_anything_was_applied() {
         ("Failed", json!([one("SyncFailed"), one("Synced")]), "It failed, and a part was applied"),
         ("Failed", json!([hook]), "It failed, and a part was applied"),
         ("Succeeded", json!([one("Synced")]), "It was applied"),
+        // Somebody took `operation` away.
+        ("Running", json!([one("Synced")]), "Nobody carries it on: what was applied is not known"),
     ];
     // Each waits for its own operation.
     let all = table.into_iter().map(async |(phase, resources, start)| {
@@ -362,6 +390,33 @@ async fn what_differs_is_found_where_all_is_too_large() {
     assert!(diff["hints"][0].as_str().unwrap().contains("1 of the 1 were looked at"), "{diff}");
     let named = good(&connector, "get_argocd_diff", json!({ "app": "web", "name": "a" })).await;
     assert_eq!(named["compared"], 1);
+
+    // A namesake of another group, and one that is too large by itself.
+    let mut large = crd("b", "2");
+    large["targetState"] = json!("x".repeat(9 * 1024 * 1024));
+    let service = |group: &str| {
+        json!({ "group": group, "kind": "Service", "namespace": "shop", "name": "web",
+                "liveState": json!({ "metadata": { "version": "1" } }).to_string(),
+                "targetState": json!({ "metadata": { "version": "2" } }).to_string() })
+    };
+    double.change(|state| {
+        state.managed = vec![large, service(""), service("serving.knative.dev")];
+        let service = |group: &str, status: &str| {
+            json!({ "group": group, "version": "v1", "kind": "Service", "namespace": "shop", "name": "web", "status": status })
+        };
+        state.app["status"]["resources"] =
+            json!([listed("b", "OutOfSync"), service("", "OutOfSync"), service("serving.knative.dev", "OutOfSync")]);
+    });
+    let diff = good(&connector, "get_argocd_diff", json!({ "app": "web" })).await;
+    let found = diff["resources"].as_array().unwrap();
+    assert_eq!((&diff["compared"], found.len()), (&json!(2), 2), "{diff}");
+    assert_eq!(found.iter().filter(|one| one.get("group").is_some()).count(), 1, "{diff}");
+    let hints = diff["hints"].to_string();
+    assert!(hints.contains("3 of the 3 were looked at") && hints.contains("1 were not compared"), "{hints}");
+
+    double.change(|state| state.app["status"]["resources"] = json!([listed("b", "Synced")]));
+    let diff = good(&connector, "get_argocd_diff", json!({ "app": "web" })).await;
+    assert!(diff["hints"][0].as_str().unwrap().contains("Argo CD holds all of them for Synced"), "{diff}");
 }
 
 #[tokio::test]
@@ -406,7 +461,10 @@ async fn what_was_not_created_has_no_events_and_what_has_two_owners_comes_once()
     let events =
         good(&connector, "get_argocd_events", json!({ "app": "web", "resource": { "kind": "Job", "name": "web" } }))
             .await;
-    assert!(events["hints"][0].as_str().unwrap().contains("Job web was not created"), "{events}");
+    assert!(
+        events["hints"][0].as_str().unwrap().contains("Job web is not in the cluster: it was not created, or is gone"),
+        "{events}"
+    );
     assert_eq!(double.count("GET", "applications/web/events"), 0);
 }
 
@@ -432,7 +490,7 @@ async fn what_a_set_no_longer_makes_and_what_it_makes_twice_is_told() {
     );
     let plan = good(&connector, "preview_argocd_appset", json!({ "name": "all" })).await;
     assert!(plan["hints"][0].as_str().unwrap().starts_with("it has made gone, too"), "{plan}");
-    assert!(plan["hints"][1].as_str().unwrap().starts_with("of b there are several"), "{plan}");
+    assert!(plan["hints"][1].as_str().unwrap().starts_with("of b there are several: Argo CD makes none"), "{plan}");
     let definition = json!({ "metadata": { "name": "new" }, "spec": {} });
     let plan = good(&connector, "preview_argocd_appset", json!({ "definition": definition })).await;
     assert_eq!(plan["hints"].as_array().unwrap().len(), 1, "{plan}");
@@ -464,6 +522,8 @@ async fn previews_say_what_options_and_sources_do() {
         (json!(["CreateNamespace=true"]), json!(["Replace=true", "CreateNamespace=true"]), replace),
         (json!(["Replace=true"]), json!([]), replace),
         (Value::Null, json!(["Validate=false"]), "because prune is false"),
+        // Argo CD takes options as they are written.
+        (json!(["replace=true"]), json!([]), "because prune is false"),
     ] {
         stand(&double, |app| app["spec"]["syncPolicy"] = json!({ "syncOptions": own }));
         let call = json!({ "app": "web", "sync_options": given });

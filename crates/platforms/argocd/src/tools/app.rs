@@ -153,7 +153,7 @@ pub(super) fn application_set(app: &wire::Application) -> Option<String> {
 pub(super) fn maker(app: &wire::Application) -> Option<String> {
     let set = application_set(app).map(|name| format!("the ApplicationSet {name:?}"));
     set.or_else(|| {
-        app.parent().map(|name| format!("the application {:?}, if that is synced by itself,", text::clean(name)))
+        app.parent().map(|name| format!("the application {:?}, if that is synced by itself,", text::clean(&name)))
     })
 }
 
@@ -250,7 +250,7 @@ async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -
         destination_cluster: cluster_of(destination),
         auto_sync: AutoSync::of(&app),
         application_set: application_set(&app),
-        parent_app: app.parent().map(text::clean),
+        parent_app: app.parent().map(|name| text::clean(&name)),
         resources,
         truncated,
         hints,

@@ -338,9 +338,11 @@ async fn preview(argocd: Arc<ArgoCd>, input: PreviewInput, context: CallContext)
     }));
     let mut seen = HashSet::new();
     let again = found.applications.iter().map(|app| app.metadata.name.as_str()).filter(|name| !seen.insert(*name));
-    // `validateGeneratedApplications` in `applicationset/controllers/applicationset_controller.go`, v3.5.1; `Generate`
-    // doesn't look.
-    hints.extend(told(again, |names| format!("of {names} there are several, of which Argo CD makes none")));
+    // `validateGeneratedApplications` in `applicationset/controllers/applicationset_controller.go`, v3.5.1, whose errors
+    // are those of a name, and before v3.2.0 those of a place in the list; `Generate` doesn't look.
+    hints.extend(told(again, |names| {
+        format!("of {names} there are several: Argo CD makes none of them (before 3.2 the first one only)")
+    }));
     if steps {
         hints.push(STEPS_UNKNOWN.to_owned());
     }

@@ -157,9 +157,8 @@ async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Re
     if input.to_revision.is_some() {
         return Err(ToolError::invalid_argument("to_revision goes with from_revision").with_argument("to_revision"));
     }
-    let Managed { found, cut } = argocd.managed(&target, &input, &context).await?;
-    let compared = Compared { cut, ..Compared::of(found.iter().filter(|one| !one.hook)) };
-    let nothing = if found.is_empty() && compared.cut.is_none() {
+    let compared = argocd.managed(&target, &input, &context).await?;
+    let nothing = if compared.count == 0 && compared.cut.is_none() {
         "Argo CD has compared nothing that matches; get_argocd_app_status tells why"
     } else {
         "nothing differs, as far as Argo CD compared it last; refresh_argocd_app compares anew"
@@ -174,15 +173,9 @@ struct Compared {
     count: usize,
     /// Resources that Argo CD holds for changed, in which no path differs.
     unexplained: usize,
-    /// Resources with a state that can't be read.
+    /// Resources with a state that can't be read, or is too large.
     unread: usize,
     /// Why not all of them was looked at, if so.
-    cut: Option<String>,
-}
-
-/// The resources that an application manages, and why they are not all that match, if so.
-struct Managed {
-    found: Vec<ManagedResource>,
     cut: Option<String>,
 }
 
@@ -200,6 +193,15 @@ impl Compared {
         all
     }
 
+    /// With what another comparison found of other resources.
+    fn and(mut self, more: Self) -> Self {
+        self.differing.extend(more.differing);
+        self.count += more.count;
+        self.unexplained += more.unexplained;
+        self.unread += more.unread;
+        self
+    }
+
     fn hints(&self) -> Vec<String> {
         let mut hints: Vec<_> = self.cut.iter().cloned().collect();
         if self.unexplained > 0 {
@@ -209,7 +211,10 @@ impl Compared {
             ));
         }
         if self.unread > 0 {
-            hints.push(format!("{} were not compared: what Argo CD answers of them can't be read", self.unread));
+            hints.push(format!(
+                "{} were not compared: what Argo CD answers of them can't be read, or is too large",
+                self.unread
+            ));
         }
         hints
     }
@@ -256,32 +261,42 @@ impl ArgoCd {
         Err(ToolError::invalid_argument(message).with_remedy(remedy).with_argument(argument))
     }
 
-    /// What an application manages, with the states of each: all of it in one answer, unless that is too large, as with
-    /// large custom resource definitions, which come in four states. Then only what is not as Git says is asked for,
-    /// one by one.
-    async fn managed(&self, target: &Target, input: &DiffInput, context: &CallContext) -> Result<Managed, ToolError> {
+    /// Compares what an application manages by the states of each: all of it in one answer, unless that is too large, as
+    /// with large custom resource definitions, which come in four states. Then only what is not as Git says is asked
+    /// for, one by one, and no answer is kept.
+    async fn managed(&self, target: &Target, input: &DiffInput, context: &CallContext) -> Result<Compared, ToolError> {
         let doing = "read the managed resources of";
         let below = || target.get(&["managed-resources"]);
         let all = below().maybe("kind", input.kind.as_ref()).maybe("name", input.name.as_ref());
-        if let Some(Items { items }) = self.ask_for_much(target, &all, doing, context).await? {
-            return Ok(Managed { found: items.0, cut: None });
+        let found: Option<Items<ManagedResource>> = self.ask_for_much(target, &all, doing, context).await?;
+        if let Some(found) = found {
+            return Ok(Compared::of(found.items.iter().filter(|one| !one.hook)));
         }
         let app = self.fetch_app(target, context).await?;
         let differs = |one: &&Resource| one.status != "Synced" && !one.hook && input.names(&one.kind, &one.name);
         let wanted: Vec<_> = app.status.resources.iter().filter(differs).collect();
-        let mut found = Vec::new();
+        let mut compared = Compared::default();
         for one in wanted.iter().take(MAX_SINGLE) {
             let call = below().query("group", &one.group).query("kind", &one.kind).query("name", &one.name);
             let call = call.query("namespace", &one.namespace);
-            let one: Items<ManagedResource> = self.ask_slowly(target, &call, doing, context).await?;
-            found.extend(one.items.0);
+            let found: Option<Items<ManagedResource>> = self.ask_for_much(target, &call, doing, context).await?;
+            // `isMatchingResource` in `server/application/application.go` (v3.5.1) takes an empty group or namespace for any.
+            let is_it = |found: &&ManagedResource| {
+                !found.hook && (&found.group, &found.namespace) == (&one.group, &one.namespace)
+            };
+            compared = compared.and(match &found {
+                Some(found) => Compared::of(found.items.iter().filter(is_it)),
+                None => Compared { count: 1, unread: 1, ..Compared::default() },
+            });
         }
-        let (seen, count) = (wanted.len().min(MAX_SINGLE), wanted.len());
-        let cut = format!(
-            "all of them are larger than what is read of one answer: {seen} of the {count} were looked at that Argo \
-             CD does not hold for Synced; narrow it by kind or name for others"
-        );
-        Ok(Managed { found, cut: Some(cut) })
+        let seen = match (wanted.len().min(MAX_SINGLE), wanted.len()) {
+            (_, 0) => "Argo CD holds all of them for Synced".to_owned(),
+            (seen, count) => format!("{seen} of the {count} were looked at that Argo CD does not hold for Synced"),
+        };
+        compared.cut = Some(format!(
+            "all of them are larger than what is read of one answer: {seen}; narrow it by kind or name for others"
+        ));
+        Ok(compared)
     }
 
     /// What Git says for an application at a revision; at the one that it follows, if none is named.

@@ -102,8 +102,8 @@ async fn events(argocd: Arc<ArgoCd>, input: EventsInput, context: CallContext) -
         let node = find(&tree.nodes, wanted)?;
         if node.uid.is_empty() {
             let hint = format!(
-                "there are none: {wanted} was not created. get_argocd_app_status tells what the last sync said, and \
-                 whether it runs"
+                "{wanted} is not in the cluster: it was not created, or is gone, and Argo CD tells no events of such a \
+                 one. get_argocd_app_status tells what the last sync said, and whether it runs"
             );
             return Ok(EventList { events: Vec::new(), truncated: false, next_cursor: None, hints: vec![hint] });
         }

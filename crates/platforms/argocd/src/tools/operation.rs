@@ -191,7 +191,8 @@ pub(super) async fn poll(
         // A look that fails on the way doesn't lose what is known; the next one may work.
         match argocd.look(target, context).await {
             Ok(newer) => app = newer,
-            Err(Error::Request(_) | Error::Unavailable(_) | Error::Failed(_) | Error::RateLimited(_)) => {}
+            Err(Error::Request(_) | Error::Failed(_) | Error::RateLimited(_)) => {}
+            Err(error) if error.is_outage() => {}
             Err(error) => {
                 let right = "applications, get";
                 return Err(argocd.explain(target, error, "read the application", right, context).await);
@@ -243,8 +244,9 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
 /// What syncs an application that is not synced, while no operation runs.
 fn who_syncs(app: &Application) -> String {
     if app.spec.automated().is_some() && app.has_had_its_try() {
-        return "auto-sync has had its try at this revision, which failed or has left no result, and begins nothing \
-                more: sync_argocd_app does, once the cause is gone"
+        return "auto-sync has had its try, which failed at the revision that its condition in sync.message names, or has \
+                left no result (which stops it from 3.2 on), and begins nothing more there: sync_argocd_app does, once \
+                the cause is gone"
             .to_owned();
     }
     if app.spec.automated().is_some() {

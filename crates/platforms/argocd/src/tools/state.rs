@@ -175,7 +175,10 @@ impl Operation {
             return Some(Self {
                 phase: "Running".to_owned(),
                 dry_run: operation.sync.as_ref().is_some_and(|sync| sync.dry_run),
-                revision: operation.sync.as_ref().and_then(|sync| text::optional(&sync.revision)),
+                revision: operation
+                    .sync
+                    .as_ref()
+                    .and_then(|sync| text::optional(&revisions(&sync.revision, &sync.revisions))),
                 started_at: None,
                 finished_at: None,
                 message: Some("it waits for Argo CD's controller, which has not taken it up yet".to_owned()),
@@ -322,6 +325,10 @@ pub(super) fn awaits(app: &Application) -> Option<String> {
     if is_held(app) {
         return Some(HELD.to_owned());
     }
+    // One that is being ended keeps the message of before.
+    if state.phase != "Running" {
+        return None;
+    }
     if state.message.starts_with("waiting for pruning confirmation of") {
         return Some(format!("the operation goes on when a person has confirmed what it would delete ({CONFIRM})"));
     }
@@ -329,14 +336,15 @@ pub(super) fn awaits(app: &Application) -> Option<String> {
         && app.status.health.status == "Suspended"
     {
         return Some(format!(
-            "the operation waits for {} to be healthy, and something in the application is suspended: it goes on \
-             when that is resumed (run_argocd_resource_action may)",
+            "the operation waits for {} to be healthy, and something in the application is suspended: if it waits for \
+             that, it goes on when that is resumed (run_argocd_resource_action may)",
             text::clean(what)
         ));
     }
-    // Where `retry.refresh` of 3.1 and later isn't set (argoproj/argo-cd#11494).
+    // With `retry.refresh` the next attempt takes the newest one (argoproj/argo-cd#11494).
+    let is_kept = state.retry_count > 0 && !state.operation.retry.refresh;
     let (goes_to, now) = (state.revision(), revisions(&app.status.sync.revision, &app.status.sync.revisions));
-    (state.retry_count > 0 && !goes_to.is_empty() && !now.is_empty() && goes_to != now).then(|| {
+    (is_kept && !goes_to.is_empty() && !now.is_empty() && goes_to != now).then(|| {
         format!(
             "the operation is tried again with the revision that it began with, and not with what was compared last \
              ({}): unless that is meant, end it with terminate_argocd_operation, and sync anew",
@@ -349,11 +357,15 @@ pub(super) fn awaits(app: &Application) -> Option<String> {
 pub(super) const HELD: &str = "a sync window holds the operation: until syncs are permitted \
                                (get_argocd_sync_windows), it applies nothing more, and doesn't end either";
 
-/// What is said of an application that auto-sync heals again and again (`autoSync` in `controller/appcontroller.go`,
-/// v3.5.1).
+/// What is said of an application that auto-sync heals again and again, which it does at the revision of the last sync,
+/// after that succeeded (`autoSync` in `controller/appcontroller.go`, v3.5.1). The count stays when it is over.
 pub(super) fn heals_in_vain(app: &Application) -> Option<String> {
-    let sync = app.status.operation_state.as_ref()?.operation.sync.as_ref()?;
-    (sync.heals > 1 && app.status.sync.status == "OutOfSync" && app.spec.automated().is_some()).then(|| {
+    let (state, now) = (app.status.operation_state.as_ref()?, &app.status.sync);
+    let sync = state.operation.sync.as_ref()?;
+    let is_healed = app.running().is_none() && app.news().is_none() && state.phase == "Succeeded";
+    let heals = app.spec.automated().is_some_and(|automated| automated.self_heal)
+        && state.revision() == revisions(&now.revision, &now.revisions);
+    (sync.heals > 1 && is_healed && heals && now.status == "OutOfSync").then(|| {
         format!(
             "auto-sync has healed it {} times, and it is OutOfSync again: something changes it back, or drops a part \
              of what Git says; get_argocd_diff tells what differs",
@@ -362,10 +374,10 @@ pub(super) fn heals_in_vain(app: &Application) -> Option<String> {
     })
 }
 
-/// What Argo CD says of a deletion that failed; it tries it again.
+/// What Argo CD said of a deletion that failed; it tries it again, and may have got on since.
 pub(super) fn failed_deletion(app: &Application) -> Option<String> {
     let failed = app.status.conditions.iter().find(|one| one.type_ == "DeletionError")?;
-    Some(format!("Argo CD failed to delete it, and tries again: {}", text::clean(&failed.message)))
+    Some(format!("Argo CD said that a try to delete it failed: {}", text::clean(&failed.message)))
 }
 
 /// What is said of applications among an application's resources: their health is no part of its own, unless the installation has a
@@ -388,18 +400,17 @@ fn deletion(app: &Application, since: &str) -> String {
         _ => false,
     };
     let confirmation = to_be_confirmed(app.status.resources.iter()).filter(|_| !is_approved);
-    let stage = if let Some(failed) = failed_deletion(app) {
-        failed
-    } else if has("pre-delete-finalizer.argocd.argoproj.io") {
-        "its PreDelete hooks come first".to_owned()
+    let stage = if has("pre-delete-finalizer.argocd.argoproj.io") {
+        ": its PreDelete hooks come first".to_owned()
     } else if app.is_cascading() {
-        confirmation.unwrap_or_else(|| "what it runs is being deleted".to_owned())
+        format!(": {}", confirmation.unwrap_or_else(|| "what it runs is being deleted".to_owned()))
     } else if has("post-delete-finalizer.argocd.argoproj.io") {
-        "its PostDelete hooks run".to_owned()
+        ": its PostDelete hooks run".to_owned()
     } else {
-        return format!("the application is being deleted since {since}");
+        String::new()
     };
-    format!("the application is being deleted since {since}: {stage}")
+    let failed = failed_deletion(app).map(|failed| format!("; {failed}")).unwrap_or_default();
+    format!("the application is being deleted since {since}{stage}{failed}")
 }
 
 /// What sync and health mean together, and beside the last operation.

@@ -183,7 +183,8 @@ impl SyncInput {
     /// `server/application/application.go`), and replacing is creating again where Kubernetes takes no update.
     fn options(&self, app: &Application) -> String {
         let own: &[String] = app.spec.sync_policy.as_ref().map_or(&[], |policy| &*policy.sync_options);
-        let has = |options: &[String], wanted: &str| options.iter().any(|one| one.eq_ignore_ascii_case(wanted));
+        // As `HasOption` does.
+        let has = |options: &[String], wanted: &str| options.iter().any(|one| one == wanted);
         let lost = own.iter().filter(|own| !self.sync_options.is_empty() && !has(&self.sync_options, own));
         let lost: Vec<_> = lost.take(20).map(|own| text::clean(own)).collect();
         let mut told = String::new();
@@ -372,6 +373,10 @@ pub(super) async fn finish(
         || outcomes.iter().any(|one| !matches!(one.status.as_str(), "SyncFailed" | "PruneSkipped" | ""));
     let applied = match (dry_run, finished) {
         (true, true) => "Nothing was applied: the dry run has ended",
+        // `operation` was taken away, or nothing is told of it.
+        (false, true) if !matches!(phase, "Succeeded" | "Failed" | "Error") => {
+            "Nobody carries it on: what was applied is not known"
+        }
         (false, true) if phase == "Succeeded" => "It was applied, as far as the phase says: the operation has ended",
         // All is tried by a dry run first, of which only what fails is written down (`runTasks` in
         // `gitops-engine/pkg/sync/sync_context.go`, v3.5.1; argoproj/argo-cd#1884).
