@@ -201,7 +201,7 @@ impl Identity {
             Error::WrappingToken | Error::BadRequest | Error::Forbidden(_) | Error::TokenRejected | Error::NotFound => {
                 Trouble::WrappingConsumed
             }
-            Error::Sealed => Trouble::Sealed,
+            Error::Sealed | Error::NamespaceSealed => Trouble::Sealed,
             other => Trouble::Outage(other),
         };
         let lookup = Call::ask(["sys", "wrapping", "lookup"], json!({ "token": wrapping.expose_secret() }));

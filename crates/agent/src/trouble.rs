@@ -76,7 +76,7 @@ pub(super) enum Trouble {
          CredentialSource, or the system behind the engine; Vault's log has its words"
     )]
     BadRequest { path: String },
-    #[error("Vault is sealed: an administrator must unseal it")]
+    #[error("Vault, or the namespace, is sealed: an administrator must unseal it")]
     Sealed,
     #[error("Vault gives no usable answer: {0}")]
     Outage(#[source] Error),
@@ -120,7 +120,7 @@ impl Trouble {
     pub(super) fn of(error: Error, path: &str, capability: &'static str) -> Self {
         let path = path.to_owned();
         match error {
-            Error::Sealed => Self::Sealed,
+            Error::Sealed | Error::NamespaceSealed => Self::Sealed,
             Error::Forbidden(_) | Error::TokenRejected => Self::Forbidden { path, capability },
             Error::NotFound => Self::NotFound { path },
             Error::VersionGone(Gone { version, destroyed: true, .. }) => Self::Destroyed { path, version },
@@ -156,17 +156,25 @@ impl Trouble {
                  CredentialSource, and audience and subject in the role",
             ),
             (Error::LoginRefused(LoginFault::Denied), Method::AppRole) => Self::LoginRefused(
-                "Vault doesn't let the role in (403), and doesn't say why: not from this address, or the auth method is off, \
-                 or its identity entity is disabled, or failed logins have locked it out for 15 minutes",
+                "Vault doesn't let the role in (403), and doesn't say why: not from this address, or there is no \
+                 such auth method in that namespace, or it is off, or the identity entity is disabled, or failed logins \
+                 have locked the role out for 15 minutes",
+            ),
+            (Error::LoginRefused(LoginFault::Address), _) => Self::LoginRefused(
+                "Vault doesn't let the role or its secret id in from this address (400): look at the CIDR lists of both",
             ),
             (Error::LoginRefused(LoginFault::Denied), _) => Self::LoginRefused(
                 "Vault doesn't let the token in (403), and doesn't say why: the role must be bound to its subject (in a pod, the connector's \
-                 ServiceAccount), namespace and audience, the auth method must be on, the identity entity must not be \
-                 disabled, and the method kubernetes must be able to review tokens at the cluster's API server",
+                 ServiceAccount), namespace and audience, the auth method must be there in that namespace of Vault and be \
+                 on, the identity entity must not be disabled, and the method kubernetes must be able to review tokens at \
+                 the cluster's API server",
             ),
             (Error::LoginRefused(LoginFault::SecondFactor), _) => Self::LoginRefused(
                 "Vault gives no token without a second factor (login MFA), which an agent doesn't have: leave the auth method, \
                  or the identity's group or entity, out of the login enforcement",
+            ),
+            (Error::UnknownNamespace, _) => Self::LoginRefused(
+                "Vault has no such namespace: correct spec.vault.namespace of the CredentialSource, or make it",
             ),
             (Error::TokenRejected, Method::Owned) => {
                 Self::TokenRefused("doesn't know the token, so log in anew", token::GONE)
@@ -174,7 +182,7 @@ impl Trouble {
             (Error::Forbidden(_) | Error::TokenBarred, Method::Owned) => {
                 Self::TokenRefused("refuses the token, and doesn't say why", token::BARRED)
             }
-            (Error::Sealed, _) => Self::Sealed,
+            (Error::Sealed | Error::NamespaceSealed, _) => Self::Sealed,
             (other, _) => Self::outage(other),
         }
     }
@@ -189,7 +197,7 @@ impl Trouble {
             | Self::SecretIdOver(_) => Reason::VaultLoginFailed,
             Self::WrappingConsumed => Reason::WrappedSecretConsumed,
             Self::WrappingMismatch => Reason::WrappedSecretMismatch,
-            Self::Forbidden { .. } => Reason::VaultPermissionMissing,
+            Self::Forbidden { .. } | Self::Outage(Error::AwaitsApproval) => Reason::VaultPermissionMissing,
             Self::NotFound { .. }
             | Self::OtherVersion { .. }
             | Self::Deleted { .. }
@@ -198,7 +206,8 @@ impl Trouble {
             | Self::UnknownRole { .. }
             | Self::NoKey { .. }
             | Self::Rounded { .. }
-            | Self::TooLarge { .. } => Reason::VaultSecretNotFound,
+            | Self::TooLarge { .. }
+            | Self::Outage(Error::UnknownNamespace) => Reason::VaultSecretNotFound,
             Self::Sealed => Reason::VaultSealed,
             Self::Outage(_) | Self::BadRequest { .. } => Reason::VaultUnreachable,
             Self::Write(_) => Reason::CredentialsNotWritten,
@@ -209,14 +218,9 @@ impl Trouble {
     /// How soon it is worth trying again.
     pub(super) fn patience(&self) -> Patience {
         match self {
-            Self::Sealed | Self::Outage(_) | Self::Write(_) | Self::NoSecretId(_) | Self::NoToken(_) => {
-                Patience::Outage
-            }
-            // A new agent logs in anew.
-            Self::SecretIdOver(_) | Self::WrappingConsumed | Self::WrappingMismatch | Self::Panicked => {
-                Patience::Sparing
-            }
-            Self::LoginRefused(_)
+            // Each try of what awaits approval asks for another one.
+            Self::Outage(Error::AwaitsApproval | Error::UnknownNamespace)
+            | Self::LoginRefused(_)
             | Self::TokenRefused(..)
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
@@ -230,6 +234,13 @@ impl Trouble {
             | Self::TooLarge { .. }
             | Self::BadRequest { .. }
             | Self::CannotBegin(_) => Patience::Change,
+            Self::Sealed | Self::Outage(_) | Self::Write(_) | Self::NoSecretId(_) | Self::NoToken(_) => {
+                Patience::Outage
+            }
+            // A new agent logs in anew.
+            Self::SecretIdOver(_) | Self::WrappingConsumed | Self::WrappingMismatch | Self::Panicked => {
+                Patience::Sparing
+            }
         }
     }
 
@@ -374,6 +385,28 @@ mod tests {
         assert!(sealed.iter().all(|wait| *wait <= 30.0), "{sealed:?}");
         let quota = waits(false, || Trouble::Outage(Error::Quota(Some(Duration::from_secs(77)))));
         assert!((quota[0] - 77.0).abs() < 0.1, "{quota:?}");
+    }
+
+    #[test]
+    fn what_somebody_has_to_change_is_no_outage() {
+        for (error, reason, patience) in [
+            (Error::AwaitsApproval, "VaultPermissionMissing", Patience::Change),
+            (Error::UnknownNamespace, "VaultSecretNotFound", Patience::Change),
+            (Error::NamespaceSealed, "VaultSealed", Patience::Outage),
+            (Error::Overloaded, "VaultUnreachable", Patience::Outage),
+        ] {
+            let trouble = Trouble::of(error, "secret/data/a", "read");
+            assert_eq!((trouble.reason().as_str(), trouble.patience()), (reason, patience), "{trouble}");
+        }
+        for (error, reason, patience, part) in [
+            (Error::LoginRefused(LoginFault::Address), "VaultLoginFailed", Patience::Change, "(400): look at the CIDR"),
+            (Error::UnknownNamespace, "VaultLoginFailed", Patience::Change, "spec.vault.namespace"),
+            (Error::NamespaceSealed, "VaultSealed", Patience::Outage, "namespace, is sealed"),
+        ] {
+            let trouble = Trouble::of_login(error, Method::AppRole);
+            assert_eq!((trouble.reason().as_str(), trouble.patience()), (reason, patience), "{trouble}");
+            assert!(trouble.to_string().contains(part), "{trouble}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

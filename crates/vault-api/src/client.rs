@@ -192,6 +192,8 @@ pub enum LoginFault {
     Rejected,
     /// 403: it doesn't let that identity in from here, or the auth method is off.
     Denied,
+    /// 400: it knows the identity and its proof, and one of them is bound to other addresses.
+    Address,
     /// 200 without a token: it waits for a second factor, which nobody here has.
     SecondFactor,
 }

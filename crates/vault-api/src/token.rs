@@ -37,7 +37,8 @@ pub async fn log_in(client: &Client, mount: &str, proof: Value, deadline: Instan
         | Error::UnknownRole
         | Error::TokenNotSeen
         | Error::TokenRejected => Error::LoginRefused(LoginFault::Rejected),
-        Error::Forbidden(_) | Error::Unsupported | Error::AddressBarred => Error::LoginRefused(LoginFault::Denied),
+        Error::AddressBarred => Error::LoginRefused(LoginFault::Address),
+        Error::Forbidden(_) | Error::Unsupported => Error::LoginRefused(LoginFault::Denied),
         other => other,
     })?;
     auth_of(answer)

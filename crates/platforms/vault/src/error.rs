@@ -48,7 +48,8 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, path: &str, capability: 
         Error::NoRoute if ["sys/internal/ui/mounts", "auth/token/lookup-self"].contains(&path) => {
             ToolError::new(Code::PlatformError, format!("the address leads to no Vault that has the path {path}"))
                 .with_remedy(format!(
-                    "whoever owns the McpConnector must correct the path in {}, which leaves out /v1",
+                    "whoever owns the McpConnector must correct the path in {}, which leaves out /v1, or \
+                     spec.platform.vault.namespace",
                     WAY.address
                 ))
         }

@@ -68,6 +68,7 @@ const MOUNTS_MIN_AGE: Duration = Duration::from_secs(5);
 pub struct Vault {
     session: Session,
     rules: Rules,
+    /// Its namespace, without slashes around it; none in the one at the root.
     namespace: Option<String>,
     /// Where its pages are, of which people paste links.
     home: Home,
@@ -110,7 +111,7 @@ impl Vault {
             session: Session::new(client, environment.credentials, login),
             rules: Rules::new(spec.paths.as_ref(), spec.release_values.as_ref()),
             home,
-            namespace: spec.namespace.as_ref().map(|name| name.trim_matches('/').to_owned()),
+            namespace: spec.namespace.as_deref().and_then(plain_namespace),
             mounts: Mutex::new(None),
             ending: Mutex::new(None),
         })
@@ -160,17 +161,16 @@ impl Vault {
         deadline: Instant,
     ) -> Result<Location, ToolError> {
         self.home.check(path, "path")?;
-        if let Some(named) = Link::read(path).and_then(|link| link.query("namespace").map(ToOwned::to_owned)) {
-            let plain = |name: &str| Some(name.trim_matches('/').to_owned()).filter(|name| name != "root");
-            if plain(&named).unwrap_or_default() != self.namespace.as_deref().and_then(plain).unwrap_or_default() {
-                return Err(ToolError::invalid_argument(
-                    "path is a link to another namespace of Vault than the connector's",
-                )
-                .with_argument("path")
-                .with_remedy(
-                    "use a connector for that namespace; spec.platform.vault.namespace says which one a connector has",
-                ));
-            }
+        if let Some(named) = Link::read(path).and_then(|link| link.query("namespace").map(ToOwned::to_owned))
+            && plain_namespace(&named) != self.namespace
+        {
+            return Err(ToolError::invalid_argument(
+                "path is a link to another namespace of Vault than the connector's",
+            )
+            .with_argument("path")
+            .with_remedy(
+                "use a connector for that namespace; spec.platform.vault.namespace says which one a connector has",
+            ));
         }
         let asked = |error: &Error| error::to_tool_error(error, "list mounts", "sys/internal/ui/mounts", "read");
         let mounts = self.mounts(max_age, deadline).await.map_err(|error| asked(&error))?;
@@ -221,6 +221,11 @@ impl Vault {
             _ => Err(failed),
         }
     }
+}
+
+/// A namespace without slashes around it; none for the one at the root, as for [`Client::new`].
+fn plain_namespace(name: &str) -> Option<String> {
+    Some(name.trim_matches('/')).filter(|name| !name.is_empty() && *name != "root").map(ToOwned::to_owned)
 }
 
 #[async_trait]

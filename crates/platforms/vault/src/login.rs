@@ -297,8 +297,9 @@ impl State {
 /// The wait after so many refusals in a row.
 fn pause(fault: LoginFault, count: u32) -> Duration {
     match fault {
-        LoginFault::Rejected if count < token::REJECTED_LOGINS => REJECTED_PAUSE,
-        LoginFault::Rejected => token::LOCKOUT_PAUSE,
+        // A login from an address that may not log in takes a use of the secret id, too, where these are counted.
+        LoginFault::Rejected | LoginFault::Address if count < token::REJECTED_LOGINS => REJECTED_PAUSE,
+        LoginFault::Rejected | LoginFault::Address => token::LOCKOUT_PAUSE,
         LoginFault::Denied | LoginFault::SecondFactor if count < MAX_DENIALS => Duration::from_secs(1 << count),
         LoginFault::Denied | LoginFault::SecondFactor => DENIED_PAUSE,
     }

@@ -63,7 +63,7 @@ impl From<wire::VisibleMounts> for Mounts {
 
 impl Mounts {
     /// Whether an engine lies where paths of the API begin.
-    fn has_api_root(&self) -> bool {
+    pub(super) fn has_api_root(&self) -> bool {
         self.secret.keys().any(|mount| format!("{mount}/").starts_with(API_ROOT))
     }
 
@@ -165,7 +165,11 @@ impl Location {
 
     /// Whether the path in the mount begins as the API's own do below an engine of version 2.
     pub(super) fn is_like_api(&self) -> bool {
-        self.version == KvVersion::Two && self.path.first().is_some_and(|first| API_KINDS.contains(&first.as_str()))
+        self.version == KvVersion::Two
+            && self
+                .path
+                .split_first()
+                .is_some_and(|(first, rest)| API_KINDS.contains(&first.as_str()) && !rest.is_empty())
     }
 
     /// Segments of the API path: with `kind` (`data`, `metadata`, …) after the mount on KV v2, without on KV v1.

@@ -101,7 +101,7 @@ pub(super) async fn check(vault: &Vault, token: &Token, deadline: Instant) -> Re
     }
     // A policy may be narrower than the manifest's pattern: exactly secret/data/apps/web for secret/apps/*.
     if asked.iter().any(ApiPattern::has_wildcard)
-        && let Ok(acl) = vault.session.resultant_acl(token, deadline).await
+        && let Ok(acl) = resultant_acl(vault, token, deadline).await
         && asked.iter().any(|pattern| overlaps(&acl, pattern))
     {
         return Ok(Standing::Permitted("the token's policies permit a part of what the manifest names".to_owned()));
@@ -123,27 +123,53 @@ async fn any_kv(vault: &Vault, token: &Token, deadline: Instant) -> Result<Stand
     let mounts = vault.fetch_mounts(token, deadline).await?;
     let kv = mounts.secret.iter().filter(|(_, mount)| kv_version(mount).is_some());
     let (public, own): (Vec<_>, Vec<_>) = kv.partition(|(_, mount)| mount.is_listed_to_all());
+    let public_only = own.is_empty() && !public.is_empty();
     let mut count = own.len();
-    if count == 0 && !public.is_empty() {
-        let acl = match vault.session.resultant_acl(token, deadline).await {
-            // The policy `default` permits it, and a token need not have that.
-            Err(Error::Forbidden(_)) => {
+    if public_only {
+        let public: Vec<&str> = public.into_iter().map(|(mount, _)| mount.as_str()).collect();
+        count = match permitted_of(vault, token, &public, deadline).await {
+            Ok(count) => count,
+            Err(error @ (Error::TokenRejected | Error::TokenBarred)) => return Err(error),
+            // The policy `default` permits to ask, and a token need not have that.
+            Err(_) => {
                 let note =
                     "whether the token may do anything in a KV mount is not known: all that it sees are listed to all";
                 return Ok(Standing::Permitted(note.to_owned()));
             }
-            outcome => outcome?,
         };
-        count = public.iter().filter(|(mount, _)| overlaps(&acl, &ApiPattern::all_of(mount))).count();
     }
     if count == 0 {
-        return Ok(Standing::Missing(
+        let unseen = if public_only { "; rules with + in their path are not all seen here" } else { "" };
+        return Ok(Standing::Missing(format!(
             "no policy of the token permits anything in any KV mount; it needs for example \
-             path \"secret/data/*\" { capabilities = [\"read\"] }"
-                .to_owned(),
-        ));
+             path \"secret/data/*\" {{ capabilities = [\"read\"] }}{unseen}"
+        )));
     }
     Ok(Standing::Permitted(format!("the token has access to {count} KV mount{}", if count == 1 { "" } else { "s" })))
+}
+
+/// In how many of these mounts anything is permitted, as far as can be asked.
+async fn permitted_of(vault: &Vault, token: &Token, mounts: &[&str], deadline: Instant) -> Result<usize, Error> {
+    let acl = resultant_acl(vault, token, deadline).await?;
+    let count = mounts.iter().filter(|mount| overlaps(&acl, &ApiPattern::all_of(mount))).count();
+    if count > 0 {
+        return Ok(count);
+    }
+    // Rules with `+` are in no answer to that (`pathInternalUIResultantACL` in `logical_system.go` of OpenBao).
+    let paths = |mount: &&&str| ["data", "metadata"].map(|kind| format!("{mount}/{kind}/{ANY_NAME}"));
+    let asked: Vec<String> = mounts.iter().take(25).flat_map(|mount| paths(&mount)).collect();
+    let capabilities = vault.session.capabilities(token, &asked, deadline).await?;
+    let grants = |path: &String| capabilities.get(path).is_some_and(|list| list.iter().any(|c| c != "deny"));
+    Ok(mounts.iter().filter(|mount| paths(mount).iter().any(grants)).count())
+}
+
+/// What the token's policies come to, with paths as they are in the connector's namespace.
+async fn resultant_acl(vault: &Vault, token: &Token, deadline: Instant) -> Result<ResultantAcl, Error> {
+    let acl = vault.session.resultant_acl(token, deadline).await?;
+    Ok(match &vault.namespace {
+        Some(namespace) => acl.below(&format!("{namespace}/")),
+        None => acl,
+    })
 }
 
 fn no_mount(unseen: &BTreeSet<String>) -> String {

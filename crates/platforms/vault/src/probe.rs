@@ -147,7 +147,10 @@ fn unanswered(error: &Error) -> Finding {
         _ => (HealthStatus::Error, Reason::UnexpectedResponse.into()),
     };
     // Every Vault has what a probe asks for.
-    let elsewhere = if *error == Error::NoRoute { ": correct the path in url, which leaves out /v1" } else { "" };
+    let elsewhere = match error {
+        Error::NoRoute => ": correct the path in url, which leaves out /v1, or spec.platform.vault.namespace",
+        _ => "",
+    };
     Finding::passing(status, reason, format!("Vault can't be asked: {error}{elsewhere}"))
 }
 
@@ -165,6 +168,10 @@ fn login_refused(fault: LoginFault) -> Finding {
              method in that namespace, or it is off, or the identity entity is disabled, or failed logins have locked \
              the role out for 15 minutes: look at the CIDR lists of both, at namespace and auth in \
              spec.platform.vault, at identity/entity and at sys/locked-users",
+        ),
+        LoginFault::Address => (
+            VaultReason::LoginDenied,
+            "Vault does not let the role or its secret id in from this address: look at the CIDR lists of both",
         ),
         LoginFault::SecondFactor => (
             VaultReason::LoginDenied,
@@ -257,7 +264,15 @@ async fn credentials(vault: &Vault, looking: &mut Examination, deadline: Instant
         return;
     }
     let begun = Instant::now();
-    match permission::check(vault, &token, deadline).await {
+    let mut standing = permission::check(vault, &token, deadline).await;
+    // A login of another call may have replaced the token meanwhile, and given it back.
+    if standing.as_ref().is_err_and(Error::may_be_the_token)
+        && let Ok(newer) = vault.session.token(deadline).await
+        && newer.generation != token.generation
+    {
+        standing = permission::check(vault, &newer, deadline).await;
+    }
+    match standing {
         Ok(Standing::Permitted(note)) => {
             looking.judge(CredentialVerdict::Accepted, message);
             looking.well("mounts", note, begun);

@@ -139,6 +139,19 @@ pub(super) struct ResultantAcl {
     pub(super) glob_paths: BTreeMap<String, Rule>,
 }
 
+impl ResultantAcl {
+    /// What of it is in a namespace. Its paths begin with that of the policy's own namespace (OpenBao: `policy.go`).
+    pub(super) fn below(self, namespace: &str) -> Self {
+        let within = |path: &str| path.strip_prefix(namespace).map(ToOwned::to_owned);
+        // A prefix may end before the namespace's own name does.
+        let all = |path: &str| namespace.starts_with(path).then(String::new);
+        let exact = self.exact_paths.into_iter().filter_map(|(path, rule)| Some((within(&path)?, rule)));
+        let glob =
+            self.glob_paths.into_iter().filter_map(|(path, rule)| Some((within(&path).or_else(|| all(&path))?, rule)));
+        Self { root: self.root, exact_paths: exact.collect(), glob_paths: glob.collect() }
+    }
+}
+
 /// A rule of [`ResultantAcl`].
 #[derive(Deserialize)]
 pub(super) struct Rule {

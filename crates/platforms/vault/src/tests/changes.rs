@@ -113,6 +113,9 @@ async fn a_secret_is_not_made_below_data_by_mistake() {
     // It is there now, and an engine of version 1 has no such parts.
     connector.call("write_vault_secret", write(json!({}))).await.unwrap();
     connector.call("write_vault_secret", write(json!({ "path": "old/data/new", "patch": false }))).await.unwrap();
+    // No path of the API ends there.
+    connector.call("write_vault_secret", write(json!({ "path": "secret/data" }))).await.unwrap();
+    assert!(double.kept("data/data").is_some());
 }
 
 /// A policy that lets a token change versions and not read their metadata.
@@ -264,7 +267,7 @@ async fn roles_are_looked_for_where_each_kind_keeps_them() {
     assert!(some["hints"][0].as_str().unwrap().contains("the capability list on db/static-roles"), "{some}");
     double.want("db/roles", 404, Some(json!({ "errors": [] })));
     let none = roles("db").await.unwrap();
-    assert!(none["hints"].to_string().contains("nothing is listed at db/roles, db/static-roles"), "{none}");
+    assert!(none["hints"].to_string().contains("nothing is listed at db/roles\""), "{none}");
     assert_eq!(roles("transit").await.unwrap_err().code, ErrorCode::InvalidArgument);
     // `Pattern` in `path_roles.go` of hashicorp/vault-plugin-secrets-terraform.
     double.want("tfc/roles", 404, Some(json!({ "errors": ["1 error occurred:\n\t* unsupported path\n\n"] })));
@@ -279,6 +282,13 @@ async fn roles_are_looked_for_where_each_kind_keeps_them() {
     double.want("jfrog/roles", 404, unsupported.clone());
     double.want("jfrog/role", 200, keys(&["ci"]));
     assert_eq!(roles("jfrog").await.unwrap()["items"], json!(["role/ci"]));
+    double.want("jfrog/roles", 403, None);
+    let some = roles("jfrog").await.unwrap();
+    assert_eq!(some["items"], json!(["role/ci"]));
+    assert!(some["hints"][0].as_str().unwrap().contains("the capability list on jfrog/roles"), "{some}");
+    double.want("jfrog/role", 403, None);
+    assert_eq!(roles("jfrog").await.unwrap_err().code, ErrorCode::PermissionDenied);
+    double.want("jfrog/roles", 404, unsupported.clone());
     double.want("jfrog/role", 404, unsupported);
     assert!(
         roles("jfrog").await.unwrap()["hints"].to_string().contains("nothing is listed at jfrog/roles, jfrog/role")
@@ -294,6 +304,18 @@ async fn roles_are_looked_for_where_each_kind_keeps_them() {
     let some = roles("dir").await.unwrap();
     assert_eq!(some["items"], json!(["admin/nested/", "admin/one", "mine"]));
     assert!(some["hints"][0].as_str().unwrap().contains("were not looked into"), "{some}");
+    // So many in a call, whatever they are of.
+    let many: Vec<String> = (0..15).map(|number| format!("f{number}/")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for kind in ["role", "static-role"] {
+        double.want(&format!("dir/{kind}"), 200, keys(&many));
+        for folder in &many {
+            double.want(&format!("dir/{kind}/{}", folder.trim_end_matches('/')), 200, keys(&["one"]));
+        }
+    }
+    let all = roles("dir").await.unwrap();
+    let unread = |item: &&Value| item.as_str().unwrap().ends_with('/');
+    assert_eq!(all["items"].as_array().unwrap().iter().filter(unread).count(), 10, "{all}");
     // Of what the token doesn't see, the kind isn't known.
     double.want("auth/hidden/role", 404, Some(json!({ "errors": ["no handler for route \"auth/hidden/role\"."] })));
     let error = roles("auth/hidden").await.unwrap_err();
@@ -342,6 +364,8 @@ async fn a_path_of_the_api_is_read() {
     let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
     let read = connector.call("read_vault_secret", json!({ "path": "/v1/data/x" })).await.unwrap();
     assert_eq!((&read["mount"], &read["path"]), (&json!("v1"), &json!("data/x")));
+    let told = connector.call("check_vault_capabilities", json!({ "paths": ["/v1/data/x"] })).await.unwrap();
+    assert_eq!(told["paths"][0]["path"], "v1/data/x");
 }
 
 /// Old versions that a write throws away (hashicorp/vault#5907, #17112), and versions that end by themselves (#7644).

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -41,6 +42,10 @@ struct State {
     stale: bool,
     visible: bool,
     capabilities: Value,
+    /// Tokens that were given back.
+    revoked: Vec<String>,
+    /// How long the answer of `lookup-self` is on its way.
+    lookup_takes: Duration,
     kv: Kv,
 }
 
@@ -117,6 +122,10 @@ impl Double {
 
     pub(super) fn lookup(&self, field: &str, value: Value) {
         self.state.lock().unwrap().lookup[field] = value;
+    }
+
+    pub(super) fn look_up_slowly(&self, takes: Duration) {
+        self.state.lock().unwrap().lookup_takes = takes;
     }
 
     pub(super) fn hide_mounts(&self) {
@@ -257,7 +266,7 @@ impl Respond for Answering {
         }
         let token = header("x-vault-token").unwrap_or_default();
         let is_known = token.strip_prefix(TOKEN).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-        if !is_known || state.uses.0 > 0 && state.uses.1 == 0 {
+        if !is_known || state.revoked.contains(&token) || state.uses.0 > 0 && state.uses.1 == 0 {
             return unknown_token();
         }
         state.uses.1 = state.uses.1.saturating_sub(1);
@@ -283,7 +292,10 @@ impl Respond for Answering {
             // Nothing is there, and an engine of version 1 takes every change.
             ("POST" | "DELETE", path, _) if path.starts_with("old/") => return ResponseTemplate::new(204),
             ("POST", "auth/token/renew-self", true) => return granted(&token, 0),
-            ("POST", "auth/token/revoke-self", true) => return ResponseTemplate::new(204),
+            ("POST", "auth/token/revoke-self", true) => {
+                state.revoked.push(token);
+                return ResponseTemplate::new(204);
+            }
             ("POST", "sys/leases/renew", true) => {
                 return ResponseTemplate::new(200).set_body_json(
                     json!({ "lease_id": "database/creds/app/x", "renewable": true, "lease_duration": 60 }),
@@ -291,7 +303,9 @@ impl Respond for Answering {
             }
             _ => return failure(404),
         };
-        ResponseTemplate::new(200).set_body_json(json!({ "request_id": "r", "data": data, "auth": null }))
+        let takes = if path == "auth/token/lookup-self" { state.lookup_takes } else { Duration::ZERO };
+        let body = json!({ "request_id": "r", "data": data, "auth": null });
+        ResponseTemplate::new(200).set_body_json(body).set_delay(takes)
     }
 }
 

@@ -160,21 +160,39 @@ async fn tokens_have_their_findings() {
 /// An engine that is tuned with `listing_visibility=unauth` is listed to all (hashicorp/vault#4134; seen of 1.21).
 #[tokio::test]
 async fn an_engine_that_is_listed_to_all_says_nothing_of_rights() {
-    let double = Double::start().await;
+    let double = Double::start().await.namespace("team");
     let config = |visibility: &str| json!({ "listing_visibility": visibility });
     let kv = |visibility: &str| json!({ "type": "kv", "options": { "version": "2" }, "config": config(visibility) });
     let mounts = |secret: Value| Some(json!({ "request_id": "r", "data": { "secret": secret, "auth": {} } }));
     double.want("sys/internal/ui/mounts", 200, mounts(json!({ "pub/": kv("unauth") })));
-    let connector = connect(&double.uri(), Some(TOKEN), &json!({}));
-    assert_eq!(connector.probe().await.credentials, PermissionMissing);
+    double.capabilities(json!(["deny"]));
+    let connector = connect(&double.uri(), Some(TOKEN), &json!({ "namespace": "team" }));
+    let report = connector.probe().await;
+    assert_eq!(report.credentials, PermissionMissing);
+    assert!(report.credentials_message.contains("rules with +"), "{report:?}");
+    // What `+` is in is in no list of rules.
+    double.capabilities(json!(["read"]));
+    assert_eq!(connector.probe().await.credentials, Accepted);
+    double.capabilities(json!(["deny"]));
     let list = connector.call("list_vault_mounts", json!({})).await.unwrap();
     assert!(list["hints"][0].as_str().unwrap().ends_with("(listing_visibility): pub"), "{list}");
-    let acl = json!({ "glob_paths": { "pub/data/apps/": { "capabilities": ["read"] } } });
-    double.want("sys/internal/ui/resultant-acl", 200, Some(json!({ "request_id": "r", "data": acl })));
-    assert_eq!(connector.probe().await.credentials, Accepted);
-    // Without the policy `default` it can't be asked.
-    double.want("sys/internal/ui/resultant-acl", 403, None);
-    assert_eq!(connector.probe().await.credentials, Accepted);
+    // The namespace is in front (`policy.go` of OpenBao).
+    for (path, verdict) in [
+        ("team/pub/data/apps/", Accepted),
+        ("te", Accepted),
+        ("other/pub/", PermissionMissing),
+        ("pub/", PermissionMissing),
+    ] {
+        let acl = json!({ "glob_paths": { path: { "capabilities": ["read"] } } });
+        double.want("sys/internal/ui/resultant-acl", 200, Some(json!({ "request_id": "r", "data": acl })));
+        assert_eq!(connector.probe().await.credentials, verdict, "{path}");
+    }
+    // Without the policy `default` it can't be asked, nor while Vault fails.
+    for status in [403, 500] {
+        double.want("sys/internal/ui/resultant-acl", status, None);
+        let report = connector.probe().await;
+        assert_eq!((report.status, report.credentials), (Ok, Accepted), "{report:?}");
+    }
     double.want("sys/internal/ui/mounts", 200, mounts(json!({ "pub/": kv("unauth"), "own/": kv("") })));
     assert_eq!(connector.probe().await.credentials, Accepted);
 }

@@ -38,7 +38,7 @@ async fn rejected_credentials_are_tried_less_and_less() {
     for (status, body, reason, schedule) in [
         (400, None, "LoginRejected", rejected),
         (403, None, "LoginDenied", denied),
-        (400, Some(barred), "LoginDenied", denied),
+        (400, Some(barred), "LoginDenied", rejected),
     ] {
         let double = Double::start().await;
         double.want(LOGIN, status, body);
@@ -140,6 +140,7 @@ async fn a_token_that_is_replaced_is_given_back() {
         read(&connector).await.unwrap();
     }
     assert!(double.count(LOGIN) > 1);
+    tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(double.count("auth/token/revoke-self"), 0);
 
     // A batch token ends by itself (external-secrets/external-secrets#914).
@@ -219,6 +220,26 @@ async fn a_policy_that_the_role_gets_later_is_logged_in_for() {
         read(&connector).await.unwrap_err();
         assert_eq!(double.count(LOGIN), logins, "after {wait} s");
     }
+}
+
+/// What was looked up is given back by the time that its rights are asked for.
+#[tokio::test]
+async fn a_token_that_is_replaced_while_it_is_looked_at_is_no_finding() {
+    let double = Double::start().await;
+    let connector = log_in(&double);
+    read(&connector).await.unwrap();
+    double.look_up_slowly(Duration::from_millis(500));
+    let login = async {
+        while double.count("auth/token/lookup-self") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        connector.mount(2, &[("role_id", "planted-role"), ("secret_id", "planted-secret-id")]);
+        read(&connector).await.unwrap();
+        given_back(&double, 1).await;
+    };
+    let (report, ()) = tokio::join!(connector.probe(), login);
+    assert_eq!((report.status, report.reason.as_str()), (HealthStatus::Ok, "Healthy"), "{report:?}");
+    assert_eq!(report.credentials, CredentialVerdict::Accepted);
 }
 
 /// A disabled entity (hashicorp/vault#4791): its tokens are refused, and good again when it is enabled.

@@ -101,11 +101,13 @@ async fn capabilities(
     if input.paths.is_empty() || input.paths.len() > 50 {
         return Err(ToolError::invalid_argument("paths must have 1 to 50 entries").with_argument("paths"));
     }
+    // As Vault's pages show it (hashicorp/vault#31660); policies want it without, but where an engine lies there.
+    let cuts = input.paths.iter().any(|text| text.starts_with("/v1/"))
+        && !vault.mounts(MOUNTS_AGE, context.deadline).await.is_ok_and(|mounts| mounts.has_api_root());
     let mut paths = Vec::with_capacity(input.paths.len());
     for text in &input.paths {
         let mut path = secret_segments("paths", text)?.join("/");
-        // As Vault's pages show it (hashicorp/vault#31660); policies want it without.
-        if text.starts_with('/') && path.starts_with(API_ROOT) {
+        if cuts && text.starts_with('/') && path.starts_with(API_ROOT) {
             path.replace_range(..API_ROOT.len(), "");
         }
         if path.is_empty() {

@@ -201,13 +201,23 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
             .with_argument("mount")
         })?,
     };
-    let (mut names, mut hints) = (Vec::new(), Vec::new());
+    let (mut names, mut hints, mut refused) = (Vec::new(), Vec::new(), None);
+    let (mut looked, mut lists) = (Vec::new(), 0);
     for (number, folder) in folders.iter().enumerate() {
         let call = Call::list(mount.iter().map(String::as_str).chain(folder.split('/')));
         let path = call.policy_path();
         let found = match vault.session.list(&call, context.deadline).await {
             // What is listed beside the first needs no policy, nor a version of Vault that has it.
-            Err(Error::NoRoute | Error::Unsupported) if number > 0 || folders == USUAL => continue,
+            Err(Error::NoRoute | Error::Unsupported) if number > 0 || folders == USUAL => {
+                looked.push(format!("{}/{folder}", mount.join("/")));
+                continue;
+            }
+            // The engine may have the other one only, and the policy with it.
+            Err(error @ Error::Forbidden(_)) if folders == USUAL => {
+                hints.push(format!("{folder} are not listed: that needs the capability list on {path}"));
+                refused.get_or_insert(failed("list", &path, "list")(error));
+                continue;
+            }
             Err(error) if number > 0 && !matches!(error, Error::TokenRejected | Error::TokenBarred) => {
                 let why = match error {
                     Error::Forbidden(_) => format!("that needs the capability list on {path}"),
@@ -229,16 +239,17 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
             outcome => outcome.map_err(failed("list", &path, "list"))?,
         };
         let prefix = if number > 0 { format!("{folder}/") } else { String::new() };
-        let (found, unread) = unfolded(&vault, &call, found.unwrap_or_default(), &context).await;
+        looked.push(format!("{}/{folder}", mount.join("/")));
+        let (found, unread) = unfolded(&vault, &call, found.unwrap_or_default(), &mut lists, &context).await;
         names.extend(found.into_iter().map(|name| format!("{prefix}{name}")));
         if unread {
             hints.push(format!("names of {folder} that end in a slash are folders of roles that were not looked into"));
         }
     }
-    if names.is_empty() {
-        let places =
-            folders.iter().map(|folder| format!("{}/{folder}", mount.join("/"))).collect::<Vec<_>>().join(", ");
-        hints.push(format!("nothing is listed at {places}"));
+    match refused {
+        Some(refused) if looked.is_empty() => return Err(refused),
+        _ if names.is_empty() => hints.push(format!("nothing is listed at {}", looked.join(", "))),
+        _ => {}
     }
     let page = input.page.cut(names, String::as_str)?;
     Ok(hints.into_iter().fold(page, Page::with_hint))
@@ -246,8 +257,14 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
 
 /// The names of a list, with what is in folders in the place of these (hashicorp/vault#27203: roles of `ldap` may lie
 /// in some). Says whether any was not looked into.
-async fn unfolded(vault: &Vault, list: &Call, names: Vec<String>, context: &CallContext) -> (Vec<String>, bool) {
-    let (mut found, mut unread, mut lists) = (Vec::new(), false, 0);
+async fn unfolded(
+    vault: &Vault,
+    list: &Call,
+    names: Vec<String>,
+    lists: &mut usize,
+    context: &CallContext,
+) -> (Vec<String>, bool) {
+    let (mut found, mut unread) = (Vec::new(), false);
     let mut folders = VecDeque::from([(String::new(), names)]);
     while let Some((above, names)) = folders.pop_front() {
         for name in names {
@@ -256,8 +273,8 @@ async fn unfolded(vault: &Vault, list: &Call, names: Vec<String>, context: &Call
                 found.push(path);
                 continue;
             }
-            lists += 1;
-            let below = if lists <= MAX_FOLDERS {
+            *lists += 1;
+            let below = if *lists <= MAX_FOLDERS {
                 vault.session.list(&list.below(&path), context.deadline).await.ok().flatten()
             } else {
                 None
