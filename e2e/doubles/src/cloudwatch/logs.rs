@@ -5,7 +5,8 @@
 //! (`aws-sdk-cloudwatchlogs`, `src/operation/*/_*_input.rs`, `_*_output.rs` and `builders.rs`):
 //! - `DescribeLogGroups`: prefix and pattern exclude each other; a pattern is matched with its capitals, and answered with `arn`,
 //!   `creationTime` and `logGroupName` only; beside `logGroupIdentifiers` stands `includeLinkedAccounts` alone.
-//!   Where data is protected the status says so.
+//!   Where data is protected the status says so, or, where a policy of the account does it (`PutAccountPolicy`), the
+//!   inherited properties.
 //! - `FilterLogEvents`, `GetLogEvents`: a name or an identifier; all streams are there; not for every class; the newest
 //!   first from 2024 on; the token decides the direction, and at the end of a stream comes back; reading back may begin
 //!   with an empty page; tokens end after a day.
@@ -39,6 +40,8 @@ pub struct State {
     pub queries: BTreeMap<String, Query>,
     /// Rows that a query has in the end.
     pub rows: usize,
+    /// What a row has beside its text and its pointer.
+    pub field: Option<(&'static str, &'static str)>,
     /// Queries of everybody else, which count against the limit.
     pub others: usize,
     /// Time, stream and text of events.
@@ -57,6 +60,8 @@ pub struct State {
     pub tokens_ended: bool,
     /// Groups whose data is protected.
     pub protected: Vec<&'static str>,
+    /// Groups whose data is protected by a policy of the account.
+    pub inheriting: Vec<&'static str>,
     /// Seconds by which its clock is ahead of that of the machine.
     pub clock: i64,
     /// When an event comes to AWS, by its time and its text. Before that nobody sees it.
@@ -71,6 +76,7 @@ impl State {
             script: vec!["Scheduled", "Running", "Complete"],
             queries: BTreeMap::new(),
             rows: 3,
+            field: None,
             others: 0,
             events: vec![
                 event(50, "a", "one oops"),
@@ -90,6 +96,7 @@ impl State {
             ],
             tokens_ended: false,
             protected: Vec::new(),
+            inheriting: Vec::new(),
             clock: 0,
             comes: |at, _| at,
         }
@@ -206,6 +213,9 @@ fn describe_groups(state: &State, input: &Value) -> Result<Value, Refusal> {
         let mut whole = group(one);
         if state.protected.contains(&one.0) {
             whole["dataProtectionStatus"] = json!("ACTIVATED");
+        }
+        if state.inheriting.contains(&one.0) {
+            whole["inheritedProperties"] = json!(["ACCOUNT_DATA_PROTECTION"]);
         }
         if pattern.is_none() {
             return whole;
@@ -365,7 +375,7 @@ fn start_query(state: &mut State, input: &Value) -> Result<Value, Refusal> {
 }
 
 fn results(state: &mut State, input: &Value) -> Result<Value, Refusal> {
-    let rows = state.rows;
+    let (rows, more) = (state.rows, state.field.map(|(field, value)| json!({ "field": field, "value": value })));
     let Some(query) = state.queries.get_mut(input["queryId"].as_str().unwrap()) else {
         return refuse(400, "ResourceNotFoundException");
     };
@@ -387,10 +397,9 @@ fn results(state: &mut State, input: &Value) -> Result<Value, Refusal> {
     };
     let all: Vec<Value> = (0..found)
         .map(|row| {
-            json!([
-                { "field": "@message", "value": format!("row {row}") },
-                { "field": "@ptr", "value": format!("pointer-{row}") },
-            ])
+            let text = json!({ "field": "@message", "value": format!("row {row}") });
+            let pointer = json!({ "field": "@ptr", "value": format!("pointer-{row}") });
+            [text, pointer].into_iter().chain(more.clone()).collect()
         })
         .collect();
     let pattern = json!([

@@ -154,7 +154,7 @@ impl Denial {
     }
 
     /// What keeps a permission from the identity, if that is not the identity's own lack of it.
-    pub(super) fn cause(&self, permission: &str) -> Option<String> {
+    pub(crate) fn cause(&self, permission: &str) -> Option<String> {
         match self.policy {
             policy if self.is_explicit => {
                 let kind = policy.map(|policy| format!(" ({policy})")).unwrap_or_default();

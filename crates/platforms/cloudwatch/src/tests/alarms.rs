@@ -236,17 +236,24 @@ async fn what_else_decides_over_an_alarm_is_told() {
         of.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         on_metrics(name, 3_600, &of)
     };
+    let now = jiff::Timestamp::now().as_second();
+    let until = jiff::Timestamp::from_second(now + 7_200).unwrap();
+    let warm_up = |state: &str, ago: i64, whole: bool| {
+        json!({
+            "WarmUpConfiguration": {
+                "WarmUpPeriodDurationInMinutes": 120, "OnlyStartEvaluatingAfterWarmUpPeriodEnds": whole,
+            },
+            "AlarmConfigurationUpdatedTimestamp": { "$time": now - ago }, "StateValue": state,
+        })
+    };
     double.change(|state| {
         state.metrics.alarms.extend([
             with("unit", &json!({ "Unit": "Seconds", "AlarmActions": [] })),
             with("few", &json!({ "ExtendedStatistic": "p99", "EvaluateLowSampleCountPercentile": "ignore" })),
-            with(
-                "new",
-                &json!({
-                    "WarmUpConfiguration": { "WarmUpPeriodDurationInMinutes": 120 },
-                    "AlarmConfigurationUpdatedTimestamp": { "$time": 1_790_000_000 },
-                }),
-            ),
+            with("new", &warm_up("INSUFFICIENT_DATA", 0, false)),
+            with("whole", &warm_up("INSUFFICIENT_DATA", 0, true)),
+            with("over", &warm_up("INSUFFICIENT_DATA", 7_200, true)),
+            with("warm", &warm_up("OK", 0, false)),
             with("daily", &json!({ "EvaluationWindow": { "WallClockWindow": { "Timezone": "America/New_York" } } })),
             with("utc", &json!({ "EvaluationWindow": { "WallClockWindow": {} }, "Unit": "Percent" })),
         ]);
@@ -255,7 +262,8 @@ async fn what_else_decides_over_an_alarm_is_told() {
     for (name, words) in [
         ("unit", "the unit Seconds count"),
         ("few", "too few samples"),
-        ("new", "until 2026-09-21T16:13:20Z at most"),
+        ("new", &format!("until {until} at most, or until there is enough data:")),
+        ("whole", &format!("until {until} at most:")),
         ("daily", "the clock in America/New_York"),
         ("utc", "the unit Percent count"),
     ] {
@@ -265,9 +273,13 @@ async fn what_else_decides_over_an_alarm_is_told() {
             assert!(!told["hints"].to_string().contains("clock in UTC"), "{told}");
         }
     }
+    for name in ["over", "warm"] {
+        let told = good(&connector, "explain_cloudwatch_alarm", json!({ "name": name })).await;
+        assert!(!told["hints"].to_string().contains("warming up"), "{told}");
+    }
     let unit = good(&connector, "get_cloudwatch_alarm", json!({ "name": "unit" })).await;
     assert_eq!(unit["metrics"][0]["unit"], "Seconds");
-    assert!(unit["hints"].to_string().contains("no actions for ALARM"), "{unit}");
+    assert!(unit["hints"].to_string().contains("no actions of its own for ALARM"), "{unit}");
     let cpu = good(&connector, "get_cloudwatch_alarm", json!({ "name": "cpu" })).await;
     assert_eq!((cpu.get("hints"), cpu["metrics"][0].get("unit")), (None, None), "{cpu}");
 }
@@ -584,7 +596,7 @@ async fn a_state_that_is_set_fires_once() {
         "set the alarm \"disk\" from OK to ALARM, which causes its actions unless they are muted"
     );
     let without = json!({ "name": "disk", "state": "INSUFFICIENT_DATA", "reason": "a test of the pager" });
-    assert!(connector.preview(tool, without).await.unwrap().would.ends_with("for which it has no actions"));
+    assert!(connector.preview(tool, without).await.unwrap().would.ends_with("for which it has no actions of its own"));
     let set = good(&connector, tool, arguments.clone()).await;
     assert_eq!((&set["before"]["state"], &set["after"]["state"]), (&json!("OK"), &json!("ALARM")));
     good(&connector, tool, arguments.clone()).await;

@@ -1,5 +1,7 @@
 //! Events of logs: searched, followed, and read around one; patterns; and a metric that is summed up.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -106,32 +108,63 @@ async fn logs_are_followed_for_a_while() {
     assert!(nothing["hints"][0].as_str().unwrap().contains("no event came"));
 }
 
+/// Waits until events were looked for so many times.
+async fn looked(double: &Double, times: usize) {
+    while double.count("FilterLogEvents") < times {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Follows events that come while it looks. The time is that of AWS, whose clock is ahead by these seconds.
+async fn follows_what_comes(clock: i64) {
+    let double = Double::start().await;
+    let now = || jiff::Timestamp::now().as_millisecond() + clock * 1_000;
+    double.change(|state| {
+        (state.clock, state.logs.clock, state.logs.empty_pages) = (clock, clock, 0);
+        state.logs.events = vec![(now() - 30_000, "a", "old".to_owned())];
+        state.logs.comes = |at, text| match text {
+            "late" => at + 20_000,
+            "ahead" => at - 60_000,
+            _ => at,
+        };
+    });
+    let connector = with_keys(&double.url());
+    good(&connector, "list_cloudwatch_log_groups", json!({})).await;
+    let comes = async {
+        looked(&double, 1).await;
+        double.change(|state| {
+            state.logs.events.push((now() - 20_000, "b", "late".to_owned()));
+            state.logs.events.push((now() + 60_000, "a", "ahead".to_owned()));
+        });
+        // What is dated ahead is seen before the other one comes.
+        looked(&double, double.count("FilterLogEvents") + 1).await;
+        double.change(|state| state.logs.events.push((now(), "a", "then".to_owned())));
+    };
+    let follow = good(&connector, "tail_cloudwatch_logs", json!({ "group": "/app/web", "seconds": 8 }));
+    let both = async { tokio::join!(follow, comes) };
+    let (followed, ()) = tokio::time::timeout(Duration::from_mins(1), both).await.unwrap();
+    assert_eq!(messages(&followed), ["late", "then", "ahead"], "{clock}: {followed}");
+    assert_eq!(followed["truncated"], false, "{clock}: {followed}");
+}
+
 #[tokio::test]
 async fn what_comes_late_or_is_dated_ahead_is_followed() {
+    tokio::join!(follows_what_comes(0), follows_what_comes(-90));
+}
+
+#[tokio::test]
+async fn what_may_have_come_late_unseen_is_said() {
     let double = Double::start().await;
-    double.change(|state| state.logs.empty_pages = 0);
+    let ago = |seconds: i64| jiff::Timestamp::now().as_millisecond() - seconds * 1_000;
+    // More of the last minute than is looked through for what came late.
+    double.change(|state| {
+        state.logs.empty_pages = 0;
+        state.logs.events = (0..30).map(|number| (ago(30), "a", format!("old {number}"))).collect();
+    });
     let connector = with_keys(&double.url());
-    // The time is that of AWS, whose clock may be another.
-    for clock in [0, -90] {
-        double.change(|state| (state.clock, state.logs.clock) = (clock, clock));
-        good(&connector, "list_cloudwatch_log_groups", json!({})).await;
-        let begun = jiff::Timestamp::now().as_millisecond() + clock * 1_000;
-        double.change(|state| {
-            state.logs.events = vec![
-                (begun - 30_000, "a", "old".to_owned()),
-                (begun - 20_000, "b", "late".to_owned()),
-                (begun + 60_000, "a", "ahead".to_owned()),
-                (begun + 2_500, "a", "then".to_owned()),
-            ];
-            state.logs.comes = |at, text| match text {
-                "late" => at + 22_000,
-                "ahead" => at - 58_000,
-                _ => at,
-            };
-        });
-        let followed = good(&connector, "tail_cloudwatch_logs", json!({ "group": "/app/web", "seconds": 5 })).await;
-        assert_eq!(messages(&followed), ["late", "then", "ahead"], "{clock}: {followed}");
-    }
+    let followed = good(&connector, "tail_cloudwatch_logs", json!({ "group": "/app/web", "seconds": 1 })).await;
+    assert_eq!((messages(&followed).len(), &followed["truncated"]), (0, &json!(true)), "{followed}");
+    assert!(followed["hints"].to_string().contains("came late may be missing"), "{followed}");
 }
 
 #[tokio::test]
@@ -140,20 +173,38 @@ async fn what_may_be_masked_or_on_its_way_is_said() {
     double.change(|state| {
         state.logs.empty_pages = 0;
         state.logs.protected = vec!["/app/web"];
+        state.logs.inheriting = vec!["/aws/lambda/job"];
     });
     let connector = with_keys(&double.url());
-    let groups = good(&connector, "list_cloudwatch_log_groups", json!({ "prefix": "/app" })).await;
-    let told: Vec<_> = groups["items"].as_array().unwrap().iter().map(|group| group.get("data_protected")).collect();
-    assert_eq!(told, [None, Some(&json!(true))], "{groups}");
+    for (prefix, expected) in [("/app", vec![None, Some(true)]), ("/aws", vec![Some(true)])] {
+        let groups = good(&connector, "list_cloudwatch_log_groups", json!({ "prefix": prefix })).await;
+        let groups = groups["items"].as_array().unwrap();
+        let told: Vec<_> = groups.iter().map(|group| group.get("data_protected").and_then(Value::as_bool)).collect();
+        assert_eq!(told, expected, "{groups:?}");
+    }
     let search = json!({ "group": "/app/web", "since": "-2m" });
-    let plain = good(&connector, "filter_cloudwatch_log_events", search.clone()).await;
-    assert_eq!(plain.get("hints"), None, "{plain}");
-    double.change(|state| state.logs.events.iter_mut().for_each(|event| event.2 = "mail ********".to_owned()));
+    let says = |text: &str| {
+        double.change(|state| state.logs.events.iter_mut().for_each(|event| text.clone_into(&mut event.2)));
+    };
+    for text in ["four", "********", "welcome\n== ****** ==\n** bold **"] {
+        says(text);
+        let plain = good(&connector, "filter_cloudwatch_log_events", search.clone()).await;
+        assert_eq!(plain.get("hints"), None, "{plain}");
+    }
+    says("mail ********");
     let around = json!({ "group": "/app/web", "stream": "a", "time": "30s ago" });
     for (tool, arguments) in [("filter_cloudwatch_log_events", search.clone()), ("get_cloudwatch_log_context", around)]
     {
         let masked = good(&connector, tool, arguments).await;
         assert!(masked["hints"].to_string().contains("logs:Unmask"), "{tool}: {masked}");
+    }
+    // A field of a row may be masked from end to end.
+    for (field, is_said) in [(None, false), (Some(("mail", "********")), true)] {
+        double.change(|state| (state.logs.field, state.logs.script) = (field, vec!["Complete"]));
+        let query = json!({ "groups": ["/app/web"], "query": "fields @message, mail" });
+        let rows = good(&connector, "query_cloudwatch_logs", query).await;
+        assert_eq!(rows["rows"].as_array().unwrap().len(), 2, "{rows}");
+        assert_eq!(rows["hints"].to_string().contains("logs:Unmask"), is_said, "{rows}");
     }
     // That nothing is there says less of a time that began just now.
     double.change(|state| state.logs.events.clear());

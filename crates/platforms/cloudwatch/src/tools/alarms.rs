@@ -430,9 +430,13 @@ impl CloudWatch {
 async fn get(cloudwatch: Arc<CloudWatch>, input: GetInput, context: CallContext) -> Result<AlarmDefinition, ToolError> {
     let described = cloudwatch.fetch_alarm(&input.name, &context).await?;
     let mut definition = define(&described);
-    definition.hints.extend(caveats(&described));
+    definition.hints.extend(caveats(&described, cloudwatch.now()));
     if definition.alarm.actions_enabled == Some(true) && described.actions(State::Alarm).is_empty() {
-        definition.hints.push("it has no actions for ALARM: nothing follows, and nobody is told by it".to_owned());
+        definition.hints.push(
+            "it has no actions of its own for ALARM; rules of EventBridge and composite alarms may act on it all the \
+             same"
+                .to_owned(),
+        );
     }
     let counting = vec![AlarmMuteRuleStatus::Scheduled, AlarmMuteRuleStatus::Active];
     match cloudwatch.rules_of(described.name(), &counting, &context).await {
@@ -530,22 +534,23 @@ fn define(described: &Described) -> AlarmDefinition {
 }
 
 /// What decides over an alarm's state and actions beside its points and its threshold.
-pub(super) fn caveats(described: &Described) -> Vec<String> {
-    let (warm_up, changed) = match described {
-        Described::Metric(of) => (of.warm_up_configuration(), of.alarm_configuration_updated_timestamp()),
-        Described::Log(of) => (of.warm_up_configuration(), of.alarm_configuration_updated_timestamp()),
+pub(super) fn caveats(described: &Described, now: Timestamp) -> Vec<String> {
+    /// The two types have the same fields.
+    macro_rules! warm_up {
+        ($of:expr) => {
+            ($of.warm_up_configuration(), $of.alarm_configuration_updated_timestamp(), $of.state_value())
+        };
+    }
+    let (warm_up, changed, state) = match described {
+        Described::Metric(of) => warm_up!(of),
+        Described::Log(of) => warm_up!(of),
         Described::Composite(_) => return Vec::new(),
     };
-    let mut told = Vec::new();
-    if let Some(minutes) = warm_up.and_then(WarmUpConfiguration::warm_up_period_duration_in_minutes) {
-        let changed = changed.and_then(|at| Timestamp::from_second(at.secs()).ok());
-        let until = changed.and_then(|at| at.checked_add(SignedDuration::from_mins(minutes.into())).ok());
-        let until = until.map(|until| format!(", so until {until} at most")).unwrap_or_default();
-        told.push(format!(
-            "it warms up for {minutes} minutes after its definition changes{until}: meanwhile it stays \
-             INSUFFICIENT_DATA and carries no actions out"
-        ));
-    }
+    let mut told: Vec<String> = warm_up
+        .filter(|_| state == Some(&StateValue::InsufficientData))
+        .and_then(|warm_up| warms_up(warm_up, changed.and_then(|at| Timestamp::from_second(at.secs()).ok()), now))
+        .into_iter()
+        .collect();
     let Described::Metric(of) = described else { return told };
     let units: BTreeSet<String> = looked_at(of).into_iter().filter_map(|metric| metric.unit).collect();
     told.extend(units.iter().map(|unit| {
@@ -566,6 +571,24 @@ pub(super) fn caveats(described: &Described) -> Vec<String> {
         told.push(format!("it looks at whole periods of the clock in {zone}: points here are of periods in UTC"));
     }
     told
+}
+
+/// What is said of an alarm without a state yet, as long as it may be because it warms up.
+fn warms_up(warm_up: &WarmUpConfiguration, changed: Option<Timestamp>, now: Timestamp) -> Option<String> {
+    let minutes = warm_up.warm_up_period_duration_in_minutes()?;
+    let until = changed.and_then(|at| at.checked_add(SignedDuration::from_mins(minutes.into())).ok());
+    if until.is_some_and(|until| until <= now) {
+        return None;
+    }
+    let until = until.map(|until| format!(", so until {until} at most")).unwrap_or_default();
+    let or_data = match warm_up.only_start_evaluating_after_warm_up_period_ends() {
+        Some(true) => "",
+        _ => ", or until there is enough data",
+    };
+    Some(format!(
+        "it may be warming up, for {minutes} minutes after it was made or changed{until}{or_data}: meanwhile it \
+         carries no actions out"
+    ))
 }
 
 /// Whether an alarm has a state for each of several series, of which AWS tells those in ALARM.

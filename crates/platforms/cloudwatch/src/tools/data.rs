@@ -440,10 +440,11 @@ fn in_words(message: &MessageData) -> String {
         }
         // grafana/grafana #79829
         "Forbidden" => {
-            let lacks = Denial::of(message.value().unwrap_or_default()).permission.unwrap_or_else(|| {
-                "a permission that an expression needs, as DB_PERF_INSIGHTS needs pi:GetResourceMetrics".to_owned()
-            });
-            format!("AWS refuses a part of it (Forbidden): the identity lacks {lacks}")
+            let denial = Denial::of(message.value().unwrap_or_default());
+            let unknown = "a permission that an expression needs, as DB_PERF_INSIGHTS needs pi:GetResourceMetrics";
+            let permission = denial.permission.as_deref().unwrap_or(unknown);
+            let cause = denial.cause(permission).unwrap_or_else(|| format!("the identity lacks {permission}"));
+            format!("AWS refuses a part of it (Forbidden): {cause}")
         }
         code => {
             let code: String = code.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
@@ -762,6 +763,10 @@ mod tests {
         let denied = "User: planted is not authorized to perform: cloudwatch:GetInsightRuleReport on resource: planted";
         let told = in_words(&MessageData::builder().code("Forbidden").value(denied).build());
         assert!(told.ends_with("lacks cloudwatch:GetInsightRuleReport"), "{told}");
+        let denied = format!("{denied} with an explicit deny in a service control policy");
+        let told = in_words(&MessageData::builder().code("Forbidden").value(denied).build());
+        let forbids = ": a policy forbids cloudwatch:GetInsightRuleReport (service control policy)";
+        assert!(told.ends_with(forbids), "{told}");
         assert_eq!(of_status("Complete", 1), None);
         assert!(of_status("SomethingNew", 2).unwrap().contains("2 series: SomethingNew"));
     }

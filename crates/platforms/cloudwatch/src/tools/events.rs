@@ -36,7 +36,7 @@ const LATE_BY: i64 = 60_000;
 /// Time that the look for them may take.
 const LATE_LOOK: Duration = Duration::from_secs(1);
 /// As many asterisks as data protection puts for what it hides, at least.
-const MASK: &str = "****";
+pub(super) const MASK: &str = "****";
 /// From here on, AWS gives the newest events first (the SDK's own documentation of `startFromHead`).
 const NEWEST_FIRST_SINCE: i64 = 1_704_067_200;
 
@@ -83,13 +83,18 @@ impl Event {
     }
 }
 
-/// What is said of texts in which something may be masked (grafana/grafana #64333).
+/// What is said where something may be masked (grafana/grafana #64333).
+pub(super) const MASKED: &str = "asterisks may stand for what a log group's data protection hides from who lacks \
+                                 logs:Unmask: list_cloudwatch_log_groups tells whether a group has it (data_protected)";
+
+/// Whether something in a text may be masked. A line of asterisks alone is most likely a ruler.
+pub(super) fn may_hide(text: &str) -> bool {
+    text.lines().any(|line| line.contains(MASK) && line.chars().any(char::is_alphanumeric))
+}
+
+/// What is said of texts in which something may be masked.
 pub(super) fn masked<'a>(mut texts: impl Iterator<Item = &'a String>) -> Option<String> {
-    texts.any(|text| text.contains(MASK)).then(|| {
-        "asterisks may stand for what a log group's data protection hides from who lacks logs:Unmask: \
-         list_cloudwatch_log_groups tells whether a group has it (data_protected)"
-            .to_owned()
-    })
+    texts.any(|text| may_hide(text)).then(|| MASKED.to_owned())
 }
 
 /// What is searched for.
@@ -280,7 +285,7 @@ struct Followed {
     items: Vec<Event>,
     /// `time`, when the time was up; `events`, when there were enough of them.
     ended_by: &'static str,
-    /// Whether events were left out.
+    /// Whether events may be left out.
     truncated: bool,
     /// What to know or to try.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -361,13 +366,14 @@ async fn tail(cloudwatch: Arc<CloudWatch>, input: TailInput, context: CallContex
         }
     }
     let ended_by = if tail.events.len() >= most { "events" } else { "time" };
-    let mut hints = Vec::new();
+    let (mut hints, mut missed) = (Vec::new(), false);
     // What happened before and came late lies where no look went.
     if ended_by == "time" && !unread {
         let left = context.deadline.saturating_duration_since(Instant::now()) / 2;
         let earlier = since.saturating_sub(LATE_BY);
         let late = tail.look(&cloudwatch, &mut search, earlier, most, &context);
-        if !matches!(timeout(LATE_LOOK.min(left), late).await, Ok(Ok(false))) {
+        missed = !matches!(timeout(LATE_LOOK.min(left), late).await, Ok(Ok(false)));
+        if missed {
             hints.push(
                 "events that happened earlier and came late may be missing: they could not all be looked for"
                     .to_owned(),
@@ -396,5 +402,5 @@ async fn tail(cloudwatch: Arc<CloudWatch>, input: TailInput, context: CallContex
             longest.as_secs()
         ));
     }
-    Ok(Followed { items, ended_by, truncated: cut || extra || unread, hints })
+    Ok(Followed { items, ended_by, truncated: cut || extra || unread || missed, hints })
 }

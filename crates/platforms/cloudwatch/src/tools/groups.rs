@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_sdk_cloudwatchlogs::types::{DataProtectionStatus, LogGroup as Told, LogGroupClass};
+use aws_sdk_cloudwatchlogs::types::{DataProtectionStatus, InheritedProperty, LogGroup as Told, LogGroupClass};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -94,13 +94,16 @@ impl LogGroup {
     fn in_part(group: &Told) -> Self {
         // Older answers have the ARN with a mark at its end only, without which it is the one that is taken elsewhere.
         let arn = group.log_group_arn().or_else(|| group.arn().map(|arn| arn.trim_end_matches(":*")));
+        // By a policy of its own, or by one of its account.
+        let data_protected = group.data_protection_status() == Some(&DataProtectionStatus::Activated)
+            || group.inherited_properties().contains(&InheritedProperty::AccountDataProtection);
         Self {
             name: group.log_group_name().unwrap_or_default().to_owned(),
             arn: arn.map(str::to_owned),
             class: group.log_group_class().map(|class| class.as_str().to_owned()),
             retention_days: group.retention_in_days(),
             never_expires: None,
-            data_protected: (group.data_protection_status() == Some(&DataProtectionStatus::Activated)).then_some(true),
+            data_protected: data_protected.then_some(true),
             stored_bytes: group.stored_bytes(),
             created: group.creation_time().and_then(from_milliseconds),
         }

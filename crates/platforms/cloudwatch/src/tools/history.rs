@@ -340,7 +340,7 @@ async fn explain(
         children: Vec::new(),
         query: None,
         groups: Vec::new(),
-        hints: alarms::caveats(&described),
+        hints: alarms::caveats(&described, cloudwatch.now()),
     };
     match &described {
         Described::Metric(alarm) => {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     Doing, LATE, Place, Window, cut,
-    events::masked,
+    events::{MASK, MASKED, may_hide},
     insights::{Outcome, Question, has_ended, stopping},
     int, invalid, mutation,
     named::{Group, groups_named},
@@ -396,7 +396,12 @@ fn answer(
     let found = rows.len();
     let (rows, _) = fit(rows.into_iter().take(size).collect(), context.max_result_bytes.saturating_sub(4_096));
     let page = place.after(rows.len(), found, results.next_token().map(str::to_owned));
-    hints.extend(masked(rows.iter().flat_map(BTreeMap::values)));
+    // Other fields than the whole text hold no rulers: one may be masked from end to end.
+    let is_masked = |(name, value): (&String, &String)| match name.as_str() {
+        "@message" => may_hide(value),
+        _ => value.contains(MASK),
+    };
+    hints.extend(rows.iter().flatten().any(is_masked).then(|| MASKED.to_owned()));
     if rows.is_empty() && found == 0 && results.status() == Some(&QueryStatus::Complete) && place.skip == 0 {
         hints.push(
             "no rows: check the groups, the time and the filters; fields are spelled as in the events".to_owned(),

@@ -139,7 +139,7 @@ async fn preview_state(
     let described = cloudwatch.fetch_alarm(&input.name, &context).await?;
     let before = described.short(200);
     let actions = match before.actions_enabled {
-        _ if described.actions(input.state).is_empty() => "for which it has no actions",
+        _ if described.actions(input.state).is_empty() => "for which it has no actions of its own",
         Some(true) => "which causes its actions unless they are muted",
         Some(false) => "without actions, which are off",
         None => "which may cause its actions",
