@@ -72,7 +72,7 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
             .with_remedy("get_circleci_workflow tells approvals, and get_circleci_workflow_jobs the jobs"),
             About::JobId => new(
                 Code::NotFound,
-                "CircleCI describes no job with that id: there is none, or it never ran",
+                "CircleCI describes no job with that id: there is none, it never ran, or the token can't see it",
                 "get_circleci_workflow_jobs tells the jobs of a workflow, and their states",
             ),
             About::Account => new(

@@ -96,7 +96,7 @@ pub(super) struct RunState {
 }
 
 /// Whether the configuration of a run in this state is still to come, or that of the workflows after its setup.
-pub(super) fn is_before_its_workflows(state: &str) -> bool {
+fn is_before_its_workflows(state: &str) -> bool {
     matches!(state, "setup-pending" | "setup" | "pending")
 }
 

@@ -325,14 +325,20 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
     }
 }
 
-/// What is wrong with a configuration: also that it uses a value of pipelines that isn't given
-/// (CircleCI-Public/circleci-cli #363, #442).
+/// What is wrong with a configuration: also that it uses a value of pipelines that isn't given, or a parameter
+/// (CircleCI-Public/circleci-cli #363, #442; 5bb7183, `acceptance/config_test.go`).
 pub(super) fn compiled(config: Option<&str>, values: &Value) -> Option<String> {
     let config = config.filter(|text| text.contains("version"));
     let Some(config) = config else { return Some("no version".to_owned()) };
     let words = config.split(|c: char| !c.is_ascii_alphanumeric() && !"_.".contains(c));
     let unknown: Vec<&str> = words.filter(|word| word.starts_with("pipeline.") && values[*word].is_null()).collect();
-    (!unknown.is_empty()).then(|| format!("Error calling job: 'build'\nUnknown variable(s): {}", unknown.join(", ")))
+    let what = match unknown.first()? {
+        one if one.starts_with("pipeline.parameters.") => {
+            format!("Referred to a variable \"{one}\" that does not exist:\n<< {one} >>")
+        }
+        _ => format!("Unknown variable(s): {}", unknown.join(", ")),
+    };
+    Some(format!("Error calling job: 'build'\n{what}"))
 }
 
 pub(super) fn definition(number: usize) -> String {

@@ -69,7 +69,7 @@ pub(super) fn answer(
         }
         (_, ["deploy", "environments"]) if given("filter[org_id]") == Some(ORG) => {
             let all: Vec<Value> =
-                (1..).zip(["dev", "stage", "prod"]).map(|(number, name)| named(name, 'd', number)).collect();
+                (1..).zip(&world.environments).map(|(number, name)| named(name, 'd', number)).collect();
             paged(world, &all, cursor, usize::MAX)
         }
         (_, ["deploy", "components", _, "versions"]) => paged(

@@ -179,6 +179,8 @@ pub struct World {
     pub config_error: String,
     /// Names of components that are deployed; several may have one.
     pub components: Vec<&'static str>,
+    /// Names of environments.
+    pub environments: Vec<&'static str>,
     /// Whether something is done to the component that is to be rolled back.
     pub is_rolling_back: bool,
 }
@@ -270,6 +272,7 @@ impl World {
             has_setup: false,
             config_error: "no jobs".to_owned(),
             components: vec!["api", "web"],
+            environments: vec!["dev", "stage", "prod"],
             is_rolling_back: false,
             slug,
         }

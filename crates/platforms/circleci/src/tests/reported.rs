@@ -778,6 +778,16 @@ async fn a_setup_is_run_again_only_where_it_can_still_be_continued() {
     with_setup(&double, "created", &now, &["success", "failed"]);
     let other = cloud(&double).call("rerun_circleci_workflow", json!({ "workflow_id": id('b', 2) })).await;
     assert!(other.is_ok(), "{other:?}");
+    // Its job that continues the run may have succeeded.
+    for part in [json!({}), json!({ "jobs": [id('c', 31)] })] {
+        let double = Double::start().await;
+        with_setup(&double, "created", &now, &["failed", "success"]);
+        let connector = cloud(&double);
+        let part = and(json!({ "workflow_id": id('b', 1) }), part);
+        let preview = connector.preview("rerun_circleci_workflow", part.clone()).await.unwrap();
+        assert!(preview.would.ends_with("a job that continues the run fails"), "{}", preview.would);
+        good(&connector, "rerun_circleci_workflow", part).await;
+    }
 }
 
 /// CircleCI-Public/path-filtering-orb #4, #14; circleci-docs 9734a14, `dynamic-config.adoc`.
@@ -797,6 +807,7 @@ async fn a_run_that_was_left_in_its_setup_does_not_go_on() {
     }
     for (state, states, expected) in [
         ("setup", &["failed"][..], "failed"),
+        ("pending", &["success"], "running"),
         ("setup", &["success", "running"], "running"),
         ("created", &["success"], "success"),
     ] {
@@ -969,6 +980,15 @@ async fn an_artifact_is_found_on_whichever_machine_left_it() {
         assert_eq!(elsewhere.remedy.as_deref(), Some("these did: 2"));
         let gone = read(json!({ "path": "b.txt" })).await.unwrap_err();
         assert_eq!((gone.code, gone.argument.as_deref()), (NotFound, Some("path")));
+        // What is before the cursor isn't known any more.
+        double.change(|state| {
+            state.world.page = 2;
+            state.world.machines.insert("out/log.txt".to_owned(), (0..70).collect());
+        });
+        let long = read(json!({ "path": "a.txt", "node_index": 0 })).await.unwrap_err();
+        let cursor = long.remedy.as_deref().and_then(|remedy| remedy.split_once("pass cursor ")).unwrap().1;
+        let rest = read(json!({ "path": "a.txt", "node_index": 0, "cursor": cursor })).await.unwrap_err();
+        assert!(rest.code == NotFound && rest.message.contains("the rest of the list"), "{rest:?}");
     }
 }
 
@@ -1081,6 +1101,14 @@ async fn a_configuration_with_values_of_pipelines_is_not_called_wrong() {
         let odd = connector.call("validate_circleci_config", odd).await.unwrap();
         assert_eq!(odd["valid"], false, "{odd}");
         assert!(odd["hints"][0].as_str().unwrap().contains("may be known to a run"), "{odd}");
+        let with = |parameters: Value| {
+            let config = "version: 2.1 # << pipeline.parameters.bug >>";
+            json!({ "config": config, "parameters": parameters })
+        };
+        let undeclared = good(&connector, "validate_circleci_config", with(json!({}))).await;
+        assert_eq!((&undeclared["valid"], undeclared.get("hints")), (&json!(false), None), "{undeclared}");
+        let given = good(&connector, "validate_circleci_config", with(json!({ "bug": 3 }))).await;
+        assert_eq!((&given["valid"], given.get("hints")), (&json!(true), None), "{given}");
     }
     let double = Double::start().await;
     double.change(|state| state.world.has_setup = true);
@@ -1097,7 +1125,7 @@ async fn a_job_that_never_ran_or_does_nothing_is_told_as_that() {
     double.fail(&format!("v3/jobs/{}", id('c', 33)), 404, "Not Found");
     for tool in ["get_circleci_job", "get_circleci_job_log"] {
         let error = connector.call(tool, json!({ "job_id": id('c', 33) })).await.unwrap_err();
-        assert!(error.code == NotFound && error.message.ends_with("or it never ran"), "{error:?}");
+        assert!(error.code == NotFound && error.message.contains("it never ran, or"), "{error:?}");
     }
     double.change(|state| {
         state.world.steps.insert(31, Vec::new());
@@ -1150,7 +1178,18 @@ async fn a_rollback_is_of_the_one_that_is_meant_and_says_why_not() {
     let twice = back("api", json!({})).await.unwrap_err();
     assert!(twice.code == ErrorCode::Conflict && twice.message.contains("already"), "{twice:?}");
     // More components than are read may hold another of that name.
-    double.change(|state| state.world.components = [&["web"][..], &["other"; 30]].concat());
+    double.change(|state| {
+        state.world.is_rolling_back = false;
+        state.world.components = [&["web"][..], &["other"; 60]].concat();
+    });
     let many = back("web", json!({})).await.unwrap_err();
     assert_eq!((many.code, double.count("POST", &path)), (ErrorCode::ResultTooLarge, 3), "{many:?}");
+    assert!(many.remedy.as_ref().unwrap().contains(&id('c', 1)), "{many:?}");
+    double.change(|state| {
+        state.world.components = [&["other"; 58][..], &["web", "api"]].concat();
+        state.world.environments = [&["dev", "prod"][..], &["other"; 60]].concat();
+    });
+    back("web", json!({})).await.unwrap();
+    let body = double.body("POST", &path);
+    assert_eq!((&body["component_id"], &body["environment_id"]), (&json!(id('c', 59)), &json!(id('d', 2))));
 }

@@ -180,9 +180,13 @@ async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -
     })
 }
 
-/// What is said of a path that was not found among so many, and of the machines that left a file of that path.
-fn not_found(read: usize, next: Option<String>, machines: &[u64]) -> ToolError {
+/// What is said of a path that was not found among so many, and of the machines that left a file of that path. Where a
+/// look goes on, what came before isn't known here.
+fn not_found(read: usize, next: Option<String>, machines: &[u64], goes_on: bool) -> ToolError {
     match next {
+        None if goes_on => ToolError::new(ErrorCode::NotFound, "there is no such artifact among the rest of the list")
+            .with_argument("path")
+            .with_remedy("begin again without cursor and node_index, in case that another machine left it"),
         None if !machines.is_empty() => {
             let those: Vec<String> = machines.iter().take(50).map(u64::to_string).collect();
             ToolError::new(ErrorCode::NotFound, "that machine left no artifact with that path")
@@ -209,6 +213,7 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
     let bytes = input.max_bytes.get().min(room);
     let place: Place = input.cursor.as_ref().map_or_else(|| Ok(Place::default()), Cursor::value)?;
     let job = input.job.name(&circleci, &context).await?;
+    let goes_on = place.at.is_some();
     let found = circleci.fetch_artifacts(&job, place.at, Some((&input.path, input.node_index)), &context).await?;
     let path = &input.path;
     let of_path = || found.items.iter().filter(move |one| one.path == *path);
@@ -216,7 +221,7 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
     machines.sort_unstable();
     let meant = input.node_index.or_else(|| machines.first().copied());
     let Some(artifact) = of_path().find(|one| Some(one.node_index) == meant) else {
-        return Err(not_found(found.items.len(), found.next, &machines));
+        return Err(not_found(found.items.len(), found.next, &machines, goes_on));
     };
     machines.retain(|machine| *machine != artifact.node_index);
     machines.truncate(50);

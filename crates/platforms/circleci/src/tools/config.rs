@@ -121,10 +121,13 @@ async fn validate(circleci: Arc<CircleCi>, input: ValidateInput, context: CallCo
         Some(slug) => Some(circleci.fetch_project(slug, &context).await?.organization_id),
         None => None,
     };
-    let values = pipeline_values(&config, run.as_ref(), branch);
+    let mut values = pipeline_values(&config, run.as_ref(), branch);
     if !values.is_empty() {
         hints.push("pipeline values, which a run begins with, are assumed as for a push".to_owned());
     }
+    // So do the vendor's clients, beside the parameters (circleci-cli 5bb7183, `internal/configcmd/pipeline.go`).
+    let parameters = input.parameters.iter();
+    values.extend(parameters.map(|(name, value)| (format!("pipeline.parameters.{name}"), json!(value))));
     let variables = Variables { parameters: json!(input.parameters), values };
     let compiled = circleci.compile(config, organization, variables, &context).await?;
     if !compiled.valid && compiled.errors.is_empty() {
@@ -219,9 +222,11 @@ fn pipeline_values(config: &str, run: Option<&Pipeline>, branch: Option<String>)
         .collect()
 }
 
-/// Whether an error may be of a value that a run would have (circleci-cli #363, #1094).
+/// Whether an error may be of a value that a run would have (circleci-cli #363, #1094): no run has a parameter that
+/// isn't declared (circleci-cli 5bb7183, `acceptance/config_test.go`).
 fn is_about_a_value(message: &str) -> bool {
-    message.contains("Unknown variable(s)") || message.contains("that does not exist")
+    let of_value = message.split("pipeline.").skip(1).any(|rest| !rest.starts_with("parameters."));
+    of_value && (message.contains("Unknown variable(s)") || message.contains("that does not exist"))
 }
 
 impl CircleCi {

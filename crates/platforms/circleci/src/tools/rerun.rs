@@ -108,10 +108,24 @@ impl RerunInput {
             )
             .with_remedy(format!("its new workflow is {}", name(&newer.id))));
         }
-        if workflow.is_setup() {
-            check_setup(circleci, &workflow, &others.items, context).await?;
-        }
         let mut notes = Vec::new();
+        if workflow.is_setup()
+            && let Some(why) = why_not_continued(circleci, &workflow, &others.items, context).await?
+        {
+            // Of some of its jobs, the one that continues the run may be none.
+            if self.jobs.is_empty() && !self.only_failed() {
+                return Err(ToolError::new(
+                    ErrorCode::Conflict,
+                    format!(
+                        "the workflow is the setup of its run, and the run {why}: it would fail; nothing was started"
+                    ),
+                )
+                .with_remedy(
+                    "trigger_circleci_pipeline starts a new run; other workflows of the run can be run again",
+                ));
+            }
+            notes.push(format!("it is the setup of its run, which {why}: a job that continues the run fails"));
+        }
         notes.extend(
             newer
                 .first()
@@ -130,26 +144,21 @@ fn is_too_old(workflow: &Workflow) -> bool {
     made.is_some_and(|made| Timestamp::now().duration_since(made).as_hours() >= TOO_OLD_DAYS * 24)
 }
 
-/// Says no to a setup whose rerun can only fail: a run is continued once, within a time, and a rerun changes nothing of
-/// that (CircleCI-Public/path-filtering-orb #14).
-async fn check_setup(
+/// Why the run can't be continued from its setup: that is done once, within a time, and a rerun changes nothing of it
+/// (CircleCI-Public/path-filtering-orb #14).
+async fn why_not_continued(
     circleci: &CircleCi,
     setup: &Workflow,
     others: &[Workflow],
     context: &CallContext,
-) -> Result<(), ToolError> {
+) -> Result<Option<&'static str>, ToolError> {
     let run = circleci.fetch_run(&RunName::Id(setup.pipeline_id.clone()), context).await?;
     let was_continued = others.iter().any(|one| !one.is_setup()) || (setup.status == "success" && run.state != "setup");
-    let why = match (was_continued, may_be_continued(&run)) {
-        (true, _) => "was continued from it already, which CircleCI does once",
-        (false, false) => "is older than the six hours in which CircleCI continues a run from it",
-        (false, true) => return Ok(()),
-    };
-    Err(ToolError::new(
-        ErrorCode::Conflict,
-        format!("the workflow is the setup of its run, and the run {why}: it would fail; nothing was started"),
-    )
-    .with_remedy("trigger_circleci_pipeline starts a new run; other workflows of the run can be run again"))
+    Ok(match (was_continued, may_be_continued(&run)) {
+        (true, _) => Some("was continued from it already, which CircleCI does once"),
+        (false, false) => Some("is older than the six hours in which CircleCI continues a run from it"),
+        (false, true) => None,
+    })
 }
 
 async fn preview(circleci: Arc<CircleCi>, input: RerunInput, context: CallContext) -> Result<Preview, ToolError> {

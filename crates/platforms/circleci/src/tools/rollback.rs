@@ -11,7 +11,7 @@ use crate::{
     CircleCi,
     client::{Api, Call, Error},
     error::{About, to_tool_error},
-    locate::{Listing, Read},
+    locate::{Listing, PAGES_OF_A_SEARCH, Read},
     v3::{Entity, Named, Rollback, Version},
 };
 use tools::{CallContext, ErrorCode, Preview, ToolDeclaration, ToolEntry, ToolError};
@@ -80,8 +80,9 @@ pub(super) fn entries(circleci: &Arc<CircleCi>) -> Vec<ToolEntry> {
     vec![mutation(circleci, ROLLBACK, preview, rollback)]
 }
 
-/// The one of a list that has an id, or alone has a name: of several that are called alike, none is meant.
-fn find(kind: &'static str, found: Read<Named>, wanted: &str) -> Result<Named, ToolError> {
+/// The one of a list that has an id, or alone has a name: of several that are called alike, none is meant. Those that
+/// were not read may be called alike, too, unless `is_alone` denies it.
+fn find(kind: &'static str, found: Read<Named>, wanted: &str, is_alone: bool) -> Result<Named, ToolError> {
     let names: Vec<String> = found.items.iter().take(20).map(|one| name(&one.attributes.name)).collect();
     let (read, more) = (found.items.len(), found.more());
     let (by_id, others): (Vec<Named>, Vec<Named>) = found.items.into_iter().partition(|one| one.id == wanted);
@@ -90,14 +91,14 @@ fn find(kind: &'static str, found: Read<Named>, wanted: &str) -> Result<Named, T
         if is_named { by_id } else { others.into_iter().filter(|one| one.attributes.name == wanted).collect() };
     let no = |code, message| ToolError::new(code, message).with_argument(kind);
     match (meant.pop(), meant.is_empty()) {
-        (Some(one), true) if is_named || !more => Ok(one),
-        (Some(_), true) => Err(no(
+        (Some(one), true) if is_named || is_alone || !more => Ok(one),
+        (Some(one), true) => Err(no(
             ErrorCode::ResultTooLarge,
             format!(
                 "a {kind} with that name is among the first {read}, and there may be others among those that follow"
             ),
         )
-        .with_remedy("pass its id")),
+        .with_remedy(format!("if it is the one, pass its id: {}", name(&one.id)))),
         (Some(one), false) => {
             let ids: Vec<String> = meant.iter().chain([&one]).take(20).map(|one| name(&one.id)).collect();
             Err(no(ErrorCode::InvalidArgument, format!("more than one {kind} has that name"))
@@ -119,8 +120,9 @@ fn find(kind: &'static str, found: Read<Named>, wanted: &str) -> Result<Named, T
     }
 }
 
-fn has(read: &[Named], id: &str) -> bool {
-    read.iter().any(|one| one.id == id)
+/// Whether one has an id, or, if `is_alone`, a name.
+fn has(read: &[Named], wanted: &str, is_alone: bool) -> bool {
+    read.iter().any(|one| one.id == wanted || (is_alone && one.attributes.name == wanted))
 }
 
 /// What a refusal of a rollback means (CircleCI-Public/circleci-cli 5bb7183, `internal/cmd/deploy/rollback.go`).
@@ -161,15 +163,15 @@ impl RollbackInput {
         let components = Call::get(Api::V3, ["deploy", "components"])
             .query("filter[org_id]", &project.organization_id)
             .query("filter[project_id]", &project.id);
-        let components: Read<Named> =
-            circleci.list(Listing::new(components, doing, about), |read| has(read, &self.component), context).await?;
-        let component = find("component", components, &self.component)?;
+        // As the vendor's own client does, all components are looked at for a name, and environments until one has it
+        // (CircleCI-Public/circleci-cli 5bb7183, `internal/cmd/deploy/rollback.go`).
+        let listing = |call| Listing::new(call, doing, about).pages(PAGES_OF_A_SEARCH);
+        let found = circleci.list(listing(components), |read| has(read, &self.component, false), context).await?;
+        let component = find("component", found, &self.component, false)?;
         let environments =
             Call::get(Api::V3, ["deploy", "environments"]).query("filter[org_id]", &project.organization_id);
-        let environments: Read<Named> = circleci
-            .list(Listing::new(environments, doing, about), |read| has(read, &self.environment), context)
-            .await?;
-        let environment = find("environment", environments, &self.environment)?;
+        let found = circleci.list(listing(environments), |read| has(read, &self.environment, true), context).await?;
+        let environment = find("environment", found, &self.environment, true)?;
         let versions = Call::get(Api::V3, ["deploy", "components", &component.id, "versions"])
             .query("filter[environment_id]", &environment.id);
         let versions: Read<Version> = circleci.list(Listing::new(versions, doing, about), |_| false, context).await?;

@@ -197,7 +197,7 @@ pub(super) const NOT_CONTINUED: &str =
 /// What to call a run whose setup ended well, and continued to nothing in the time that it has for that: CircleCI goes
 /// on saying that it is in its setup (CircleCI-Public/path-filtering-orb #14).
 pub(super) fn ended_in_its_setup(run: &Pipeline, workflows: &[&str]) -> Option<&'static str> {
-    let is_left = status::is_before_its_workflows(&run.state)
+    let is_left = run.state == "setup"
         && !may_be_continued(run)
         && workflows.contains(&"success")
         && workflows.iter().all(|status| matches!(*status, "success" | "not_run"));
