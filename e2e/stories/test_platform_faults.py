@@ -117,8 +117,9 @@ async def call_often(connector: Connector, calls: int = CALLS) -> Seen:
 def test_each_fault_has_its_answer_its_state_and_its_end(platform: ScriptedPlatform) -> None:
     names = [one.act for one in FAULTS]
     connectors = dict(zip(names, platform.deploy(CREDENTIALS, *names, limits=BOUNDS), strict=True))
-    for one in FAULTS:
-        assert asyncio.run(call_often(connectors[one.act], 2)).codes == {"answered"}, one.act
+    for name, connector in connectors.items():
+        # A first call may take longer than it may, on a busy machine.
+        eventually(f"{name}: calls are answered", lambda: answers(connector), BUSY_SECONDS)  # noqa: B023
     before = {name: platform.asked(name) for name in names}
 
     async def all_at_once(faults: tuple[Fault, ...]) -> list[Seen]:
