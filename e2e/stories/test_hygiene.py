@@ -57,11 +57,14 @@ def test_a_connector_gets_at_its_own_credentials_only(deploy: Deploy) -> None:
     (pod,) = vault.pods()
     account = pod["spec"]["serviceAccountName"]
     assert account == vault.owned
-    # What everybody may ask is which APIs there are, and who one is: nothing that is kept in the cluster.
+    # What every account may ask is which APIs there are, who it is, and since Kubernetes 1.37 which authorities the cluster trusts
+    # (`system:cluster-trust-bundle-discovery` in `bootstrappolicy/policy.go`): public certificates, and nothing else that is kept.
     caller = f"system:serviceaccount:{vault.namespace}:{account}"
     groups = [f"--as-group={group}" for group in ("system:serviceaccounts", "system:authenticated")]
     allowed = kube.kubectl("--namespace", vault.namespace, "auth", "can-i", "--list", f"--as={caller}", *groups)
-    resources = {line.split()[0] for line in allowed.splitlines()[1:] if not line.startswith(" ")}
+    resources = {line.split()[0]: line for line in allowed.splitlines()[1:] if not line.startswith(" ")}
+    trusted = resources.pop("clustertrustbundles.certificates.k8s.io", "[get list watch]")
+    assert trusted.endswith("[get list watch]"), allowed
     assert resources and all(resource.endswith((".authorization.k8s.io", ".authentication.k8s.io")) for resource in resources), allowed
     # The kubelet mounts what the CredentialSource names, and of the cluster's own nothing.
     named = {volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if "secret" in volume}
