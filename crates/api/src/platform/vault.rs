@@ -126,7 +126,7 @@ reasons! {
         LoginRejected:
             "Vault does not know the role id or the secret id (400): it may be used up, ended, or for another mount.",
         LoginDenied:
-            "Vault does not let the role in (403): from this address, because the auth method is off or the role's entity \
+            "Vault does not let the role in: from this address, because the auth method is off or the role's entity \
              disabled, or because failed logins have locked it out, as a rule for 15 minutes; or it wants a second factor \
              (login MFA), which a connector doesn't have.",
         NoCredentials: "Vault is well; the connector has no credentials for it yet.",
