@@ -183,6 +183,17 @@ def test_what_takes_longer_than_it_may_is_said_and_is_no_failure(checkout: Check
     assert "OVER BUDGET: quick" not in said
 
 
+def test_what_could_not_be_checked_is_said_at_the_end_and_is_no_failure(checkout: Checkout) -> None:
+    checkout.makefile(
+        blind=r'printf "NOT CHECKED\072 nobody told\nand more\n"', sees=r'printf "it was NOT CHECKED\072 no\n"'
+    )
+    status, said = checkout.run()
+    assert status == 0
+    assert re.search(r"^NOT CHECKED: blind: nobody told$", said, re.MULTILINE)
+    assert re.search(r"^\| blind .* \| not checked *\|$", said, re.MULTILINE)
+    assert "NOT CHECKED: sees" not in said
+
+
 def test_verbose_shows_output_as_it_comes(checkout: Checkout) -> None:
     checkout.makefile(first="echo of the first")
     assert "of the first\n" in checkout.run(VERBOSE="1")[1]

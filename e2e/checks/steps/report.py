@@ -18,6 +18,8 @@ SHORTEST_PART = 1.0
 RUST_TEST = re.compile(
     r"^test (?P<name>.+?)(?: - should panic)? \.\.\. (?:ok|FAILED) <(?P<seconds>[0-9.]+)s>$", re.MULTILINE
 )
+# What a step says that could not look at what it should, and that fails for nothing else.
+NOT_CHECKED = re.compile(r"^NOT CHECKED: (.+)$", re.MULTILINE)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Tests = dict[str, list[tuple[str, float]]]
@@ -44,16 +46,21 @@ def slowest(run: Run, records: Iterable[Record]) -> Tests:
     """The slowest tests of each sort, by the output of Rust's tests and the reports of pytest."""
     found: Tests = {"unit tests": [], "checks": [], "stories": []}
     for record in records:
-        log, report = log_file(record.name), run.report_file(record.name)
-        # Of what ran to a terminal there is no log, or one of another run.
-        if log.exists() and log.stat().st_mtime >= record.begun:
-            text = COLOUR.sub("", log.read_text(errors="replace"))
-            found["unit tests"] += [(test["name"], float(test["seconds"])) for test in RUST_TEST.finditer(text)]
+        report = run.report_file(record.name)
+        found["unit tests"] += [(test["name"], float(test["seconds"])) for test in RUST_TEST.finditer(_output(record))]
         if report.exists():
             sort = "stories" if record.name.startswith("stories") else "checks"
             found[sort] += pytest_times(report)
     long = {sort: [test for test in tests if test[1] >= SHORTEST_TEST] for sort, tests in found.items()}
     return {sort: sorted(tests, key=lambda test: -test[1])[:SLOWEST] for sort, tests in long.items() if tests}
+
+
+def _output(record: Record) -> str:
+    """What a step printed; nothing if it ran to a terminal, of which there is no log, or one of another run."""
+    log = log_file(record.name)
+    if not log.exists() or log.stat().st_mtime < record.begun:
+        return ""
+    return COLOUR.sub("", log.read_text(errors="replace"))
 
 
 def pytest_times(report: Path) -> list[tuple[str, float]]:
@@ -78,6 +85,7 @@ def summary(run: Run, ended: Ended) -> dict[str, Any]:
             "began_after": round(record.begun - ended.begun, 1),
             "budget": budgets.of_step(record.name),
             "result": _result(record),
+            "not_checked": NOT_CHECKED.findall(_output(record)),
         }
         for record in records
     ]
@@ -119,10 +127,7 @@ def _result(record: Record) -> str:
 
 def table(told: dict[str, Any]) -> str:
     """A summary for people; Markdown."""
-    rows = [
-        (step["name"], _took(step), _budget(step), _share(step), "" if step["result"] == "passed" else step["result"])
-        for step in told["steps"]
-    ]
+    rows = [(step["name"], _took(step), _budget(step), _share(step), _remark(step)) for step in told["steps"]]
     rows.append(("**all of it**", _took(told), _budget(told), _share(told), ""))
     on = {"cached": "with programs that were built before", "fresh": "with programs to build"}[told["kind"]]
     text = f"# make {told['goal']}: {seconds(told['seconds'])} ({on})\n\n"
@@ -134,6 +139,12 @@ def table(told: dict[str, Any]) -> str:
         parts = [(part["title"], seconds(part["seconds"]), part["step"]) for part in told["parts"]]
         text += "\nBuilt, fetched and started:\n\n" + _markdown(("what", "took", "by"), parts)
     return text
+
+
+def _remark(step: dict[str, Any]) -> str:
+    if step["result"] != "passed":
+        return str(step["result"])
+    return "not checked" if step.get("not_checked") else ""
 
 
 def _took(entry: dict[str, Any]) -> str:
@@ -168,13 +179,15 @@ def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def complaints(told: dict[str, Any]) -> list[str]:
-    """What has to be said loudly: what failed, what was not run, and what took longer than it may."""
+    """What has to be said loudly: what failed, what was not run or not checked, and what took longer than it may."""
     lines = []
     for step in told["steps"]:
         if step["result"].startswith("failed") or step["result"] == "stopped":
             lines.append(f"{step['result'].split()[0].upper()}: {step['name']}, after {seconds(step['seconds'])}")
     if left_out := [step["name"] for step in told["steps"] if step["result"] == "not run"]:
         lines.append(f"NOT RUN: {', '.join(left_out)}")
+    for step in told["steps"]:
+        lines += [f"NOT CHECKED: {step['name']}: {why}" for why in step.get("not_checked", [])]
     goal = {**told, "name": f"make {told['goal']}"}
     for entry in [*told["steps"], goal]:
         if entry["budget"] and entry["seconds"] > entry["budget"]:
