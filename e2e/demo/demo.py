@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT / "e2e"), str(ROOT / "e2e" / "cluster"), str(ROOT / "e2
 
 import yaml  # noqa: E402
 from platforms import PLATFORMS, Shown, in_given_cluster  # noqa: E402
+from testcluster import doubles  # noqa: E402
 from testcluster.errors import ClusterError  # noqa: E402
 
 from support import kube  # noqa: E402
@@ -82,7 +83,7 @@ def own_cluster(shown: Shown) -> Image:
     """Starts a cluster on this machine, and builds the image for it."""
     step("a Kubernetes cluster on this machine, and beside it the image of the operator and of the connectors")
     # Less to compile than what the stories' image shares with the tests.
-    os.environ["PROGRAMS"] = "product"
+    os.environ["PROGRAMS"] = "product" if shown.name in doubles.NAMES else "image"
     with building_image() as wait_for_image:
         show(CLUSTER, "build", "--for", shown.programs)
         show(CLUSTER, "up")
