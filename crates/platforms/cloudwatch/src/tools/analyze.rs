@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Dimensions, Window,
-    data::{self, Period, Point, Query, Summary},
+    absent::nothing_there,
+    data::{self, Point, Query, Summary},
+    periods::Period,
     read,
 };
 use crate::CloudWatch;
@@ -124,7 +126,7 @@ async fn analyze(
     let mut points = read.series.into_iter().next().map(|one| one.points).unwrap_or_default();
     if read.is_whole && points.is_empty() {
         let here = &cloudwatch.session.place;
-        hints.push(data::nothing_there(&queries, window, period.seconds, here, now));
+        hints.push(nothing_there(&queries, window, period.seconds, here, now));
     }
     // Before the first point that AWS gave there may be others that it did not give.
     let first = points.first().and_then(|point| Timestamp::from_second(point.second).ok());

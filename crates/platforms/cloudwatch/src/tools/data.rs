@@ -8,12 +8,19 @@ use std::{
 use aws_sdk_cloudwatch::types::{
     Dimension, MessageData, Metric, MetricDataQuery, MetricStat, ScanBy, StandardUnit, StatusCode,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Window, graph::graph_of, invalid, read, rfc3339, sdk_time};
-use crate::{CloudWatch, error::said::Denial, place::Place};
+use super::{
+    Dimensions, Doing, Window,
+    absent::nothing_there,
+    graph::graph_of,
+    invalid,
+    periods::{DAY, Period, own_periods, settle},
+    read, rfc3339, sdk_time,
+};
+use crate::{CloudWatch, error::said::Denial};
 use kit::args::{Limit, Moment};
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit};
 
@@ -27,12 +34,6 @@ const MOST_PAGES: usize = 5;
 /// Messages of AWS about one answer that are told.
 const MOST_MESSAGES: usize = 10;
 
-const MINUTE: i64 = 60;
-const HOUR: i64 = 3_600;
-const DAY: i64 = 86_400;
-/// How long AWS keeps points, by the shortest that there are: what is older is kept in the next line's
-/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html>).
-const RETENTION: [(i64, u32); 4] = [(3 * HOUR, 1), (15 * DAY, 60), (63 * DAY, 300), (455 * DAY, 3_600)];
 /// How far back Metrics Insights reads.
 const INSIGHTS_READS: i64 = 14 * DAY;
 
@@ -293,122 +294,6 @@ pub(super) fn begins_with_select(text: &str) -> bool {
     text.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("SELECT"))
 }
 
-/// What is said where AWS states that it gave all points, and there are none.
-pub(super) fn nothing_there(queries: &[Query], window: Window, period: u32, here: &Place, now: Timestamp) -> String {
-    if kept(Window { from: window.to, ..window }, now).is_none() {
-        return "no points: this time lies before the 455 days for which CloudWatch keeps points".to_owned();
-    }
-    let short =
-        if period < 60 { "; points of less than a minute exist only of metrics of high resolution" } else { "" };
-    // awslabs/mcp #1248: as those of S3 do, whose sizes an hour has none of.
-    let seldom = if window.seconds() < 2 * DAY { "; some metrics come once a day: ask for some days" } else { "" };
-    let late = if window.is_fresh(now) { "; the newest points come some minutes late" } else { "" };
-    // `StatisticValues` of `PutMetricData` (micrometer-metrics/micrometer #2590).
-    let summed = if queries.iter().any(|query| query.stat.as_deref().is_some_and(|stat| !STATISTICS.contains(&stat))) {
-        "; of metrics that are sent summed up, or with values below zero, AWS has Average, Sum, Minimum, Maximum and \
-         SampleCount, and no percentiles and the like"
-    } else {
-        ""
-    };
-    let elsewhere = queries.iter().find_map(|query| elsewhere(query.namespace.as_deref()?, here));
-    let elsewhere = elsewhere.map(|words| format!("; {words}")).unwrap_or_default();
-    format!(
-        "no points, which is not zero: AWS has none of exactly this namespace, name, dimensions and time; list_cloudwatch_metrics \
-         tells what had points in the last two weeks, with all dimensions{short}{seldom}{late}{summed}{elsewhere}"
-    )
-}
-
-/// Statistics that AWS has of all metrics.
-const STATISTICS: [&str; 5] = ["Average", "Sum", "Minimum", "Maximum", "SampleCount"];
-
-/// Namespaces of services without a region, whose metrics are in one region (the guides of the services:
-/// AmazonCloudFront/latest/DeveloperGuide/programming-cloudwatch-metrics.html,
-/// AmazonCloudWatch/latest/monitoring/monitor_estimated_charges_with_cloudwatch.html,
-/// Route53/latest/DeveloperGuide/monitoring-cloudwatch.html, global-accelerator/latest/dg/cloudwatch-monitoring.html).
-const IN_ONE_REGION: [(&str, &str); 4] = [
-    ("AWS/CloudFront", "us-east-1"),
-    ("AWS/Billing", "us-east-1"),
-    ("AWS/Route53", "us-east-1"),
-    ("AWS/GlobalAccelerator", "us-west-2"),
-];
-/// What is said of a namespace whose metrics are in another region than the connector's. Of other partitions it is not
-/// known.
-pub(super) fn elsewhere(namespace: &str, here: &Place) -> Option<String> {
-    let (_, region) = IN_ONE_REGION.iter().find(|(one, _)| *one == namespace)?;
-    let is_other = *region != here.region() && here.partition() == "aws";
-    is_other.then(|| format!("metrics of {namespace} are in {region} only, and this connector sees {}", here.region()))
-}
-
-/// The shortest period of which AWS keeps points from the beginning of a window on; nothing if it keeps none.
-pub(super) fn kept(window: Window, now: Timestamp) -> Option<u32> {
-    // AWS counts from when it reads the request, which is a little later.
-    let age = now.as_second() - window.from.as_second() + MINUTE;
-    RETENTION.iter().find(|(kept, _)| age <= *kept).map(|(_, period)| *period)
-}
-
-/// The period of the points.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Period {
-    pub(super) seconds: u32,
-    /// What is said where it is not the one that was asked for.
-    pub(super) hint: Option<String>,
-}
-
-impl Period {
-    /// The period that is asked for, made longer where AWS keeps no such points from the beginning of the window; or the
-    /// shortest that it keeps and with which the points are not too many.
-    ///
-    /// # Errors
-    /// When AWS has no such period.
-    pub(super) fn new(
-        window: Window,
-        asked: Option<u32>,
-        max_points: usize,
-        now: Timestamp,
-    ) -> Result<Self, ToolError> {
-        if asked.is_some_and(|asked| !is_period(asked)) {
-            return Err(invalid("period_seconds", "period_seconds must be 1, 5, 10, 20, 30 or a multiple of 60"));
-        }
-        let wanted = asked.unwrap_or_else(|| chosen(window, max_points));
-        let seconds = settle(window, &mut [wanted], now).1;
-        let hint = (asked.is_some() && seconds != wanted).then(|| {
-            format!(
-                "period_seconds is {seconds} instead of {wanted}: of a time that begins so long ago AWS keeps longer points \
-                 only (of less than 60 s for 3 hours, of 60 s for 15 days, of 300 s for 63 days)"
-            )
-        });
-        Ok(Self { seconds, hint })
-    }
-}
-
-/// Whether AWS has such a period (`MetricStat` of the API reference).
-pub(super) const fn is_period(seconds: u32) -> bool {
-    matches!(seconds, 1 | 5 | 10 | 20 | 30) || (seconds > 0 && seconds.is_multiple_of(60))
-}
-
-/// A period with which the points of a window are not too many. Metrics come each minute, each five minutes or each hour, so it
-/// is one into which those fit: with others, periods without a point come in between.
-fn chosen(window: Window, max_points: usize) -> u32 {
-    let points = i64::try_from(max_points).unwrap_or(i64::MAX).max(1);
-    let least = u32::try_from((window.seconds() + points - 1) / points).unwrap_or(86_400);
-    let fitting = [60, 300, 600, 900, 1_200, 1_800].into_iter().find(|period| least <= *period);
-    fitting.unwrap_or_else(|| (least.div_ceil(3_600) * 3_600).min(86_400))
-}
-
-/// Makes periods longer where AWS keeps no such points from the beginning of a window on. The window is then one of whole
-/// periods of the longest, which is told beside it: AWS' own periods begin where a request does (boto/boto3 #3457), and others
-/// with each request.
-pub(super) fn settle(window: Window, periods: &mut [u32], now: Timestamp) -> (Window, u32) {
-    loop {
-        let longest = periods.iter().copied().max().unwrap_or(60);
-        let whole = window.whole(longest, now);
-        match kept(whole, now).filter(|step| periods.iter().any(|period| !period.is_multiple_of(*step))) {
-            None => return (whole, longest),
-            Some(step) => periods.iter_mut().for_each(|period| *period = period.div_ceil(step) * step),
-        }
-    }
-}
-
 /// What was read.
 pub(super) struct Read {
     pub(super) series: Vec<Series>,
@@ -580,44 +465,6 @@ pub(super) async fn fetch(
     Ok(Read { series, window, is_whole, hints })
 }
 
-/// The periods that expressions name themselves: of searches in them, or in those that they refer to.
-fn own_periods(queries: &[Query]) -> Vec<Option<u32>> {
-    let of = |query: &Query| search_period(query.expression.as_deref()?);
-    let named: BTreeMap<&str, u32> =
-        queries.iter().filter_map(|query| Some((query.id.as_deref()?, of(query)?))).collect();
-    let referred = |query: &Query| {
-        let words = query.expression.as_deref()?.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        words.filter_map(|word| named.get(word).copied()).max()
-    };
-    queries.iter().map(|query| of(query).or_else(|| referred(query))).collect()
-}
-
-/// The period that a search names in its last argument, beside which AWS passes that of its query over (grafana/grafana
-/// PR 39458); the longest of several.
-fn search_period(expression: &str) -> Option<u32> {
-    let text = expression.to_ascii_uppercase();
-    text.split("SEARCH(").skip(1).filter_map(last_argument).max()
-}
-
-/// The last argument of a function, if it is a period. The text begins after its bracket.
-fn last_argument(text: &str) -> Option<u32> {
-    let (mut is_quoted, mut depth, mut begins) = (false, 0_usize, 0);
-    for (at, c) in text.char_indices() {
-        match c {
-            '\'' => is_quoted = !is_quoted,
-            _ if is_quoted => {}
-            '(' => depth += 1,
-            ')' if depth == 0 => {
-                return text.get(begins..at)?.trim().parse().ok().filter(|period| is_period(*period));
-            }
-            ')' => depth -= 1,
-            ',' if depth == 0 => begins = at + 1,
-            _ => {}
-        }
-    }
-    None
-}
-
 /// The queries as AWS takes them, each with an id of its own.
 fn build_all(queries: &[Query], periods: &[u32]) -> Result<Vec<MetricDataQuery>, ToolError> {
     let mut taken: BTreeSet<&str> = BTreeSet::new();
@@ -673,84 +520,6 @@ fn build(index: usize, query: &Query, id: String, period: u32) -> Result<MetricD
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_period_fits_what_aws_keeps_and_what_is_answered() {
-        let now: Timestamp = "2026-06-30T00:00:00Z".parse().unwrap();
-        let day = SignedDuration::from_hours(24);
-        for (days_ago, days_long, points, expected, of_60) in [
-            (1, 1, 1_440, 60, 60),
-            (1, 1, 100, 900, 60),
-            (7, 7, 100, 7_200, 60),
-            (15, 1, 1_440, 300, 300),
-            (20, 1, 1_440, 300, 300),
-            (20, 20, 100, 18_000, 300),
-            (63, 1, 1_440, 3_600, 3_600),
-            (100, 1, 1_440, 3_600, 3_600),
-            (400, 400, 100, 86_400, 3_600),
-            // Of what is older nothing is kept, whatever the period.
-            (500, 1, 100, 900, 60),
-        ] {
-            let from = now.checked_sub(day * days_ago).unwrap();
-            let window = Window { from, to: from.checked_add(day * days_long).unwrap() };
-            let period = |asked| Period::new(window, asked, points, now);
-            assert_eq!(period(None).unwrap().seconds, expected, "{days_ago} {days_long} {points}");
-            let asked = period(Some(60)).unwrap();
-            assert_eq!((asked.seconds, asked.hint.is_some()), (of_60, of_60 != 60), "{days_ago}");
-            assert_eq!(period(Some(7_200)).unwrap(), Period { seconds: 7_200, hint: None }, "{days_ago}");
-            assert_eq!(period(Some(90)).unwrap_err().argument.as_deref(), Some("period_seconds"));
-        }
-        let hour_ago = now.checked_sub(SignedDuration::from_hours(1)).unwrap();
-        let lately = Window { from: hour_ago, to: now };
-        assert_eq!(Period::new(lately, Some(10), 100, now).unwrap().seconds, 10);
-        let before = Window { from: now.checked_sub(SignedDuration::from_hours(4)).unwrap(), to: now };
-        assert_eq!(Period::new(before, Some(10), 100, now).unwrap().seconds, 60);
-        let long_ago = now.checked_sub(day * 456).unwrap();
-        let gone = Window { from: now.checked_sub(day * 460).unwrap(), to: long_ago };
-        let none = |namespace: &str, stat: &str, window, region: &str| {
-            let query = Query::metric(namespace.to_owned(), "M".to_owned(), Dimensions::new(), Some(stat.to_owned()));
-            nothing_there(&[query], window, 60, &Place::new(region.to_owned()), now)
-        };
-        assert!(none("A", "Sum", gone, "eu-central-1").contains("455 days"));
-        let just_now = Window { from: now.checked_sub(SignedDuration::from_mins(5)).unwrap(), to: now };
-        for (namespace, stat, window, region, words, told) in [
-            ("A", "Sum", lately, "eu-central-1", "not zero", true),
-            ("A", "Sum", lately, "eu-central-1", "once a day", true),
-            ("A", "Sum", lately, "eu-central-1", "minutes late", false),
-            ("A", "Sum", just_now, "eu-central-1", "minutes late", true),
-            ("A", "Sum", lately, "eu-central-1", "percentiles", false),
-            ("A", "p99", lately, "eu-central-1", "percentiles", true),
-            ("AWS/EC2", "Sum", lately, "eu-central-1", "us-east-1", false),
-            ("AWS/CloudFront", "Sum", lately, "eu-central-1", "us-east-1", true),
-            ("AWS/CloudFront", "Sum", lately, "us-east-1", "us-east-1", false),
-            ("AWS/Billing", "Sum", lately, "cn-north-1", "us-east-1", false),
-        ] {
-            let hint = none(namespace, stat, window, region);
-            assert_eq!(hint.contains(words), told, "{namespace} {stat} {region}: {hint}");
-        }
-    }
-
-    #[test]
-    fn a_search_names_its_own_period() {
-        for (expression, period) in [
-            ("SEARCH('{AWS/EC2,InstanceId} MetricName=\"a\"', 'Sum', 900)", Some(900)),
-            ("SORT(search(' {A,B} (x OR y), 60)', 'Sum' , 300 ), SUM)", Some(300)),
-            ("SUM(SEARCH('a', 'Sum', 60)) + SUM(SEARCH('b', 'Sum', 3600))", Some(3_600)),
-            ("SEARCH('{A,B} x', 'Sum')", None),
-            ("SEARCH('{A,B} x', 'Sum', 7)", None),
-            ("SEARCH('{A,B} x, 60", None),
-            ("m1 + m2", None),
-        ] {
-            assert_eq!(search_period(expression), period, "{expression}");
-        }
-        let query = |id: &str, expression: &str| Query {
-            id: Some(id.to_owned()),
-            expression: Some(expression.to_owned()),
-            ..Query::metric(String::new(), String::new(), Dimensions::new(), None)
-        };
-        let queries = [query("s1", "SEARCH('{A,B} x', 'Sum', 900)"), query("e1", "SUM(s1)"), query("e2", "s11 * 2")];
-        assert_eq!(own_periods(&queries), [Some(900), Some(900), None]);
-    }
 
     #[test]
     fn every_message_and_every_status_has_words() {

@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use super::{
     Dimensions,
-    data::{Query, is_period},
+    data::Query,
     invalid,
     named::{decoded, place_of},
+    periods::is_period,
 };
 use crate::place::Place;
 use kit::links::Link;

@@ -6,7 +6,7 @@ use aws_sdk_cloudwatch::types::{DimensionFilter, RecentlyActive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dimensions, Doing, Place, data::elsewhere, dimensions, hinted, read};
+use super::{Dimensions, Doing, Place, absent::elsewhere, dimensions, hinted, read};
 use crate::CloudWatch;
 use kit::args::PageArgs;
 use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError};

@@ -1,5 +1,6 @@
 //! CloudWatch's tools, one file a group. [`super::error`] words what goes wrong.
 
+mod absent;
 mod alarms;
 mod analyze;
 mod around;
@@ -13,6 +14,7 @@ mod metrics;
 mod mute;
 mod named;
 mod patterns;
+mod periods;
 mod query;
 mod rules;
 mod state;
