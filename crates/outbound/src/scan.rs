@@ -152,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_beyond_the_cap_is_scanned_and_left_when_it_is_enough() {
         let huge = vec![b'x'; super::super::MAX_BODY_BYTES + 1];
-        let fault = || Fault::Answers("HTTP/1.1 200 OK\r\ncontent-type: text/plain", huge.clone());
+        let fault = || Fault::Answers("HTTP/1.1 200 OK\r\ncontent-type: text/plain".to_owned(), huge.clone());
         assert_eq!(scan(fault(), usize::MAX).await, Ok((200, Some((huge.len(), ScanEnd::Whole)))));
         let (status, scanned) = scan(fault(), 1_000).await.unwrap();
         let (read, end) = scanned.unwrap();

@@ -274,7 +274,7 @@ fn faults() -> Vec<(&'static str, Fault, &'static [ErrorCode])> {
         ("other JSON", Fault::answer(200, json, &format!("[\"{PLANTED}\"]")), &[PlatformError]),
         (
             "huge",
-            Fault::Answers("HTTP/1.1 200 OK\r\ncontent-type: application/json", huge),
+            Fault::Answers("HTTP/1.1 200 OK\r\ncontent-type: application/json".to_owned(), huge),
             &[ResultTooLarge, PlatformError],
         ),
     ]

@@ -4,10 +4,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -29,26 +26,41 @@ pub enum Fault {
     /// It sends these bytes, which need be no answer, and closes the connection after a while.
     Sends(Vec<u8>, Duration),
     /// It answers this to whatever it is asked: status line and headers without the last empty line, and the body.
-    Answers(&'static str, Vec<u8>),
+    Answers(String, Vec<u8>),
+    /// It does something after a while.
+    Late(Duration, Box<Self>),
+    /// It does the next of these with each request, and then the first again.
+    InTurn(Vec<Self>),
 }
 
 impl Fault {
     /// An answer with a status, a content type and a body.
     pub fn answer(status: u16, kind: &str, body: &str) -> Self {
-        let head = format!("HTTP/1.1 {status} Status\r\ncontent-type: {kind}");
-        Self::Answers(Box::leak(head.into_boxed_str()), body.as_bytes().to_vec())
+        Self::with_headers(status, &[&format!("content-type: {kind}")], body)
+    }
+
+    /// An answer with a status, some headers (`name: value`) and a body.
+    pub fn with_headers(status: u16, headers: &[&str], body: &str) -> Self {
+        let head = format!("HTTP/1.1 {status} Status\r\n{}", headers.join("\r\n"));
+        Self::Answers(head, body.as_bytes().to_vec())
     }
 }
 
-/// An upstream that fails always in the same way, and counts.
+/// An upstream that fails as it is told, and knows what it was asked.
 pub struct Faulty {
     /// Where it listens.
     pub address: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    state: Arc<State>,
     /// Connections on which a request came and that the other side has closed.
     closed: watch::Receiver<usize>,
     /// Holds a port on which nobody listens, so that no other test gets it.
     _held: Option<TcpSocket>,
+}
+
+struct State {
+    fault: Mutex<Fault>,
+    /// The first line of each request that came.
+    asked: Mutex<Vec<String>>,
 }
 
 impl Faulty {
@@ -57,16 +69,17 @@ impl Faulty {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
         let (closing, closed) = watch::channel(0);
-        if matches!(fault, Fault::Refuses) {
-            return Self { address, asked, closed, _held: Some(socket) };
+        let refuses = matches!(fault, Fault::Refuses);
+        let state = Arc::new(State { fault: Mutex::new(fault), asked: Mutex::default() });
+        if refuses {
+            return Self { address, state, closed, _held: Some(socket) };
         }
         let listener = socket.listen(1_024).unwrap();
-        let faulty = Self { address, asked: Arc::clone(&asked), closed, _held: None };
+        let faulty = Self { address, state: Arc::clone(&state), closed, _held: None };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(converse(stream, fault.clone(), Arc::clone(&asked), closing.clone()));
+                tokio::spawn(converse(stream, Arc::clone(&state), closing.clone()));
             }
         });
         faulty
@@ -77,9 +90,19 @@ impl Faulty {
         format!("http://{}", self.address)
     }
 
+    /// What it does with requests that come from now on. One that refuses connections goes on to.
+    pub fn now_does(&self, fault: Fault) {
+        *self.state.fault.lock().unwrap() = fault;
+    }
+
     /// Requests that came.
     pub fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+        self.asked_for("")
+    }
+
+    /// Requests that came whose first line begins so: `GET /path`.
+    pub fn asked_for(&self, beginning: &str) -> usize {
+        self.state.asked.lock().unwrap().iter().filter(|line| line.starts_with(beginning)).count()
     }
 
     /// Waits until a request has come.
@@ -95,7 +118,7 @@ impl Faulty {
     }
 }
 
-async fn converse(mut stream: TcpStream, fault: Fault, asked: Arc<AtomicUsize>, closing: watch::Sender<usize>) {
+async fn converse(mut stream: TcpStream, state: Arc<State>, closing: watch::Sender<usize>) {
     // A request's head; its body is read after the answer.
     let mut buffer = Vec::new();
     while !buffer.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -105,26 +128,42 @@ async fn converse(mut stream: TcpStream, fault: Fault, asked: Arc<AtomicUsize>, 
             Ok(read) => buffer.extend_from_slice(&chunk[..read]),
         }
     }
-    asked.fetch_add(1, Ordering::SeqCst);
+    let head = String::from_utf8_lossy(&buffer);
+    let number = {
+        let mut asked = state.asked.lock().unwrap();
+        asked.push(head.lines().next().unwrap_or_default().to_owned());
+        asked.len() - 1
+    };
+    let mut fault = state.fault.lock().unwrap().clone();
     let mut rest = [0; 8_192];
-    match &fault {
-        Fault::Refuses | Fault::Closes => {}
-        Fault::Hangs => {
-            while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
-            closing.send_modify(|count| *count += 1);
-        }
-        Fault::Sends(bytes, stay) => {
-            let _gone = stream.write_all(bytes).await;
-            tokio::time::sleep(*stay).await;
-        }
-        Fault::Answers(head, body) => {
-            let head = format!("{head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-            if stream.write_all(head.as_bytes()).await.is_ok() {
-                let _gone = stream.write_all(body).await;
+    loop {
+        match fault {
+            Fault::Late(wait, next) => {
+                tokio::time::sleep(wait).await;
+                fault = *next;
             }
-            // A body that is still being sent must arrive, or the answer is lost by a reset.
-            let _closed = stream.shutdown().await;
-            while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+            Fault::InTurn(faults) => fault = faults[number % faults.len()].clone(),
+            Fault::Refuses | Fault::Closes => return,
+            Fault::Hangs => {
+                while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+                closing.send_modify(|count| *count += 1);
+                return;
+            }
+            Fault::Sends(bytes, stay) => {
+                let _gone = stream.write_all(&bytes).await;
+                tokio::time::sleep(stay).await;
+                return;
+            }
+            Fault::Answers(head, body) => {
+                let head = format!("{head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                if stream.write_all(head.as_bytes()).await.is_ok() {
+                    let _gone = stream.write_all(&body).await;
+                }
+                // A body that is still being sent must arrive, or the answer is lost by a reset.
+                let _closed = stream.shutdown().await;
+                while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+                return;
+            }
         }
     }
 }

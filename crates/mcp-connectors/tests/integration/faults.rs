@@ -2,26 +2,16 @@
 //! the platform is asked, what is shown, and that everything is well again when the platform is. The layers have closer
 //! tests of their own: `crates/outbound` of TLS, breaker and retries, `crates/platform-testing` of every tool and fault.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use test_upstream::{Fault, Faulty};
 
 use crate::served::{Served, serve};
 
-/// Calls that are made of a platform that fails.
-const CALLS: u32 = 60;
-/// Requests that may be made for as many calls (`crates/outbound/src/retry.rs`).
-const AMPLIFICATION: f64 = 1.2;
+/// Calls that are made of a platform that fails. No more than 1.2 times as many requests may be made
+/// (`crates/outbound/src/retry.rs`).
+const CALLS: usize = 60;
 
 /// What the platform does with requests of the tool. The probe's are answered well or badly in the same way.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,78 +38,39 @@ enum Act {
     Flapping,
 }
 
-/// A platform that does what it is told, and counts the tool's requests.
-struct Upstream {
-    act: Mutex<Act>,
-    asked: AtomicU32,
-    url: String,
-}
+/// What the tool is answered where all is well.
+const GOOD: &str = r#"{"busyExecutors":0,"totalExecutors":0,"computer":[]}"#;
+/// How a request of the tool begins.
+const OF_THE_TOOL: &str = "GET /computer/";
 
-impl Upstream {
-    async fn start(act: Act) -> Arc<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let upstream = Arc::new(Self { act: Mutex::new(act), asked: AtomicU32::new(0), url });
-        tokio::spawn({
-            let upstream = upstream.clone();
-            async move {
-                loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    let upstream = upstream.clone();
-                    tokio::spawn(async move { upstream.answer(stream).await });
-                }
+impl Act {
+    fn fault(self) -> Fault {
+        let jenkins = "X-Jenkins: 2.528.1";
+        let json = "Content-Type: application/json";
+        let ok = |kind: &str, body: &str| Fault::with_headers(200, &[kind, jenkins], body);
+        match self {
+            Self::Well => ok(json, GOOD),
+            Self::Slow => Fault::Late(Duration::from_millis(200), Box::new(Self::Well.fault())),
+            Self::Hang => Fault::Hangs,
+            Self::Reset => Fault::Closes,
+            Self::Status(status, None) => Fault::with_headers(status, &[jenkins], "canary-of-the-platform"),
+            Self::Status(status, Some(wait)) => {
+                let wait = format!("Retry-After: {wait}");
+                Fault::with_headers(status, &[jenkins, &wait], "canary-of-the-platform")
             }
-        });
-        upstream
-    }
-
-    fn now_does(&self, act: Act) {
-        *self.act.lock().unwrap() = act;
-    }
-
-    /// Answers one request; whether it arrives is the client's matter.
-    async fn answer(&self, mut stream: TcpStream) {
-        let mut request = Vec::new();
-        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-            let mut buffer = [0; 4_096];
-            match stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(length) => request.extend_from_slice(&buffer[..length]),
+            Self::Truncated => {
+                let (length, half) = (GOOD.len(), &GOOD[..GOOD.len() / 2]);
+                let text = format!("HTTP/1.1 200 OK\r\n{jenkins}\r\n{json}\r\nContent-Length: {length}\r\n\r\n{half}");
+                Fault::Sends(text.into_bytes(), Duration::ZERO)
+            }
+            Self::Enormous => ok(json, &format!("[{}]", " ".repeat(9 * 1024 * 1024))),
+            Self::Garbage => Fault::Sends(b"canary-of-the-platform \x00\x01\r\n\r\n".to_vec(), Duration::ZERO),
+            Self::Page => ok("Content-Type: text/html", "<html>canary-of-the-platform</html>"),
+            Self::Flapping => {
+                let well = || Self::Well.fault();
+                Fault::InTurn(vec![Self::Status(503, None).fault(), well(), well(), well()])
             }
         }
-        let of_the_tool = request.starts_with(b"GET /computer/");
-        let number = if of_the_tool { self.asked.fetch_add(1, Ordering::SeqCst) } else { 0 };
-        let act = *self.act.lock().unwrap();
-        let good = r#"{"busyExecutors":0,"totalExecutors":0,"computer":[]}"#;
-        let answer = |status: u16, kind: &str, more: &str, body: &str| {
-            let length = body.len();
-            format!(
-                "HTTP/1.1 {status} X\r\nX-Jenkins: 2.528.1\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
-                 Connection: close\r\n{more}\r\n{body}"
-            )
-        };
-        let json = |body: &str| answer(200, "application/json", "", body);
-        let bytes = match act {
-            Act::Well => json(good),
-            Act::Flapping if number % 4 > 0 => json(good),
-            Act::Flapping => answer(503, "text/plain", "", ""),
-            Act::Slow => {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                json(good)
-            }
-            Act::Hang => std::future::pending().await,
-            Act::Reset => return,
-            Act::Status(status, wait) => {
-                let more = wait.map(|wait| format!("Retry-After: {wait}\r\n")).unwrap_or_default();
-                answer(status, "text/plain", &more, "canary-of-the-platform")
-            }
-            Act::Truncated => json(good).replace(":[]}", ""),
-            Act::Enormous => json(&format!("[{}]", " ".repeat(9 * 1024 * 1024))),
-            Act::Garbage => "canary-of-the-platform \u{0}\u{1}\r\n\r\n".to_owned(),
-            Act::Page => answer(200, "text/html", "", "<html>canary-of-the-platform</html>"),
-        };
-        let _gone = stream.write_all(bytes.as_bytes()).await;
-        let _gone = stream.shutdown().await;
     }
 }
 
@@ -197,11 +148,11 @@ async fn each_fault_has_its_answer_in_time_and_passes_with_its_cause() {
         seen(Act::Flapping, false, &["", "platform_unavailable"]),
     ];
     for Seen { act, codes, opens } in table {
-        let upstream = Upstream::start(Act::Well).await;
-        let connector = Connector::start(&upstream.url).await;
+        let upstream = Faulty::start(Act::Well.fault());
+        let connector = Connector::start(&upstream.url()).await;
         connector.recovers(Duration::from_secs(30)).await;
-        upstream.now_does(act);
-        let before = upstream.asked.load(Ordering::SeqCst);
+        upstream.now_does(act.fault());
+        let before = upstream.asked_for(OF_THE_TOOL);
         let mut outcomes = Vec::new();
         for _ in 0..CALLS / 6 {
             let begun = Instant::now();
@@ -213,8 +164,8 @@ async fn each_fault_has_its_answer_in_time_and_passes_with_its_cause() {
             assert!(codes.contains(&code), "{act:?}: {code}");
             assert!(act != Act::Status(429, Some(2)) || wait.is_some(), "{act:?}: it doesn't say when to come back");
         }
-        let asked = upstream.asked.load(Ordering::SeqCst) - before;
-        assert!(f64::from(asked) <= f64::from(CALLS) * AMPLIFICATION, "{act:?}: {asked} requests for {CALLS} calls");
+        let asked = upstream.asked_for(OF_THE_TOOL) - before;
+        assert!(asked * 5 <= CALLS * 6, "{act:?}: {asked} requests for {CALLS} calls");
         let metrics = connector.shown("/metrics").await;
         let open = metrics.lines().any(|line| {
             line.starts_with("connector_outbound_breaker_state") && !line.contains("closed") && line.ends_with(" 1")
@@ -222,7 +173,7 @@ async fn each_fault_has_its_answer_in_time_and_passes_with_its_cause() {
         assert_eq!(open, opens, "{act:?}: {metrics}");
         assert!(!opens || asked < CALLS, "{act:?}: {asked} requests, though it was left alone");
 
-        upstream.now_does(Act::Well);
+        upstream.now_does(Act::Well.fault());
         connector.recovers(Duration::from_secs(30)).await;
     }
 }
