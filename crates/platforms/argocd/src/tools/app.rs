@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     AppArgs, Target, read,
@@ -87,6 +88,7 @@ struct HistoryInput {
 }
 
 /// How an application is.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Status {
     /// Name.
@@ -106,16 +108,12 @@ struct Status {
     /// Cluster that it deploys to: its name, or its address.
     destination_cluster: String,
     /// How it is synced by itself; absent if it is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
     auto_sync: Option<AutoSync>,
     /// The `ApplicationSet` that makes it, and undoes changes to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     application_set: Option<String>,
     /// The application that it is a resource of, if that is told.
-    #[serde(skip_serializing_if = "Option::is_none")]
     parent_app: Option<String>,
     /// What it manages, if it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     resources: Option<Vec<ResourceView>>,
     /// Whether resources were left out.
     truncated: bool,
@@ -158,24 +156,21 @@ pub(super) fn maker(app: &wire::Application) -> Option<String> {
 }
 
 /// A deployment.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Deployment {
     /// Id, as rollback_argocd_app takes it.
     id: i64,
     /// Revision that was deployed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<String>,
     /// Revisions of the sources of an application that has several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     revisions: Vec<String>,
     /// When it was done (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     deployed_at: Option<String>,
     /// When it began (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     deploy_started_at: Option<String>,
     /// Who began it: a user, or `auto-sync`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     initiated_by: Option<String>,
     /// Where the manifests came from.
     sources: Vec<SourceView>,

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     failed, read,
@@ -103,6 +104,7 @@ enum SyncStatus {
 }
 
 /// An application in a list.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct AppSummary {
     /// Name.
@@ -110,17 +112,14 @@ struct AppSummary {
     /// Namespace of the `Application` object: `app_namespace` of the other tools.
     namespace: String,
     /// Project.
-    #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
     /// `Synced`, `OutOfSync` or `Unknown`.
     sync_status: String,
     /// `Healthy`, `Progressing`, `Degraded`, `Suspended`, `Missing` or `Unknown`.
     health_status: String,
     /// Since when it is being deleted (RFC 3339), if it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
     deleted_since: Option<String>,
     /// Phase of the operation that runs or was the last: `Running`, `Terminating`, `Succeeded`, `Failed` or `Error`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     operation_phase: Option<String>,
     /// Namespace that it deploys to.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -129,16 +128,12 @@ struct AppSummary {
     #[serde(skip_serializing_if = "String::is_empty")]
     destination_cluster: String,
     /// Repository of the first source.
-    #[serde(skip_serializing_if = "Option::is_none")]
     repo_url: Option<String>,
     /// Revision of the first source that is followed; with a source hydrator, the branch that is synced.
-    #[serde(skip_serializing_if = "Option::is_none")]
     target_revision: Option<String>,
     /// Number of sources, if there are several.
-    #[serde(skip_serializing_if = "Option::is_none")]
     sources: Option<usize>,
     /// Whether auto-sync is on.
-    #[serde(skip_serializing_if = "Option::is_none")]
     auto_sync: Option<bool>,
 }
 

@@ -8,6 +8,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
+use serde_with::skip_serializing_none;
 
 use super::{
     failed,
@@ -101,6 +102,7 @@ struct PreviewInput {
 }
 
 /// An ApplicationSet in a list.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct SetSummary {
     /// Name.
@@ -112,10 +114,8 @@ struct SetSummary {
     /// Generators, such as `list`, `git` or `clusters`.
     generators: Vec<String>,
     /// Number of applications that it makes; absent where Argo CD tells none, as in the first minutes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     applications: Option<usize>,
     /// What is wrong; absent if nothing is.
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
@@ -150,6 +150,7 @@ struct ConditionView {
 }
 
 /// An application that an ApplicationSet makes.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Made {
     /// Name.
@@ -159,16 +160,12 @@ struct Made {
     /// `Synced`, `OutOfSync` or `Unknown`.
     sync: String,
     /// Health, if it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<String>,
     /// Of a set that syncs its applications in steps: the step of this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<String>,
     /// How far that has come: `Waiting` for its step, `Pending` its sync, `Progressing` or `Healthy`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     rollout: Option<String>,
     /// What the set says of that.
-    #[serde(skip_serializing_if = "Option::is_none")]
     rollout_message: Option<String>,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_with::skip_serializing_none;
 
 use super::{AppArgs, ROOM_FOR_THE_REST, may_be_secret, names_of, part, read};
 use crate::{ArgoCd, text};
@@ -42,20 +43,18 @@ struct ManifestsInput {
 }
 
 /// What Git says.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Rendered {
     /// Revision that was rendered.
-    #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<String>,
     /// What renders them: `Helm`, `Kustomize`, `Directory` or `Plugin`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     source_type: Option<String>,
     /// The manifests.
     manifests: Vec<Value>,
     /// Whether manifests were left out.
     truncated: bool,
     /// Pass this as `cursor` to go on; absent at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
     /// What to know or to try.
     #[serde(skip_serializing_if = "Vec::is_empty")]

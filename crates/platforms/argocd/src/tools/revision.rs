@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{AppArgs, read};
 use crate::{
@@ -55,6 +56,7 @@ struct WindowsInput {
 }
 
 /// Who made a revision.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct RevisionView {
     /// The revision.
@@ -62,25 +64,19 @@ struct RevisionView {
     /// What it is of: `git`, `chart` or `oci`.
     of: &'static str,
     /// Who wrote it: name, and usually e-mail address.
-    #[serde(skip_serializing_if = "Option::is_none")]
     author: Option<String>,
     /// When (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     date: Option<String>,
     /// The message, cut to 500 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     /// Tags that point at it: 20 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
     /// What is known of its signature, if the project demands one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<String>,
     /// What a chart or an artifact is, by its publisher's words.
-    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     /// Page of the chart, or source of the artifact.
-    #[serde(skip_serializing_if = "Option::is_none")]
     home: Option<String>,
     /// What to know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -125,6 +121,7 @@ struct Permission {
 }
 
 /// A sync window.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Window {
     /// `allow` or `deny`.
@@ -134,12 +131,10 @@ pub(super) struct Window {
     /// For how long, such as `1h30m`.
     duration: String,
     /// Time zone of the schedule; absent for UTC, and where Argo CD doesn't say.
-    #[serde(skip_serializing_if = "Option::is_none")]
     time_zone: Option<String>,
     /// Whether syncs by hand are permitted where it would forbid them.
     manual_sync: bool,
     /// Whether it is open now; absent where that isn't known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<bool>,
     /// Names of applications that it concerns, as patterns. These and the next two are absent where Argo CD doesn't say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -154,7 +149,6 @@ pub(super) struct Window {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     all_must_match: bool,
     /// What it is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_with::skip_serializing_none;
 
 use crate::{
     text,
@@ -10,18 +11,17 @@ use crate::{
 };
 
 /// Whether what runs is what Git says.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Sync {
     /// `Synced`, `OutOfSync` or `Unknown`.
     pub(super) status: String,
     /// Revision that was compared with: a commit, or a chart's version.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) revision: Option<String>,
     /// Revisions of the sources of an application that has several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) revisions: Vec<String>,
     /// The application's conditions: what Argo CD has to say about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,
 }
 
@@ -36,6 +36,7 @@ pub(super) struct Health {
 }
 
 /// The operation that runs, or the last one: a sync, a rollback, or a dry run of one.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Operation {
     /// `Running`, `Terminating`, `Succeeded`, `Failed` or `Error`.
@@ -43,19 +44,14 @@ pub(super) struct Operation {
     /// Whether it is a dry run, which applies nothing.
     pub(super) dry_run: bool,
     /// Revision that it goes to, or those of several sources.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) revision: Option<String>,
     /// When it began (RFC 3339); absent before Argo CD's controller has taken it up.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) started_at: Option<String>,
     /// When it ended (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) finished_at: Option<String>,
     /// What it says.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,
     /// Who began it; absent for auto-sync.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) initiated_by: Option<String>,
     /// Attempts that failed, after which it was tried again.
     #[serde(skip_serializing_if = "is_zero")]
@@ -66,42 +62,37 @@ pub(super) struct Operation {
 }
 
 /// Where manifests come from.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct SourceView {
     /// Repository, without user information.
     pub(super) repo_url: String,
     /// Path in it, of a Git repository.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<String>,
     /// Chart, of a Helm repository.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) chart: Option<String>,
     /// Revision that is followed; `HEAD` if none is named.
     pub(super) target_revision: String,
     /// The source's own name, if it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
     /// Name under which other sources take files of it, such as values; without path and chart it makes no manifests itself.
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "ref")]
     pub(super) reference: Option<String>,
     /// Where Argo CD writes the manifests that it makes of this source, and syncs them from, if it does.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hydrated: Option<HydratedView>,
 }
 
 /// Where Argo CD writes rendered manifests.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct HydratedView {
     /// Branch that is synced.
     branch: String,
     /// Path in it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
     /// Its repository, if that is another one than the source's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     repo_url: Option<String>,
     /// Branch that is written to, if somebody must merge it into the one that is synced.
-    #[serde(skip_serializing_if = "Option::is_none")]
     written_to: Option<String>,
 }
 
@@ -132,12 +123,12 @@ pub(super) struct ResourceView {
 }
 
 /// How an application is.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct AppState {
     /// Sync and health in words: what they mean together.
     pub(super) verdict: String,
     /// When Argo CD looked at Git for it last (RFC 3339). Between two such looks health and sync follow what changes in the cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reconciled_at: Option<String>,
     /// Whether something has happened since that Argo CD has not looked at: sync and health are those of before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -147,7 +138,6 @@ pub(super) struct AppState {
     /// Whether what runs is well.
     pub(super) health: Health,
     /// The operation that runs, or the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) operation: Option<Operation>,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     failed,
@@ -136,6 +137,7 @@ struct RoleView {
 }
 
 /// A cluster.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct ClusterView {
     /// Name.
@@ -146,16 +148,12 @@ struct ClusterView {
     /// Unknown.
     status: String,
     /// What is wrong with the connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     /// Version of Kubernetes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     /// Number of applications that go there; absent if Argo CD hasn't counted them, as while its controller doesn't work.
-    #[serde(skip_serializing_if = "Option::is_none")]
     applications: Option<i64>,
     /// Project that it belongs to.
-    #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
 }
 

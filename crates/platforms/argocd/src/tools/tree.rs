@@ -7,6 +7,7 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{AppArgs, ROOM_FOR_THE_REST, Target, part, read, state::Health};
 use crate::{
@@ -59,6 +60,7 @@ struct TreeView {
 }
 
 /// A resource in the tree.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct NodeView {
     /// Level, from 1.
@@ -74,16 +76,13 @@ struct NodeView {
     #[serde(skip_serializing_if = "String::is_empty")]
     namespace: String,
     /// Kind and name of the parent; absent at level 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<String>,
     /// Health; absent for kinds that Argo CD can't judge.
-    #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<Health>,
     /// Container images: 10 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<String>,
     /// When it was created (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
 }
 

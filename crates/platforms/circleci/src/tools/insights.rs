@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Place, name, read, time};
 use crate::{
@@ -95,6 +96,7 @@ struct FlakyInput {
 }
 
 /// Figures of a workflow or job.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct InsightView {
     /// Name of the workflow or job.
@@ -104,28 +106,20 @@ struct InsightView {
     /// Those that failed.
     failed_runs: u64,
     /// Those that succeeded.
-    #[serde(skip_serializing_if = "Option::is_none")]
     successful_runs: Option<u64>,
     /// CircleCI's figure, from 0 to 1: those that succeeded by all that were not cancelled.
-    #[serde(skip_serializing_if = "Option::is_none")]
     success_rate: Option<f64>,
     /// Runs a day.
-    #[serde(skip_serializing_if = "Option::is_none")]
     runs_per_day: Option<f64>,
     /// Seconds from a failure to the next success, on average.
-    #[serde(skip_serializing_if = "Option::is_none")]
     mean_seconds_to_recovery: Option<u64>,
     /// Seconds that half of the runs took at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
     duration_median_sec: Option<u64>,
     /// Seconds that 95 of 100 runs took at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
     duration_p95_sec: Option<u64>,
     /// Seconds that the longest took.
-    #[serde(skip_serializing_if = "Option::is_none")]
     duration_max_sec: Option<u64>,
     /// Credits that all of them cost; bills may differ.
-    #[serde(skip_serializing_if = "Option::is_none")]
     credits: Option<u64>,
 }
 
@@ -150,29 +144,24 @@ impl InsightView {
 }
 
 /// A flaky test.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct FlakyView {
     /// Name.
     name: String,
     /// Class, suite or package.
-    #[serde(skip_serializing_if = "Option::is_none")]
     classname: Option<String>,
     /// File.
-    #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
     /// How often it flaked.
     times_flaked: u64,
     /// Job in which it flaked last.
-    #[serde(skip_serializing_if = "Option::is_none")]
     job_name: Option<String>,
     /// Number of that job.
-    #[serde(skip_serializing_if = "Option::is_none")]
     job_number: Option<u64>,
     /// Workflow of that job.
-    #[serde(skip_serializing_if = "Option::is_none")]
     workflow_name: Option<String>,
     /// When it flaked last (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     last_flaked_at: Option<String>,
 }
 

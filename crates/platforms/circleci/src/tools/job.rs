@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{JobArgs, name, read, seconds_between, time, word};
 use crate::{
@@ -34,13 +35,12 @@ struct GetInput {
 }
 
 /// A job.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct JobAnswer {
     /// Id; none on a CircleCI Server.
-    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     /// Number in its project, if the job was named by it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     job_number: Option<u64>,
     /// Name.
     name: String,
@@ -49,19 +49,14 @@ struct JobAnswer {
     /// Whether it changes no more.
     finished: bool,
     /// Id of its workflow.
-    #[serde(skip_serializing_if = "Option::is_none")]
     workflow_id: Option<String>,
     /// When it began (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<String>,
     /// When it ended (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     stopped_at: Option<String>,
     /// Seconds that it took.
-    #[serde(skip_serializing_if = "Option::is_none")]
     duration_sec: Option<i64>,
     /// What it ran on, if the job was named by its number.
-    #[serde(skip_serializing_if = "Option::is_none")]
     executor: Option<String>,
     /// The steps, in their order; 200 at most, those that failed before others.
     steps: Vec<StepView>,

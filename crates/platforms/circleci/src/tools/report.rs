@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     job::StepView,
@@ -109,12 +110,12 @@ struct WorkflowReport {
 }
 
 /// A job that failed.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct JobReport {
     /// Id.
     id: String,
     /// Number.
-    #[serde(skip_serializing_if = "Option::is_none")]
     job_number: Option<u64>,
     /// Name.
     name: String,
@@ -123,10 +124,8 @@ struct JobReport {
     /// Name of its workflow.
     workflow: String,
     /// The step that failed; none if no step did, or if that is not known: see missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<StepView>,
     /// The part of that step's log that tells of an error.
-    #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<String>,
     /// Other steps that failed, as on other machines that run the job side by side, 10 at most. get_circleci_job_log reads them.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{RunArgs, name, read, time, word, workflow::WorkflowView};
 use crate::{
@@ -31,19 +32,16 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 .shared(WHILE_IT_RUNS);
 
 /// What a run was made of.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct VcsView {
     /// Branch.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) branch: Option<String>,
     /// Tag.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tag: Option<String>,
     /// Commit.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) revision: Option<String>,
     /// First line of the commit's message.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) commit_subject: Option<String>,
 }
 
@@ -79,6 +77,7 @@ struct GetInput {
 }
 
 /// How a run does.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct RunAnswer {
     /// Id.
@@ -95,13 +94,10 @@ pub(super) struct RunAnswer {
     /// CircleCI's own word for how far it came: `created`, `errored`, `setup-pending`, `setup` or `pending`.
     pub(super) state: String,
     /// When it was made (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) created_at: Option<String>,
     /// What started it: `api`, `webhook`, `explicit`, `scheduled_pipeline` and others.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) trigger: Option<String>,
     /// Who started it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) actor: Option<String>,
     /// What it was made of.
     pub(super) vcs: VcsView,

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_with::skip_serializing_none;
 
 use super::{
     NO_FURTHER_PAGE, name, read,
@@ -88,33 +89,26 @@ struct ListInput {
 }
 
 /// A run in a list.
+#[skip_serializing_none]
 #[derive(PartialEq, Serialize, JsonSchema)]
 struct RunSummary {
     /// Id: `pipeline_id` of the other tools.
     id: String,
     /// Number in the project, where CircleCI tells it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<u64>,
     /// State, where CircleCI tells it in a list.
-    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<String>,
     /// Branch.
-    #[serde(skip_serializing_if = "Option::is_none")]
     branch: Option<String>,
     /// Tag.
-    #[serde(skip_serializing_if = "Option::is_none")]
     tag: Option<String>,
     /// Commit.
-    #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<String>,
     /// First line of the commit's message.
-    #[serde(skip_serializing_if = "Option::is_none")]
     commit_subject: Option<String>,
     /// Who started it, or made the commit.
-    #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
     /// When it was made (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
 }
 

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use serde_with::skip_serializing_none;
 
 use super::{config::ParameterValue, definitions::DefinitionView, mutation, name, word};
 use crate::{
@@ -68,31 +69,26 @@ struct TriggerInput {
 }
 
 /// A run that was started, or why none was.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Started {
     /// Id of the run. None if it was skipped.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pipeline_id: Option<String>,
     /// Number of the run.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pipeline_number: Option<u64>,
     /// CircleCI's word for how far it came, such as `pending`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<String>,
     /// Slug of the project.
     project_slug: String,
     /// Branch.
-    #[serde(skip_serializing_if = "Option::is_none")]
     branch: Option<String>,
     /// Tag.
-    #[serde(skip_serializing_if = "Option::is_none")]
     tag: Option<String>,
     /// Whether CircleCI found nothing to run.
     skipped: bool,
     /// Whether it is an earlier run that is new enough.
     reused: bool,
     /// What CircleCI said of a run that it skipped.
-    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
 }
 

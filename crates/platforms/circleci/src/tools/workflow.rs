@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Place, name, read, seconds_between, time, word};
 use crate::{
@@ -57,6 +58,7 @@ struct JobsInput {
 }
 
 /// A workflow in an answer.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct WorkflowView {
     /// Id: `workflow_id` of the other tools. None if its record has expired.
@@ -70,16 +72,12 @@ pub(super) struct WorkflowView {
     /// Whether it changes no more.
     finished: bool,
     /// When it was made (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
     /// When it ended (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     stopped_at: Option<String>,
     /// Which of the reruns it is that CircleCI makes by itself; absent if it was started otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
     auto_rerun_number: Option<u64>,
     /// How often CircleCI runs it again by itself, each time as another workflow of the run, as long as it fails.
-    #[serde(skip_serializing_if = "Option::is_none")]
     max_auto_reruns: Option<u64>,
     /// Whether it makes the configuration of the run's other workflows.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -127,12 +125,12 @@ struct WorkflowAnswer {
 }
 
 /// A job in an answer.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct JobView {
     /// Id: `job_id` of the other tools. On a CircleCI Server the tools take numbers.
     id: String,
     /// Number in the project; none before the job has begun. An approval may have one, which no other tool takes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     job_number: Option<u64>,
     /// Name.
     name: String,
@@ -143,16 +141,12 @@ struct JobView {
     #[serde(rename = "type")]
     type_: String,
     /// When it began (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<String>,
     /// When it ended (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     stopped_at: Option<String>,
     /// Seconds that it took.
-    #[serde(skip_serializing_if = "Option::is_none")]
     duration_sec: Option<i64>,
     /// For approvals: what approve_circleci_job takes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     approval_request_id: Option<String>,
     /// Whether a person has approved it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -15,6 +15,7 @@ use aws_sdk_cloudwatch::{
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     AlarmsAsked, Dimensions, Doing, Place, Unseen, cut,
@@ -118,6 +119,7 @@ struct ListInput {
 }
 
 /// An alarm, in short.
+#[skip_serializing_none]
 #[derive(Clone, Serialize, JsonSchema)]
 pub(super) struct Alarm {
     /// Name.
@@ -128,20 +130,15 @@ pub(super) struct Alarm {
     /// State: `OK`, `ALARM` or `INSUFFICIENT_DATA`.
     pub(super) state: String,
     /// Why it is in this state, as CloudWatch says.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
     /// Since when it is in this state.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<String>,
     /// Whether changes of state cause actions; absent if AWS does not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) actions_enabled: Option<bool>,
     /// Why it can't be evaluated well: `EVALUATION_ERROR`, when its definition is wrong; `EVALUATION_FAILURE`, when AWS has
     /// trouble; `PARTIAL_DATA`. Absent if it can.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) evaluation_state: Option<String>,
     /// Who keeps the actions of a composite alarm back now: `WaitPeriod`, `ExtensionPeriod` or `Alarm`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) suppressed_by: Option<String>,
 }
 
@@ -274,52 +271,41 @@ struct GetInput {
 }
 
 /// An alarm.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct AlarmDefinition {
     /// State, and why.
     #[serde(flatten)]
     alarm: Alarm,
     /// ARN.
-    #[serde(skip_serializing_if = "Option::is_none")]
     arn: Option<String>,
     /// What people wrote about it. Untrusted text.
-    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     /// What an alarm on metrics looks at.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     metrics: Vec<AlarmMetric>,
     /// The rule of a composite alarm.
-    #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
     /// The alarm that keeps the actions of a composite alarm back while it is in ALARM.
-    #[serde(skip_serializing_if = "Option::is_none")]
     suppressor: Option<String>,
     /// The query of an alarm on logs, or of one on PromQL.
-    #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<String>,
     /// `insights` or `promql`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     query_language: Option<&'static str>,
     /// Log groups of the query.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     groups: Vec<String>,
     /// What of the query's rows is compared with the threshold.
-    #[serde(skip_serializing_if = "Option::is_none")]
     aggregation: Option<String>,
     /// How values are compared with the threshold.
-    #[serde(skip_serializing_if = "Option::is_none")]
     comparison: Option<String>,
     /// The threshold.
-    #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
     /// Id of the one of `metrics` that is the threshold instead, as the band of an anomaly alarm.
-    #[serde(skip_serializing_if = "Option::is_none")]
     threshold_metric: Option<String>,
     /// Periods that are looked at, and how many of them must cross the threshold.
-    #[serde(skip_serializing_if = "Option::is_none")]
     evaluation: Option<String>,
     /// What missing points count as: `missing`, `notBreaching`, `breaching` or `ignore`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     missing_data: Option<String>,
     /// ARNs of the actions on `ALARM`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -331,7 +317,6 @@ struct AlarmDefinition {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     insufficient_data_actions: Vec<String>,
     /// Names of the mute rules that concern it and have not ended; absent if they could not be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
     muted_by: Option<Vec<String>>,
     /// What to know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -339,33 +324,26 @@ struct AlarmDefinition {
 }
 
 /// What an alarm on metrics looks at.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct AlarmMetric {
     /// Id, where there are several.
-    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     /// Namespace.
-    #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
     /// Name of the metric.
-    #[serde(skip_serializing_if = "Option::is_none")]
     metric: Option<String>,
     /// Dimensions.
     dimensions: Dimensions,
     /// Statistic.
-    #[serde(skip_serializing_if = "Option::is_none")]
     stat: Option<String>,
     /// Seconds that a point stands for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     period_seconds: Option<i32>,
     /// Expression over other ids.
-    #[serde(skip_serializing_if = "Option::is_none")]
     expression: Option<String>,
     /// The account that the metric belongs to, if it is another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
     /// The unit, where only points of one unit are looked at.
-    #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<String>,
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aws_sdk_cloudwatchlogs::types::{DataProtectionStatus, InheritedProperty, LogGroup as Told, LogGroupClass};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Doing, Place, Whole, hinted, int, invalid, read, whole};
 use crate::CloudWatch;
@@ -56,30 +57,24 @@ enum Class {
 }
 
 /// A log group.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct LogGroup {
     /// Name.
     name: String,
     /// ARN, by which a group of a linked account is named.
-    #[serde(skip_serializing_if = "Option::is_none")]
     arn: Option<String>,
     /// Class: `STANDARD`, `INFREQUENT_ACCESS` or `DELIVERY`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<String>,
     /// Days for which events are kept; absent if for ever, or if AWS does not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
     retention_days: Option<i32>,
     /// True if events are kept for ever; absent if not, or if AWS does not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
     never_expires: Option<bool>,
     /// True if data protection masks parts of its events with asterisks; absent if not, or if AWS does not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
     data_protected: Option<bool>,
     /// Bytes that are stored, as far as AWS says; it is some hours old.
-    #[serde(skip_serializing_if = "Option::is_none")]
     stored_bytes: Option<i64>,
     /// When it was made.
-    #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<String>,
 }
 

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_with::skip_serializing_none;
 
 use super::{
     AlarmsAsked, Doing, Place, Unseen, Window, alarms,
@@ -21,6 +22,7 @@ use super::{
     data::{self, Point, Query, Series},
     int,
     named::alarm_named,
+    periods::settle,
     read, reading, rfc3339, sdk_time, whole,
 };
 use crate::CloudWatch;
@@ -119,6 +121,7 @@ struct History {
 }
 
 /// An entry of a history.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Entry {
     /// When.
@@ -131,13 +134,10 @@ struct Entry {
     /// What, in CloudWatch's words.
     summary: String,
     /// State before.
-    #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
     /// State after.
-    #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
     /// Why the state changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
@@ -265,18 +265,16 @@ struct ExplainInput {
 }
 
 /// Why an alarm is in its state.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Explanation {
     /// The alarm.
     alarm: Alarm,
     /// How values are compared with the threshold.
-    #[serde(skip_serializing_if = "Option::is_none")]
     comparison: Option<String>,
     /// The threshold.
-    #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
     /// Id of the series that is the threshold instead, as the band of an anomaly alarm.
-    #[serde(skip_serializing_if = "Option::is_none")]
     threshold_metric: Option<String>,
     /// Of an alarm with several series: those that are in ALARM now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -285,13 +283,11 @@ struct Explanation {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     series: Vec<Series>,
     /// The rule of a composite alarm.
-    #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
     /// Its children, those in ALARM first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     children: Vec<Alarm>,
     /// The query of an alarm on logs, or of one on PromQL.
-    #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<String>,
     /// Log groups of the query.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -301,15 +297,14 @@ struct Explanation {
 }
 
 /// A series of an alarm that is in ALARM.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Contributor {
     /// Which one, by its attributes.
     attributes: BTreeMap<String, String>,
     /// Since when.
-    #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
     /// Why, as CloudWatch says.
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
@@ -412,7 +407,7 @@ async fn explain_metric(cloudwatch: &CloudWatch, alarm: &MetricAlarm, told: &mut
     // The points that an alarm saw are kept for a while only; then there are longer ones.
     let (window, periods) = loop {
         let mut periods = own.clone();
-        match data::settle(around_change(changed, longest, now), &mut periods, now) {
+        match settle(around_change(changed, longest, now), &mut periods, now) {
             (window, reached) if reached <= longest => break (window, periods),
             (_, longer) => longest = longer,
         }

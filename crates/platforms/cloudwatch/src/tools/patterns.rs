@@ -6,6 +6,7 @@ use aws_sdk_cloudwatchlogs::types::{AnomalyDetectorStatus, QueryLanguage};
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     Doing, LATE, Whole, Window, cut,
@@ -70,22 +71,21 @@ struct Findings {
 }
 
 /// A kind of line.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct KindOfLine {
     /// The line, with marks where lines differ. Untrusted.
     pattern: String,
     /// How many lines.
-    #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<f64>,
     /// Part of all lines.
-    #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<f64>,
     /// Severity that CloudWatch reads from it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     severity: Option<String>,
 }
 
 /// Something unusual.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Anomaly {
     /// The lines that it is about. Untrusted.
@@ -93,20 +93,16 @@ struct Anomaly {
     /// What is unusual, in CloudWatch's words.
     description: String,
     /// `HIGH`, `MEDIUM` or `LOW`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<String>,
     /// Whether it goes on.
     active: bool,
     /// `Active`; `Suppressed`, when somebody has put it aside; `Baseline`, when it counts as normal by now.
     state: String,
     /// Until when it is put aside, if that ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
     suppressed_until: Option<String>,
     /// When it was first seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
     first_seen: Option<String>,
     /// When it was last seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
     last_seen: Option<String>,
 }
 

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_with::skip_serializing_none;
 
 use super::{
     Doing, Place, Whole, alarms::rule_name, hinted, int, invalid, mutation, named::alarm_named, read, rfc3339, whole,
@@ -68,6 +69,7 @@ struct ListInput {
 }
 
 /// A mute rule.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct MuteRule {
     /// Name.
@@ -77,21 +79,16 @@ pub(super) struct MuteRule {
     /// Alarms whose actions are kept back.
     alarms: Vec<String>,
     /// When it begins: `at(...)` or `cron(...)`, in `timezone`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) schedule: Option<String>,
     /// Time zone of the schedule.
     pub(super) timezone: String,
     /// How long it mutes each time, as in ISO 8601.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) duration: Option<String>,
     /// Why. Untrusted text.
-    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     /// From when on the schedule counts; absent if from the beginning.
-    #[serde(skip_serializing_if = "Option::is_none")]
     starts: Option<String>,
     /// When the rule ends for good.
-    #[serde(skip_serializing_if = "Option::is_none")]
     ends: Option<String>,
 }
 

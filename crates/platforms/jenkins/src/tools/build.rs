@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, WHILE_IT_RUNS,
@@ -41,12 +42,12 @@ struct GetInput {
 }
 
 /// A build.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct BuildDetails {
     /// Its number.
     number: u32,
     /// What people call it, such as a version, if that isn't its number.
-    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     /// How it does, or did.
     status: BuildStatus,
@@ -56,19 +57,14 @@ struct BuildDetails {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     waits_for_input: bool,
     /// When it began (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<String>,
     /// How long it took; absent while it runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<i64>,
     /// How long it takes usually, as far as Jenkins can say.
-    #[serde(skip_serializing_if = "Option::is_none")]
     estimated_duration_ms: Option<i64>,
     /// Id of the queue item that it came from.
-    #[serde(skip_serializing_if = "Option::is_none")]
     queue_id: Option<u64>,
     /// What somebody wrote about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     /// What started it.
     causes: Vec<String>,
@@ -90,15 +86,14 @@ struct BuildDetails {
 }
 
 /// A commit.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Commit {
     /// Its id.
-    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     /// Its message, cut to 500 characters.
     message: String,
     /// Who wrote it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     author: Option<String>,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::read;
 use crate::{
@@ -81,20 +82,18 @@ impl BuildStatus {
 }
 
 /// A build in short.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct BuildView {
     /// Its number.
     pub(super) number: u32,
     /// What people call it, such as a version, if that isn't its number.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
     /// How it does, or did.
     pub(super) status: BuildStatus,
     /// When it began (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) started: Option<String>,
     /// How long it took; absent while it runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) duration_ms: Option<i64>,
 }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_with::skip_serializing_none;
 
 use super::{
     JobInput,
@@ -29,6 +30,7 @@ const GET: ToolDeclaration = ToolDeclaration::read(
 .cached(Duration::from_secs(30));
 
 /// A job.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct JobView {
     /// Full name.
@@ -36,10 +38,8 @@ struct JobView {
     /// Whether it is a folder or multibranch job: search_jenkins_jobs tells what is in it.
     folder: bool,
     /// What somebody wrote about it, cut to 500 characters; it may hold HTML.
-    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     /// How it does.
-    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<JobStatus>,
     /// Whether it can be built: it isn't disabled, and no folder.
     buildable: bool,
@@ -51,13 +51,10 @@ struct JobView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     health: Vec<Health>,
     /// The last build.
-    #[serde(skip_serializing_if = "Option::is_none")]
     last_build: Option<BuildView>,
     /// The last build with the result SUCCESS or UNSTABLE.
-    #[serde(skip_serializing_if = "Option::is_none")]
     last_successful_build: Option<BuildView>,
     /// The last build that failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     last_failed_build: Option<BuildView>,
     /// Of a matrix project: its configurations, each of which is a job with builds of its own. 200 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]

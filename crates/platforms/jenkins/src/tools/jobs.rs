@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{NOT_TOLD, builds::BuildView, read};
 use crate::{
@@ -96,20 +97,18 @@ impl JobStatus {
 }
 
 /// A job, or a folder.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct JobView {
     /// Full name.
     name: String,
     /// What people see in place of the name's last part, if it is another.
-    #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
     /// Whether it is a folder, which is not built itself.
     folder: bool,
     /// How it does; absent for a folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<JobStatus>,
     /// The last build.
-    #[serde(skip_serializing_if = "Option::is_none")]
     last_build: Option<BuildView>,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{WHILE_IT_RUNS, first, read};
 use crate::{
@@ -66,6 +67,7 @@ pub(super) enum ItemState {
 }
 
 /// An item of the queue.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ItemView {
     /// Its id.
@@ -73,13 +75,10 @@ pub(super) struct ItemView {
     /// What has become of it.
     pub(super) state: ItemState,
     /// Number of its build, once it has begun.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) build: Option<u32>,
     /// Full name of the job.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) job: Option<String>,
     /// For what it waits, in Jenkins' words, cut to 500 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
     /// Whether something must end first, such as a build of the same job.
     pub(super) blocked: bool,
@@ -88,7 +87,6 @@ pub(super) struct ItemView {
     /// Whether it waits far longer than usual, or no node of its label is online.
     pub(super) stuck: bool,
     /// Since when it is in the queue (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<String>,
 }
 

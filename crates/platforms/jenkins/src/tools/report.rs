@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, NOT_TOLD,
@@ -53,17 +54,16 @@ struct ReportInput {
 }
 
 /// Why a build failed.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Report {
     /// Number of the build.
     build: u32,
     /// What people call it, such as a version, if that isn't its number.
-    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     /// How it does, or did.
     status: BuildStatus,
     /// When it began (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<String>,
     /// What started it.
     causes: Vec<String>,
@@ -72,7 +72,6 @@ struct Report {
     interrupted_by: Vec<String>,
     /// Stage and step that failed, of a pipeline, or that was aborted or is unstable; of several the one that ended the
     /// build most likely.
-    #[serde(skip_serializing_if = "Option::is_none")]
     failed_step: Option<FailedStep>,
     /// Other stages that failed, were aborted or are unstable: 5 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -82,7 +81,6 @@ struct Report {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failed_configurations: Vec<ConfigurationRunView>,
     /// Numbers of tests, if the build has some.
-    #[serde(skip_serializing_if = "Option::is_none")]
     tests: Option<Counts>,
     /// Tests that failed: 5 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]

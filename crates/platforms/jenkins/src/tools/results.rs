@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, NOT_TOLD, read,
@@ -48,19 +49,18 @@ struct TestsInput {
 }
 
 /// Results of tests.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Results {
     /// Number of the build.
     build: u32,
     /// How many there are; absent if Jenkins tells of none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     counts: Option<Counts>,
     /// The tests.
     cases: Vec<CaseView>,
     /// Whether there are more.
     truncated: bool,
     /// Pass this as `cursor` to go on; absent on the last page.
-    #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
     /// What to know or to try.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -80,26 +80,23 @@ pub(super) struct Counts {
 }
 
 /// A test.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct CaseView {
     /// Stages and branches of a pipeline that it ran in, the outermost first.
-    #[serde(skip_serializing_if = "Option::is_none")]
     stage: Option<String>,
     /// Suite that it is part of.
-    #[serde(skip_serializing_if = "Option::is_none")]
     suite: Option<String>,
     /// Class, and name.
     name: String,
     /// PASSED, FAILED or SKIPPED; Jenkins before October 2025 also says FIXED, and REGRESSION of what failed for the first time.
     status: String,
     /// How long it took.
-    #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<i64>,
     /// For how many builds in a row it has failed.
     #[serde(skip_serializing_if = "is_zero")]
     failing_for: u32,
     /// Its error, with the beginning of the stack trace: cut to 2000 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{
     AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, NOT_TOLD, Target, WHILE_IT_RUNS, build::WAITS, builds::BuildStatus,
@@ -54,17 +55,16 @@ struct StagesInput {
 }
 
 /// The stages of a build.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Pipeline {
     /// Number of the build.
     build: u32,
     /// Status of the whole, in the words of the pipeline: IN_PROGRESS, SUCCESS, FAILED, and so on.
-    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<String>,
     /// The stages: 200 at most.
     stages: Vec<Stage>,
     /// The step that failed, or was aborted or is unstable; of several the one that ended the build most likely.
-    #[serde(skip_serializing_if = "Option::is_none")]
     failed_step: Option<FailedStep>,
     /// Other stages that failed, were aborted or are unstable: 5 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -77,6 +77,7 @@ struct Pipeline {
 }
 
 /// A stage.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Stage {
     /// Its id.
@@ -87,7 +88,6 @@ struct Stage {
     /// plugin stage view says SUCCESS, or FAILED after a failure, also of stages that were skipped.
     status: String,
     /// When it began (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<String>,
     /// How long it has taken.
     duration_ms: i64,
@@ -95,7 +95,6 @@ struct Stage {
     #[serde(skip_serializing_if = "is_zero")]
     paused_ms: i64,
     /// What went wrong, cut to 500 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
@@ -105,18 +104,16 @@ const fn is_zero(number: &i64) -> bool {
 }
 
 /// A step that failed.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema, Clone)]
 pub(super) struct FailedStep {
     /// The stage that it is in.
     pub(super) stage: String,
     /// How the stage ended, if it did not fail: ABORTED, UNSTABLE or UNKNOWN.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) status: Option<String>,
     /// The step, such as `Shell Script`; absent where Jenkins doesn't tell it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) step: Option<String>,
     /// Its error, cut to 500 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
 }
 

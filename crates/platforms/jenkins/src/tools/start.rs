@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_with::skip_serializing_none;
 
 use super::queue::ItemView;
 use crate::{
@@ -40,6 +41,7 @@ pub(super) enum StartState {
 }
 
 /// A build that was triggered.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Started {
     /// Full name of the job.
@@ -47,13 +49,10 @@ pub(super) struct Started {
     /// How far it is.
     state: StartState,
     /// Id of its item in the queue; absent where the answer was lost and the build was found.
-    #[serde(skip_serializing_if = "Option::is_none")]
     queue_id: Option<u64>,
     /// Number of the build, once it has begun.
-    #[serde(skip_serializing_if = "Option::is_none")]
     build: Option<u32>,
     /// Its item in the queue, while it waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
     item: Option<ItemView>,
     /// What to know or to do next.
     hints: Vec<String>,

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, value::RawValue};
+use serde_with::skip_serializing_none;
 
 use super::{failed, read};
 use crate::{
@@ -100,6 +101,7 @@ struct MetadataInput {
 }
 
 /// A secret's keys, or one value.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct Secret {
     /// Mount.
@@ -109,24 +111,18 @@ struct Secret {
     /// Version of the KV engine: 1 or 2.
     kv_version: u8,
     /// Version that was read (KV version 2).
-    #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
     /// When that version was made (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
     /// When Vault will delete that version by itself (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     ends_at: Option<String>,
     /// Names of the keys; left out when a value was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<Vec<String>>,
     /// Whether there are more keys than were answered.
     truncated: bool,
     /// The key that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     /// Its value: a text in nearly every secret, and any JSON in some.
-    #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Value>,
     /// What to know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -134,6 +130,7 @@ struct Secret {
 }
 
 /// A tree of keys.
+#[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 struct KeyTree {
     /// Mount.
@@ -143,10 +140,8 @@ struct KeyTree {
     /// Version of the KV engine: 1 or 2.
     kv_version: u8,
     /// Version that was read (KV version 2).
-    #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
     /// When Vault will delete that version by itself (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
     ends_at: Option<String>,
     /// The keys: an object for a key with keys in it, null for a key with a value.
     keys: Map<String, Value>,
