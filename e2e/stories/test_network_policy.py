@@ -98,7 +98,9 @@ def test_a_platform_outside_is_its_port_at_any_address_but_those_of_the_machine_
         ("169.254.169.254", 8200, False),
         ("100.100.100.200", 8200, False),
         ("192.0.0.192", 8200, False),
+        ("168.63.129.16", 8200, False),
         ("fd00:ec2::254", 8200, False),
+        ("fd00:ec2::23", 8200, False),
         ("fe80::1", 8200, False),
     ]:
         assert outside.lets_out(Peer(address), port, "TCP") is allowed, f"{address} {port}"

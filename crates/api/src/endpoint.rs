@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
@@ -103,7 +104,58 @@ pub enum AddressPolicy {
     InstanceMetadata,
 }
 
-const METADATA_V6: [[u16; 8]; 2] = [[0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]];
+const LOOPBACK: &str = "a loopback address";
+const UNSPECIFIED: &str = "the unspecified address";
+const MULTICAST: &str = "a multicast address";
+const LINK_LOCAL: &str = "a link-local address";
+const OF_THE_CLOUD: &str = "a cloud metadata address";
+
+/// Networks in which a connector calls nobody, with what is said of them. NetworkPolicies leave them out of "any address", too.
+pub const REFUSED_NETWORKS: [(IpNet, &str); 15] = [
+    (v4([0, 0, 0, 0], 8), UNSPECIFIED),
+    (v4([127, 0, 0, 0], 8), LOOPBACK),
+    (v4([169, 254, 0, 0], 16), LINK_LOCAL),
+    // Metadata services that lie outside the link-local range: Alibaba Cloud's, Oracle Cloud's, and Azure's WireServer.
+    (v4([100, 100, 100, 200], 32), OF_THE_CLOUD),
+    (v4([192, 0, 0, 192], 32), OF_THE_CLOUD),
+    (v4([168, 63, 129, 16], 32), OF_THE_CLOUD),
+    (v4([224, 0, 0, 0], 4), MULTICAST),
+    (v4([255, 255, 255, 255], 32), "the broadcast address"),
+    (v6([0; 8], 128), UNSPECIFIED),
+    (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), LOOPBACK),
+    (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), LINK_LOCAL),
+    (v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10), "a site-local address"),
+    // What AWS has on each machine: metadata, and the agent of EKS Pod Identity.
+    (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32), OF_THE_CLOUD),
+    // Google Cloud's.
+    (v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128), OF_THE_CLOUD),
+    (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), MULTICAST),
+];
+
+const fn v4(address: [u8; 4], length: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from_octets(address), length))
+}
+
+const fn v6(address: [u16; 8], length: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_segments(address), length))
+}
+
+/// The address of IPv4 that one of IPv6 leads to: one within a compatible address, behind a NAT64 gateway with the well-known
+/// prefix (RFC 6052) or one for local use (RFC 8215), of 48 bits or of 96, or within a 6to4 address (RFC 3056).
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let (high, low) = match address.segments() {
+        [0x64, 0xff9b, 1, high, middle, end, 0, 0] if middle <= 0xff && end.trailing_zeros() >= 8 => {
+            (high, (middle << 8) | (end >> 8))
+        }
+        [0, 0, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, .., high, low]
+        | [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    Some(Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low)))
+}
+
 /// Addresses of the agent of EKS Pod Identity (docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html).
 pub const POD_IDENTITY_ADDRESSES: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23))];
@@ -124,31 +176,12 @@ impl AddressPolicy {
             }
             Self::Cluster | Self::Loopback => {}
         }
-        if address.is_loopback() {
-            return (self == Self::Cluster).then_some("a loopback address");
-        }
-        if address.is_unspecified() {
-            return Some("the unspecified address");
-        }
-        if address.is_multicast() {
-            return Some("a multicast address");
-        }
-        match address {
-            IpAddr::V4(v4) if v4.octets()[0] == 169 && v4.octets()[1] == 254 => Some("a link-local address"),
-            IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
-            // Metadata services of Alibaba Cloud and Oracle Cloud, which lie outside the link-local range.
-            IpAddr::V4(v4) if [[100, 100, 100, 200], [192, 0, 0, 192]].contains(&v4.octets()) => {
-                Some("a cloud metadata address")
-            }
-            IpAddr::V6(v6) if (v6.segments()[0] & 0xffc0) == 0xfe80 => Some("a link-local address"),
-            // The metadata services of AWS and Google Cloud over IPv6.
-            IpAddr::V6(v6) if METADATA_V6.contains(&v6.segments()) => Some("a cloud metadata address"),
-            // An address of IPv4 behind a NAT64 gateway (RFC 6052).
-            IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
-                let [.., a, b, c, d] = v6.octets();
-                self.objection(IpAddr::V4([a, b, c, d].into()))
-            }
-            _ => None,
+        let refused = REFUSED_NETWORKS.iter().find(|(network, _)| network.contains(&address));
+        match (refused, address) {
+            (Some((_, LOOPBACK)), _) if self == Self::Loopback => None,
+            (Some((_, what)), _) => Some(what),
+            (None, IpAddr::V6(v6)) => embedded(v6).and_then(|v4| self.objection(IpAddr::V4(v4))),
+            (None, IpAddr::V4(_)) => None,
         }
     }
 }
@@ -227,7 +260,15 @@ mod tests {
             ("https://[fe80::1]", "link-local"),
             ("https://[::ffff:169.254.169.254]", "link-local"),
             ("https://[fd00:ec2::254]", "metadata"),
+            ("https://[fd00:ec2::23]", "metadata"),
             ("https://100.100.100.200", "metadata"),
+            ("https://168.63.129.16", "metadata"),
+            ("https://[64:ff9b::a9fe:a9fe]", "link-local"),
+            ("https://[64:ff9b:1::a9fe:a9fe]", "link-local"),
+            ("https://[64:ff9b:1:a9fe:a9:fe00::]", "link-local"),
+            ("https://[2002:a9fe:a9fe::1]", "link-local"),
+            ("https://[::169.254.169.254]", "link-local"),
+            ("https://[fec0::1]", "site-local"),
             ("https://metadata.google.internal", "metadata"),
             ("https://127.0.0.1:8200", "loopback"),
             ("https://[::1]:8200", "loopback"),
@@ -246,6 +287,13 @@ mod tests {
             let error = check(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
             assert!(!error.contains("pw"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_leads_to_a_public_address_is_called() {
+        for address in ["64:ff9b::c633:6407", "64:ff9b:1::c633:6407", "64:ff9b:1:c633:64:700::", "2002:c633:6407::1"] {
+            assert!(check(&format!("https://[{address}]")).is_ok(), "{address}");
         }
     }
 

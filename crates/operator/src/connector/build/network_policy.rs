@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use k8s_openapi::{
     api::networking::v1::{
         IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
@@ -19,14 +20,10 @@ use crate::{
     connector::validate::{EgressPlan, EgressTarget},
     context::Settings,
 };
-use api::{ADMIN_PORT, MCP_PORT};
+use api::{ADMIN_PORT, MCP_PORT, endpoint::REFUSED_NETWORKS};
 
 /// The label that every namespace carries its name in.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
-
-/// Addresses that "any address" leaves out: link-local ones, among them the metadata services of the clouds.
-const NOT_OUTSIDE_V4: &[&str] = &["169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32"];
-const NOT_OUTSIDE_V6: &[&str] = &["fe80::/10", "fd00:ec2::254/128", "fd20:ce::254/128"];
 
 pub fn build_network_policy(connector: &ValidatedConnector, settings: &Settings) -> NetworkPolicy {
     NetworkPolicy {
@@ -115,12 +112,11 @@ fn egress(connector: &ValidatedConnector) -> Vec<NetworkPolicyEgressRule> {
             }]),
             ports: Some(vec![tcp(*port)]),
         },
-        EgressTarget::Outside { port } => NetworkPolicyEgressRule {
-            to: Some(vec![block("0.0.0.0/0", NOT_OUTSIDE_V4), block("::/0", NOT_OUTSIDE_V6)]),
-            ports: Some(vec![tcp(*port)]),
-        },
+        EgressTarget::Outside { port } => {
+            NetworkPolicyEgressRule { to: Some(outside()), ports: Some(vec![tcp(*port)]) }
+        }
         EgressTarget::Cidrs { cidrs, port } => NetworkPolicyEgressRule {
-            to: Some(cidrs.iter().map(|cidr| block(cidr, &[])).collect()),
+            to: Some(cidrs.iter().map(|cidr| block(cidr.clone(), vec![])).collect()),
             ports: Some(vec![tcp(*port)]),
         },
     }));
@@ -134,12 +130,19 @@ fn namespace(name: &str) -> LabelSelector {
     }
 }
 
-fn block(cidr: &str, except: &[&str]) -> NetworkPolicyPeer {
+/// All addresses but those that a connector never calls.
+fn outside() -> Vec<NetworkPolicyPeer> {
+    let families = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
+    let refused = |all: &IpNet| {
+        let networks = REFUSED_NETWORKS.iter().map(|(network, _)| network);
+        networks.filter(|network| all.contains(*network)).map(ToString::to_string).collect()
+    };
+    families.iter().map(|all| block(all.to_string(), refused(all))).collect()
+}
+
+fn block(cidr: String, except: Vec<String>) -> NetworkPolicyPeer {
     NetworkPolicyPeer {
-        ip_block: Some(IPBlock {
-            cidr: cidr.to_owned(),
-            except: (!except.is_empty()).then(|| except.iter().map(|cidr| (*cidr).to_owned()).collect()),
-        }),
+        ip_block: Some(IPBlock { cidr, except: (!except.is_empty()).then_some(except) }),
         ..NetworkPolicyPeer::default()
     }
 }
