@@ -44,6 +44,12 @@ impl Manner {
         MANNER.try_with(|manner| *manner).ok()
     }
 
+    /// The same within half of the time that is left.
+    pub(super) fn half(self) -> Self {
+        let now = Instant::now();
+        Self { deadline: now + self.deadline.saturating_duration_since(now) / 2, ..self }
+    }
+
     /// Runs what sends requests.
     pub(super) async fn during<F: Future>(self, call: F) -> F::Output {
         MANNER.scope(self, call).await

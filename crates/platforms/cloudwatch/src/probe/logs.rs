@@ -2,7 +2,6 @@
 //! a query is started and stopped at once, which also shows that queries can be run.
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use super::{finding, is_about_credentials};
 use crate::{
@@ -34,15 +33,13 @@ pub(super) async fn look(cloudwatch: &CloudWatch, manner: Manner) -> Result<&'st
             .map_err(fault("logs:DescribeLogGroups"))?;
         return Ok("log groups can be read");
     };
-    let now = Instant::now();
-    // The other half of the time is for stopping it.
-    let half = Manner { deadline: now + manner.deadline.saturating_duration_since(now) / 2, ..manner };
     let to = Timestamp::now().as_second();
     let start = || {
         let query = session.logs.start_query().log_group_names(group).query_string(QUERY);
         query.start_time(to - 1).end_time(to).send()
     };
-    let started = session.call(half, start).await.map_err(fault("logs:StartQuery"))?;
+    // The other half of the time is for stopping it.
+    let started = session.call(manner.half(), start).await.map_err(fault("logs:StartQuery"))?;
     let id = started.query_id.ok_or(Error::Unexpected(200).into()).map_err(fault("logs:StartQuery"))?;
     match session.stop_query(&id, manner).await {
         // It may have ended already, and be forgotten.

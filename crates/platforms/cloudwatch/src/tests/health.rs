@@ -1,5 +1,7 @@
 //! The table of health: what AWS answers, and what the probe makes of it.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{CREDENTIALS, connect, double::Double, with_keys};
@@ -63,6 +65,19 @@ async fn every_fault_has_its_finding() {
         assert_eq!(told(&report), expected, "{operation} {code}: {report:?}");
         assert!(report.checks.iter().any(|check| check.status != CheckStatus::Ok), "{operation} {code}");
     }
+}
+
+/// A VPC has a way to CloudWatch and none to STS, to which connections hang (guardian/ssm-scala #131).
+#[tokio::test]
+async fn where_sts_hangs_cloudwatch_is_asked_all_the_same() {
+    let double = Double::start().await;
+    let hole = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sts = format!("http://{}", hole.local_addr().unwrap());
+    let mut connector = connect(&double.url(), CREDENTIALS, &json!({ "endpoints": { "sts": sts } }));
+    connector.patience = Duration::from_secs(2);
+    let report = connector.probe().await;
+    assert_eq!(told(&report), (Ok, "Healthy", false, Accepted), "{report:?}");
+    assert_eq!(check(&report, "identity").status, CheckStatus::Unknown);
 }
 
 #[tokio::test]
