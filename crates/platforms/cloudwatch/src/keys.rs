@@ -58,9 +58,29 @@ impl FileKeys {
         Some(self.0.current()?.field("expiration")?.expose_secret().parse())
     }
 
+    fn misfit(&self) -> Option<Misfit> {
+        let keys = self.current().ok()?;
+        match (keys.access_key_id().get(..4)?, keys.session_token()) {
+            ("ASIA", None) => Some(Misfit::NoToken),
+            ("AKIA", Some(_)) => Some(Misfit::NeedlessToken),
+            _ => None,
+        }
+    }
+
     fn generation(&self) -> u64 {
         self.0.current().map_or(0, |set| set.generation)
     }
+}
+
+/// What can't belong together, by what keys begin with
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>). AWS answers to it as to
+/// a key that it doesn't know.
+#[derive(Clone, Copy)]
+pub(super) enum Misfit {
+    /// A temporary key, which is good with its session token only.
+    NoToken,
+    /// A user's own key, which has no session token.
+    NeedlessToken,
 }
 
 /// Sessions that somebody issues: the one that is in use, renewed before it ends.
@@ -204,6 +224,14 @@ impl Keys {
         match (&*self.base, &self.role) {
             (Base::Files(files), None) => files.expiration(),
             _ => None,
+        }
+    }
+
+    /// What doesn't belong together among the credential files.
+    pub(super) fn misfit(&self) -> Option<Misfit> {
+        match &*self.base {
+            Base::Files(files) => files.misfit(),
+            Base::Identity(_) => None,
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{
     CloudWatch,
     error::{Error, Failure},
+    keys::Misfit,
     tools::{AlarmsAsked, Unseen},
     transport::Manner,
 };
@@ -67,7 +68,7 @@ async fn identify(cloudwatch: &CloudWatch, looking: &mut Examination, manner: Ma
         }
         Err(failure) => {
             let error = failure.error;
-            let finding = finding(&failure, "the Security Token Service", "sts:GetCallerIdentity");
+            let finding = finding(cloudwatch, &failure, "the Security Token Service", "sts:GetCallerIdentity");
             looking.judge(verdict_of(error), finding.message.clone());
             if is_about_credentials(error) {
                 looking.found("identity", finding, begun);
@@ -100,7 +101,7 @@ async fn look(cloudwatch: &CloudWatch, looking: &mut Examination, manner: Manner
         }
         Err(failure) => {
             let error = failure.error;
-            let finding = finding(&failure, "CloudWatch", "cloudwatch:DescribeAlarms");
+            let finding = finding(cloudwatch, &failure, "CloudWatch", "cloudwatch:DescribeAlarms");
             if error == Error::Denied || is_about_credentials(error) {
                 looking.judge(verdict_of(error), finding.message.clone());
             }
@@ -222,8 +223,26 @@ fn verdict_of(error: Error) -> CredentialVerdict {
     }
 }
 
+/// What is to be done about keys that AWS doesn't accept.
+fn rejected(misfit: Option<Misfit>) -> &'static str {
+    match misfit {
+        Some(Misfit::NoToken) => {
+            "AWS does not accept the access key: it is a temporary one (ASIA...), which is good with its session token only, and \
+             the credentials have no session_token: add it"
+        }
+        Some(Misfit::NeedlessToken) => {
+            "AWS does not accept the access key together with the session_token: it is a user's own (AKIA...), which has none: \
+             take the token out, or put in the temporary key that it belongs to"
+        }
+        None => {
+            "AWS does not know the access key, or its secret or session token does not fit it: correct the connector's \
+             credentials; a region that the account has not enabled, or one of another partition, answers so, too"
+        }
+    }
+}
+
 /// What an error says of the whole.
-fn finding(failure: &Failure, service: &str, permission: &str) -> Finding {
+fn finding(cloudwatch: &CloudWatch, failure: &Failure, service: &str, permission: &str) -> Finding {
     use CloudWatchReason as Own;
     use HealthStatus::{Degraded, Error as Bad};
     match failure.error {
@@ -235,12 +254,7 @@ fn finding(failure: &Failure, service: &str, permission: &str) -> Finding {
             Own::CredentialsExpired,
             "the credentials have ended: put new ones into the connector's credentials",
         ),
-        Error::Rejected => Finding::passing(
-            Bad,
-            Own::CredentialsInvalid,
-            "AWS does not know the access key, or its secret or session token does not fit it: correct the connector's \
-             credentials; a region that the account has not enabled, or one of another partition, answers so, too",
-        ),
+        Error::Rejected => Finding::passing(Bad, Own::CredentialsInvalid, rejected(cloudwatch.session.keys.misfit())),
         Error::Clock => Finding::passing(
             Bad,
             Own::ClockSkew,

@@ -52,7 +52,7 @@ impl Fault {
     /// What it says of the whole: the tools for metrics and alarms work without logs.
     pub(super) fn finding(&self, cloudwatch: &CloudWatch) -> Finding {
         let group = cloudwatch.health_log_group.as_deref();
-        let found = finding(&self.failure, "CloudWatch Logs", self.permission);
+        let found = finding(cloudwatch, &self.failure, "CloudWatch Logs", self.permission);
         match (self.failure.error, group) {
             (Error::NotFound, Some(group)) => {
                 let message = format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{CREDENTIALS, connect, double::Double, with_keys};
+use super::{CREDENTIALS, SECRET, connect, double::Double, with_keys};
 use kit::{
     Check, CheckStatus,
     CredentialVerdict::{self, Accepted, Expired, PermissionMissing, Rejected, Unknown},
@@ -64,6 +64,28 @@ async fn every_fault_has_its_finding() {
         let report = with_keys(&double.url()).probe().await;
         assert_eq!(told(&report), expected, "{operation} {code}: {report:?}");
         assert!(report.checks.iter().any(|check| check.status != CheckStatus::Ok), "{operation} {code}");
+    }
+}
+
+/// AWS answers to keys that don't belong together as to one that it doesn't know (Zsmerritt/Flutter_AWS_CloudWatch #7).
+#[tokio::test]
+async fn keys_and_a_token_that_cannot_belong_together_are_told() {
+    let (temporary, of_user) = ("ASIAplanted00planted", "AKIAplanted11planted");
+    for (key, token, said) in [
+        (temporary, None, Some("have no session_token")),
+        (of_user, Some("planted-token"), Some("take the token out")),
+        (temporary, Some("planted-token"), None),
+        (of_user, None, None),
+    ] {
+        let double = Double::start().await;
+        let mut fields = vec![("access_key_id", key), ("secret_access_key", SECRET)];
+        fields.extend(token.map(|token| ("session_token", token)));
+        let mut connector = connect(&double.url(), &fields, &json!({}));
+        // It waits for other keys meanwhile.
+        connector.patience = Duration::from_secs(1);
+        let report = connector.probe().await;
+        assert_eq!(told(&report), (Error, "CredentialsInvalid", true, Rejected), "{report:?}");
+        assert!(report.message.contains(said.unwrap_or("does not know the access key")), "{report:?}");
     }
 }
 
