@@ -46,6 +46,8 @@ pub struct State {
     pub others: usize,
     /// Time, stream and text of events.
     pub events: Vec<(i64, &'static str, String)>,
+    /// What `GetLogRecord` says in the place of an event's text.
+    pub record: Option<&'static str>,
     /// Pages of `FilterLogEvents` without events before the first one that has any.
     pub empty_pages: usize,
     /// Whether a query finds patterns instead of rows.
@@ -85,6 +87,7 @@ impl State {
                 event(20, "a", "four"),
                 event(10, "a", "five oops"),
             ],
+            record: None,
             empty_pages: 1,
             patterns: false,
             detector: None,
@@ -247,16 +250,18 @@ pub(super) fn answer(state: &mut State, operation: &str, input: &Value) -> Resul
         }
         "FilterLogEvents" => filter(state, input),
         "GetLogEvents" => events(state, input),
-        "GetLogRecord" => match input["logRecordPointer"].as_str() {
-            Some("pointer-3") => {
-                let (at, stream, text) = &state.events[2];
-                Ok(json!({ "logRecord": {
-                    "@timestamp": at.to_string(), "@logStream": stream, "@message": text,
-                    "@log": format!("{ACCOUNT}:/app/web"),
-                } }))
-            }
-            _ => refuse(400, "InvalidParameterException"),
-        },
+        "GetLogRecord" => {
+            let pointer = input["logRecordPointer"].as_str().and_then(|pointer| pointer.strip_prefix("pointer-"));
+            let place = pointer.and_then(|number| number.parse::<usize>().ok()?.checked_sub(1));
+            let Some((at, stream, text)) = place.and_then(|place| state.events.get(place)) else {
+                return refuse(400, "InvalidParameterException");
+            };
+            // Times in milliseconds (aws/aws-cli, awscli/examples/logs/get-log-record.rst).
+            Ok(json!({ "logRecord": {
+                "@timestamp": at.to_string(), "@logStream": stream, "@message": state.record.unwrap_or(text),
+                "@log": format!("{ACCOUNT}:/app/web"),
+            } }))
+        }
         "ListLogAnomalyDetectors" => {
             let detector = state.detector.map(|status| {
                 json!({

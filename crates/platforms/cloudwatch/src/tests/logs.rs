@@ -247,6 +247,42 @@ async fn an_event_has_neighbours() {
     }
 }
 
+/// Lines of a tight loop have one time, and keep the order in which they came (floci-io/floci #1584).
+#[tokio::test]
+async fn an_event_is_found_among_others_of_its_millisecond() {
+    let double = Double::start().await;
+    let now = jiff::Timestamp::now().as_millisecond() - 60_000;
+    double.change(|state| {
+        let line = |number: i64| (now, "a", format!("line {number}\n"));
+        state.logs.events = vec![(now - 5, "a", "before".to_owned())];
+        state.logs.events.extend((0..30).map(line));
+        state.logs.events.push((now + 5, "a", "behind".to_owned()));
+    });
+    let connector = with_keys(&double.url());
+    let tool = "get_cloudwatch_log_context";
+    for (pointer, expected) in [
+        ("pointer-2", vec!["before", "line 0", "line 1"]),
+        ("pointer-12", vec!["line 8", "line 9", "line 10", "line 11"]),
+        ("pointer-31", vec!["line 27", "line 28", "line 29", "behind"]),
+    ] {
+        let around = good(&connector, tool, json!({ "ptr": pointer, "before": 2, "after": 2 })).await;
+        assert_eq!((messages(&around), around.get("hints")), (expected, None), "{pointer}");
+    }
+    // By its time alone it may be any of them.
+    let time = jiff::Timestamp::from_millisecond(now).unwrap().to_string();
+    for (after, told, is_said) in [(10, 11, true), (50, 32, false)] {
+        let named = json!({ "group": "/app/web", "stream": "a", "time": time, "before": 5, "after": after });
+        let around = good(&connector, tool, named).await;
+        assert_eq!(messages(&around).len(), told, "{around}");
+        assert_eq!(around["hints"].to_string().contains("this very time"), is_said, "{around}");
+    }
+    // A text that is told in another way than the events': masked, say.
+    double.change(|state| state.logs.record = Some("line ***"));
+    let unknown = good(&connector, tool, json!({ "ptr": "pointer-31", "before": 2, "after": 2 })).await;
+    assert_eq!(messages(&unknown), ["before", "line 0", "line 1"]);
+    assert!(unknown["hints"].to_string().contains("was not found"), "{unknown}");
+}
+
 #[tokio::test]
 async fn patterns_come_with_anomalies_where_there_is_a_detector() {
     let double = Double::start().await;

@@ -22,6 +22,9 @@ use kit::{
 };
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit, time::from_milliseconds};
 
+/// Events of one page while an event is looked for among others of the same millisecond.
+const SAME_TIME: usize = 1_000;
+
 const GET_EVENTS: Doing = Doing::new("read events", "logs:GetLogEvents");
 const GET_RECORD: Doing = Doing::new("read the event", "logs:GetLogRecord");
 
@@ -57,7 +60,7 @@ struct ContextInput {
     /// Events before it.
     #[serde(default)]
     before: Limit<20, 100>,
-    /// Events after it, itself and others of the same time included.
+    /// Events from it on, itself included; without `ptr`, from the first one of that time on.
     #[serde(default)]
     after: Limit<20, 100>,
 }
@@ -85,6 +88,19 @@ struct Spot {
     group: Group,
     stream: String,
     millisecond: i64,
+    /// Its text, if it is known which one is meant: a tight loop writes many in one millisecond.
+    text: Option<String>,
+}
+
+impl Spot {
+    fn is_at(&self, event: &OutputLogEvent) -> bool {
+        event.timestamp() == Some(self.millisecond)
+    }
+
+    fn is_named(&self, event: &OutputLogEvent) -> bool {
+        let text = event.message().map(str::trim_end);
+        self.is_at(event) && self.text.as_deref().is_some_and(|named| text == Some(named.trim_end()))
+    }
 }
 
 async fn spot(cloudwatch: &CloudWatch, input: &ContextInput, context: &CallContext) -> Result<Spot, ToolError> {
@@ -105,7 +121,8 @@ async fn spot(cloudwatch: &CloudWatch, input: &ContextInput, context: &CallConte
             match (group.clone().or(own), field("@logStream"), millisecond) {
                 (Some(group), Some(stream), Some(millisecond)) => {
                     let group = group_named(&group, "group", here)?;
-                    Ok(Spot { group, stream: stream.to_owned(), millisecond })
+                    let text = field("@message").map(str::to_owned);
+                    Ok(Spot { group, stream: stream.to_owned(), millisecond, text })
                 }
                 _ => Err(invalid("ptr", "the event does not say where it lies")
                     .with_remedy("give group, stream and time instead")),
@@ -116,7 +133,7 @@ async fn spot(cloudwatch: &CloudWatch, input: &ContextInput, context: &CallConte
             let group = group_named(group, "group", &cloudwatch.session.place)?;
             let stream = stream.clone().or_else(|| group.stream.clone());
             let stream = stream.ok_or_else(|| invalid("stream", "give the stream's name, too"))?;
-            Ok(Spot { group, stream, millisecond })
+            Ok(Spot { group, stream, millisecond, text: None })
         }
         _ => Err(invalid("ptr", "give either ptr, or group, stream and time")),
     }
@@ -132,13 +149,16 @@ enum Direction {
 /// Events of one direction, oldest first.
 struct Neighbours {
     events: VecDeque<OutputLogEvent>,
+    /// Where among them the event is that was named; none if it was not found.
+    named: Option<usize>,
     /// Whether it was stopped before there were enough of them or the stream came to its end.
     stopped: bool,
 }
 
 impl CloudWatch {
     /// Reads on until there are as many events as are wanted, or the stream ends: then AWS gives the token again that it was
-    /// given. A page without events is no end.
+    /// given. A page without events is no end. Onward as many are wanted from the event on that was named, which others of its
+    /// time may stand before.
     async fn neighbours(
         &self,
         spot: &Spot,
@@ -147,6 +167,7 @@ impl CloudWatch {
         context: &CallContext,
     ) -> Result<Neighbours, ToolError> {
         let (mut events, mut token) = (VecDeque::new(), None::<String>);
+        let (mut named, mut goal) = (None, wanted);
         for _ in 0..MOST_PAGES {
             let answer = self
                 .ask(GET_EVENTS, context, || {
@@ -155,7 +176,7 @@ impl CloudWatch {
                         .set_log_group_name(spot.group.name.clone())
                         .set_log_group_identifier(spot.group.arn.clone())
                         .log_stream_name(&spot.stream)
-                        .limit(int(wanted - events.len()))
+                        .limit(int(goal - events.len()))
                         .start_from_head(direction == Direction::Onward)
                         .set_next_token(token.clone());
                     // The end of a time is not part of it, its beginning is.
@@ -174,18 +195,25 @@ impl CloudWatch {
                 }
                 Direction::Onward => {
                     events.extend(found);
+                    named = events.iter().position(|event| spot.is_named(event));
+                    let may_come = spot.text.is_some() && events.back().is_none_or(|last| spot.is_at(last));
+                    goal = match named {
+                        Some(place) => place + wanted,
+                        None if may_come && !events.is_empty() => events.len() + SAME_TIME,
+                        None => wanted,
+                    };
                     answer.next_forward_token
                 }
             };
-            if events.len() >= wanted || next.is_none() || next == token {
-                return Ok(Neighbours { events, stopped: false });
+            if events.len() >= goal || next.is_none() || next == token {
+                return Ok(Neighbours { events, named, stopped: false });
             }
             if Instant::now() >= latest(context) {
                 break;
             }
             token = next;
         }
-        Ok(Neighbours { events, stopped: true })
+        Ok(Neighbours { events, named, stopped: true })
     }
 }
 
@@ -199,8 +227,24 @@ async fn surroundings(
         cloudwatch.neighbours(&spot, Direction::Back, input.before.get(), &context),
         cloudwatch.neighbours(&spot, Direction::Onward, input.after.get(), &context),
     );
-    let (earlier, later) = (earlier?, later?);
+    let (mut earlier, mut later) = (earlier?, later?);
     let mut hints = Vec::new();
+    if spot.text.is_some() && later.named.is_none() && later.events.iter().filter(|event| spot.is_at(event)).count() > 1
+    {
+        hints.push(
+            "which of the events of this time is meant was not found: they are told from the first one on".to_owned(),
+        );
+    }
+    earlier.events.extend(later.events.drain(..later.named.unwrap_or_default()));
+    earlier.events.drain(..earlier.events.len().saturating_sub(input.before.get()));
+    later.events.truncate(input.after.get());
+    let is_full = later.events.len() == input.after.get() && later.events.back().is_some_and(|last| spot.is_at(last));
+    if is_full && spot.text.is_none() {
+        hints.push(
+            "more events may have this very time than after lets through: ask for more, or name the event by ptr"
+                .to_owned(),
+        );
+    }
     if earlier.stopped || later.stopped {
         let side = if earlier.stopped { "before" } else { "after" };
         hints.push(format!("AWS gave only some of the events {side} it in time: ask again, or for fewer"));
