@@ -11,7 +11,8 @@
 //!   first from 2024 on; the token decides the direction, and at the end of a stream comes back; reading back may begin
 //!   with an empty page; tokens end after a day.
 //! - `StartQuery`: exactly one way to name groups, none for SQL and where the text has a SOURCE; no `*` at the end of an ARN; 50
-//!   groups; 100,000 rows, or 10,000 in other languages than Logs Insights'.
+//!   groups; 100,000 rows, or 10,000 in other languages than Logs Insights'. Times are seconds; the end is exact, so that nothing
+//!   of the second is read that it begins (<https://github.com/aws/aws-sdk/issues/280>).
 //! - `GetQueryResults`: pages for Logs Insights' own language only.
 
 use std::collections::BTreeMap;

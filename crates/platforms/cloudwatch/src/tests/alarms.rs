@@ -23,6 +23,10 @@ async fn a_history_suggests_where_to_look() {
     assert_eq!(good(&connector, "get_cloudwatch_alarm_history", actions).await["items"].as_array().unwrap().len(), 1);
     let sent = double.input("DescribeAlarmHistory");
     assert_eq!((sent.get("HistoryItemType"), sent["AlarmTypes"].as_array().unwrap().len()), (None, 3));
+    // A time may end within a second.
+    let until = json!({ "name": "cpu", "since": "2026-09-01", "until": "2026-09-22T00:00:10.5Z" });
+    good(&connector, "get_cloudwatch_alarm_history", until).await;
+    assert_eq!(double.input("DescribeAlarmHistory")["EndDate"]["$time"], json!(1_790_035_210.5));
     // What single series of an alarm did is told with which one it was, and asked for as what the alarm did.
     double.change(|state| {
         let of_series = |type_: &str, attributes: Value| {

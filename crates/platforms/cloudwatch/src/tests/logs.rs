@@ -283,6 +283,23 @@ async fn an_event_is_found_among_others_of_its_millisecond() {
     assert!(unknown["hints"].to_string().contains("was not found"), "{unknown}");
 }
 
+/// AWS' end of a query is exact to the millisecond of the whole second that it is given (aws/aws-sdk #280).
+#[tokio::test]
+async fn a_query_reads_the_last_second_whole() {
+    let double = Double::start().await;
+    double.change(|state| state.logs.script = vec!["Complete"]);
+    let connector = with_keys(&double.url());
+    let day = hours_ago(24);
+    let second = day.as_second();
+    let at = |millisecond: i64| jiff::Timestamp::from_millisecond(second * 1_000 + millisecond).unwrap().to_string();
+    for (until, expected) in [(10_000, 10), (10_001, 11), (10_900, 11)] {
+        let query = json!({ "groups": ["/app/web"], "query": "fields @message", "since": at(200), "until": at(until) });
+        good(&connector, "query_cloudwatch_logs", query).await;
+        let sent = double.input("StartQuery");
+        assert_eq!((&sent["startTime"], &sent["endTime"]), (&json!(second), &json!(second + expected)), "{until}");
+    }
+}
+
 #[tokio::test]
 async fn patterns_come_with_anomalies_where_there_is_a_detector() {
     let double = Double::start().await;

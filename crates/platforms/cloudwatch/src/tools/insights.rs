@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Doing, MOST_PAGES, Place, Window, reading};
+use super::{Doing, MOST_PAGES, Place, Window, reading, whole_second};
 use crate::{
     CloudWatch,
     error::{Error, Failure},
@@ -109,7 +109,7 @@ impl CloudWatch {
                     .query_string(&question.text)
                     // This API counts seconds; the others of the service count milliseconds.
                     .start_time(question.window.from.as_second())
-                    .end_time(question.window.to.as_second())
+                    .end_time(whole_second(question.window.to))
                     .set_limit(question.limit)
                     .send()
             })

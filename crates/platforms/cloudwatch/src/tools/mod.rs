@@ -236,13 +236,19 @@ impl CloudWatch {
     /// The same in whole seconds: nothing that has happened is later.
     fn now(&self) -> Timestamp {
         let now = self.exactly_now();
-        Timestamp::from_second(now.as_second() + i64::from(now.subsec_nanosecond() > 0)).unwrap_or(now)
+        Timestamp::from_second(whole_second(now)).unwrap_or(now)
     }
+}
+
+/// The first whole second that is not before a time. Where AWS counts seconds, it ends exactly with the one that it is given
+/// (aws/aws-sdk #280), so a part of a second counts as a whole one.
+fn whole_second(time: Timestamp) -> i64 {
+    time.as_second() + i64::from(time.subsec_nanosecond() > 0)
 }
 
 /// A time as the SDK takes it.
 fn sdk_time(time: Timestamp) -> DateTime {
-    DateTime::from_secs(time.as_second())
+    DateTime::from_millis(time.as_millisecond())
 }
 
 /// A time of the SDK in RFC 3339.
