@@ -486,7 +486,7 @@ async fn alarms_are_muted_once_and_for_a_time() {
     let tool = "mute_cloudwatch_alarms";
     let quiet = mute(&["disk", "errors"], &json!({}));
     let preview = connector.preview(tool, quiet.clone()).await.unwrap();
-    assert_eq!(preview.would, "keep the actions of 2 alarms back for 30 minutes");
+    assert_eq!(preview.would, "keep the actions of 2 alarms back for 30 minutes, from the next whole minute on");
     assert_eq!((&preview.state["already"], double.count("PutAlarmMuteRule")), (&json!(false), 0));
     let muted = good(&connector, tool, quiet.clone()).await;
     assert_eq!((&muted["already"], &muted["state_before"][0]["state"]), (&json!(false), &json!("OK")));

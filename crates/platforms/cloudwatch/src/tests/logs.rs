@@ -64,9 +64,14 @@ async fn a_search_without_an_end_says_where_it_is() {
     ] {
         assert_eq!(connector.call(tool, arguments.clone()).await.unwrap_err().code, code, "{arguments}");
     }
-    // Before 2024 AWS gives the oldest first.
-    good(&connector, tool, json!({ "group": "/app/web", "since": "2023-01-01T00:00:00Z" })).await;
-    assert!(double.input("FilterLogEvents")["startFromHead"].is_null());
+    // Before 2024 AWS gives the oldest first, which is said where nobody asked for it.
+    double.change(|state| state.logs.empty_pages = 0);
+    for (newest_first, is_said) in [(None, true), (Some(false), false)] {
+        let old = json!({ "group": "/app/web", "since": "2023-01-01T00:00:00Z", "newest_first": newest_first });
+        let old = good(&connector, tool, old).await;
+        assert!(double.input("FilterLogEvents")["startFromHead"].is_null());
+        assert_eq!(old["hints"].to_string().contains("oldest come first"), is_said, "{old}");
+    }
 }
 
 #[tokio::test]

@@ -194,8 +194,9 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
         window = Window { from: at(onward.from), to: at(onward.to) };
         place = onward.place;
     }
-    let newest_first = input.newest_first.unwrap_or(window.from.as_second() >= NEWEST_FIRST_SINCE);
-    if newest_first && window.from.as_second() < NEWEST_FIRST_SINCE {
+    let is_old = window.from.as_second() < NEWEST_FIRST_SINCE;
+    let newest_first = input.newest_first.unwrap_or(!is_old);
+    if newest_first && is_old {
         return Err(invalid("newest_first", "newest_first is not possible for a time before 2024"));
     }
     let group = group_named(&input.group, "group", &cloudwatch.session.place)?;
@@ -244,6 +245,9 @@ async fn filter(cloudwatch: Arc<CloudWatch>, input: FilterInput, context: CallCo
             };
             hints.push(format!("this endpoint gives the oldest events first, whatever is asked: {where_newer}"));
         }
+    }
+    if is_old && input.newest_first.is_none() && !events.is_empty() {
+        hints.push("the oldest come first: AWS gives the newest first only of a time from 2024 on".to_owned());
     }
     if events.is_empty() {
         hints.push(if next.is_some() {

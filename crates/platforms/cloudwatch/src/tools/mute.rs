@@ -158,9 +158,11 @@ async fn preview_mute(
 ) -> Result<Preview, ToolError> {
     let input = MuteInput { names: cloudwatch.alarm_names(&input.names)?, ..input };
     let plan = cloudwatch.plan_mute(&input, &context).await?;
-    let would = match &plan.already {
-        Some(_) => "do nothing: the same mute rule is there already".to_owned(),
-        None => format!("keep the actions of {} alarms back for {} minutes", plan.alarms.len(), input.minutes),
+    let would = if plan.already.is_some() {
+        "do nothing: the same mute rule is there already".to_owned()
+    } else {
+        let begin = if input.start.is_none() { ", from the next whole minute on" } else { "" };
+        format!("keep the actions of {} alarms back for {} minutes{begin}", plan.alarms.len(), input.minutes)
     };
     let states: Vec<_> = plan.alarms.iter().map(|alarm| json!({ "name": alarm.name, "state": alarm.state })).collect();
     Ok(Preview { would, state: json!({ "alarms": states, "rule": plan.rule, "already": plan.already.is_some() }) })
