@@ -371,6 +371,7 @@ pub(super) fn judge(status: u16, code: i64, text: &str, retry_after: Option<Dura
         }
         401 => Error::TokenRejected { expired: says("expired") },
         403 if says("sync window") && !text.starts_with(DENIED) => Error::SyncWindow,
+        403 if is_nobodys(text) => Error::TokenRejected { expired: false },
         403 => Error::Forbidden(right_of(text)),
         // go-git's sentence, to which Argo CD gives this code (`gitErrToGRPC`).
         404 if text == "repository not found" => Error::Failed(Cause::Repository),
@@ -400,6 +401,13 @@ fn right_of(text: &str) -> Option<Right> {
     };
     let (resource, action) = (words.next().filter(plain)?, words.next().filter(plain)?);
     Some(Right(Place::from(&format!("{resource}, {action}")).ok()?))
+}
+
+/// Whether a refusal names a right and no account. Where anonymous users may read, a token that isn't accepted is no
+/// error, and the call is made as nobody's (`Authenticate` in `server/server.go`, `EnforceErr` in `util/rbac/rbac.go`,
+/// v3.5.1; argoproj/argo-cd#4862): what is missing is the token, and no right of the account.
+fn is_nobodys(text: &str) -> bool {
+    right_of(text).is_some() && !text.contains(", sub: ") && !text.contains(", iat: ")
 }
 
 #[cfg(test)]
@@ -432,16 +440,18 @@ mod tests {
                 Some("applications, override"),
             ),
             (
-                "permission denied: applications, action/apps/Deployment/restart, a/b",
+                "permission denied: applications, action/apps/Deployment/restart, a/b, sub: mcp",
                 Some("applications, action/apps/Deployment/restart"),
             ),
-            ("permission denied: logs, get, a/sync window", Some("logs, get")),
+            ("permission denied: logs, get, a/sync window, iat: 2026-01-01T00:00:00Z", Some("logs, get")),
             ("permission denied", None),
             ("permission denied: what is\nthis, get", None),
             ("permission denied: applications", None),
         ] {
             assert_eq!(right(text).as_deref(), expected, "{text}");
         }
+        let nobodys = "permission denied: applications, sync, default/web";
+        assert_eq!(judge(403, 7, nobodys, None), Error::TokenRejected { expired: false });
     }
 
     #[test]

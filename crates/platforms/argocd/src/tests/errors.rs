@@ -26,7 +26,13 @@ async fn each_answer_has_its_words() {
         ),
         (400, 9, "Failed to unmarshal \"x.yaml\"", PlatformError, "manifests can't be rendered"),
         (403, 7, "cannot sync: blocked by sync window", Conflict, "sync window"),
-        (403, 7, "permission denied: applications, sync, team/web", PermissionDenied, "may not sync the application"),
+        (
+            403,
+            7,
+            "permission denied: applications, sync, team/web, sub: mcp",
+            PermissionDenied,
+            "may not sync the application",
+        ),
         (403, 7, "pods \"web\" is forbidden: User \"system\"", PermissionDenied, "Kubernetes does not let Argo CD"),
         (
             401,

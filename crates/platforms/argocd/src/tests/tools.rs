@@ -617,7 +617,7 @@ async fn a_cluster_is_written_one_way_and_found_by_both_its_names() {
         }
     }
     double.change(|state| state.app["spec"]["destination"] = json!({ "server": server }));
-    double.fail("clusters", 403, 7, "permission denied: clusters, get, *");
+    double.fail("clusters", 403, 7, "permission denied: clusters, get, *, sub: mcp");
     let page = good(&connector, "list_argocd_apps", json!({ "cluster": "prod" })).await;
     assert!(page["hints"][0].as_str().unwrap().starts_with("clusters can't be read"), "{page}");
     let page = good(&connector, "list_argocd_apps", json!({ "cluster": server })).await;
