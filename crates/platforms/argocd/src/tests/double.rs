@@ -509,7 +509,10 @@ impl State {
                 let found = |one: &&Value| ["group", "kind", "namespace", "name"].into_iter().all(|name| is(one, name));
                 ok(&json!({ "items": self.managed.iter().filter(found).collect::<Vec<_>>() }))
             }
-            ("GET", ["applications", _, "logs"]) => logs(asked("podName")),
+            ("GET", ["applications", _, "logs"]) => {
+                let tail = asked("tailLines").map_or(usize::MAX, |lines| lines.parse().unwrap());
+                logs(asked("podName").or(asked("resourceName")), asked("container"), tail, asked("filter"))
+            }
             ("GET", ["applications", _, "revisions", revision, what]) => {
                 self.revision(revision, what, asked("sourceIndex"), asked("versionId"))
             }
@@ -628,15 +631,40 @@ impl State {
     }
 }
 
-fn logs(pod: Option<&str>) -> ResponseTemplate {
+/// `PodLogs` in `server/application/application.go` (v3.5.1): each pod has its last lines; a refusal of Kubernetes is a line of no
+/// pod, without a time, which so comes first; the filter is asked last, of all of them.
+fn logs(pod: Option<&str>, container: Option<&str>, tail: usize, filter: Option<&str>) -> ResponseTemplate {
     let line = |content: &str, pod: &str, last: bool| {
-        json!({ "result": { "content": content, "podName": pod, "last": last, "timeStamp": "2026-01-01T00:00:00Z",
-                            "timeStampStr": "2026-01-01T00:00:00.5Z" } })
-        .to_string()
+        let [time, text] = match (pod, last) {
+            ("", false) => [Value::Null, json!("0001-01-01T00:00:00Z")],
+            _ => ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.5Z"].map(|time| json!(time)),
+        };
+        json!({ "result": { "content": content, "podName": pod, "last": last, "timeStamp": time, "timeStampStr": text } })
+            .to_string()
+    };
+    let written = |said: &[&str], wrote: &[&str]| {
+        let is_wanted = |content: &&&str| match filter {
+            Some(filter) => match filter.strip_prefix('!') {
+                Some(filter) => !content.to_lowercase().contains(&filter.to_lowercase()),
+                None => content.to_lowercase().contains(&filter.to_lowercase()),
+            },
+            None => true,
+        };
+        let newest = wrote.get(wrote.len().saturating_sub(tail)..).unwrap();
+        let said = said.iter().filter(is_wanted).map(|content| line(content, "", false));
+        let wrote = newest.iter().filter(is_wanted).map(|content| line(content, "web-1", false));
+        said.chain(wrote).chain([line("", "", true)]).collect::<Vec<_>>().join("\n")
     };
     let text = match pod {
-        Some("web-1") => {
-            [line("one", "web-1", false), line("two\u{1b}[0m", "web-1", false), line("", "", true)].join("\n")
+        Some("web-1") => written(&[], &["one", "two\u{1b}[0m"]),
+        // `LogLocation` in Kubernetes' `pkg/registry/core/pod/strategy.go`.
+        Some("sidecar") if container.is_none() => {
+            written(&["a container name must be specified for pod sidecar, choose one of: [app istio-proxy]"], &[])
+        }
+        // Of two pods, one has not begun.
+        Some("half") => {
+            let waits = "container \"app\" in pod \"web-2\" is waiting to start: ContainerCreating";
+            written(&[waits], &["one", "two"])
         }
         // A container's log that is gone (argoproj/argo-cd#21286).
         Some("gone") => {

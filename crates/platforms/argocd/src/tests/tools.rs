@@ -212,6 +212,35 @@ async fn logs_end_where_the_stream_says() {
 }
 
 #[tokio::test]
+async fn what_kubernetes_says_instead_of_logs_is_told_with_a_filter_too() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let texts = |logs: &Value| -> Vec<String> {
+        logs["lines"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap().to_owned()).collect()
+    };
+    let pass = json!("a pod has several containers, and none is its default: pass container");
+    for filter in [None, Some("timeout"), Some("!timeout")] {
+        let arguments = json!({ "app": "web", "pod": "sidecar", "filter": filter });
+        let logs = good(&connector, "get_argocd_logs", arguments).await;
+        assert!(texts(&logs)[0].ends_with("choose one of: [app istio-proxy]"), "{filter:?}: {logs}");
+        assert_eq!((texts(&logs).len(), &logs["hints"][1], logs["lines"][0].get("at")), (1, &pass, None));
+    }
+    let waits = "container \"app\" in pod \"web-2\" is waiting to start: ContainerCreating";
+    for (filter, expected) in [(None, ["two"]), (Some("ONE"), ["one"])] {
+        // More lines than are wanted don't push it out.
+        let arguments = json!({ "app": "web", "kind": "Deployment", "name": "half", "tail": 1, "filter": filter });
+        let logs = good(&connector, "get_argocd_logs", arguments).await;
+        assert_eq!(texts(&logs), [&[waits], &expected[..]].concat());
+        assert_eq!(logs["pods"], json!(["web-1"]));
+    }
+    let none = good(&connector, "get_argocd_logs", json!({ "app": "web", "pod": "web-1", "filter": "three" })).await;
+    assert_eq!(
+        (texts(&none).len(), &none["hints"]),
+        (0, &json!(["no line matches filter, of the last 1000 of each pod"]))
+    );
+}
+
+#[tokio::test]
 async fn a_sync_says_first_what_it_would_do() {
     let double = Double::start().await;
     let connector = with_token(&double.uri());

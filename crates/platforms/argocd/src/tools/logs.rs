@@ -6,8 +6,12 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AppArgs, read};
-use crate::{ArgoCd, client, wire::LogEntry};
+use super::{AppArgs, Target, read};
+use crate::{
+    ArgoCd,
+    client::{Call, Lines},
+    wire::LogEntry,
+};
 use kit::{
     args::{Limit, Moment},
     log::line,
@@ -18,6 +22,8 @@ use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit};
 const MAX_LINES: usize = 1_000;
 /// Bytes of one answer.
 const MAX_BYTES: usize = 32 * 1024;
+/// Sentences of Kubernetes in one answer: one for each pod.
+const MAX_SAID: usize = 20;
 /// Characters of a line.
 const MAX_LINE: usize = 2_000;
 
@@ -126,61 +132,117 @@ fn seconds_since(since: &Moment) -> Result<i64, ToolError> {
     Ok(seconds)
 }
 
+impl LogsInput {
+    /// The call for so many last lines of each pod.
+    fn call(
+        &self,
+        target: &Target,
+        since_seconds: Option<i64>,
+        tail: usize,
+        filter: Option<&String>,
+    ) -> Result<Call, ToolError> {
+        let call = target.get(&["logs"]).query("tailLines", &tail).query("follow", &false);
+        let call = match (&self.pod, &self.kind, &self.name) {
+            (Some(pod), None, None) => call.query("podName", pod),
+            (None, Some(kind), Some(name)) => {
+                let group = self.group.as_deref().unwrap_or_else(|| usual_group(kind));
+                call.query("kind", kind).query("resourceName", name).query("group", &group)
+            }
+            _ => {
+                return Err(ToolError::invalid_argument("give either pod, or kind and name")
+                    .with_argument("pod")
+                    .with_remedy("get_argocd_resource_tree tells the names"));
+            }
+        };
+        Ok(call
+            .maybe("namespace", self.namespace.as_ref())
+            .maybe("container", self.container.as_ref())
+            .maybe("filter", filter)
+            .maybe("sinceSeconds", since_seconds.as_ref())
+            .maybe("previous", self.previous.then_some(&true)))
+    }
+}
+
 async fn logs(argocd: Arc<ArgoCd>, input: LogsInput, context: CallContext) -> Result<Logs, ToolError> {
     let tail = input.tail.get();
     let since_seconds = input.since.as_ref().map(seconds_since).transpose()?;
     let target = input.app.target(&argocd)?;
     // Argo CD filters what the tail has left, so a filter needs a long one.
     let asked = if input.filter.is_some() { MAX_LINES } else { tail };
-    let mut call = target.get(&["logs"]).query("tailLines", &asked).query("follow", &false);
-    call = match (&input.pod, &input.kind, &input.name) {
-        (Some(pod), None, None) => call.query("podName", pod),
-        (None, Some(kind), Some(name)) => {
-            let group = input.group.as_deref().unwrap_or_else(|| usual_group(kind));
-            call.query("kind", kind).query("resourceName", name).query("group", &group)
-        }
-        _ => {
-            return Err(ToolError::invalid_argument("give either pod, or kind and name")
-                .with_argument("pod")
-                .with_remedy("get_argocd_resource_tree tells the names"));
-        }
-    };
-    call = call
-        .maybe("namespace", input.namespace.as_ref())
-        .maybe("container", input.container.as_ref())
-        .maybe("filter", input.filter.as_ref())
-        .maybe("sinceSeconds", since_seconds.as_ref())
-        .maybe("previous", input.previous.then_some(&true));
+    let call = input.call(&target, since_seconds, asked, input.filter.as_ref())?;
+    // It filters what Kubernetes says instead of logs like any line, too (`PodLogs` in
+    // `server/application/application.go`, v3.5.1), so that is asked for by itself.
+    let unfiltered = input.filter.as_ref().map(|_| input.call(&target, since_seconds, 1, None)).transpose()?;
     let _place = argocd.any_slow_place(&context).await?;
-    let read = match argocd.session.lines(&call, context.deadline).await {
+    let (read, unfiltered) = tokio::join!(argocd.session.lines(&call, context.deadline), async {
+        match &unfiltered {
+            Some(call) => Some(argocd.session.lines(call, context.deadline).await),
+            None => None,
+        }
+    });
+    let mut read = match read {
         Ok(read) => read,
         Err(error) => return Err(argocd.explain(&target, error, "read logs of", "logs, get", &context).await),
     };
-    Ok(Logs::of(&read, tail, MAX_BYTES.min(context.max_result_bytes.saturating_sub(4_096))))
+    let beside = match unfiltered {
+        None => Beside::Nothing,
+        Some(Err(_)) => Beside::Unknown,
+        Some(Ok(unfiltered)) => {
+            let (said, others): (Vec<_>, Vec<_>) = unfiltered.entries.into_iter().partition(LogEntry::is_said);
+            read.entries.retain(|entry| !entry.is_said());
+            read.entries.splice(..0, said);
+            if others.is_empty() { Beside::Nothing } else { Beside::Others }
+        }
+    };
+    Ok(Logs::of(&read, &beside, tail, MAX_BYTES.min(context.max_result_bytes.saturating_sub(4_096))))
+}
+
+/// What there is beside the lines that a filter finds.
+enum Beside {
+    /// Nothing, or there is no filter.
+    Nothing,
+    /// Other lines.
+    Others,
+    /// That is not known.
+    Unknown,
 }
 
 impl Logs {
-    /// The newest lines, as many as are wanted of each pod and fit.
-    fn of(read: &client::Lines, tail: usize, bytes: usize) -> Self {
+    /// What Kubernetes says instead of logs, and the newest lines, as many as are wanted of each pod and fit.
+    fn of(read: &Lines, beside: &Beside, tail: usize, bytes: usize) -> Self {
         let entries = &read.entries;
-        let pods: BTreeSet<&str> = entries.iter().map(|entry| entry.pod_name.as_str()).collect();
-        let pods: Vec<String> = pods.into_iter().filter(|pod| !pod.is_empty()).map(ToOwned::to_owned).collect();
+        // What Kubernetes says has no time, and so comes before all lines, of which the oldest are left out.
+        let (said, written): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.is_said());
+        let pods: BTreeSet<&str> = written.iter().map(|entry| entry.pod_name.as_str()).collect();
+        let pods: Vec<String> = pods.into_iter().map(ToOwned::to_owned).collect();
         let most = tail.saturating_mul(pods.len().max(1)).min(MAX_LINES);
-        let newest: Vec<Line> = entries.iter().rev().take(most).map(Line::of).collect();
-        let (mut lines, _) = fit(newest, bytes);
-        lines.reverse();
-        let mut hints = Vec::new();
-        if entries.is_empty() {
-            hints.push("there are no lines: no such pod, nothing written, or nothing that matches filter".to_owned());
+        let first = said.len().min(MAX_SAID);
+        let newest = said.iter().take(first).chain(written.iter().rev().take(most)).map(|entry| Line::of(entry));
+        let (mut lines, _) = fit(newest.collect(), bytes);
+        if let Some(newest) = lines.get_mut(first..) {
+            newest.reverse();
         }
-        if entries.iter().any(|entry| entry.pod_name.is_empty()) {
+        let mut hints = Vec::new();
+        if written.is_empty() {
+            hints.extend(match beside {
+                Beside::Others => Some(format!("no line matches filter, of the last {MAX_LINES} of each pod")),
+                Beside::Unknown => Some("no line matches filter".to_owned()),
+                Beside::Nothing if said.is_empty() => {
+                    Some("there are no lines: no such pod, or nothing written".to_owned())
+                }
+                Beside::Nothing => None,
+            });
+        }
+        if matches!(beside, Beside::Unknown) {
+            hints.push(
+                "whether Kubernetes says something instead of logs, which a filter leaves out, is not known".to_owned(),
+            );
+        }
+        if !said.is_empty() {
             hints.push("lines without a pod are what Kubernetes says instead of logs".to_owned());
         }
         // The API server's sentence, which Argo CD gives as a line (argoproj-labs/mcp-for-argocd#40).
-        if entries
-            .iter()
-            .any(|entry| entry.pod_name.is_empty() && entry.content.contains("container name must be specified"))
-        {
+        if said.iter().any(|entry| entry.content.contains("container name must be specified")) {
             hints.push("a pod has several containers, and none is its default: pass container".to_owned());
         }
         if let Some(fault) = read.fault {

@@ -128,6 +128,13 @@ pub(crate) struct LogEntry {
     pub(crate) last: bool,
 }
 
+impl LogEntry {
+    /// Whether it is what Kubernetes says instead of logs: Argo CD gives that as a line of no pod.
+    pub(crate) fn is_said(&self) -> bool {
+        self.pod_name.is_empty()
+    }
+}
+
 /// `GET …/revisions/{revision}/metadata`.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
