@@ -406,7 +406,21 @@ async fn an_application_is_deleted_once_and_by_name() {
     assert_eq!((error.argument.as_deref(), double.total()), (Some("confirm_name"), 0));
     let arguments = json!({ "app": "web", "confirm_name": "web", "cascade": true });
     let preview = connector.preview("delete_argocd_app", arguments.clone()).await.unwrap();
-    assert!(preview.would.ends_with("and DELETE the 3 resources that it manages"), "{}", preview.would);
+    let kept = "but for what Delete=false or Helm's resource policy keeps";
+    assert!(
+        preview.would.ends_with(&format!("and DELETE the 3 resources that it manages, {kept}")),
+        "{}",
+        preview.would
+    );
+    double.change(|state| {
+        state.app["status"]["resources"][0] = json!({ "group": "apiextensions.k8s.io", "version": "v1",
+            "kind": "CustomResourceDefinition", "name": "carts.example.com", "status": "Synced" });
+    });
+    let would = connector.preview("delete_argocd_app", arguments.clone()).await.unwrap().would;
+    assert!(
+        would.ends_with(&format!("the 2 resources that it manages, {kept}; 1 custom resource definitions stay")),
+        "{would}"
+    );
     for already in [false, true] {
         let deleted = good(&connector, "delete_argocd_app", arguments.clone()).await;
         // The second time, it goes on as it was begun: the double sets no finalizer.

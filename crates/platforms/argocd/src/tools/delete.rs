@@ -12,7 +12,10 @@ use super::{
     mutation,
     state::{failed_deletion, to_be_confirmed},
 };
-use crate::{ArgoCd, wire::Application};
+use crate::{
+    ArgoCd,
+    wire::{Application, Resource},
+};
 use tools::{CallContext, Preview, ToolDeclaration, ToolEntry, ToolError};
 
 const DELETE: ToolDeclaration = ToolDeclaration::destroy(
@@ -67,6 +70,12 @@ impl DeleteInput {
     }
 }
 
+/// Whether a resource stays that belongs to an application which is deleted with what it runs (`shouldBeDeleted` in
+/// `controller/appcontroller.go`, v3.5.1).
+fn stays(resource: &Resource) -> bool {
+    resource.group == "apiextensions.k8s.io" && resource.kind == "CustomResourceDefinition"
+}
+
 /// What is said of hooks of an application that is deleted without what it runs.
 fn hooks(app: &Application, cascade: bool) -> Option<&'static str> {
     let run = "its PreDelete and PostDelete hooks run all the same, and may delete what would stay";
@@ -78,7 +87,13 @@ async fn preview(argocd: Arc<ArgoCd>, input: DeleteInput, context: CallContext) 
     let app = argocd.fetch_app(&input.app.target(&argocd)?, &context).await?;
     let count = app.status.resources.len();
     let what = if input.cascade {
-        format!("and DELETE the {count} resources that it manages")
+        let stay = app.status.resources.iter().filter(|one| stays(one)).count();
+        let stays = if stay > 0 { format!("; {stay} custom resource definitions stay") } else { String::new() };
+        // Of a resource's annotations the application tells nothing.
+        format!(
+            "and DELETE the {} resources that it manages, but for what Delete=false or Helm's resource policy keeps{stays}",
+            count.saturating_sub(stay)
+        )
     } else {
         format!("and leave the {count} resources that it manages where they are")
     };
