@@ -439,6 +439,14 @@ pub(super) struct ResourceResult {
     pub(super) hook_phase: String,
 }
 
+impl ResourceResult {
+    /// Whether it is what an operation fails by: it could not be applied, it is a hook that failed, or it was applied
+    /// and then was Degraded (`Sync` in `gitops-engine/pkg/sync/sync_context.go`, v3.5.1).
+    pub(super) fn has_failed(&self) -> bool {
+        self.status == "SyncFailed" || matches!(self.hook_phase.as_str(), "Failed" | "Error")
+    }
+}
+
 impl OperationState {
     pub(super) fn is_dry_run(&self) -> bool {
         self.operation.sync.as_ref().is_some_and(|sync| sync.dry_run)

@@ -184,6 +184,51 @@ async fn a_dry_run_is_not_told_as_a_sync() {
 }
 
 #[tokio::test]
+async fn an_operation_tells_by_what_it_failed() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let stand_at = |phase: &str| {
+        stand(&double, |app| {
+            app["status"]["sync"]["status"] = json!("Synced");
+            app["status"]["health"]["status"] = json!("Healthy");
+            app["status"]["conditions"] = json!([]);
+            app["status"]["operationState"]["phase"] = json!(phase);
+            // As `setResourceResult` writes them down: a hook has no status, and what is Degraded after it was applied stays Synced.
+            app["status"]["operationState"]["syncResult"] = json!({ "resources": [
+                { "group": "batch", "kind": "Job", "namespace": "shop", "name": "db-migrate", "status": "",
+                  "syncPhase": "PreSync", "hookType": "PreSync", "hookPhase": "Failed",
+                  "message": "Job has reached the specified backoff limit" },
+                { "group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web", "status": "Synced",
+                  "syncPhase": "Sync", "hookPhase": "Failed", "message": "exceeded its progress deadline" },
+                { "kind": "Service", "namespace": "shop", "name": "web", "status": "Synced", "syncPhase": "Sync",
+                  "hookPhase": "Running", "message": "service/web unchanged" },
+                { "kind": "Secret", "namespace": "shop", "name": "s", "status": "SyncFailed", "syncPhase": "Sync",
+                  "hookPhase": "Failed", "message": "planted in Secret" },
+            ]});
+        });
+    };
+    stand_at("Failed");
+    let failed = json!([
+        { "group": "batch", "kind": "Job", "namespace": "shop", "name": "db-migrate", "status": "Failed",
+          "message": "Job has reached the specified backoff limit" },
+        { "group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web", "status": "Failed",
+          "message": "exceeded its progress deadline" },
+        { "kind": "Secret", "namespace": "shop", "name": "s", "status": "SyncFailed" },
+    ]);
+    for tool in ["get_argocd_app_status", "wait_argocd_app"] {
+        let told = good(&connector, tool, json!({ "app": "web" })).await;
+        assert_eq!(told["operation"]["failed"], failed, "{tool}");
+        assert_eq!(told["verdict"], "what Git says runs, and is healthy; the last operation failed");
+    }
+    stand_at("Succeeded");
+    let well = good(&connector, "get_argocd_app_status", json!({ "app": "web" })).await;
+    assert_eq!(
+        (well["operation"].get("failed"), &well["verdict"]),
+        (None, &json!("well: what Git says runs, and is healthy"))
+    );
+}
+
+#[tokio::test]
 async fn what_of_git_is_left_out_is_told() {
     let double = Double::start().await;
     let connector = with_token(&double.uri());

@@ -5,9 +5,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_with::skip_serializing_none;
 
+use super::may_be_secret;
 use crate::{
     text,
-    wire::{AppSpec, Application, OperationState, Resource, Source, revisions},
+    wire::{AppSpec, Application, OperationState, Resource, ResourceResult, Source, revisions},
 };
 
 /// Whether what runs is what Git says.
@@ -59,6 +60,31 @@ pub(super) struct Operation {
     /// How often auto-sync has undone changes in the cluster by Argo CD's count, this time included.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) self_heals: u64,
+    /// The hooks and resources that it failed by, with what is said of each: 10 at most. While it is tried again, those
+    /// of the attempt before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) failed: Vec<ResourceOutcome>,
+}
+
+/// What an operation did to a resource.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ResourceOutcome {
+    /// API group; absent for the core group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    group: String,
+    /// Kind.
+    kind: String,
+    /// Name.
+    name: String,
+    /// Namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    namespace: String,
+    /// `Synced`, `SyncFailed`, `Pruned` or `PruneSkipped`; for a hook, and for what failed after it was applied, its
+    /// phase.
+    pub(super) status: String,
+    /// What Kubernetes or Argo CD says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
 }
 
 /// Where manifests come from.
@@ -175,6 +201,7 @@ impl Operation {
                 initiated_by: text::optional(&operation.initiated_by.username),
                 failed_attempts: 0,
                 self_heals: 0,
+                failed: Vec::new(),
             });
         }
         let mut last = state.map(Self::of_state)?;
@@ -186,7 +213,10 @@ impl Operation {
     }
 
     fn of_state(state: &OperationState) -> Self {
+        let results = state.sync_result.iter().filter(|_| state.phase != "Succeeded");
+        let failed = results.flat_map(|result| result.resources.iter()).filter(|one| one.has_failed());
         Self {
+            failed: failed.take(MAX_FAILED).map(ResourceOutcome::of).collect(),
             phase: known(&state.phase),
             dry_run: state.is_dry_run(),
             revision: text::optional(&state.revision()),
@@ -197,6 +227,22 @@ impl Operation {
             initiated_by: text::optional(&state.operation.initiated_by.username),
             failed_attempts: state.retry_count,
             self_heals: state.operation.sync.as_ref().map_or(0, |sync| sync.heals),
+        }
+    }
+}
+
+impl ResourceOutcome {
+    pub(super) fn of(result: &ResourceResult) -> Self {
+        let is_hook = !result.hook_type.is_empty() || result.status.is_empty();
+        let has_failed_later = result.has_failed() && result.status != "SyncFailed";
+        Self {
+            group: result.group.clone(),
+            kind: result.kind.clone(),
+            name: result.name.clone(),
+            namespace: result.namespace.clone(),
+            status: if is_hook || has_failed_later { &result.hook_phase } else { &result.status }.clone(),
+            // What Kubernetes says of a Secret may quote it.
+            message: if may_be_secret(&result.kind) { None } else { text::optional(&result.message) },
         }
     }
 }
@@ -295,6 +341,9 @@ pub(super) fn to_be_confirmed<'a>(resources: impl Iterator<Item = &'a Resource>)
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!names.is_empty()).then(|| format!("a person must confirm the deletion of {}{more} ({CONFIRM})", names.join(", ")))
 }
+
+/// Hooks and resources that an operation tells as failed.
+const MAX_FAILED: usize = 10;
 
 /// Conditions that are told.
 const MAX_CONDITIONS: usize = 10;
@@ -412,6 +461,9 @@ fn verdict(app: &Application, sync: &str, health: &str, news: Option<&str>) -> S
         let last = app.status.reconciled_at.as_deref().unwrap_or("a time that it doesn't tell");
         format!("not known yet: {news}, and Argo CD compared it last at {last}; sync and health are those of before")
     });
+    let last = app.status.operation_state.as_ref();
+    let has_failed = app.running().is_none()
+        && last.is_some_and(|last| matches!(last.phase.as_str(), "Failed" | "Error") && !last.is_dry_run());
     let leaves_out = sync == "Synced" && app.has_condition(&["ExcludedResourceWarning", "RepeatedResourceWarning"]);
     let state = match (sync, health) {
         _ if app.status.sync.status.is_empty() && app.status.health.status.is_empty() => {
@@ -422,6 +474,8 @@ fn verdict(app: &Application, sync: &str, health: &str, news: Option<&str>) -> S
             "Argo CD failed to render what Git says now: sync and health are those of what it rendered before"
         }
         ("Synced", "Healthy") if leaves_out => "what Argo CD compares is as Git says, and healthy",
+        // Hooks are no part of either (`CompareAppState`, `setApplicationHealth` in `controller`).
+        ("Synced", "Healthy") if has_failed => "what Git says runs, and is healthy",
         ("Synced", "Healthy") => "well: what Git says runs, and is healthy",
         ("OutOfSync", "Healthy") => "what runs is healthy, and is not what Git says",
         ("Synced", "Degraded") => "what Git says was applied, and doesn't work",
@@ -439,7 +493,6 @@ fn verdict(app: &Application, sync: &str, health: &str, news: Option<&str>) -> S
     let left_out = if leaves_out { "; a part of what Git says is left out: see sync.message" } else { "" };
     let state = format!("{state}{left_out}");
     let running = app.running();
-    let last = app.status.operation_state.as_ref();
     let is_dry_run = last.is_some_and(OperationState::is_dry_run);
     let last = last.map(|state| state.phase.as_str());
     match (running, last) {

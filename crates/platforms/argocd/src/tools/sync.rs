@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    AppArgs, ResourceName, Target, may_be_secret, mutation, operation,
-    state::{AppState, Operation, awaits, is_held, to_be_confirmed},
+    AppArgs, ResourceName, Target, mutation, operation,
+    state::{AppState, Operation, ResourceOutcome, awaits, is_held, to_be_confirmed},
 };
 use crate::{
     ArgoCd,
@@ -99,26 +99,6 @@ pub(super) struct Started {
     pub(super) results: Vec<ResourceOutcome>,
     /// Whether results were left out.
     pub(super) truncated: bool,
-}
-
-/// What an operation did to a resource.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct ResourceOutcome {
-    /// API group; absent for the core group.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    group: String,
-    /// Kind.
-    kind: String,
-    /// Name.
-    name: String,
-    /// Namespace.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    namespace: String,
-    /// `Synced`, `SyncFailed`, `Pruned` or `PruneSkipped`; for a hook its phase.
-    status: String,
-    /// What Kubernetes or Argo CD says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
 }
 
 pub(super) fn entries(argocd: &Arc<ArgoCd>) -> Vec<ToolEntry> {
@@ -398,6 +378,11 @@ pub(super) async fn finish(
     outcomes.sort_by_key(|one| matches!(one.status.as_str(), "Synced" | "Pruned" | "Succeeded"));
     let count = outcomes.len();
     let (results, _) = fit(outcomes.into_iter().take(MAX_RESOURCES).collect(), context.max_result_bytes / 2);
+    let mut state = AppState::of(&app);
+    if let Some(operation) = &mut state.operation {
+        // `results` has them.
+        operation.failed.clear();
+    }
     Ok(Started {
         summary,
         app: app.metadata.name.clone(),
@@ -407,23 +392,8 @@ pub(super) async fn finish(
         finished,
         revision: result.and_then(|result| text::optional(&result.revision)),
         revisions: result.iter().flat_map(|result| result.revisions.iter().take(20).cloned()).collect(),
-        state: AppState::of(&app),
+        state,
         truncated: results.len() < count,
         results,
     })
-}
-
-impl ResourceOutcome {
-    fn of(result: &crate::wire::ResourceResult) -> Self {
-        let is_hook = !result.hook_type.is_empty() || result.status.is_empty();
-        Self {
-            group: result.group.clone(),
-            kind: result.kind.clone(),
-            name: result.name.clone(),
-            namespace: result.namespace.clone(),
-            status: if is_hook { &result.hook_phase } else { &result.status }.clone(),
-            // What Kubernetes says of a Secret may quote it.
-            message: if may_be_secret(&result.kind) { None } else { text::optional(&result.message) },
-        }
-    }
 }
