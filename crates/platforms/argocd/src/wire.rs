@@ -445,6 +445,11 @@ impl ResourceResult {
     pub(super) fn has_failed(&self) -> bool {
         self.status == "SyncFailed" || matches!(self.hook_phase.as_str(), "Failed" | "Error")
     }
+
+    /// Whether it was left because of `Prune=false` (`pruneObject`, there).
+    pub(super) fn is_kept(&self) -> bool {
+        self.status == "PruneSkipped" && self.message == "ignored (no prune)"
+    }
 }
 
 impl OperationState {

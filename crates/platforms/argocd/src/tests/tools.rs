@@ -241,6 +241,42 @@ async fn what_kubernetes_says_instead_of_logs_is_told_with_a_filter_too() {
 }
 
 #[tokio::test]
+async fn what_prune_false_keeps_is_told_after_a_sync() {
+    let double = Double::start().await;
+    let mut connector = with_token(&double.uri());
+    connector.patience = Duration::from_secs(15);
+    let kept = json!([
+        { "group": "", "kind": "ConfigMap", "namespace": "shop", "name": "old", "status": "PruneSkipped",
+          "message": "ignored (no prune)" },
+    ]);
+    double.change(|state| state.ends = Some(("Succeeded", kept)));
+    let pruning = json!({ "app": "web", "prune": true });
+    let before = connector.preview("sync_argocd_app", pruning.clone()).await.unwrap().would;
+    assert!(before.contains("DELETE 1 that Git no longer names, but for what Prune=false keeps"), "{before}");
+    let started = good(&connector, "sync_argocd_app", json!({ "app": "web", "prune": true, "wait_seconds": 10 })).await;
+    let summary = started["summary"].as_str().unwrap();
+    assert!(summary.contains("(Succeeded); 1 that Git no longer names stay because of Prune=false"), "{summary}");
+    let after = connector.preview("sync_argocd_app", pruning).await.unwrap().would;
+    assert!(!after.contains("DELETE") && after.contains("; 1 stay because of Prune=false"), "{after}");
+    let status = good(&connector, "get_argocd_app_status", json!({ "app": "web" })).await;
+    let hint = status["hints"][0].as_str().unwrap();
+    assert!(hint.starts_with("Git no longer names ConfigMap/old, and the last sync left it"), "{hint}");
+    assert!(hint.ends_with("stays OutOfSync with it"), "the Deployment differs, too: {hint}");
+    let wait = json!({ "app": "web", "for": "sync", "timeout_seconds": 1 });
+    double.change(|state| {
+        state.stands_still = true;
+        state.app["status"]["sync"]["status"] = json!("OutOfSync");
+    });
+    let both = good(&connector, "wait_argocd_app", wait.clone()).await;
+    assert!(both["hints"][0].as_str().unwrap().contains("sync_argocd_app does"), "{both}");
+    assert!(both["hints"][1].as_str().unwrap().starts_with("Git no longer names ConfigMap/old"), "{both}");
+    double.change(|state| state.app["status"]["resources"][0]["status"] = json!("Synced"));
+    let all = good(&connector, "wait_argocd_app", wait).await;
+    assert_eq!(all["hints"].as_array().unwrap().len(), 1, "{all}");
+    assert!(all["hints"][0].as_str().unwrap().ends_with(", and nothing else differs"), "{all}");
+}
+
+#[tokio::test]
 async fn a_sync_says_first_what_it_would_do() {
     let double = Double::start().await;
     let connector = with_token(&double.uri());

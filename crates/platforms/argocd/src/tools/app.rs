@@ -8,7 +8,7 @@ use serde_with::skip_serializing_none;
 
 use super::{
     AppArgs, Target, read,
-    state::{AppState, ResourceView, SourceView, applications_in, awaits, cluster_of, heals_in_vain},
+    state::{AppState, ResourceView, SourceView, applications_in, awaits, cluster_of, heals_in_vain, kept},
     tree,
 };
 use crate::{ArgoCd, text, wire};
@@ -218,7 +218,9 @@ async fn status(argocd: Arc<ArgoCd>, input: StatusInput, context: CallContext) -
         fit(most, context.max_result_bytes / 2).0
     });
     let truncated = resources.as_ref().is_some_and(|resources| resources.len() < count);
-    let more = [awaits(&app), heals_in_vain(&app), applications_in(&app)].into_iter().flatten();
+    let more = [awaits(&app), heals_in_vain(&app), kept(&app).map(|kept| kept.told), applications_in(&app)]
+        .into_iter()
+        .flatten();
     let mut hints: Vec<String> = unknown.into_iter().chain(more).collect();
     // `canProcessApp` in `controller/appcontroller.go` reads it so.
     let skips = app.metadata.annotations.as_ref().map_or("", |all| &all.skip_reconcile);

@@ -87,8 +87,8 @@ struct ResourceDiff {
     /// Namespace.
     #[serde(skip_serializing_if = "String::is_empty")]
     namespace: String,
-    /// `create`, `change`, or `prune` (deleted by a sync with prune only): how one gets from now, or from from_revision, to
-    /// then.
+    /// `create`, `change`, `prune` (deleted by a sync with prune only), or `keep` (Git no longer names it, and no sync
+    /// deletes it because of `Prune=false`): how one gets from now, or from from_revision, to then.
     action: &'static str,
     /// Paths that differ: 50 at most.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -386,6 +386,7 @@ fn compare(resource: &ManagedResource) -> Result<Option<ResourceDiff>, Unread> {
     let action = match (live, wanted) {
         (None, None) => return Ok(None),
         (None, Some(_)) => "create",
+        (Some(live), None) if is_kept(&live) => "keep",
         (Some(_), None) => "prune",
         (Some(live), Some(wanted)) => {
             let now = state(&resource.normalized_live_state)?.unwrap_or(live);
@@ -410,6 +411,14 @@ fn compare(resource: &ManagedResource) -> Result<Option<ResourceDiff>, Unread> {
         paths,
         truncated,
     }))
+}
+
+/// Whether a sync leaves a resource that Git no longer names (`pruneObject` in
+/// `gitops-engine/pkg/sync/sync_context.go`, v3.5.1): `Prune=false` is one of its own sync options, and stands between
+/// commas.
+fn is_kept(live: &Value) -> bool {
+    let options = live.pointer("/metadata/annotations/argocd.argoproj.io~1sync-options").and_then(Value::as_str);
+    options.is_some_and(|options| options.split(',').any(|option| option.trim() == "Prune=false"))
 }
 
 /// Gathers the paths that differ, one more than are answered at most.
@@ -509,6 +518,24 @@ mod tests {
         assert!(differs(&resource("Deployment", &live, &live)).is_none());
         assert_eq!(differs(&resource("Deployment", &Value::Null, &live)).unwrap().action, "create");
         assert_eq!(differs(&resource("Deployment", &live, &Value::Null)).unwrap().action, "prune");
+    }
+
+    #[test]
+    fn what_prune_false_keeps_is_not_told_as_deleted() {
+        for (options, action) in [
+            ("Prune=false", "keep"),
+            ("Delete=false, Prune=false", "keep"),
+            ("Prune=falsehood", "prune"),
+            ("Prune=confirm", "prune"),
+            ("", "prune"),
+        ] {
+            let annotations = json!({ "argocd.argoproj.io/sync-options": options });
+            let live = json!({ "metadata": { "annotations": annotations } });
+            let claim = resource("PersistentVolumeClaim", &live, &Value::Null);
+            assert_eq!(differs(&claim).unwrap().action, action, "{options}");
+            // What Git names is changed like anything else.
+            assert_eq!(differs(&resource("PersistentVolumeClaim", &live, &json!({}))).unwrap().action, "change");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     AppArgs, Target,
     app::application_set,
     mutation, read,
-    state::{AppState, HELD, Operation, applications_in, awaits, heals_in_vain, is_held},
+    state::{AppState, HELD, Operation, applications_in, awaits, heals_in_vain, is_held, kept},
 };
 use crate::{
     ArgoCd,
@@ -233,11 +233,17 @@ async fn wait(argocd: Arc<ArgoCd>, input: WaitInput, context: CallContext) -> Re
         ),
         (None, Goal::Sync) => {
             let failed = app.failed_hydration().map(|_| "get_argocd_app_status tells why rendering failed".to_owned());
-            Some(failed.or_else(|| heals_in_vain(&app)).unwrap_or_else(|| who_syncs(&app)))
+            let is_all_kept = kept(&app).is_some_and(|kept| kept.is_all);
+            failed.or_else(|| heals_in_vain(&app)).or_else(|| (!is_all_kept).then(|| who_syncs(&app)))
         }
         (None, _) => Some("get_argocd_resource_tree with unhealthy_only tells what is not healthy".to_owned()),
     };
-    let hints = hint.into_iter().chain(applications_in(&app).filter(|_| goal == Goal::Health)).collect();
+    let more = match goal {
+        Goal::Sync if !finished => kept(&app).map(|kept| kept.told),
+        Goal::Health => applications_in(&app),
+        _ => None,
+    };
+    let hints = hint.into_iter().chain(more).collect();
     Ok(Waited { app: app.metadata.name.clone(), finished, state: AppState::of(&app), hints })
 }
 

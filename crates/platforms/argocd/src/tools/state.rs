@@ -140,7 +140,7 @@ pub(super) struct ResourceView {
     /// As of the application; absent for kinds that Argo CD can't judge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) health: Option<Health>,
-    /// Whether Git says no longer that it should be there: a sync with prune deletes it.
+    /// Whether Git says no longer that it should be there: a sync with prune deletes it, unless `Prune=false` is on it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) requires_pruning: bool,
     /// Whether a person must confirm before it is pruned or deleted.
@@ -336,10 +336,51 @@ impl AppState {
 /// Resources before whose deletion a person must be asked, by kind and name: 10 at most.
 pub(super) fn to_be_confirmed<'a>(resources: impl Iterator<Item = &'a Resource>) -> Option<String> {
     let wanted: Vec<_> = resources.filter(|one| one.requires_deletion_confirmation).collect();
-    let names: Vec<_> = wanted.iter().take(10).map(|one| format!("{}/{}", one.kind, one.name)).collect();
-    let more = wanted.len().saturating_sub(names.len());
+    (!wanted.is_empty()).then(|| format!("a person must confirm the deletion of {} ({CONFIRM})", names(&wanted)))
+}
+
+/// Resources by kind and name: 10 at most, and how many more there are.
+fn names(resources: &[&Resource]) -> String {
+    let names: Vec<_> = resources.iter().take(10).map(|one| format!("{}/{}", one.kind, one.name)).collect();
+    let more = resources.len().saturating_sub(names.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    (!names.is_empty()).then(|| format!("a person must confirm the deletion of {}{more} ({CONFIRM})", names.join(", ")))
+    format!("{}{more}", names.join(", "))
+}
+
+/// Whether the last operation left a resource that Git no longer names because of `Prune=false`, which the application
+/// itself doesn't tell (argoproj/argo-cd#17188).
+pub(super) fn is_kept(app: &Application, resource: &Resource) -> bool {
+    let of = |result: &ResourceResult| {
+        result.is_kept()
+            && (&result.group, &result.kind, &result.namespace, &result.name)
+                == (&resource.group, &resource.kind, &resource.namespace, &resource.name)
+    };
+    let result = app.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
+    resource.requires_pruning && result.is_some_and(|result| result.resources.iter().any(of))
+}
+
+/// Resources that `Prune=false` keeps, with which an application stays `OutOfSync`.
+pub(super) struct Kept {
+    /// What is said of them.
+    pub(super) told: String,
+    /// Whether nothing else differs, so that no sync changes anything.
+    pub(super) is_all: bool,
+}
+
+/// The resources that `Prune=false` keeps, if the last operation has told of any.
+pub(super) fn kept(app: &Application) -> Option<Kept> {
+    let differing: Vec<_> = app.status.resources.iter().filter(|one| one.status == "OutOfSync").collect();
+    let kept: Vec<_> = differing.iter().copied().filter(|one| is_kept(app, one)).collect();
+    let is_all = kept.len() == differing.len();
+    let only = if is_all { ", and nothing else differs" } else { "" };
+    let told = || {
+        format!(
+            "Git no longer names {}, and the last sync left it because of Prune=false: no sync deletes it while that \
+             is on it, and the application stays OutOfSync with it{only}",
+            names(&kept)
+        )
+    };
+    (!kept.is_empty()).then(|| Kept { told: told(), is_all })
 }
 
 /// Hooks and resources that an operation tells as failed.

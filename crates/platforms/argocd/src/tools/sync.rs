@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AppArgs, ResourceName, Target, mutation, operation,
-    state::{AppState, Operation, ResourceOutcome, awaits, is_held, to_be_confirmed},
+    state::{AppState, Operation, ResourceOutcome, awaits, is_held, is_kept, to_be_confirmed},
 };
 use crate::{
     ArgoCd,
@@ -251,7 +251,9 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
     let name = |one: &Resource| format!("{}/{}", one.kind, one.name);
     let changed: Vec<_> =
         input.affected(&app).filter(|one| one.status == "OutOfSync" && !one.requires_pruning).map(name).collect();
-    let pruned: Vec<_> = input.affected(&app).filter(|one| one.requires_pruning).map(name).collect();
+    let pruned: Vec<_> =
+        input.affected(&app).filter(|one| one.requires_pruning && !is_kept(&app, one)).map(name).collect();
+    let left = input.affected(&app).filter(|one| is_kept(&app, one)).count();
     let last = revisions(&app.status.sync.revision, &app.status.sync.revisions);
     let given = input.revisions.iter().enumerate().filter(|(_, revision)| !revision.is_empty());
     let given: Vec<_> = given
@@ -267,9 +269,16 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
     let act = if input.dry_run { "apply nothing, and try a sync of" } else { "sync" };
     let kept = match (pruned.len(), input.prune) {
         (0, _) => String::new(),
-        (count, true) => format!(", and DELETE {count} that Git no longer names"),
+        // Of a resource's annotations the application tells nothing.
+        (count, true) => {
+            format!(
+                ", and DELETE {count} that Git no longer names, but for what Prune=false keeps (get_argocd_diff tells)"
+            )
+        }
         (count, false) => format!("; {count} that Git no longer names stay, because prune is false"),
     };
+    let left =
+        if left > 0 { format!("; {left} stay because of Prune=false, as with the last sync") } else { String::new() };
     let confirmed = to_be_confirmed(input.affected(&app).filter(|one| input.prune && one.requires_pruning));
     let confirmed = confirmed.map(|what| format!("; before it ends, {what}")).unwrap_or_default();
     let hooks = if input.resources.is_empty() { "" } else { "; hooks don't run" };
@@ -279,8 +288,10 @@ async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) ->
     let as_of = as_of.unwrap_or_default();
     let options = input.options(&app);
     let count = changed.len();
-    let would =
-        format!("{act} {}{to}: change {count} resources{kept}{confirmed}{hooks}{options}{as_of}", app.metadata.name);
+    let would = format!(
+        "{act} {}{to}: change {count} resources{kept}{left}{confirmed}{hooks}{options}{as_of}",
+        app.metadata.name
+    );
     let state = json!({
         "sync": app.status.sync.status,
         "revision": last,
@@ -346,8 +357,11 @@ pub(super) async fn finish(
     let operation = Operation::of(&app);
     let phase = operation.as_ref().map_or("Running", |operation| operation.phase.as_str());
     let result = app.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
-    let resources = result.iter().flat_map(|result| result.resources.iter());
-    let mut outcomes: Vec<_> = resources.map(ResourceOutcome::of).collect();
+    let resources = || result.iter().flat_map(|result| result.resources.iter());
+    let left = resources().filter(|one| one.is_kept()).count();
+    let left =
+        if left > 0 { format!("; {left} that Git no longer names stay because of Prune=false") } else { String::new() };
+    let mut outcomes: Vec<_> = resources().map(ResourceOutcome::of).collect();
     // Results are those of the last attempt.
     let has_applied = operation.as_ref().is_some_and(|operation| operation.failed_attempts > 0)
         || outcomes.iter().any(|one| !matches!(one.status.as_str(), "SyncFailed" | "PruneSkipped" | ""));
@@ -370,8 +384,10 @@ pub(super) async fn finish(
         (false, false) => "It is being applied: the operation still runs",
     };
     let summary = match app.news() {
-        Some(_) => format!("{applied} ({phase}); how the application is now is not known yet, wait_argocd_app tells"),
-        None => format!("{applied} ({phase}); the application is {}", app.status.health.status),
+        Some(_) => {
+            format!("{applied} ({phase}){left}; how the application is now is not known yet, wait_argocd_app tells")
+        }
+        None => format!("{applied} ({phase}){left}; the application is {}", app.status.health.status),
     };
     // What failed or was left is not what an answer may lack: a sync that leaves what is to be pruned succeeds
     // (argoproj/argo-cd#273).
