@@ -83,7 +83,7 @@ pub fn request_failed(way: &Way, cause: RequestError) -> ToolError {
         RequestError::Unreachable | RequestError::DnsFailed | RequestError::TlsInvalid(_) => {
             ToolError::new(Code::PlatformUnavailable, format!("{title} can't be reached: {cause}"))
         }
-        RequestError::AddressRefused(_) | RequestError::Redirected(_) => {
+        RequestError::AddressRefused(_) | RequestError::Redirected(_) | RequestError::TlsWanted => {
             ToolError::new(Code::PlatformError, format!("{title} can't be called: {cause}"))
                 .with_remedy(format!("{OWNER} {address}"))
         }

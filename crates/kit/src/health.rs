@@ -49,6 +49,7 @@ pub fn reason_of(cause: RequestError, foreign: impl Into<ProbeReason>) -> ProbeR
         RequestError::Timeout => Reason::Timeout.into(),
         RequestError::TlsInvalid(_) => Reason::TlsInvalid.into(),
         RequestError::Html
+        | RequestError::TlsWanted
         | RequestError::Foreign(_)
         | RequestError::NotJson
         | RequestError::BodyTooLarge

@@ -87,6 +87,9 @@ pub enum RequestError {
     /// The TLS connection can't be made, or not with this server.
     #[error("no trusted TLS connection can be made: {}", .0.in_words())]
     TlsInvalid(TlsFault),
+    /// The URL is one of `http://`, and the port speaks TLS: nothing of the request was taken.
+    #[error("the port speaks TLS and wants https://, and the URL has http://")]
+    TlsWanted,
     /// There was no whole answer in time.
     #[error("there was no whole answer in time")]
     Timeout,
@@ -139,6 +142,7 @@ impl RequestError {
             | Self::DnsFailed
             | Self::AddressRefused(_)
             | Self::TlsInvalid(_)
+            | Self::TlsWanted
             | Self::Busy(_)
             | Self::TooFast(_)
             | Self::CircuitOpen(_) => true,

@@ -256,6 +256,15 @@ impl Request {
     }
 }
 
+/// What servers say, with 400, that speak TLS and were spoken to without: those written in Go, as Vault and Argo CD are
+/// (`serve` in `net/http/server.go`), nginx (`ngx_http_error_497_page` in `ngx_http_special_response.c`) and Apache
+/// (`modules/ssl`).
+const WANTS_TLS: &[&str] = &[
+    "Client sent an HTTP request to an HTTPS server",
+    "The plain HTTP request was sent to HTTPS port",
+    "speaking plain HTTP to an SSL-enabled server port",
+];
+
 /// A platform's answer, read to its end. `Debug` does not show the body: it may be a secret.
 pub struct Response {
     /// HTTP status.
@@ -293,6 +302,12 @@ impl Response {
         let declared = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         declared.to_ascii_lowercase().contains("html")
             || self.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<')
+    }
+
+    /// Whether a server says that it was spoken to without TLS, by which it takes requests.
+    fn is_of_a_tls_port(&self) -> bool {
+        let says = |text: &&str| self.body.windows(text.len()).any(|part| part == text.as_bytes());
+        self.status == StatusCode::BAD_REQUEST && WANTS_TLS.iter().any(says)
     }
 
     /// Bytes of the body.
@@ -362,7 +377,12 @@ impl Outbound {
     }
 
     async fn send_once(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
-        reading::read(self.open(request, url, deadline).await?, request.reading).await
+        let is_plain = url.scheme() == "http";
+        let response = reading::read(self.open(request, url, deadline).await?, request.reading).await?;
+        if is_plain && response.is_of_a_tls_port() {
+            return Err(RequestError::TlsWanted);
+        }
+        Ok(response)
     }
 
     /// Sends a request and gives the answer, of which only the head was read.

@@ -130,6 +130,8 @@ async fn answers_that_cannot_be_used_have_a_class() {
     let (now, stay, soon, late) =
         (Duration::ZERO, Duration::from_secs(3), Duration::from_millis(700), Duration::from_secs(60));
     let sends = |text: &str, stay| Fault::Sends(text.into(), stay);
+    let of_go = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let of_nginx = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<center>The plain HTTP request was sent to HTTPS port</center>";
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"a\"";
     let declared = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", MAX_BODY_BYTES + 1);
     let mut chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
@@ -147,6 +149,8 @@ async fn answers_that_cannot_be_used_have_a_class() {
         (sends(&declared, stay), late, RequestError::BodyTooLarge),
         (Fault::Sends(chunked, stay), late, RequestError::BodyTooLarge),
         (Fault::Refuses, late, RequestError::Unreachable),
+        (sends(of_go, now), late, RequestError::TlsWanted),
+        (sends(of_nginx, now), late, RequestError::TlsWanted),
     ] {
         let told = format!("{error:?} within {patience:?}");
         assert_eq!(error_of(fault, patience).await, error, "{told}");
