@@ -283,9 +283,14 @@ impl Respond for Answering {
             ("POST", "sys/capabilities-self", true) => {
                 let asked: Value = serde_json::from_slice(&request.body).unwrap();
                 let paths = asked["paths"].as_array().unwrap().iter();
-                let granted = if state.stale { json!(["deny"]) } else { state.capabilities.clone() };
+                // Of all paths, or of each.
+                let granted = |path: &str| match &state.capabilities {
+                    Value::Object(each) => each.get(path).cloned().unwrap_or_else(|| json!(["deny"])),
+                    _ if state.stale => json!(["deny"]),
+                    all => all.clone(),
+                };
                 // Without blanks at the ends (`TypeCommaStringSlice`; seen of 1.21).
-                paths.map(|path| (path.as_str().unwrap().trim().to_owned(), granted.clone())).collect()
+                paths.map(|path| path.as_str().unwrap().trim()).map(|path| (path.to_owned(), granted(path))).collect()
             }
             ("GET", "sys/internal/ui/resultant-acl", true) => json!({ "exact_paths": {}, "glob_paths": {} }),
             (method, path, _) if path.starts_with("secret/") => return state.kv.answer(method, request),

@@ -428,6 +428,23 @@ async fn capabilities_that_are_not_told_are_not_known() {
     assert_eq!(verdicts[2..], [denied, denied]);
 }
 
+/// The rule for a list ends in a slash, and the path that people ask about doesn't (hashicorp/vault#4765).
+#[tokio::test]
+async fn the_right_to_a_list_is_told_of_a_path_without_a_slash() {
+    let double = Double::start().await;
+    double.capabilities(
+        json!({ "secret/metadata/apps/": ["list"], "secret/metadata/": ["deny"], "secret/metadata": ["list"] }),
+    );
+    let connector = connect(&double.uri(), Some(TOKEN), &spec());
+    let paths = ["secret/metadata/apps", "secret/metadata/apps/", "secret/metadata", "secret/data/apps"];
+    let told = connector.call("check_vault_capabilities", json!({ "paths": paths })).await.unwrap();
+    let verdict = |index: usize| told["paths"][index]["verdict"].as_str().unwrap();
+    assert!(verdict(0).ends_with("; a list is asked of secret/metadata/apps/, where it is permitted"), "{told}");
+    assert_eq!(verdict(1), "permitted: list");
+    assert!(verdict(2).ends_with("; a list is asked of secret/metadata/, where it is not permitted"), "{told}");
+    assert!(verdict(3).starts_with("nothing is permitted") && !verdict(3).contains("a list is asked"), "{told}");
+}
+
 /// Success that brought less than was asked for (hashicorp/vault#1173), and a renewal that shortens (#1079).
 #[tokio::test]
 async fn what_a_renewal_brings_is_told() {

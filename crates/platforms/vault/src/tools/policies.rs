@@ -1,6 +1,6 @@
 //! `check_vault_capabilities`, `list_vault_policies` and `read_vault_policy`: what Vault permits, and to whom.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -121,10 +121,14 @@ async fn capabilities(
     }
     let failed = failed("ask for its capabilities at", "sys/capabilities-self", "update");
     let token = vault.session.token(context.deadline).await.map_err(&failed)?;
-    let found = match vault.session.capabilities(&token, &paths, context.deadline).await {
+    // A LIST is asked for with a slash at its end, whatever was written (`buildLogicalPath` in `http/logical.go`), and so is
+    // the right to it: hashicorp/vault#4765.
+    let as_folder = |path: &str| (!path.ends_with('/')).then(|| format!("{path}/"));
+    let asked: Vec<String> = paths.iter().cloned().chain(paths.iter().filter_map(|path| as_folder(path))).collect();
+    let found = match vault.session.capabilities(&token, &asked, context.deadline).await {
         Err(refused) if refused.may_be_the_token() => {
             let newer = vault.session.replace(&token, context.deadline).await.map_err(&failed)?;
-            vault.session.capabilities(&newer, &paths, context.deadline).await
+            vault.session.capabilities(&newer, &asked, context.deadline).await
         }
         outcome => outcome,
     }
@@ -145,6 +149,14 @@ async fn capabilities(
             if let Some(meant) = mounts.as_ref().filter(|_| is_denied(&path)).and_then(|mounts| mounts.api_paths(&path))
             {
                 verdict.push_str(&meant);
+            }
+            let lists = |path: &str| found.get(path).map(|list| list.iter().any(|one| one == "list" || one == "root"));
+            if let Some(folder) = as_folder(&path)
+                && let (Some(here), Some(listing)) = (lists(&path), lists(&folder))
+                && here != listing
+            {
+                let how = if listing { "permitted" } else { "not permitted" };
+                let _ = write!(verdict, "; a list is asked of {folder}, where it is {how}");
             }
             PathCapabilities { path, capabilities, verdict }
         })
