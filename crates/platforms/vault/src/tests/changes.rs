@@ -237,6 +237,32 @@ async fn a_folder_that_fails_is_told_and_hides_no_other() {
     assert!(list["hints"].to_string().contains("some entries are left out"), "{list}");
 }
 
+/// Clients met 405 at servers before 1.9 (hashicorp/vault#13502); before 1.10 there is no `subkeys` either.
+#[tokio::test]
+async fn an_older_vault_tells_keys_and_takes_no_patch() {
+    let (double, connector) = started().await;
+    double.age();
+    let path = json!({ "path": "secret/apps/web" });
+    let read = connector.call("read_vault_secret", path.clone()).await.unwrap();
+    assert_eq!(read["keys"], json!(["a"]));
+    assert!(read["hints"][0].as_str().unwrap().contains("came with 1.10"), "{read}");
+    let keys = connector.call("get_vault_secret_keys", path.clone()).await.unwrap();
+    assert_eq!(keys["keys"], json!({ "a": null }));
+    let write = |patch: bool| json!({ "path": "secret/apps/web", "data": { "b": "v" }, "patch": patch });
+    let preview = connector.preview("write_vault_secret", write(false)).await.unwrap();
+    assert!(preview.would.contains("only in older versions from then on: a"), "{preview:?}");
+    let error = connector.call("write_vault_secret", write(true)).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidArgument);
+    assert!(error.message.contains("takes no patch of a secret"), "{error:?}");
+    assert_eq!(double.versions("apps/web"), [Readable]);
+    connector.call("write_vault_secret", write(false)).await.unwrap();
+    assert_eq!(double.versions("apps/web"), [Readable, Readable]);
+    // Where the metadata can't be seen, a version is looked at by reading it.
+    double.want("secret/metadata/apps/web", 403, None);
+    let deleted = connector.call("delete_vault_secret", path).await.unwrap();
+    assert_eq!((&deleted["outcome"], &deleted["versions"]), (&json!("deleted"), &json!([2])));
+}
+
 #[tokio::test]
 async fn roles_are_looked_for_where_each_kind_keeps_them() {
     let (double, connector) = started().await;

@@ -62,6 +62,9 @@ struct Kv {
     /// Version 2: looks at metadata that don't show the newest version yet, as at a standby that answers reads itself
     /// (openbao/openbao#3877).
     late: usize,
+    /// Whether it is that of Vault 1.8: without `subkeys` (`pathInvalid` in `backend.go`) and PATCH (405 for a method that isn't
+    /// known: `buildLogicalRequest` in `http/logical.go`).
+    old: bool,
 }
 
 /// When versions end that end by themselves.
@@ -166,6 +169,11 @@ impl Double {
     /// Sets how many looks at metadata don't show the newest version.
     pub(super) fn be_late(&self, looks: usize) {
         self.state.lock().unwrap().kv.late = looks;
+    }
+
+    /// Is a Vault 1.8 from now on.
+    pub(super) fn age(&self) {
+        self.state.lock().unwrap().kv.old = true;
     }
 
     /// What became of the versions of a secret below `secret/`.
@@ -324,7 +332,8 @@ impl Kv {
     fn new(version: u8) -> Self {
         let versions = BTreeMap::from([("apps/web".to_owned(), vec![Version::Readable])]);
         let versions = if version == 2 { versions } else { BTreeMap::new() };
-        Self { version, kept: BTreeMap::new(), versions, max_versions: (0, 0), ends: false, late: 0 }
+        let kept = BTreeMap::new();
+        Self { version, kept, versions, max_versions: (0, 0), ends: false, late: 0, old: false }
     }
 
     fn answer(&mut self, method: &str, request: &Request) -> ResponseTemplate {
@@ -358,6 +367,10 @@ impl Kv {
             };
         }
         let (kind, path) = path.split_once('/').unwrap_or((&path, ""));
+        if self.old && method == "PATCH" {
+            return ResponseTemplate::new(405).set_body_json(json!({ "errors": [] }));
+        }
+        let kind = if self.old && kind == "subkeys" { "unknown" } else { kind };
         let ends = self.ends;
         let described = |number: usize, version: Version| {
             let deleted = match version {

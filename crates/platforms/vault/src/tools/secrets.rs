@@ -214,21 +214,29 @@ async fn read_at(
         vault.rules.check_release(&location, key)?;
         return read_value(vault, &location, key, version, context).await;
     }
-    let (mut names, found, hints): (Vec<String>, _, _) = match tree(vault, &location, (version, 1), true, context).await
-    {
-        Ok((tree, version)) => (tree.into_iter().map(|(name, _)| name).collect(), version, Vec::new()),
-        // The usual policy grants data/ and not subkeys/. The values are dropped while the answer is being read.
-        Err(Error::Forbidden(_)) if location.version == KvVersion::Two => {
-            let (names, version) = names_of_data(vault, &location, version, context).await?;
+    let is_versioned = location.version == KvVersion::Two;
+    let (tree, hints) = match tree(vault, &location, (version, 1), is_versioned, context).await {
+        Ok(tree) => {
+            let hint = "this Vault has no subkeys, which came with 1.10 and by which the values would not leave it; they were \
+                        read and dropped";
+            let hints = if is_versioned && tree.kind == DATA { vec![hint.to_owned()] } else { Vec::new() };
+            (tree, hints)
+        }
+        // The usual policy grants data/ and not subkeys/.
+        Err((SUBKEYS, Error::Forbidden(_))) if is_versioned => {
+            let tree = tree_of_data(vault, &location, (version, 1), context)
+                .await
+                .map_err(|error| unreadable(&location, DATA, error))?;
             let hint = format!(
                 "the token's policies permit no read on {}, by which the values would not leave Vault; they were read \
                  and dropped",
-                location.api("subkeys").join("/")
+                location.api(SUBKEYS).join("/")
             );
-            (names, Some(version), vec![hint])
+            (tree, vec![hint])
         }
-        Err(error) => return Err(unreadable(&location, "subkeys", error)),
+        Err((kind, error)) => return Err(unreadable(&location, kind, error)),
     };
+    let (mut names, found) = (tree.names(), tree.version);
     let truncated = names.len() > MAX_KEYS;
     names.truncate(MAX_KEYS);
     Ok(Secret { keys: Some(names), truncated, hints, ..Secret::new(location, found) })
@@ -308,11 +316,11 @@ async fn keys_at(
     vault.rules.check(&location)?;
     let version = input.version.or(location.linked);
     check_version(&location, version)?;
-    let (tree, version) = tree(vault, &location, (version, depth), false, context)
+    let Tree { keys, version, .. } = tree(vault, &location, (version, depth), false, context)
         .await
-        .map_err(|error| unreadable(&location, "subkeys", error))?;
+        .map_err(|(kind, error)| unreadable(&location, kind, error))?;
     let mut room = MAX_KEYS;
-    let (keys, truncated) = bounded(tree, &mut room);
+    let (keys, truncated) = bounded(keys, &mut room);
     Ok(KeyTree {
         kv_version: location.version.number(),
         path: location.path(),
@@ -434,48 +442,86 @@ fn versioned(call: Call, version: Option<u64>) -> Call {
     }
 }
 
-/// The tree of a secret's keys. On KV version 2 Vault itself leaves the values out. `optional` says that the caller has another way
-/// where the policies don't permit it.
-async fn tree(
+/// Where the values of a secret are.
+const DATA: &str = "data";
+/// Where its keys are, without the values.
+const SUBKEYS: &str = "subkeys";
+
+/// The keys of a secret.
+pub(super) struct Tree {
+    /// Their names, null for a value and an object for keys in it.
+    pub(super) keys: Map<String, Value>,
+    /// The version that was read (KV version 2).
+    pub(super) version: Option<wire::VersionInfo>,
+    /// What it was read from.
+    kind: &'static str,
+}
+
+impl Tree {
+    /// The names of the first level.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.keys.keys().cloned().collect()
+    }
+}
+
+/// The tree of a secret's keys. On KV version 2 Vault itself leaves the values out, if it has `subkeys`, which came with 1.10.
+/// `optional` says that the caller has another way where the policies don't permit it.
+///
+/// # Errors
+/// With what was to be read.
+pub(super) async fn tree(
     vault: &Vault,
     location: &Location,
     (version, depth): (Option<u64>, u8),
     optional: bool,
     context: &CallContext,
-) -> Result<(Map<String, Value>, Option<wire::VersionInfo>), Error> {
+) -> Result<Tree, (&'static str, Error)> {
+    let asked = |call: Call| if optional { call.optional() } else { call };
     match location.version {
         KvVersion::One => {
-            let data: Names = vault.session.data(&Call::get(location.api("data")), context.deadline).await?;
-            Ok((data.at_depth(depth), None))
+            let data: Names = vault
+                .session
+                .data(&asked(Call::get(location.api(DATA))), context.deadline)
+                .await
+                .map_err(|error| (DATA, error))?;
+            Ok(Tree { keys: data.at_depth(depth), version: None, kind: DATA })
         }
         KvVersion::Two => {
-            let call = versioned(Call::get(location.api("subkeys")), version).query("depth", &depth);
-            let call = if optional { call.optional() } else { call };
-            let answer: wire::Subkeys = vault.session.data(&call, context.deadline).await?;
-            // Taken through the same sieve: whatever a server may put there, no value comes out.
-            Ok((sieve(answer.subkeys.unwrap_or_default(), depth), Some(answer.metadata)))
+            let call = asked(versioned(Call::get(location.api(SUBKEYS)), version).query("depth", &depth));
+            match vault.session.data::<wire::Subkeys>(&call, context.deadline).await {
+                // Taken through the same sieve: whatever a server may put there, no value comes out.
+                Ok(answer) => Ok(Tree {
+                    keys: sieve(answer.subkeys.unwrap_or_default(), depth),
+                    version: Some(answer.metadata),
+                    kind: SUBKEYS,
+                }),
+                // What an engine of version 2 says of a path that it doesn't have (`pathInvalid` in `backend.go`).
+                Err(Error::VersionedEngine) => {
+                    tree_of_data(vault, location, (version, depth), context).await.map_err(|error| (DATA, error))
+                }
+                Err(error) => Err((SUBKEYS, error)),
+            }
         }
     }
 }
 
-/// The names of a KV version 2 secret's keys, read with its values, which are dropped at once.
-async fn names_of_data(
+/// The tree of a KV version 2 secret's keys, read with its values, which are dropped while the answer is being read.
+async fn tree_of_data(
     vault: &Vault,
     location: &Location,
-    version: Option<u64>,
+    (version, depth): (Option<u64>, u8),
     context: &CallContext,
-) -> Result<(Vec<String>, wire::VersionInfo), ToolError> {
+) -> Result<Tree, Error> {
     #[derive(Deserialize)]
     struct OnlyNames {
         #[serde(default)]
         data: Option<Names>,
         metadata: wire::VersionInfo,
     }
-    let call = versioned(Call::get(location.api("data")), version);
-    let answer: OnlyNames =
-        vault.session.data(&call, context.deadline).await.map_err(|error| unreadable(location, "data", error))?;
-    let names = answer.data.unwrap_or_default().into_names();
-    Ok((names, answer.metadata))
+    let call = versioned(Call::get(location.api(DATA)), version);
+    let answer: OnlyNames = vault.session.data(&call, context.deadline).await?;
+    let keys = answer.data.unwrap_or_default().at_depth(depth);
+    Ok(Tree { keys, version: Some(answer.metadata), kind: DATA })
 }
 
 #[cfg(test)]

@@ -385,7 +385,8 @@ async fn seen_by_reading(
                 Some(version) => Ok(Some((*version, Before::Absent))),
                 None => Err(nothing_there(location)),
             },
-            Err(Error::Forbidden(_)) => continue,
+            // Not permitted, or not there before Vault 1.10.
+            Err(Error::Forbidden(_) | Error::VersionedEngine) => continue,
             Err(error) => Err(failed("read", &call.policy_path(), "read")(error)),
         };
     }

@@ -10,12 +10,11 @@ use serde_json::{Map, Value, json};
 use super::{
     failed,
     keeping::{Keeping, Pruned},
-    mutation,
+    mutation, secrets,
 };
 use crate::{
     Vault,
     client::{Call, Error},
-    names::Names,
     paths::{KvVersion, Location, segments},
     wire,
 };
@@ -355,6 +354,12 @@ async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Re
             )
             .with_argument("path")
             .with_remedy("set patch to false to write the secret anew"),
+            // The method came with Vault 1.9 (hashicorp/vault#13502).
+            Error::Unsupported if patches_something => ToolError::invalid_argument(
+                "this Vault takes no patch of a secret, which came with 1.9; nothing was written",
+            )
+            .with_argument("patch")
+            .with_remedy("set patch to false, and give every key that the secret shall have"),
             error => failed("write", &path, capability)(error),
         })?;
     let made = answer.and_then(|envelope| envelope.data);
@@ -381,28 +386,15 @@ async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Re
 
 /// What is at a path; none if the token's policies don't permit to know.
 async fn current(vault: &Vault, location: &Location, context: &CallContext) -> Result<Option<Current>, ToolError> {
-    let path = location.api("subkeys").join("/");
-    let outcome = match location.version {
-        KvVersion::One => vault
-            .session
-            .data::<Names>(&Call::get(location.api("data")).optional(), context.deadline)
-            .await
-            .map(|data| Current { version: 0, keys: Some(data.into_names()) }),
-        KvVersion::Two => vault
-            .session
-            .data::<wire::Subkeys>(&Call::get(location.api("subkeys")).query("depth", &1).optional(), context.deadline)
-            .await
-            .map(|answer| {
-                let keys = answer.subkeys.unwrap_or_default().into_iter().map(|(name, _)| name).collect();
-                Current { version: answer.metadata.version, keys: Some(keys) }
-            }),
-    };
-    match outcome {
-        Ok(current) => Ok(Some(current)),
-        Err(Error::NotFound) => Ok(Some(Current { version: 0, keys: None })),
-        Err(Error::VersionGone(gone)) => Ok(Some(Current { version: gone.version, keys: None })),
-        Err(Error::Forbidden(_)) => Ok(None),
-        Err(error) => Err(failed("read", &path, "read")(error)),
+    match secrets::tree(vault, location, (None, 1), true, context).await {
+        Ok(tree) => Ok(Some(Current {
+            version: tree.version.as_ref().map_or(0, |version| version.version),
+            keys: Some(tree.names()),
+        })),
+        Err((_, Error::NotFound)) => Ok(Some(Current { version: 0, keys: None })),
+        Err((_, Error::VersionGone(gone))) => Ok(Some(Current { version: gone.version, keys: None })),
+        Err((_, Error::Forbidden(_))) => Ok(None),
+        Err((kind, error)) => Err(failed("read", &location.api(kind).join("/"), "read")(error)),
     }
 }
 
