@@ -234,6 +234,7 @@ pub struct Call {
     root_only: bool,
     probe: bool,
     optional: bool,
+    pages: bool,
 }
 
 impl Call {
@@ -249,6 +250,7 @@ impl Call {
             root_only: false,
             probe: false,
             optional: false,
+            pages: false,
         }
     }
 
@@ -275,6 +277,27 @@ impl Call {
     pub fn below(&self, folder: &str) -> Self {
         let above = self.segments.iter().map(String::as_str).filter(|segment| !segment.is_empty());
         Self::list(above.chain(folder.split('/').filter(|segment| !segment.is_empty())))
+    }
+
+    /// Says that it is a list which every OpenBao gives in pages, where one is asked for.
+    #[must_use]
+    pub fn in_pages(mut self) -> Self {
+        self.pages = true;
+        self
+    }
+
+    /// Whether it is a list which every OpenBao gives in pages.
+    pub const fn is_in_pages(&self) -> bool {
+        self.pages
+    }
+
+    /// The same list behind a name, which need not be there. OpenBao has that (openbao/openbao#140); Vault takes no notice of it,
+    /// as of every parameter that a path doesn't have.
+    #[must_use]
+    pub fn after(&self, name: &str) -> Self {
+        let Self { purpose, ref method, ref segments, ref query, .. } = *self;
+        let call = Self { query: query.clone(), ..Self::new(purpose, method.clone(), segments.iter().cloned()) };
+        call.query("after", &name)
     }
 
     /// `POST` with a body, to change something.

@@ -1,6 +1,11 @@
 //! Calls in the connector's own name: puts the token on them, tells a bad token from a missing permission, and tries
 //! once more when newer credentials are there.
 
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -26,17 +31,36 @@ pub(super) struct Token {
     pub(super) generation: u64,
 }
 
+/// What a LIST gives.
+pub(super) struct Listed {
+    /// The names; none where nothing is there.
+    pub(super) names: Vec<String>,
+    /// Requests that it took.
+    pub(super) requests: usize,
+    /// Whether there may be more names.
+    pub(super) cut: bool,
+}
+
+/// Requests of one list, at most.
+pub(super) const MAX_PAGES: usize = 50;
+
+/// What to know of a list that was cut.
+pub(super) const MORE_NAMES: &str =
+    "not all names were read, as a policy lets Vault list only a few at a time (pagination_limit): there may be more";
+
 /// Vault, as the connector's identity may use it.
 pub(super) struct Session {
     client: Client,
     credentials: CredentialsHandle,
     /// None if the credentials are the token.
     login: Option<Login>,
+    /// Whether lists are known to come whole, as Vault's do.
+    lists_whole: AtomicBool,
 }
 
 impl Session {
     pub(super) fn new(client: Client, credentials: CredentialsHandle, login: Option<Login>) -> Self {
-        Self { client, credentials, login }
+        Self { client, credentials, login, lists_whole: AtomicBool::new(false) }
     }
 
     /// The token in use. With a login, one is made or renewed if that is due.
@@ -136,11 +160,41 @@ impl Session {
         self.call::<serde::de::IgnoredAny>(call, deadline).await.map(|_| ())
     }
 
-    /// The keys that a LIST gives; Vault answers 404 for an empty list, which is an empty list here.
-    pub(super) async fn list(&self, call: &Call, deadline: Instant) -> Result<Option<Vec<String>>, Error> {
+    /// The names that a LIST gives, with so many requests at most.
+    ///
+    /// OpenBao cuts a list without a word where a policy has `pagination_limit` (openbao/openbao#3517): whoever asks for
+    /// what comes after the last name sees whether it was cut (`AllowOperation` in `vault/acl.go`). What comes is the same list
+    /// again where pages are unknown. A list that is known to be in pages at every OpenBao then tells that of the whole server.
+    pub(super) async fn list(&self, call: &Call, room: usize, deadline: Instant) -> Result<Listed, Error> {
+        let mut listed = Listed { names: self.page(call, deadline).await?, requests: 1, cut: false };
+        let mut seen: BTreeSet<String> = listed.names.iter().cloned().collect();
+        while let Some(last) = listed.names.last().filter(|_| !self.lists_whole.load(Ordering::Relaxed)) {
+            if listed.requests >= room {
+                listed.cut = true;
+                break;
+            }
+            let more = self.page(&call.after(last), deadline).await?;
+            listed.requests += 1;
+            if more.iter().any(|name| seen.contains(name)) {
+                if call.is_in_pages() {
+                    self.lists_whole.store(true, Ordering::Relaxed);
+                }
+                break;
+            }
+            if more.is_empty() {
+                break;
+            }
+            seen.extend(more.iter().cloned());
+            listed.names.extend(more);
+        }
+        Ok(listed)
+    }
+
+    /// The names of one answer to a LIST. Vault answers 404 where nothing is there.
+    async fn page(&self, call: &Call, deadline: Instant) -> Result<Vec<String>, Error> {
         match self.data::<wire::Keys>(call, deadline).await {
-            Ok(list) => Ok(Some(list.keys)),
-            Err(Error::NotFound) => Ok(None),
+            Ok(list) => Ok(list.keys),
+            Err(Error::NotFound) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }

@@ -62,6 +62,9 @@ struct Kv {
     /// Version 2: looks at metadata that don't show the newest version yet, as at a standby that answers reads itself
     /// (openbao/openbao#3877).
     late: usize,
+    /// Names that a list has at most, as OpenBao answers it where a policy has `pagination_limit`; it then takes `after`, of which
+    /// Vault takes no notice (OpenBao: `AllowOperation` in `vault/acl.go`, `pathMetadataList` in `path_metadata.go`).
+    page: Option<usize>,
     /// Whether it is that of Vault 1.8: without `subkeys` (`pathInvalid` in `backend.go`) and PATCH (405 for a method that isn't
     /// known: `buildLogicalRequest` in `http/logical.go`).
     old: bool,
@@ -171,6 +174,11 @@ impl Double {
         self.state.lock().unwrap().kv.late = looks;
     }
 
+    /// Gives so many names in each answer to a list.
+    pub(super) fn list_in_pages_of(&self, names: usize) {
+        self.state.lock().unwrap().kv.page = Some(names);
+    }
+
     /// Is a Vault 1.8 from now on.
     pub(super) fn age(&self) {
         self.state.lock().unwrap().kv.old = true;
@@ -239,7 +247,7 @@ impl Respond for Answering {
         if header("x-vault-request").as_deref() != Some("true") || header("accept-encoding").is_some() {
             return failure(400);
         }
-        if query.iter().any(|name| !["list", "version", "depth"].contains(&name.as_str())) {
+        if query.iter().any(|name| !["list", "after", "version", "depth"].contains(&name.as_str())) {
             return failure(400);
         }
         let expected = if path == "sys/health" { None } else { state.namespace.clone() };
@@ -333,7 +341,7 @@ impl Kv {
         let versions = BTreeMap::from([("apps/web".to_owned(), vec![Version::Readable])]);
         let versions = if version == 2 { versions } else { BTreeMap::new() };
         let kept = BTreeMap::new();
-        Self { version, kept, versions, max_versions: (0, 0), ends: false, late: 0, old: false }
+        Self { version, kept, versions, max_versions: (0, 0), ends: false, late: 0, page: None, old: false }
     }
 
     fn answer(&mut self, method: &str, request: &Request) -> ResponseTemplate {
@@ -348,8 +356,13 @@ impl Kv {
             let folder = folder.trim_matches('/');
             let all =
                 if self.version == 2 { self.versions.keys().collect::<Vec<_>>() } else { self.kept.keys().collect() };
-            let names: Vec<&str> =
+            let mut names: Vec<&str> =
                 all.into_iter().filter_map(|path| path.strip_prefix(folder)?.strip_prefix('/')).collect();
+            if let Some(most) = self.page {
+                let after = query("after").unwrap_or_default();
+                names.retain(|name| *name > after.as_str());
+                names.truncate(most);
+            }
             return if names.is_empty() { nothing() } else { data(json!({ "keys": names })) };
         }
         if self.version == 1 {

@@ -10,6 +10,7 @@ use crate::{
     MOUNTS_AGE, MOUNTS_MIN_AGE, Vault,
     client::{Call, Error},
     paths::{Location, secret_segments},
+    session::{Listed, MORE_NAMES},
 };
 use kit::args::{Limit, PageArgs};
 use tools::{CallContext, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError};
@@ -67,7 +68,7 @@ async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Resu
             found = below(&vault, &root, depth, &context).await;
         }
     }
-    let Found { entries, untaken, unread, hidden, cut } = found?;
+    let Found { entries, untaken, unread, closed, hidden, cut, short } = found?;
     let is_empty = entries.is_empty();
     let mut page = input.page.cut(entries, String::as_str)?;
     if is_empty {
@@ -77,7 +78,17 @@ async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Resu
         ));
     }
     if hidden {
-        page = page.with_hint("some entries are left out: the manifest's paths or Vault's policies don't permit them");
+        page = page.with_hint("some entries are left out: the manifest's paths don't permit them");
+    }
+    if !closed.is_empty() {
+        let names = closed.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        page = page.with_hint(format!(
+            "Vault's policies don't permit to list {} of the folders, and what is in them is left out: {names}",
+            closed.len()
+        ));
+    }
+    if short {
+        page = page.with_hint(MORE_NAMES);
     }
     if !unread.is_empty() {
         let names = unread.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
@@ -106,30 +117,47 @@ struct Found {
     untaken: Vec<String>,
     /// Folders that could not be listed now.
     unread: Vec<String>,
+    /// Folders that the policies don't permit to list.
+    closed: Vec<String>,
     /// Whether something is left out.
     hidden: bool,
     /// Whether not all folders were looked into.
     cut: bool,
+    /// Whether a folder may have more names than were read.
+    short: bool,
 }
 
 async fn below(vault: &Vault, root: &Location, depth: usize, context: &CallContext) -> Result<Found, ToolError> {
     vault.rules.check_folder(root)?;
-    let mut found = Found { entries: Vec::new(), untaken: Vec::new(), unread: Vec::new(), hidden: false, cut: false };
+    let mut found = Found {
+        entries: Vec::new(),
+        untaken: Vec::new(),
+        unread: Vec::new(),
+        closed: Vec::new(),
+        hidden: false,
+        cut: false,
+        short: false,
+    };
     let mut lists = 0;
     let mut folders = vec![(root.clone(), String::new(), 1)];
     while let Some((folder, prefix, level)) = folders.pop() {
-        if lists == MAX_LISTS {
+        let left = MAX_LISTS.saturating_sub(lists);
+        if left == 0 {
             found.cut = true;
             break;
         }
-        lists += 1;
-        let call = Call::list(folder.api("metadata"));
+        let call = Call::list(folder.api("metadata")).in_pages();
         let path = call.policy_path();
-        let names = match vault.session.list(&call, context.deadline).await {
-            Ok(names) => names.unwrap_or_default(),
+        lists += 1;
+        let names = match vault.session.list(&call, left, context.deadline).await {
+            Ok(Listed { names, requests, cut }) => {
+                lists += requests - 1;
+                found.short |= cut;
+                names
+            }
             // A folder further down that is closed, or fails, is no reason to hide the others.
             Err(Error::Forbidden(_)) if level > 1 => {
-                found.hidden = true;
+                found.closed.push(prefix);
                 continue;
             }
             Err(error) if level > 1 && !error.may_be_the_token() => {

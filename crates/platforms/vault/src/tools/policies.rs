@@ -10,6 +10,7 @@ use crate::{
     MOUNTS_AGE, Vault,
     client::Call,
     paths::{API_ROOT, secret_segments, segments},
+    session::{MAX_PAGES, MORE_NAMES},
     wire,
 };
 use kit::args::PageArgs;
@@ -181,14 +182,14 @@ fn in_words(capabilities: &[String]) -> String {
 
 async fn list(vault: Arc<Vault>, input: ListInput, context: CallContext) -> Result<Page<String>, ToolError> {
     let call = Call::list(["sys", "policies", "acl"]);
-    let names = vault.session.list(&call, context.deadline).await.map_err(failed(
+    let listed = vault.session.list(&call, MAX_PAGES, context.deadline).await.map_err(failed(
         "list policies at",
         "sys/policies/acl",
         "list",
     ))?;
-    let page = input.page.cut(names.unwrap_or_default(), String::as_str)?;
+    let page = input.page.cut(listed.names, String::as_str)?;
     if !page.items.is_empty() {
-        return Ok(page);
+        return Ok(if listed.cut { page.with_hint(MORE_NAMES) } else { page });
     }
     Ok(page.with_hint("there are none; every namespace has the policy default, so look whether the namespace is right"))
 }

@@ -10,6 +10,7 @@ use crate::{
     MOUNTS_AGE, Vault,
     client::{Call, Error},
     paths::{kv_version, segments},
+    session::{Listed, MAX_PAGES, MORE_NAMES},
     wire,
 };
 use kit::args::PageArgs;
@@ -206,7 +207,7 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
     for (number, folder) in folders.iter().enumerate() {
         let call = Call::list(mount.iter().map(String::as_str).chain(folder.split('/')));
         let path = call.policy_path();
-        let found = match vault.session.list(&call, context.deadline).await {
+        let listed = match vault.session.list(&call, MAX_PAGES, context.deadline).await {
             // What is listed beside the first needs no policy, nor a version of Vault that has it.
             Err(Error::NoRoute | Error::Unsupported) if number > 0 || folders == USUAL => {
                 looked.push(format!("{}/{folder}", mount.join("/")));
@@ -240,8 +241,11 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
         };
         let prefix = if number > 0 { format!("{folder}/") } else { String::new() };
         looked.push(format!("{}/{folder}", mount.join("/")));
-        let (found, unread) = unfolded(&vault, &call, found.unwrap_or_default(), &mut lists, &context).await;
+        let (found, unread, cut) = unfolded(&vault, &call, listed, &mut lists, &context).await;
         names.extend(found.into_iter().map(|name| format!("{prefix}{name}")));
+        if cut {
+            hints.push(MORE_NAMES.to_owned());
+        }
         if unread {
             hints.push(format!("names of {folder} that end in a slash are folders of roles that were not looked into"));
         }
@@ -256,16 +260,16 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
 }
 
 /// The names of a list, with what is in folders in the place of these (hashicorp/vault#27203: roles of `ldap` may lie
-/// in some). Says whether any was not looked into.
+/// in some). Says whether any was not looked into, and whether there may be more names in one that was.
 async fn unfolded(
     vault: &Vault,
     list: &Call,
-    names: Vec<String>,
+    listed: Listed,
     lists: &mut usize,
     context: &CallContext,
-) -> (Vec<String>, bool) {
-    let (mut found, mut unread) = (Vec::new(), false);
-    let mut folders = VecDeque::from([(String::new(), names)]);
+) -> (Vec<String>, bool, bool) {
+    let (mut found, mut unread, mut cut) = (Vec::new(), false, listed.cut);
+    let mut folders = VecDeque::from([(String::new(), listed.names)]);
     while let Some((above, names)) = folders.pop_front() {
         for name in names {
             let path = format!("{above}{name}");
@@ -275,19 +279,20 @@ async fn unfolded(
             }
             *lists += 1;
             let below = if *lists <= MAX_FOLDERS {
-                vault.session.list(&list.below(&path), context.deadline).await.ok().flatten()
+                vault.session.list(&list.below(&path), MAX_PAGES, context.deadline).await.ok()
             } else {
                 None
             };
-            if let Some(names) = below {
-                folders.push_back((path, names));
+            if let Some(below) = below.filter(|below| !below.names.is_empty()) {
+                cut |= below.cut;
+                folders.push_back((path, below.names));
             } else {
                 unread = true;
                 found.push(path);
             }
         }
     }
-    (found, unread)
+    (found, unread, cut)
 }
 
 /// Where an engine or auth method of a type keeps what its credentials or logins are made by: its roles first, then what there
