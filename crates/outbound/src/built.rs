@@ -44,18 +44,22 @@ impl Outbound {
         if url.origin() != self.base.origin() {
             return Err(RequestError::Build);
         }
-        self.stack.run(built.treatment, deadline, |until| self.attempt_built(&built.request, url.clone(), until)).await
+        let is_probe = built.treatment.is_probe;
+        let attempt = |until| self.attempt_built(&built.request, url.clone(), is_probe, until);
+        self.stack.run(built.treatment, deadline, attempt).await
     }
 
     async fn attempt_built(
         &self,
         request: &http::Request<Bytes>,
         url: Url,
+        is_probe: bool,
         deadline: Instant,
     ) -> Result<Response, RequestError> {
         let (method, headers, body) = (request.method().clone(), request.headers().clone(), request.body().clone());
         let incoming = self.exchange(method, url.clone(), headers, Some(body), deadline).await?;
-        let response = reading::read(incoming, Reading::Whole).await?;
+        let budget = (!is_probe).then_some(&self.memory);
+        let response = reading::read(incoming, Reading::Whole, budget, deadline).await?;
         if response.status.is_redirection() {
             return Err(RequestError::Redirected(Redirect::of(&url, &response.headers)));
         }

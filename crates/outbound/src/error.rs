@@ -105,8 +105,11 @@ pub enum RequestError {
     /// It was not sent: the last ones failed, and the platform is left alone for this time.
     #[error("the last requests failed, so the platform is left alone for a while")]
     CircuitOpen(Duration),
-    /// The answer is larger than what is read.
-    #[error("the answer is larger than {} MiB", super::MAX_BODY_BYTES / (1024 * 1024))]
+    /// The answer is larger than what is read, or than the memory that is left for it.
+    #[error(
+        "the answer is larger than {} MiB, or needs more memory than the connector has left",
+        super::MAX_BODY_BYTES / (1024 * 1024)
+    )]
     BodyTooLarge,
     /// The answer is a redirect that may not be followed.
     #[error("{0}")]

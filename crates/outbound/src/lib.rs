@@ -7,7 +7,7 @@
 //! ```
 //! One [`Outbound`] per platform keeps the connections, and its own breaker and bulkhead. It sends to one origin only, but
 //! for links that the platform gave and that are downloaded without being followed further; it never follows a redirect by
-//! itself, reads at most [`MAX_BODY_BYTES`] of an answer, and gives errors in our own words: neither what a server
+//! itself, reads at most [`MAX_BODY_BYTES`] of an answer, and no more than there is memory for ([`memory`]), and gives errors in our own words: neither what a server
 //! wrote nor a credential is ever part of one.
 
 mod address;
@@ -15,11 +15,13 @@ mod allowance;
 mod breaker;
 mod built;
 mod bulkhead;
+mod callers;
 pub mod changes;
 mod client;
 pub mod decode;
 mod error;
 mod form;
+pub mod memory;
 mod metrics;
 mod pace;
 mod reading;
@@ -45,6 +47,7 @@ use url::Url;
 pub use self::{
     breaker::BreakerLimits,
     built::BuiltRequest,
+    callers::{CallerKey, Callers, on_behalf_of, seen_by},
     changes::Purpose,
     error::{OutboundError, RequestError, TlsFault},
     metrics::OutboundMetrics,
@@ -57,6 +60,7 @@ pub use self::{
 };
 use self::{
     client::{ClientRecipe, Identity},
+    memory::{Budget, Reserved},
     stack::{Stack, Treatment},
 };
 use api::{
@@ -110,6 +114,8 @@ pub struct Outbound {
     base: Url,
     addresses: AddressPolicy,
     stack: Arc<Stack>,
+    /// Against which answers are counted.
+    memory: Budget,
 }
 
 impl fmt::Debug for Outbound {
@@ -274,6 +280,32 @@ pub struct Response {
     /// What of the body was not kept, as the request asked.
     pub left_out: LeftOut,
     body: Bytes,
+    memory: Held,
+}
+
+/// Memory of the budget that an answer has.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    /// Nothing of an answer that isn't counted.
+    part: Option<Arc<Reserved>>,
+    /// Whether what it becomes as JSON is in it.
+    as_json: bool,
+}
+
+impl Held {
+    /// Memory for what the answer becomes as JSON, which the call that reads it keeps, too.
+    fn for_json(&self, body: &[u8]) -> Result<Option<Arc<Reserved>>, RequestError> {
+        let Some(part) = &self.part else { return Ok(None) };
+        let part = if self.as_json {
+            part.clone()
+        } else {
+            let mut more = part.budget().part();
+            more.try_grow(memory::weigh(body).bytes()).map_err(|_| RequestError::BodyTooLarge)?;
+            Arc::new(more)
+        };
+        callers::keep(part.clone());
+        Ok(Some(part))
+    }
 }
 
 impl fmt::Debug for Response {
@@ -289,11 +321,13 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Errors
-    /// [`RequestError::Html`] when it is a page, as proxies and login walls give it; otherwise as [`decode::decode`].
+    /// [`RequestError::Html`] when it is a page, as proxies and login walls give it; [`RequestError::BodyTooLarge`] when there
+    /// is no memory for it; otherwise as [`decode::decode`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, RequestError> {
         if self.is_html() {
             return Err(RequestError::Html);
         }
+        let _memory = self.memory.for_json(&self.body)?;
         decode::decode(&self.body)
     }
 
@@ -338,7 +372,8 @@ impl Outbound {
         let client = recipe.build(None)?;
         let identity = client_certificate.map(|credentials| Arc::new(Identity::new(credentials, recipe)));
         let stack = Arc::new(Stack::new(name, limits, classify, metrics));
-        Ok(Self { client, identity, base: endpoint.url, addresses, stack })
+        let memory = Budget::of_process().clone();
+        Ok(Self { client, identity, base: endpoint.url, addresses, stack, memory })
     }
 
     /// What the way to the platform is doing now.
@@ -378,7 +413,10 @@ impl Outbound {
 
     async fn send_once(&self, request: &Request, url: Url, deadline: Instant) -> Result<Response, RequestError> {
         let is_plain = url.scheme() == "http";
-        let response = reading::read(self.open(request, url, deadline).await?, request.reading).await?;
+        // The connector's own look at the platform's health is small, and has to tell the truth at any time.
+        let budget = (!request.treatment.is_probe).then_some(&self.memory);
+        let response =
+            reading::read(self.open(request, url, deadline).await?, request.reading, budget, deadline).await?;
         if is_plain && response.is_of_a_tls_port() {
             return Err(RequestError::TlsWanted);
         }

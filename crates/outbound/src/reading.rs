@@ -1,16 +1,23 @@
 //! How much of an answer is read, for logs and files of which a part will do; and links that a platform gave, which may
 //! lead to another host than the platform's own.
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 use secrecy::SecretString;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{MAX_BODY_BYTES, Outbound, Purpose, Request, RequestError, Response, address};
+use super::{
+    Held, MAX_BODY_BYTES, Outbound, Purpose, Request, RequestError, Response, address,
+    memory::{Budget, Reserved, weigh},
+};
 
 /// Bytes that are let pass at most to get at the end of an answer.
 const MAX_PASSED_BYTES: u64 = 128 * 1024 * 1024;
+/// Time that an answer waits for memory, at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// How much of an answer's body is read and kept. Never more than [`MAX_BODY_BYTES`] are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,8 +96,13 @@ impl Outbound {
     }
 }
 
-/// Reads an answer's body.
-pub(super) async fn read(mut incoming: reqwest::Response, reading: Reading) -> Result<Response, RequestError> {
+/// Reads an answer's body. What it takes, and what it becomes as JSON, is counted against a budget, if there is one.
+pub(super) async fn read(
+    mut incoming: reqwest::Response,
+    reading: Reading,
+    budget: Option<&Budget>,
+    deadline: Instant,
+) -> Result<Response, RequestError> {
     let (kept_at_most, passed_at_most) = match reading {
         Reading::Whole => (MAX_BODY_BYTES, MAX_BODY_BYTES as u64),
         Reading::First(bytes) => (bytes.min(MAX_BODY_BYTES), u64::MAX),
@@ -99,9 +111,12 @@ pub(super) async fn read(mut incoming: reqwest::Response, reading: Reading) -> R
     if incoming.content_length().is_some_and(|length| length > passed_at_most) {
         return Err(RequestError::BodyTooLarge);
     }
+    // Room for all of it from the start: what grows is there twice meanwhile, and it is no memory before it is written to.
+    let declared = incoming.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    let mut body = BytesMut::with_capacity(declared.min(kept_at_most));
     let (status, headers): (_, HeaderMap) = (incoming.status(), std::mem::take(incoming.headers_mut()));
-    let mut body = BytesMut::new();
     let mut left_out = LeftOut::default();
+    let mut memory = budget.map(Budget::part);
     while let Some(chunk) = incoming.chunk().await.map_err(|error| RequestError::classify(&error))? {
         body.extend_from_slice(&chunk);
         let excess = body.len().saturating_sub(kept_at_most);
@@ -121,8 +136,31 @@ pub(super) async fn read(mut incoming: reqwest::Response, reading: Reading) -> R
                 }
             }
         }
+        make_room(&mut memory, body.len(), deadline).await?;
     }
-    Ok(Response { status, headers, left_out, body: body.freeze() })
+    let body = body.freeze();
+    // Of what isn't called JSON nobody knows yet whether it will be read as such.
+    let as_json = is_json(&headers);
+    if as_json && memory.is_some() {
+        make_room(&mut memory, body.len().saturating_add(weigh(&body).bytes()), deadline).await?;
+    }
+    let memory = Held { part: memory.map(Arc::new), as_json };
+    Ok(Response { status, headers, left_out, body, memory })
+}
+
+/// Has memory for so many bytes, and waits for it.
+async fn make_room(memory: &mut Option<Reserved>, bytes: usize, deadline: Instant) -> Result<(), RequestError> {
+    match memory {
+        Some(memory) => {
+            let until = deadline.min(Instant::now() + LONGEST_WAIT);
+            memory.grow(bytes, until).await.map_err(|_| RequestError::BodyTooLarge)
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|form| form.contains("json"))
 }
 
 #[cfg(test)]
@@ -152,6 +190,49 @@ mod tests {
         let last = out.send(&whole.reading(Reading::Last(3)), soon()).await.unwrap();
         assert_eq!(&last.body()[..], b"789");
         assert_eq!(last.left_out, LeftOut { before: 19_999_997, after: false });
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_if_there_is_memory_for_it_and_for_what_it_becomes() {
+        let server = MockServer::start().await;
+        let wide = serde_json::to_vec(&vec![0; 20_000]).unwrap();
+        for (form, route) in [("application/json", "/api"), ("text/plain", "/text")] {
+            let answer = ResponseTemplate::new(200).set_body_raw(wide.clone(), form);
+            Mock::given(matchers::path(route)).respond_with(answer).mount(&server).await;
+        }
+        let mut out = outbound(&server.uri());
+        let request = |path| Request::new(Purpose::Look, Method::GET, [path]);
+        let needed = wide.len() + weigh(&wide).bytes();
+
+        out.memory = Budget::new(needed - 1_024);
+        assert_eq!(out.send(&request("api"), soon()).await.unwrap_err(), RequestError::BodyTooLarge);
+        assert_eq!(out.memory.left(), out.memory.bytes(), "it was given back");
+        assert!(out.send(&request("api").probe(), soon()).await.is_ok(), "the connector's own look is always read");
+        // As a text it has room, and it may turn out to be read as JSON.
+        let text = out.send(&request("text"), soon()).await.unwrap();
+        assert!(out.memory.left() < out.memory.bytes());
+        assert_eq!(text.json::<Vec<u8>>().unwrap_err(), RequestError::BodyTooLarge);
+        drop(text);
+
+        out.memory = Budget::new(needed + 4_096);
+        let call = crate::on_behalf_of(crate::CallerKey::of(&"one"), async {
+            let answer = out.send(&request("api"), soon()).await.unwrap();
+            let read: Vec<u8> = answer.json().unwrap();
+            drop(answer);
+            assert!(out.memory.left() < needed, "the call still has what was read");
+            read.len()
+        });
+        assert_eq!(call.await, 20_000);
+        assert_eq!(out.memory.left(), out.memory.bytes());
+
+        let first = out.send(&request("api"), soon()).await.unwrap();
+        let freed = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(first);
+        };
+        let again = request("api");
+        let (second, ()) = tokio::join!(out.send(&again, soon()), freed);
+        assert!(second.is_ok(), "it waited");
     }
 
     #[tokio::test]

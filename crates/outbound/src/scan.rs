@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{
-    Outbound, Redirect, Request, RequestError, Response,
+    Held, Outbound, Redirect, Request, RequestError, Response,
     reading::{self, LeftOut, Reading},
     uri,
 };
@@ -82,14 +82,15 @@ impl Outbound {
         let mut incoming = self.open(request, url.clone(), deadline).await?;
         let status = incoming.status();
         if !status.is_success() {
-            let response = reading::read(incoming, Reading::Whole).await?;
+            let response = reading::read(incoming, Reading::Whole, Some(&self.memory), deadline).await?;
             if response.status.is_redirection() {
                 return Err(RequestError::Redirected(Redirect::of(&url, &response.headers)));
             }
             return Ok(response);
         }
         let headers = std::mem::take(incoming.headers_mut());
-        let head = Response { status, headers, left_out: LeftOut::default(), body: Bytes::new() };
+        let head =
+            Response { status, headers, left_out: LeftOut::default(), body: Bytes::new(), memory: Held::default() };
         let mut scan = begin(&head.headers);
         let until = deadline.checked_sub(RESERVE).unwrap_or(deadline);
         let end = loop {

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
 
 use super::*;
-use crate::{BreakerPosition, LeftOut, changes::noting, classify_by_status};
+use crate::{BreakerPosition, Held, LeftOut, changes::noting, classify_by_status};
 
 /// What the platform does with a request.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ impl Upstream {
         };
         self.open.set(self.open.get() - 1);
         let status = StatusCode::from_u16(outcome?).unwrap();
-        Ok(Response { status, headers, left_out: LeftOut::default(), body: Bytes::new() })
+        Ok(Response { status, headers, left_out: LeftOut::default(), body: Bytes::new(), memory: Held::default() })
     }
 }
 
