@@ -9,22 +9,20 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::metrics::ActiveRequest;
-
-/// An answer's body, for whose length its request counts as active.
-pub struct ActiveBody {
+/// An answer's body, with what its request holds for as long.
+pub struct ActiveBody<T> {
     body: Body,
-    _active: ActiveRequest,
+    _held: T,
 }
 
-impl ActiveBody {
+impl<T> ActiveBody<T> {
     /// The body of the answer to a request.
-    pub fn new(body: Body, active: ActiveRequest) -> Self {
-        Self { body, _active: active }
+    pub fn new(body: Body, held: T) -> Self {
+        Self { body, _held: held }
     }
 }
 
-impl HttpBody for ActiveBody {
+impl<T: Unpin> HttpBody for ActiveBody<T> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -115,7 +115,11 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response<Body> {
     if admin.lifecycle.is_ready() {
         return Response::new(Body::from("ok"));
     }
-    let why = if admin.lifecycle.draining.is_cancelled() { "draining" } else { "starting" };
+    let why = match &admin.lifecycle {
+        life if life.draining.is_cancelled() => "draining",
+        life if life.crowd.is_full() => "no connection is left for MCP",
+        _ => "starting",
+    };
     let mut response = Response::new(Body::from(why));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response

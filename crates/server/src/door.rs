@@ -35,10 +35,12 @@ use super::{
     auth::{AuthFailure, Authenticator},
     guards::{
         delegation::{self, AGENT_TRACE},
+        principal::Principal,
         rate::{Failures, RateNote},
+        shares::{Share, Shares},
     },
     lifecycle::Lifecycle,
-    listener::Peer,
+    listener::{Connection, Peer, Working},
     metrics::Metrics,
     refusal::{Refusal, json_response, too_many_requests, undelegated, unreadable},
     state::ReplicaState,
@@ -108,7 +110,12 @@ pub struct Door<H> {
     protocol: StreamableHttpService<H, NeverSessionManager>,
     lifecycle: Lifecycle,
     body_timeout: Duration,
+    /// Requests of each caller that are worked on.
+    working: Arc<Shares>,
 }
+
+/// A request that is worked on, as its connection and its caller know it, until its answer is dropped.
+type Busy = (Option<Working>, Share);
 
 impl<H: ServerHandler + Clone> Door<H> {
     /// Puts the door together. `authenticator` verifies tokens, and `handler` answers MCP's methods.
@@ -157,6 +164,7 @@ impl<H: ServerHandler + Clone> Door<H> {
             ),
             lifecycle,
             body_timeout: settings.body_timeout,
+            working: Shares::new((settings.max_connections / 2).max(1)),
         }
     }
 
@@ -179,11 +187,11 @@ impl<H: ServerHandler + Clone> Door<H> {
         );
         // Who is refused has its body read by nobody, after which a connection can't go on.
         let has_body = !http_body::Body::is_end_stream(request.body());
-        let (response, closes) = match self.decide(request, request_id).instrument(lines).await {
-            Ok(response) => (response, false),
-            Err(refusal) => (refusal.into_rpc_response(), has_body),
+        let (response, busy, closes) = match self.decide(request, request_id).instrument(lines).await {
+            Ok((response, busy)) => (response, busy, false),
+            Err(refusal) => (refusal.into_rpc_response(), None, has_body),
         };
-        let mut response = response.map(|body| Body::new(ActiveBody::new(body, active)));
+        let mut response = response.map(|body| Body::new(ActiveBody::new(body, (active, busy))));
         if let Ok(header) = header {
             response.headers_mut().insert(REQUEST_ID, header);
         }
@@ -193,14 +201,18 @@ impl<H: ServerHandler + Clone> Door<H> {
         response
     }
 
-    async fn decide(&self, request: Request<Body>, request_id: String) -> Result<Response<Body>, Refusal> {
+    async fn decide(
+        &self,
+        request: Request<Body>,
+        request_id: String,
+    ) -> Result<(Response<Body>, Option<Busy>), Refusal> {
         self.check_host(request.uri(), request.headers())?;
         self.check_origin(request.headers())?;
         match request.uri().path() {
             MCP_PATH => self.serve(request, request_id).await,
             path if !self.access.is_anonymous() && is_metadata_path(path) => {
                 if request.method() == Method::GET || request.method() == Method::HEAD {
-                    Ok(json_response(StatusCode::OK, &self.metadata()))
+                    Ok((json_response(StatusCode::OK, &self.metadata()), None))
                 } else {
                     let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET");
                     Err(refusal.with_header(header::ALLOW, "GET"))
@@ -220,7 +232,11 @@ impl<H: ServerHandler + Clone> Door<H> {
         })
     }
 
-    async fn serve(&self, request: Request<Body>, request_id: String) -> Result<Response<Body>, Refusal> {
+    async fn serve(
+        &self,
+        request: Request<Body>,
+        request_id: String,
+    ) -> Result<(Response<Body>, Option<Busy>), Refusal> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let address = peer.map(|peer| peer.ip());
         let (caller, rights) = match self.admit(request.headers()).await {
@@ -232,7 +248,7 @@ impl<H: ServerHandler + Clone> Door<H> {
                     self.audit.refused_caller(&request_id, peer, "too_many_requests");
                     let mut response = too_many_requests(&note);
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                    return Ok(response);
+                    return Ok((response, None));
                 }
                 self.failures.count(address);
                 self.audit.refused_caller(&request_id, peer, turned_away.reason);
@@ -240,6 +256,16 @@ impl<H: ServerHandler + Clone> Door<H> {
             }
         };
         let (mut parts, body) = request.into_parts();
+        let principal = Principal::of(&caller, address);
+        let key = principal.key();
+        let mut share = self.working.of(key);
+        if !share.grow(1) {
+            let message =
+                "as many requests of this caller are worked on as may be of one: call again when some are answered";
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_at_once", message)
+                .with_header(header::RETRY_AFTER, "1"));
+        }
+        let busy = (parts.extensions.get::<Connection>().map(|connection| connection.work_for(key)), share);
         // The token has done its work; nothing behind this line can log it or pass it on.
         parts.headers.remove(header::AUTHORIZATION);
         delegation::check(&parts.headers, &self.own).map_err(undelegated)?;
@@ -273,7 +299,7 @@ impl<H: ServerHandler + Clone> Door<H> {
                 if let Some(note) = scope.rate.get() {
                     note.write(response.headers_mut());
                 }
-                Ok(response)
+                Ok((response, Some(busy)))
             }
         }
     }

@@ -24,6 +24,7 @@ mod loaded_config;
 pub mod metrics;
 mod observers;
 mod operation;
+mod patience;
 mod ports;
 pub mod prober;
 mod refusal;

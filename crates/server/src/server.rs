@@ -184,8 +184,9 @@ impl<H: ServerHandler + Clone> Server<H> {
         });
         let door = self.door.clone();
         let connections = self.settings.max_connections;
-        let limits = ListenerLimits { connections, when_full: WhenFull::Wait, header_timeout };
-        let mut mcp = Port::serve(ports.mcp, limits, move |request| {
+        let limits = ListenerLimits { connections, when_full: WhenFull::CloseIdle, header_timeout };
+        let crowd = self.admin.lifecycle.crowd.clone();
+        let mut mcp = Port::serve_telling(ports.mcp, limits, crowd, move |request| {
             let door = door.clone();
             async move { door.answer(request).await }
         });

@@ -41,7 +41,8 @@ pub struct ServeSettings {
     pub allowed_origins: Vec<String>,
     /// Connections to the MCP port at a time.
     pub max_connections: usize,
-    /// Time that a request's headers may take to arrive; also the time that an idle connection is kept.
+    /// Time that a request's headers may take to arrive; also the time that an idle connection is kept, and in which a peer
+    /// must take something of what is written to it.
     pub header_timeout: Duration,
     /// Time that a request's body may take to arrive.
     pub body_timeout: Duration,

@@ -4,6 +4,7 @@ mod acting;
 mod admin_port;
 mod callers;
 mod calls;
+mod connections;
 mod ending;
 mod eras;
 mod limits;

@@ -23,6 +23,7 @@ pub mod rate;
 pub mod redaction;
 pub mod repeats;
 pub mod shared_rate;
+pub mod shares;
 pub mod shedding;
 
 use std::{

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::access::{Caller, ServiceAccount};
+use outbound::CallerKey;
 
 /// Bits of an IPv6 address that one host can't choose by itself.
 const IPV6_NETWORK: u32 = 64;
@@ -30,6 +31,14 @@ impl Principal {
             Caller::Local => Self::Local,
             Caller::Anonymous | Caller::Operator => Self::Address(address.map(network)),
         }
+    }
+}
+
+impl Principal {
+    /// By what it is told apart from others where only that matters.
+    #[must_use]
+    pub fn key(&self) -> CallerKey {
+        CallerKey::of(self)
     }
 }
 
