@@ -6,12 +6,9 @@ use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
     header::{CONNECTION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE},
@@ -27,13 +24,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::Instrument;
 
+pub use super::body::MAX_BODY_BYTES;
 use super::{
     ServeSettings,
     access::{Access, Caller, Rights},
     active::ActiveBody,
     audit::Audit,
     auth::{AuthFailure, Authenticator},
+    body::{Bodies, BodyMemory, declared_length},
     guards::{
+        Guards,
         delegation::{self, AGENT_TRACE},
         principal::Principal,
         rate::{Failures, RateNote},
@@ -42,7 +42,7 @@ use super::{
     lifecycle::Lifecycle,
     listener::{Connection, Peer, Working},
     metrics::Metrics,
-    refusal::{Refusal, json_response, too_many_requests, undelegated, unreadable},
+    refusal::{Refusal, json_response, rate_used_up, too_many_requests, undelegated, unreadable},
     state::ReplicaState,
 };
 use pod_api::config::ServeConfig;
@@ -51,10 +51,8 @@ use pod_api::config::ServeConfig;
 pub const MCP_PATH: &str = "/mcp";
 /// Where RFC 9728 puts the metadata of a resource: here, or here with the resource's path behind it.
 const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
-/// Bytes of a request's body, at most.
-pub const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Bytes of a body that are read and thrown away, so that whoever sends them gets to read the refusal.
-const MAX_DISCARDED_BYTES: usize = 16 * MAX_BODY_BYTES;
+/// Bytes of a body that is read of every caller, also of one who may make no call now: the answer then has the call's id.
+const SMALL_BODY: usize = 64 * 1024;
 /// Length of a request id from outside, at most.
 const MAX_REQUEST_ID: usize = 128;
 /// Bytes of a request's path that go into log lines.
@@ -82,6 +80,8 @@ pub struct RequestScope {
     pub tracestate: Option<String>,
     /// How often the caller may still call, once that is known.
     pub rate: OnceLock<RateNote>,
+    /// Memory of the request's body and of what it became.
+    _memory: Option<BodyMemory>,
 }
 
 impl RequestScope {
@@ -89,7 +89,8 @@ impl RequestScope {
     #[must_use]
     pub fn direct(caller: Caller, rights: Option<Arc<Rights>>) -> Self {
         let request_id = new_request_id();
-        Self { request_id, caller, rights, peer: None, traceparent: None, tracestate: None, rate: OnceLock::new() }
+        let rate = OnceLock::new();
+        Self { request_id, caller, rights, peer: None, traceparent: None, tracestate: None, rate, _memory: None }
     }
 }
 
@@ -109,7 +110,8 @@ pub struct Door<H> {
     audit: Arc<Audit>,
     protocol: StreamableHttpService<H, NeverSessionManager>,
     lifecycle: Lifecycle,
-    body_timeout: Duration,
+    guards: Arc<Guards>,
+    bodies: Bodies,
     /// Requests of each caller that are worked on.
     working: Arc<Shares>,
 }
@@ -125,6 +127,7 @@ impl<H: ServerHandler + Clone> Door<H> {
         settings: &ServeSettings,
         access: Access,
         authenticator: Arc<Authenticator>,
+        guards: Arc<Guards>,
         handler: H,
         state: &ReplicaState,
         lifecycle: Lifecycle,
@@ -163,7 +166,8 @@ impl<H: ServerHandler + Clone> Door<H> {
                 protocol,
             ),
             lifecycle,
-            body_timeout: settings.body_timeout,
+            guards,
+            bodies: Bodies::new(settings.body_timeout, settings.memory.clone()),
             working: Shares::new((settings.max_connections / 2).max(1)),
         }
     }
@@ -246,9 +250,7 @@ impl<H: ServerHandler + Clone> Door<H> {
                 if let Some(note) = self.failures.too_many(address) {
                     self.metrics.rate_limited();
                     self.audit.refused_caller(&request_id, peer, "too_many_requests");
-                    let mut response = too_many_requests(&note);
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                    return Ok((response, None));
+                    return Ok((too_many_requests(&note), None));
                 }
                 self.failures.count(address);
                 self.audit.refused_caller(&request_id, peer, turned_away.reason);
@@ -274,15 +276,29 @@ impl<H: ServerHandler + Clone> Door<H> {
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only POST");
             return Err(refusal.with_header(header::ALLOW, "POST"));
         }
-        let body = self.read_body(&parts.headers, body).await?;
+        if declared_length(&parts.headers).is_some_and(|length| length > SMALL_BODY)
+            && let Some(note) = self.guards.rates.used_up(&principal)
+        {
+            self.metrics.rate_limited();
+            return Ok((rate_used_up(&note), None));
+        }
+        let (body, memory) = self.bodies.read(key, &parts.headers, body).await?;
         if caller == Caller::Operator && !is_handshake(&body) {
             let message = "the operator's identity may do the handshake and nothing else";
             return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", message));
         }
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (traceparent, tracestate) = (header(TRACEPARENT), header(TRACESTATE));
-        let rate = OnceLock::new();
-        let scope = Arc::new(RequestScope { request_id, caller, rights, peer, traceparent, tracestate, rate });
+        let scope = Arc::new(RequestScope {
+            request_id,
+            caller,
+            rights,
+            peer,
+            traceparent,
+            tracestate,
+            rate: OnceLock::new(),
+            _memory: Some(memory),
+        });
         parts.extensions.insert(scope.clone());
         let sent_json = is_json(&parts.headers);
         let response = self.protocol.handle(Request::from_parts(parts, Body::from(body.clone()))).await;
@@ -384,40 +400,6 @@ impl<H: ServerHandler + Clone> Door<H> {
             return Ok(());
         }
         Err(Refusal::new(StatusCode::FORBIDDEN, "foreign_origin", "requests of web pages are not answered"))
-    }
-
-    async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
-        let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-        let too_large = || {
-            let message = format!("the body is larger than {MAX_BODY_BYTES} bytes");
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
-                .with_field("limit_bytes", MAX_BODY_BYTES)
-        };
-        if declared.is_some_and(|length: usize| length > MAX_DISCARDED_BYTES) {
-            return Err(too_large().with_header(CONNECTION, "close"));
-        }
-        let read = async {
-            let mut collected = BytesMut::with_capacity(declared.unwrap_or(0).min(MAX_BODY_BYTES));
-            let mut total = 0_usize;
-            let mut stream = body.into_data_stream();
-            while let Some(chunk) = stream.next().await {
-                let chunk = chunk.map_err(|_| {
-                    Refusal::new(StatusCode::BAD_REQUEST, "broken_body", "the body ended before its end")
-                })?;
-                total = total.saturating_add(chunk.len());
-                if total > MAX_DISCARDED_BYTES {
-                    return Err(too_large().with_header(CONNECTION, "close"));
-                }
-                if total <= MAX_BODY_BYTES {
-                    collected.extend_from_slice(&chunk);
-                }
-            }
-            if total > MAX_BODY_BYTES { Err(too_large()) } else { Ok(collected.freeze()) }
-        };
-        tokio::time::timeout(self.body_timeout, read).await.unwrap_or_else(|_| {
-            let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body took too long to arrive");
-            Err(refusal.with_header(CONNECTION, "close"))
-        })
     }
 }
 

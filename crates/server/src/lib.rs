@@ -12,6 +12,7 @@ mod active;
 pub mod admin;
 pub mod audit;
 pub mod auth;
+mod body;
 pub mod catalogue;
 mod check_tool;
 pub mod door;

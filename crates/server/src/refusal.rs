@@ -1,7 +1,10 @@
 //! Answers of the ports that are no success: a status, a word to branch on, and a sentence that says what to do.
 
 use axum::body::Body;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONNECTION, CONTENT_TYPE},
+};
 use serde_json::{Map, Value, json};
 
 use super::guards::{delegation::DelegationError, rate::RateNote};
@@ -76,8 +79,22 @@ pub(super) fn undelegated(error: DelegationError) -> Refusal {
 
 /// The answer to an address with too many refused callers, before any token of it is looked at.
 pub(super) fn too_many_requests(note: &RateNote) -> Response<Body> {
-    let body = json!({ "error": "too_many_requests", "retryAfter": note.retry_after_seconds() });
-    let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &body);
+    let message = "too many callers from this address were refused lately: come back after retryAfter seconds";
+    refused_for_rate("too_many_requests", message, note)
+}
+
+/// The answer to a large request of a caller who has made as many calls as it may, of which nothing is read.
+pub(super) fn rate_used_up(note: &RateNote) -> Response<Body> {
+    let message =
+        "these are more calls than a caller may make, so the body is not read: come back after retryAfter seconds";
+    refused_for_rate("rate_limited", message, note)
+}
+
+fn refused_for_rate(word: &str, message: &str, note: &RateNote) -> Response<Body> {
+    let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, word, message)
+        .with_field("retryAfter", note.retry_after_seconds())
+        .with_header(CONNECTION, "close");
+    let mut response = refusal.into_rpc_response();
     note.write(response.headers_mut());
     response
 }

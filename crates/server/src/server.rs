@@ -126,8 +126,16 @@ impl<H: ServerHandler + Clone> Server<H> {
         let (keys, audiences) = (settings.config_directory.clone(), config.access.audiences.clone());
         let authenticator = Arc::new(Authenticator::new(keys, audiences, &config.operator));
         let handler = extend(Handler::new(guards.clone(), state.clone(), platform.instructions()));
-        let door =
-            Door::new(config, settings, access, authenticator.clone(), handler.clone(), &state, lifecycle.clone());
+        let door = Door::new(
+            config,
+            settings,
+            access,
+            authenticator.clone(),
+            guards.clone(),
+            handler.clone(),
+            &state,
+            lifecycle.clone(),
+        );
 
         let probe = Arc::new(Notify::new());
         let prober = Prober {

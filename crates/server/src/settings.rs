@@ -9,6 +9,7 @@ use std::{
 use super::access::Caller;
 use api::{ADMIN_PORT, MCP_PORT, endpoint::AddressPolicy};
 use credentials::identity::PodIdentityAgent;
+use outbound::memory::Budget;
 use pod_api::config::{
     AUDIT_DIRECTORY, CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, SHARED_LIMIT_DIRECTORY, WEB_IDENTITY_DIRECTORY,
     WEB_IDENTITY_TOKEN_FILE,
@@ -44,6 +45,8 @@ pub struct ServeSettings {
     /// Time that a request's headers may take to arrive; also the time that an idle connection is kept, and in which a peer
     /// must take something of what is written to it.
     pub header_timeout: Duration,
+    /// Memory for bodies of requests and what they become, as a part of what the process has for them and for platforms' answers.
+    pub memory: Budget,
     /// Time that a request's body may take to arrive.
     pub body_timeout: Duration,
     /// Time between the signal to end and the end of accepting connections. The pod is being taken out of its Service
@@ -70,6 +73,7 @@ impl Default for ServeSettings {
             allowed_origins: Vec::new(),
             max_connections: 1_024,
             header_timeout: Duration::from_mins(1),
+            memory: Budget::of_process().clone(),
             body_timeout: Duration::from_secs(10),
             drain_delay: Duration::from_secs(5),
             drain_timeout: None,

@@ -178,6 +178,13 @@ impl CallRates {
         Self { calls, callers: Buckets::new(), tools, callers_of_tools: Buckets::new(), shared }
     }
 
+    /// What there is to say to a caller who may make no call now, as far as this replica knows; nothing to one who may.
+    #[must_use]
+    pub fn used_up(&self, principal: &Principal) -> Option<RateNote> {
+        let note = self.callers.look(&self.calls, principal);
+        note.retry_after.map(|_| note)
+    }
+
     /// Counts a call, whatever it is for.
     ///
     /// # Errors

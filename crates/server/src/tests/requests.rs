@@ -1,6 +1,8 @@
 //! What a request may be.
 
 use super::*;
+use outbound::memory::Budget;
+use pod_api::config::CallRateConfig;
 
 #[tokio::test]
 async fn foreign_hosts_and_origins_are_refused() {
@@ -94,4 +96,47 @@ async fn a_request_id_comes_back() {
     assert_eq!(reply.header("x-request-id"), Some("my-id-1"));
     let reply = send(server.mcp, &request.with("X-Request-Id", "a b")).await;
     assert_eq!(reply.header("x-request-id").unwrap().len(), 36);
+}
+
+#[tokio::test]
+async fn a_body_costs_no_more_than_there_is_memory_for() {
+    let memory = Budget::new(4 * 1024 * 1024);
+    let server = TestServer::start_with(config(), |settings| settings.memory = memory.clone()).await;
+    let call = |elements: usize| {
+        let list: Vec<u32> = vec![0; elements];
+        modern_request(&server.token(), "tools/call", json!({"name": "get_fake_thing", "arguments": {"name": list}}))
+    };
+    let wide = send(server.mcp, &call(300_000)).await;
+    assert_eq!((wide.status, wide.json()["error"]["data"]["error"].as_str()), (413, Some("body_too_wide")));
+    let much = send(server.mcp, &call(20_000)).await;
+    assert_eq!((much.status, much.json()["error"]["data"]["error"].as_str()), (413, Some("body_too_heavy")));
+    let checked = send(server.mcp, &call(2_000)).await;
+    assert_eq!(tool_error(&checked.json())["code"], "invalid_argument", "{}", checked.body);
+    let given_back = async {
+        while memory.left() < memory.bytes() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(ONE_MINUTE, given_back).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_large_body_of_a_caller_who_may_not_call_now_is_not_read() {
+    let mut config = config();
+    config.limits.calls = CallRateConfig { per_minute: 1, burst: 1 };
+    let server = TestServer::start_with(config, |_| {}).await;
+    let call = |text: String| {
+        modern_request(&server.token(), "tools/call", json!({"name": "echo_fake_text", "arguments": {"text": text}}))
+    };
+    assert_eq!(send(server.mcp, &call("x".repeat(100_000))).await.status, 200);
+    // A small one is read, so that the answer has its id.
+    let small = send(server.mcp, &call("x".into())).await;
+    assert_eq!((small.status, &tool_error(&small.json())["code"]), (200, &json!("rate_limited")));
+    // It is refused before all of it has come.
+    let large = call("x".repeat(100_000)).bytes();
+    let mut stream = TcpStream::connect(server.mcp).await.unwrap();
+    stream.write_all(&large[..large.len() - 99_000]).await.unwrap();
+    let refused = receive(&mut stream).await;
+    assert_eq!((refused.status, &refused.json()["error"]["data"]["error"]), (429, &json!("rate_limited")));
+    assert!(refused.header("retry-after").is_some());
 }
