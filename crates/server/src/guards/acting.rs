@@ -7,7 +7,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::{FutureExt, future::BoxFuture};
 use opentelemetry::trace::FutureExt as _;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
@@ -15,6 +15,7 @@ use super::{
     Stopped,
     bounds::{self, Bounded},
     cache::AnswerCache,
+    concurrency::Slot,
     confirmation::{self, Scope},
     deadline,
     idempotency::{self, Attempt, Ending, Ledger, Standing},
@@ -22,7 +23,7 @@ use super::{
     notes::Notes,
 };
 use crate::access::Caller;
-use outbound::changes;
+use outbound::{CallerKey, changes};
 use tools::{CallContext, ErrorCode, Preview, ToolError};
 
 type Handler<T> = Arc<dyn Fn(Value, CallContext) -> BoxFuture<'static, Result<T, ToolError>> + Send + Sync>;
@@ -33,6 +34,8 @@ pub struct Act {
     pub connector: String,
     /// Who calls.
     pub caller: Caller,
+    /// By what they are told apart.
+    pub key_of_caller: CallerKey,
     /// The tool's name.
     pub tool: String,
     /// Whether its answer may hold a secret.
@@ -74,7 +77,7 @@ impl Acting {
         &self,
         attempt: Attempt,
         act: Act,
-        enter: impl FnOnce() -> Result<OwnedSemaphorePermit, Stopped>,
+        enter: impl FnOnce() -> Result<Slot, Stopped>,
         gone: &CancellationToken,
         notes: &mut Notes,
     ) -> Result<Bounded, Stopped> {
@@ -91,7 +94,7 @@ impl Acting {
                 let cache = self.cache.clone();
                 let task = async move {
                     let _place = place;
-                    let (outcome, ending) = act.run().await;
+                    let (outcome, ending) = outbound::on_behalf_of(act.key_of_caller, act.run()).await;
                     // Whatever was read before may be different now, even if the call failed.
                     cache.purge();
                     let word = ending.word();
@@ -103,7 +106,7 @@ impl Acting {
                 self.running.spawn(task.in_current_span().with_current_context());
                 let outcome = receiver.await.unwrap_or(Err(Stopped::Panicked));
                 if !gone.is_cancelled() {
-                    self.ledger.delivered(attempt.key);
+                    self.ledger.delivered(&attempt);
                 }
                 return outcome;
             }
@@ -113,9 +116,10 @@ impl Acting {
             }
             Standing::Ended(ending, at) => (ending, at),
             Standing::OtherCall => return Err(idempotency::other_call().into()),
+            Standing::Full(wait) => return Err(Stopped::Held("idempotency", idempotency::too_many(wait))),
         };
         if !gone.is_cancelled() {
-            self.ledger.delivered(attempt.key);
+            self.ledger.delivered(&attempt);
         }
         notes.replayed = matches!(ending, Ending::Done(Some(_)) | Ending::Undone(_));
         match ending {

@@ -60,6 +60,7 @@ impl Controls {
             None => keys.derive(call, &["act", self.plan.as_deref().unwrap_or_default()]),
         };
         Attempt {
+            caller: principal.key(),
             key,
             call,
             named: self.idempotency_key.is_some(),

@@ -5,11 +5,14 @@
 //! is known by its caller, tool, arguments and plan, and is taken for the same only while it runs, or if its answer could
 //! not be handed over, or if nobody knows how it ended: an agent that got an answer and calls again wants it twice.
 //!
+//! What is remembered is a promise, so none is forgotten for another: who has as many keys as it may is refused a new one, and
+//! has no part in what others may have. Calls without a key, of which nobody promised anything, make room for one another.
+//!
 //! Each replica knows its own calls. Across replicas, and after a restart, a `plan` keeps a call from acting twice: it
 //! names the state that it was made for, and the state is another one once the call has acted.
 
 use std::{
-    num::NonZeroUsize,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,16 +21,22 @@ use lru::LruCache;
 use tokio::{sync::watch, time::Instant};
 
 use super::{Stopped, call_key::CallKey};
+use outbound::CallerKey;
 use tools::{ErrorCode, Fate, ToolError};
 
-/// Calls that are remembered. The one that was looked at longest ago is forgotten first.
-const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+/// Calls of one caller that are remembered by its keys.
+const MAX_NAMED: usize = 256;
+/// Calls of one caller that are remembered without a key. Of those that have ended, the one that was looked at longest ago is
+/// forgotten first.
+const MAX_UNNAMED: usize = 128;
+/// Calls that are remembered in all.
+const MAX_KEPT: usize = 2_048;
 /// Time for which a call that has ended is remembered.
 const KEPT_FOR: Duration = Duration::from_mins(10);
+/// When to come back where all keys are of calls that still run, or others' keys fill it.
+const A_WHILE: Duration = Duration::from_secs(30);
 /// Bytes of an answer that is kept. Of a longer one is kept that there was one.
 const MAX_TEXT: usize = 8 * 1024;
-/// Calls that are forgotten with each call because their time is up, at most.
-const FORGOTTEN_AT_ONCE: usize = 4;
 
 /// How a call that changes something ended.
 #[derive(Clone, Debug)]
@@ -96,6 +105,8 @@ const LOOK_FIRST: &str =
 /// A call, as it is looked up.
 #[derive(Clone, Copy)]
 pub struct Attempt {
+    /// Who makes it.
+    pub caller: CallerKey,
     /// By what it is known.
     pub key: CallKey,
     /// Caller, tool and arguments.
@@ -117,11 +128,16 @@ pub enum Standing {
     Ended(Ending, Instant),
     /// The key was used for another call.
     OtherCall,
+    /// As many keys are remembered as may be. One is forgotten after this time.
+    Full(Duration),
 }
 
 /// The calls of the last while.
-#[derive(Clone)]
-pub struct Ledger(Arc<Mutex<LruCache<CallKey, Record>>>);
+#[derive(Clone, Default)]
+pub struct Ledger(Arc<Mutex<Kept>>);
+
+/// The calls that are remembered, of each caller.
+type Kept = HashMap<CallerKey, LruCache<CallKey, Record>>;
 
 struct Record {
     call: CallKey,
@@ -136,13 +152,15 @@ enum State {
 
 impl Record {
     fn is_past(&self, now: Instant) -> bool {
-        matches!(self.state, State::Ended(_, at) if now.saturating_duration_since(at) >= KEPT_FOR)
+        self.kept_for(now) == Some(Duration::ZERO)
     }
-}
 
-impl Default for Ledger {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(LruCache::new(MAX_KEPT))))
+    /// Time for which it is still remembered; nothing while the call runs.
+    fn kept_for(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Runs(_) => None,
+            State::Ended(_, at) => Some(KEPT_FOR.saturating_sub(now.saturating_duration_since(at))),
+        }
     }
 }
 
@@ -151,14 +169,10 @@ impl Ledger {
     #[must_use]
     pub fn enter(&self, attempt: Attempt) -> Standing {
         let now = Instant::now();
-        let mut records = self.lock();
-        for _ in 0..FORGOTTEN_AT_ONCE {
-            if records.peek_lru().is_none_or(|(_, record)| !record.is_past(now)) {
-                break;
-            }
-            records.pop_lru();
-        }
-        if let Some(record) = records.get(&attempt.key).filter(|record| !record.is_past(now)) {
+        let mut kept = self.lock();
+        if let Some(record) = kept.get_mut(&attempt.caller).and_then(|own| own.get(&attempt.key))
+            && !record.is_past(now)
+        {
             if record.call != attempt.call {
                 return Standing::OtherCall;
             }
@@ -168,39 +182,80 @@ impl Ledger {
                 State::Ended(ending, at) => return Standing::Ended(ending.clone(), *at),
             }
         }
+        if let Err(wait) = make_room(&mut kept, &attempt, now) {
+            return Standing::Full(wait);
+        }
         let (sender, receiver) = watch::channel(None);
         let record = Record { call: attempt.call, named: attempt.named, state: State::Runs(receiver) };
-        records.put(attempt.key, record);
-        Standing::New(Ticket { ledger: self.clone(), key: attempt.key, sender })
+        kept.entry(attempt.caller).or_insert_with(LruCache::unbounded).put(attempt.key, record);
+        Standing::New(Ticket { ledger: self.clone(), caller: attempt.caller, key: attempt.key, sender })
     }
 
     /// Says that a call's ending was handed over. What its caller didn't name is forgotten then, unless nobody knows how
     /// it ended.
-    pub fn delivered(&self, key: CallKey) {
-        let mut records = self.lock();
+    pub fn delivered(&self, attempt: &Attempt) {
+        let mut kept = self.lock();
         let is_settled = |record: &Record| !record.named && matches!(record.state, State::Ended(Ending::Done(_), _));
-        if records.peek(&key).is_some_and(is_settled) {
-            records.pop(&key);
+        if let Some(own) = kept.get_mut(&attempt.caller)
+            && own.peek(&attempt.key).is_some_and(is_settled)
+        {
+            own.pop(&attempt.key);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<CallKey, Record>> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, key: CallKey, ending: Ending) {
-        let mut records = self.lock();
+    fn end(&self, caller: CallerKey, key: CallKey, ending: Ending) {
+        let mut kept = self.lock();
+        let Some(own) = kept.get_mut(&caller) else { return };
         if matches!(ending, Ending::Undone(_)) {
-            records.pop(&key);
-        } else if let Some(record) = records.get_mut(&key) {
+            own.pop(&key);
+        } else if let Some(record) = own.get_mut(&key) {
             record.state = State::Ended(ending, Instant::now());
         }
     }
 }
 
+/// Makes room for a call.
+///
+/// # Errors
+/// When there is none for a call with a key, with the time after which there is.
+fn make_room(kept: &mut Kept, attempt: &Attempt, now: Instant) -> Result<(), Duration> {
+    kept.retain(|_, own| {
+        let past: Vec<CallKey> = own.iter().filter(|(_, record)| record.is_past(now)).map(|(key, _)| *key).collect();
+        for key in past {
+            own.pop(&key);
+        }
+        !own.is_empty()
+    });
+    let is_full = kept.values().map(LruCache::len).sum::<usize>() >= MAX_KEPT;
+    let Some(own) = kept.get_mut(&attempt.caller) else {
+        return if is_full && attempt.named { Err(A_WHILE) } else { Ok(()) };
+    };
+    // The same key is written over.
+    let alike = own.iter().filter(|(key, record)| record.named == attempt.named && **key != attempt.key);
+    if attempt.named {
+        let (count, next) = alike.fold((0, None), |(count, next), (_, record)| {
+            (count + 1, [next, record.kept_for(now)].into_iter().flatten().min())
+        });
+        return if is_full || count >= MAX_NAMED { Err(next.unwrap_or(A_WHILE)) } else { Ok(()) };
+    }
+    let (count, oldest) = alike.fold((0, None), |(count, oldest), (key, record)| {
+        // From the latest on.
+        (count + 1, record.kept_for(now).map_or(oldest, |_| Some(*key)))
+    });
+    if let Some(oldest) = oldest.filter(|_| is_full || count >= MAX_UNNAMED) {
+        own.pop(&oldest);
+    }
+    Ok(())
+}
+
 /// A call that is being carried out. Dropped without an ending, nobody knows how it ended.
 pub struct Ticket {
     ledger: Ledger,
+    caller: CallerKey,
     key: CallKey,
     sender: watch::Sender<Option<Ending>>,
 }
@@ -208,7 +263,7 @@ pub struct Ticket {
 impl Ticket {
     /// Writes the ending down and tells those who wait.
     pub fn end(self, ending: Ending) {
-        self.ledger.end(self.key, ending.clone());
+        self.ledger.end(self.caller, self.key, ending.clone());
         self.sender.send_replace(Some(ending));
     }
 }
@@ -216,7 +271,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if self.sender.borrow().is_none() {
-            self.ledger.end(self.key, Ending::Panicked);
+            self.ledger.end(self.caller, self.key, Ending::Panicked);
         }
     }
 }
@@ -247,6 +302,19 @@ pub fn other_call() -> ToolError {
     ToolError::new(ErrorCode::Conflict, "this idempotency_key was used for another call; nothing was done")
         .with_remedy("give each call that is to act a key of its own, and a call that is made again the same arguments")
         .with_argument("/idempotency_key")
+}
+
+/// What a caller is told who has as many keys as it may.
+#[must_use]
+pub fn too_many(wait: Duration) -> ToolError {
+    let message =
+        "as many calls with an idempotency_key are remembered as may be, so this one could not be; nothing was done";
+    ToolError::new(ErrorCode::RateLimited, message)
+        .with_remedy(
+            "call again after retry_after_seconds; or without idempotency_key, with the plan that a call without confirm gives",
+        )
+        .with_argument("/idempotency_key")
+        .with_retry_after(wait)
 }
 
 #[cfg(test)]

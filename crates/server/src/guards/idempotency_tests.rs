@@ -10,7 +10,7 @@ fn attempt(number: u64) -> Attempt {
     // Any key will do, but the same number must give the same.
     static KEYS: std::sync::LazyLock<CallKeys> = std::sync::LazyLock::new(CallKeys::default);
     let key = KEYS.of_call(&Principal::Address(None), "tool", &json!({ "number": number }));
-    Attempt { key, call: key, named: false, repeatable: false }
+    Attempt { caller: CallerKey::of(&"a"), key, call: key, named: false, repeatable: false }
 }
 
 fn begin(ledger: &Ledger, attempt: Attempt) -> Ticket {
@@ -33,7 +33,7 @@ async fn an_answer_that_could_not_be_handed_over_is_given_to_the_next() {
     let ledger = Ledger::default();
     begin(&ledger, attempt(1)).end(done());
     assert!(matches!(ledger.enter(attempt(1)), Standing::Ended(Ending::Done(Some(_)), _)));
-    ledger.delivered(attempt(1).key);
+    ledger.delivered(&attempt(1));
     assert!(is_new(&ledger, attempt(1)), "who got the answer and calls again wants it twice");
 }
 
@@ -41,7 +41,7 @@ async fn an_answer_that_could_not_be_handed_over_is_given_to_the_next() {
 async fn a_named_call_is_made_once_in_ten_minutes() {
     let (ledger, named) = (Ledger::default(), Attempt { named: true, ..attempt(1) });
     begin(&ledger, named).end(done());
-    ledger.delivered(named.key);
+    ledger.delivered(&named);
     tokio::time::advance(KEPT_FOR.saturating_sub(Duration::from_secs(1))).await;
     assert!(matches!(ledger.enter(named), Standing::Ended(Ending::Done(Some(_)), _)));
     assert!(matches!(ledger.enter(Attempt { call: attempt(2).key, ..named }), Standing::OtherCall));
@@ -55,7 +55,7 @@ async fn what_nobody_knows_is_done_again_on_a_named_state_only() {
     for ending in [Ending::failed(ToolError::new(ErrorCode::DeadlineExceeded, "late").into(), true), Ending::Panicked] {
         let ledger = Ledger::default();
         begin(&ledger, attempt(1)).end(ending);
-        ledger.delivered(attempt(1).key);
+        ledger.delivered(&attempt(1));
         assert!(matches!(ledger.enter(attempt(1)), Standing::Ended(Ending::Unknown(_) | Ending::Panicked, _)));
         assert!(is_new(&ledger, planned));
     }
@@ -102,18 +102,56 @@ fn secrets_and_long_answers_are_not_kept() {
     assert!(matches!(Ending::done(&"x".repeat(MAX_TEXT), false), Ending::Done(Some(_))));
 }
 
+fn kept(ledger: &Ledger) -> usize {
+    ledger.lock().values().map(LruCache::len).sum()
+}
+
 #[tokio::test(start_paused = true)]
-async fn what_is_remembered_is_bounded_and_forgotten() {
+async fn what_nobody_promised_is_bounded_and_forgotten() {
     let ledger = Ledger::default();
-    for number in 0..MAX_KEPT.get() as u64 + 10 {
+    for number in 0..MAX_UNNAMED as u64 + 10 {
         begin(&ledger, attempt(number)).end(done());
     }
-    assert_eq!(ledger.lock().len(), MAX_KEPT.get());
+    assert_eq!(kept(&ledger), MAX_UNNAMED);
+    assert!(is_new(&ledger, attempt(0)), "the oldest has made room");
     tokio::time::advance(KEPT_FOR).await;
-    for _ in 0..MAX_KEPT.get() {
-        let _standing = ledger.enter(attempt(0));
+    begin(&ledger, attempt(1_000)).end(done());
+    assert_eq!(kept(&ledger), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_promised_is_never_forgotten_for_another() {
+    let ledger = Ledger::default();
+    let of = |caller: u64, number| Attempt { caller: CallerKey::of(&caller), named: true, ..attempt(number) };
+    let begins = |attempt| match ledger.enter(attempt) {
+        Standing::New(ticket) => ticket,
+        _ => panic!("there is room"),
+    };
+    begins(of(1, 0)).end(done());
+    for number in 0..MAX_NAMED as u64 {
+        begins(of(2, number)).end(done());
     }
-    assert_eq!(ledger.lock().len(), 1);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let Standing::Full(wait) = ledger.enter(of(2, 1_000)) else { panic!("it has all that it may have") };
+    assert_eq!(wait, KEPT_FOR.saturating_sub(Duration::from_secs(1)));
+    assert!(matches!(ledger.enter(of(2, 7)), Standing::Ended(Ending::Done(_), _)), "what it was promised stands");
+    assert!(matches!(ledger.enter(of(1, 0)), Standing::Ended(Ending::Done(_), _)), "and so does what others were");
+    assert!(is_new(&ledger, of(1, 1_000)));
+    assert!(is_new(&ledger, Attempt { named: false, ..of(2, 1_000) }), "without a key it may act");
+
+    // Many callers together.
+    let others = (3..).flat_map(|caller| (0..MAX_NAMED as u64).map(move |number| of(caller, number)));
+    let full = others.take(MAX_KEPT).position(|attempt| match ledger.enter(attempt) {
+        Standing::New(ticket) => {
+            ticket.end(done());
+            false
+        }
+        _ => true,
+    });
+    assert!(full.is_some() && kept(&ledger) <= MAX_KEPT);
+    assert!(matches!(ledger.enter(of(1, 0)), Standing::Ended(Ending::Done(_), _)));
+    tokio::time::advance(KEPT_FOR).await;
+    assert!(is_new(&ledger, of(2, 1_000)), "their time is over");
 }
 
 proptest! {
@@ -139,7 +177,7 @@ proptest! {
                             let ending = ending.wait_for(Option::is_some).await.unwrap().clone();
                             matches!(ending, Some(Ending::Done(Some(_))))
                         }
-                        Standing::Ended(..) | Standing::OtherCall => false,
+                        Standing::Ended(..) | Standing::OtherCall | Standing::Full(_) => false,
                     }
                 })
             }).collect();

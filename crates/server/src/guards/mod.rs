@@ -35,7 +35,7 @@ use std::{
 
 use futures::FutureExt;
 use serde_json::{Map, Value};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -44,7 +44,7 @@ use self::{
     bounds::Bounded,
     cache::{AnswerCache, CacheNote},
     call_key::{CallKey, CallKeys},
-    concurrency::Slots,
+    concurrency::{Slot, Slots},
     controls::Controls,
     deadline::Ended,
     notes::Notes,
@@ -58,6 +58,7 @@ use super::{
     catalogue::{Catalogue, OfferedTool},
 };
 use kit::Platform;
+use outbound::CallerKey;
 use pod_api::config::LimitsConfig;
 use tools::{Behavior, CallContext, Progress, ToolError};
 
@@ -223,7 +224,8 @@ impl Guards {
             Some((narrower, Ok(()))) if narrower.remaining < rate.remaining => tell(narrower),
             _ => tell(rate),
         }
-        if let Err(error) = shedding::check(&*self.client, tool) {
+        let key_of_caller = principal.key();
+        if let Err(error) = outbound::seen_by(key_of_caller, || shedding::check(&*self.client, tool)) {
             return Outcome::Held("shedding", error);
         }
         let mut arguments = Value::Object(call.arguments);
@@ -253,13 +255,14 @@ impl Guards {
         let abandoned = if acts { CancellationToken::new() } else { call.gone.clone() };
         let shared = tool.shared_for.map(|age| (age, self.keys.of_any_caller(call.name, &arguments)));
         // On the heap, because it is large, and calls that don't get here needn't make room for it.
-        let work = Box::pin(async {
+        let work = Box::pin(outbound::on_behalf_of(key_of_caller, async {
             match &tool.entry.behavior {
                 Behavior::Mutation { preview, act } if controls.confirm => {
                     let attempt = controls.attempt(&self.keys, &principal, tool, key);
                     let act = Act {
                         connector: self.connector_uid.clone(),
                         caller: call.caller.clone(),
+                        key_of_caller,
                         tool: call.name.to_owned(),
                         sensitive: tool.entry.declaration.sensitive,
                         plan: controls.plan,
@@ -269,12 +272,13 @@ impl Guards {
                         preview: preview.clone(),
                         act: act.clone(),
                     };
-                    self.acting.carry_out(attempt, act, || self.enter(), &call.gone, notes).await
+                    self.acting.carry_out(attempt, act, || self.enter(key_of_caller), &call.gone, notes).await
                 }
                 _ => {
                     let fresh = controls.fresh;
                     let mut kept = None;
-                    let run = self.read_or_recall(tool, call.caller, arguments, context, (key, fresh), &mut kept);
+                    let caller = (call.caller, key_of_caller);
+                    let run = self.read_or_recall(tool, caller, arguments, context, (key, fresh), &mut kept);
                     let Some((age, key)) = shared else {
                         let bounded = run.await?;
                         notes.cache = kept;
@@ -285,7 +289,7 @@ impl Guards {
                     Ok(bounded)
                 }
             }
-        });
+        }));
         match deadline::within(deadline, &abandoned, AssertUnwindSafe(work).catch_unwind()).await {
             Ended::Done(Ok(Ok(bounded))) => Outcome::Answered(bounded),
             Ended::Done(Ok(Err(Stopped::Failed(error)))) => Outcome::Failed(error),
@@ -302,8 +306,8 @@ impl Guards {
     }
 
     /// Takes one of the places for calls.
-    fn enter(&self) -> Result<OwnedSemaphorePermit, Stopped> {
-        self.slots.enter().map_err(|error| Stopped::Held("concurrency", error))
+    fn enter(&self, caller: CallerKey) -> Result<Slot, Stopped> {
+        self.slots.enter(caller).map_err(|error| Stopped::Held("concurrency", error))
     }
 
     /// What [`Self::read`] answers, or has answered to the same caller if that is kept, which `note` tells then. `call` is the
@@ -311,7 +315,7 @@ impl Guards {
     async fn read_or_recall(
         &self,
         tool: &OfferedTool,
-        caller: &Caller,
+        caller: (&Caller, CallerKey),
         arguments: Value,
         context: CallContext,
         (key, fresh): (CallKey, bool),
@@ -333,11 +337,11 @@ impl Guards {
     async fn read(
         &self,
         tool: &OfferedTool,
-        caller: &Caller,
+        (caller, key): (&Caller, CallerKey),
         arguments: Value,
         context: CallContext,
     ) -> Result<Bounded, Stopped> {
-        let _slot = self.enter()?;
+        let _slot = self.enter(key)?;
         let answered = match &tool.entry.behavior {
             Behavior::Read(run) => left_out::told(run(arguments, context)).await,
             Behavior::Mutation { preview, .. } => {

@@ -9,7 +9,7 @@ use crate::{
     guards::{Call, Outcome, cache::AnswerCache},
 };
 use credentials::CredentialsHandle;
-use outbound::OutboundState;
+use outbound::{Outbound, OutboundLimits, OutboundSettings, OutboundState};
 use pod_api::config::{CacheConfig, CallRateConfig, RepeatsConfig, ToolRateConfig};
 use tools::{CallContext, Progress, ToolDeclaration, ToolEntry};
 
@@ -46,6 +46,37 @@ async fn calls_for_which_the_platform_has_no_place_are_refused_before_anything_i
     assert_eq!(unknown["error"]["code"], -32602, "who may not use a tool is not told how the platform does: {unknown}");
     let metrics = server.admin("/metrics", None).await.body;
     assert!(metrics.contains(r#"mcp_tool_calls_refused_total{guard="shedding"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn slow_calls_of_one_caller_leave_a_place_to_the_others() {
+    let platform = wiremock::MockServer::start().await;
+    let slow = wiremock::ResponseTemplate::new(200).set_delay(Duration::from_secs(2));
+    wiremock::Mock::given(wiremock::matchers::any()).respond_with(slow).mount(&platform).await;
+    let server = TestServer::start().await;
+    let limits = OutboundLimits { max_running: 2, max_queued: 0, ..OutboundLimits::default() };
+    let settings = OutboundSettings { limits, ..outbound::testing::settings(&platform.uri()) };
+    *server.platform.state.upstream.lock().unwrap() = Some(Arc::new(Outbound::new(settings).unwrap()));
+    let [many, other] = ["many", "other"].map(|name| server.key.token("agents", name));
+    let call = |token: &str| {
+        let (address, call) = (server.mcp, call_of(token, "get_fake_thing", &json!({"name": "a"})));
+        tokio::spawn(async move { send(address, &call).await.json()["result"]["isError"].clone() })
+    };
+    let asked = async |count: usize| {
+        let there = async {
+            while platform.received_requests().await.unwrap().len() < count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(ONE_MINUTE, there).await.unwrap();
+    };
+    assert_eq!(call(&other).await.unwrap(), json!(false), "it has shown that it is about");
+    let first = call(&many);
+    asked(2).await;
+    assert_eq!(call(&many).await.unwrap(), json!(true), "the second place is not for it");
+    let others = call(&other);
+    asked(3).await;
+    assert_eq!((first.await.unwrap(), others.await.unwrap()), (json!(false), json!(false)));
 }
 
 // ===== rate =====
