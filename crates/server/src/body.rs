@@ -7,6 +7,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -157,6 +158,72 @@ fn too_large() -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message).with_field("limit_bytes", MAX_BODY_BYTES)
 }
 
+/// What is wrong with a body that is no message of JSON-RPC.
+pub(super) fn unreadable(body: &[u8]) -> Refusal {
+    let not_json = |message: &str| Refusal::rpc(StatusCode::BAD_REQUEST, -32700, message);
+    let beginning = match body {
+        [0xef, 0xbb, 0xbf, ..] => "begins with a byte order mark (BOM), which JSON has not: send it without",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "is UTF-16, and JSON is UTF-8",
+        [0x1f, 0x8b, ..] => "is compressed (gzip), and bodies are taken as they are only: send it without",
+        _ => "",
+    };
+    if !beginning.is_empty() {
+        return not_json(&format!("the body {beginning}"));
+    }
+    if let Err(error) = std::str::from_utf8(body) {
+        return not_json(&format!("the body is not JSON in UTF-8: it holds other bytes at {}", error.valid_up_to()));
+    }
+    let message = match serde_json::from_slice::<Value>(body) {
+        Ok(message) => message,
+        Err(error) => {
+            let told = error.to_string();
+            if told.contains("surrogate") || told.contains("hex escape") {
+                let (line, column) = (error.line(), error.column());
+                return not_json(&format!(
+                    "the body holds half of a pair of surrogates (\\ud800 to \\udfff), which is no character, before line {line}, \
+                     column {column}"
+                ));
+            }
+            return not_json(&format!("the body is not JSON in UTF-8: {told}"));
+        }
+    };
+    no_message(&message)
+}
+
+/// What is wrong with JSON that is no message.
+fn no_message(message: &Value) -> Refusal {
+    let refuse = |message: &str| Refusal::rpc(StatusCode::BAD_REQUEST, -32600, message);
+    let Some(members) = message.as_object() else {
+        return refuse(if message.is_array() {
+            "the body is a list: send one JSON-RPC request or notification in each body"
+        } else {
+            "the body is not one JSON-RPC request or notification, but a single value"
+        });
+    };
+    let id = members.get("id");
+    let with_id = |refusal: Refusal| match id {
+        Some(id) if is_id(id) => refusal.with_id(id.clone()),
+        _ => refusal,
+    };
+    if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        return with_id(refuse("the body is not one JSON-RPC request or notification: jsonrpc must be \"2.0\""));
+    }
+    if id.is_some_and(|id| !is_id(id)) {
+        return refuse("the body is not one JSON-RPC request or notification: id must be a text or a whole number");
+    }
+    if !members.get("method").is_some_and(Value::is_string) {
+        return with_id(refuse("the body is not one JSON-RPC request or notification: method must be a text"));
+    }
+    if members.get("params").is_some_and(|params| !params.is_object()) {
+        return with_id(Refusal::rpc(StatusCode::BAD_REQUEST, -32602, "params must be an object"));
+    }
+    with_id(refuse("the body is not one JSON-RPC request or notification"))
+}
+
+fn is_id(id: &Value) -> bool {
+    id.is_string() || id.is_i64() || id.is_u64()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +241,7 @@ mod tests {
         let response = refusal.into_rpc_response();
         let status = response.status().as_u16();
         let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
-        let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let told: Value = serde_json::from_slice(&body).unwrap();
         (status, told["error"]["data"]["error"].as_str().unwrap_or_default().to_owned())
     }
 

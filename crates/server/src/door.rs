@@ -8,10 +8,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
-    header::{CONNECTION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE},
+    header::{ACCEPT, CONNECTION, HOST, ORIGIN, WWW_AUTHENTICATE},
     uri::Authority,
 };
 use rmcp::{
@@ -27,11 +27,12 @@ use tracing::Instrument;
 pub use super::body::MAX_BODY_BYTES;
 use super::{
     ServeSettings,
+    accepts::{self, Accepts, is_json},
     access::{Access, Caller, Rights},
     active::ActiveBody,
     audit::Audit,
     auth::{AuthFailure, Authenticator},
-    body::{Bodies, BodyMemory, declared_length},
+    body::{Bodies, BodyMemory, declared_length, unreadable},
     guards::{
         Guards,
         delegation::{self, AGENT_TRACE},
@@ -42,19 +43,24 @@ use super::{
     lifecycle::Lifecycle,
     listener::{Connection, Peer, Working},
     metrics::Metrics,
-    refusal::{Refusal, json_response, rate_used_up, too_many_requests, undelegated, unreadable},
+    refusal::{Refusal, json_response, rate_used_up, too_many_requests, undelegated},
     state::ReplicaState,
 };
 use pod_api::config::ServeConfig;
 
 /// Path of the MCP endpoint.
 pub const MCP_PATH: &str = "/mcp";
+/// The same, as some clients and gateways write it.
+const MCP_PATH_WITH_SLASH: &str = "/mcp/";
 /// Where RFC 9728 puts the metadata of a resource: here, or here with the resource's path behind it.
 const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
 /// Bytes of a body that is read of every caller, also of one who may make no call now: the answer then has the call's id.
 const SMALL_BODY: usize = 64 * 1024;
 /// Length of a request id from outside, at most.
 const MAX_REQUEST_ID: usize = 128;
+/// Bytes of a text with which the protocol's layer refuses a request, at most, and characters of it that are told.
+const MAX_TOLD: usize = 64 * 1024;
+const MAX_TOLD_CHARACTERS: usize = 256;
 /// Bytes of a request's path that go into log lines.
 const MAX_LOGGED_PATH: usize = 128;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -78,6 +84,8 @@ pub struct RequestScope {
     pub traceparent: Option<String>,
     /// What vendors added to it.
     pub tracestate: Option<String>,
+    /// Whether something may be told before the answer.
+    pub streams: bool,
     /// How often the caller may still call, once that is known.
     pub rate: OnceLock<RateNote>,
     /// Memory of the request's body and of what it became.
@@ -90,8 +98,26 @@ impl RequestScope {
     pub fn direct(caller: Caller, rights: Option<Arc<Rights>>) -> Self {
         let request_id = new_request_id();
         let rate = OnceLock::new();
-        Self { request_id, caller, rights, peer: None, traceparent: None, tracestate: None, rate, _memory: None }
+        Self {
+            request_id,
+            caller,
+            rights,
+            peer: None,
+            traceparent: None,
+            tracestate: None,
+            streams: true,
+            rate,
+            _memory: None,
+        }
     }
+}
+
+/// Who may call, and how they prove who they are.
+pub struct Callers {
+    /// The rules.
+    pub access: Access,
+    /// Verifies tokens.
+    pub authenticator: Arc<Authenticator>,
 }
 
 /// Decides about requests to the MCP port.
@@ -120,13 +146,12 @@ pub struct Door<H> {
 type Busy = (Option<Working>, Share);
 
 impl<H: ServerHandler + Clone> Door<H> {
-    /// Puts the door together. `authenticator` verifies tokens, and `handler` answers MCP's methods.
+    /// Puts the door together. `handler` answers MCP's methods.
     #[must_use]
     pub fn new(
         config: &ServeConfig,
         settings: &ServeSettings,
-        access: Access,
-        authenticator: Arc<Authenticator>,
+        callers: Callers,
         guards: Arc<Guards>,
         handler: H,
         state: &ReplicaState,
@@ -155,8 +180,8 @@ impl<H: ServerHandler + Clone> Door<H> {
             unproven: settings.unproven.clone(),
             audience,
             metadata_url,
-            authenticator,
-            access,
+            authenticator: callers.authenticator,
+            access: callers.access,
             failures: Failures::default(),
             metrics: state.metrics.clone(),
             audit: state.audit.clone(),
@@ -213,7 +238,7 @@ impl<H: ServerHandler + Clone> Door<H> {
         self.check_host(request.uri(), request.headers())?;
         self.check_origin(request.headers())?;
         match request.uri().path() {
-            MCP_PATH => self.serve(request, request_id).await,
+            MCP_PATH | MCP_PATH_WITH_SLASH => self.serve(request, request_id).await,
             path if !self.access.is_anonymous() && is_metadata_path(path) => {
                 if request.method() == Method::GET || request.method() == Method::HEAD {
                     Ok((json_response(StatusCode::OK, &self.metadata()), None))
@@ -276,6 +301,8 @@ impl<H: ServerHandler + Clone> Door<H> {
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only POST");
             return Err(refusal.with_header(header::ALLOW, "POST"));
         }
+        let accepts = Accepts::read(&parts.headers)?;
+        parts.headers.insert(ACCEPT, accepts::BOTH);
         if declared_length(&parts.headers).is_some_and(|length| length > SMALL_BODY)
             && let Some(note) = self.guards.rates.used_up(&principal)
         {
@@ -296,6 +323,7 @@ impl<H: ServerHandler + Clone> Door<H> {
             peer,
             traceparent,
             tracestate,
+            streams: accepts != Accepts::Json,
             rate: OnceLock::new(),
             _memory: Some(memory),
         });
@@ -309,8 +337,12 @@ impl<H: ServerHandler + Clone> Door<H> {
                 tracing::error!("the protocol layer gave up on a request");
                 Err(Refusal::rpc(StatusCode::INTERNAL_SERVER_ERROR, -32603, "internal error"))
             }
+            status if (status.is_client_error() || status.is_server_error()) && !is_json(response.headers()) => {
+                let told = to_bytes(Body::new(response.into_body()), MAX_TOLD).await.unwrap_or_default();
+                Err(Refusal::rpc(status, -32600, &safe_text(&String::from_utf8_lossy(&told))))
+            }
             _ => {
-                let mut response = response.map(Body::new);
+                let mut response = accepts.give(response.map(Body::new)).await;
                 // A stream begins before its call does, and says nothing of the rate.
                 if let Some(note) = scope.rate.get() {
                     note.write(response.headers_mut());
@@ -421,14 +453,13 @@ fn is_handshake(body: &[u8]) -> bool {
     })
 }
 
-fn is_metadata_path(path: &str) -> bool {
-    path.strip_prefix(METADATA_PATH).is_some_and(|rest| rest.is_empty() || rest == MCP_PATH)
+/// What the protocol's layer says of a request, which may repeat a part of it.
+fn safe_text(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_TOLD_CHARACTERS).collect()
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let essence =
-        |text: &str| text.split(';').next().is_some_and(|e| e.trim().eq_ignore_ascii_case("application/json"));
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(essence)
+fn is_metadata_path(path: &str) -> bool {
+    path.strip_prefix(METADATA_PATH).is_some_and(|rest| rest.is_empty() || rest == MCP_PATH)
 }
 
 /// A host name in the one form in which names are compared.

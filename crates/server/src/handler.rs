@@ -7,10 +7,11 @@ use rmcp::{
     ErrorData, Peer, RoleServer, ServerHandler,
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
-        DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse, Implementation,
-        InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-        ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
-        ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, Tool,
+        CustomRequest, CustomResult, DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse,
+        Implementation, InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult,
+        ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam,
+        ProgressToken, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
+        ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
@@ -24,6 +25,7 @@ use super::{
     catalogue::CONFIRM,
     door::RequestScope,
     guards::{Call, Called, Guards, Outcome, bounds, notes::Notes},
+    malformed,
     observers::{self, EndedCall, Words},
     operation::Operation,
     result::{build_answer, build_failure},
@@ -243,7 +245,7 @@ impl ServerHandler for Handler {
             arguments: &arguments,
             trace_id: &trace_id,
         });
-        let (progress, told) = match context.meta.get_progress_token() {
+        let (progress, told) = match context.meta.get_progress_token().filter(|_| scope.streams) {
             Some(token) => {
                 let (progress, reports) = Progress::channel();
                 (progress, Some((token, reports)))
@@ -303,6 +305,20 @@ impl ServerHandler for Handler {
             Outcome::Abandoned => Err(ErrorData::new(RpcCode::INTERNAL_ERROR, "the caller has gone", None)),
             Outcome::Unknown(near) => Err(unknown_tool(&request.name, &near)),
         }
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        rights(scope(&context)?)?;
+        if let Some(wrong) = malformed::describe(&request.method, request.params.as_ref()) {
+            return Err(ErrorData::invalid_params(wrong, None));
+        }
+        // Its name is the caller's words, of any length.
+        let message = format!("unknown method: {}", safe_name(&request.method));
+        Err(ErrorData::new(RpcCode::METHOD_NOT_FOUND, message, None))
     }
 
     async fn complete(

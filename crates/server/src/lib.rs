@@ -7,6 +7,7 @@
 //!
 //! [`Server::build`] puts all of it together, and [`Server::serve`] gives it its ports.
 
+mod accepts;
 pub mod access;
 mod active;
 pub mod admin;
@@ -22,6 +23,7 @@ pub mod handler;
 pub mod lifecycle;
 pub mod listener;
 mod loaded_config;
+mod malformed;
 pub mod metrics;
 mod observers;
 mod operation;

@@ -315,7 +315,7 @@ fn choose(open: &[Arc<Seat>]) -> Option<&Arc<Seat>> {
     let unknown = || open.iter().filter(|seat| seat.caller().is_none());
     let known = || open.iter().filter(|seat| seat.caller().is_some());
     one_of_most(unknown(), unknown(), |seat| seat.address)
-        .or_else(|| one_of_most(known(), known().filter(|seat| seat.is_idle()), |seat| seat.caller()))
+        .or_else(|| one_of_most(known(), known().filter(|seat| seat.is_idle()), Seat::caller))
 }
 
 /// Of the candidates one whose owner has most of all, and of those the one that has been quiet for longest.

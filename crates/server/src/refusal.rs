@@ -15,6 +15,8 @@ pub(super) struct Refusal {
     status: StatusCode,
     /// JSON-RPC's code for it, where it has one.
     code: Option<i32>,
+    /// The id of the request that is refused, where it was read.
+    id: Option<Box<Value>>,
     message: String,
     /// A word to branch on, and what else there is to know.
     data: Map<String, Value>,
@@ -25,15 +27,20 @@ impl Refusal {
     /// A refusal with a word to branch on and a sentence that says what to do.
     pub(super) fn new(status: StatusCode, error: &str, message: impl Into<String>) -> Self {
         let data = Map::from_iter([("error".to_owned(), Value::from(error))]);
-        Self { status, code: None, message: message.into(), data, headers: Vec::new() }
+        Self { status, code: None, id: None, message: message.into(), data, headers: Vec::new() }
     }
 
     pub(super) fn rpc(status: StatusCode, code: i32, message: &str) -> Self {
-        Self { status, code: Some(code), message: message.to_owned(), data: Map::new(), headers: Vec::new() }
+        Self { status, code: Some(code), id: None, message: message.to_owned(), data: Map::new(), headers: Vec::new() }
     }
 
     pub(super) fn with_field(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.data.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub(super) fn with_id(mut self, id: Value) -> Self {
+        self.id = Some(Box::new(id));
         self
     }
 
@@ -57,7 +64,7 @@ impl Refusal {
         if let (Some(error), false) = (error.as_object_mut(), self.data.is_empty()) {
             error.insert("data".to_owned(), self.data.into());
         }
-        respond(self.status, &json!({ "jsonrpc": "2.0", "id": null, "error": error }), self.headers)
+        respond(self.status, &json!({ "jsonrpc": "2.0", "id": self.id, "error": error }), self.headers)
     }
 }
 
@@ -105,12 +112,4 @@ pub(super) fn json_response(status: StatusCode, body: &Value) -> Response<Body> 
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-pub(super) fn unreadable(body: &[u8]) -> Refusal {
-    if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() || std::str::from_utf8(body).is_err() {
-        Refusal::rpc(StatusCode::BAD_REQUEST, -32700, "the body is not JSON in UTF-8")
-    } else {
-        Refusal::rpc(StatusCode::BAD_REQUEST, -32600, "the body is not one JSON-RPC request or notification")
-    }
 }

@@ -18,7 +18,7 @@ use super::{
     auth::Authenticator,
     catalogue::Catalogue,
     check_tool,
-    door::Door,
+    door::{Callers, Door},
     guards::{Guards, cache::AnswerCache, shared_rate::SharedRates},
     handler::Handler,
     lifecycle::Lifecycle,
@@ -129,8 +129,7 @@ impl<H: ServerHandler + Clone> Server<H> {
         let door = Door::new(
             config,
             settings,
-            access,
-            authenticator.clone(),
+            Callers { access, authenticator: authenticator.clone() },
             guards.clone(),
             handler.clone(),
             &state,

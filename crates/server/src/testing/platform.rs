@@ -168,8 +168,9 @@ impl FakePlatform {
             }),
             ToolEntry::read(
                 declaration("echo_fake_text", Effect::Read).cached(Duration::from_secs(30)),
-                move |input: TextInput, _: CallContext| {
+                move |input: TextInput, context: CallContext| {
                     echoed.echoes.fetch_add(1, Ordering::SeqCst);
+                    context.progress.report(1.0, None, "echoing");
                     async move { Ok(TextOutput { text: input.text.repeat(input.times.unwrap_or(1)) }) }
                 },
             ),

@@ -27,7 +27,7 @@ async fn without_a_token_a_caller_is_told_what_to_do() {
         });
         assert_eq!((reply.status, reply.json()), (200, expected));
     }
-    assert_eq!(send(server.mcp, &super::testing::request("GET", "/mcp/", "mcp-fake")).await.status, 404);
+    assert_eq!(send(server.mcp, &super::testing::request("GET", "/mcp/x", "mcp-fake")).await.status, 404);
 }
 
 #[tokio::test]

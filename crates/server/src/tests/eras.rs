@@ -83,8 +83,17 @@ async fn wrong_modern_headers_are_told_in_the_way_clients_look_for() {
     assert_eq!((other.status, &other.json()["error"]["code"]), (400, &json!(-32020)));
     let missing = send(server.mcp, &good.clone().without("MCP-Protocol-Version")).await;
     assert_eq!((missing.status, &missing.json()["error"]["code"]), (400, &json!(-32020)));
-    assert_eq!(send(server.mcp, &good.clone().with("Accept", "application/json")).await.status, 406);
-    assert_eq!(send(server.mcp, &good.clone().with("Content-Type", "text/plain")).await.status, 415);
+    for (header, value, status) in
+        [("Accept", "text/html", 406), ("Content-Type", "text/plain", 415), ("MCP-Protocol-Version", "1999-01-01", 400)]
+    {
+        let reply = send(server.mcp, &good.clone().with(header, value)).await;
+        assert_eq!(reply.status, status, "{}", reply.body);
+        assert!(
+            reply.json()["error"]["code"].is_i64() && reply.json()["error"]["message"].is_string(),
+            "{}",
+            reply.body
+        );
+    }
     let mut get = good;
     get.method = "GET".into();
     let reply = send(server.mcp, &get).await;

@@ -99,6 +99,132 @@ async fn a_request_id_comes_back() {
 }
 
 #[tokio::test]
+async fn what_clients_accept_is_what_they_get() {
+    let server = TestServer::start().await;
+    let mut call =
+        modern_request(&server.token(), "tools/call", json!({"name": "get_fake_thing", "arguments": {"name": "a"}}));
+    call.path = "/mcp/".into();
+    for accept in ["application/json", "*/*", "application/*, text/event-stream;q=0", ""] {
+        let call = if accept.is_empty() { call.clone().without("Accept") } else { call.clone().with("Accept", accept) };
+        let reply = send(server.mcp, &call).await;
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (200, Some("application/json")),
+            "{accept}: {}",
+            reply.body
+        );
+        assert_eq!(reply.json()["result"]["structuredContent"]["name"], "a");
+    }
+    let reply = send(server.mcp, &call.clone().with("Accept", "text/event-stream")).await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/event-stream")), "{}", reply.body);
+    let event = reply.body.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let answer: Value = serde_json::from_str(event).unwrap();
+    assert_eq!((&answer["id"], &answer["result"]["structuredContent"]["name"]), (&json!(1), &json!("a")));
+}
+
+#[tokio::test]
+async fn who_takes_no_events_is_told_nothing_before_the_answer() {
+    let server = TestServer::start().await;
+    let params = json!({"name": "echo_fake_text", "arguments": {"text": "a"}, "_meta": {"progressToken": "p"}});
+    let call = legacy_request(&server.token(), "2025-11-25", "tools/call", &params);
+    let told = send(server.mcp, &call).await;
+    assert_eq!((told.status, told.header("content-type")), (200, Some("text/event-stream")), "{}", told.body);
+    assert!(told.body.contains("echoing"), "{}", told.body);
+    let params = json!({"name": "echo_fake_text", "arguments": {"text": "b"}, "_meta": {"progressToken": "p"}});
+    let call = legacy_request(&server.token(), "2025-11-25", "tools/call", &params).with("Accept", "application/json");
+    let reply = send(server.mcp, &call).await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")), "{}", reply.body);
+    assert_eq!(reply.json()["result"]["structuredContent"]["text"], "b");
+}
+
+#[tokio::test]
+async fn a_member_that_is_wrong_is_named() {
+    let server = TestServer::start().await;
+    let token = server.token();
+    for (method, params, member) in [
+        ("tools/call", json!({"name": "get_fake_thing", "arguments": "x"}), "params.arguments must be an object"),
+        ("tools/call", json!({"arguments": {}}), "params.name is missing"),
+        ("prompts/get", json!({"name": ["a"]}), "params.name must be a text"),
+        ("resources/read", json!({}), "params.uri is missing"),
+    ] {
+        for modern in [true, false] {
+            let request = if modern {
+                modern_request(&token, method, params.clone())
+            } else {
+                legacy_request(&token, "2025-11-25", method, &params)
+            };
+            let reply = send(server.mcp, &request).await;
+            let error = &reply.json()["error"];
+            assert_ne!(reply.status, 404, "{}", reply.body);
+            assert_ne!(error["code"], -32601, "{}", reply.body);
+            if !modern {
+                assert_eq!(
+                    (&error["code"], error["message"].as_str()),
+                    (&json!(-32602), Some(member)),
+                    "{}",
+                    reply.body
+                );
+                assert_eq!(reply.json()["id"], 1);
+            }
+        }
+    }
+    let mut bad = legacy_request(&token, "2025-11-25", "tools/list", &json!({}));
+    for (body, code, part) in [
+        (json!({"jsonrpc": "2.0", "id": 7, "method": "tools/list", "params": [1]}), -32602, "params must be an object"),
+        (json!({"jsonrpc": "2.0", "id": null, "method": "tools/list"}), -32600, "id must be"),
+        (json!({"jsonrpc": "2.0", "id": 1.5, "method": "tools/list"}), -32600, "id must be"),
+        (json!({"jsonrpc": "1.0", "id": 7, "method": "tools/list"}), -32600, "jsonrpc must be"),
+        (json!({"jsonrpc": "2.0", "id": 7, "method": 1}), -32600, "method must be a text"),
+        (json!([{"jsonrpc": "2.0", "id": 7, "method": "ping"}]), -32600, "is a list"),
+    ] {
+        bad.body = body.to_string().into_bytes();
+        let reply = send(server.mcp, &bad).await;
+        let error = &reply.json()["error"];
+        assert_eq!(error["code"], code, "{body}: {}", reply.body);
+        assert!(error["message"].as_str().unwrap().contains(part), "{body}: {}", reply.body);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_is_told_what_it_is() {
+    let server = TestServer::start().await;
+    let mut bad = legacy_request(&server.token(), "2025-11-25", "tools/list", &json!({}));
+    let good = bad.body.clone();
+    let with_bom = [&b"\xef\xbb\xbf"[..], &good].concat();
+    for (body, part) in [
+        (with_bom, "byte order mark"),
+        (vec![0x1f, 0x8b, 8, 0], "gzip"),
+        (vec![0xff, 0xfe, b'{', 0], "UTF-16"),
+        (br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"\ud800"}}"#.to_vec(), "surrogates"),
+        (br#"{"jsonrpc":"2.0","#.to_vec(), "EOF"),
+    ] {
+        bad.body = body;
+        let reply = send(server.mcp, &bad).await;
+        let error = &reply.json()["error"];
+        assert_eq!((reply.status, &error["code"]), (400, &json!(-32700)), "{}", reply.body);
+        assert!(error["message"].as_str().unwrap().contains(part), "{part}: {}", reply.body);
+    }
+    bad.body = good;
+    let reply = send(server.mcp, &bad.with("Content-Encoding", "gzip")).await;
+    assert_eq!((reply.status, reply.json()["error"]["data"]["error"].as_str()), (415, Some("compressed_body")));
+    assert_eq!(reply.header("accept-encoding"), Some("identity"));
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_served_is_told_in_short() {
+    let server = TestServer::start().await;
+    let method = "x".repeat(900_000);
+    let reply = send(server.mcp, &legacy_request(&server.token(), "2025-11-25", &method, &json!({}))).await;
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (200, &json!(-32601)));
+    assert!(reply.body.len() < 500, "{}", reply.body.len());
+    // Clients that open it go on without it, as nothing is offered that could change: it is not kept open, nor in the air.
+    let listen = json!({"notifications": {"toolsListChanged": true}});
+    let reply = server.modern(&server.token(), "subscriptions/listen", listen).await;
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (404, &json!(-32601)), "{}", reply.body);
+    assert_eq!(reply.json()["id"], 1);
+}
+
+#[tokio::test]
 async fn a_body_costs_no_more_than_there_is_memory_for() {
     let memory = Budget::new(4 * 1024 * 1024);
     let server = TestServer::start_with(config(), |settings| settings.memory = memory.clone()).await;
