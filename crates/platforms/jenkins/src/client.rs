@@ -366,14 +366,18 @@ fn says(response: &Response, known: &str) -> bool {
     response.body().windows(known.len()).any(|window| window == known.as_bytes())
 }
 
+/// Of the page that leads from what a build doesn't have to the build (`hudson/model/Run.java`, `RedirectUp`; `hudson/Util.java`,
+/// `printRedirect`).
+const LEADS_UP: &str = "<meta http-equiv='refresh' content='1;url=..'/>";
+
 /// Whether Jenkins itself refuses, by what only it sends. Its pages and its API have a header of their own; what its container
-/// answers for it (a wrong token, a missing crumb) names the servlet or the realm; `HttpResponses.notFound()` has no body. See
-/// `e2e/doubles/ANSWERS.md`.
+/// answers for it (a wrong token, a missing crumb) names the servlet or the realm; `HttpResponses.notFound()` has no body; and
+/// what a build doesn't have (tests, stages, `term`) is [`LEADS_UP`]. See `e2e/doubles/ANSWERS.md`.
 fn is_of_jenkins(response: &Response) -> bool {
     let realm = response.headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     response.headers.contains_key(VERSION)
         || realm.contains("realm=\"Jenkins")
-        || ["Stapler", "data-rooturl", "No valid crumb was included"].iter().any(|mark| says(response, mark))
+        || ["Stapler", "data-rooturl", "No valid crumb was included", LEADS_UP].iter().any(|mark| says(response, mark))
         || (response.body().is_empty() && response.headers.contains_key(X_CONTENT_TYPE_OPTIONS))
 }
 

@@ -451,6 +451,18 @@ fn jetty(status: u16, text: &str) -> Response {
     response.body(Body::from(body)).unwrap()
 }
 
+/// What Jenkins answers for what a build doesn't have: a page that leads up to the build, which has no header of Jenkins
+/// (`hudson/model/Run.java`, `getDynamicImpl`, `RedirectUp`; `hudson/Util.java`, `printRedirect`).
+fn leads_up() -> Response {
+    let body = format!(
+        "<html><head><meta http-equiv='refresh' content='1;url=..'/><script id='redirect' data-redirect-url='..' \
+         src='/jenkins/static/1f0c0d/scripts/redirect.js'></script></head><body style='background-color:white; color:white;'>\n\
+         Not found\n<!--\n{PLANTED}"
+    );
+    let response = Response::builder().status(404).header("content-type", "text/html;charset=utf-8");
+    response.header("x-content-type-options", "nosniff").body(Body::from(body)).unwrap()
+}
+
 /// A bean as JSON.
 fn bean(state: &State, value: &Value) -> Response {
     let mut response = Response::builder().status(200).header("content-type", "application/json;charset=utf-8");

@@ -7,7 +7,7 @@ use futures::stream;
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Caller, KEPT, PLANTED, State, bean, jetty,
+    Asked, Caller, KEPT, PLANTED, State, bean, jetty, leads_up,
     model::{Build, GraphView, Item, JobKind, NOTE, children, combination, runs},
     page, redirect,
     tree::select,
@@ -356,14 +356,14 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
         }
         ("GET", ["testReport", "api", "json"]) => match found.tests.clone() {
             Some(tests) => tree(state, asked, &tests),
-            None => page(state, 404, "Not Found"),
+            None => leads_up(),
         },
         ("GET", ["artifact", path @ ..]) => {
             artifact(state, found, &path.iter().map(|part| percent_decode(part)).collect::<Vec<_>>().join("/"))
         }
         ("POST", [action @ ("stop" | "term" | "kill")]) => {
             if *action != "stop" && !found.pipeline {
-                return page(state, 404, "Not Found");
+                return leads_up();
             }
             if !state.permissions.contains("Job/Cancel") {
                 return forbidden(state, asked, "hudson.model.Item.Cancel");
@@ -379,7 +379,7 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
             redirect(302, &format!("job/{name}/{number}/"))
         }
         ("POST", ["input", id, action]) => settle(state, asked, (name, number), &percent_decode(id), action),
-        _ => page(state, 404, "Not Found"),
+        _ => leads_up(),
     }
 }
 

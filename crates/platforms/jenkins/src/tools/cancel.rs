@@ -105,9 +105,22 @@ fn status(build: &Build) -> BuildStatus {
     BuildStatus::of(build.building, build.result.as_deref())
 }
 
+/// Refuses to end a build harder than it can be ended: `term` and `kill` are of pipelines (`WorkflowRun.java`).
+fn check_mode(mode: Mode, build: &Build) -> Result<(), ToolError> {
+    if mode == Mode::Stop || build.may_be_pipeline() { Ok(()) } else { Err(no_pipeline()) }
+}
+
+/// Words that a build can't be ended so.
+fn no_pipeline() -> ToolError {
+    ToolError::invalid_argument("this build can't be ended so: it is no pipeline")
+        .with_argument("mode")
+        .with_remedy("use stop")
+}
+
 async fn preview_build(jenkins: Arc<Jenkins>, input: BuildInput, context: CallContext) -> Result<Preview, ToolError> {
     let target = input.build.target(&jenkins, &context).await?;
     let build = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await?;
+    check_mode(input.mode, &build)?;
     let target = target.numbered(&build);
     let would = if build.building {
         format!("end {target} ({}); what it did stays done", input.mode.action())
@@ -124,16 +137,13 @@ async fn cancel_build(jenkins: Arc<Jenkins>, input: BuildInput, context: CallCon
     if !build.building {
         return Ok(Cancelled { build: build.number, status: status(&build), already: true, hints: Vec::new() });
     }
+    check_mode(input.mode, &build)?;
     let target = target.numbered(&build);
     // Its answer is a redirect, whether something was ended or not.
     let call = Call::post(target.path(&[input.mode.action()]), Vec::new());
     match jenkins.session.call(&call, context.deadline).await {
         Ok(_) => {}
-        Err(Error::NotFound) if input.mode != Mode::Stop => {
-            return Err(ToolError::invalid_argument("this build can't be ended so: it is no pipeline")
-                .with_argument("mode")
-                .with_remedy("use stop"));
-        }
+        Err(Error::NotFound) if input.mode != Mode::Stop => return Err(no_pipeline()),
         Err(error) => return Err(to_tool_error(error, &format!("end {target}"))),
     }
     let after = jenkins.fetch_build(&target, wire::BUILD_STATE, &context).await;
