@@ -36,7 +36,7 @@ pub(super) enum Error {
     /// 401: user, token or password are not accepted.
     #[error("the credentials are not accepted")]
     Rejected,
-    /// 403, with the permission that is missing, if Jenkins names one that is known.
+    /// 403, or what is said of an input for others, with the permission that is missing, if Jenkins names one that is known.
     #[error("a permission is missing")]
     Forbidden(Option<&'static str>),
     /// 403: the crumb isn't valid.
@@ -51,6 +51,9 @@ pub(super) enum Error {
     /// 400: parameters for a job that has none.
     #[error("the job takes no parameters")]
     NotParameterized,
+    /// 400: the input was settled meanwhile.
+    #[error("the input is settled already")]
+    Settled,
     /// 400.
     #[error("Jenkins calls the request invalid")]
     BadRequest,
@@ -318,7 +321,11 @@ fn judge(response: Response) -> Result<Answer, Error> {
     }
     let error = match status {
         StatusCode::BAD_REQUEST if says(&response, "is not parameterized") => Error::NotParameterized,
-        StatusCode::BAD_REQUEST => Error::BadRequest,
+        StatusCode::BAD_REQUEST if says(&response, "This input has been already given") => Error::Settled,
+        StatusCode::BAD_REQUEST => {
+            let known = INPUT_REFUSALS.iter().find(|(words, _)| says(&response, words));
+            known.map_or(Error::BadRequest, |(_, missing)| Error::Forbidden(*missing))
+        }
         StatusCode::UNAUTHORIZED => Error::Rejected,
         StatusCode::FORBIDDEN if says(&response, "No valid crumb was included") => Error::CrumbRefused,
         StatusCode::FORBIDDEN => Error::Forbidden(missing_permission(&response.headers)),
@@ -338,6 +345,14 @@ fn judge(response: Response) -> Result<Answer, Error> {
     }
     Err(error)
 }
+
+/// How whoever may not settle an input is told so, with the permission that is missing (pipeline-input-step,
+/// `InputStepExecution.java`: `preSubmissionCheck`, `preAbortCheck`).
+const INPUT_REFUSALS: [(&str, Option<&str>); 3] = [
+    ("You need to have Job/Build permissions", Some("Job/Build")),
+    ("You need to have Job/Cancel permissions", Some("Job/Cancel")),
+    ("You need to be ", None),
+];
 
 /// Where a form was to be sent instead, so that nothing was done with it: Jenkins answers forms with 201, 302 and 303 to its own
 /// pages, and what keeps the method is of something in front of it, as what leads to a login is.

@@ -52,6 +52,11 @@ pub(super) fn to_tool_error(error: Error, doing: &str) -> ToolError {
         }
         Error::NotParameterized => new(Code::InvalidArgument, "this job takes no parameters", "leave parameters out")
             .with_argument("parameters"),
+        Error::Settled => new(
+            Code::Conflict,
+            "the input is settled already",
+            "list_jenkins_pending_inputs tells for what the build waits now",
+        ),
         Error::BadRequest => ToolError::new(Code::InvalidArgument, format!("Jenkins refuses to {doing} as asked"))
             .with_remedy("check the arguments against what is there; Jenkins' own text is not passed on"),
         Error::NotBuildable => {

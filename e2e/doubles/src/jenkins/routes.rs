@@ -7,7 +7,7 @@ use futures::stream;
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Caller, KEPT, PLANTED, State, bean, jetty, leads_up,
+    Asked, Caller, KEPT, PLANTED, State, USER, bean, jetty, leads_up,
     model::{Build, GraphView, Item, JobKind, NOTE, children, combination, runs},
     page, redirect,
     tree::select,
@@ -454,6 +454,12 @@ fn settle(state: &mut State, asked: &Asked, (name, number): (&str, u32), id: &st
         return page(state, 404, "Not Found");
     };
     let declared = found.inputs[at]["inputs"].as_array().cloned().unwrap_or_default();
+    // Others than those that it names may abort it, if they may abort the build (`InputStepExecution.preAbortCheck`).
+    let only = found.inputs[at]["submitter"].as_str().unwrap_or(USER).to_owned();
+    if action != "abort" && !only.split(',').any(|one| one == USER) {
+        return page(state, 400, &format!("You need to be {only} to submit this."));
+    }
+    let found = state.jobs.get_mut(name).unwrap().builds.get_mut(&number).unwrap();
     match action {
         "abort" => {
             found.building = false;

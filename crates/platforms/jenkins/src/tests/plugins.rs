@@ -77,7 +77,7 @@ fn waiting(double: &Double) {
     });
     double.build("team/web", 3, |build| {
         build.inputs = vec![
-            json!({ "id": "Ship", "message": "Ship it?", "proceedText": "Yes", "submitter": "release,ann", "inputs": [
+            json!({ "id": "Ship", "message": "Ship it?", "proceedText": "Yes", "submitter": "release,bot", "inputs": [
                 { "type": "ChoiceParameterDefinition", "name": "WHERE", "description": "",
                   "definition": { "defaultVal": "eu", "choices": ["eu", "us"] } },
             ] }),
@@ -101,7 +101,7 @@ async fn inputs_need_no_stage_view() {
         let parameter =
             json!({ "name": "WHERE", "type": "choice", "default": "eu", "choices": ["eu", "us"], "required": true });
         assert_eq!(ship["parameters"], json!([parameter]), "{plugins:?}");
-        let submitter = if plugins.inputs_exported { json!("release,ann") } else { Value::Null };
+        let submitter = if plugins.inputs_exported { json!("release,bot") } else { Value::Null };
         assert_eq!(ship["submitter"], submitter, "{plugins:?}");
         for (id, parameters) in [("Ship", json!({ "WHERE": "us" })), ("Go on", json!({}))] {
             let submit = json!({ "job": "team/web", "input_id": id, "action": "proceed", "parameters": parameters });
@@ -118,11 +118,31 @@ async fn inputs_need_no_stage_view() {
 async fn who_may_settle_an_input_is_told_to_whoever_may_not() {
     let double = plays(ALL[5]).await;
     waiting(&double);
-    double.want("job/team/job/web/3/input/Ship/proceed", 400, "You need to be release,ann to submit this.");
+    double.build("team/web", 3, |build| build.inputs[0]["submitter"] = json!("release,ann"));
+    let connector = with_token(&double);
     let submit = json!({ "job": "team/web", "input_id": "Ship", "action": "proceed", "parameters": { "WHERE": "us" } });
-    let error = with_token(&double).call("submit_jenkins_input", submit).await.unwrap_err();
+    let error = connector.call("submit_jenkins_input", submit.clone()).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::PermissionDenied);
-    assert!(error.remedy.as_deref().unwrap().ends_with("release,ann"), "{error:?}");
+    assert_eq!(error.remedy.as_deref(), Some("only these users and groups may: release,ann"));
+    // In other words of Jenkins' (`InputStepExecution.java`).
+    for (page, code, words) in [
+        ("This input has been already given", ErrorCode::Conflict, "settled already"),
+        ("You need to have Job/Build permissions to submit this.", ErrorCode::PermissionDenied, "lacks Job/Build"),
+        ("something else", ErrorCode::PermissionDenied, "refuses to settle"),
+    ] {
+        double.want("job/team/job/web/3/input/Ship/proceed", 400, page);
+        let error = connector.call("submit_jenkins_input", submit.clone()).await.unwrap_err();
+        assert_eq!(error.code, code, "{page}");
+        assert!(error.message.contains(words), "{page}: {error:?}");
+    }
+    let abort = json!({ "job": "team/web", "input_id": "Ship", "action": "abort" });
+    double.want(
+        "job/team/job/web/3/input/Ship/abort",
+        400,
+        "You need to be 'release,ann' (or have Job/Cancel permissions)",
+    );
+    let error = connector.call("submit_jenkins_input", abort).await.unwrap_err();
+    assert!(error.remedy.as_deref().unwrap().contains("whoever has Job/Cancel: release,ann"), "{error:?}");
 }
 
 #[tokio::test]

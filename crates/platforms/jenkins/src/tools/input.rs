@@ -138,7 +138,7 @@ async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext)
     };
     let call = Call::post(target.path(&["input", &input.input_id, action]), form);
     let outcome = jenkins.session.call(&call, context.deadline).await;
-    outcome.map_err(|error| refused(error, &target, &pending))?;
+    outcome.map_err(|error| refused(error, &target, &pending, input.action))?;
     // Refusals are pages with many statuses, so what counts is that it isn't waited for any more.
     let pending = jenkins.fetch_inputs(&target, &context).await;
     let settled = pending
@@ -146,14 +146,21 @@ async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext)
     Ok(Settlement { build, input_id: input.input_id, action: input.action, settled })
 }
 
-/// Whoever may not settle it is told so by status 400 (`InputStepExecution.preSubmissionCheck`, `hudson.model.Failure`).
-fn refused(error: Error, target: &Target, pending: &PendingInput) -> ToolError {
+/// Words of a refusal. Whoever may abort the build may abort what it asks, too.
+fn refused(error: Error, target: &Target, pending: &PendingInput, action: Decision) -> ToolError {
     let only = pending.submitter.as_deref().and_then(text::optional);
-    let is_refusal = matches!(error, Error::BadRequest | Error::Forbidden(_));
+    let is_for_others = matches!(error, Error::Forbidden(None));
+    let is_unclear = matches!(error, Error::BadRequest);
     let worded = to_tool_error(error, &format!("settle the input of {target}"));
-    match only.filter(|_| is_refusal) {
-        Some(only) => ToolError::new(ErrorCode::PermissionDenied, worded.message)
+    match (only, action) {
+        (Some(only), Decision::Proceed) if is_for_others => {
+            worded.with_remedy(format!("only these users and groups may: {only}"))
+        }
+        (Some(only), Decision::Abort) if is_for_others => {
+            worded.with_remedy(format!("only these users and groups may, or whoever has Job/Cancel: {only}"))
+        }
+        (Some(only), _) if is_unclear => ToolError::new(ErrorCode::PermissionDenied, worded.message)
             .with_remedy(format!("it may be settled already; else only these users and groups may: {only}")),
-        None => worded,
+        _ => worded,
     }
 }
