@@ -563,8 +563,18 @@ pub(super) const QUEUE_ITEM: &str =
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Task {
+    #[serde(default, rename = "_class")]
+    class: String,
     pub(super) name: Option<String>,
     pub(super) full_name: Option<String>,
+}
+
+impl Task {
+    /// Whether it is a step of a pipeline that runs, for which Jenkins tells nothing but this
+    /// (workflow-durable-task-step, `ExecutorStepExecution.java`).
+    pub(super) fn is_step(&self) -> bool {
+        self.class.ends_with(".ExecutorStepExecution$PlaceholderTask")
+    }
 }
 
 #[derive(Deserialize)]

@@ -189,6 +189,8 @@ pub struct Item {
     pub build: Option<u32>,
     /// When it left the queue.
     pub left: Option<i64>,
+    /// The build of a pipeline of which it is a step that waits for a node.
+    pub step_of: Option<(String, u32)>,
 }
 
 impl Build {
@@ -569,6 +571,11 @@ impl Item {
             "inQueueSince": self.since, "why": waits.then_some("Waiting for next available executor"),
             "task": { "name": self.job.rsplit('/').next(), "fullName": self.job },
         });
+        if self.step_of.is_some() {
+            // Nothing of it is exported (workflow-durable-task-step, `ExecutorStepExecution.java`).
+            bean["task"] = json!({ "_class":
+                "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask" });
+        }
         if !waits {
             // Only an item that left the queue has these (`hudson/model/Queue.java`, `LeftItem`).
             bean["cancelled"] = json!(self.cancelled);

@@ -154,6 +154,11 @@ fn cancel_item(state: &mut State, asked: &Asked) -> Response {
         Some(item) => {
             item.cancelled = true;
             item.left = Some(now);
+            // Its pipeline ends (`ExecutorStepExecution.java`, `QueueTaskCancelled`).
+            if let Some((job, number)) = item.step_of.clone() {
+                let build = state.jobs.get_mut(&job).unwrap().builds.get_mut(&number).unwrap();
+                (build.building, build.result) = (false, Some("ABORTED"));
+            }
             Response::builder().status(204).body(Body::empty()).unwrap()
         }
         None => page(state, 404, "No such item"),
@@ -268,7 +273,17 @@ fn trigger(state: &mut State, asked: &Asked, name: &str, action: &str) -> Respon
     }
     let id = state.next();
     let (now, job) = (state.now, name.to_owned());
-    let item = Item { job, parameters, since: now, looks: 0, stuck: false, cancelled: false, build: None, left: None };
+    let item = Item {
+        job,
+        parameters,
+        since: now,
+        looks: 0,
+        stuck: false,
+        cancelled: false,
+        build: None,
+        left: None,
+        step_of: None,
+    };
     state.queue.insert(id, item);
     redirect(201, &format!("queue/item/{id}/"))
 }

@@ -30,6 +30,7 @@ fn wait(double: &Double, count: u64) {
         cancelled: false,
         build: None,
         left: None,
+        step_of: None,
     };
     double.change(|state| state.queue.extend((1..=count).map(|id| (id, item.clone()))));
 }

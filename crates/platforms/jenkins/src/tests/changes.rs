@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    double::{Build, Double},
+    double::{Build, Double, Item, Job},
     good, with_token,
 };
 use tools::ErrorCode;
@@ -73,6 +73,37 @@ async fn an_item_is_taken_out_of_the_queue() {
     assert_eq!(started, json!({ "id": 42, "cancelled": false, "already_started": 4 }));
     let error = connector.call("cancel_jenkins_queue_item", json!({ "id": 99 })).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn a_step_of_a_pipeline_is_no_build_that_waits() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    running(&double);
+    double.change(|state| {
+        let now = state.now;
+        let item = Item {
+            job: "team/web".to_owned(),
+            parameters: Vec::new(),
+            since: now,
+            looks: 0,
+            stuck: true,
+            cancelled: false,
+            build: None,
+            left: None,
+            step_of: Some(("team/web".to_owned(), 3)),
+        };
+        state.queue.insert(50, item);
+        // It waits for longer than a look.
+        state.looks_until_start = None;
+    });
+    let queue = good(&connector, "list_jenkins_queue", json!({})).await;
+    assert_eq!((&queue["items"][0]["is_step"], &queue["items"][0]["job"]), (&json!(true), &json!(null)));
+    let preview = connector.preview("cancel_jenkins_queue_item", json!({ "id": 50 })).await.unwrap();
+    assert!(preview.would.contains("the pipeline ends by it"), "{}", preview.would);
+    good(&connector, "cancel_jenkins_queue_item", json!({ "id": 50 })).await;
+    let build = good(&connector, "get_jenkins_build_status", json!({ "job": "team/web", "build": 3 })).await;
+    assert_eq!(build["status"], "aborted");
 }
 
 /// A pipeline that waits for two inputs.

@@ -26,7 +26,8 @@ const BUILD: ToolDeclaration = ToolDeclaration::destroy(
 const ITEM: ToolDeclaration = ToolDeclaration::destroy(
     "cancel_jenkins_queue_item",
     "Take an item out of the queue",
-    "Cancels a build that waits in the queue. One that has begun meanwhile is left alone, and its number is answered.",
+    "Cancels a build that waits in the queue. One that has begun meanwhile is left alone, and its number is answered. A step \
+     of a pipeline that runs waits there for a node, too: without it the pipeline ends.",
 )
 .idempotent();
 
@@ -170,6 +171,12 @@ async fn preview_item(jenkins: Arc<Jenkins>, input: ItemInput, context: CallCont
     let view = queue::ItemView::of(&item);
     let job = view.job.clone().unwrap_or_else(|| "a task".to_owned());
     let would = match view.state {
+        // What becomes of it: `ExecutorStepExecution.java`, `QueueTaskCancelled`.
+        queue::ItemState::Waiting if view.is_step => {
+            "cancel a step of a pipeline that runs, which waits for a node: the \
+             pipeline ends by it, unless its script catches that; Jenkins does not tell which pipeline"
+                .to_owned()
+        }
         queue::ItemState::Waiting => format!("cancel the queued build of {job}"),
         queue::ItemState::Started => format!("do nothing: the build of {job} has begun; cancel_jenkins_build ends it"),
         queue::ItemState::Cancelled => "do nothing: the item is cancelled already".to_owned(),

@@ -11,7 +11,7 @@ use crate::{
     Jenkins,
     client::{Call, Error},
     error::to_tool_error,
-    wire::{self, Queue, QueueItem},
+    wire::{self, Queue, QueueItem, Task},
 };
 use kit::{args::PageArgs, text};
 use tools::{CallContext, ErrorCode, Page, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor, time};
@@ -78,6 +78,9 @@ pub(super) struct ItemView {
     pub(super) build: Option<u32>,
     /// Full name of the job.
     pub(super) job: Option<String>,
+    /// Whether it is no build, but a step of a pipeline that runs and waits for a node. Jenkins doesn't tell of which.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_step: bool,
     /// For what it waits, in Jenkins' words, cut to 500 characters.
     pub(super) why: Option<String>,
     /// Whether something must end first, such as a build of the same job.
@@ -111,6 +114,7 @@ impl ItemView {
             state,
             build,
             job: job.and_then(text::optional),
+            is_step: item.task.as_ref().is_some_and(Task::is_step),
             why: item.why.as_deref().and_then(text::optional),
             blocked: item.blocked,
             buildable: item.buildable,
