@@ -121,6 +121,11 @@ impl Job {
         running.map(|last| last.number)
     }
 
+    /// Whether it is the job of a branch, which its multibranch project keeps (workflow-multibranch, `BranchJobProperty.java`).
+    pub(super) fn is_branch(&self) -> bool {
+        self.property.iter().any(|one| one.class.ends_with(".BranchJobProperty"))
+    }
+
     /// Whether it is a folder (or a multibranch job, or an organization), and no job that is built itself.
     pub(super) fn is_folder(&self) -> bool {
         self.jobs.is_some() || self.class.ends_with("Folder") || self.class.ends_with("MultiBranchProject")

@@ -420,6 +420,11 @@ impl Job {
             bean["property"] = json!([{}, { "_class": "hudson.model.ParametersDefinitionProperty",
                                             "parameterDefinitions": parameters }]);
         }
+        let parent = full_name.rsplit_once('/').and_then(|(parent, _)| inside.get(parent));
+        if parent.is_some_and(|parent| parent.kind == JobKind::MultiBranch) {
+            bean["property"].as_array_mut().unwrap().push(json!({ "_class":
+                "org.jenkinsci.plugins.workflow.multibranch.BranchJobProperty", "branch": {} }));
+        }
         if self.ends_previous {
             bean["property"].as_array_mut().unwrap().push(json!({ "_class":
                 "org.jenkinsci.plugins.workflow.job.properties.DisableConcurrentBuildsJobProperty" }));

@@ -204,7 +204,10 @@ fn job(state: &mut State, asked: &Asked, path: &[&str]) -> Response {
             trigger(state, asked, &name, &action)
         }
         ("POST", ["doDelete"]) => {
-            if !state.permissions.contains("Job/Delete") {
+            // Nobody may delete that of a branch that is there (workflow-multibranch, `BranchJobProperty.java`).
+            let parent = name.rsplit_once('/').and_then(|(parent, _)| state.jobs.get(parent));
+            let is_branch = parent.is_some_and(|parent| parent.kind == JobKind::MultiBranch);
+            if !state.permissions.contains("Job/Delete") || (is_branch && !found.dead) {
                 return forbidden(state, asked, "hudson.model.Item.Delete");
             }
             let now = state.now;

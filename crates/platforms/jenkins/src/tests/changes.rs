@@ -198,6 +198,25 @@ async fn a_job_is_deleted_and_a_folder_never() {
 }
 
 #[tokio::test]
+async fn the_job_of_a_branch_goes_with_its_branch() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let delete = || json!({ "job": "team/shop/feature%2Flogin" });
+    let branch = |change: fn(&mut Job)| {
+        double.change(|state| change(state.jobs.get_mut("team/shop/feature%2Flogin").unwrap()));
+    };
+    let error = connector.preview("delete_jenkins_job", delete()).await.unwrap_err();
+    assert!(error.message.contains("is the job of a branch"), "{error:?}");
+    assert_eq!(double.count("POST", ""), 0, "something was sent");
+    // That it can't be built may have another reason: Jenkins says it.
+    branch(|job| job.disabled = true);
+    let error = connector.call("delete_jenkins_job", delete()).await.unwrap_err();
+    assert!(error.remedy.as_deref().unwrap().contains("the next scan"), "{error:?}");
+    branch(|job| job.dead = true);
+    assert_eq!(good(&connector, "delete_jenkins_job", delete()).await["deleted"], true);
+}
+
+#[tokio::test]
 async fn a_job_of_which_a_build_does_not_end_stays() {
     let double = Double::start().await;
     let connector = with_token(&double);

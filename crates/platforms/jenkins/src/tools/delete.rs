@@ -64,6 +64,10 @@ impl DeleteInput {
             return Err(ToolError::new(ErrorCode::PermissionDenied, "this is a folder: the connector deletes none")
                 .with_argument("job"));
         }
+        // Of a branch that is gone it isn't buildable, and may be deleted (`BranchJobProperty.java`).
+        if job.is_branch() && job.buildable {
+            return Err(kept_by_its_branch(&name));
+        }
         let last = job.last_build.as_ref().map_or(0, |build| build.number);
         if self.expected_last_build.is_some_and(|expected| expected != last) {
             return Err(ToolError::new(ErrorCode::Conflict, format!("the last build of {name} is number {last}"))
@@ -72,6 +76,14 @@ impl DeleteInput {
         }
         Ok((name, job))
     }
+}
+
+/// Words that a branch's job can't be deleted: no permission helps, since its multibranch project denies it to everybody.
+fn kept_by_its_branch(name: &JobName) -> ToolError {
+    let message = format!("{name} is the job of a branch: Jenkins lets nobody delete it while the branch is there");
+    ToolError::new(ErrorCode::PermissionDenied, message).with_argument("job").with_remedy(
+        "once the branch is deleted in its repository, the next scan of the multibranch project takes the job away",
+    )
 }
 
 async fn preview(jenkins: Arc<Jenkins>, input: DeleteInput, context: CallContext) -> Result<Preview, ToolError> {
@@ -94,6 +106,8 @@ async fn delete(jenkins: Arc<Jenkins>, input: DeleteInput, context: CallContext)
         // Before it deletes, it takes out what waits, and ends what runs, for which it waits 15 seconds
         // (`jenkins/model/queue/ItemDeletion.java`, `hudson/model/Failure.java`).
         Err(Error::BadRequest) if running.is_some() => true,
+        // It may not be buildable for another reason, such as its project being disabled.
+        Err(Error::Forbidden(Some("Job/Delete"))) if job.is_branch() => return Err(kept_by_its_branch(&name)),
         Err(error) => return Err(to_tool_error(error, &format!("delete the job {name}"))),
     };
     // A redirect says nothing; that it isn't there any more does.
