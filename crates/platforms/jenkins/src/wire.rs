@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub(super) use matrix::{Configuration, ConfigurationRun, Project};
-pub(super) use pipeline::{Flow, GraphAnswer, InputExecution, PendingInput, StageViewInput};
+pub(super) use pipeline::{Flow, GraphAnswer, InputExecution, PendingInput, StageViewInput, StepLog};
 
 /// Who the caller is (`hudson/security/WhoAmI.java`).
 #[derive(Deserialize)]

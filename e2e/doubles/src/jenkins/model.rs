@@ -160,6 +160,8 @@ pub struct Build {
     pub stages: Vec<Value>,
     /// Steps of each stage that is asked for.
     pub steps: BTreeMap<String, Vec<Value>>,
+    /// What steps wrote, by their ids.
+    pub step_logs: BTreeMap<String, String>,
     /// What it waits for a person to say, as `pipeline-rest-api` tells it.
     pub inputs: Vec<Value>,
     /// Whether it waited for a person before.
@@ -217,6 +219,7 @@ impl Build {
             generated: 0,
             stages: Vec::new(),
             steps: BTreeMap::new(),
+            step_logs: BTreeMap::new(),
             inputs: Vec::new(),
             waited: false,
             tests: None,

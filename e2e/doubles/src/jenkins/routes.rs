@@ -356,6 +356,24 @@ fn build(state: &mut State, asked: &Asked, name: &str, number: u32, rest: &[&str
             node["stageFlowNodes"] = steps.cloned().collect();
             bean(state, &node)
         }
+        ("GET", ["execution", "node", id, "wfapi", "log"]) if pipeline => {
+            // The last 10 KiB as HTML (`FlowNodeLogExt.java`); of a step that wrote nothing without a text.
+            let mut log = json!({ "nodeId": id, "nodeStatus": "FAILED", "length": 0, "hasMore": false });
+            if let Some(text) = found.step_logs.get(*id) {
+                let from = text.len().saturating_sub(10 * 1024);
+                let html = text[from..].replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                log["hasMore"] = json!(from > 0);
+                log["length"] = json!(text.len() - from);
+                log["text"] = json!(format!("<span class=\"pipeline-node-{id}\">{html}</span>"));
+            }
+            bean(state, &log)
+        }
+        ("GET", [view, "log"]) if graph.is_some_and(|graph| graph.paths()[1] == *view) => {
+            let [(name, id)] = asked.query.as_slice() else { return unknown_query(state) };
+            let text = found.step_logs.get(id).filter(|_| name == "nodeId").map_or("No logs found\n", String::as_str);
+            let response = Response::builder().status(200).header("content-type", "text/plain;charset=utf-8");
+            response.body(Body::from(text.to_owned())).unwrap()
+        }
         ("GET", [view, "tree"]) if graph.is_some_and(|graph| graph.paths()[0] == *view) => {
             bean(state, &graph.unwrap().stages(&found.stages, found.building))
         }

@@ -244,6 +244,41 @@ async fn the_stage_in_which_a_build_ended_is_told_though_it_did_not_fail() {
 }
 
 #[tokio::test]
+async fn what_the_failed_step_wrote_is_told_where_others_wrote_after_it() {
+    for plugins in ALL {
+        let double = plays(plugins).await;
+        let step = "+ make\ncc: 'x' <undeclared>\nmake: *** Error 1\n";
+        double.build("team/web", 2, |build| {
+            build.step_logs = [("12".to_owned(), format!("{}{step}", "compiling\n".repeat(2_000)))].into();
+            build.log = format!("{step}{}Finished: FAILURE\n", "deleted: sha256\n".repeat(200));
+        });
+        let connector = with_token(&double);
+        let failed = json!({ "job": "team/web", "build": 2 });
+        let report = good(&connector, "get_jenkins_failure_report", failed.clone()).await;
+        assert!(!report["log_tail"].as_str().unwrap().contains("undeclared"), "{plugins:?}");
+        if !plugins.stage_view && plugins.graph_view.is_none() {
+            assert_eq!(report["failed_step_log"], Value::Null);
+            continue;
+        }
+        let log = report["failed_step_log"].as_str().unwrap();
+        assert!(log.ends_with("cc: 'x' <undeclared>\nmake: *** Error 1"), "{plugins:?}: {log}");
+        assert_eq!(log.lines().count(), 40, "{plugins:?}");
+        // Where it wrote nothing, what else there is is said.
+        double.build("team/web", 2, |build| build.step_logs.clear());
+        let report = good(&with_token(&double), "get_jenkins_failure_report", failed.clone()).await;
+        assert!(report["hints"].to_string().contains("other steps may have written"), "{plugins:?}: {report}");
+        // What stands at the end of the log is told once.
+        double.build("team/web", 2, |build| {
+            build.step_logs = [("12".to_owned(), step.to_owned())].into();
+            build.log = format!("{}{step}Finished: FAILURE\n", "compiling\n".repeat(200));
+        });
+        let report = good(&with_token(&double), "get_jenkins_failure_report", failed).await;
+        assert!(report["log_tail"].as_str().unwrap().contains("undeclared"), "{plugins:?}");
+        assert_eq!((&report["failed_step_log"], &report["hints"]), (&Value::Null, &Value::Null), "{plugins:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_step_that_can_not_be_told_keeps_no_stage_back() {
     let double = Double::start().await;
     double.want("job/team/job/web/2/execution/node/11/wfapi/describe", 500, "boom");

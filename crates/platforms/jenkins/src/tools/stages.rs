@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use super::{
-    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, NOT_TOLD, Target, WHILE_IT_RUNS, build::WAITS, builds::BuildStatus,
-    first, read,
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, MAX_SCAN, NOT_TOLD, Target, WHILE_IT_RUNS, build::WAITS,
+    builds::BuildStatus, first, read,
 };
 use crate::{
     Jenkins,
     client::{Answer, Call, Error},
     error::to_tool_error,
-    wire::{self, Build, Flow, GraphAnswer},
+    wire::{self, Build, Flow, GraphAnswer, StepLog},
 };
-use kit::text;
-use outbound::RequestError;
+use kit::{log::Tail, text};
+use outbound::{RequestError, Scan};
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, time};
 
 /// Stages of one answer.
@@ -27,6 +27,10 @@ const MAX_FAILED: usize = 6;
 const MAX_DESCRIBED: usize = 3;
 /// Steps that the stage view tells of a stage: the first ones (`StageNodeExt.MAX_CHILD_NODES`).
 const STEPS_OF_STAGE_VIEW: usize = 100;
+/// Lines of what a step wrote that are told.
+const STEP_LINES: usize = 40;
+/// What pipeline-graph-view answers for a step that wrote nothing (`PipelineConsoleViewAction.java`).
+const NO_LOGS: &str = "No logs found";
 /// The status of what waits for an input.
 const PAUSED: &str = "PAUSED_PENDING_INPUT";
 /// The status of what is told as going on in a build that has ended, as after a controller was stopped.
@@ -115,6 +119,9 @@ pub(super) struct FailedStep {
     pub(super) step: Option<String>,
     /// Its error, cut to 500 characters.
     pub(super) error: Option<String>,
+    /// Its id, if it is known.
+    #[serde(skip)]
+    id: Option<String>,
 }
 
 impl Stage {
@@ -261,12 +268,13 @@ impl Jenkins {
         for (place, stage) in likeliest.into_iter().enumerate() {
             let error = stage.error.as_ref().and_then(|error| text::optional(error.text()));
             let status = Some(stage.status.clone()).filter(|status| status != "FAILED");
-            let mut one = FailedStep { stage: text::clean(&stage.name), status, step: None, error };
+            let mut one = FailedStep { stage: text::clean(&stage.name), status, step: None, error, id: None };
             if place < MAX_DESCRIBED && stage.status != UNKNOWN {
                 match self.fetch_failed_step(target, stage, stages.source, hints, context).await {
-                    Ok(Some((step, error))) => {
-                        one.step = step;
-                        one.error = error.or(one.error);
+                    Ok(Some(step)) => {
+                        one.id = Some(step.id);
+                        one.step = step.name;
+                        one.error = step.error.or(one.error);
                     }
                     Ok(None) => {}
                     Err(error) => missing = Some(error),
@@ -295,7 +303,7 @@ impl Jenkins {
         source: Source,
         hints: &mut Vec<String>,
         context: &CallContext,
-    ) -> Result<Option<(Option<String>, Option<String>)>, Error> {
+    ) -> Result<Option<Step>, Error> {
         match source {
             Source::StageView => {
                 let path = target.path(&["execution", "node", &stage.id, "wfapi", "describe"]);
@@ -311,7 +319,7 @@ impl Jenkins {
                 }
                 Ok(steps.iter().rev().find(|step| step.status == stage.status).map(|step| {
                     let error = step.error.as_ref().and_then(|error| text::optional(error.text()));
-                    (text::optional(&step.name), error)
+                    Step { id: step.id.clone(), name: text::optional(&step.name), error }
                 }))
             }
             Source::GraphView(place) => {
@@ -332,10 +340,53 @@ impl Jenkins {
                     Err(error) => return Err(error),
                 };
                 // Its name may be its arguments, which may hold secrets.
-                Ok(Some((text::optional(&step.title), error)))
+                Ok(Some(Step { name: text::optional(&step.title), id: step.id, error }))
             }
         }
     }
+
+    /// The last lines of what a step wrote, of so many bytes; nothing where no plugin tells them.
+    pub(super) async fn fetch_step_log(
+        &self,
+        target: &Target,
+        stages: &Stages,
+        step: &FailedStep,
+        room: usize,
+        context: &CallContext,
+    ) -> Result<Option<String>, Error> {
+        let Some(id) = &step.id else { return Ok(None) };
+        let read = match stages.source {
+            Source::StageView => {
+                let call = Call::get(target.path(&["execution", "node", id, "wfapi", "log"]));
+                let answer = self.session.call(&call, context.deadline).await;
+                answer.and_then(|answer| answer.object::<StepLog>()).map(|log| {
+                    let mut tail = Tail::new(room, MAX_SCAN);
+                    let _all_of_it = tail.take(log.lines().as_bytes());
+                    tail
+                })
+            }
+            Source::GraphView(place) => {
+                let Some([_, steps]) = GRAPH_VIEWS.get(place) else { return Ok(None) };
+                let call = Call::get(target.path(&[steps, "log"])).query("nodeId", id);
+                self.fetch_log(&call, &|_| Tail::new(room, MAX_SCAN), context).await.map(|scanned| scanned.scan)
+            }
+        };
+        match read {
+            Ok(tail) => {
+                let (text, _) = tail.finish(STEP_LINES, MAX_LINE);
+                Ok(Some(text).filter(|text| !text.is_empty() && text != NO_LOGS))
+            }
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A step that did not end well.
+struct Step {
+    id: String,
+    name: Option<String>,
+    error: Option<String>,
 }
 
 /// Stages that failed or ended as the whole did, and none around another that did; if there is none, those that did not

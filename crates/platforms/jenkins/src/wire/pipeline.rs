@@ -50,6 +50,33 @@ impl FlowError {
     }
 }
 
+/// The end of what a step wrote, as HTML (`pipeline-rest-api`: `FlowNodeLogExt`): 10 KiB at most.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StepLog {
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    has_more: bool,
+}
+
+impl StepLog {
+    /// Its whole lines as text: what stands in tags is of Jenkins' page.
+    pub(crate) fn lines(&self) -> String {
+        let html = match self.text.split_once('\n') {
+            Some((_, rest)) if self.has_more => rest,
+            _ => &self.text,
+        };
+        let mut parts = html.split('<');
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        // What a program writes has no such sign in HTML.
+        text.extend(parts.map(|part| part.split_once('>').map_or("", |(_, after)| after)));
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#039;", "'"), ("&#39;", "'"), ("&amp;", "&")]
+            .iter()
+            .fold(text, |text, (escaped, meant)| text.replace(escaped, meant))
+    }
+}
+
 /// What `pipeline-graph-view` answers (`PipelineJsonWriter.java`).
 #[derive(Deserialize)]
 pub(crate) struct GraphAnswer {
@@ -240,6 +267,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_a_step_wrote_is_read_out_of_its_page() {
+        let log = |more: bool| {
+            let text =
+                "cut <b>line\n<span class=\"timestamp\">x</span>a &lt;b&gt; &amp;lt; <a href='/y'>#12</a>\nit&#039;s\n";
+            serde_json::from_value::<StepLog>(json!({ "nodeId": "11", "text": text, "hasMore": more })).unwrap().lines()
+        };
+        assert_eq!(log(true), "xa <b> &lt; #12\nit's\n");
+        assert!(log(false).starts_with("cut line\n"));
+        let empty: StepLog = serde_json::from_value(json!({ "nodeId": "11", "length": 0, "hasMore": false })).unwrap();
+        assert_eq!(empty.lines(), "");
+    }
 
     #[test]
     fn stages_of_any_version_of_the_graph_view_are_read() {
