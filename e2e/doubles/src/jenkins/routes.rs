@@ -261,6 +261,16 @@ fn trigger(state: &mut State, asked: &Asked, name: &str, action: &str) -> Respon
         // The query's are among them, that of the quiet period, too.
         let named = asked.query.iter().chain(&asked.form).filter(|(name, _)| definition["name"] == *name);
         let given: Vec<&str> = named.map(|(_, value)| value.as_str()).collect();
+        // What is none of the choices is dropped (extended-choice-parameter, `createValue(String[])`).
+        if let Some(choices) = definition["planted-choices"].as_array().filter(|_| !given.is_empty()) {
+            let chosen = given.iter().filter(|one| choices.iter().any(|choice| choice == *one));
+            let chosen = chosen.copied().collect::<Vec<_>>().join(",");
+            parameters.push(
+                json!({ "_class": "com.cwctravel.hudson.plugins.extended_choice_parameter.ExtendedChoiceParameterValue",
+                                    "name": definition["name"], "value": chosen }),
+            );
+            continue;
+        }
         if given.len() > 1 {
             return page(state, 500, "A problem occurred while processing the request");
         }

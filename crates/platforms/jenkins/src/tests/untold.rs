@@ -46,6 +46,32 @@ async fn values_that_are_not_exported_are_no_secrets() {
 }
 
 #[tokio::test]
+async fn several_choices_reach_the_build() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    // extended-choice-parameter-plugin #99.
+    double.change(|state| {
+        let parts = json!({ "name": "PARTS", "type": "PT_MULTI_SELECT", "description": "",
+                            "planted-choices": ["api", "web", "db"], "defaultParameterValue": { "value": "api" } });
+        state.jobs.get_mut("plain").unwrap().parameters = Some(vec![parts]);
+    });
+    let trigger = json!({ "job": "plain", "parameters": { "PARTS": ["api", "web"] } });
+    let preview = connector.preview("trigger_jenkins_build", trigger.clone()).await.unwrap();
+    assert_eq!(preview.state["parameters"], json!({ "PARTS": "api,web" }));
+    assert!(preview.would.contains("of PARTS Jenkins drops"), "{}", preview.would);
+    let started = good(&connector, "trigger_jenkins_build", trigger).await;
+    assert!(started["hints"].to_string().contains("of PARTS Jenkins drops"), "{started}");
+    // And the one that is built again as it was.
+    let again = json!({ "job": "plain", "build": started["build"] });
+    let again = good(&connector, "rebuild_jenkins_build", again).await;
+    for started in [started, again] {
+        let arguments = json!({ "job": "plain", "build": started["build"] });
+        let build = good(&connector, "get_jenkins_build_status", arguments).await;
+        assert_eq!(build["parameters"], json!([{ "name": "PARTS", "value": "api,web" }]));
+    }
+}
+
+#[tokio::test]
 async fn parameters_of_plugins_are_left_to_jenkins() {
     let double = Double::start().await;
     let connector = with_token(&double);

@@ -10,7 +10,7 @@ use super::{
     BuildArgs, BuildName, Target,
     inputs::UNTOLD,
     mutation,
-    parameters::{GivenValue, check, shown},
+    parameters::{GivenValue, by_name, check, shown},
 };
 use crate::{
     Jenkins,
@@ -115,8 +115,9 @@ async fn preview(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext
         Decision::Proceed => format!("let {target} go on, which asks: {message}"),
         Decision::Abort => format!("abort {target}, which asks: {message}"),
     };
-    let parameters: BTreeMap<&String, String> =
-        fields.iter().map(|(name, value)| (name, shown(name, pending.kind(name), &json!(value)))).collect();
+    let parameters: BTreeMap<&String, String> = by_name(fields)
+        .map(|(name, values)| (name, shown(name, pending.kind(name), &json!(values.join(",")))))
+        .collect();
     Ok(Preview { would, state: json!({ "build": looked.build, "input_id": input.input_id, "parameters": parameters }) })
 }
 
@@ -127,12 +128,13 @@ async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext)
         Decision::Abort => ("abort", Vec::new()),
         Decision::Proceed if fields.is_empty() => ("proceedEmpty", Vec::new()),
         Decision::Proceed => {
-            let value = |(name, value): &(String, String)| match pending.kind(name) {
+            let value = |(name, values): (&String, Vec<&str>)| match (values.as_slice(), pending.kind(name)) {
                 // As its constructor calls it (`hudson/model/RunParameterValue.java`).
-                "RunParameterDefinition" => json!({ "name": name, "runId": value }),
-                _ => json!({ "name": name, "value": value }),
+                ([run], "RunParameterDefinition") => json!({ "name": name, "runId": run }),
+                ([value], _) => json!({ "name": name, "value": value }),
+                (several, _) => json!({ "name": name, "value": several }),
             };
-            let values: Vec<_> = fields.iter().map(value).collect();
+            let values: Vec<_> = by_name(&fields).map(value).collect();
             ("proceed", vec![("json".to_owned(), json!({ "parameter": values }).to_string())])
         }
     };

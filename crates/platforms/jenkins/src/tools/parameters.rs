@@ -31,16 +31,78 @@ pub(super) enum GivenValue {
     Number(serde_json::Number),
     /// A text.
     Text(String),
+    /// Several choices, of a parameter that takes them.
+    Several(Vec<String>),
 }
 
 impl GivenValue {
-    fn to_text(&self) -> String {
+    fn into_texts(self) -> Vec<String> {
         match self {
-            Self::Flag(flag) => flag.to_string(),
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => text.clone(),
+            Self::Flag(flag) => vec![flag.to_string()],
+            Self::Number(number) => vec![number.to_string()],
+            Self::Text(text) => vec![text],
+            // None of the choices: left out, it would be the default.
+            Self::Several(none) if none.is_empty() => vec![String::new()],
+            Self::Several(texts) => texts,
         }
     }
+}
+
+/// How several choices come to Jenkins in a form.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Several {
+    /// Not at all: `hudson/model/SimpleParameterDefinition.java` throws an exception.
+    No,
+    /// As one text with commas, as it is of one chosen alone (active-choices, `AbstractUnoChoiceParameter.java`).
+    Joined,
+    /// Each as a field of its own; what is none of the choices, as such a text is, is dropped
+    /// (extended-choice-parameter, `ExtendedChoiceParameterDefinition.java`: `createValue(String[])`).
+    Each,
+}
+
+impl Several {
+    fn of(definition: &ParameterDefinition) -> Self {
+        match definition.kind.as_str() {
+            "PT_MULTI_SELECT" | "PT_CHECKBOX" => Self::Each,
+            "ChoiceParameter" | "CascadeChoiceParameter" => Self::Joined,
+            _ => Self::No,
+        }
+    }
+
+    /// The fields' values.
+    fn fields(self, given: Vec<String>) -> Vec<String> {
+        match self {
+            Self::No => given,
+            Self::Joined => vec![given.join(",")],
+            // Its choices have no commas, and a build tells what it had with commas between.
+            Self::Each => given.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// The values of each parameter among fields, of which one stands there more than once if it has several.
+pub(super) fn by_name(fields: &[(String, String)]) -> impl Iterator<Item = (&String, Vec<&str>)> {
+    fields.chunk_by(|(one, _), (next, _)| one == next).filter_map(|same| {
+        let (name, _) = same.first()?;
+        Some((name, same.iter().map(|(_, value)| value.as_str()).collect()))
+    })
+}
+
+/// What is said where a parameter was given whose choices Jenkins doesn't tell, and which takes nothing else.
+pub(super) fn may_drop(fields: &[(String, String)], declared: &[ParameterDefinition]) -> Option<String> {
+    let drops = |name: &String| {
+        let mut known = declared.iter().filter(|one| one.name == *name);
+        known.any(|one| one.kind.starts_with("PT_") && one.kind != "PT_TEXTBOX")
+    };
+    let names: Vec<String> =
+        by_name(fields).filter(|(name, _)| drops(name)).take(MAX_NAMED).map(|(name, _)| text::clean(name)).collect();
+    (!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!(
+            "of {names} Jenkins drops what is none of the choices, which it doesn't tell: \
+             get_jenkins_build_status has what the build got"
+        )
+    })
 }
 
 /// A parameter that is declared.
@@ -181,16 +243,24 @@ pub(super) fn check(
             }
             continue;
         };
-        let value = value.to_text();
-        if value.len() > MAX_VALUE {
+        let several = Several::of(definition);
+        let values = several.fields(value.clone().into_texts());
+        if values.iter().map(String::len).sum::<usize>() > MAX_VALUE {
             return refuse(format!("parameter {name} is longer than {} KiB", MAX_VALUE / 1024));
         }
+        let [value] = values.as_slice() else {
+            if several != Several::Each {
+                return refuse(format!("parameter {name} takes one value, and not several"));
+            }
+            fields.extend(values.into_iter().map(|value| (definition.name.clone(), value)));
+            continue;
+        };
         match kind(&definition.kind).as_str() {
-            "boolean" if value != "true" && value != "false" => {
+            "boolean" if !matches!(value.as_str(), "true" | "false") => {
                 return refuse(format!("parameter {name}: allowed are true and false"));
             }
             "choice" => {
-                if let Some(choices) = definition.all_choices().filter(|choices| !choices.contains(&value)) {
+                if let Some(choices) = definition.all_choices().filter(|choices| !choices.contains(value)) {
                     let allowed: Vec<_> = choices.iter().take(MAX_CHOICES).map(|choice| text::clean(choice)).collect();
                     let more = match choices.len() - allowed.len() {
                         0 => String::new(),
@@ -209,7 +279,7 @@ pub(super) fn check(
             }
             _ => {}
         }
-        fields.push((definition.name.clone(), value));
+        fields.push((definition.name.clone(), value.clone()));
     }
     Ok(fields)
 }
@@ -230,6 +300,8 @@ mod tests {
             { "name": "TEXT", "type": "Base64FileParameterDefinition" },
             { "name": "ZIP", "type": "StashedFileParameterDefinition" },
             { "name": "TAG", "type": "ChoiceParameterDefinition" },
+            { "name": "PARTS", "type": "PT_MULTI_SELECT" },
+            { "name": "HOSTS", "type": "CascadeChoiceParameter" },
         ]))
         .unwrap()
     }
@@ -254,9 +326,31 @@ mod tests {
             (json!({ "TEXT": "eA==" }), "is a file"),
             (json!({ "ZIP": "x" }), "is a file"),
             (json!({ "RUN": "x".repeat(20_000) }), "longer than 16 KiB"),
+            (json!({ "PARTS": ["x".repeat(9_000), "x".repeat(9_000)] }), "longer than 16 KiB"),
+            (json!({ "TAG": ["a", "b"] }), "TAG takes one value"),
         ] {
             let message = fields(given).unwrap_err();
             assert!(message.contains(text), "{message}");
+        }
+    }
+
+    #[test]
+    fn several_choices_come_as_each_plugin_takes_them() {
+        for (given, expected) in [
+            (json!({ "PARTS": ["api", "web"] }), vec![("PARTS", "api"), ("PARTS", "web")]),
+            // As a build tells what it had, so that it is built again with the same.
+            (json!({ "PARTS": "api,web" }), vec![("PARTS", "api"), ("PARTS", "web")]),
+            (json!({ "PARTS": "api" }), vec![("PARTS", "api")]),
+            (json!({ "PARTS": [] }), vec![("PARTS", "")]),
+            (json!({ "HOSTS": ["a", "b"] }), vec![("HOSTS", "a,b")]),
+            (json!({ "HOSTS": "a,b" }), vec![("HOSTS", "a,b")]),
+            (json!({ "ENV": ["prod"] }), vec![("ENV", "prod")]),
+        ] {
+            let fields = fields(given.clone()).unwrap();
+            let told: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            assert_eq!(told, expected, "{given}");
+            let drops = given.get("PARTS").is_some();
+            assert_eq!(may_drop(&fields, &declared()).is_some_and(|hint| hint.contains("of PARTS")), drops, "{given}");
         }
     }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_with::skip_serializing_none;
 
-use super::queue::ItemView;
+use super::{parameters::may_drop, queue::ItemView};
 use crate::{
     Jenkins,
     client::{Call, Error},
@@ -91,6 +91,7 @@ pub(super) async fn start(
     // (`jenkins/model/ParameterizedJobMixIn.java`).
     let action = if job.parameters().is_some() { "buildWithParameters" } else { "build" };
     let also_delays = fields.iter().any(|(name, _)| name == "delay");
+    let may_drop = may_drop(&fields, job.parameters().unwrap_or_default());
     let path = name.segments().into_iter().chain([action.to_owned()]);
     let call = Call::post(path, fields);
     // A parameter that is called so would take it for its value (`hudson/model/SimpleParameterDefinition.java`).
@@ -123,6 +124,7 @@ pub(super) async fn start(
     let may_be_merged = !answer.is_created() || (job.in_queue && job.parameters().is_none());
     let mut started = follow(jenkins, name, id, wait, context).await?;
     started.hints.extend(also_delays.then(|| ALSO_DELAYS.to_owned()));
+    started.hints.extend(may_drop);
     if may_be_merged {
         let is = if answer.is_created() { "may be" } else { "is" };
         started.hints.push(format!("Jenkins queues no equal item twice: this {is} one that waited already"));

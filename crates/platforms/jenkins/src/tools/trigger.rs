@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     mutation, not_a_configuration,
-    parameters::{GivenValue, check, shown},
+    parameters::{GivenValue, by_name, check, may_drop, shown},
     start::{Started, check_buildable, start},
 };
 use crate::{
@@ -40,7 +40,8 @@ struct TriggerInput {
     /// Full name of the job, such as `folder/name`, or a link to it.
     #[schemars(length(min = 1, max = 4000))]
     job: String,
-    /// Values of parameters by name: 100 at most. Those left out have their defaults, or none.
+    /// Values of parameters by name: 100 at most. Those left out have their defaults, or none. A list is several choices,
+    /// of a parameter that takes them.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 100))]
     parameters: BTreeMap<String, GivenValue>,
@@ -80,7 +81,9 @@ impl TriggerInput {
 pub(super) fn preview_fields(job: &Job, fields: &[(String, String)]) -> BTreeMap<String, String> {
     let declared = job.parameters().unwrap_or_default();
     let kind = |name: &str| declared.iter().find(|one| one.name == name).map_or("", |one| one.kind.as_str());
-    fields.iter().map(|(name, value)| (name.clone(), shown(name, kind(name), &json!(value)))).collect()
+    let shown =
+        |(name, values): (&String, Vec<&str>)| (name.clone(), shown(name, kind(name), &json!(values.join(","))));
+    by_name(fields).map(shown).collect()
 }
 
 /// What triggering would do.
@@ -97,7 +100,9 @@ pub(super) fn preview_of(name: &JobName, job: &Job, fields: &[(String, String)])
     };
     let ends =
         job.ends_with_the_next().map(|number| format!("; it ends build {number}, which runs")).unwrap_or_default();
-    let would = format!("trigger a build of {name} with {with}{number}{without}{ends}");
+    let drops = may_drop(fields, job.parameters().unwrap_or_default());
+    let drops = drops.map(|drops| format!("; {drops}")).unwrap_or_default();
+    let would = format!("trigger a build of {name} with {with}{number}{without}{ends}{drops}");
     let state = json!({
         "parameters": preview_fields(job, fields),
         "in_queue": job.in_queue,
