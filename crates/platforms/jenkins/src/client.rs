@@ -66,9 +66,9 @@ pub(super) enum Error {
     /// 429, which only a proxy answers, with the wait if it states one.
     #[error("calls are limited")]
     RateLimited(Option<Duration>),
-    /// 500, with the exception's class if the page names one.
+    /// 500.
     #[error("Jenkins states an internal error")]
-    Failed(Option<String>),
+    Failed(Fault),
     /// 503 with the start page.
     #[error("Jenkins is starting")]
     Starting,
@@ -87,6 +87,15 @@ pub(super) enum Error {
     /// There is no usable answer.
     #[error("the request to Jenkins failed: {0}")]
     Request(#[source] RequestError),
+}
+
+/// What the page of an internal error tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The class of the exception.
+    pub(super) class: Option<String>,
+    /// The ID under which Jenkins has logged it.
+    pub(super) id: Option<String>,
 }
 
 impl From<RequestError> for Error {
@@ -333,7 +342,9 @@ fn judge(response: Response) -> Result<Answer, Error> {
         StatusCode::CONFLICT => Error::NotBuildable,
         StatusCode::UNPROCESSABLE_ENTITY => Error::Unprocessable,
         StatusCode::TOO_MANY_REQUESTS => Error::RateLimited(response.retry_after()),
-        StatusCode::INTERNAL_SERVER_ERROR => Error::Failed(exception_class(&response)),
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            Error::Failed(Fault { class: exception_class(&response), id: logging_id(&response) })
+        }
         StatusCode::SERVICE_UNAVAILABLE if is_start_page(&response) => Error::Starting,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             Error::Proxy(status.as_u16())
@@ -341,7 +352,8 @@ fn judge(response: Response) -> Result<Answer, Error> {
         other => Error::Status(other.as_u16()),
     };
     if let Error::BadRequest | Error::Failed(_) | Error::Status(_) = &error {
-        unknown_refusal("jenkins", status.as_u16(), exception_class(&response).as_deref(), None);
+        let (class, id) = (exception_class(&response), logging_id(&response));
+        unknown_refusal("jenkins", status.as_u16(), class.as_deref(), id.as_deref());
     }
     Err(error)
 }
@@ -450,4 +462,12 @@ fn exception_class(response: &Response) -> Option<String> {
                 && (word.ends_with("Exception") || word.ends_with("Error") || word.ends_with("Failure"))
         })
         .map(str::to_owned)
+}
+
+/// The ID under which Jenkins has logged what it shows no more of (`jenkins/model/Jenkins/oops.jelly`): a UUID.
+fn logging_id(response: &Response) -> Option<String> {
+    let text = String::from_utf8_lossy(response.body());
+    let (_, rest) = text.split_once("Logging ID=")?;
+    let id: String = rest.chars().take_while(|c| c.is_ascii_hexdigit() || *c == '-').take(36).collect();
+    Some(id).filter(|id| id.len() == 36)
 }

@@ -73,9 +73,10 @@ pub(super) fn to_tool_error(error: Error, doing: &str) -> ToolError {
                 None => error,
             }
         }
-        Error::Failed(class) => {
-            let class = class.map_or_else(String::new, |class| format!(" ({class})"));
-            ToolError::new(Code::PlatformError, format!("Jenkins failed internally to {doing}{class}"))
+        Error::Failed(fault) => {
+            let class = fault.class.map_or_else(String::new, |class| format!(" ({class})"));
+            let id = fault.id.map_or_else(String::new, |id| format!("; its log has the cause under the ID {id}"));
+            ToolError::new(Code::PlatformError, format!("Jenkins failed internally to {doing}{class}{id}"))
                 .with_remedy("the log of Jenkins says more; after a change, check first whether it was carried out")
         }
         Error::Starting => new(Code::PlatformUnavailable, "Jenkins is starting", "try again in about a minute")

@@ -8,6 +8,10 @@ use tools::ErrorCode::{
     PlatformUnavailable, RateLimited,
 };
 
+/// What Jenkins shows of an exception, as of a user whom its directory doesn't find any more (azure-ad-plugin #661).
+const OOPS: &str = "<h2>A problem occurred while processing the request.</h2>\
+    <p style=\"text-align: center\">Logging ID=c04c1a30-71d3-46bc-b2b3-ca197c1e7e0e</p>";
+
 #[tokio::test]
 async fn each_answer_has_its_words() {
     let stack = "<h2>java.lang.IllegalStateException: planted\n\tat hudson.model.Run.execute(Run.java:1)</h2>";
@@ -20,6 +24,7 @@ async fn each_answer_has_its_words() {
         (429, "", RateLimited, "limited"),
         (500, stack, PlatformError, "(java.lang.IllegalStateException)"),
         (500, "evil.planted.Exception", PlatformError, "failed internally to trigger a build of plain"),
+        (500, OOPS, PlatformError, "under the ID c04c1a30-71d3-46bc-b2b3-ca197c1e7e0e"),
         (502, "", PlatformUnavailable, "gave up (502)"),
         (503, "Jenkins is getting ready to work", PlatformUnavailable, "is starting"),
         (418, "", PlatformError, "unexpected status 418"),
