@@ -37,13 +37,8 @@ impl JobName {
     /// # Errors
     /// When it can't be one; the text says why.
     pub(super) fn read(text: &str, argument: &str) -> Result<Written, ToolError> {
-        let refuse = || {
-            ToolError::invalid_argument(format!("{argument} is a link that leads to no job"))
-                .with_argument(argument)
-                .with_remedy("give the link of the job's page, or its full name, such as folder/name")
-        };
         if let Some(link) = Link::read(text) {
-            return Self::of_link(&link, argument)?.ok_or_else(refuse);
+            return Self::of_link(&link, argument)?.ok_or_else(|| no_job(&link, argument));
         }
         let literal = Self::parse(text, argument)?;
         let parts: Vec<String> = literal.as_str().split('/').map(str::to_owned).collect();
@@ -181,6 +176,21 @@ impl JobName {
         let configuration = project.configuration(self.short());
         Some((project, configuration))
     }
+}
+
+/// Words that a link leads to no job. A view looks like a folder, and is a choice of jobs that are elsewhere.
+fn no_job(link: &Link, argument: &str) -> ToolError {
+    let (to, instead) = if link.segments().iter().any(|segment| segment == "view") {
+        (
+            "to a view, which chooses jobs of a folder and is none itself",
+            "; search_jenkins_jobs finds jobs by their names",
+        )
+    } else {
+        ("that leads to no job", "")
+    };
+    ToolError::invalid_argument(format!("{argument} is a link {to}"))
+        .with_argument(argument)
+        .with_remedy(format!("give the link of the job's page, or its full name, such as folder/name{instead}"))
 }
 
 /// A part of a full name, in which slashes are encoded.
@@ -413,6 +423,7 @@ mod tests {
         for text in [format!("{base}/view/all"), base.to_owned(), format!("{base}/job/")] {
             let error = JobName::read(&text, "job").unwrap_err();
             assert_eq!(error.argument.as_deref(), Some("job"), "{text}");
+            assert_eq!(error.message.contains("to a view"), text.contains("/view/"), "{error:?}");
         }
     }
 
