@@ -10,9 +10,12 @@ use super::{
     names::Slug,
     status, text,
     v3::{self, Entity},
-    wire::{Build, JobDetail, WorkflowJob},
+    wire::{Build, JobDetail, JobMessage, WorkflowJob},
 };
 use tools::{CallContext, ErrorCode, ToolError};
+
+/// Messages of a job that are told.
+const MAX_MESSAGES: usize = 5;
 
 /// A job.
 pub(super) struct JobFacts {
@@ -28,6 +31,8 @@ pub(super) struct JobFacts {
     pub(super) workflow_id: Option<String>,
     pub(super) steps: Vec<StepFacts>,
     pub(super) is_approval: bool,
+    /// What CircleCI says of the job itself. Only v2 tells it, by the job's number.
+    pub(super) messages: Vec<String>,
     /// What could not be found out, and why.
     pub(super) missing: Vec<String>,
 }
@@ -72,12 +77,29 @@ impl JobFacts {
         if last.is_empty() && status::is_failed_job(&self.status) { failed().collect() } else { last }
     }
 
+    /// What CircleCI says of the job itself, in one text.
+    pub(super) fn said(&self) -> Option<String> {
+        said(&self.messages)
+    }
+
     /// What to know of a job that failed, and of no step that it did: what ended it stands in no log.
     pub(super) fn without_a_failed_step(&self) -> Option<String> {
-        if !status::is_failed_job(&self.status) || !self.missing.is_empty() || !self.failed_steps().is_empty() {
+        if !status::is_failed_job(&self.status) || !self.failed_steps().is_empty() {
             return None;
         }
-        let why = status::meaning(&self.status).unwrap_or("CircleCI does not tell here why the job failed");
+        if !self.missing.is_empty() {
+            return self.said();
+        }
+        let known = [self.said(), status::meaning(&self.status).map(str::to_owned)];
+        let known: Vec<String> = known.into_iter().flatten().collect();
+        let why = match (known.is_empty(), self.number) {
+            (false, _) => known.join("; "),
+            (true, Some(_)) => "CircleCI does not tell here why the job failed".to_owned(),
+            (true, None) => {
+                "CircleCI does not tell here why the job failed: asked for with project_slug and job_number, it may"
+                    .to_owned()
+            }
+        };
         Some(match self.steps.last() {
             None => format!("no step is told: {why}"),
             Some(last) => {
@@ -136,7 +158,7 @@ impl CircleCi {
             (Api::V3, JobName::Number(slug, number)) => {
                 let detail = self.job_detail(slug, *number, context).await?;
                 match self.steps_by_id(&detail, *number, context).await {
-                    Ok(facts) => JobFacts { executor: executor(&detail), ..facts },
+                    Ok(facts) => JobFacts { executor: executor(&detail), messages: messages(&detail), ..facts },
                     Err(error) => without_steps(detail, *number, &error),
                 }
             }
@@ -258,6 +280,7 @@ fn from_v3(job: v3::Job, number: Option<u64>) -> JobFacts {
         workflow_id: Some(job.references.workflow.id).filter(|id| !id.is_empty()),
         steps,
         is_approval: attributes.type_ == "approval",
+        messages: Vec::new(),
         missing: Vec::new(),
     }
 }
@@ -284,7 +307,7 @@ fn steps_of(build: Build) -> Vec<StepFacts> {
 
 /// What v2 tells of a job, which has no steps.
 fn bare(detail: JobDetail, number: u64) -> JobFacts {
-    let executor = executor(&detail);
+    let (executor, messages) = (executor(&detail), messages(&detail));
     JobFacts {
         id: None,
         number: Some(number),
@@ -296,6 +319,7 @@ fn bare(detail: JobDetail, number: u64) -> JobFacts {
         workflow_id: detail.latest_workflow.map(|workflow| workflow.id),
         steps: Vec::new(),
         is_approval: false,
+        messages,
         missing: Vec::new(),
     }
 }
@@ -308,6 +332,19 @@ fn without_steps(detail: JobDetail, number: u64, error: &ToolError) -> JobFacts 
 pub(super) fn listing_of_jobs(workflow: &str) -> Listing<'static> {
     let call = Call::get(Api::V2, ["workflow", workflow, "job"]);
     Listing::new(call, "read the workflow's jobs", About::Id("workflow"))
+}
+
+/// What CircleCI says of a job, in one text.
+pub(super) fn said(messages: &[String]) -> Option<String> {
+    (!messages.is_empty()).then(|| format!("CircleCI says of the job: {}", messages.join("; ")))
+}
+
+/// What CircleCI says of a job: texts, or the word for the reason where there is no text.
+pub(super) fn messages(detail: &JobDetail) -> Vec<String> {
+    let text = |text: Option<&str>| text::optional(text, 500);
+    let of = |one: &JobMessage| text(one.message.as_deref()).or_else(|| text(one.reason.as_deref()));
+    let texts = detail.messages.iter().filter_map(of);
+    texts.take(MAX_MESSAGES).collect()
 }
 
 fn executor(detail: &JobDetail) -> Option<String> {

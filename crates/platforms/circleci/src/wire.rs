@@ -211,6 +211,16 @@ pub(super) struct JobDetail {
     pub(super) parallelism: Option<u64>,
     pub(super) latest_workflow: Option<Parent>,
     pub(super) pipeline: Option<Parent>,
+    /// What CircleCI says of it, such as why it never ran (support.circleci.com 360056390151).
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) messages: Vec<JobMessage>,
+}
+
+#[derive(Deserialize, PartialEq)]
+pub(super) struct JobMessage {
+    pub(super) message: Option<String>,
+    /// A word for it, such as `no-followers`.
+    pub(super) reason: Option<String>,
 }
 
 #[derive(Deserialize, PartialEq)]

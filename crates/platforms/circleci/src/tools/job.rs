@@ -11,6 +11,7 @@ use crate::{
     CircleCi,
     ended::{AGE, WHILE_IT_RUNS},
     jobs::StepFacts,
+    status,
 };
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError};
 
@@ -111,10 +112,12 @@ async fn get(circleci: Arc<CircleCi>, input: GetInput, context: CallContext) -> 
     let mut hints: Vec<String> = job.missing.iter().map(|missing| format!("could not be read: {missing}")).collect();
     if job.is_approval {
         hints.push("it is an approval, and has no steps: get_circleci_workflow tells whether it waits".to_owned());
-    } else if let Some(why) = job.without_a_failed_step() {
+    } else if let Some(why) = job.without_a_failed_step().or_else(|| job.said()) {
         hints.push(why);
     } else if job.steps.is_empty() && job.missing.is_empty() {
-        hints.push(if job.has_ended() {
+        hints.push(if status::never_ran(&job.status) {
+            "the job was not run: get_circleci_workflow_jobs tells how those did that it waits for".to_owned()
+        } else if job.has_ended() {
             "no steps are told of the job, as of one that does nothing (no-op)".to_owned()
         } else {
             "the job has no steps: it has not begun, or it waits for approval".to_owned()

@@ -220,7 +220,8 @@ fn choose(job: &JobFacts, step: Option<u64>, execution: Option<u64>) -> Result<&
         if job.is_approval {
             ToolError::new(ErrorCode::NotFound, "the job is an approval, which has no log")
         } else if job.steps.is_empty() {
-            ToolError::new(ErrorCode::NotFound, "the job has no steps (yet), and so no log")
+            let none = ToolError::new(ErrorCode::NotFound, "the job has no steps (yet), and so no log");
+            return none.with_remedy("get_circleci_job tells what CircleCI says of the job");
         } else {
             ToolError::new(ErrorCode::NotFound, "the job has no such step").with_argument("step")
         }

@@ -19,7 +19,7 @@ use crate::{
     client::{Api, Call},
     ended::{AGE_OF_A_RUN, WHILE_IT_RUNS, is_workflow_final},
     error::About,
-    jobs::{JobFacts, StepFacts},
+    jobs::{JobFacts, StepFacts, messages, said},
     locate::{JobName, coming_rerun, newest},
     names::Slug,
     status,
@@ -367,13 +367,19 @@ async fn job_report(
         report.missing.push("its steps and tests: CircleCI does not tell its project".to_owned());
         return report;
     };
-    let by_number = JobName::Number(slug, number);
+    let by_number = JobName::Number(slug.clone(), number);
     // v3 knows the job by its id, which spares asking for it.
     let by_id = !job.id.is_empty() && circleci.api(context).await.is_ok_and(|api| api == Api::V3);
     let named = if by_id { JobName::Id(job.id) } else { by_number.clone() };
+    // Only v2 tells what CircleCI says of it. Without that the rest is told all the same.
+    let told_by_v2 =
+        async || circleci.job_detail(&slug, number, context).await.as_ref().map(messages).unwrap_or_default();
     match circleci.fetch_job_of_allowed(&named, context).await {
-        Ok(facts) => {
+        Ok(mut facts) => {
             circleci.ended.learn(&by_number, &facts);
+            if by_id && facts.failed_steps().is_empty() {
+                (facts.messages, facts.number) = (told_by_v2().await, Some(number));
+            }
             report.missing.extend(facts.missing.iter().cloned());
             report.missing.extend(facts.without_a_failed_step());
             if let Some((step, others)) = facts.failed_steps().split_first() {
@@ -390,7 +396,11 @@ async fn job_report(
                 }
             }
         }
-        Err(error) => report.missing.push(format!("its steps: {error}")),
+        Err(error) => {
+            report.missing.push(format!("its steps: {error}"));
+            // v3 has no description of a job that never ran (CircleCI-Public/circleci-cli #1663).
+            report.missing.extend(if by_id { said(&told_by_v2().await) } else { None });
+        }
     }
     let enough = |tests: &[Test]| tests.iter().filter(|test| has_failed(test)).count() >= MAX_TESTS;
     match circleci.fetch_tests(&by_number, None, PAGES_OF_TESTS, enough, context).await {

@@ -288,3 +288,50 @@ async fn a_job_that_never_ran_or_does_nothing_is_told_as_that() {
     assert_eq!((&nothing["status"], &nothing["steps"]), (&json!("success"), &json!([])));
     assert!(nothing["hints"].to_string().contains("no-op"), "{nothing}");
 }
+
+/// fnproject/fn #1615, emscripten-core/emscripten #20430, pre-commit-ci/issues #201: what CircleCI rejects has no steps, and says
+/// why in the job's messages.
+#[tokio::test]
+async fn a_job_that_was_rejected_says_why() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        let rejected = "Job was rejected because resource class medium is not a valid resource class";
+        double.change(|state| {
+            state.world.steps = [(32, vec![]), (33, vec![])].into();
+            state.world.messages = [
+                (32, json!([{ "type": "error", "reason": "invalid-resource-class", "message": rejected }])),
+                (33, json!([{ "type": "warning", "reason": "no-followers" }, { "message": "nobody is following the project" }])),
+            ]
+            .into();
+            "not_run".clone_into(&mut state.world.jobs[2].status);
+        });
+        let told = good(&connector, "get_circleci_job", job()).await;
+        assert!(told["hints"][0].as_str().unwrap().contains(rejected), "{is_server}: {told}");
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        assert!(report["jobs"][0]["missing"][0].as_str().unwrap().contains(rejected), "{is_server}: {report}");
+        // v3 may have no description of it (CircleCI-Public/circleci-cli #1663).
+        let of_v3 = format!("v3/jobs/{}", id('c', 32));
+        double.fail(&of_v3, 404, "x");
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        assert!(report["jobs"][0]["missing"].to_string().contains(rejected), "{is_server}: {report}");
+        double.change(|state| drop(state.wanted.remove(&of_v3)));
+        let not_run = good(&connector, "get_circleci_job", and(job(), json!({ "job_number": 33 }))).await;
+        let hints = not_run["hints"].to_string();
+        assert!(hints.contains("no-followers; nobody is following the project"), "{is_server}: {not_run}");
+        let log = connector.call("get_circleci_job_log", job()).await.unwrap_err();
+        assert!(log.code == NotFound && log.remedy.as_ref().unwrap().contains("what CircleCI says"), "{log:?}");
+        // A job that did run has them beside its steps; without any it is not called one that does nothing.
+        double.change(|state| state.world.steps.clear());
+        let told = good(&connector, "get_circleci_job", job()).await;
+        assert!(told["hints"][0].as_str().unwrap().contains(rejected), "{is_server}: {told}");
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        assert_eq!(report["jobs"][0]["missing"], Value::Null, "{is_server}: {report}");
+        double.change(|state| {
+            state.world.steps = [(33, vec![])].into();
+            state.world.messages = [(33, json!([]))].into();
+        });
+        let not_run = good(&connector, "get_circleci_job", and(job(), json!({ "job_number": 33 }))).await;
+        assert!(!not_run["hints"].to_string().contains("no-op"), "{is_server}: {not_run}");
+    }
+}
