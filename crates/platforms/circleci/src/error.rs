@@ -83,9 +83,7 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
         },
         Error::UndeclaredParameter(names) => undeclared(names, None),
         Error::ParameterType(names) => {
-            ToolError::invalid_argument(format!("the configuration declares another type for {}", in_words(names)))
-                .with_argument("parameters")
-                .with_remedy("pass strings, numbers and true or false as what they are")
+            other_type(names).with_remedy("pass strings, numbers and true or false as what they are")
         }
         Error::NoSuchBranch => ToolError::invalid_argument("the repository has no such branch")
             .with_argument("branch")
@@ -185,6 +183,18 @@ pub(super) fn undeclared(names: &[String], declared: Option<&[String]>) -> ToolE
             .to_owned(),
     };
     ToolError::invalid_argument(message).with_argument("parameters").with_remedy(remedy)
+}
+
+/// Parameters whose values are not of the types that are declared, which are these.
+pub(super) fn other_types(wanted: &[(String, String)]) -> ToolError {
+    let names: Vec<String> = wanted.iter().map(|(name, _)| name.clone()).collect();
+    let types: Vec<String> = wanted.iter().map(|(name, declared)| format!("{name} is {declared}")).collect();
+    other_type(&names).with_remedy(format!("as the newest run's configuration declares it, {}", types.join("; ")))
+}
+
+fn other_type(names: &[String]) -> ToolError {
+    ToolError::invalid_argument(format!("the configuration declares another type for {}", in_words(names)))
+        .with_argument("parameters")
 }
 
 fn in_words(names: &[String]) -> String {

@@ -45,8 +45,18 @@ pub(super) fn trigger(world: &mut World, slug: &str, rest: &[&str], body: &Value
     if !unknown.is_empty() {
         return fails(400, &format!("Unexpected argument(s): {}", unknown.join(", ")));
     }
-    if parameters.get("deploy").is_some_and(|value| !value.is_boolean()) {
-        return fails(400, "Type error for argument deploy: expected type: boolean");
+    // A value of another type is taken, and the run is an error (CircleCI-Public/circleci-cli #1823, #631).
+    let odd = |(name, value): (&String, &Value)| match (name.as_str(), value) {
+        ("deploy", Value::Bool(_)) | ("env", Value::String(_)) => None,
+        ("deploy", value) => {
+            Some(format!("Type error for argument deploy: expected type: boolean, actual value: {value}"))
+        }
+        (name, value) => Some(format!("Type error for argument {name}: expected type: string, actual value: {value}")),
+    };
+    let odd = parameters.iter().find_map(odd);
+    let state = if odd.is_some() { "errored" } else { "pending" };
+    if let Some(odd) = odd {
+        world.config_error = odd;
     }
     if world.skips {
         return Reply::json(200, json!({ "message": "The pipeline was skipped: [ci skip]" }));
@@ -58,7 +68,7 @@ pub(super) fn trigger(world: &mut World, slug: &str, rest: &[&str], body: &Value
         branch,
         tag: text(&places[0]["tag"]),
         by_api: true,
-        state: "pending".to_owned(),
+        state: state.to_owned(),
         created_at: jiff::Timestamp::now().to_string(),
         parameters: Value::Object(parameters),
     };

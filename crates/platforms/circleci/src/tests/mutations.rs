@@ -73,10 +73,48 @@ async fn parameters_that_are_not_declared_are_named_with_those_that_are() {
         assert_eq!(error.message, "the configuration declares no parameter deplyo");
         assert_eq!(error.remedy.as_deref(), Some("declared: deploy, env"));
     }
-    let typed = project(json!({ "parameters": { "deploy": "yes" } }));
-    let error = connector.call("trigger_circleci_pipeline", typed).await.unwrap_err();
-    assert_eq!(error.message, "the configuration declares another type for deploy");
     double.change(|state| assert_eq!(state.world.runs.len(), 5));
+}
+
+/// CircleCI-Public/circleci-cli #1823, #631, CircleCI-Public/terraform-provider-circleci #122.
+#[tokio::test]
+async fn parameters_are_sent_with_the_types_that_are_declared() {
+    let double = Double::start().await;
+    let connector = cloud(&double);
+    let with = |parameters: Value| project(json!({ "parameters": parameters }));
+    for (given, sent) in [
+        (json!({ "deploy": "true", "env": 8 }), json!({ "deploy": true, "env": "8" })),
+        (json!({ "deploy": false, "env": "1.10" }), json!({ "deploy": false, "env": "1.10" })),
+        (json!({ "env": true }), json!({ "env": "true" })),
+    ] {
+        connector.preview("trigger_circleci_pipeline", with(given.clone())).await.unwrap();
+        good(&connector, "trigger_circleci_pipeline", with(given)).await;
+        double.change(|state| {
+            assert_eq!((&state.world.runs[0].parameters, state.world.runs[0].state.as_str()), (&sent, "pending"));
+        });
+    }
+    let runs = double.count("POST", RUN);
+    for (given, declared) in [
+        (json!({ "deploy": "maybe" }), "deploy is a boolean"),
+        (json!({ "deploy": 1 }), "deploy is a boolean"),
+        (json!({ "env": 1.1 }), "env is a string"),
+    ] {
+        let previewed = connector.preview("trigger_circleci_pipeline", with(given.clone())).await.unwrap_err();
+        let acted = connector.call("trigger_circleci_pipeline", with(given)).await.unwrap_err();
+        for error in [previewed, acted] {
+            assert!(error.message.starts_with("the configuration declares another type for "), "{error:?}");
+            assert!(error.remedy.as_ref().unwrap().contains(declared), "{error:?}");
+        }
+    }
+    assert_eq!(double.count("POST", RUN), runs);
+    // Where a definition is named, the newest run may be of another one: what is declared isn't known.
+    let named = project(json!({ "definition_id": DEFINITION, "parameters": { "deploy": "true" } }));
+    good(&connector, "trigger_circleci_pipeline", named).await;
+    assert_eq!(double.body("POST", RUN)["parameters"], json!({ "deploy": "true" }));
+    double.fail(&format!("v2/pipeline/{}/config", id('a', 9)), 404, "x");
+    double.fail(RUN, 400, "Type error for argument deploy: expected type: boolean");
+    let error = connector.call("trigger_circleci_pipeline", with(json!({ "deploy": "yes" }))).await.unwrap_err();
+    assert_eq!(error.message, "the configuration declares another type for deploy");
 }
 
 #[tokio::test]

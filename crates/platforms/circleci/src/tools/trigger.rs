@@ -1,9 +1,6 @@
 //! `trigger_circleci_pipeline`: starts a run.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +13,7 @@ use super::{config::ParameterValue, definitions::DefinitionView, mutation, name,
 use crate::{
     CircleCi,
     client::{Api, Call, Error, path_of},
-    error::{About, to_tool_error, undeclared},
+    error::{About, other_types, to_tool_error, undeclared},
     locate::{Listing, Read},
     names::{Slug, is_uuid},
     text,
@@ -99,6 +96,8 @@ struct Target {
     branch: Option<String>,
     tag: Option<String>,
     definition: Option<String>,
+    /// Whether the caller named the definition: the runs of a branch may be of several.
+    is_of_named_definition: bool,
 }
 
 impl Target {
@@ -215,7 +214,8 @@ impl TriggerInput {
             }
             None => None,
         };
-        Ok(Target { slug, project, branch, tag: self.tag.clone(), definition })
+        let is_of_named_definition = self.definition_id.is_some();
+        Ok(Target { slug, project, branch, tag: self.tag.clone(), definition, is_of_named_definition })
     }
 }
 
@@ -243,10 +243,12 @@ async fn preview(circleci: Arc<CircleCi>, input: TriggerInput, context: CallCont
     if let (false, Some(run)) = (input.parameters.is_empty(), &newest)
         && let Some(declared) = circleci.declared_parameters(&target, run, &context).await
     {
-        let unknown: Vec<String> = input.parameters.keys().filter(|name| !declared.contains(*name)).cloned().collect();
+        let names = input.parameters.keys();
+        let unknown: Vec<String> = names.filter(|name| !declared.contains_key(*name)).cloned().collect();
         if !unknown.is_empty() {
-            return Err(undeclared(&unknown, Some(&declared.into_iter().take(50).collect::<Vec<_>>())));
+            return Err(undeclared(&unknown, Some(&declared.into_keys().take(50).collect::<Vec<_>>())));
         }
+        input.typed(&declared)?;
     }
     let names = input.parameters.keys().cloned().collect::<Vec<_>>().join(", ");
     let notes = if names.is_empty() { names } else { format!(", with the parameters {names}") };
@@ -263,7 +265,100 @@ async fn preview(circleci: Arc<CircleCi>, input: TriggerInput, context: CallCont
     Ok(Preview { would, state })
 }
 
+/// What a configuration declares a parameter to be (circleci.com/docs/guides/orchestrate/pipeline-variables).
+enum Declared {
+    Boolean,
+    Integer,
+    Text,
+    OneOf(Vec<String>),
+    /// It isn't known what it takes.
+    Unknown,
+}
+
+impl Declared {
+    fn of(declaration: &Value) -> Self {
+        match declaration.get("type").and_then(Value::as_str) {
+            Some("boolean") => Self::Boolean,
+            Some("integer") => Self::Integer,
+            Some("string") => Self::Text,
+            Some("enum") => {
+                let values = declaration.get("enum").and_then(Value::as_array).into_iter().flatten();
+                let values: Option<Vec<String>> = values.map(|value| value.as_str().map(str::to_owned)).collect();
+                values.filter(|values| !values.is_empty()).map_or(Self::Unknown, Self::OneOf)
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    /// A value as one of this type, if it is clear which one is meant: callers write booleans and numbers as texts, and texts
+    /// as numbers. CircleCI takes any value, and the run is an error then (CircleCI-Public/circleci-cli #1823, #631).
+    fn take(&self, value: &ParameterValue) -> Option<ParameterValue> {
+        use ParameterValue::{Boolean, Number, Text};
+        // How a fraction was written is not known any more: 1.10 has become 1.1.
+        let whole = |number: &serde_json::Number| !number.is_f64();
+        match (self, value) {
+            (Self::Boolean, Boolean(_)) | (Self::Text, Text(_)) | (Self::Unknown, _) => Some(value.clone()),
+            (Self::Boolean, Text(text)) => text.trim().parse().ok().map(Boolean),
+            (Self::Integer, Number(number)) => whole(number).then(|| value.clone()),
+            (Self::Integer, Text(text)) => text.trim().parse::<i64>().ok().map(|number| Number(number.into())),
+            (Self::OneOf(values), Text(text)) => values.contains(text).then(|| value.clone()),
+            (Self::Text | Self::OneOf(_), Boolean(is)) => self.take_text(is.to_string()),
+            (Self::Text | Self::OneOf(_), Number(number)) => {
+                whole(number).then(|| number.to_string()).and_then(|text| self.take_text(text))
+            }
+            (Self::Boolean, Number(_)) | (Self::Integer, Boolean(_)) => None,
+        }
+    }
+
+    fn take_text(&self, text: String) -> Option<ParameterValue> {
+        self.take(&ParameterValue::Text(text))
+    }
+
+    fn in_words(&self) -> String {
+        match self {
+            Self::Boolean => "a boolean (true or false)".to_owned(),
+            Self::Integer => "an integer".to_owned(),
+            Self::Text => "a string (a number with a fraction as a text, in quotes)".to_owned(),
+            Self::OneOf(values) => {
+                let values: Vec<String> = values.iter().take(20).map(|value| name(value)).collect();
+                format!("one of {}", values.join(", "))
+            }
+            Self::Unknown => "of a type that is not known".to_owned(),
+        }
+    }
+}
+
 impl TriggerInput {
+    /// The parameters, with the types that are declared.
+    fn typed(&self, declared: &BTreeMap<String, Declared>) -> Result<BTreeMap<String, ParameterValue>, ToolError> {
+        let (mut typed, mut wrong) = (BTreeMap::new(), Vec::new());
+        for (parameter, value) in &self.parameters {
+            let declared = declared.get(parameter).unwrap_or(&Declared::Unknown);
+            match declared.take(value) {
+                Some(value) => drop(typed.insert(parameter.clone(), value)),
+                None => wrong.push((parameter.clone(), declared.in_words())),
+            }
+        }
+        if wrong.is_empty() { Ok(typed) } else { Err(other_types(&wrong)) }
+    }
+
+    /// The parameters as they are sent. Where it can't be found out what is declared, they go as they came.
+    async fn sent(
+        &self,
+        circleci: &CircleCi,
+        target: &Target,
+        context: &CallContext,
+    ) -> Result<BTreeMap<String, ParameterValue>, ToolError> {
+        if self.parameters.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let declared = match circleci.fetch_newest(target, context).await {
+            Ok(Some(run)) => circleci.declared_parameters(target, &run, context).await,
+            _ => None,
+        };
+        declared.map_or_else(|| Ok(self.parameters.clone()), |declared| self.typed(&declared))
+    }
+
     /// The newest run of the target, if it is new enough to be taken for the one that is asked for.
     async fn reusable(
         &self,
@@ -305,8 +400,9 @@ async fn trigger(circleci: Arc<CircleCi>, input: TriggerInput, context: CallCont
             ..target.started()
         });
     }
+    let parameters = input.sent(&circleci, &target, &context).await?;
     let begun = Timestamp::now();
-    let (status, answer) = match circleci.start(&target, &input.parameters, &context).await {
+    let (status, answer) = match circleci.start(&target, &parameters, &context).await {
         Ok(answer) => answer,
         Err(error) => return Err(circleci.explain(error, &target, begun, &context).await),
     };
@@ -406,7 +502,7 @@ impl CircleCi {
             Error::UndeclaredParameter(names) => {
                 let Ok(Some(run)) = self.fetch_newest(target, context).await else { return worded };
                 let declared = self.declared_parameters(target, &run, context).await;
-                let declared = declared.map(|names| names.into_iter().take(50).collect::<Vec<_>>());
+                let declared = declared.map(|declared| declared.into_keys().take(50).collect::<Vec<_>>());
                 undeclared(names, declared.as_deref())
             }
             error if error.fate_is_unknown() => {
@@ -427,23 +523,58 @@ impl CircleCi {
     }
 
     /// The parameters that a run's configuration declares; nothing if that can't be found out, or if the run is of
-    /// something else.
+    /// something else, or may be.
     async fn declared_parameters(
         &self,
         target: &Target,
         run: &Pipeline,
         context: &CallContext,
-    ) -> Option<BTreeSet<String>> {
+    ) -> Option<BTreeMap<String, Declared>> {
         #[derive(Deserialize)]
         struct OnlyParameters {
             #[serde(default)]
             parameters: BTreeMap<String, Value>,
         }
-        if !target.is_of(run) {
+        if target.is_of_named_definition || !target.is_of(run) {
             return None;
         }
         let config = self.fetch_config(&run.id, context).await.ok()?;
         let read: OnlyParameters = serde_saphyr::from_str(config.first()).ok()?;
-        Some(read.parameters.into_keys().map(|parameter| name(&parameter)).collect())
+        Some(
+            read.parameters
+                .iter()
+                .map(|(parameter, declaration)| (name(parameter), Declared::of(declaration)))
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_taken_for_a_type_where_it_is_clear_which_is_meant() {
+        let taken = |declared: Value, value: Value| {
+            let given: ParameterValue = serde_json::from_value(value).unwrap();
+            Declared::of(&declared).take(&given).map(|value| json!(value))
+        };
+        let level = json!({ "type": "enum", "enum": ["1", "2", "high"] });
+        for (declared, value, expected) in [
+            (json!({ "type": "integer" }), json!("4"), Some(json!(4))),
+            (json!({ "type": "integer" }), json!(4), Some(json!(4))),
+            (json!({ "type": "integer" }), json!(4.5), None),
+            (json!({ "type": "integer" }), json!(true), None),
+            (json!({ "type": "integer" }), json!("four"), None),
+            (level.clone(), json!(2), Some(json!("2"))),
+            (level.clone(), json!("high"), Some(json!("high"))),
+            (level, json!("low"), None),
+            // What can't be read of a declaration is left to CircleCI.
+            (json!({ "type": "enum", "enum": [1, 2] }), json!("3"), Some(json!("3"))),
+            (json!({ "type": "executor" }), json!(1), Some(json!(1))),
+            (json!(null), json!("x"), Some(json!("x"))),
+        ] {
+            assert_eq!(taken(declared.clone(), value.clone()), expected, "{declared} {value}");
+        }
     }
 }
