@@ -131,6 +131,7 @@ pub(super) struct Call {
     request: Request,
     body: Option<Value>,
     is_text: bool,
+    is_probe: bool,
 }
 
 impl Call {
@@ -142,7 +143,7 @@ impl Call {
         };
         let path = path.into_iter().map(Into::into);
         let request = Request::new(purpose, method, ["api", front].map(str::to_owned).into_iter().chain(path));
-        Self { api, request, body: None, is_text: false }
+        Self { api, request, body: None, is_text: false, is_probe: false }
     }
 
     /// `GET` of the path that these segments make below the version's.
@@ -205,9 +206,14 @@ impl Call {
         self.with(|request| request.purpose(Purpose::Look))
     }
 
-    /// Says that it is the connector's own look at CircleCI's health.
+    /// Says that it is the connector's own look at CircleCI's health, which asks about the token before anything else.
     pub(super) fn probe(self) -> Self {
-        self.with(Request::probe)
+        Self { is_probe: true, ..self.with(Request::probe) }
+    }
+
+    /// Whether 404 may be the answer to a token that CircleCI does not know. Of v3 nothing of the kind is known.
+    pub(super) fn hides_a_refusal(&self) -> bool {
+        !self.is_probe && self.api != Api::V3
     }
 }
 

@@ -1,7 +1,10 @@
 //! Calls in the connector's own name: puts the token on them, tries once more with a newer token when CircleCI refuses the
 //! one in use, and knows which versions of the API there are.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -16,6 +19,9 @@ use credentials::{CredentialSet, CredentialsHandle};
 use kit::session::{Keys, with_newest};
 use outbound::{Outbound, OutboundState, RequestError, Response};
 
+/// How long CircleCI is not asked again whether it knows the token, when something is not found.
+const KNOWN_FOR: Duration = Duration::from_secs(30);
+
 /// CircleCI, as the connector's identity may use it.
 pub(super) struct Session {
     way: Outbound,
@@ -24,6 +30,8 @@ pub(super) struct Session {
     chosen: Mutex<Option<Api>>,
     /// Whether v3 was looked for and not found.
     looked_for: bool,
+    /// Which token CircleCI did not refuse when it was asked whose it is, and when.
+    known: Mutex<Option<(u64, Instant)>>,
 }
 
 impl Session {
@@ -34,7 +42,7 @@ impl Session {
             ApiVersion::V2 => Some(Api::V2),
             ApiVersion::Auto => is_cloud.then_some(Api::V3),
         };
-        Self { way, credentials, looked_for: chosen.is_none(), chosen: Mutex::new(chosen) }
+        Self { way, credentials, looked_for: chosen.is_none(), chosen: Mutex::new(chosen), known: Mutex::default() }
     }
 
     /// What the way to CircleCI is doing now.
@@ -122,11 +130,30 @@ impl Session {
     async fn exchange(&self, call: &Call, deadline: Instant) -> Result<Response, Error> {
         let send = |token: Token| async move {
             let response = client::send(&self.way, call, &token, deadline).await?;
-            // What stands in front of CircleCI says nothing about the token.
-            let is_refused = response.status == StatusCode::UNAUTHORIZED && client::is_own(&response);
+            let hides_it =
+                response.status == StatusCode::NOT_FOUND && client::is_own(&response) && call.hides_a_refusal();
+            let is_refused = refuses(&response) || (hides_it && self.is_unknown(&token, deadline).await);
             if is_refused { Err(Error::TokenRejected) } else { Ok(response) }
         };
         with_newest(self, deadline, send).await
+    }
+
+    /// Whether CircleCI does not know the token, which it tells only where it is asked whose the token is: to a token that was
+    /// revoked it says of a project that there is none, by design (discuss.circleci.com/t/33558,
+    /// promiseofcake/circleci-trigger-action #186).
+    async fn is_unknown(&self, token: &Token, deadline: Instant) -> bool {
+        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some_and(|(generation, at)| generation == token.generation && at.elapsed() < KNOWN_FOR) {
+            return false;
+        }
+        let answer = client::send(&self.way, &me(Api::V2), token, deadline).await;
+        let is_unknown = answer.is_ok_and(|answer| refuses(&answer));
+        if !is_unknown {
+            // Where there is no answer, too: what is not found is no reason to ask again and again.
+            let now = Some((token.generation, Instant::now()));
+            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+        is_unknown
     }
 }
 
@@ -151,6 +178,11 @@ impl Keys for Session {
         self.credentials.newer_refused(newer.generation);
         error
     }
+}
+
+/// Whether CircleCI refuses the token. What stands in front of CircleCI says nothing about it.
+fn refuses(response: &Response) -> bool {
+    response.status == StatusCode::UNAUTHORIZED && client::is_own(response)
 }
 
 /// Asks who the token's user is.

@@ -361,6 +361,11 @@ fn checked(state: &mut State, asked: &Asked, path: &str, body: &Value) -> Reply 
     }
     let token = if is_v3 { header("authorization").strip_prefix("Bearer ") } else { Some(header("circle-token")) };
     if !token.is_some_and(|token| state.tokens.iter().any(|one| one == token)) {
+        // By design, as CircleCI's staff says: a project is hidden from a token that is not known, v1.1's and v2's alike, and
+        // only who asks whose the token is is told (discuss.circleci.com/t/33558, promiseofcake/circleci-trigger-action #186).
+        if ["v1.1/project/", "v2/project/"].iter().any(|front| path.starts_with(front)) {
+            return Reply::fails(path, 404, "Project not found");
+        }
         return Reply::fails(path, 401, "You must log in first");
     }
     // The slashes of a slug are no part of its segments.

@@ -141,6 +141,40 @@ async fn a_login_page_is_known_as_one() {
     assert!(error.message.contains("does not answer as the API of CircleCI"), "{}", error.message);
 }
 
+/// promiseofcake/circleci-trigger-action #186, discuss.circleci.com/t/33558.
+#[tokio::test]
+async fn a_project_that_is_hidden_from_a_revoked_token_is_not_told_as_missing() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { super::server(&double) } else { cloud(&double) };
+        let runs = || connector.call("list_circleci_runs", json!({ "project_slug": "gh/acme/web" }));
+        runs().await.unwrap();
+        double.change(|state| state.tokens.clear());
+        for (tool, more) in [
+            ("list_circleci_runs", json!({})),
+            ("get_circleci_job", json!({ "job_number": 32 })),
+            ("get_circleci_job_artifacts", json!({ "job_number": 32 })),
+            ("trigger_circleci_pipeline", json!({ "branch": "main" })),
+        ] {
+            let mut arguments = json!({ "project_slug": "gh/acme/web" });
+            arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let error = connector.call(tool, arguments).await.unwrap_err();
+            assert_eq!(error.code, CredentialsUnavailable, "{is_server} {tool}: {error:?}");
+        }
+        double.change(|state| state.tokens.push(TOKEN.into()));
+        runs().await.unwrap();
+    }
+    // What isn't there is no reason to ask about a good token again and again.
+    let double = Double::start().await;
+    let connector = cloud(&double);
+    for _ in 0..3 {
+        let gone =
+            connector.call("get_circleci_insights", json!({ "project_slug": "gh/acme/gone" })).await.unwrap_err();
+        assert_eq!(gone.code, NotFound);
+    }
+    assert_eq!(double.count("GET", "v2/me"), 1);
+}
+
 #[tokio::test]
 async fn a_newer_token_is_taken_when_one_is_revoked() {
     let double = Double::start().await;
