@@ -10,7 +10,7 @@ use super::{
     job::StepView,
     log::{Mode, NOTHING_WRITTEN, Stream, Wanted},
     name, read,
-    run::{NOT_CONTINUED, ended_in_its_setup, errors, scheduled, worst},
+    run::{NOT_CONTINUED, ended_in_its_setup, errors, scheduled, without_workflows, worst},
     tests_of_job::{TestView, has_failed},
     word,
 };
@@ -324,7 +324,7 @@ fn nothing_found(run: &Pipeline, workflows: &[Workflow], whole: bool) -> Option<
     } else if !whole {
         return None;
     } else if workflows.is_empty() {
-        "the run has no workflows (yet)"
+        without_workflows(run)
     } else if any(|status| status == "unknown") {
         "CircleCI does not tell the state of a workflow: records expire"
     } else if any(|status| status == "on_hold") {

@@ -17,6 +17,9 @@ use crate::{
 };
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
+/// Time after which the workflows of a run would have begun.
+const TIME_TO_BEGIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
+
 /// Workflows of one answer.
 const MAX_WORKFLOWS: usize = 50;
 
@@ -148,6 +151,9 @@ pub(super) async fn answer(circleci: &CircleCi, run: &Pipeline, context: &CallCo
     if let Some(word) = ended_in_its_setup(run, &current) {
         state = RunState { word, finished: true, moves: false };
     }
+    if known && workflows.items.is_empty() && began_none(run) {
+        state.moves = false;
+    }
     // What was not seen may be worse.
     if workflows.more() || !known {
         hints.extend(known.then(|| format!("only {} of its workflows were read", workflows.items.len())));
@@ -216,8 +222,7 @@ fn hint(run: &Pipeline, state: RunState, workflows: &[&str], known: bool) -> Opt
     Some(match state.word {
         _ if !known => return None,
         "unknown" if state.finished => NOT_CONTINUED,
-        "pending" if is_old(run) => "it has no workflows: there were none to run, or their records have expired",
-        "pending" => "it has no workflows yet; if that stays so, the configuration has none to run",
+        "pending" => return Some(without_workflows(run)),
         "running" if !workflows.iter().any(|one| !status::is_final(one)) => {
             "its setup has ended; the workflows of the configuration that it made are still to come"
         }
@@ -248,8 +253,33 @@ pub(super) fn scheduled(run: &Pipeline) -> Option<&'static str> {
     })
 }
 
-/// Whether its workflows would be there by now.
-fn is_old(run: &Pipeline) -> bool {
+/// What is said of a run without workflows. Tags are left out unless a job asks for them (circleci-docs 001502da,
+/// `docs/guides/modules/orchestrate/pages/workflows.adoc`; CircleCI-Archived/api-preview-docs #61,
+/// CircleCI-Public/trigger-circleci-pipeline-action #32).
+pub(super) fn without_workflows(run: &Pipeline) -> &'static str {
+    match (began_none(run), VcsView::of(run).tag.is_some()) {
+        (true, true) => {
+            "no workflow of the run began, and waiting does not help: the configuration has none to run, as jobs run for a tag \
+             only if their filters name tags and other filters and conditions may leave out all, or the records have expired"
+        }
+        (true, false) => {
+            "no workflow of the run began, and waiting does not help: the configuration has none to run, as its filters and \
+             conditions may leave out all, or the records have expired"
+        }
+        (false, true) => {
+            "it has no workflows yet; if that stays so, the configuration has none to run: jobs run for a tag only if their \
+             filters name tags"
+        }
+        (false, false) => {
+            "it has no workflows yet; if that stays so, the configuration has none to run: its filters and conditions may leave \
+             out all"
+        }
+    }
+}
+
+/// Whether the workflows of a run, of which none is there, would be there by now.
+fn began_none(run: &Pipeline) -> bool {
     let made: Option<jiff::Timestamp> = run.created_at.parse().ok();
-    made.is_some_and(|made| jiff::Timestamp::now().duration_since(made).as_hours() >= 1)
+    let is_old = made.is_some_and(|made| jiff::Timestamp::now().duration_since(made) >= TIME_TO_BEGIN);
+    is_old && run.state == "created"
 }

@@ -254,3 +254,33 @@ async fn a_report_by_branch_says_that_it_is_of_the_newest_run() {
         assert!(!by_id["hints"].to_string().contains("only the newest run"), "{by_id}");
     }
 }
+
+/// CircleCI-Archived/api-preview-docs #61, CircleCI-Public/trigger-circleci-pipeline-action #32.
+#[tokio::test]
+async fn a_run_of_which_no_workflow_began_is_not_waited_for() {
+    let double = Double::start().await;
+    let mut connector = cloud(&double);
+    connector.patience = std::time::Duration::from_secs(30);
+    for (tag, word) in [(Some("v8".to_owned()), "filters name tags"), (None, "filters and conditions")] {
+        double.change(|state| {
+            state.world.workflows.clear();
+            state.world.runs[0].tag = tag;
+        });
+        let waited = good(&connector, "wait_circleci_run", and(run(5), json!({ "wait_seconds": 20 }))).await;
+        let told = &waited["run"];
+        assert_eq!((&waited["waited_seconds"], &told["status"]), (&json!(0), &json!("pending")), "{waited}");
+        let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+        for hint in [&told["hints"][0], &report["hints"][0]] {
+            let hint = hint.as_str().unwrap();
+            assert!(hint.starts_with("no workflow of the run began") && hint.contains(word), "{hint}");
+        }
+    }
+    // One that is new, or still being made, may have some soon.
+    for (state, days) in [("created", 0), ("pending", 5)] {
+        double
+            .change(|world| (world.world.runs[0].state, world.world.runs[0].created_at) = (state.into(), ago(days, 0)));
+        let waited = good(&connector, "wait_circleci_run", and(run(5), json!({ "wait_seconds": 2 }))).await;
+        assert_eq!(waited["waited_seconds"], 2, "{waited}");
+        assert!(waited["run"]["hints"][0].as_str().unwrap().starts_with("it has no workflows yet"), "{waited}");
+    }
+}
