@@ -43,6 +43,41 @@ pub(super) fn gunzip(packed: &[u8], most: usize) -> Option<Unpacked> {
     }
 }
 
+/// The end of what is packed, `keep` bytes of it at most, and how much comes before. Nothing for what is no such file, a broken
+/// one or one that is cut, and for one of more than `most` bytes.
+pub(super) fn gunzip_end(packed: &[u8], keep: usize, most: u64) -> Option<(Vec<u8>, u64)> {
+    let (mut kept, mut before, mut rest) = (Vec::new(), 0_u64, packed);
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let mut decoder = GzDecoder::new(rest);
+        loop {
+            let read = decoder.read(&mut piece).ok()?;
+            if read == 0 {
+                break;
+            }
+            kept.extend_from_slice(piece.get(..read)?);
+            if kept.len() > keep.saturating_mul(2) {
+                before += drop_front(&mut kept, keep);
+            }
+            if before > most {
+                return None;
+            }
+        }
+        rest = decoder.into_inner();
+        if !is_gzip(rest) {
+            before += drop_front(&mut kept, keep);
+            return Some((kept, before));
+        }
+    }
+}
+
+/// Keeps the last bytes, and says how many it dropped.
+fn drop_front(bytes: &mut Vec<u8>, keep: usize) -> u64 {
+    let excess = bytes.len().saturating_sub(keep);
+    bytes.drain(..excess);
+    excess as u64
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -102,6 +137,12 @@ mod tests {
             // Files may be written one after the other, and padded.
             let twice = [&file[..], &file[..], &[0; 8]].concat();
             prop_assert_eq!(gunzip(&twice, 1_000).unwrap().bytes.len(), 2 * content.len());
+            // The end is the same as that of the whole.
+            let whole = [&content[..], &content[..]].concat();
+            let before = whole.len().saturating_sub(most);
+            let end = gunzip_end(&twice, most, 1_000);
+            prop_assert_eq!(end, Some((whole[before..].to_vec(), before as u64)));
+            prop_assert_eq!(gunzip_end(&file[..file.len() - 1], most, 1_000), None);
         }
 
         #[test]

@@ -13,16 +13,19 @@ use url::{Origin, Url};
 
 use super::{
     client::{CIRCLE_TOKEN, Error, Token},
-    inflate::{Unpacked, gunzip, is_gzip},
+    inflate::{Unpacked, gunzip, gunzip_end, is_gzip},
 };
 use api::{pattern::NamePattern, platform::circleci::CLOUD_HOST};
-use outbound::{Download, Outbound, OutboundState, Reading, Redirect, RequestError, Response};
+use outbound::{Download, MAX_BODY_BYTES, Outbound, OutboundState, Reading, Redirect, RequestError, Response};
 
 /// Redirects that are followed one after the other.
 const MAX_REDIRECTS: usize = 3;
 
 /// Bytes of a packed file when it is unpacked.
 pub(super) const MAX_UNPACKED: usize = 32 * 1024 * 1024;
+
+/// The same where only the end is kept: CircleCI keeps 50 MB of what a step writes (facebookincubator/velox #9179).
+const MAX_UNPACKED_BEFORE_THE_END: u64 = 128 * 1024 * 1024;
 
 /// Where links may lead.
 pub(super) struct Links {
@@ -117,14 +120,41 @@ fn finish(response: Response, is_asked: bool) -> Result<Response, Error> {
     }
 }
 
+/// Whether a host of files calls a file packed.
+pub(super) fn is_called_packed(response: &Response) -> bool {
+    !matches!(coding(response).as_str(), "" | "identity")
+}
+
+fn coding(response: &Response) -> String {
+    let coding = response.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    coding.trim().to_ascii_lowercase()
+}
+
+/// The end of what a link leads to, and how many bytes come before it.
+///
+/// # Errors
+/// [`Error::Compressed`] for what is packed in another way, broken, or has no beginning, and for one that is too large.
+pub(super) fn end_unpacked(response: &Response) -> Result<(Cow<'_, [u8]>, u64), Error> {
+    let before = response.left_out.before;
+    match coding(response).as_str() {
+        "" | "identity" => Ok((Cow::Borrowed(response.body()), before)),
+        // As in `unpacked`.
+        "gzip" | "x-gzip" if before == 0 && !is_gzip(response.body()) => Ok((Cow::Borrowed(response.body()), 0)),
+        "gzip" | "x-gzip" if before == 0 => {
+            let end = gunzip_end(response.body(), MAX_BODY_BYTES, MAX_UNPACKED_BEFORE_THE_END);
+            end.map(|(bytes, before)| (Cow::Owned(bytes), before)).ok_or(Error::Compressed)
+        }
+        _ => Err(Error::Compressed),
+    }
+}
+
 /// The bytes of what a link leads to, `most` of them at most, and whether that is all that was read. A host of files answers as
 /// the file was stored, whatever was asked for; one that calls it packed means the file itself otherwise.
 ///
 /// # Errors
 /// [`Error::Compressed`] for what is packed in another way, or broken.
 pub(super) fn unpacked(response: &Response, most: usize) -> Result<(Cow<'_, [u8]>, bool), Error> {
-    let coding = response.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match coding.trim().to_ascii_lowercase().as_str() {
+    match coding(response).as_str() {
         // What unpacks on the way may leave the header as it was.
         "" | "identity" => Ok((Cow::Borrowed(response.body()), true)),
         "gzip" | "x-gzip" if !is_gzip(response.body()) => Ok((Cow::Borrowed(response.body()), true)),

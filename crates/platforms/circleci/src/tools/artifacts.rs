@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{
     HeaderValue,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::{JobArgs, Place, none_so_far, read};
 use crate::{
     CircleCi,
-    client::{Api, Call, Error},
+    client::{Api, Call},
     ended::AGE,
     error::{About, to_tool_error},
-    links::{MAX_UNPACKED, unpacked},
+    links::{MAX_UNPACKED, is_called_packed, unpacked},
     locate::{JobName, Listing, PAGES_OF_A_SEARCH, Read},
     text, v3,
     wire::Artifact,
@@ -24,7 +24,7 @@ use kit::{
     args::{Bytes, Cursor, PageArgs},
     log::{charset, complete, readable},
 };
-use outbound::{Reading, Response};
+use outbound::{Reading, RequestError, Response};
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 
 /// Bytes of one answer, if nobody says, and at most.
@@ -272,14 +272,11 @@ impl CircleCi {
         let header = |file: &Response, name| {
             file.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned)
         };
-        let is_packed = |file: &Response| {
-            header(file, CONTENT_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity"))
-        };
-        if tail && is_packed(&file) && file.left_out.before > 0 {
+        if tail && is_called_packed(&file) && file.left_out.before > 0 {
             file = read(Reading::Whole).await.map_err(worded)?;
         }
         let charset = header(&file, CONTENT_TYPE).as_deref().and_then(charset).map(str::to_owned);
-        if !is_packed(&file) {
+        if !is_called_packed(&file) {
             let stated = header(&file, CONTENT_LENGTH).and_then(|length| length.parse().ok());
             let (body, left_out) = (file.body().to_vec(), file.left_out);
             let size = stated.or_else(|| (!left_out.after).then(|| left_out.before + body.len() as u64));
@@ -287,7 +284,7 @@ impl CircleCi {
         }
         let (body, whole) = unpacked(&file, if tail { MAX_UNPACKED } else { bytes }).map_err(worded)?;
         if tail && !whole {
-            return Err(worded(Error::Compressed));
+            return Err(worded(RequestError::BodyTooLarge.into()));
         }
         let size = (whole && !file.left_out.after).then_some(body.len() as u64);
         let from = if tail { body.len().saturating_sub(bytes) } else { 0 };

@@ -12,14 +12,14 @@ use crate::{
     ended::AGE,
     error::{About, to_tool_error},
     jobs::{JobFacts, StepFacts},
-    links::{MAX_UNPACKED, unpacked},
+    links::{MAX_UNPACKED, end_unpacked, is_called_packed, unpacked},
     wire::Output,
 };
 use kit::{
     args::{Bytes, Cursor},
     log::{complete, condense, decode, end_of, plain},
 };
-use outbound::{Reading, RequestError, Response};
+use outbound::{MAX_BODY_BYTES, Reading, RequestError, Response};
 use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError, page::encode_cursor};
 
 /// Bytes of one answer, if nobody says.
@@ -130,11 +130,26 @@ pub(super) struct Part {
     next: Option<u64>,
     /// Whether CircleCI has nothing at all of it.
     is_nothing: bool,
+    /// Whether it is large, and only its end was looked at.
+    is_of_the_end: bool,
 }
 
 impl Part {
     fn nothing(step: &StepFacts, is_nothing: bool) -> Self {
-        Self { text: String::new(), truncated: false, finished: step.is_over(), next: None, is_nothing }
+        Self { is_nothing, ..Self::of(String::new(), false, step.is_over()) }
+    }
+
+    fn of(text: String, truncated: bool, finished: bool) -> Self {
+        Self { text, truncated, finished, next: None, is_nothing: false, is_of_the_end: false }
+    }
+
+    /// What was not looked at, or is not there to be looked at.
+    pub(super) fn limits(&self) -> impl Iterator<Item = String> {
+        let of_the_end = || format!("only the last {} MiB of the output were looked at", MAX_BODY_BYTES >> 20);
+        // The words of CircleCI's notice (facebookincubator/velox #9179).
+        let is_cut = self.text.contains("additional output will not be recorded");
+        let cut = "CircleCI kept no more of the output, by the notice at its end: what failed may not be in it";
+        self.is_of_the_end.then(of_the_end).into_iter().chain(is_cut.then(|| cut.to_owned()))
     }
 }
 
@@ -176,6 +191,7 @@ async fn log(circleci: Arc<CircleCi>, input: LogInput, context: CallContext) -> 
             "{others} other steps of the job failed, on this or other machines: get_circleci_job lists them"
         ));
     }
+    hints.extend(part.limits());
     if part.text.is_empty() {
         hints.push(match (input.mode, input.stream) {
             (_, Stream::Stdout) if part.is_nothing => NOTHING_WRITTEN.to_owned(),
@@ -242,7 +258,15 @@ impl CircleCi {
             Some(id) => self.output_of_v3(id, step, wanted, context).await,
             None => self.output_of_server(step, wanted, context).await,
         };
-        read.map_err(|error| to_tool_error(&error, "read the log", About::Id("log of that step")))
+        read.map_err(|error| {
+            let worded = to_tool_error(&error, "read the log", About::Id("log of that step"));
+            match error {
+                Error::Request(RequestError::BodyTooLarge) if wanted.mode == Mode::Range => {
+                    worded.with_remedy("mode tail answers the end, and condensed the lines of it that tell of an error")
+                }
+                _ => worded,
+            }
+        })
     }
 
     async fn output_of_v3(
@@ -284,15 +308,25 @@ impl CircleCi {
             return Ok(Part::nothing(step, true));
         };
         let token = self.session.token()?;
-        let response = self.links.read(link, &token, Reading::Whole, context.deadline).await?;
-        let (body, whole) = unpacked(&response, MAX_UNPACKED)?;
-        if !whole {
-            return Err(Error::Compressed);
+        let read = async |reading| self.links.read(link, &token, reading, context.deadline).await;
+        let wants_all = wanted.mode == Mode::Range;
+        let mut response = read(if wants_all { Reading::Whole } else { Reading::Last(MAX_BODY_BYTES) }).await?;
+        if is_called_packed(&response) && response.left_out.before > 0 {
+            response = read(Reading::Whole).await?;
         }
+        let (body, before) = if wants_all {
+            let (body, whole) = unpacked(&response, MAX_UNPACKED)?;
+            if !whole {
+                return Err(RequestError::BodyTooLarge.into());
+            }
+            (body, 0)
+        } else {
+            end_unpacked(&response)?
+        };
         if response.is_html() {
             return Err(RequestError::Html.into());
         }
-        let parts: Vec<Output> = outbound::decode::decode(&body)?;
+        let parts: Vec<Output> = if before == 0 { outbound::decode::decode(&body)? } else { parts_of_end(&body)? };
         let mut raw = String::new();
         // Both lie in one file, and either may tell of an error.
         let is_wanted = |part: &&Output| {
@@ -302,8 +336,38 @@ impl CircleCi {
         for part in parts.iter().filter(is_wanted) {
             let _infallible = raw.write_str(&part.message);
         }
-        Ok(part_of_server(&raw, wanted, step.is_over()))
+        let part = part_of_server(&raw, wanted, step.is_over());
+        Ok(Part { truncated: part.truncated || before > 0, is_of_the_end: before > 0, ..part })
     }
+}
+
+/// The parts of an output whose beginning is not there: from the first line that begins in it on, of a part that has no
+/// beginning; or from the first whole part on.
+fn parts_of_end(body: &[u8]) -> Result<Vec<Output>, RequestError> {
+    let read = |front: &str, from: usize| {
+        let rest = body.get(from..).unwrap_or_default();
+        outbound::decode::decode::<Vec<Output>>(&[front.as_bytes(), rest].concat())
+    };
+    if let Some(Ok(parts)) = after_a_line_break(body).map(|from| read(r#"[{"message":""#, from)) {
+        return Ok(parts);
+    }
+    // A text may end with what looks like it.
+    let begins = body.windows(4).enumerate().filter(|(_, bytes)| *bytes == br#"},{""#).map(|(at, _)| at + 2);
+    begins.take(20).find_map(|from| read("[", from).ok()).ok_or(RequestError::BodyTooLarge)
+}
+
+/// Where the text of a JSON string goes on after a line break, in a part of one that may begin anywhere.
+fn after_a_line_break(body: &[u8]) -> Option<usize> {
+    // Of backslashes that it begins with nobody knows whether one came before.
+    let begins = body.iter().position(|byte| *byte != b'\\')?;
+    let mut backslashes = 0_usize;
+    for (at, byte) in body.iter().enumerate().skip(begins) {
+        if *byte == b'n' && backslashes % 2 == 1 {
+            return Some(at + 1);
+        }
+        backslashes = if *byte == b'\\' { backslashes + 1 } else { 0 };
+    }
+    None
 }
 
 fn part_of_v3(response: &Response, wanted: Wanted, condensed: bool, ended: bool) -> Part {
@@ -312,21 +376,17 @@ fn part_of_v3(response: &Response, wanted: Wanted, condensed: bool, ended: bool)
         let whole = plain(&decode(body, None));
         let text = if condensed { whole } else { end_of(&whole, wanted.bytes).to_owned() };
         let truncated = condensed || response.left_out.before > 0 || response.left_out.after;
-        return Part { text, truncated, finished: ended, next: None, is_nothing: false };
+        return Part::of(text, truncated, ended);
     }
     let more = response.left_out.after || !ended;
     let taken = if more { complete(body) } else { body.len() };
-    Part {
-        text: plain(&decode(body.get(..taken).unwrap_or_default(), None)),
-        truncated: more,
-        finished: ended && !response.left_out.after,
-        next: more.then(|| wanted.from + taken as u64),
-        is_nothing: false,
-    }
+    let text = plain(&decode(body.get(..taken).unwrap_or_default(), None));
+    let finished = ended && !response.left_out.after;
+    Part { next: more.then(|| wanted.from + taken as u64), ..Part::of(text, more, finished) }
 }
 
 fn part_of_server(raw: &str, wanted: Wanted, ended: bool) -> Part {
-    let done = |text: String, truncated| Part { text, truncated, finished: ended, next: None, is_nothing: false };
+    let done = |text: String, truncated| Part::of(text, truncated, ended);
     match wanted.mode {
         Mode::Condensed => done(condense(&plain(raw), wanted.bytes), true),
         Mode::Tail => {
@@ -341,12 +401,47 @@ fn part_of_server(raw: &str, wanted: Wanted, ended: bool) -> Part {
             let cut = window.len() < rest.len();
             let more = cut || !ended;
             let taken = if more { complete(window) } else { window.len() };
-            Part {
-                text: plain(&decode(window.get(..taken).unwrap_or_default(), None)),
-                truncated: more,
-                finished: ended && !cut,
-                next: more.then(|| wanted.from + taken as u64),
-                is_nothing: false,
+            let text = plain(&decode(window.get(..taken).unwrap_or_default(), None));
+            Part { next: more.then(|| wanted.from + taken as u64), ..Part::of(text, more, ended && !cut) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn texts(parts: &[Output]) -> String {
+        parts.iter().map(|part| part.message.as_str()).collect()
+    }
+
+    #[test]
+    fn an_output_without_its_beginning_goes_on_at_a_line_or_a_part() {
+        let read = |body: &str| parts_of_end(body.as_bytes()).map(|parts| texts(&parts));
+        for (body, expected) in [
+            (r#"cut \\n here\nthere \"x\"\n","type":"out"},{"message":"more\n","type":"err"}]"#, "there \"x\"\nmore\n"),
+            // Whether it begins with a line break isn't known.
+            (r#"\nno\nyes","time":"x"}]"#, "yes"),
+            (r#"cut","type":"out"},{"message":"},{","type":"out"},{"message":"more"}]"#, "},{more"),
+        ] {
+            assert_eq!(read(body).unwrap(), expected, "{body}");
+        }
+        assert!(read("no line and no part").is_err() && read("").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn wherever_an_output_is_cut_its_end_is_told(
+            written in proptest::collection::vec("[an\\\\\"\nü]{0,12}", 1..5),
+            at in 0_usize..200,
+        ) {
+            let parts: Vec<Value> = written.iter().map(|text| json!({ "message": text, "type": "out" })).collect();
+            let whole = json!(parts).to_string().into_bytes();
+            if let Ok(parts) = parts_of_end(whole.get(at..).unwrap_or_default()) {
+                prop_assert!(written.concat().ends_with(&texts(&parts)));
             }
         }
     }

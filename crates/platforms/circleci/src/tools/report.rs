@@ -8,7 +8,7 @@ use serde_with::skip_serializing_none;
 
 use super::{
     job::StepView,
-    log::{Mode, NOTHING_WRITTEN, Stream, Wanted},
+    log::{Mode, NOTHING_WRITTEN, Part, Stream, Wanted},
     name, read,
     run::{NOT_CONTINUED, ended_in_its_setup, errors, scheduled, without_workflows, worst},
     tests_of_job::{TestView, has_failed},
@@ -390,8 +390,11 @@ async fn job_report(
                     .missing
                     .extend((left > 0).then(|| format!("{left} more steps failed: get_circleci_job lists them")));
                 match log_of(circleci, &facts, step, bytes, context).await {
-                    Ok(log) if log.is_empty() => report.missing.push(format!("its log: {NOTHING_WRITTEN}")),
-                    Ok(log) => report.log = Some(log),
+                    Ok(None) => report.missing.push(format!("its log: {NOTHING_WRITTEN}")),
+                    Ok(Some(part)) => {
+                        report.missing.extend(part.limits().map(|limit| format!("its log: {limit}")));
+                        report.log = Some(part.text);
+                    }
                     Err(error) => report.missing.push(format!("its log: {error}")),
                 }
             }
@@ -425,7 +428,7 @@ async fn log_of(
     step: &StepFacts,
     bytes: usize,
     context: &CallContext,
-) -> Result<String, ToolError> {
+) -> Result<Option<Part>, ToolError> {
     let short = bytes.min(4_096);
     let wanted = [
         (Stream::Stdout, Mode::Condensed, bytes),
@@ -435,10 +438,10 @@ async fn log_of(
     for (stream, mode, bytes) in wanted {
         let part = circleci.fetch_output(job, step, Wanted { stream, mode, from: 0, bytes }, context).await?;
         if !part.text.trim().is_empty() {
-            return Ok(part.text);
+            return Ok(Some(part));
         }
     }
-    Ok(String::new())
+    Ok(None)
 }
 
 impl CircleCi {

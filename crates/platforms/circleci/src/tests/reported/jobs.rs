@@ -9,7 +9,7 @@ use crate::tests::{
     good, server,
     world::{Step, id},
 };
-use tools::ErrorCode::NotFound;
+use tools::ErrorCode::{self, NotFound};
 
 #[tokio::test]
 async fn a_job_without_its_steps_is_still_a_job() {
@@ -334,4 +334,36 @@ async fn a_job_that_was_rejected_says_why() {
         let not_run = good(&connector, "get_circleci_job", and(job(), json!({ "job_number": 33 }))).await;
         assert!(!not_run["hints"].to_string().contains("no-op"), "{is_server}: {not_run}");
     }
+}
+
+/// facebookincubator/velox #9179: of what a step writes CircleCI keeps 50 MB, and more than can be kept here.
+#[tokio::test]
+async fn of_a_huge_log_the_end_is_read() {
+    let double = Double::start_server().await;
+    let connector = server(&double);
+    let notice = "This step produced more than the 50 MB limit of output, additional output will not be recorded.\n";
+    let line = "fuzzing \"a\\n\" failed with error: über\n";
+    double.change(|state| {
+        let end = ["***\n", notice, "Exited with code exit status 1\n"].concat();
+        state.world.log = (line.repeat((9 << 20) / line.len()) + &end).into_bytes();
+        state.world.stderr = b"one\ntwo\n".to_vec();
+    });
+    for mode in ["tail", "condensed"] {
+        let log =
+            good(&connector, "get_circleci_job_log", and(job(), json!({ "mode": mode, "max_bytes": 2_048 }))).await;
+        let text = log["text"].as_str().unwrap();
+        assert!(text.contains(notice) && text.contains(line) && log["truncated"] == true, "{mode}: {log}");
+        let hints = log["hints"].to_string();
+        assert!(hints.contains("only the last 8 MiB") && hints.contains("kept no more of the output"), "{mode}: {log}");
+    }
+    let stderr = and(job(), json!({ "mode": "tail", "stream": "stderr" }));
+    assert_eq!(good(&connector, "get_circleci_job_log", stderr).await["text"], "one\ntwo\n");
+    let report = good(&connector, "get_circleci_failure_report", run(5)).await;
+    assert!(report["jobs"][0]["log"].as_str().unwrap().contains(notice), "{report}");
+    assert!(report["jobs"][0]["missing"].to_string().contains("kept no more of the output"), "{report}");
+    let range = connector.call("get_circleci_job_log", and(job(), json!({ "mode": "range" }))).await.unwrap_err();
+    assert!(
+        range.code == ErrorCode::ResultTooLarge && range.remedy.as_ref().unwrap().contains("mode tail"),
+        "{range:?}"
+    );
 }
