@@ -31,6 +31,10 @@ use tools::{CallContext, ErrorCode, ToolDeclaration, ToolEntry, ToolError};
 const BYTES: usize = 32 * 1024;
 const MAX_BYTES: usize = 256 * 1024;
 
+/// What may have become of artifacts: those that have expired are not listed, and nothing says that there were any
+/// (cahirwpz/demoscene #83, con/tinuous #164; circleci-docs 019b6996, `docs/guides/modules/optimize/pages/persist-data.adoc`).
+const EXPIRED: &str = "they are kept no more (30 days on the cloud, or fewer where that is chosen)";
+
 const LIST: ToolDeclaration = ToolDeclaration::read(
     "get_circleci_job_artifacts",
     "Artifacts of a job",
@@ -164,7 +168,9 @@ async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -
     if page.items.is_empty() {
         page = page.with_hint(match (more, read) {
             (true, read) => none_so_far(read),
-            (false, 0) if is_first => "the job left no artifacts (yet)".to_owned(),
+            (false, 0) if is_first => {
+                format!("CircleCI lists no artifacts of the job: it left none (yet), or {EXPIRED}")
+            }
             (false, _) if is_first => "no path holds that text".to_owned(),
             (false, _) => "no further path holds that text".to_owned(),
         });
@@ -193,6 +199,9 @@ fn not_found(read: usize, next: Option<String>, machines: &[u64], goes_on: bool)
                 .with_argument("node_index")
                 .with_remedy(format!("these did: {}", those.join(", ")))
         }
+        None if read == 0 => ToolError::new(ErrorCode::NotFound, "CircleCI lists no artifacts of the job")
+            .with_argument("path")
+            .with_remedy(format!("it left none (yet), or {EXPIRED}; a new run of the job may leave them again")),
         None => ToolError::new(ErrorCode::NotFound, "the job has no artifact with that path")
             .with_argument("path")
             .with_remedy("get_circleci_job_artifacts lists them"),

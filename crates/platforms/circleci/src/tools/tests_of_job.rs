@@ -193,7 +193,7 @@ async fn tests(circleci: Arc<CircleCi>, input: TestsInput, context: CallContext)
             ),
         });
     } else if counts.total == 0 {
-        hints.push("the job has stored no test results; what failed may stand in its log".to_owned());
+        hints.push("CircleCI has no test results of the job: none were stored (yet), or they are kept no more; what failed may stand in its log".to_owned());
     } else if cases.is_empty() && counts.failed == 0 {
         hints.push("none of its tests failed".to_owned());
     }

@@ -367,3 +367,22 @@ async fn of_a_huge_log_the_end_is_read() {
         "{range:?}"
     );
 }
+
+/// cahirwpz/demoscene #83, con/tinuous #164: of artifacts that have expired nothing is listed.
+#[tokio::test]
+async fn artifacts_that_are_not_listed_may_have_expired() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        double.change(|state| state.world.artifacts.clear());
+        for more in [json!({}), json!({ "path_contains": "log" })] {
+            let listed = good(&connector, "get_circleci_job_artifacts", and(job(), more)).await;
+            assert!(listed["hints"][0].as_str().unwrap().contains("kept no more"), "{listed}");
+        }
+        let one = and(job(), json!({ "path": "out/log.txt" }));
+        let error = connector.call("get_circleci_artifact", one).await.unwrap_err();
+        assert!(error.code == NotFound && error.remedy.as_ref().unwrap().contains("kept no more"), "{error:?}");
+        let tests = good(&connector, "get_circleci_job_tests", and(job(), json!({ "job_number": 31 }))).await;
+        assert!(tests["hints"][0].as_str().unwrap().contains("kept no more"), "{tests}");
+    }
+}
