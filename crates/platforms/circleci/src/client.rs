@@ -60,6 +60,9 @@ pub(super) enum Error {
     /// 400 with a text that is not known.
     #[error("CircleCI calls the request wrong")]
     BadRequest,
+    /// 400: only what has ended is run again.
+    #[error("CircleCI says that it has not ended")]
+    NotEnded,
     /// 409.
     #[error("CircleCI says that it is in another state")]
     Conflict,
@@ -371,8 +374,8 @@ fn bad_request(call: &Call, text: &str) -> Error {
     } else if lower.contains("branch not found") {
         Error::NoSuchBranch
     } else if lower.contains("must be in a terminal state") {
-        // A rerun of what still runs (mailpoet/mailpoet #6928).
-        Error::Conflict
+        // A rerun of what still runs, or was cancelled a moment ago (mailpoet/mailpoet #6928, support.circleci.com 49955000658715).
+        Error::NotEnded
     } else if lower.contains("page size") || lower.contains("page[limit]") || lower.contains("page-token") {
         Error::Page
     } else {

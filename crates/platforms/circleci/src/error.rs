@@ -95,6 +95,11 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
         ),
         Error::BadRequest => ToolError::new(Code::InvalidArgument, format!("CircleCI refuses to {doing} as asked"))
             .with_remedy("check the arguments against what is there; CircleCI's own text is not passed on"),
+        Error::NotEnded => new(
+            Code::Conflict,
+            "CircleCI says that it is not in a terminal state, which it must be in to be run again: it has not ended",
+            "wait until it has ended, or cancel it: that takes CircleCI a moment, too",
+        ),
         Error::Conflict => new(
             Code::Conflict,
             "CircleCI says that it is in another state by now",

@@ -14,7 +14,7 @@ use tools::ErrorCode::{
 async fn each_answer_has_its_words() {
     let table: &[(u16, &str, ErrorCode, &str)] = &[
         (400, "Invalid page size", PlatformError, "refuses the page"),
-        (400, "Workflow must be in a terminal state to be rerun", Conflict, "another state"),
+        (400, "Workflow must be in a terminal state to be rerun", Conflict, "it has not ended"),
         (400, "Branch not found", InvalidArgument, "no such branch"),
         (400, "something else", InvalidArgument, "refuses to read the workflow as asked"),
         (403, "x", PermissionDenied, "may not read the workflow"),
