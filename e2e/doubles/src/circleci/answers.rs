@@ -312,7 +312,8 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
             paged(world, &all, query)
         }
         (_, ["compile-config-with-defaults"]) => {
-            let wrong = compiled(body["config_yaml"].as_str(), &body["options"]["pipeline_values"]);
+            let options = &body["options"];
+            let wrong = compiled(body["config_yaml"].as_str(), &options["pipeline_values"], &options["owner_id"]);
             let valid = wrong.is_none();
             // None is null, as clients met it (CircleCI-Public/mcp-server-circleci #35).
             let errors = wrong.map_or(Value::Null, |message| json!([{ "message": message }]));
@@ -326,10 +327,15 @@ fn v2(world: &mut World, method: &str, path: &[&str], query: Query, body: &Value
 }
 
 /// What is wrong with a configuration: also that it uses a value of pipelines that isn't given, or a parameter
-/// (CircleCI-Public/circleci-cli #363, #442; 5bb7183, `acceptance/config_test.go`).
-pub(super) fn compiled(config: Option<&str>, values: &Value) -> Option<String> {
+/// (CircleCI-Public/circleci-cli #363, #442; 5bb7183, `acceptance/config_test.go`). A private orb is found for its organization
+/// only (circleci-cli #871, with the words; 5bb7183, `internal/apiclient/config.go`).
+pub(super) fn compiled(config: Option<&str>, values: &Value, organization: &Value) -> Option<String> {
     let config = config.filter(|text| text.contains("version"));
     let Some(config) = config else { return Some("no version".to_owned()) };
+    if config.contains("acme/private@1.0") && organization != ORG {
+        let check = "Check that the namespace, orb name and version are correct.";
+        return Some(format!("Cannot find acme/private@1.0 in the orb registry. {check}"));
+    }
     let words = config.split(|c: char| !c.is_ascii_alphanumeric() && !"_.".contains(c));
     let unknown: Vec<&str> = words.filter(|word| word.starts_with("pipeline.") && values[*word].is_null()).collect();
     let what = match unknown.first()? {

@@ -96,7 +96,8 @@ pub(super) fn answer(
             if !body["data"]["references"].is_null() && body["data"]["references"]["org"]["id"] != ORG {
                 return fails(400, "org");
             }
-            let wrong = compiled(attributes["config"].as_str(), &attributes["pipeline_values"]);
+            let organization = &body["data"]["references"]["org"]["id"];
+            let wrong = compiled(attributes["config"].as_str(), &attributes["pipeline_values"], organization);
             let Some(message) = wrong else {
                 let good = json!({ "phase": "ended", "outcome": "succeeded", "compiled_config": "version: 2\n" });
                 return Reply::json(200, json!({ "data": { "id": id('e', 2), "attributes": good } }));

@@ -133,6 +133,12 @@ async fn validate(circleci: Arc<CircleCi>, input: ValidateInput, context: CallCo
     if !compiled.valid && compiled.errors.is_empty() {
         hints.push("CircleCI calls it invalid, and does not say why".to_owned());
     }
+    if slug.is_none() && compiled.errors.iter().any(|error| error.message.contains("orb registry")) {
+        hints.push(
+            "an orb that is not found may be private: pass project_slug, too, whose organization's private orbs are found then"
+                .to_owned(),
+        );
+    }
     if compiled.errors.iter().any(|error| is_about_a_value(&error.message)) {
         hints.push(
             "of variables that are not known here, those that begin with pipeline. may be known to a run".to_owned(),

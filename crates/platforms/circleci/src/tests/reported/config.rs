@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{run, workflows};
+use super::{and, run, workflows};
 use crate::tests::{cloud, double::Double, good, server};
 
 /// CircleCI-Public/circleci-cli #1762, #1650.
@@ -93,4 +93,19 @@ async fn a_configuration_with_values_of_pipelines_is_not_called_wrong() {
     let of_run = json!({ "project_slug": "gh/acme/web", "branch": "main" });
     let checked = good(&cloud(&double), "validate_circleci_config", of_run).await;
     assert!(checked["hints"][0].as_str().unwrap().contains("continued to"), "{checked}");
+}
+
+/// CircleCI-Public/circleci-cli #871, #751, emmeowzing/dynamic-continuation-orb #81.
+#[tokio::test]
+async fn a_private_orb_is_looked_for_in_the_projects_organization() {
+    for is_server in [false, true] {
+        let double = if is_server { Double::start_server().await } else { Double::start().await };
+        let connector = if is_server { server(&double) } else { cloud(&double) };
+        let config = json!({ "config": "version: 2.1\norbs: {ops: acme/private@1.0}" });
+        let alone = good(&connector, "validate_circleci_config", config.clone()).await;
+        assert!(alone["errors"][0].as_str().unwrap().contains("acme/private@1.0"), "{alone}");
+        assert!(alone["hints"].to_string().contains("pass project_slug"), "{alone}");
+        let with = and(config, json!({ "project_slug": "gh/acme/web" }));
+        assert_eq!(good(&connector, "validate_circleci_config", with).await["valid"], true);
+    }
 }
