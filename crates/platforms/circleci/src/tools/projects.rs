@@ -104,7 +104,11 @@ async fn list(circleci: Arc<CircleCi>, input: ListInput, context: CallContext) -
     Ok(match (page.items.is_empty(), followed.is_empty()) {
         (true, true) => page.with_hint("the connector's user follows no project; name one by its slug all the same"),
         (true, false) if unknown == 0 => {
-            page.with_hint("none of the followed projects matches, or none is allowed by the manifest")
+            // mcp-server-circleci #175, apache/devlake #8634.
+            page.with_hint(
+                "none of the followed projects matches, or none is allowed by the manifest; one that is not followed is named by \
+                 its slug all the same",
+            )
         }
         _ => page,
     })

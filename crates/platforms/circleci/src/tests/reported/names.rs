@@ -164,3 +164,11 @@ fn a_server_has_its_pages_beside_its_api() {
         assert_eq!(home.check(link, "pipeline_id").is_ok(), is_taken, "{called} {link}");
     }
 }
+
+/// CircleCI-Public/mcp-server-circleci #175, apache/devlake #8634.
+#[tokio::test]
+async fn a_project_that_is_not_followed_is_not_told_as_missing() {
+    let double = Double::start().await;
+    let listed = good(&cloud(&double), "list_circleci_projects", json!({ "name_contains": "unfollowed" })).await;
+    assert!(listed["hints"][0].as_str().unwrap().contains("by its slug all the same"), "{listed}");
+}
