@@ -26,8 +26,8 @@ const BUILD: ToolDeclaration = ToolDeclaration::destroy(
 const ITEM: ToolDeclaration = ToolDeclaration::destroy(
     "cancel_jenkins_queue_item",
     "Take an item out of the queue",
-    "Cancels a build that waits in the queue. One that has begun meanwhile is left alone, and its number is answered. A step \
-     of a pipeline that runs waits there for a node, too: without it the pipeline ends.",
+    "Cancels a build that waits in the queue. One that has begun meanwhile is left alone, and its number is answered. \
+     Cancelling a step of a running pipeline ends that pipeline.",
 )
 .idempotent();
 

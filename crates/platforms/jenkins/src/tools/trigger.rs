@@ -40,8 +40,8 @@ struct TriggerInput {
     /// Full name of the job, such as `folder/name`, or a link to it.
     #[schemars(length(min = 1, max = 4000))]
     job: String,
-    /// Values of parameters by name: 100 at most. Those left out have their defaults, or none. A list is several choices,
-    /// of a parameter that takes them.
+    /// Values of parameters by name: 100 at most. Those left out have their defaults, or none. A list is several
+    /// choices.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 100))]
     parameters: BTreeMap<String, GivenValue>,
