@@ -313,7 +313,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         rights(scope(&context)?)?;
-        if let Some(wrong) = malformed::describe(&request.method, request.params.as_ref()) {
+        let is_stateless = context.protocol_version() == Some(ProtocolVersion::V_2026_07_28);
+        if let Some(wrong) = malformed::describe(&request.method, request.params.as_ref(), is_stateless) {
             return Err(ErrorData::invalid_params(wrong, None));
         }
         // Its name is the caller's words, of any length.

@@ -46,8 +46,15 @@ const METHODS: [(&str, &[Member]); 11] = [
     ),
 ];
 
-/// What is wrong with a request of a method that is served; nothing if the method isn't.
-pub(super) fn describe(method: &str, params: Option<&Value>) -> Option<String> {
+/// Methods that the revision 2026-07-28 has no longer.
+const OF_SESSIONS: [&str; 2] = ["initialize", "ping"];
+
+/// What is wrong with a request of a method that is served; nothing if the method isn't. `is_stateless` is whether the request is
+/// of the revision 2026-07-28.
+pub(super) fn describe(method: &str, params: Option<&Value>, is_stateless: bool) -> Option<String> {
+    if is_stateless && OF_SESSIONS.contains(&method) {
+        return None;
+    }
     let (_, members) = METHODS.iter().find(|(served, _)| *served == method)?;
     let params = params.unwrap_or(&Value::Null);
     if !params.is_null() && !params.is_object() {
@@ -92,8 +99,10 @@ mod tests {
             ("resources/read", json!({"uri": {}}), "params.uri must be a text"),
             ("prompts/get", json!({"name": "a"}), "params does not have the form that prompts/get wants"),
         ] {
-            assert_eq!(describe(method, Some(&params)).as_deref(), Some(expected), "{method} {params}");
+            assert_eq!(describe(method, Some(&params), false).as_deref(), Some(expected), "{method} {params}");
+            let of_today = Some(expected).filter(|_| method != "initialize");
+            assert_eq!(describe(method, Some(&params), true).as_deref(), of_today, "{method} {params}");
         }
-        assert_eq!(describe("tools/sell", None), None);
+        assert_eq!(describe("tools/sell", None, false), None);
     }
 }

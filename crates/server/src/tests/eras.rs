@@ -43,7 +43,10 @@ async fn the_newest_era_is_served() {
     let missing = server.modern(&token, "resources/read", json!({"uri": "x://y"})).await;
     assert!(missing.status == 400 || missing.json()["error"]["code"] == -32602, "{}", missing.body);
     assert_eq!(server.modern(&token, "logging/setLevel", json!({"level": "info"})).await.status, 404);
-    assert_eq!(server.modern(&token, "ping", json!({})).await.status, 404);
+    for gone in ["ping", "initialize"] {
+        let reply = server.modern(&token, gone, json!({})).await;
+        assert_eq!((reply.status, &reply.json()["error"]["code"]), (404, &json!(-32601)), "{gone}: {}", reply.body);
+    }
 }
 
 #[tokio::test]
