@@ -307,8 +307,8 @@ pub fn other_call() -> ToolError {
 /// What a caller is told who has as many keys as it may.
 #[must_use]
 pub fn too_many(wait: Duration) -> ToolError {
-    let message =
-        "as many calls with an idempotency_key are remembered as may be, so this one could not be; nothing was done";
+    let message = "the connector remembers as many calls with an idempotency_key as it may, so it did not take this one; \
+                   nothing was done";
     ToolError::new(ErrorCode::RateLimited, message)
         .with_remedy(
             "call again after retry_after_seconds; or without idempotency_key, with the plan that a call without confirm gives",
