@@ -8,6 +8,7 @@ from pathlib import Path
 
 from testcluster.layout import Layout
 
+from .kube import Manifest
 from .operator import MAIN
 
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
@@ -34,12 +35,18 @@ class AuditLog:
             f"{entry['verb']} {entry['objectRef']['resource']}{_subresource(entry)} "
             f"{entry['objectRef'].get('namespace', '')}/{entry['objectRef'].get('name', '')} "
             f"-> {entry.get('responseStatus', {}).get('code')} at {entry['stageTimestamp']}"
-            for entry in self._entries()
-            if entry["user"]["username"] == user
-            and entry["verb"] in WRITES
-            and (namespace is None or entry["objectRef"].get("namespace") == namespace)
-            and entry["objectRef"]["resource"] not in NOT_COUNTED
+            for entry in self._writes(user)
+            if (namespace is None or entry["objectRef"].get("namespace") == namespace)
             and (address is None or address in entry["sourceIPs"])
+        ]
+
+    def statuses(self, namespace: str, resource: str, name: str, user: str) -> list[Manifest]:
+        """What a user wrote as the status of an object of ours, in order."""
+        of_it = {"resource": resource, "namespace": namespace, "name": name, "subresource": "status"}
+        return [
+            entry["requestObject"]["status"]
+            for entry in self._writes(user)
+            if of_it.items() <= entry["objectRef"].items()
         ]
 
     def verbs(self, user: str = MAIN.user) -> Counter[str]:
@@ -49,6 +56,12 @@ class AuditLog:
             for entry in self._entries()
             if entry["user"]["username"] == user and "objectRef" in entry
         )
+
+    def _writes(self, user: str) -> Iterator[dict]:  # type: ignore[type-arg]
+        for entry in self._entries():
+            is_write = entry["verb"] in WRITES and entry["user"]["username"] == user
+            if is_write and entry["objectRef"]["resource"] not in NOT_COUNTED:
+                yield entry
 
     def _entries(self) -> Iterator[dict]:  # type: ignore[type-arg]
         # Rotated meanwhile, it begins anew.

@@ -139,7 +139,8 @@ impl Plan {
     ) -> Computed {
         let deployment = self.deployment(replica.is_some());
         let replicas = replica.map(|status| Replica { pod: "local".to_owned(), status: Some(status), silent: false });
-        let observation = Observation { pods: Vec::new(), replicas: replicas.into_iter().collect(), handshake };
+        let observation =
+            Observation { replicas: replicas.into_iter().collect(), handshake, ..Observation::default() };
         compute(Seen {
             connector: &self.connector,
             config_digest,

@@ -103,6 +103,10 @@ async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<
         Ok(seen) if seen.is_new && connector.status.is_none() => {
             return Ok(Action::requeue(LOOK_AGAIN.min(interval)));
         }
+        // Nor does one late answer at the first look change what was told before.
+        Ok(seen) if seen.is_tentative && is_told(connector) => {
+            return Ok(Action::requeue(LOOK_AGAIN.min(interval)));
+        }
         Ok(seen) => {
             let mut next_look = next_look(seen.has_ready_pods, seen.computed.is_moving || seen.has_asked, interval);
             if seen.is_rolling_out {
@@ -143,6 +147,8 @@ struct Converged {
     has_ready_pods: bool,
     /// Whether the pods were asked to do something, of which they may tell in a moment.
     has_asked: bool,
+    /// Whether somebody who was asked for the first time did not answer, and nothing else has to be written.
+    is_tentative: bool,
     /// Whether it waits for its turn in a roll-out, or has to show that it gets through it.
     is_rolling_out: bool,
 }
@@ -216,7 +222,19 @@ async fn converge(
     let is_rolling_out = rollout::follow(context, connector, &plan, &mut computed, now).await;
     let has_asked = asked.is_some();
     computed.status.requests = asked.or_else(|| honoured.cloned());
-    Ok(Ok(Converged { computed, is_new, has_ready_pods: observation.has_ready_pods(), has_asked, is_rolling_out }))
+    Ok(Ok(Converged {
+        computed,
+        is_new,
+        has_ready_pods: observation.has_ready_pods(),
+        has_asked,
+        is_tentative: observation.is_tentative && !has_asked,
+        is_rolling_out,
+    }))
+}
+
+/// Whether the status tells of the spec as it is now.
+fn is_told(connector: &McpConnector) -> bool {
+    connector.status.as_ref().is_some_and(|status| status.observed_generation == connector.metadata.generation)
 }
 
 fn is_terminating(error: &kube::Error) -> bool {

@@ -174,7 +174,7 @@ mod tests {
         };
         let pod = Pod { metadata: ObjectMeta { name: Some("a".into()), ..ObjectMeta::default() }, ..Pod::default() };
         let replica = Replica { pod: "a".into(), status: Some(status), silent: false };
-        Observation { pods: vec![Arc::new(pod)], replicas: vec![replica], handshake: None }
+        Observation { pods: vec![Arc::new(pod)], replicas: vec![replica], ..Observation::default() }
     }
 
     fn connector() -> ObjectReference {

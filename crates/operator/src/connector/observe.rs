@@ -45,6 +45,55 @@ struct Remembered {
     misses: u32,
 }
 
+impl Memory {
+    /// Puts what the ready pods and the endpoint answered to what was heard before.
+    fn hear(
+        &mut self,
+        pods: Vec<Arc<Pod>>,
+        answers: Vec<(Arc<Pod>, Option<ReplicaStatus>)>,
+        shaken: Option<Result<Vec<String>, String>>,
+    ) -> Observation {
+        let mut remembered = std::mem::take(&mut self.replicas);
+        let mut is_tentative = false;
+        let mut replicas = Vec::with_capacity(answers.len());
+        for (pod, answer) in answers {
+            let uid = pod.uid().unwrap_or_default();
+            let mut entry = remembered.remove(&uid).unwrap_or_default();
+            if let Some(status) = answer {
+                entry = Remembered { status: Some(status), misses: 0 };
+            } else {
+                entry.misses = entry.misses.saturating_add(1);
+                if entry.misses > TOLERATED_MISSES {
+                    entry.status = None;
+                }
+            }
+            let silent = entry.misses > TOLERATED_MISSES;
+            is_tentative |= entry.status.is_none() && !silent;
+            replicas.push(Replica { pod: pod.name_any(), status: entry.status.clone(), silent });
+            self.replicas.insert(uid, entry);
+        }
+        let handshake = shaken.map(|shaken| match shaken {
+            Ok(versions) => {
+                self.handshake_misses = 0;
+                self.handshake_succeeded = true;
+                Handshake::Succeeded(versions)
+            }
+            Err(problem) => {
+                self.handshake_misses = self.handshake_misses.saturating_add(1);
+                let tolerated = self.handshake_misses <= TOLERATED_MISSES;
+                if self.handshake_succeeded && tolerated {
+                    Handshake::Doubtful
+                } else {
+                    is_tentative |= tolerated;
+                    self.handshake_succeeded = false;
+                    Handshake::Failed(problem)
+                }
+            }
+        });
+        Observation { pods, replicas, handshake, is_tentative }
+    }
+}
+
 /// A connector's pods and endpoint, as they were found.
 #[derive(Clone, Debug, Default)]
 pub struct Observation {
@@ -54,6 +103,9 @@ pub struct Observation {
     pub replicas: Vec<Replica>,
     /// How the handshake through the Service went; none where nothing could answer it.
     pub handshake: Option<Handshake>,
+    /// Whether a pod, or the endpoint, was asked for the first time and did not answer: it says nothing yet. An operator
+    /// that was just started has heard nobody, and must not tell of one late answer what its predecessor would not.
+    pub is_tentative: bool,
 }
 
 impl Observation {
@@ -92,7 +144,7 @@ pub async fn observe(context: &Context, connector: &ValidatedConnector, deployme
     let mut memory = memory.lock().await;
     let ready: Vec<Arc<Pod>> = pods.iter().filter(|pod| is_ready(pod)).cloned().collect();
     let Some(token) = read_token(context).await else {
-        return Observation { pods, replicas: silent(&ready), handshake: None };
+        return Observation { pods, replicas: silent(&ready), ..Observation::default() };
     };
     let answers: Vec<(Arc<Pod>, Option<ReplicaStatus>)> = stream::iter(ready.iter().cloned())
         .map(|pod| {
@@ -108,47 +160,8 @@ pub async fn observe(context: &Context, connector: &ValidatedConnector, deployme
         .buffered(AT_A_TIME)
         .collect()
         .await;
-    let mut remembered = std::mem::take(&mut memory.replicas);
-    let mut replicas = Vec::with_capacity(answers.len());
-    for (pod, answer) in answers {
-        let uid = pod.uid().unwrap_or_default();
-        let mut entry = remembered.remove(&uid).unwrap_or_default();
-        if let Some(status) = answer {
-            entry = Remembered { status: Some(status), misses: 0 };
-        } else {
-            entry.misses = entry.misses.saturating_add(1);
-            if entry.misses > TOLERATED_MISSES {
-                entry.status = None;
-            }
-        }
-        replicas.push(Replica {
-            pod: pod.name_any(),
-            status: entry.status.clone(),
-            silent: entry.misses > TOLERATED_MISSES,
-        });
-        memory.replicas.insert(uid, entry);
-    }
-    let handshake = if ready.is_empty() {
-        None
-    } else {
-        Some(match shake_hands(context, connector, &token).await {
-            Ok(versions) => {
-                memory.handshake_misses = 0;
-                memory.handshake_succeeded = true;
-                Handshake::Succeeded(versions)
-            }
-            Err(problem) => {
-                memory.handshake_misses = memory.handshake_misses.saturating_add(1);
-                if memory.handshake_succeeded && memory.handshake_misses <= TOLERATED_MISSES {
-                    Handshake::Doubtful
-                } else {
-                    memory.handshake_succeeded = false;
-                    Handshake::Failed(problem)
-                }
-            }
-        })
-    };
-    Observation { pods, replicas, handshake }
+    let shaken = if ready.is_empty() { None } else { Some(shake_hands(context, connector, &token).await) };
+    memory.hear(pods, answers, shaken)
 }
 
 /// Forgets what was heard from the pods of connectors that are gone.

@@ -10,8 +10,16 @@ use std::{
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use kube::{Client, client::Body, runtime::events::Reporter};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{ConfigMap, Pod, Service},
+};
+use kube::{
+    Client, Resource, ResourceExt,
+    client::Body,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{events::Reporter, watcher::Event},
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -29,11 +37,16 @@ use crate::{
     metrics::Metrics,
     rollout::{Limits, Rollout, Share},
 };
-use api::{CredentialSource, McpConnector, endpoint::AddressPolicy, scope::Scope};
+use api::{CredentialSource, LABEL_CONNECTOR, McpConnector, endpoint::AddressPolicy, scope::Scope};
 use pod_api::config::TokenKeys;
 
 /// A certificate of nobody; the tests only need its form.
 pub const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUQ1F5\n-----END CERTIFICATE-----\n";
+
+/// Where the API server keeps the connector that [`connector`] makes.
+pub const CONNECTOR: &str = "/apis/mcp-connectors.io/v1alpha1/namespaces/team/mcpconnectors/tresor";
+/// Where it keeps the connector's Deployment.
+pub const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/team/deployments/mcp-tresor";
 
 pub fn settings() -> Settings {
     Settings {
@@ -236,6 +249,44 @@ impl ApiServer {
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().requests)
     }
+}
+
+/// The caches of a cluster in which the connector's Deployment has a pod at each of these addresses.
+pub fn with_pods(connector: &McpConnector, server: &ApiServer, pods: &[String]) -> Caches {
+    let (connectors, mut writer) = Cache::unwatched();
+    writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(connector.clone()))));
+    server.put(CONNECTOR, serde_json::to_value(connector).unwrap());
+    let (sources, mut writer) = Cache::unwatched();
+    let source = found().source.unwrap().as_ref().clone();
+    writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(source))));
+    let (deployments, mut writer) = Cache::unwatched();
+    let deployment = json!({
+        "metadata": {
+            "name": "mcp-tresor", "namespace": "team", "uid": "deployment", "resourceVersion": "7",
+            "ownerReferences": [connector.controller_owner_ref(&()).unwrap()],
+        },
+        "spec": {"selector": {}, "template": {}},
+    });
+    server.put(DEPLOYMENT, deployment.clone());
+    writer.apply_watcher_event(&Event::Apply(serde_json::from_value::<Deployment>(deployment).unwrap()));
+    let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
+    let (replica_sets, mut writer) = Cache::unwatched();
+    let set = json!({"metadata": {"name": "set", "namespace": "team", "uid": "set",
+        "ownerReferences": owner("Deployment", "mcp-tresor", "deployment")}});
+    writer.apply_watcher_event(&Event::Apply(serde_json::from_value::<PartialObjectMeta<ReplicaSet>>(set).unwrap()));
+    let (pods_cache, mut writer) = Cache::unwatched();
+    let index = Index::new(|pod: &Pod| pod.labels().get(LABEL_CONNECTOR).cloned().into_iter().collect());
+    for address in pods {
+        let pod = json!({
+            "metadata": {"name": address, "namespace": "team", "uid": address, "labels": {LABEL_CONNECTOR: "tresor"},
+                "ownerReferences": owner("ReplicaSet", "set", "set")},
+            "status": {"podIP": address, "conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        index.insert(&pod);
+        writer.apply_watcher_event(&Event::Apply(pod));
+    }
+    Caches { connectors, sources, deployments, replica_sets, pods: pods_cache, pods_by_connector: index, ..caches() }
 }
 
 /// A context with these caches, in front of this API server.

@@ -6,12 +6,9 @@ use kube::runtime::{reflector::store::Writer, watcher::Event};
 use super::*;
 use crate::{
     cache::Cache,
-    connector::testing::{ApiServer, MINIMAL, caches, connector, context, found},
+    connector::testing::{ApiServer, CONNECTOR, DEPLOYMENT, MINIMAL, caches, connector, context, found, with_pods},
     context::Caches,
 };
-
-const CONNECTOR: &str = "/apis/mcp-connectors.io/v1alpha1/namespaces/team/mcpconnectors/tresor";
-const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/team/deployments/mcp-tresor";
 
 /// Caches with a connector, its source, and a Deployment that the test fills.
 fn world() -> (Arc<DeserializeGuard<McpConnector>>, Caches, Writer<Deployment>) {
@@ -49,6 +46,31 @@ async fn the_first_word_is_said_once_there_is_more_to_say_than_that_it_was_made(
 
 fn condition<'a>(status: &'a serde_json::Value, type_: &str) -> &'a serde_json::Value {
     status["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == type_).unwrap()
+}
+
+#[tokio::test]
+async fn one_late_answer_at_the_first_look_changes_nothing_that_was_told() {
+    for (observed_generation, looks_without_a_word) in [(1, 1), (0, 0)] {
+        let mut told = connector(MINIMAL);
+        told.metadata.generation = Some(1);
+        told.status =
+            Some(McpConnectorStatus { observed_generation: Some(observed_generation), ..McpConnectorStatus::default() });
+        let server = ApiServer::default();
+        // Nobody listens there.
+        let caches = with_pods(&told, &server, &["127.0.0.1".to_owned()]);
+        let token = tempfile::NamedTempFile::new().unwrap();
+        let mut context = context(&server, caches);
+        Arc::get_mut(&mut context).unwrap().settings.token_file = token.path().to_owned();
+        let told = Arc::new(DeserializeGuard(Ok(told)));
+        for look in 0..=looks_without_a_word {
+            let action = reconcile(Arc::clone(&told), Arc::clone(&context)).await.unwrap();
+            let written = server.requests().iter().any(|request| request == "PATCH mcpconnectors/status");
+            assert_eq!(written, look == looks_without_a_word, "generation {observed_generation}, look {look}");
+            assert_eq!(action == Action::requeue(LOOK_AGAIN), !written);
+        }
+        let status = &server.object(CONNECTOR)["status"];
+        assert_eq!(condition(status, "EndpointReady")["reason"], "HandshakeFailed");
+    }
 }
 
 #[tokio::test]

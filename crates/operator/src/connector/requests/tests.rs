@@ -1,25 +1,15 @@
 use std::net::Ipv4Addr;
 
 use axum::{Router, http::StatusCode, routing::post};
-use k8s_openapi::api::apps::v1::ReplicaSet;
-use kube::{
-    Resource,
-    core::{DeserializeGuard, PartialObjectMeta},
-    runtime::watcher::Event,
-};
+use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    cache::Cache,
-    connector::{
-        reconcile,
-        testing::{ApiServer, MINIMAL, caches, connector, context, found, source},
-    },
-    context::Caches,
-    index::Index,
+use crate::connector::{
+    reconcile,
+    testing::{ApiServer, CONNECTOR, DEPLOYMENT, MINIMAL, connector, context, source, with_pods},
 };
-use api::{ADMIN_PORT, LABEL_CONNECTOR, McpConnectorStatus};
+use api::{ADMIN_PORT, McpConnectorStatus};
 
 const NOW: &str = "2025-11-21T12:00:00Z";
 const EARLIER: &str = "2025-11-21T11:00:00Z";
@@ -109,8 +99,6 @@ fn parts_of_a_second_make_no_request_of_their_own() {
 
 // ===== as a whole =====
 
-const CONNECTOR: &str = "/apis/mcp-connectors.io/v1alpha1/namespaces/team/mcpconnectors/tresor";
-const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/team/deployments/mcp-tresor";
 
 /// A pod of the connector that takes requests, and the address that it takes them at.
 async fn replica(refusals: usize) -> (String, Arc<Mutex<Vec<String>>>) {
@@ -137,48 +125,10 @@ async fn replica(refusals: usize) -> (String, Arc<Mutex<Vec<String>>>) {
     (address.to_string(), taken)
 }
 
-/// The caches of a cluster in which the connector's Deployment has a pod at each of these addresses.
-fn world(connector: &McpConnector, server: &ApiServer, pods: &[String]) -> Caches {
-    let (connectors, mut writer) = Cache::unwatched();
-    writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(connector.clone()))));
-    server.put(CONNECTOR, serde_json::to_value(connector).unwrap());
-    let (sources, mut writer) = Cache::unwatched();
-    let source = found().source.unwrap().as_ref().clone();
-    writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(source))));
-    let (deployments, mut writer) = Cache::unwatched();
-    let deployment = json!({
-        "metadata": {
-            "name": "mcp-tresor", "namespace": "team", "uid": "deployment", "resourceVersion": "7",
-            "ownerReferences": [connector.controller_owner_ref(&()).unwrap()],
-        },
-        "spec": {"selector": {}, "template": {}},
-    });
-    server.put(DEPLOYMENT, deployment.clone());
-    writer.apply_watcher_event(&Event::Apply(serde_json::from_value::<Deployment>(deployment).unwrap()));
-    let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
-    let (replica_sets, mut writer) = Cache::unwatched();
-    let set = json!({"metadata": {"name": "set", "namespace": "team", "uid": "set",
-        "ownerReferences": owner("Deployment", "mcp-tresor", "deployment")}});
-    writer.apply_watcher_event(&Event::Apply(serde_json::from_value::<PartialObjectMeta<ReplicaSet>>(set).unwrap()));
-    let (pods_cache, mut writer) = Cache::unwatched();
-    let index = Index::new(|pod: &Pod| pod.labels().get(LABEL_CONNECTOR).cloned().into_iter().collect());
-    for address in pods {
-        let pod = json!({
-            "metadata": {"name": address, "namespace": "team", "uid": address, "labels": {LABEL_CONNECTOR: "tresor"},
-                "ownerReferences": owner("ReplicaSet", "set", "set")},
-            "status": {"podIP": address, "conditions": [{"type": "Ready", "status": "True"}]},
-        });
-        let pod: Pod = serde_json::from_value(pod).unwrap();
-        index.insert(&pod);
-        writer.apply_watcher_event(&Event::Apply(pod));
-    }
-    Caches { connectors, sources, deployments, replica_sets, pods: pods_cache, pods_by_connector: index, ..caches() }
-}
-
 /// Reconciles once, and returns what was written: the requests in the status, and reason and note of each Event.
 async fn reconciled(connector: McpConnector, pods: &[String]) -> (Value, Vec<(String, String)>) {
     let server = ApiServer::default();
-    let caches = world(&connector, &server, pods);
+    let caches = with_pods(&connector, &server, pods);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "operators-token\n").unwrap();
     let mut context = context(&server, caches);
@@ -243,7 +193,7 @@ async fn a_restart_changes_the_pod_template_and_nobody_is_asked() {
     let (address, taken) = replica(0).await;
     let connector = asking(&[(ANNOTATION_RESTARTED_AT, EARLIER)]);
     let server = ApiServer::default();
-    let context = context(&server, world(&connector, &server, &[address]));
+    let context = context(&server, with_pods(&connector, &server, &[address]));
     reconcile(Arc::new(DeserializeGuard(Ok(connector))), context).await.unwrap();
     let template = server.object(DEPLOYMENT)["spec"]["template"]["metadata"]["annotations"].clone();
     assert_eq!(template[ANNOTATION_RESTARTED_AT], EARLIER);

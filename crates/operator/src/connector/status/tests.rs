@@ -85,6 +85,7 @@ pub(super) fn observed(statuses: Vec<ReplicaStatus>) -> Observation {
             .map(|status| Replica { pod: "p".into(), status: Some(status), silent: false })
             .collect(),
         handshake: Some(Handshake::Succeeded(vec!["2026-07-28".into()])),
+        is_tentative: false,
     }
 }
 
