@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn no_reader_sees_two_sets_at_once() {
-        const SWAPS: usize = 100_000;
+        const SWAPS: usize = 10_000;
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let path = directory.path().to_owned();
         Writer::new(path.clone()).write(&fields(&[("user", "0"), ("password", "0")])).unwrap();

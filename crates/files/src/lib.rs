@@ -153,7 +153,7 @@ mod tests {
         kubelet_swap(directory.path(), 0, &[("user", b"0"), ("password", b"0")]);
         let path = directory.path().to_owned();
         let writer = std::thread::spawn(move || {
-            for generation in 1..=100_000 {
+            for generation in 1..=10_000 {
                 let value = generation.to_string();
                 kubelet_swap(&path, generation, &[("user", value.as_bytes()), ("password", value.as_bytes())]);
             }
