@@ -90,7 +90,7 @@ pub(super) struct RunAnswer {
     /// Slug of its project.
     pub(super) project_slug: String,
     /// State of the whole, by its own errors and its workflows: the newest of each name counts, so that a rerun replaces what
-    /// it repeats. `unknown` if CircleCI does not tell, or if only a setup ran, that continued to nothing.
+    /// it repeats. `unknown` if CircleCI does not tell, or no workflow came, or none after a setup.
     pub(super) status: String,
     /// Whether it changes no more.
     pub(super) finished: bool,
@@ -151,8 +151,9 @@ pub(super) async fn answer(circleci: &CircleCi, run: &Pipeline, context: &CallCo
     if let Some(word) = ended_in_its_setup(run, &current) {
         state = RunState { word, finished: true, moves: false };
     }
-    if known && workflows.items.is_empty() && began_none(run) {
-        state.moves = false;
+    // CircleCI goes on saying that it was created, and what is neither to come nor there has no state.
+    if known && workflows.items.is_empty() && !workflows.more() && state.word == "pending" && began_none(run) {
+        state = RunState { word: "unknown", finished: true, moves: false };
     }
     // What was not seen may be worse.
     if workflows.more() || !known {
@@ -221,6 +222,7 @@ pub(super) fn worst(workflows: &[Workflow], most: usize) -> (Vec<&Workflow>, boo
 fn hint(run: &Pipeline, state: RunState, workflows: &[&str], known: bool) -> Option<&'static str> {
     Some(match state.word {
         _ if !known => return None,
+        "unknown" if state.finished && workflows.is_empty() => return Some(without_workflows(run)),
         "unknown" if state.finished => NOT_CONTINUED,
         "pending" => return Some(without_workflows(run)),
         "running" if !workflows.iter().any(|one| !status::is_final(one)) => {

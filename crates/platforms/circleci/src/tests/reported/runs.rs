@@ -268,7 +268,11 @@ async fn a_run_of_which_no_workflow_began_is_not_waited_for() {
         });
         let waited = good(&connector, "wait_circleci_run", and(run(5), json!({ "wait_seconds": 20 }))).await;
         let told = &waited["run"];
-        assert_eq!((&waited["waited_seconds"], &told["status"]), (&json!(0), &json!("pending")), "{waited}");
+        assert_eq!((&waited["waited_seconds"], &waited["finished"]), (&json!(0), &json!(true)), "{waited}");
+        // Whether it had none to run, or its records have expired, CircleCI does not tell.
+        assert_eq!((&told["status"], &told["finished"]), (&json!("unknown"), &json!(true)), "{waited}");
+        let status = good(&connector, "get_circleci_pipeline_status", run(5)).await;
+        assert_eq!((&status["status"], &status["finished"]), (&json!("unknown"), &json!(true)), "{status}");
         let report = good(&connector, "get_circleci_failure_report", run(5)).await;
         for hint in [&told["hints"][0], &report["hints"][0]] {
             let hint = hint.as_str().unwrap();
@@ -280,7 +284,8 @@ async fn a_run_of_which_no_workflow_began_is_not_waited_for() {
         double
             .change(|world| (world.world.runs[0].state, world.world.runs[0].created_at) = (state.into(), ago(days, 0)));
         let waited = good(&connector, "wait_circleci_run", and(run(5), json!({ "wait_seconds": 2 }))).await;
-        assert_eq!(waited["waited_seconds"], 2, "{waited}");
+        assert_eq!((&waited["waited_seconds"], &waited["finished"]), (&json!(2), &json!(false)), "{waited}");
+        assert_eq!(waited["run"]["status"], "pending", "{waited}");
         assert!(waited["run"]["hints"][0].as_str().unwrap().starts_with("it has no workflows yet"), "{waited}");
     }
 }
