@@ -331,6 +331,15 @@ async fn insights_flaky_tests_and_definitions() {
     let flaky = good(&connector, "get_circleci_flaky_tests", project.clone()).await;
     assert_eq!((&flaky["items"][0]["name"], &flaky["items"][0]["times_flaked"]), (&json!("often"), &json!(9)));
     let arguments = json!({ "project_slug": "gh/acme/web", "workflow": "build", "branch": "main", "window": "7d" });
+    double.want(
+        "v2/insights/gh/acme/web/workflows/release/jobs",
+        200,
+        &[],
+        &json!({ "items": [], "next_page_token": null }),
+    );
+    let of_tags = json!({ "project_slug": "gh/acme/web", "workflow": "release" });
+    let none = good(&connector, "get_circleci_insights", of_tags).await;
+    assert!(none["hints"][0].as_str().unwrap().contains("a tag started, are not counted"), "{none}");
     let jobs = good(&connector, "get_circleci_insights", arguments).await;
     assert_eq!((&jobs["items"][0]["success_rate"], &jobs["items"][0]["duration_p95_sec"]), (&json!(0.9), &json!(9)));
     let asked = double.seen().into_iter().find(|one| one.path.ends_with("workflows/build/jobs")).unwrap();

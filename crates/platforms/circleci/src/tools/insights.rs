@@ -21,6 +21,11 @@ use tools::{CallContext, Page, ToolDeclaration, ToolEntry, ToolError};
 /// CircleCI computes its figures once a day.
 const AGE: Duration = Duration::from_mins(10);
 
+/// What an answer without figures may mean (CircleCI's support about missing data, as PostHog/posthog #102939 quotes it:
+/// only what was started from a branch is counted, and only when it has ended).
+const NO_FIGURES: &str = "there are no figures: nothing ran in that time, or CircleCI has not counted it yet, or branch or workflow have \
+     other names; runs that go on, and those that a tag started, are not counted: list_circleci_runs tells them";
+
 const INSIGHTS: ToolDeclaration = ToolDeclaration::read(
     "get_circleci_insights",
     "Success rates, durations and credits",
@@ -209,10 +214,7 @@ async fn insights(
     if !page.items.is_empty() || page.truncated || !is_first {
         return Ok(page);
     }
-    Ok(page.with_hint(
-        "there are no figures: nothing ran in that time, or CircleCI has not counted it yet, or branch or workflow \
-         have other names",
-    ))
+    Ok(page.with_hint(NO_FIGURES))
 }
 
 async fn flaky(circleci: Arc<CircleCi>, input: FlakyInput, context: CallContext) -> Result<Page<FlakyView>, ToolError> {
