@@ -30,7 +30,8 @@ pub(super) struct Token {
     pub(super) generation: u64,
 }
 
-/// Why CircleCI did not give what was asked for. Holds nothing that CircleCI wrote but the id that it gives a failure.
+/// Why CircleCI did not give what was asked for. Holds nothing that CircleCI wrote but the id that it gives a failure, and the
+/// host of a link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
     /// The connector has no credentials yet.
@@ -86,7 +87,10 @@ pub(super) enum Error {
     Status(u16),
     /// A link leads to a host from which nothing may be read.
     #[error("a link leads to a host that is not allowed")]
-    LinkElsewhere,
+    LinkElsewhere(Option<String>),
+    /// A link leads to this host without TLS.
+    #[error("a link leads to a host without TLS")]
+    LinkUnencrypted(String),
     /// The host that a link leads to refuses it: such links end after a while.
     #[error("the host of the file refuses the link")]
     LinkRefused,

@@ -149,10 +149,19 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
         Error::Status(status) => {
             ToolError::new(Code::PlatformError, format!("CircleCI answered with the unexpected status {status}"))
         }
-        Error::LinkElsewhere => new(
+        Error::LinkElsewhere(host) => {
+            let named = host.as_ref().map(|host| format!(", {host},")).unwrap_or_default();
+            new(
+                Code::PermissionDenied,
+                &format!("CircleCI keeps it on a host{named} from which the connector may not read"),
+                "whoever owns the connector can add that host, if CircleCI's files are kept there, to \
+                 spec.platform.circleCi.downloadHosts",
+            )
+        }
+        Error::LinkUnencrypted(host) => new(
             Code::PermissionDenied,
-            "CircleCI keeps it on a host from which the connector may not read",
-            "whoever owns the connector can add the host of CircleCI's files to spec.platform.circleCi.downloadHosts",
+            &format!("CircleCI's link leads to {host} without TLS, and is not followed"),
+            "whoever runs that host can let CircleCI give links that begin with https://",
         ),
         Error::LinkRefused => new(
             Code::PlatformError,

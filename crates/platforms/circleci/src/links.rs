@@ -72,10 +72,22 @@ impl Links {
         if by_name && (encrypted || self.platform.scheme() == "http") { Trust::Allowed } else { Trust::Refused }
     }
 
+    /// Why a link may not be called. Its host is no secret, and is what its owner has to allow; the rest of it is one.
+    fn refusal(&self, link: &Url) -> Error {
+        let host = link.host_str().map(str::to_owned).filter(|host| !host.is_empty());
+        let mut encrypted = link.clone();
+        let would_do = encrypted.set_scheme("https").is_ok() && self.trust(&encrypted) != Trust::Refused;
+        match host {
+            Some(host) if link.scheme() == "http" && would_do => Error::LinkUnencrypted(host),
+            host => Error::LinkElsewhere(host),
+        }
+    }
+
     /// Reads what a link leads to.
     ///
     /// # Errors
-    /// [`Error::LinkElsewhere`] for a host that is not allowed, and whatever the host answers other than success.
+    /// [`Error::LinkElsewhere`] for a host that is not allowed, [`Error::LinkUnencrypted`] for one that is, without TLS, and
+    /// whatever the host answers other than success.
     pub(super) async fn read(
         &self,
         link: &str,
@@ -91,7 +103,7 @@ impl Links {
             match trust {
                 Trust::Own if with_token => download = download.credential(CIRCLE_TOKEN, &token.secret)?,
                 Trust::Own | Trust::Allowed => {}
-                Trust::Refused => return Err(Error::LinkElsewhere),
+                Trust::Refused => return Err(self.refusal(&link)),
             }
             let response = self.outbound.download(&download, deadline).await?;
             if !response.status.is_redirection() {
@@ -213,6 +225,25 @@ mod tests {
             ("https://circleci.com", "data:text/plain,x", Trust::Refused),
         ] {
             assert_eq!(links(platform).trust(&link.parse().unwrap()), expected, "{platform} {link}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_host_and_nothing_else() {
+        let elsewhere = |host: &str| Error::LinkElsewhere(Some(host.to_owned()));
+        let unencrypted = |host: &str| Error::LinkUnencrypted(host.to_owned());
+        for (link, expected) in [
+            (
+                "https://user:planted@files.example.com:8443/planted?X-Amz-Signature=planted",
+                elsewhere("files.example.com"),
+            ),
+            ("http://files.example.com/planted", elsewhere("files.example.com")),
+            ("http://dl.circleci.com/planted", unencrypted("dl.circleci.com")),
+            ("http://bucket.s3.amazonaws.com/planted", unencrypted("bucket.s3.amazonaws.com")),
+            ("ftp://dl.circleci.com/planted", elsewhere("dl.circleci.com")),
+            ("data:text/plain,planted", Error::LinkElsewhere(None)),
+        ] {
+            assert_eq!(links("https://circleci.com").refusal(&link.parse().unwrap()), expected, "{link}");
         }
     }
 }
