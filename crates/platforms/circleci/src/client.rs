@@ -46,13 +46,16 @@ pub(super) enum Error {
     /// 404.
     #[error("CircleCI has no such object, or does not show it")]
     NotFound,
+    /// GitHub, which CircleCI asks about a repository, refuses or finds none. It says nothing of the token for CircleCI.
+    #[error("GitHub does not show CircleCI the repository")]
+    Repository,
     /// 400: the configuration declares no such parameter. The names are the caller's own.
     #[error("a parameter is not declared")]
     UndeclaredParameter(Vec<String>),
     /// 400: a parameter has a value of another type than the configuration declares.
     #[error("a parameter has another type than is declared")]
     ParameterType(Vec<String>),
-    /// 400: the repository has no such branch.
+    /// 400 or 404: the repository has no such branch.
     #[error("there is no such branch")]
     NoSuchBranch,
     /// 400 about paging, which only a fault of the connector can cause.
@@ -85,7 +88,7 @@ pub(super) enum Error {
     /// Another answer that says that it failed.
     #[error("CircleCI answered with status {0}")]
     Status(u16),
-    /// A link leads to a host from which nothing may be read.
+    /// A link leads to a host from which nothing may be read, which is this one, if it has a name.
     #[error("a link leads to a host that is not allowed")]
     LinkElsewhere(Option<String>),
     /// A link leads to this host without TLS.
@@ -297,9 +300,12 @@ fn classify(call: &Call, response: &Response) -> Error {
     }
     let failure: Failure = response.json().unwrap_or_default();
     let error = match status {
+        400..500 if is_of_github(&failure) => Error::Repository,
         400 => bad_request(call, &failure.text()),
         401 => Error::TokenRejected,
         403 => Error::Forbidden,
+        // Among the 404s of CircleCI's own document (`e2e/doubles/ANSWERS.md`).
+        404 if is_about_a_branch(&failure.text()) => Error::NoSuchBranch,
         404 => Error::NotFound,
         409 => Error::Conflict,
         410 => Error::Retired,
@@ -355,6 +361,24 @@ pub(super) fn is_own(response: &Response) -> bool {
     }
 }
 
+/// Whether CircleCI passes on what GitHub's API refused it: the text is GitHub's own answer, which names its documentation
+/// (eddiewebb/circleci-queue #106: "This is an error talking to Github").
+fn is_of_github(failure: &Failure) -> bool {
+    let text = failure.text().to_ascii_lowercase();
+    text.contains("documentation_url") && text.contains("github")
+}
+
+/// Whether CircleCI refuses the token. What stands in front of CircleCI, or behind it, says nothing about it.
+pub(super) fn refuses_the_token(response: &Response) -> bool {
+    response.status == StatusCode::UNAUTHORIZED
+        && is_own(response)
+        && !is_of_github(&response.json().unwrap_or_default())
+}
+
+fn is_about_a_branch(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("branch not found")
+}
+
 /// 400, by the texts that CircleCI is known to give: `Unexpected argument(s): name` and `Type error for argument name`
 /// for parameters of a run, `Branch not found` (roopakv/orbs #71), `Invalid page size` and the like for paging.
 fn bad_request(call: &Call, text: &str) -> Error {
@@ -375,7 +399,7 @@ fn bad_request(call: &Call, text: &str) -> Error {
         Error::UndeclaredParameter(named())
     } else if lower.contains("type error for argument") {
         Error::ParameterType(named())
-    } else if lower.contains("branch not found") {
+    } else if is_about_a_branch(text) {
         Error::NoSuchBranch
     } else if lower.contains("must be in a terminal state") {
         // A rerun of what still runs, or was cancelled a moment ago (mailpoet/mailpoet #6928, support.circleci.com 49955000658715).

@@ -81,6 +81,12 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
                 "whoever owns the connector can look at spec.platform.circleCi.url and apiVersion",
             ),
         },
+        Error::Repository => new(
+            Code::NotFound,
+            "GitHub does not show CircleCI the repository: GitHub's own refusal is what CircleCI answers",
+            "somebody can look whether the repository is there by that name (moved, renamed or deleted), and whether CircleCI, \
+             and the token's user there, may still see it at GitHub, single sign-on included",
+        ),
         Error::UndeclaredParameter(names) => undeclared(names, None),
         Error::ParameterType(names) => {
             other_type(names).with_remedy("pass strings, numbers and true or false as what they are")

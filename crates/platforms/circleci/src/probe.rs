@@ -165,6 +165,13 @@ async fn project(circleci: &CircleCi, looking: &mut Examination, deadline: Insta
             );
             Finding::stated(HealthStatus::Degraded, CircleCiReason::ProjectNotVisible, message)
         }
+        Err(Error::Repository) => {
+            let message = format!(
+                "GitHub does not show CircleCI the repository of {slug}: look whether it is there by that name, and whether \
+                 CircleCI and the token's user may see it at GitHub"
+            );
+            Finding::stated(HealthStatus::Degraded, CircleCiReason::ProjectNotVisible, message)
+        }
         // The token was just accepted; what goes wrong here is told as it would be there, and is no outage.
         Err(error) => unanswered(&error).0.of_a_part(),
     };

@@ -132,7 +132,8 @@ impl Session {
             let response = client::send(&self.way, call, &token, deadline).await?;
             let hides_it =
                 response.status == StatusCode::NOT_FOUND && client::is_own(&response) && call.hides_a_refusal();
-            let is_refused = refuses(&response) || (hides_it && self.is_unknown(&token, deadline).await);
+            let is_refused =
+                client::refuses_the_token(&response) || (hides_it && self.is_unknown(&token, deadline).await);
             if is_refused { Err(Error::TokenRejected) } else { Ok(response) }
         };
         with_newest(self, deadline, send).await
@@ -147,7 +148,7 @@ impl Session {
             return false;
         }
         let answer = client::send(&self.way, &me(Api::V2), token, deadline).await;
-        let is_unknown = answer.is_ok_and(|answer| refuses(&answer));
+        let is_unknown = answer.is_ok_and(|answer| client::refuses_the_token(&answer));
         if !is_unknown {
             // Where there is no answer, too: what is not found is no reason to ask again and again.
             let now = Some((token.generation, Instant::now()));
@@ -178,11 +179,6 @@ impl Keys for Session {
         self.credentials.newer_refused(newer.generation);
         error
     }
-}
-
-/// Whether CircleCI refuses the token. What stands in front of CircleCI says nothing about it.
-fn refuses(response: &Response) -> bool {
-    response.status == StatusCode::UNAUTHORIZED && client::is_own(response)
 }
 
 /// Asks who the token's user is.

@@ -93,6 +93,17 @@ pub(super) fn answer(
         }
         (_, ["configs", "compile"]) => {
             let attributes = &body["data"]["attributes"];
+            // Unlike the others, it refuses what it does not know (CircleCI-Public/circleci-cli #1713, `internal/apiclient/config.go`).
+            let takes = |value: &Value, known: &[&str]| {
+                value.as_object().is_none_or(|value| value.keys().all(|name| known.contains(&name.as_str())))
+            };
+            if !takes(body, &["data"])
+                || !takes(&body["data"], &["attributes", "references"])
+                || !takes(attributes, &["config", "enable_next_preview", "pipeline_parameters", "pipeline_values"])
+                || !takes(&body["data"]["references"], &["org"])
+            {
+                return fails(400, "unknown member");
+            }
             if !body["data"]["references"].is_null() && body["data"]["references"]["org"]["id"] != ORG {
                 return fails(400, "org");
             }

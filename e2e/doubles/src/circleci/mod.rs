@@ -82,6 +82,8 @@ pub struct State {
     pub headers: Vec<(&'static str, String)>,
     /// Whether a trigger takes effect, and something on the way says that there was no answer in time.
     pub loses_answers: bool,
+    /// The status and text with which GitHub refuses CircleCI the repository, if it does.
+    pub refused_by_github: Option<(u16, &'static str)>,
     /// Answers that a test wants, by path.
     pub wanted: BTreeMap<String, Wanted>,
     /// The project.
@@ -99,6 +101,7 @@ pub fn world(url: &str, files: &str) -> Mutex<State> {
         tokens: vec![TOKEN.to_owned()],
         headers: Vec::new(),
         loses_answers: false,
+        refused_by_github: None,
         wanted: BTreeMap::new(),
         world: World::new(url, files),
         seen: Vec::new(),
@@ -367,6 +370,14 @@ fn checked(state: &mut State, asked: &Asked, path: &str, body: &Value) -> Reply 
             return Reply::fails(path, 404, "Project not found");
         }
         return Reply::fails(path, 401, "You must log in first");
+    }
+    // CircleCI passes on GitHub's answer as it is, a text within its own (eddiewebb/circleci-queue #106).
+    if let Some((status, text)) = state.refused_by_github
+        && ["v1.1/project/", "v2/project/"].iter().any(|front| path.starts_with(front))
+    {
+        let documentation = "https://docs.github.com/rest/repos/repos#get-a-repository";
+        let message = json!({ "message": text, "documentation_url": documentation }).to_string();
+        return Reply::fails(path, status, &message);
     }
     // The slashes of a slug are no part of its segments.
     let segments: Vec<&str> = path.split('/').collect();

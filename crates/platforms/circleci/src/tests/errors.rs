@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{TOKEN, cloud, connect, double::Double, good, world::id};
+use kit::CredentialVerdict;
 use tools::ErrorCode::{
     self, Conflict, CredentialsUnavailable, InvalidArgument, NotFound, PermissionDenied, PlatformError,
     PlatformUnavailable, RateLimited,
@@ -19,6 +20,7 @@ async fn each_answer_has_its_words() {
         (400, "something else", InvalidArgument, "refuses to read the workflow as asked"),
         (403, "x", PermissionDenied, "may not read the workflow"),
         (404, "x", NotFound, "no workflow with that id"),
+        (404, "Branch not found.", InvalidArgument, "no such branch"),
         (409, "x", Conflict, "another state"),
         (410, "x", PlatformError, "retired by CircleCI"),
         (418, "x", PlatformError, "unexpected status 418"),
@@ -173,6 +175,36 @@ async fn a_project_that_is_hidden_from_a_revoked_token_is_not_told_as_missing() 
         assert_eq!(gone.code, NotFound);
     }
     assert_eq!(double.count("GET", "v2/me"), 1);
+}
+
+/// eddiewebb/circleci-queue #106; GitHub's other refusals by its own documentation (docs.github.com/rest, troubleshooting).
+#[tokio::test]
+async fn what_github_refuses_circleci_is_told_as_that() {
+    for refusal in
+        [(404, "Not Found"), (403, "Resource protected by organization SAML enforcement."), (401, "Bad credentials")]
+    {
+        let double = Double::start().await;
+        double.change(|state| state.refused_by_github = Some(refusal));
+        let connector =
+            connect(&double.uri(), &[("token", TOKEN)], &json!({ "apiVersion": "V2", "projects": ["gh/acme/web"] }));
+        for (tool, more) in [
+            ("list_circleci_runs", json!({})),
+            ("get_circleci_job", json!({ "job_number": 32 })),
+            ("trigger_circleci_pipeline", json!({ "branch": "main" })),
+        ] {
+            let mut arguments = json!({ "project_slug": "gh/acme/web" });
+            arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let error = connector.call(tool, arguments).await.unwrap_err();
+            assert_eq!(error.code, NotFound, "{refusal:?} {tool}: {error:?}");
+            assert!(error.message.starts_with("GitHub does not show CircleCI"), "{refusal:?} {tool}: {error:?}");
+        }
+        let report = connector.probe().await;
+        assert_eq!((report.reason.as_str(), report.credentials), ("ProjectNotVisible", CredentialVerdict::Accepted));
+        assert!(report.message.contains("GitHub"), "{report:?}");
+        // What belongs to no repository goes on, with the same token.
+        good(&connector, "list_circleci_projects", json!({})).await;
+        assert_eq!(*connector.reread.borrow(), 0, "{refusal:?}");
+    }
 }
 
 #[tokio::test]
