@@ -7,6 +7,6 @@ mod terminal;
 
 pub use self::{
     excerpt::{condense, end_of},
-    scan::{Found, Search, Tail, Wanted, Window},
+    scan::{Found, MAX_SPAN, Search, Tail, Wanted, Window},
     terminal::{charset, complete, decode, decode_line, line, lines, plain, readable},
 };

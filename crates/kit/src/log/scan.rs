@@ -7,8 +7,13 @@ use regex::Regex;
 use super::{complete, decode_line, line};
 use outbound::Scan;
 
-/// Bytes of a line that are searched; the rest of it isn't.
+/// Bytes of a line that are searched at a time. A longer one is searched piece by piece.
 const MAX_LINE_BYTES: usize = 16 * 1024;
+/// Bytes that a match may span from one piece into the next, which begins with twice as many of the one before: escape
+/// sequences are among them.
+pub const MAX_SPAN: usize = 4 * 1024;
+/// Stands at the end of a piece that goes on, lest it match as the end of a line: a character that no text has.
+const GOES_ON: char = '\u{10ffff}';
 
 /// Leaves out what comes first, and keeps what follows up to a number of bytes.
 #[derive(Debug)]
@@ -135,21 +140,43 @@ pub struct Search {
     pub found: Vec<Found>,
     /// Lines that were looked at.
     pub lines: u64,
+    /// Whether a line was so long that it was searched piece by piece.
+    pub in_pieces: bool,
     bytes: u64,
     line: Vec<u8>,
+    /// Of a line that is searched piece by piece.
+    pieces: Option<Pieces>,
     before: VecDeque<String>,
+}
+
+/// What is known of the pieces of a line that came before.
+#[derive(Debug)]
+struct Pieces {
+    /// How the line begins.
+    begin: String,
+    /// What is shown of the first match.
+    matched: Option<String>,
 }
 
 impl Search {
     /// Begins.
     #[must_use]
     pub const fn new(wanted: Wanted) -> Self {
-        Self { wanted, found: Vec::new(), lines: 0, bytes: 0, line: Vec::new(), before: VecDeque::new() }
+        Self {
+            wanted,
+            found: Vec::new(),
+            lines: 0,
+            in_pieces: false,
+            bytes: 0,
+            line: Vec::new(),
+            pieces: None,
+            before: VecDeque::new(),
+        }
     }
 
     /// Ends: the last line may have no end of its own.
     pub fn finish(&mut self) {
-        if !self.line.is_empty() && !self.is_full() {
+        if (!self.line.is_empty() || self.pieces.is_some()) && !self.is_full() {
             self.judge();
         }
     }
@@ -165,7 +192,13 @@ impl Search {
         let bytes = std::mem::take(&mut self.line);
         self.lines += 1;
         let whole = line(&decode_line(&bytes), usize::MAX);
-        let text = line(&whole, self.wanted.width);
+        if bytes.trim_ascii_end().contains(&b'\r') {
+            self.pieces = None;
+        }
+        let (text, matched) = match self.pieces.take() {
+            None => (line(&whole, self.wanted.width), self.look(&whole, false, 0)),
+            Some(Pieces { begin, matched }) => (begin, matched.or_else(|| self.look(&whole, false, 1))),
+        };
         let context = self.wanted.context;
         for earlier in self.found.iter_mut().rev().take(context) {
             let distance = usize::try_from(self.lines - earlier.line).unwrap_or(usize::MAX);
@@ -173,9 +206,9 @@ impl Search {
                 earlier.after.push(text.clone());
             }
         }
-        if self.found.len() < self.wanted.max_matches && self.wanted.pattern.is_match(&whole) {
+        if let Some(shown) = matched.filter(|_| self.found.len() < self.wanted.max_matches) {
             let before = self.before.iter().cloned().collect();
-            self.found.push(Found { line: self.lines, text: text.clone(), before, after: Vec::new() });
+            self.found.push(Found { line: self.lines, text: shown, before, after: Vec::new() });
         }
         if context > 0 {
             if self.before.len() == context {
@@ -185,15 +218,76 @@ impl Search {
         }
     }
 
+    /// What is shown of a match in a part of a line, which may go on, and of which the first characters may be those before
+    /// it. A match at the end of what goes on may be none, and is left to the next part if that has all of it.
+    fn look(&self, part: &str, goes_on: bool, skip: usize) -> Option<String> {
+        let from = part.char_indices().nth(skip).map_or(part.len(), |(at, _)| at);
+        let found = if goes_on {
+            let open = format!("{part}{GOES_ON}");
+            let found = self.wanted.pattern.find_at(&open, from).map(|one| one.range());
+            found.filter(|one| one.end < part.len() || one.start < part.len().saturating_sub(MAX_SPAN))
+        } else {
+            self.wanted.pattern.find_at(part, from).map(|one| one.range())
+        };
+        found.map(|one| around(part, one.start, self.wanted.width))
+    }
+
     fn append(&mut self, part: &[u8]) {
-        self.line.extend(part);
-        if self.line.len() > MAX_LINE_BYTES {
+        let mut rest = part;
+        loop {
+            let room = (MAX_LINE_BYTES + 1).saturating_sub(self.line.len());
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            self.line.extend(now);
+            rest = later;
+            if self.line.len() <= MAX_LINE_BYTES {
+                return;
+            }
             // Of a line that is written over again and again, as progress is, the last writing counts.
-            let shown = self.line.trim_ascii_end().iter().rposition(|byte| *byte == b'\r').map_or(0, |at| at + 1);
-            self.line.drain(..shown);
-            self.line.truncate(MAX_LINE_BYTES);
+            let over = self.line.trim_ascii_end().iter().rposition(|byte| *byte == b'\r');
+            if let Some(at) = over {
+                self.line.drain(..=at);
+                self.pieces = None;
+            } else {
+                self.put_aside();
+            }
         }
     }
+
+    /// Searches what came of a line, and keeps the end of it.
+    fn put_aside(&mut self) {
+        self.in_pieces = true;
+        let end = complete(&self.line);
+        let piece = line(&decode_line(self.line.get(..end).unwrap_or_default()), usize::MAX);
+        let (begin, matched) = match self.pieces.take() {
+            None => (around(&piece, 0, self.wanted.width), self.look(&piece, true, 0)),
+            Some(Pieces { begin, matched }) => (begin, matched.or_else(|| self.look(&piece, true, 1))),
+        };
+        self.pieces = Some(Pieces { begin, matched });
+        // With the character before, which an expression may ask for.
+        let mut from = self.line.len().saturating_sub(2 * MAX_SPAN);
+        while self.line.get(from).is_some_and(|byte| (0x80..0xc0).contains(byte)) {
+            from += 1;
+        }
+        self.line.drain(..from);
+    }
+}
+
+/// So many characters of a line around a place in it, with marks where something is left out.
+fn around(line: &str, at: usize, width: usize) -> String {
+    if line.chars().nth(width).is_none() {
+        return line.to_owned();
+    }
+    let before = line.get(..at).map_or(0, |before| before.chars().count());
+    // The beginning of a line tells more, as long as it shows the place.
+    let left_out = if before < width / 2 { 0 } else { before - width / 4 };
+    let mark = (left_out > 0).then_some('…');
+    let room = width.saturating_sub(usize::from(mark.is_some()));
+    let mut rest = line.chars().skip(left_out);
+    let shown: String = rest.by_ref().take(room.saturating_sub(1)).collect();
+    // The last character, or a mark in its place.
+    let last = rest.next();
+    let end = if rest.next().is_some() { Some('…') } else { last };
+    mark.into_iter().chain(shown.chars()).chain(end).collect()
 }
 
 impl Scan for Search {
@@ -278,6 +372,49 @@ mod tests {
         }
     }
 
+    fn search(log: &[u8], pattern: &str, piece: usize) -> Search {
+        let pattern = Regex::new(pattern).unwrap();
+        let wanted = Wanted { pattern, context: 1, max_matches: 9, width: 40, read: 1 << 30 };
+        let mut search = feed(Search::new(wanted), log, piece);
+        search.finish();
+        search
+    }
+
+    #[test]
+    fn what_stands_anywhere_in_a_long_line_is_found_and_shown() {
+        let filler = "var a=function(e,t){return e+t};".repeat(8_000);
+        let log = format!("first\n{filler}throw E_QUOTA 1{filler}\nsecond\n{filler}E_QUOTA 2\nlast E_QUOTA 3");
+        for piece in [4_096, 70_000] {
+            let found = search(log.as_bytes(), "E_QUOTA [0-9]", piece);
+            let lines: Vec<_> = found.found.iter().map(|one| one.line).collect();
+            assert_eq!((lines, found.lines, found.in_pieces), (vec![2, 4, 5], 5, true));
+            for (at, one) in found.found.iter().enumerate() {
+                assert!(one.text.contains(&format!("E_QUOTA {}", at + 1)), "{}", one.text);
+                assert!(one.text.chars().count() <= 40, "{}", one.text);
+            }
+            assert_eq!(found.found[0].before, ["first"]);
+            assert!(found.found[2].before[0].starts_with("var a=") && found.found[2].before[0].ends_with('…'));
+            // The ends of pieces are no ends of lines, and their beginnings no beginnings; what spans too much is missed.
+            for (pattern, lines) in
+                [("E_QUOTA 2$", 1), ("^first$", 1), ("^E_QUOTA", 0), ("t\\)$", 0), ("^var", 2), ("^var.*2", 0)]
+            {
+                assert_eq!(search(log.as_bytes(), pattern, piece).found.len(), lines, "{pattern}");
+            }
+        }
+        // Written over, so that nothing of it is seen.
+        let over = format!("{filler}E_QUOTA\rdone\n");
+        assert_eq!(search(over.as_bytes(), "E_QUOTA", 4_096).found.len(), 0);
+    }
+
+    #[test]
+    fn a_line_is_shown_around_a_place() {
+        let line = format!("{}NO{}", "ü".repeat(100), "a".repeat(100));
+        assert_eq!(around(&line, 200, 20), format!("…{}NO{}…", "ü".repeat(5), "a".repeat(11)));
+        assert_eq!(around(&line, 8, 20), format!("{}…", "ü".repeat(19)));
+        assert_eq!(around(&line, line.len() - 1, 20), format!("…{}", "a".repeat(6)));
+        assert_eq!(around("short", 3, 20), "short");
+    }
+
     #[test]
     fn what_a_line_of_progress_ends_with_is_found() {
         let progress = "downloading, still downloading\r".repeat(2_000);
@@ -293,6 +430,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_text_is_found_wherever_it_stands(before in 0usize..20_000, after in 0usize..9_000, piece in 1usize..50_000, part in "[aü]") {
+            let log = format!("{}needle{}\n", part.repeat(before), part.repeat(after));
+            let found = search(log.as_bytes(), "needle", piece).found;
+            prop_assert_eq!(found.len(), 1);
+            prop_assert!(found[0].text.contains("needle"));
+            prop_assert!(found[0].text.chars().count() <= 40);
+        }
+
         #[test]
         fn windows_side_by_side_are_the_whole(log in "[aü\n]{0,80}", max in 4usize..20, piece in 1usize..9) {
             let (mut offset, mut read) = (0, Vec::new());

@@ -10,7 +10,7 @@ use super::{AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, MAX_SCAN, rea
 use crate::{Jenkins, client::Call, error::to_tool_error, wire};
 use kit::{
     args::{Bounded, Limit},
-    log::{Found, Search, Wanted},
+    log::{Found, MAX_SPAN, Search, Wanted},
 };
 use outbound::ScanEnd;
 use tools::{CallContext, ToolDeclaration, ToolEntry, ToolError, page::fit};
@@ -67,7 +67,7 @@ struct Findings {
 struct Match {
     /// Its number, from 1.
     line: u64,
-    /// The line, cut to 500 characters.
+    /// The line, or 500 characters of it around what was found.
     text: String,
     /// Lines before it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -111,7 +111,7 @@ async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext)
         .map_err(|error| to_tool_error(error, &format!("search the log of {target}")))?;
     let mut search = scanned.scan;
     search.finish();
-    let full = search.is_full();
+    let (full, in_pieces) = (search.is_full(), search.in_pieces);
     let lines_searched = search.lines;
     let views = search.found.into_iter().map(Match::of).collect();
     let (matches, cut) = fit(views, context.max_result_bytes / 2);
@@ -129,6 +129,12 @@ async fn search(jenkins: Arc<Jenkins>, input: SearchInput, context: CallContext)
         } else {
             "nothing was found: look for less of it, or with (?i) as a regular expression".to_owned()
         });
+    }
+    if in_pieces {
+        hints.push(format!(
+            "very long lines were searched piece by piece: what spans more than {} KiB of one may not be found",
+            MAX_SPAN / 1024
+        ));
     }
     if scanned.end != ScanEnd::Cut {
         named.say_if_final(&build, &context);
