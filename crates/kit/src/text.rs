@@ -1,13 +1,20 @@
 //! Texts of a platform that are part of an answer: messages, results, repository URLs. They may hold what
 //! people put into URLs, and they may be long.
 
+use std::borrow::Cow;
+
 use url::Url;
+
+use crate::log::plain;
 
 /// Characters that are kept of one text.
 const MAX_TEXT: usize = 500;
 
-/// A text without the user information of URLs in it, without control characters, and cut.
+/// A text without the user information of URLs in it, without what steers or hides in a terminal, without control
+/// characters, and cut.
 pub fn clean(text: &str) -> String {
+    let text = shown(text);
+    let text = text.as_ref();
     let mut clean = String::with_capacity(text.len().min(MAX_TEXT * 4));
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -26,6 +33,11 @@ pub fn clean(text: &str) -> String {
         kept = kept.chars().take(MAX_TEXT - 1).chain(['…']).collect();
     }
     kept
+}
+
+/// What a terminal would show of a text. Platforms answer what programs print, too: Jenkins' causes may have console notes.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.contains('\u{1b}') { Cow::Owned(plain(&text.replace('\r', "\n"))) } else { Cow::Borrowed(text) }
 }
 
 /// A name that a platform states, without control characters and cut to `max` characters.
@@ -81,7 +93,13 @@ mod tests {
             ("https://planted@a/x and \"https://u:p@b\"", "https://a/x and \"https://b\""),
             ("https://u:pl@nted@host/x", "https://host/x"),
             ("ends with ://", "ends with ://"),
-            ("two\nlines\u{1b}[1m", "two lines[1m"),
+            ("two\nlines\u{1b}[1m", "two lines"),
+            // Console notes of Jenkins, and what hides in a user's name.
+            (
+                "\u{1b}[8mha:////4AAA+x==\u{1b}[0msign #45\u{1b}[8mha:////4BBB\u{1b}[0m failed\rtwice",
+                "sign #45 failed twice",
+            ),
+            ("https://us\u{1b}[0mer:planted@a/x", "https://a/x"),
         ] {
             assert_eq!(clean(text), expected);
         }
@@ -99,6 +117,12 @@ mod tests {
         fn a_password_in_a_url_never_stays(before in "[a-z :]{0,9}", password in "[A-Z]{8}", after in "\\PC{0,20}") {
             let text = format!("{before}https://user:{password}@host/{after}");
             prop_assert!(!clean(&text).contains(&password) || after.contains(&password));
+        }
+
+        #[test]
+        fn what_is_concealed_is_not_told(before in "[a-z ]{0,9}", note in "[a-zA-Z0-9+/=:]{1,900}", after in "[a-z ]{0,9}") {
+            let told = clean(&format!("{before}\u{1b}[8m{note}\u{1b}[0m{after}"));
+            prop_assert_eq!(told, clean(&format!("{before}{after}")));
         }
     }
 }

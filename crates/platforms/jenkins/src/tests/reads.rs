@@ -248,6 +248,25 @@ async fn stages_lead_to_the_step_that_failed() {
     assert_eq!(double.total() - before, 1, "there is nobody to ask");
 }
 
+/// `DownstreamFailureCause.getShortDescription` of pipeline-build-step has a link, which is a console note.
+#[tokio::test]
+async fn the_build_that_failed_downstream_is_told_without_its_notes() {
+    let double = Double::start().await;
+    let note = format!("\u{1b}[8mha:////4{}==\u{1b}[0m", "A".repeat(400));
+    double.build("team/web", 2, |build| {
+        let told = format!("{note}team » sign #45{note} completed with status FAILURE (propagate: false to ignore)");
+        build.actions.push(json!({ "_class": "jenkins.model.InterruptedBuildAction", "causes": [
+            { "_class": "org.jenkinsci.plugins.workflow.support.steps.build.DownstreamFailureCause", "shortDescription": told },
+        ] }));
+    });
+    let connector = with_token(&double);
+    for tool in ["get_jenkins_failure_report", "get_jenkins_build_status"] {
+        let told = good(&connector, tool, json!({ "job": "team/web" })).await;
+        let expected = "team » sign #45 completed with status FAILURE (propagate: false to ignore)";
+        assert_eq!(told["interrupted_by"], json!([expected]), "{tool}");
+    }
+}
+
 #[tokio::test]
 async fn a_failure_is_told_in_one_call() {
     let double = Double::start().await;
