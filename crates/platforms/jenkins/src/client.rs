@@ -10,7 +10,8 @@ use std::time::Duration;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+        ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE,
+        X_CONTENT_TYPE_OPTIONS,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -273,7 +274,9 @@ impl Client {
 
 fn build_request(call: &Call, identity: Option<&Identity>, crumb: Option<&Crumb>) -> Result<Request, RequestError> {
     let purpose = if call.changes() { Purpose::Change } else { Purpose::Look };
-    let mut request = Request::new(purpose, call.method.clone(), &call.segments);
+    // Without it Jenkins answers in the language of its machine (`hudson/WebAppMain.java`, `LocaleProvider`).
+    let mut request = Request::new(purpose, call.method.clone(), &call.segments)
+        .header(ACCEPT_LANGUAGE, HeaderValue::from_static("en"));
     if call.segments.last().is_some_and(|last| last == "json") {
         request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
     }

@@ -20,6 +20,8 @@
 //!   next build ends the one that runs has `concurrentBuild` and `DisableConcurrentBuildsJobProperty.java`, which tells
 //!   nothing of itself); deleting one: `jenkins/model/queue/ItemDeletion.java` (what waits is cancelled, what runs is
 //!   ended; 400 where it doesn't end in 15 seconds)
+//! - languages: `hudson/WebAppMain.java` (`LocaleProvider`: that of the request, and else the machine's, which is Spanish here;
+//!   `hudson/model/Messages_es.properties`)
 //! - nodes: `jenkins/model/IComputer.java` (an icon of its own for one that is online and takes nothing)
 //! - logs: `org/kohsuke/stapler/framework/io/LargeText.java` of stapler (`X-Text-Size`, `X-More-Data`, whole lines
 //!   while the build runs, begins anew beyond the end, lone LF becomes CR LF),
@@ -174,6 +176,8 @@ pub(crate) struct Asked {
     pub(crate) form: Vec<(String, String)>,
     pub(crate) crumb: Option<String>,
     pub(crate) cookie: Option<String>,
+    /// Whether English is wanted. Without a language Jenkins answers in that of its machine.
+    pub(crate) english: bool,
     pub(crate) caller: Caller,
 }
 
@@ -384,6 +388,7 @@ async fn answer(Shared(state): Shared<Arc<Mutex<State>>>, request: Request) -> R
                 form,
                 crumb: header(state.crumb_field),
                 cookie: header("cookie"),
+                english: header("accept-language").is_some_and(|wanted| wanted.starts_with("en")),
                 caller: caller(&state, header("authorization").as_deref()),
             };
             Some(route(&mut state, &asked))
@@ -435,6 +440,17 @@ fn page(state: &State, status: u16, text: &str) -> Response {
     }
     let body = format!("<html><head><title>{PLANTED}</title></head><body>{text} {PLANTED}</body></html>");
     response.body(Body::from(body)).unwrap()
+}
+
+/// What Stapler makes of `HttpResponses.error`: a stack trace, without a header of Jenkins
+/// (`org/kohsuke/stapler/HttpResponses.java`).
+fn stack_trace(status: u16, text: &str) -> Response {
+    let body = format!(
+        "java.lang.Exception: {text} {PLANTED}\n\tat org.kohsuke.stapler.HttpResponses.error(HttpResponses.java:92)\n\
+         \tat org.kohsuke.stapler.Stapler.invoke(Stapler.java:838)\n"
+    );
+    let response = Response::builder().status(status).header("content-type", "text/plain;charset=utf-8");
+    response.header("x-content-type-options", "nosniff").body(Body::from(body)).unwrap()
 }
 
 /// What Jenkins' container answers for it, which has no header of Jenkins: a wrong token, a missing crumb, a form that is none

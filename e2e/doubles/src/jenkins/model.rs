@@ -166,6 +166,8 @@ pub struct Build {
     pub inputs: Vec<Value>,
     /// Whether it waited for a person before.
     pub waited: bool,
+    /// What the last input step gave the pipeline.
+    pub input_value: Value,
     /// The report of its tests.
     pub tests: Option<Value>,
     /// Whether it ends when it is told to stop.
@@ -222,6 +224,7 @@ impl Build {
             step_logs: BTreeMap::new(),
             inputs: Vec::new(),
             waited: false,
+            input_value: Value::Null,
             tests: None,
             stops: true,
         }
@@ -572,11 +575,16 @@ pub(super) fn runs(project: &str, number: u32, jobs: &BTreeMap<String, Job>) -> 
 }
 
 impl Item {
-    pub(super) fn bean(&self, id: u64) -> Value {
+    pub(super) fn bean(&self, id: u64, english: bool) -> Value {
         let waits = self.build.is_none() && !self.cancelled;
+        let why = if english {
+            "Waiting for next available executor"
+        } else {
+            "Esperando por el siguiente ejecutor disponible"
+        };
         let mut bean = json!({
             "_class": "hudson.model.Queue$WaitingItem", "id": id, "blocked": false, "buildable": waits, "stuck": self.stuck,
-            "inQueueSince": self.since, "why": waits.then_some("Waiting for next available executor"),
+            "inQueueSince": self.since, "why": waits.then_some(why),
             "task": { "name": self.job.rsplit('/').next(), "fullName": self.job },
         });
         if self.step_of.is_some() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Asked, Caller, KEPT, PLANTED, State, USER, bean, jetty, leads_up,
     model::{Build, GraphView, Item, JobKind, NOTE, children, combination, runs},
-    page, redirect,
+    page, redirect, stack_trace,
     tree::select,
 };
 
@@ -62,7 +62,7 @@ pub(super) fn route(state: &mut State, asked: &Asked) -> Response {
         ("GET", ["queue", "api", "json"]) => {
             let waiting = || state.queue.iter().rev().filter(|(_, item)| item.left.is_none());
             let seen = waiting().filter(|(id, _)| !state.unreadable.contains_key(id));
-            let items: Vec<Value> = seen.map(|(id, item)| item.bean(*id)).collect();
+            let items: Vec<Value> = seen.map(|(id, item)| item.bean(*id, asked.english)).collect();
             let discovered = waiting().filter(|(id, _)| state.unreadable.get(id) == Some(&true));
             let stubs: Vec<Value> =
                 discovered.map(|(_, item)| json!({ "task": { "name": item.job.rsplit('/').next() } })).collect();
@@ -137,7 +137,7 @@ fn queue_item(state: &mut State, asked: &Asked, id: &str) -> Response {
     if due && item.left.is_none() {
         state.begin(id);
     }
-    let item = state.queue[&id].bean(id);
+    let item = state.queue[&id].bean(id, asked.english);
     tree(state, asked, &item)
 }
 
@@ -147,7 +147,7 @@ fn cancel_item(state: &mut State, asked: &Asked) -> Response {
         return unknown_query(state);
     }
     if !state.permissions.contains("Job/Cancel") {
-        return page(state, 422, "Item could be found, but cannot be cancelled");
+        return stack_trace(422, &format!("Item for id ({id}) is not cancellable"));
     }
     let now = state.now;
     match id.parse().ok().and_then(|id: u64| state.queue.get_mut(&id)).filter(|item| item.left.is_none()) {
@@ -161,7 +161,7 @@ fn cancel_item(state: &mut State, asked: &Asked) -> Response {
             }
             Response::builder().status(204).body(Body::empty()).unwrap()
         }
-        None => page(state, 404, "No such item"),
+        None => stack_trace(404, &format!("Provided id ({id}) not found")),
     }
 }
 
@@ -511,7 +511,8 @@ fn settle(state: &mut State, asked: &Asked, (name, number): (&str, u32), id: &st
             found.building = false;
             found.result = Some("ABORTED");
         }
-        "proceedEmpty" => {}
+        // The step has no value then, not even who approved, before July 2025.
+        "proceedEmpty" => found.input_value = Value::Null,
         "proceed" => {
             let form = asked
                 .form
@@ -532,6 +533,12 @@ fn settle(state: &mut State, asked: &Asked, (name, number): (&str, u32), id: &st
             if given.iter().any(|one| is_run(one) && !one["runId"].as_str().is_some_and(|run| run.contains('#'))) {
                 return page(state, 500, "A problem occurred while processing the request");
             }
+            // `parseValue`: what was given, and who gave it if the step wants to know.
+            let name = |one: &Value| one["name"].as_str().unwrap().to_owned();
+            let mut value: serde_json::Map<String, Value> =
+                given.iter().map(|one| (name(one), one["value"].clone())).collect();
+            value.extend(found.inputs[at]["submitterParameter"].as_str().map(|name| (name.to_owned(), json!(USER))));
+            found.input_value = value.into();
         }
         _ => return page(state, 404, "Not Found"),
     }

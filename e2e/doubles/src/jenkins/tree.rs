@@ -24,6 +24,7 @@ const KNOWN: &[&str] = &[
     "causes",
     "changeSet",
     "changeSets",
+    "child",
     "childReports",
     "choices",
     "className",

@@ -126,7 +126,7 @@ async fn submit(jenkins: Arc<Jenkins>, input: SubmitInput, context: CallContext)
     // The actions of `InputStepExecution` in the plugin pipeline-input-step.
     let (action, form) = match input.action {
         Decision::Abort => ("abort", Vec::new()),
-        Decision::Proceed if fields.is_empty() => ("proceedEmpty", Vec::new()),
+        // `proceedEmpty` did not tell the pipeline who approved (`submitterParameter`) until July 2025.
         Decision::Proceed => {
             let value = |(name, values): (&String, Vec<&str>)| match (values.as_slice(), pending.kind(name)) {
                 // As its constructor calls it (`hudson/model/RunParameterValue.java`).
