@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(super) use matrix::{Configuration, ConfigurationRun, Project};
+pub(super) use matrix::{ChildRun, Configuration, ConfigurationRun, Project};
 pub(super) use pipeline::{Flow, GraphAnswer, InputExecution, PendingInput, StageViewInput, StepLog};
 
 /// Who the caller is (`hudson/security/WhoAmI.java`).
@@ -342,6 +342,16 @@ impl Build {
         self.causes(true)
     }
 
+    /// Whether it may have run another script than its job has.
+    pub(super) fn is_replay(&self) -> bool {
+        self.started_by().any(Cause::is_replay)
+    }
+
+    /// Whether it began at one of its stages.
+    pub(super) fn is_restart(&self) -> bool {
+        self.started_by().any(Cause::is_restart)
+    }
+
     /// Both have the same name.
     fn causes(&self, of_interruption: bool) -> impl Iterator<Item = &Cause> {
         let actions = self.actions.iter();
@@ -408,12 +418,28 @@ pub(super) struct Action {
     pub(super) url_name: Option<String>,
 }
 
+/// What started a build, or interrupted it (`hudson/model/Cause.java`, `jenkins/model/CauseOfInterruption.java`).
 #[derive(Deserialize, Clone)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Cause {
+    #[serde(default, rename = "_class")]
+    class: String,
     #[serde(default)]
     pub(super) short_description: String,
     pub(super) user_id: Option<String>,
+}
+
+impl Cause {
+    /// Whether somebody ran a pipeline again, maybe with another script (workflow-cps, `ReplayCause.java`).
+    fn is_replay(&self) -> bool {
+        self.class.ends_with(".ReplayCause")
+    }
+
+    /// Whether a pipeline began at one of its stages (pipeline-model-definition,
+    /// `RestartDeclarativePipelineCause.java`).
+    fn is_restart(&self) -> bool {
+        self.class.ends_with(".RestartDeclarativePipelineCause")
+    }
 }
 
 #[derive(Deserialize)]
@@ -489,6 +515,8 @@ impl TestReport {
 
 #[derive(Deserialize)]
 pub(super) struct ChildReport {
+    #[serde(rename = "child")]
+    pub(super) run: Option<ChildRun>,
     pub(super) result: Option<ChildResult>,
 }
 

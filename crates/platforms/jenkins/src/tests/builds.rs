@@ -257,6 +257,31 @@ async fn a_build_is_built_once_more_with_its_parameters() {
     assert!(error.message.contains("can't be read back"), "{error:?}");
 }
 
+/// JENKINS-50855: what a replay and a rebuild are is mixed up by many.
+#[tokio::test]
+async fn a_build_that_ran_otherwise_than_its_job_is_said_to_be_one() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    for (class, description, words) in [
+        ("workflow.cps.replay.ReplayCause", "Replayed #1", "may have run another script"),
+        (
+            "pipeline.modeldefinition.causes.RestartDeclarativePipelineCause",
+            "Restarted from build #1, stage Test",
+            "restarted from one of its stages",
+        ),
+    ] {
+        double.build("team/web", 2, |build| {
+            let cause = json!({ "_class": format!("org.jenkinsci.plugins.{class}"), "shortDescription": description });
+            build.actions = vec![json!({ "_class": "hudson.model.CauseAction", "causes": [cause] })];
+        });
+        let again = json!({ "job": "team/web", "build": 2, "wait_seconds": 0 });
+        let preview = connector.preview("rebuild_jenkins_build", again.clone()).await.unwrap();
+        assert!(preview.would.contains(words), "{}", preview.would);
+        let started = good(&connector, "rebuild_jenkins_build", again).await;
+        assert!(started["hints"].to_string().contains(words), "{started}");
+    }
+}
+
 /// Triggers give parameters that a job doesn't declare (ghprb #193), and Jenkins drops those of a form.
 #[tokio::test]
 async fn a_build_that_would_be_another_one_is_not_built_once_more() {

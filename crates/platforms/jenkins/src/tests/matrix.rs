@@ -84,6 +84,26 @@ async fn a_report_of_a_matrix_build_looks_at_the_configurations_that_failed() {
 }
 
 #[tokio::test]
+async fn tests_of_a_matrix_build_tell_the_configuration_that_they_ran_in() {
+    let double = Double::start().await;
+    let child = |configuration: &str, status: &str| {
+        json!({ "child": { "number": 5, "url": format!("http://wrong.example.com/job/team/job/matrix/{configuration}/5/") },
+                "result": { "suites": [{ "name": "s", "cases": [{ "className": "C", "name": "t", "status": status }] }] } })
+    };
+    double.build("team/matrix", 5, |build| {
+        let children = [child("jdk=17,os=linux", "PASSED"), child("jdk=21,os=Windows%20Server", "FAILED")];
+        build.tests = Some(json!({ "failCount": 1, "skipCount": 0, "totalCount": 2, "childReports": children }));
+    });
+    let connector = with_token(&double);
+    let tests = good(&connector, "get_jenkins_test_results", json!({ "job": "team/matrix" })).await;
+    let failed =
+        json!({ "job": "team/matrix/jdk=21,os=Windows Server", "suite": "s", "name": "C.t", "status": "FAILED" });
+    assert_eq!(tests["cases"], json!([failed]));
+    let report = good(&connector, "get_jenkins_failure_report", json!({ "job": "team/matrix" })).await;
+    assert_eq!(report["failed_tests"], json!([failed]));
+}
+
+#[tokio::test]
 async fn a_report_of_a_large_matrix_reads_three_logs() {
     let double = Double::start().await;
     double.change(|state| {

@@ -248,6 +248,20 @@ async fn stages_lead_to_the_step_that_failed() {
     assert_eq!(double.total() - before, 1, "there is nobody to ask");
 }
 
+/// As stages that wait in the queue are told (jenkins-sync-plugin #107).
+#[tokio::test]
+async fn what_took_less_than_no_time_is_not_told() {
+    let double = Double::start().await;
+    double.build("team/web", 2, |build| {
+        (build.stages[1]["durationMillis"], build.stages[1]["pauseDurationMillis"]) =
+            (json!(-158_445), json!(-158_445));
+    });
+    let stages = good(&with_token(&double), "get_jenkins_build_stages", json!({ "job": "team/web" })).await;
+    let told = |at: usize| (&stages["stages"][at]["duration_ms"], &stages["stages"][at]["paused_ms"]);
+    assert!(told(0).0.is_number(), "{stages}");
+    assert_eq!(told(1), (&Value::Null, &Value::Null), "{stages}");
+}
+
 /// `DownstreamFailureCause.getShortDescription` of pipeline-build-step has a link, which is a console note.
 #[tokio::test]
 async fn the_build_that_failed_downstream_is_told_without_its_notes() {

@@ -8,7 +8,7 @@ use serde_with::skip_serializing_none;
 
 use super::{
     AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, WHILE_IT_RUNS,
-    builds::{BuildStatus, another_name},
+    builds::{BuildStatus, another_name, known},
     first,
     matrix::{self, ConfigurationRunView},
     parameters::seen,
@@ -153,7 +153,7 @@ async fn get(jenkins: Arc<Jenkins>, input: GetInput, context: CallContext) -> Re
         building: build.building,
         waits_for_input: build.waits_for_input(),
         started: time::from_milliseconds(build.timestamp),
-        duration_ms: Some(build.duration).filter(|_| !build.building),
+        duration_ms: known(build.duration).filter(|_| !build.building),
         estimated_duration_ms: Some(build.estimated_duration).filter(|estimate| *estimate > 0),
         queue_id: build.queue_id,
         description: build.description.as_deref().and_then(text::optional),

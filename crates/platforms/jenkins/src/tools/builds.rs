@@ -104,9 +104,15 @@ impl BuildView {
             name: another_name(build.display_name.as_deref(), build.number),
             status: BuildStatus::of(build.building, build.result.as_deref()),
             started: time::from_milliseconds(build.timestamp),
-            duration_ms: Some(build.duration).filter(|_| !build.building),
+            duration_ms: known(build.duration).filter(|_| !build.building),
         }
     }
+}
+
+/// Milliseconds that something took, if they are known: where clocks differ, or something waited, Jenkins tells fewer than
+/// none.
+pub(super) fn known(milliseconds: i64) -> Option<i64> {
+    Some(milliseconds).filter(|known| *known >= 0)
 }
 
 /// The name of a build that somebody gave it (`hudson/model/Run.java`, `getDisplayName`).

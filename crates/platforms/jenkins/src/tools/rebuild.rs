@@ -30,6 +30,11 @@ const REBUILD: ToolDeclaration = ToolDeclaration::mutate(
 /// Parameters that an error names.
 const MAX_NAMED: usize = 10;
 
+/// What is said of a build that ran otherwise than its job does.
+const WAS_REPLAY: &str =
+    "that build was a replay, which may have run another script: this runs the script that the job has now";
+const WAS_RESTART: &str = "that build was restarted from one of its stages: this runs all of them";
+
 /// Arguments of `rebuild_jenkins_build`.
 #[derive(Deserialize, JsonSchema)]
 struct RebuildInput {
@@ -45,11 +50,7 @@ pub(super) fn entries(jenkins: &Arc<Jenkins>) -> Vec<ToolEntry> {
 }
 
 impl RebuildInput {
-    async fn look(
-        &self,
-        jenkins: &Jenkins,
-        context: &CallContext,
-    ) -> Result<(JobName, Job, Vec<(String, String)>), ToolError> {
+    async fn look(&self, jenkins: &Jenkins, context: &CallContext) -> Result<Looked, ToolError> {
         let target = self.build.target(jenkins, context).await?;
         not_a_configuration(&target.job, "built")?;
         let build = jenkins.fetch_build(&target, wire::BUILD, context).await?;
@@ -59,8 +60,19 @@ impl RebuildInput {
         // What it was started with may not be offered any more.
         let fields =
             fields.map_err(|error| not_again(format!("that build can't be built again: {}", error.message)))?;
-        Ok((target.job, job, fields))
+        let otherwise = [(build.is_replay(), WAS_REPLAY), (build.is_restart(), WAS_RESTART)];
+        let otherwise = otherwise.into_iter().filter_map(|(is, words)| is.then_some(words)).collect();
+        Ok(Looked { name: target.job, job, fields, otherwise })
     }
+}
+
+/// What was found out before.
+struct Looked {
+    name: JobName,
+    job: Job,
+    fields: Vec<(String, String)>,
+    /// How the build that is built again ran otherwise than this one will.
+    otherwise: Vec<&'static str>,
 }
 
 /// Words that a build can't be built as it was.
@@ -103,12 +115,18 @@ fn values(build: &Build, job: &Job) -> Result<BTreeMap<String, GivenValue>, Tool
 }
 
 async fn preview(jenkins: Arc<Jenkins>, input: RebuildInput, context: CallContext) -> Result<Preview, ToolError> {
-    let (name, job, fields) = input.look(&jenkins, &context).await?;
-    Ok(trigger::preview_of(&name, &job, &fields))
+    let Looked { name, job, fields, otherwise } = input.look(&jenkins, &context).await?;
+    let mut preview = trigger::preview_of(&name, &job, &fields);
+    for words in otherwise {
+        preview.would = format!("{}; {words}", preview.would);
+    }
+    Ok(preview)
 }
 
 async fn rebuild(jenkins: Arc<Jenkins>, input: RebuildInput, context: CallContext) -> Result<Started, ToolError> {
     let wait = input.wait_seconds.seconds();
-    let (name, job, fields) = input.look(&jenkins, &context).await?;
-    start(&jenkins, &name, &job, fields, wait, &context).await
+    let Looked { name, job, fields, otherwise } = input.look(&jenkins, &context).await?;
+    let mut started = start(&jenkins, &name, &job, fields, wait, &context).await?;
+    started.hints.extend(otherwise.into_iter().map(str::to_owned));
+    Ok(started)
 }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use super::{
-    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, NOT_TOLD, read,
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, NOT_TOLD,
+    builds::known,
+    read,
     tests_of_build::{Read, Tests},
 };
 use crate::{
@@ -83,6 +85,8 @@ pub(super) struct Counts {
 #[skip_serializing_none]
 #[derive(Serialize, JsonSchema)]
 pub(super) struct CaseView {
+    /// Of a build that has several: the configuration or the Maven module that it ran in.
+    job: Option<String>,
     /// Stages and branches of a pipeline that it ran in, the outermost first.
     stage: Option<String>,
     /// Suite that it is part of.
@@ -139,7 +143,7 @@ const fn is_zero(number: &u32) -> bool {
 }
 
 impl CaseView {
-    pub(super) fn of(suite: &Suite, case: &Case) -> Self {
+    pub(super) fn of(job: Option<&str>, suite: &Suite, case: &Case) -> Self {
         let around: Vec<&str> = suite.enclosing_block_names.iter().rev().map(String::as_str).collect();
         let class = text::clean(&case.class_name);
         let name = text::clean(&case.name);
@@ -147,8 +151,9 @@ impl CaseView {
         let whole: String =
             parts.into_iter().flatten().collect::<Vec<_>>().join("\n").chars().take(MAX_ERROR).collect();
         #[allow(clippy::cast_possible_truncation, reason = "a duration in milliseconds; what is out of range is cut")]
-        let duration_ms = case.duration.map(|seconds| (seconds * 1_000.0) as i64);
+        let duration_ms = case.duration.and_then(|seconds| known((seconds * 1_000.0) as i64));
         Self {
+            job: job.and_then(text::optional),
             stage: text::optional(&around.join(" / ")),
             suite: text::optional(&suite.name).filter(|suite| *suite != class),
             name: if class.is_empty() { name } else { format!("{class}.{name}") },

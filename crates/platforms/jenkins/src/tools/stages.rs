@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use super::{
-    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, MAX_SCAN, NOT_TOLD, Target, WHILE_IT_RUNS, build::WAITS,
-    builds::BuildStatus, first, read,
+    AGE_OF_AN_ENDED_BUILD, BuildArgs, BuildName, MAX_LINE, MAX_SCAN, NOT_TOLD, Target, WHILE_IT_RUNS,
+    build::WAITS,
+    builds::{BuildStatus, known},
+    first, read,
 };
 use crate::{
     Jenkins,
@@ -93,8 +95,8 @@ struct Stage {
     status: String,
     /// When it began (RFC 3339).
     started: Option<String>,
-    /// How long it has taken.
-    duration_ms: i64,
+    /// How long it has taken, if that is known.
+    duration_ms: Option<i64>,
     /// How long it waited for somebody.
     #[serde(skip_serializing_if = "is_zero")]
     paused_ms: i64,
@@ -131,8 +133,8 @@ impl Stage {
             name: text::clean(&stage.name),
             status: text::clean(&stage.status),
             started: time::from_milliseconds(stage.start_time_millis),
-            duration_ms: stage.duration_millis,
-            paused_ms: stage.pause_duration_millis,
+            duration_ms: stage.duration_millis.and_then(known),
+            paused_ms: stage.pause_duration_millis.and_then(known).unwrap_or_default(),
             error: stage.error.as_ref().and_then(|error| text::optional(error.text())),
         }
     }

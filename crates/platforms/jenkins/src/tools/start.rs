@@ -55,7 +55,7 @@ pub(super) struct Started {
     /// Its item in the queue, while it waits.
     item: Option<ItemView>,
     /// What to know or to do next.
-    hints: Vec<String>,
+    pub(super) hints: Vec<String>,
 }
 
 /// Refuses a job that can't be built.

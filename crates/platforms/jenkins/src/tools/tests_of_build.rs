@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Jenkins,
     client::{Call, Error},
-    wire::{self, Build, Suite, TestReport},
+    wire::{self, Build, ChildRun, Suite, TestReport},
 };
 use outbound::RequestError;
 use tokio::time::Instant;
@@ -98,23 +98,23 @@ impl Part {
         let ((first, end), (from, to)) = (self.suites, self.cases);
         let suites = format!("suites[name,enclosingBlockNames,cases[{fields}]{{{from},{to}}}]{{{first},{end}}}");
         match self.child() {
-            Some(child) => format!("childReports[result[{suites}]]{{{child},{}}}", child + 1),
+            Some(child) => format!("childReports[child[url],result[{suites}]]{{{child},{}}}", child + 1),
             None => suites,
         }
     }
 
     /// The tests of an answer that are wanted, and those that are not there any more.
     fn read(&self, report: &TestReport) -> Vec<CaseView> {
+        let child = self.child().and_then(|_| report.child_reports.first());
+        let job = child.and_then(|child| child.run.as_ref()).and_then(ChildRun::job);
         let suites: &[Suite] = match self.child() {
-            Some(_) => {
-                report.child_reports.first().and_then(|child| child.result.as_ref()).map_or(&[], |one| &one.suites)
-            }
+            Some(_) => child.and_then(|child| child.result.as_ref()).map_or(&[], |one| &one.suites),
             None => &report.suites,
         };
         let told = self.wanted.iter().filter_map(|at| {
             let suite = suites.get(place_in(suites.len(), self.suites, at.suite)?)?;
             let case = suite.cases.get(place_in(suite.cases.len(), self.cases, at.case)?)?;
-            Some(CaseView::of(suite, case))
+            Some(CaseView::of(job.as_deref(), suite, case))
         });
         told.collect()
     }

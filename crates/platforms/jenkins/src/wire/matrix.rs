@@ -51,6 +51,32 @@ impl ConfigurationRun {
     }
 }
 
+/// A run whose tests are part of another build's report: that of a configuration, or of a Maven module
+/// (`hudson/tasks/test/AggregatedTestResultAction.java`).
+#[derive(Deserialize)]
+pub(crate) struct ChildRun {
+    #[serde(default)]
+    url: String,
+}
+
+impl ChildRun {
+    /// The full name of what it is a run of: `team/matrix/jdk=17`, `team/maven/com.acme$core`.
+    pub(crate) fn job(&self) -> Option<String> {
+        let url = Url::parse(&self.url).ok()?;
+        let parts: Vec<&str> = url.path_segments()?.filter(|part| !part.is_empty()).collect();
+        let at = parts.iter().position(|part| *part == "job")?;
+        let (_number, mut rest) = parts.get(at..)?.split_last()?;
+        let mut names = Vec::new();
+        while let ["job", name, following @ ..] = rest {
+            names.push(*name);
+            rest = following;
+        }
+        names.extend(rest);
+        let decoded = |name: &&str| Some(percent_decode_str(name).decode_utf8().ok()?.replace('/', "%2F"));
+        Some(names.iter().map(decoded).collect::<Option<Vec<_>>>()?.join("/")).filter(|name| !name.is_empty())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +93,22 @@ mod tests {
             assert_eq!(at(other), None, "{other}");
         }
         assert_eq!(combination("job/matrix/jdk=17/5/"), None);
+    }
+
+    #[test]
+    fn a_run_tells_its_job_by_its_url() {
+        for (path, expected) in [
+            ("job/team/job/matrix/jdk=17,os=linux/5/", Some("team/matrix/jdk=17,os=linux")),
+            ("job/matrix/os=Windows%20Server/5/", Some("matrix/os=Windows Server")),
+            ("job/maven/com.acme$core/5/", Some("maven/com.acme$core")),
+            ("job/team/job/tests/5/", Some("team/tests")),
+            ("job/web/job/feature%252Flogin/5/", Some("web/feature%2Flogin")),
+            ("view/all", None),
+            ("job/", None),
+        ] {
+            let run = ChildRun { url: format!("https://wrong.example.com/jenkins/{path}") };
+            assert_eq!(run.job().as_deref(), expected, "{path}");
+        }
+        assert_eq!(ChildRun { url: String::new() }.job(), None);
     }
 }

@@ -19,10 +19,8 @@ pub(crate) struct Flow {
     pub(crate) status: String,
     #[serde(default)]
     pub(crate) start_time_millis: i64,
-    #[serde(default)]
-    pub(crate) duration_millis: i64,
-    #[serde(default)]
-    pub(crate) pause_duration_millis: i64,
+    pub(crate) duration_millis: Option<i64>,
+    pub(crate) pause_duration_millis: Option<i64>,
     pub(crate) error: Option<Box<FlowError>>,
     #[serde(default)]
     pub(crate) stages: Vec<Self>,
@@ -135,13 +133,12 @@ impl GraphAnswer {
 
 impl GraphNode {
     fn unfold(self, into: &mut Vec<Flow>) {
-        let number = |value: &Value| value.as_i64().unwrap_or_default();
         let at = into.len();
         into.push(Flow {
             status: self.status(),
-            start_time_millis: number(&self.start_time_millis),
-            duration_millis: number(&self.total_duration_millis),
-            pause_duration_millis: number(&self.pause_duration_millis),
+            start_time_millis: self.start_time_millis.as_i64().unwrap_or_default(),
+            duration_millis: self.total_duration_millis.as_i64(),
+            pause_duration_millis: self.pause_duration_millis.as_i64(),
             id: self.id,
             name: self.name,
             ..Flow::default()
@@ -307,7 +304,7 @@ mod tests {
             );
             assert_eq!(
                 (stages[0].start_time_millis, stages[0].duration_millis, stages[3].start_time_millis),
-                (5, 9, 0)
+                (5, Some(9), 0)
             );
         }
     }
