@@ -51,6 +51,7 @@ VARIANTS: dict[str, Manifest] = {
         "connectorImage": {"repository": "mirror.example.com:5000/mcp", "tag": "0.1.0-fips", "pullPolicy": "Never"},
         "imagePullSecrets": [{"name": "pull"}],
         "watchNamespace": "ci-agents",
+        "allowedProxies": ["proxy.example.com:3128"],
         "monitoringNamespace": "monitoring",
         "clusterDomain": "corp.example.com",
         "pollInterval": "30s",

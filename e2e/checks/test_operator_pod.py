@@ -100,6 +100,11 @@ def test_ignored_namespaces_become_one_setting() -> None:
     assert environment(render({"ignoreNamespaces": ["team-a", "team-b"]}))["IGNORE_NAMESPACES"] == "team-a,team-b"
 
 
+def test_allowed_proxies_become_one_setting() -> None:
+    settings = environment(render({"allowedProxies": ["proxy.example.com:3128", "[2001:db8::1]"]}))
+    assert settings["MCP_CONNECTORS_ALLOWED_PROXIES"] == "proxy.example.com:3128,[2001:db8::1]"
+
+
 def test_empty_values_become_no_settings() -> None:
     assert set(environment(render({}))) == {"MCP_CONNECTORS_CONNECTOR_IMAGE"}
 

@@ -48,6 +48,9 @@ def test_every_sample_is_accepted_as_it_is(sample: Path) -> None:
     assert (done.returncode, "error: " in done.stdout) == (0, False), done.stdout + done.stderr
 
 
+PROXIED = {"proxy": {"url": "http://proxy.example.com:3128"}}
+
+
 def plain(**spec: Any) -> Manifest:
     """A connector that needs nothing but its credentials."""
     manifest = connector(**spec)
@@ -60,6 +63,8 @@ def plain(**spec: Any) -> Manifest:
     [
         ("no source", [plain()], "CredentialSourceNotFound", '"vault-reader"'),
         ("another host", [plain(), source(hosts=("example.com",))], "HostNotAllowed", "vault.vault.svc:8200"),
+        ("a proxy", [plain(workload=PROXIED), source()], "ProxyNotAllowed", "proxy.example.com:3128"),
+        ("another proxy", [plain(workload=PROXIED), with_source(proxies=["a"])], "ProxyNotAllowed", "allows a only"),
         ("a field less", [plain(), source(items={"password": "password"})], "CredentialFieldMissing", "token"),
         ("a secret in the manifest", [plain(), with_source(values={"token": "a"})], "InvalidSpec", "it is a secret"),
         ("an identity", [plain(), with_identity(podIdentity={})], "CredentialFieldMissing", "is for cloudWatch only"),
@@ -73,6 +78,14 @@ def test_what_the_operator_refuses_is_refused_here(case: str, manifests: list[Ma
     found = check(manifests=manifests, status=CHECK_FAILED)
     assert [finding["rule"] for finding in found] == [rule], found
     assert words in found[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "proxies"), [((), ["proxy.example.com"]), (("--allow-proxy", "proxy.example.com:3128"), ["a"])]
+)
+def test_a_proxy_is_the_sources_or_the_clusters_to_allow(arguments: tuple[str, ...], proxies: list[str]) -> None:
+    manifests = [plain(workload=PROXIED), with_source(proxies=proxies)]
+    assert check(*arguments, manifests=manifests, status=0) == []
 
 
 def test_a_good_connector_has_no_finding_with_or_without_its_secret() -> None:

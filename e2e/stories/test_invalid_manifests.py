@@ -70,6 +70,21 @@ def test_a_host_that_the_source_does_not_allow(namespace: str) -> None:
     accepted_again(vault)
 
 
+def test_a_proxy_that_the_source_does_not_allow(namespace: str) -> None:
+    vault = Connector(namespace)
+    proxied = {"proxy": {"url": "http://proxy.example.com:3128"}}
+    kube.apply(namespace, ca_config_map(vault_server.ca_pem()), secret("x"), source(), connector(workload=proxied))
+    not_accepted(vault, "ProxyNotAllowed", "spec.workload.proxy.url", "proxy.example.com:3128", "spec.proxies")
+    # Nothing runs whose credentials it could read.
+    assert kube.find(namespace, "deployment", vault.owned) is None
+    allowing = source()
+    allowing["spec"]["proxies"] = ["proxy.example.com:3128"]
+    kube.apply(namespace, allowing)
+    accepted_again(vault)
+    kube.apply(namespace, source())
+    not_accepted(vault, "ProxyNotAllowed", "spec.workload.proxy.url", "proxy.example.com:3128", "spec.proxies")
+
+
 def test_a_source_that_lacks_a_field_of_the_platform(namespace: str) -> None:
     vault = Connector(namespace)
     lacking = source(items={"password": "password"})

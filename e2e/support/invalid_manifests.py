@@ -163,6 +163,7 @@ REFUSED: dict[str, tuple[Manifest, str]] = {
     "an audience for nobody": (with_identity(podIdentity={}, audience="a"), "audience belongs to roleArn"),
     "a role that is none": (with_identity(roleArn="administrator-of-all"), "spec.workloadIdentity.aws.roleArn"),
     "a URL for a host": (with_source(hosts=["https://vault.vault.svc"]), "spec.hosts[0]"),
+    "a URL for a proxy": (with_source(proxies=["http://proxy.example.com:3128"]), "spec.proxies[0]"),
     "no items": (with_source(secret={"name": "a", "items": {}}), "items must map 1 to 16 fields"),
     "a field that can't be": (
         with_source(secret={"name": "a", "items": {"Token": "token"}}),

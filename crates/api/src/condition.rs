@@ -53,6 +53,8 @@ pub enum Reason {
     CredentialFieldMissing,
     /// The platform's host is not among the `hosts` of the `CredentialSource`.
     HostNotAllowed,
+    /// Nobody who may say so allows the connector's proxy to carry the credentials of the `CredentialSource`.
+    ProxyNotAllowed,
     /// A CA bundle is missing or holds no PEM certificates.
     CaBundleInvalid,
     /// An object that belongs to somebody else has the name that the operator needs.

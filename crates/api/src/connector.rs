@@ -332,7 +332,8 @@ pub struct WorkloadSpec {
     #[schemars(length(max = 8))]
     pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
 
-    /// HTTP proxy for calls to the platform.
+    /// HTTP proxy for calls to the platform, and to the Vault that the credentials come from. It must be among the
+    /// `proxies` of the CredentialSource, or be one that the operator is set to allow.
     pub proxy: Option<ProxySpec>,
 }
 

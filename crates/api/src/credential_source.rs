@@ -1,6 +1,6 @@
 //! `CredentialSource`: where the credentials of one platform identity come from, and to which hosts they may be sent.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv6Addr, str::FromStr};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -50,6 +50,15 @@ pub struct CredentialSourceSpec {
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub hosts: Vec<Host>,
+
+    /// Proxies that these credentials may travel through, as `host` or `host:port`, in the form of `hosts`: a connector
+    /// whose `workload.proxy` is another one is not accepted. A proxy reads what is called by `http://`, and with an
+    /// authority of the connector's author also the rest. Those that the operator is set to allow (`allowedProxies` of its
+    /// chart) need not be here. Defaults to none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub proxies: Vec<Host>,
 
     /// Fields that are no secrets, such as `username` or `role_id`, as they are: they need not be in a Secret. A field that
     /// the platform keeps secret can't stand here, and none can come from two places.
@@ -114,18 +123,48 @@ impl schemars::JsonSchema for Host {
     }
 }
 
+/// What is wrong with a text that should name a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write it as host or host:port, such as proxy.example.com:3128, without a scheme, a path and credentials")]
+pub struct NotAHost;
+
+impl FromStr for Host {
+    type Err = NotAHost;
+
+    /// Takes what the schema takes, where there is none: on a command line.
+    fn from_str(text: &str) -> Result<Self, NotAHost> {
+        let host = Self(text.to_owned());
+        let (name, _) = host.parts().ok_or(NotAHost)?;
+        let is_name = |name: &str| {
+            let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+            let outer = |name: &str| name.starts_with(char::is_alphanumeric) && name.ends_with(char::is_alphanumeric);
+            name.bytes().all(inner) && outer(name)
+        };
+        let is_host = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => is_name(name),
+        };
+        if is_host { Ok(host) } else { Err(NotAHost) }
+    }
+}
+
 impl Host {
     /// Whether a URL with this host and (explicit or default) port is covered.
     #[must_use]
     pub fn covers(&self, host: &str, port: u16) -> bool {
-        let (own_host, own_port) = match self.0.rsplit_once(':') {
-            Some((own_host, digits)) if !own_host.is_empty() && !digits.contains(']') => match digits.parse::<u16>() {
-                Ok(own_port) => (own_host, Some(own_port)),
-                Err(_) => return false,
-            },
-            _ => (self.0.as_str(), None),
-        };
-        own_host.eq_ignore_ascii_case(host) && own_port.is_none_or(|own| own == port)
+        self.parts().is_some_and(|(own_host, own_port)| {
+            own_host.eq_ignore_ascii_case(host) && own_port.is_none_or(|own| own == port)
+        })
+    }
+
+    /// The host, and its port if there is one; nothing if the port is none.
+    fn parts(&self) -> Option<(&str, Option<u16>)> {
+        match self.0.rsplit_once(':') {
+            Some((host, digits)) if !host.is_empty() && !digits.contains(']') => {
+                Some((host, Some(digits.parse::<u16>().ok()?)))
+            }
+            _ => Some((self.0.as_str(), None)),
+        }
     }
 }
 
@@ -269,6 +308,31 @@ mod tests {
         ];
         for (own, host, port, expected) in cases {
             assert_eq!(Host(own.into()).covers(host, port), expected, "{own} {host}:{port}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_takes_what_the_schema_takes() {
+        for text in ["proxy", "proxy.example.com", "proxy.example.com:3128", "10.0.0.1:3128", "[2001:db8::1]:3128"] {
+            assert_eq!(text.parse::<Host>(), Ok(Host(text.to_owned())));
+        }
+        for text in [
+            "",
+            ":",
+            ":3128",
+            "http://proxy",
+            "u:p@proxy",
+            "proxy/",
+            "proxy:99999",
+            "proxy:",
+            "-a",
+            "a.",
+            "*",
+            "a b",
+            "[x]",
+            "[::1",
+        ] {
+            assert_eq!(text.parse::<Host>(), Err(NotAHost), "{text}");
         }
     }
 }

@@ -39,6 +39,7 @@ pub use self::no_local::NoLocal;
 use agent::pod::{self, AgentSettings};
 use api::{
     Reason, crd,
+    credential_source::{Host, NotAHost},
     duration::ApiDuration,
     endpoint::{AddressPolicy, PlatformUrl},
     platform,
@@ -274,6 +275,16 @@ struct OperatorArgs {
     /// `http://collector.observability.svc:4318`; left out or empty, they are not traced
     #[arg(long, env = "MCP_CONNECTORS_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
     otlp_endpoint: Option<String>,
+
+    /// Proxies that every connector may use for its credentials, whatever its CredentialSource says: `host` or `host:port`,
+    /// separated by commas
+    #[arg(long, env = "MCP_CONNECTORS_ALLOWED_PROXIES", value_delimiter = ',', value_parser = host_or_nothing)]
+    allowed_proxies: Vec<Option<Host>>,
+}
+
+/// A host. Nothing, because a variable may be empty.
+fn host_or_nothing(text: &str) -> Result<Option<Host>, NotAHost> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 /// A name that can stand in a field selector. Nothing, because a variable may be empty.
@@ -332,6 +343,7 @@ impl TryFrom<OperatorArgs> for Settings {
                 ready_timeout: args.rollout_ready_timeout,
             },
             otlp_endpoint: not_empty(args.otlp_endpoint),
+            allowed_proxies: args.allowed_proxies.into_iter().flatten().collect(),
             addresses: AddressPolicy::Cluster,
             cluster_assigns_user: args.cluster_assigns_user,
         })

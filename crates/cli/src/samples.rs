@@ -167,6 +167,7 @@ fn source_for(name: &'static str, declaration: &dyn Declaration, credentials: &s
         spec: CredentialSourceSpec {
             hosts: std::iter::once(endpoint).chain(further).map(|endpoint| Host(endpoint.host)).collect(),
             secret: Some(SecretSource { name: credentials.to_owned(), items: Some(items) }),
+            proxies: Vec::new(),
             values: None,
             secrets: None,
             vault: None,

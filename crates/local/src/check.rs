@@ -49,7 +49,8 @@ pub async fn check(settings: &CheckSettings) -> Result<Vec<Finding>, LocalError>
 
 async fn judge(manifests: &Manifests, check: &CheckSettings) -> Result<Vec<Finding>, LocalError> {
     let mut findings = Vec::new();
-    let (cluster, here) = (Planner::new(AddressPolicy::Cluster), Planner::new(AddressPolicy::Loopback));
+    let planner = |addresses| Planner::new(addresses, check.keyring.proxies.clone());
+    let (cluster, here) = (planner(AddressPolicy::Cluster), planner(AddressPolicy::Loopback));
     for (judged, in_cluster) in manifests.judge(&here).zip(manifests.judge(&cluster)) {
         match (&judged.verdict, &in_cluster.verdict) {
             (Err(rejection), _) => {

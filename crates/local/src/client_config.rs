@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::manifests::Key;
+use super::{manifests::Key, serving::Host};
 
 /// A program that speaks MCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Start {
     pub credentials_directory: Option<PathBuf>,
     /// File with a token for Vault, absolute.
     pub vault_jwt_file: Option<PathBuf>,
+    /// Proxies that may carry credentials.
+    pub proxies: Vec<Host>,
 }
 
 impl Start {
@@ -51,6 +53,9 @@ impl Start {
         }
         if let Some(file) = &self.vault_jwt_file {
             arguments.extend(["--vault-jwt-file".to_owned(), file.display().to_string()]);
+        }
+        for proxy in &self.proxies {
+            arguments.extend(["--allow-proxy".to_owned(), proxy.0.clone()]);
         }
         arguments.extend(["--connector".to_owned(), connector.to_string()]);
         arguments
@@ -89,10 +94,12 @@ mod tests {
             namespace: "default".into(),
             credentials_directory: Some("/srv/keys".into()),
             vault_jwt_file: Some("/srv/jwt".into()),
+            proxies: vec![Host("proxy:3128".into())],
         };
         let connectors = [Key { namespace: "ci".into(), name: "jenkins".into() }];
         let words = ["local", "--stdio", "--filename", "/srv/a.yaml", "--namespace", "default", "--credentials-dir"];
-        let more = ["/srv/keys", "--vault-jwt-file", "/srv/jwt", "--connector", "ci/jenkins"];
+        let more =
+            ["/srv/keys", "--vault-jwt-file", "/srv/jwt", "--allow-proxy", "proxy:3128", "--connector", "ci/jenkins"];
         let words: Vec<&str> = words.into_iter().chain(more).collect();
         let plain = json!({ "command": "/bin/mcp-connectors", "args": words });
         let typed = json!({ "type": "stdio", "command": "/bin/mcp-connectors", "args": words });

@@ -82,8 +82,8 @@ impl Fleet {
     #[must_use]
     pub fn new(settings: FleetSettings) -> Self {
         Self {
+            planner: Planner::new(AddressPolicy::Loopback, settings.keyring.proxies.clone()),
             settings,
-            planner: Planner::new(AddressPolicy::Loopback),
             entries: BTreeMap::new(),
             routes: Routes::default(),
             draining: JoinSet::new(),
@@ -109,7 +109,8 @@ impl Fleet {
     /// When a connector's configuration can't be made, which is a fault of this program.
     pub fn apply(&mut self, manifests: &Manifests, findings: &[Finding]) -> Result<Vec<Finding>, LocalError> {
         let mut found = Vec::new();
-        let (here, cluster) = (self.planner.clone(), Planner::new(AddressPolicy::Cluster));
+        let here = self.planner.clone();
+        let cluster = Planner::new(AddressPolicy::Cluster, self.settings.keyring.proxies.clone());
         let mut there = Vec::new();
         for (judged, in_cluster) in manifests.judge(&here).zip(manifests.judge(&cluster)) {
             there.push(judged.key.clone());

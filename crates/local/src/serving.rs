@@ -10,6 +10,7 @@ use super::{
     vault::{MachineLogins, VaultLogin},
 };
 use agent::{Agent, AgentError};
+pub use api::credential_source::Host;
 use api::endpoint::{AddressPolicy, PlatformUrl};
 use credentials::{directory::MAX_FILE_BYTES, supply::Supplied};
 use files::{DirectorySnapshot, FileContent};
@@ -80,13 +81,15 @@ pub fn serve_settings(inbound: &Inbound) -> ServeSettings {
     }
 }
 
-/// Where credentials may be found on this machine.
+/// Where credentials may be found on this machine, and what may carry them.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
     /// A directory with one folder a CredentialSource.
     pub directory: Option<PathBuf>,
     /// What logs in to Vault.
     pub vault: MachineLogins,
+    /// Proxies that may carry credentials, whatever a CredentialSource says.
+    pub proxies: Vec<Host>,
 }
 
 /// Where the credentials of a connector are.

@@ -22,7 +22,7 @@ use ::local::{
     fleet::{Fleet, FleetSettings},
     manifests::Key,
     run::{Following, RunSettings, run as serve},
-    serving::{Inbound, Keyring},
+    serving::{Host, Inbound, Keyring},
     stdio,
     vault::MachineLogins,
 };
@@ -78,6 +78,11 @@ pub struct LocalArgs {
     /// two are used only for the Vault that VAULT_ADDR names, if it is set
     #[arg(long, env = "MCP_CONNECTORS_VAULT_JWT_FILE", value_name = "FILE")]
     vault_jwt_file: Option<PathBuf>,
+
+    /// A proxy that may carry credentials, whatever their CredentialSource says, as the operator's chart allows one by
+    /// allowedProxies; may be given more than once
+    #[arg(long, value_name = "HOST[:PORT]")]
+    allow_proxy: Vec<Host>,
 
     /// Checks the manifests and ends
     #[arg(long)]
@@ -236,7 +241,7 @@ fn keyring(args: &LocalArgs) -> Keyring {
         token_file: at_home(".vault-token"),
         helper_file: set("VAULT_CONFIG_PATH").map(PathBuf::from).or_else(|| at_home(".vault")),
     };
-    Keyring { directory: args.credentials_dir.clone(), vault }
+    Keyring { directory: args.credentials_dir.clone(), vault, proxies: args.allow_proxy.clone() }
 }
 
 async fn check_manifests(args: &LocalArgs, sources: Sources) -> Result<ExitCode, Box<dyn StdError>> {
@@ -296,6 +301,7 @@ fn print_config(args: &LocalArgs, sources: &Sources, client: Client) -> Result<E
         namespace: args.namespace.clone(),
         credentials_directory: args.credentials_dir.as_deref().map(absolute).transpose()?,
         vault_jwt_file: args.vault_jwt_file.as_deref().map(absolute).transpose()?,
+        proxies: args.allow_proxy.clone(),
     };
     let mut connectors = ::local::connectors(sources)?;
     if let Some(KeyArg(wanted)) = &args.connector {

@@ -23,7 +23,7 @@ use super::{
     metrics::Metrics,
     rollout::{Limits, Rollout},
 };
-use api::{CredentialSource, McpConnector, endpoint::AddressPolicy, scope::Scope};
+use api::{CredentialSource, McpConnector, credential_source::Host, endpoint::AddressPolicy, scope::Scope};
 use pod_api::config::TokenKeys;
 
 /// Time that one request to the Kubernetes API may take. kube's own limits allow minutes.
@@ -60,6 +60,8 @@ pub struct Settings {
     pub rollout: Limits,
     /// Collector of the traces of connectors that name none of their own.
     pub otlp_endpoint: Option<String>,
+    /// Proxies that every connector may use, whatever its CredentialSource says.
+    pub allowed_proxies: Vec<Host>,
     /// Which addresses platforms may have.
     pub addresses: AddressPolicy,
     /// Whether the cluster gives pods their user and group, as OpenShift does.

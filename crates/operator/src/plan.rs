@@ -30,8 +30,8 @@ use crate::{
     rollout::{Limits, Share},
 };
 use api::{
-    CredentialSource, McpConnector, McpConnectorSpec, McpConnectorStatus, ca_bundle::CaBundle, endpoint::AddressPolicy,
-    platform::Declaration, scope::Scope,
+    CredentialSource, McpConnector, McpConnectorSpec, McpConnectorStatus, ca_bundle::CaBundle, credential_source::Host,
+    endpoint::AddressPolicy, platform::Declaration, scope::Scope,
 };
 use pod_api::{
     config::{ServeConfig, TokenKeys},
@@ -53,9 +53,10 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// A planner that lets platforms have these addresses. There is no cluster, so names of it are of no consequence.
+    /// A planner that lets platforms have these addresses, and every connector use these proxies. There is no cluster, so
+    /// names of it are of no consequence.
     #[must_use]
-    pub fn new(addresses: AddressPolicy) -> Self {
+    pub fn new(addresses: AddressPolicy, allowed_proxies: Vec<Host>) -> Self {
         let settings = Settings {
             connector_image: "local".to_owned(),
             connector_image_pull_policy: "Never".to_owned(),
@@ -76,6 +77,7 @@ impl Planner {
                 ready_timeout: Duration::from_mins(2),
             },
             otlp_endpoint: None,
+            allowed_proxies,
             addresses,
             cluster_assigns_user: false,
         };
@@ -139,8 +141,7 @@ impl Plan {
     ) -> Computed {
         let deployment = self.deployment(replica.is_some());
         let replicas = replica.map(|status| Replica { pod: "local".to_owned(), status: Some(status), silent: false });
-        let observation =
-            Observation { replicas: replicas.into_iter().collect(), handshake, ..Observation::default() };
+        let observation = Observation { replicas: replicas.into_iter().collect(), handshake, ..Observation::default() };
         compute(Seen {
             connector: &self.connector,
             config_digest,
@@ -267,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_connector_comes_to_files_and_a_status_without_a_cluster() {
-        let plan = Planner::new(AddressPolicy::Cluster).plan(&connector(MINIMAL), &beside()).unwrap();
+        let plan = Planner::new(AddressPolicy::Cluster, Vec::new()).plan(&connector(MINIMAL), &beside()).unwrap();
         assert!(
             plan.has_pods() && matches!(plan.credentials(), CredentialMount::Secret(mount) if mount.name == "keys")
         );
@@ -280,14 +281,14 @@ mod tests {
         assert_eq!(status_of(&starting, ConditionType::Available), None, "it is being brought up");
 
         let suspended = connector(&format!("{MINIMAL}\nsuspend: true"));
-        let suspended = Planner::new(AddressPolicy::Cluster).plan(&suspended, &beside()).unwrap();
+        let suspended = Planner::new(AddressPolicy::Cluster, Vec::new()).plan(&suspended, &beside()).unwrap();
         assert!(!suspended.has_pods());
         assert_eq!(status_of(&suspended.status(None, "", None), ConditionType::Available), Some(false));
     }
 
     #[test]
     fn what_is_not_accepted_says_why_and_keeps_what_was_known() {
-        let planner = Planner::new(AddressPolicy::Cluster);
+        let planner = Planner::new(AddressPolicy::Cluster, Vec::new());
         let connector = connector(MINIMAL);
         let rejection = planner.plan(&connector, &Beside::default()).unwrap_err();
         assert!(rejection.message.contains("reader"), "{rejection}");
@@ -303,7 +304,7 @@ mod tests {
         let spec = format!(
             "platform: {{vault: {{url: 'https://vault.example.com', {bundle}}}}}\ncredentials: {{name: reader}}"
         );
-        let (connector, planner) = (connector(&spec), Planner::new(AddressPolicy::Cluster));
+        let (connector, planner) = (connector(&spec), Planner::new(AddressPolicy::Cluster, Vec::new()));
         let mut objects = beside();
         assert_eq!(planner.plan(&connector, &objects).unwrap_err().reason, Reason::CaBundleInvalid);
         assert!(!has_bundles(&connector, &objects));

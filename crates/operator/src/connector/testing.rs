@@ -68,6 +68,7 @@ pub fn settings() -> Settings {
             ready_timeout: Duration::from_secs(45),
         },
         otlp_endpoint: None,
+        allowed_proxies: Vec::new(),
         addresses: AddressPolicy::Cluster,
         cluster_assigns_user: false,
     }

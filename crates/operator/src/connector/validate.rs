@@ -37,6 +37,8 @@ use pod_api::config::{
 const DEFAULT_PROBE_INTERVAL: ApiDuration = ApiDuration::from_secs(30);
 const DEFAULT_PROBE_TIMEOUT: ApiDuration = ApiDuration::from_secs(10);
 const DEFAULT_FAILURE_THRESHOLD: i32 = 2;
+/// Where a connector names its proxy.
+const PROXY_FIELD: &str = "spec.workload.proxy.url";
 
 /// A connector that can be built.
 #[derive(Clone, Debug)]
@@ -202,8 +204,9 @@ pub fn validate(
     }
 
     let endpoints: Vec<&Endpoint> = std::iter::once(&endpoint).chain(&further).collect();
+    let proxy = proxy_endpoint(connector, settings.addresses)?;
     let ValidSource { credentials, fields, vault, identity, egress: to_identity } =
-        validate_source(connector, platform, &endpoints, found, settings.addresses)?;
+        validate_source(connector, platform, &endpoints, proxy.as_ref(), found, settings)?;
     let platform_ca = read_ca(platform.ca_bundle(), found.ca_config_map.as_deref(), "caBundle")?;
     let token_keys = found.token_keys.clone().ok_or_else(|| {
         Rejection::new(Reason::Starting, "the cluster's token keys were not read yet; this passes by itself")
@@ -220,9 +223,9 @@ pub fn validate(
     let to_redis = shared_limit
         .as_ref()
         .map(|limit| other_target(connector, &limit.endpoint, found.shared_limit.service.as_deref()));
-    let others = to_vault.into_iter().chain(to_redis).chain(to_identity).chain(collector).collect();
-    let egress =
-        plan_egress(connector, &endpoint, &further, found.platform_service.as_deref(), others, settings.addresses)?;
+    let to_proxy = proxy.map(|proxy| EgressTarget::Outside { port: proxy.port });
+    let others = to_proxy.into_iter().chain(to_vault).chain(to_redis).chain(to_identity).chain(collector).collect();
+    let egress = plan_egress(connector, &endpoint, &further, found.platform_service.as_deref(), others);
     let access = spec.access.clone().unwrap_or_default();
     let anonymous = access.anonymous.unwrap_or_default();
     let allow = resolve_access(access.allow, anonymous, &namespace);
@@ -366,17 +369,27 @@ fn resolve_access(allow: Option<Vec<AccessRule>>, anonymous: bool, namespace: &s
     }
 }
 
+/// Where the connector's proxy is, if it has one.
+fn proxy_endpoint(connector: &McpConnector, addresses: AddressPolicy) -> Result<Option<Endpoint>, Rejection> {
+    let Some(proxy) = connector.spec.workload.as_ref().and_then(|workload| workload.proxy.as_ref()) else {
+        return Ok(None);
+    };
+    PlatformUrl(proxy.url.clone())
+        .endpoint(true, addresses)
+        .map(Some)
+        .map_err(|error| Rejection::new(Reason::InvalidSpec, format!("{PROXY_FIELD}: {error}")))
+}
+
 fn plan_egress(
     connector: &McpConnector,
     endpoint: &Endpoint,
     further: &[Endpoint],
     service: Option<&Service>,
     others: Vec<EgressTarget>,
-    addresses: AddressPolicy,
-) -> Result<EgressPlan, Rejection> {
+) -> EgressPlan {
     let network = connector.spec.network.clone().unwrap_or_default();
     let mut targets: Vec<EgressTarget> = match network.egress.unwrap_or_default() {
-        Egress::Any => return Ok(EgressPlan::Any),
+        Egress::Any => return EgressPlan::Any,
         Egress::Cidrs => {
             let cidrs = network.cidrs.unwrap_or_default();
             let targets = std::iter::once(endpoint).chain(further);
@@ -388,14 +401,8 @@ fn plan_egress(
             .collect(),
     };
     targets.dedup();
-    if let Some(proxy) = connector.spec.workload.as_ref().and_then(|workload| workload.proxy.as_ref()) {
-        let proxy = PlatformUrl(proxy.url.clone())
-            .endpoint(true, addresses)
-            .map_err(|error| Rejection::new(Reason::InvalidSpec, format!("spec.workload.proxy.url: {error}")))?;
-        targets.push(EgressTarget::Outside { port: proxy.port });
-    }
     targets.extend(others);
-    Ok(EgressPlan::Targets(targets))
+    EgressPlan::Targets(targets)
 }
 
 /// Where the pods may connect to for something beside the platform.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 
-use super::{CredentialMount, EgressTarget, Rejection, SecretMount, vault};
-use crate::connector::dereference::Dereferenced;
+use super::{CredentialMount, EgressTarget, PROXY_FIELD, Rejection, SecretMount, vault};
+use crate::{connector::dereference::Dereferenced, context::Settings};
 use api::{
     self, CredentialSource, McpConnector, Reason,
-    credential_source::{CsiSource, SecretKey, SecretPart, SecretSource},
-    endpoint::{AddressPolicy, Endpoint, INSTANCE_METADATA_ADDRESS, POD_IDENTITY_ADDRESSES},
+    credential_source::{CsiSource, Host, SecretKey, SecretPart, SecretSource},
+    endpoint::{Endpoint, INSTANCE_METADATA_ADDRESS, POD_IDENTITY_ADDRESSES},
     platform::Declaration,
     workload_identity::{self, AwsIdentity},
 };
@@ -65,8 +65,9 @@ pub(super) fn validate_source(
     connector: &McpConnector,
     platform: &dyn Declaration,
     endpoints: &[&Endpoint],
+    proxy: Option<&Endpoint>,
     found: &Dereferenced,
-    addresses: AddressPolicy,
+    settings: &Settings,
 ) -> Result<ValidSource, Rejection> {
     let name = &connector.spec.credentials.name;
     if let Some(problem) = &found.source_problem {
@@ -87,6 +88,9 @@ pub(super) fn validate_source(
     for endpoint in endpoints {
         check_hosts(source, platform, endpoint)?;
     }
+    if let Some(proxy) = proxy {
+        check_proxy(source, proxy, settings)?;
+    }
     let scope = Scope { connector, platform, found, source: name };
     let values = check_values(&scope, source)?;
     let spec = &source.spec;
@@ -94,7 +98,7 @@ pub(super) fn validate_source(
         (Some(secret), None, None, None, None) => of_secret(&scope, secret, values),
         (None, Some(secrets), None, None, None) => of_secrets(&scope, secrets, values),
         (None, None, Some(vault), None, None) => {
-            let resolved = vault::resolve(vault, name, connector, platform, found, values.keys(), addresses)?;
+            let resolved = vault::resolve(vault, name, connector, platform, found, values.keys(), settings.addresses)?;
             let layout = Layout { values, ..Layout::default() };
             let mounted = ValidSource::mounted(resolved.mount.clone(), layout);
             Ok(ValidSource { vault: Some(resolved), ..mounted })
@@ -290,11 +294,7 @@ fn check_hosts(source: &CredentialSource, platform: &dyn Declaration, endpoint: 
     {
         return Ok(());
     }
-    let allowed = if of_provider {
-        "the provider's own endpoints".to_owned()
-    } else {
-        source.spec.hosts.iter().map(|host| host.0.as_str()).collect::<Vec<_>>().join(", ")
-    };
+    let allowed = if of_provider { "the provider's own endpoints".to_owned() } else { in_words(&source.spec.hosts) };
     Err(Rejection::new(
         Reason::HostNotAllowed,
         format!(
@@ -306,4 +306,31 @@ fn check_hosts(source: &CredentialSource, platform: &dyn Declaration, endpoint: 
             source.name_any(),
         ),
     ))
+}
+
+/// Whether somebody who answers for the credentials has said that this proxy may carry them. It sees what goes to `http://`,
+/// and everything if it shows a certificate of an authority that the connector's author chose; so the author alone can't name
+/// it, as little as a host. What `noProxy` leaves out is of no account: the proxy is either trusted with the credentials or not.
+fn check_proxy(source: &CredentialSource, proxy: &Endpoint, settings: &Settings) -> Result<(), Rejection> {
+    let mut allowed = source.spec.proxies.iter().chain(&settings.allowed_proxies);
+    if allowed.any(|allowed| allowed.covers(&proxy.host, proxy.port)) {
+        return Ok(());
+    }
+    let name = source.name_any();
+    let others = match source.spec.proxies.as_slice() {
+        [] => "no proxy".to_owned(),
+        proxies => format!("{} only", in_words(proxies)),
+    };
+    Err(Rejection::new(
+        Reason::ProxyNotAllowed,
+        format!(
+            "{PROXY_FIELD}: {}:{} would carry the credentials of CredentialSource {name:?}, which allows {others}; if that is \
+             meant, who owns the source can add it to spec.proxies there, or who runs the operator to allowedProxies",
+            proxy.host, proxy.port,
+        ),
+    ))
+}
+
+fn in_words(hosts: &[Host]) -> String {
+    hosts.iter().map(|host| host.0.as_str()).collect::<Vec<_>>().join(", ")
 }

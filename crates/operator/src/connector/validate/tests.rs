@@ -1,6 +1,8 @@
 use super::*;
 use crate::connector::testing::{CERTIFICATE, MINIMAL, check, config_map, found, service, source, validated};
+use api::credential_source::Host;
 use pod_api::config::{CacheConfig, CallRateConfig, RepeatsConfig};
+use proptest::prelude::*;
 use std::sync::Arc;
 
 fn rejection(spec: &str, found: &Dereferenced) -> (Reason, String) {
@@ -99,6 +101,100 @@ fn what_a_person_must_mend_is_named() {
     assert!(message.contains("link-local"), "{message}");
 }
 
+/// The connector of the tests with a proxy.
+fn through(platform: &str, proxy: &str) -> String {
+    format!("platform: {platform}\ncredentials: {{name: reader}}\nworkload: {{proxy: {{url: '{proxy}'}}}}")
+}
+
+const PROXY: &str = "http://proxy.example.com:3128";
+const VAULT_PLATFORM: &str = "{vault: {url: 'https://vault.example.com:8200'}}";
+
+#[test]
+fn a_proxy_is_for_those_to_allow_who_answer_for_the_credentials() {
+    let plain = "{vault: {url: 'http://vault.example.com', insecureHttp: true}}";
+    let own_authority = "{vault: {url: 'https://vault.example.com', caBundle: {configMap: {name: ca, key: ca.crt}}}}";
+    let every_source = [
+        (VAULT_PLATFORM, "hosts: [vault.example.com], secret: {name: keys}"),
+        (plain, "hosts: [vault.example.com], secret: {name: keys}"),
+        (own_authority, "hosts: [vault.example.com], secret: {name: keys}"),
+        (VAULT_PLATFORM, "hosts: [vault.example.com], secrets: [{name: keys, items: {token: t}}]"),
+        (VAULT_PLATFORM, "hosts: [vault.example.com], csi: {secretProviderClass: c}"),
+        (
+            VAULT_PLATFORM,
+            "hosts: [vault.example.com], vault: {address: 'https://store.example.com', auth: {kubernetes: {role: ci}}, \
+             secrets: [{kv: {path: a}, fields: {token: t}}]}",
+        ),
+        ("{cloudWatch: {region: eu-central-1}}", "workloadIdentity: {aws: {podIdentity: {}}}"),
+        ("{cloudWatch: {region: eu-central-1}}", "workloadIdentity: {aws: {roleArn: 'arn:aws:iam::1:role/r'}}"),
+    ];
+    for (platform, source) in every_source {
+        let with = |proxies: &str| Dereferenced {
+            ca_config_map: Some(config_map("ca.crt", CERTIFICATE)),
+            ..from(&format!("{{{proxies} {source}}}"))
+        };
+        let (reason, message) = rejection(&through(platform, PROXY), &with(""));
+        assert_eq!(reason, Reason::ProxyNotAllowed, "{platform}: {message}");
+        assert!(message.starts_with("spec.workload.proxy.url: proxy.example.com:3128 would carry"), "{message}");
+        let (reason, message) =
+            rejection(&through(platform, PROXY), &with("proxies: ['proxy.example.com:80', other],"));
+        assert_eq!(reason, Reason::ProxyNotAllowed, "{platform}: {message}");
+        assert!(message.contains("proxy.example.com:80, other only"), "{message}");
+        for allowed in ["proxy.example.com", "Proxy.example.COM:3128"] {
+            let allowed = check(&through(platform, PROXY), &with(&format!("proxies: ['{allowed}'],")));
+            assert!(allowed.is_ok(), "{platform}: {:?}", allowed.unwrap_err());
+        }
+
+        let allowing = Settings {
+            allowed_proxies: vec![Host("proxy.example.com:3128".into())],
+            ..crate::connector::testing::settings()
+        };
+        let of = |proxy: &str| {
+            let connector = crate::connector::testing::connector(&through(platform, proxy));
+            validate(&connector, &with(""), &allowing).map_err(|rejection| rejection.reason)
+        };
+        assert!(of(PROXY).is_ok(), "the cluster's own proxy");
+        assert_eq!(of("http://proxy.example.com:8080").unwrap_err(), Reason::ProxyNotAllowed);
+    }
+}
+
+#[test]
+fn what_looks_like_an_allowed_proxy_is_none() {
+    let found = from("{hosts: [vault.example.com], proxies: ['proxy.example.com:3128'], secret: {name: keys}}");
+    for proxy in [
+        "http://vault.example.com",
+        "http://proxy.example.com",
+        "https://proxy.example.com",
+        "http://proxy.example.com.evil.example:3128",
+        "http://evil.example/proxy.example.com:3128",
+        "http://evil.example#proxy.example.com:3128",
+        "http://evil.example\\proxy.example.com:3128",
+        "http://proxy.example.com:3128@evil.example:3128",
+        "http://evil.example:3128",
+        "http://proxy.example.com.:3128",
+    ] {
+        let egress = "\nnetwork: {egress: Any}";
+        let (reason, message) = rejection(&format!("{}{egress}", through(VAULT_PLATFORM, proxy)), &found);
+        assert!(matches!(reason, Reason::ProxyNotAllowed | Reason::InvalidSpec), "{proxy}: {message}");
+    }
+}
+
+proptest! {
+    /// Whatever stands in the URL: what is accepted is called at a host that was allowed.
+    #[test]
+    fn no_url_leads_past_the_list(host in r"[a-z.@:/\\#?\[\]%0-9]{0,24}", around in "[@:/.\\\\#?]{0,2}") {
+        let found = from("{hosts: [vault.example.com], proxies: ['allowed:3128'], secret: {name: keys}}");
+        for url in [format!("http://{host}{around}allowed:3128"), format!("http://allowed:3128{around}{host}")] {
+            let mut connector = crate::connector::testing::connector(MINIMAL);
+            let proxy = api::connector::ProxySpec { url: url.clone(), no_proxy: None };
+            connector.spec.workload = Some(WorkloadSpec { proxy: Some(proxy), ..WorkloadSpec::default() });
+            if validate(&connector, &found, &crate::connector::testing::settings()).is_ok() {
+                let called = reqwest::Url::parse(&url).unwrap();
+                prop_assert_eq!((called.host_str(), called.port()), (Some("allowed"), Some(3128)));
+            }
+        }
+    }
+}
+
 #[test]
 fn every_host_of_a_platform_of_several_services_must_be_allowed() {
     let spec = "platform: {cloudWatch: {region: eu-central-1}}\ncredentials: {name: reader}";
@@ -176,7 +272,9 @@ fn egress_follows_the_platform() {
         EgressPlan::Targets(vec![EgressTarget::Cidrs { cidrs: vec!["192.0.2.0/24".into()], port: 8200 }])
     );
     assert_eq!(validated(&format!("{MINIMAL}\nnetwork: {{egress: Any}}")).egress, EgressPlan::Any);
-    let proxied = validated(&format!("{MINIMAL}\nworkload: {{proxy: {{url: 'http://proxy.example.com:3128'}}}}"));
+    let proxied = format!("{MINIMAL}\nworkload: {{proxy: {{url: 'http://proxy.example.com:3128'}}}}");
+    let allowing = from("{hosts: [vault.example.com], proxies: [proxy.example.com], secret: {name: keys}}");
+    let proxied = check(&proxied, &allowing).unwrap();
     let EgressPlan::Targets(targets) = proxied.egress else { panic!("no targets") };
     assert!(targets.contains(&EgressTarget::Outside { port: 3128 }), "{targets:?}");
 }

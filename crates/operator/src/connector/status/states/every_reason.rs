@@ -40,6 +40,10 @@ fn refusals() -> Vec<State> {
     let mut states: Vec<State> = [
         (Reason::InvalidSpec, "probe.timeout: must not be longer than probe.interval."),
         (Reason::CredentialFieldMissing, "The CredentialSource reader has no field token, which Vault needs."),
+        (
+            Reason::ProxyNotAllowed,
+            "The CredentialSource reader allows no proxy: add proxy.example.com:3128 to spec.proxies, or name another proxy.",
+        ),
         (Reason::CaBundleInvalid, "caBundle: there is no ConfigMap \"ca\" in this namespace."),
         (Reason::ApplyFailed, "The API server refuses the Deployment: spec.template.spec.containers[0]: Forbidden."),
     ]
