@@ -1,6 +1,6 @@
 //! `local --print-config`: what a client's own configuration has to hold, so that it starts a connector by itself.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -36,6 +36,8 @@ pub struct Start {
     pub vault_jwt_file: Option<PathBuf>,
     /// Proxies that may carry credentials.
     pub proxies: Vec<Host>,
+    /// Variables that say which Vault logins are for; a client that no shell has started lacks them.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl Start {
@@ -72,6 +74,9 @@ pub fn build_client_config(client: Client, start: &Start, connectors: &[Key]) ->
         }
         server.insert("command".to_owned(), json!(start.program.display().to_string()));
         server.insert("args".to_owned(), json!(start.arguments(key)));
+        if !start.environment.is_empty() {
+            server.insert("env".to_owned(), json!(start.environment));
+        }
         (format!("{}-{}", key.namespace, key.name), Value::Object(server))
     };
     let servers: Map<String, Value> = connectors.iter().map(server).collect();
@@ -95,7 +100,10 @@ mod tests {
             credentials_directory: Some("/srv/keys".into()),
             vault_jwt_file: Some("/srv/jwt".into()),
             proxies: vec![Host("proxy:3128".into())],
+            environment: BTreeMap::new(),
         };
+        let address = ("VAULT_ADDR".to_owned(), "https://vault.example.com".to_owned());
+        let in_vault = Start { environment: [address].into(), ..start.clone() };
         let connectors = [Key { namespace: "ci".into(), name: "jenkins".into() }];
         let words = ["local", "--stdio", "--filename", "/srv/a.yaml", "--namespace", "default", "--credentials-dir"];
         let more =
@@ -110,6 +118,8 @@ mod tests {
             (Client::VsCode, "servers", &typed),
         ] {
             assert_eq!(build_client_config(client, &start, &connectors), json!({ list: { "ci-jenkins": server } }));
+            let knowing = &build_client_config(client, &in_vault, &connectors)[list]["ci-jenkins"];
+            assert_eq!(knowing["env"], json!({ "VAULT_ADDR": "https://vault.example.com" }));
         }
     }
 }

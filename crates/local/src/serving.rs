@@ -15,7 +15,10 @@ use api::endpoint::{AddressPolicy, PlatformUrl};
 use credentials::{directory::MAX_FILE_BYTES, supply::Supplied};
 use files::{DirectorySnapshot, FileContent};
 use operator::plan::{BuildError, CredentialMount, Plan};
-use pod_api::config::{AccessConfig, CONFIG_FILE, ConfigError, PLATFORM_CA_FILE, ServeConfig};
+use pod_api::{
+    agent::AgentConfig,
+    config::{AccessConfig, CONFIG_FILE, ConfigError, PLATFORM_CA_FILE, ServeConfig},
+};
 use server::{LoadedConfig, ServeSettings, access::Caller};
 
 /// Why a connector's configuration can't be made: a fault of this program.
@@ -108,6 +111,8 @@ pub enum Credentials {
     Vault {
         /// The address of Vault.
         address: PlatformUrl,
+        /// Certificates (PEM) of the authorities that it is verified with, instead of the public ones.
+        authorities: Option<String>,
         /// With what it logs in.
         login: VaultLogin,
     },
@@ -130,8 +135,8 @@ impl Credentials {
             return Self::Folder(folder);
         }
         if let Some(agent) = &plan.config().agent {
-            return match keyring.vault.find(key, plan, agent, manifests) {
-                Ok(login) => Self::Vault { address: agent.address.clone(), login },
+            return match keyring.vault.find(key, plan, agent, manifests, &keyring.proxies) {
+                Ok((login, authorities)) => Self::Vault { address: agent.address.clone(), authorities, login },
                 Err(message) => Self::NotHere(message),
             };
         }
@@ -182,8 +187,9 @@ impl Credentials {
     /// # Errors
     /// When it could never call Vault.
     pub fn agent(&self, config: &ServeConfig) -> Result<Option<(Agent, watch::Receiver<Supplied>)>, AgentError> {
-        let (Self::Vault { login, .. }, Some(config)) = (self, &config.agent) else { return Ok(None) };
-        Agent::in_memory(config, login.means(), AddressPolicy::Loopback).map(Some)
+        let (Self::Vault { login, authorities, .. }, Some(config)) = (self, &config.agent) else { return Ok(None) };
+        let config = AgentConfig { ca_pem: authorities.clone(), ..config.clone() };
+        Agent::in_memory(&config, login.means(), AddressPolicy::Loopback).map(Some)
     }
 }
 
@@ -192,7 +198,7 @@ impl fmt::Display for Credentials {
         match self {
             Self::Folder(folder) => write!(f, "from the folder {}", folder.display()),
             Self::Values { secret, .. } => write!(f, "from the Secret {secret}"),
-            Self::Vault { address, login } => write!(f, "from Vault at {}, by {login}", address.0),
+            Self::Vault { address, login, .. } => write!(f, "from Vault at {}, by {login}", address.0),
             Self::NotHere(_) => f.write_str("none: this machine has no way to them"),
             Self::Missing => f.write_str("none"),
         }

@@ -1,6 +1,7 @@
 //! The arguments of `local`, and what each of its modes does with them.
 
 use std::{
+    collections::BTreeMap,
     error::Error as StdError,
     io::IsTerminal,
     net::SocketAddr,
@@ -36,6 +37,10 @@ const REFUSED: u8 = 1;
 const FIRST_LOGIN: Duration = Duration::from_secs(5);
 /// What is logged where nobody says it: the table tells the rest.
 const DEFAULT_FILTER: &str = "warn,rmcp=error,hyper=error";
+
+/// Variables of Vault's own command line: the Vault that logins are for, and a file with the authorities to verify it with.
+const VAULT_ADDR: &str = "VAULT_ADDR";
+const VAULT_CACERT: &str = "VAULT_CACERT";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,8 +79,8 @@ pub struct LocalArgs {
     credentials_dir: Option<PathBuf>,
 
     /// File with a token to log in to Vault with, for CredentialSources whose method is `kubernetes` or `jwt`. What else
-    /// logs in: the secret id of an AppRole in a Secret among the manifests, VAULT_TOKEN, and ~/.vault-token; the latter
-    /// two are used only for the Vault that VAULT_ADDR names, if it is set
+    /// logs in: the secret id of an AppRole in a Secret among the manifests, VAULT_TOKEN, and ~/.vault-token. But for the
+    /// secret id, all are used only for the Vault that VAULT_ADDR names, verified with VAULT_CACERT
     #[arg(long, env = "MCP_CONNECTORS_VAULT_JWT_FILE", value_name = "FILE")]
     vault_jwt_file: Option<PathBuf>,
 
@@ -229,15 +234,19 @@ impl LocalCommand for LocalArgs {
     }
 }
 
+/// A variable that has a value.
+fn set(name: &str) -> Option<String> {
+    std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|text| !text.is_empty())
+}
+
 /// What there is of credentials. The variables are those of Vault's own command line.
 fn keyring(args: &LocalArgs) -> Keyring {
-    let set =
-        |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|text| !text.is_empty());
     let at_home = |name: &str| std::env::home_dir().map(|home| home.join(name));
     let vault = MachineLogins {
         jwt_file: args.vault_jwt_file.clone(),
         token: set("VAULT_TOKEN").map(|token| token.trim().into()),
-        address: set("VAULT_ADDR"),
+        address: set(VAULT_ADDR),
+        authorities: set(VAULT_CACERT).map(PathBuf::from),
         token_file: at_home(".vault-token"),
         helper_file: set("VAULT_CONFIG_PATH").map(PathBuf::from).or_else(|| at_home(".vault")),
     };
@@ -287,6 +296,15 @@ async fn serve_stdio(args: &LocalArgs, sources: Sources) -> Result<ExitCode, Box
     Ok(ExitCode::SUCCESS)
 }
 
+/// The variables that say which Vault logins are for.
+fn vault_of_environment(
+    absolute: impl Fn(&Path) -> Result<PathBuf, String>,
+) -> Result<BTreeMap<String, String>, String> {
+    let authorities = set(VAULT_CACERT).map(|file| absolute(Path::new(&file))).transpose()?;
+    let variables = [(VAULT_ADDR, set(VAULT_ADDR)), (VAULT_CACERT, authorities.map(|file| file.display().to_string()))];
+    Ok(variables.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+}
+
 fn print_config(args: &LocalArgs, sources: &Sources, client: Client) -> Result<ExitCode, Box<dyn StdError>> {
     if sources.paths.iter().any(|path| path.as_os_str() == STDIN) {
         return Err("a client can't read the manifests from standard input: name a file".into());
@@ -302,6 +320,7 @@ fn print_config(args: &LocalArgs, sources: &Sources, client: Client) -> Result<E
         credentials_directory: args.credentials_dir.as_deref().map(absolute).transpose()?,
         vault_jwt_file: args.vault_jwt_file.as_deref().map(absolute).transpose()?,
         proxies: args.allow_proxy.clone(),
+        environment: vault_of_environment(absolute)?,
     };
     let mut connectors = ::local::connectors(sources)?;
     if let Some(KeyArg(wanted)) = &args.connector {
