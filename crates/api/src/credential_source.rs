@@ -52,9 +52,9 @@ pub struct CredentialSourceSpec {
     pub hosts: Vec<Host>,
 
     /// Proxies that these credentials may travel through, as `host` or `host:port`, in the form of `hosts`: a connector
-    /// whose `workload.proxy` is another one is not accepted. A proxy reads what is called by `http://`, and with an
-    /// authority of the connector's author also the rest. Those that the operator is set to allow (`allowedProxies` of its
-    /// chart) need not be here. Defaults to none.
+    /// whose `workload.proxy` is another one is not accepted. A proxy can read what is sent to `http://`, and everything where
+    /// the connector's author names the authority (`caBundle`). Those that the operator is set to allow (`allowedProxies`
+    /// of its chart) need not be here. Defaults to none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]

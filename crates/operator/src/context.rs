@@ -108,6 +108,8 @@ pub struct Context {
     pub references: ReferenceCache,
     /// The cluster's token keys; none before they were read.
     pub token_keys: watch::Receiver<Option<TokenKeys>>,
+    /// The audiences that the API server accepts; none while they are not known.
+    pub api_audiences: watch::Receiver<Option<Vec<String>>>,
     /// HTTP client for the connectors' pods.
     pub pods_http: reqwest::Client,
     /// What the pods said last, by the connector's uid.

@@ -6,6 +6,7 @@
 //!                                              └──── after poll_interval ─┘
 //! ```
 
+mod api_audiences;
 pub mod cache;
 pub mod connector;
 pub mod context;
@@ -24,6 +25,7 @@ mod token_keys;
 mod watches;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -44,6 +46,7 @@ use self::{
     lease::{Candidate, Fence},
     metrics::Metrics,
     rollout::Rollout,
+    token_keys::About,
     watches::{Queues, start_watches},
 };
 use api::FIELD_MANAGER;
@@ -84,6 +87,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let mut config = Config::infer().await.map_err(|source| Error::InferConfig(Box::new(source)))?;
     // kube's own retries may hold one call for minutes; every call here has a deadline, and reconciles are tried again.
     config.default_retry = false;
+    let own_token = config.auth_info.token_file.as_ref().map(PathBuf::from);
     let (fence, health) = (Fence::default(), WatchHealth::default());
     let client = leaders_client(config.clone(), &fence, &health)?;
     let lease = settings.scope.lease_name();
@@ -119,7 +123,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
             candidate.acquire().await;
             tokio::select! {
                 () = candidate.hold() => Error::LeaseLost,
-                ended = lead(client, settings, pods_http, health, metrics, &registry) => ended,
+                ended = lead(client, settings, own_token, pods_http, health, metrics, &registry) => ended,
             }
         } => Err(ended),
     }
@@ -135,6 +139,7 @@ fn leaders_client(config: Config, fence: &Fence, health: &WatchHealth) -> Result
 async fn lead(
     client: Client,
     settings: Settings,
+    own_token: Option<PathBuf>,
     pods_http: reqwest::Client,
     health: WatchHealth,
     metrics: Metrics,
@@ -151,10 +156,12 @@ async fn lead(
     metrics.lead();
 
     let (keys_sender, token_keys) = watch::channel(None);
+    let (audiences_sender, api_audiences) = watch::channel(None);
     let mut tasks = JoinSet::new();
     tasks.spawn(named("token keys", {
         let (client, connectors) = (client.clone(), connectors.clone());
-        async move { token_keys::follow(client, keys_sender, || queues.send_all(&connectors)).await }
+        let about = About { client, own_token, keys: keys_sender, api_audiences: audiences_sender };
+        async move { token_keys::follow(about, || queues.send_all(&connectors)).await }
     }));
     let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: Some(settings.instance.clone()) };
     let concurrency = settings.concurrency;
@@ -165,6 +172,7 @@ async fn lead(
         caches,
         references: connector::dereference::ReferenceCache::default(),
         token_keys,
+        api_audiences,
         pods_http,
         memory: Mutex::default(),
         mutations: connector::mutations::Published::default(),

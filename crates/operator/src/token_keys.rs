@@ -1,7 +1,8 @@
 //! The cluster's token issuer and its public keys, which every connector needs to verify its callers without an API
-//! token of its own. Asked for again every minute, because keys rotate; what was read last stays in use meanwhile.
+//! token of its own. Asked for again every minute, because keys rotate; what was read last stays in use meanwhile. With them
+//! the API server's own audiences are read again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use kube::Client;
 use serde::Deserialize;
@@ -9,7 +10,10 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::cache::root_cause;
+use super::{
+    api_audiences::{self, ApiAudiences},
+    cache::root_cause,
+};
 use pod_api::config::TokenKeys;
 
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -37,9 +41,26 @@ enum Error {
     Timeout,
 }
 
-/// Fetches the keys for ever. `changed` is called whenever they are others than before.
-pub async fn follow(client: Client, sender: watch::Sender<Option<TokenKeys>>, changed: impl Fn()) {
+/// What is followed, and where it is told.
+pub struct About {
+    /// Of the API server.
+    pub client: Client,
+    /// File with the operator's own token for the API server; none outside of a cluster.
+    pub own_token: Option<PathBuf>,
+    /// The keys.
+    pub keys: watch::Sender<Option<TokenKeys>>,
+    /// The audiences that the API server accepts.
+    pub api_audiences: watch::Sender<ApiAudiences>,
+}
+
+/// Reads all of it for ever. `changed` is called whenever something is other than before.
+pub async fn follow(about: About, changed: impl Fn()) {
+    let About { client, own_token, keys: sender, api_audiences } = about;
     loop {
+        // Before the keys, for which everybody waits.
+        if api_audiences::refresh(own_token.as_deref(), &api_audiences).await {
+            changed();
+        }
         let pause = match tokio::time::timeout(TIMEOUT, fetch(&client)).await.unwrap_or(Err(Error::Timeout)) {
             Ok(keys) => {
                 let is_new = sender.send_if_modified(|current| {

@@ -43,6 +43,8 @@ pub struct Dereferenced {
     pub shared_limit: FoundSharedLimit,
     /// The cluster's token keys.
     pub token_keys: Option<TokenKeys>,
+    /// The audiences that the API server accepts; none while they are not known.
+    pub api_audiences: Option<Vec<String>>,
 }
 
 /// What `spec.limits.shared` points to.
@@ -100,7 +102,11 @@ pub struct ReferenceCache {
 /// # Errors
 /// When the API server fails. A missing object is none: it is left out.
 pub async fn dereference(context: &Context, connector: &McpConnector, namespace: &str) -> Result<Dereferenced, Error> {
-    let mut found = Dereferenced { token_keys: context.token_keys.borrow().clone(), ..Dereferenced::default() };
+    let mut found = Dereferenced {
+        token_keys: context.token_keys.borrow().clone(),
+        api_audiences: context.api_audiences.borrow().clone(),
+        ..Dereferenced::default()
+    };
     (found.source, found.source_problem) = find_source(context, namespace, &connector.spec.credentials.name);
     if let Some(shared) = connector.spec.limits.as_ref().and_then(|limits| limits.shared.as_ref()) {
         found.shared_limit = dereference_shared_limit(context, &shared.redis, namespace).await?;

@@ -301,6 +301,7 @@ pub fn context(server: &ApiServer, caches: Caches) -> Arc<Context> {
         caches,
         references: ReferenceCache::default(),
         token_keys: watch::channel(keys).1,
+        api_audiences: watch::channel(None).1,
         pods_http: reqwest::Client::builder().no_proxy().build().unwrap(),
         memory: Mutex::default(),
         mutations: Published::default(),

@@ -391,6 +391,39 @@ fn what_a_source_in_vault_must_not_say() {
 }
 
 #[test]
+fn a_token_that_opens_the_cluster_goes_nowhere_else_whatever_the_cluster_calls_itself() {
+    let judge = |audience: &str, api_audiences: Option<Vec<String>>| {
+        let login = format!(
+            "{{hosts: [vault.example.com], vault: {{address: 'https://store.example.com', auth: {{jwt: {{role: ci, \
+             audience: '{audience}'}}}}, secrets: [{{kv: {{path: a}}, fields: {{token: t}}}}]}}}}"
+        );
+        let web = format!("{{workloadIdentity: {{aws: {{roleArn: '{ROLE}', audience: '{audience}'}}}}}}");
+        let accepted = format!("{MINIMAL}\naccess: {{audiences: ['{audience}']}}");
+        [(MINIMAL, from(&login)), (METRICS, from(&web)), (accepted.as_str(), found())].map(|(spec, found)| {
+            let found = Dereferenced { api_audiences: api_audiences.clone(), ..found };
+            check(spec, &found).err().map(|rejection| (rejection.reason, rejection.message))
+        })
+    };
+    let is_refused = |problem: &Option<(Reason, String)>| {
+        problem.as_ref().is_some_and(|(reason, message)| {
+            *reason == Reason::InvalidSpec && message.contains("is an audience of the Kubernetes API")
+        })
+    };
+    let known = Some(vec!["https://kubernetes.default.svc.corp.example".to_owned(), "our-cluster".to_owned()]);
+    for audience in
+        ["our-cluster", "k3s", "rke2", "api", "system:konnectivity-server", "https://kubernetes.default.svc"]
+    {
+        assert!(judge(audience, known.clone()).iter().all(is_refused), "{audience}");
+    }
+    for audience in ["vault", "our-cluster-vault", "our"] {
+        assert!(judge(audience, known.clone()).iter().all(Option::is_none), "{audience}");
+    }
+    // Not known: by names alone.
+    assert!(judge("our-cluster", None).iter().all(Option::is_none));
+    assert!(judge("k3s", None).iter().all(is_refused));
+}
+
+#[test]
 fn the_ca_bundle_of_vault_goes_to_the_agent() {
     let vault = "{address: 'https://store.example.com', auth: {jwt: {role: ci}}, \
                  caBundle: {configMap: {name: ca, key: ca.crt}}, \

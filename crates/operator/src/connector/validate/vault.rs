@@ -118,12 +118,17 @@ fn resolve_login(
     }
 }
 
-/// Whether tokens for this audience are good for the Kubernetes API, whatever the cluster calls itself.
+/// Names that clusters have for themselves: of old ones, k3s, RKE2 and k0s.
+const NAMES_OF_API_SERVERS: [&str; 5] = ["api", "kubernetes", "k3s", "rke2", "system:konnectivity-server"];
+
+/// Whether tokens for this audience are good for the Kubernetes API: by the cluster's own word, and also by what clusters are
+/// used to call themselves, where that isn't known, or is about to change.
 pub(super) fn is_for_api_server(audience: &str, found: &Dereferenced) -> bool {
     let issuer = found.token_keys.as_ref().map(|keys| keys.issuer.as_str());
     let host = audience.split_once("://").map_or(audience, |(_, rest)| rest);
-    issuer == Some(audience)
-        || host == "kubernetes"
+    found.api_audiences.iter().flatten().any(|accepted| accepted == audience)
+        || issuer == Some(audience)
+        || NAMES_OF_API_SERVERS.contains(&host)
         || host.starts_with("kubernetes.default")
         || host.starts_with("kubernetes.svc")
 }
