@@ -1,6 +1,9 @@
 //! `get_argocd_diff`: what a sync would change, or what changed between two revisions, as paths instead of whole manifests.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,8 @@ const MAX_PATHS: usize = 50;
 const MAX_VALUE: usize = 200;
 /// Bytes of one answer.
 const MAX_BYTES: usize = 32 * 1024;
+/// Bytes of manifests after which others get their turn, so that a deadline can end the comparison of large ones.
+const TURN_BYTES: usize = 64 * 1024;
 /// Resources that are asked for one by one, at most.
 const MAX_SINGLE: usize = 20;
 
@@ -132,10 +137,9 @@ async fn diff(argocd: Arc<ArgoCd>, input: DiffInput, context: CallContext) -> Re
             argocd.fetch_rendering(&target, Some(from), &context),
             argocd.fetch_rendering(&target, input.to_revision.as_ref(), &context),
         )?;
-        let both = pair(&from.manifests, &to.manifests);
+        let (both, unread) = pair(&from.manifests, &to.manifests).await;
         let wanted = |one: &&ManagedResource| input.names(&one.kind, &one.name);
-        let mut compared = Compared::of(both.iter().filter(wanted));
-        let unread = from.manifests.iter().chain(to.manifests.iter()).filter(|text| state(text).is_err()).count();
+        let mut compared = Compared::of(both.iter().filter(wanted)).await;
         compared.unread += unread;
         compared.count += unread;
         // Argo CD masks the values of each Secret by themselves, and the first value of a key always alike
@@ -180,9 +184,11 @@ struct Compared {
 }
 
 impl Compared {
-    fn of<'a>(resources: impl Iterator<Item = &'a ManagedResource>) -> Self {
-        let mut all = Self::default();
+    async fn of<'a>(resources: impl Iterator<Item = &'a ManagedResource> + Send) -> Self {
+        let (mut all, mut turns) = (Self::default(), Turns::default());
         for one in resources {
+            let states = [&one.live_state, &one.target_state, &one.normalized_live_state, &one.predicted_live_state];
+            turns.after(states.into_iter().map(String::len).sum()).await;
             all.count += 1;
             match compare(one) {
                 Ok(Some(differs)) => all.differing.push(differs),
@@ -270,7 +276,7 @@ impl ArgoCd {
         let all = below().maybe("kind", input.kind.as_ref()).maybe("name", input.name.as_ref());
         let found: Option<Items<ManagedResource>> = self.ask_for_much(target, &all, doing, context).await?;
         if let Some(found) = found {
-            return Ok(Compared::of(found.items.iter().filter(|one| !one.hook)));
+            return Ok(Compared::of(found.items.iter().filter(|one| !one.hook)).await);
         }
         let app = self.fetch_app(target, context).await?;
         let differs = |one: &&Resource| one.status != "Synced" && !one.hook && input.names(&one.kind, &one.name);
@@ -285,7 +291,7 @@ impl ArgoCd {
                 !found.hook && (&found.group, &found.namespace) == (&one.group, &one.namespace)
             };
             compared = compared.and(match &found {
-                Some(found) => Compared::of(found.items.iter().filter(is_it)),
+                Some(found) => Compared::of(found.items.iter().filter(is_it)).await,
                 None => Compared { count: 1, unread: 1, ..Compared::default() },
             });
         }
@@ -311,12 +317,39 @@ impl ArgoCd {
     }
 }
 
-/// The manifests of two revisions side by side, as Argo CD puts what is deployed beside what is wanted.
-fn pair(from: &[String], to: &[String]) -> Vec<ManagedResource> {
+/// Gives others their turn now and then.
+#[derive(Default)]
+struct Turns {
+    bytes: usize,
+}
+
+impl Turns {
+    /// Another piece of work of so many bytes comes.
+    async fn after(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes >= TURN_BYTES {
+            self.bytes = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The manifests of two revisions side by side, as Argo CD puts what is deployed beside what is wanted, and the number of
+/// those that can't be read.
+async fn pair(from: &[String], to: &[String]) -> (Vec<ManagedResource>, usize) {
     let mut named: BTreeMap<[String; 4], [Vec<&str>; 2]> = BTreeMap::new();
+    let (mut turns, mut unread) = (Turns::default(), 0);
     for (side, texts) in [from, to].into_iter().enumerate() {
         for text in texts {
-            let Ok(Some(manifest)) = state(text) else { continue };
+            turns.after(text.len()).await;
+            let manifest = match state(text) {
+                Ok(Some(manifest)) => manifest,
+                Ok(None) => continue,
+                Err(Unread) => {
+                    unread += 1;
+                    continue;
+                }
+            };
             if let Some(texts) = named.entry(names_of(&manifest)).or_default().get_mut(side) {
                 texts.push(text);
             }
@@ -324,28 +357,31 @@ fn pair(from: &[String], to: &[String]) -> Vec<ManagedResource> {
     }
     let mut pairs = Vec::new();
     for ([group, kind, namespace, name], [from, to]) in named {
-        pairs.extend(pair_namesakes(from, to).into_iter().map(|(from, to)| ManagedResource {
-            group: group.clone(),
-            kind: kind.clone(),
-            namespace: namespace.clone(),
-            name: name.clone(),
-            live_state: from.to_owned(),
-            target_state: to.to_owned(),
-            ..ManagedResource::default()
-        }));
+        for (from, to) in pair_namesakes(from, to) {
+            turns.after(from.len() + to.len()).await;
+            pairs.push(ManagedResource {
+                group: group.clone(),
+                kind: kind.clone(),
+                namespace: namespace.clone(),
+                name: name.clone(),
+                live_state: from.to_owned(),
+                target_state: to.to_owned(),
+                ..ManagedResource::default()
+            });
+        }
     }
-    pairs
+    (pairs, unread)
 }
 
 /// Pairs the manifests of one name, of which there are several where hooks have the same `generateName`: first those that are
 /// equal, then the others in their order. Where one revision has fewer, the text is empty.
 fn pair_namesakes<'a>(mut from: Vec<&'a str>, mut to: Vec<&'a str>) -> Vec<(&'a str, &'a str)> {
     let mut pairs = Vec::new();
-    let mut unpaired: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut unpaired: HashMap<&str, usize> = HashMap::new();
     for text in &to {
         *unpaired.entry(text).or_default() += 1;
     }
-    let take = |unpaired: &mut BTreeMap<&str, usize>, text: &str| match unpaired.get_mut(text) {
+    let take = |unpaired: &mut HashMap<&str, usize>, text: &str| match unpaired.get_mut(text) {
         Some(left @ 1..) => {
             *left -= 1;
             true
@@ -423,7 +459,7 @@ fn is_kept(live: &Value) -> bool {
 
 /// Gathers the paths that differ, one more than are answered at most.
 fn walk(path: &mut String, now: Option<&Value>, then: Option<&Value>, secret: bool, found: &mut Vec<PathDiff>) {
-    if now == then || found.len() > MAX_PATHS {
+    if found.len() > MAX_PATHS {
         return;
     }
     let mut below = |step: &str, now: Option<&Value>, then: Option<&Value>| {
@@ -445,6 +481,9 @@ fn walk(path: &mut String, now: Option<&Value>, then: Option<&Value>, secret: bo
                 below(&index.to_string(), now.get(index), then.get(index));
             }
         }
+        // Lists and objects are compared by what is in them, each once: compared whole at every level, what lies deep would be
+        // looked at as many times.
+        _ if now == then => {}
         _ => {
             let change = match (now, then) {
                 (None, _) => "added",
@@ -484,8 +523,8 @@ mod tests {
         compare(resource).unwrap()
     }
 
-    #[test]
-    fn what_cannot_be_read_is_neither_created_nor_deleted() {
+    #[tokio::test]
+    async fn what_cannot_be_read_is_neither_created_nor_deleted() {
         let good = json!({ "a": 1 }).to_string();
         let states = [["{", &good], [&good, "{"], ["{", "{"]].map(|[live, target]| ManagedResource {
             live_state: live.to_owned(),
@@ -493,7 +532,7 @@ mod tests {
             ..ManagedResource::default()
         });
         let same = ManagedResource { modified: true, ..resource("A", &json!({}), &json!({})) };
-        let compared = Compared::of(states.iter().chain([&same]));
+        let compared = Compared::of(states.iter().chain([&same])).await;
         assert_eq!((compared.count, compared.unread, compared.unexplained), (4, 3, 1));
         assert!(compared.differing.is_empty() && compared.hints().len() == 2);
     }
@@ -538,8 +577,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn manifests_of_two_revisions_are_put_side_by_side() {
+    #[tokio::test]
+    async fn manifests_of_two_revisions_are_put_side_by_side() {
         let manifest = |version: &str, name: &str, replicas: u32| {
             json!({ "apiVersion": version, "kind": "Deployment", "metadata": { "name": name, "namespace": "shop" },
                     "spec": { "replicas": replicas } })
@@ -547,7 +586,7 @@ mod tests {
         };
         let from = [manifest("apps/v1", "web", 1), manifest("apps/v1", "old", 1), manifest("apps/v1", "same", 1)];
         let to = [manifest("apps/v1", "same", 1), manifest("apps/v1", "web", 2), manifest("apps/v1", "new", 1)];
-        let both = pair(&from, &to);
+        let (both, _) = pair(&from, &to).await;
         let told: Vec<_> = both.iter().filter_map(differs).map(|one| (one.name, one.action)).collect();
         let expected = [("new", "create"), ("old", "prune"), ("web", "change")];
         assert_eq!(told, expected.map(|(name, action)| (name.to_owned(), action)));
@@ -556,15 +595,15 @@ mod tests {
         assert_eq!((web.paths[0].now.as_deref(), web.paths[0].then.as_deref()), (Some("1"), Some("2")));
     }
 
-    #[test]
-    fn hooks_that_share_a_generated_name_are_compared_each() {
+    #[tokio::test]
+    async fn hooks_that_share_a_generated_name_are_compared_each() {
         let hook = |image: &str| {
             json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "generateName": "migrate-" }, "image": image })
                 .to_string()
         };
-        let told = |from: &[&str], to: &[&str]| -> Vec<String> {
+        let told = async |from: &[&str], to: &[&str]| -> Vec<String> {
             let texts = |images: &[&str]| images.iter().map(|image| hook(image)).collect::<Vec<_>>();
-            let both = pair(&texts(from), &texts(to));
+            let (both, _) = pair(&texts(from), &texts(to)).await;
             assert_eq!(both.len(), from.len().max(to.len()));
             let path = |one: &PathDiff| Some(format!(" {} to {}", one.now.as_deref()?, one.then.as_deref()?));
             let resource = |one: ResourceDiff| {
@@ -572,12 +611,47 @@ mod tests {
             };
             both.iter().filter_map(differs).map(resource).collect()
         };
-        assert_eq!(told(&["a", "b"], &["b", "a"]), [""; 0]);
-        assert_eq!(told(&["a", "a"], &["a", "a"]), [""; 0]);
-        assert_eq!(told(&["a", "b"], &["c", "a"]), [r#"change "b" to "c""#]);
-        assert_eq!(told(&["a", "b"], &["c", "d"]), [r#"change "a" to "c""#, r#"change "b" to "d""#]);
-        assert_eq!(told(&["a"], &["a", "a"]), ["create"]);
-        assert_eq!(told(&["b", "a"], &["a"]), ["prune"]);
+        assert_eq!(told(&["a", "b"], &["b", "a"]).await, [""; 0]);
+        assert_eq!(told(&["a", "a"], &["a", "a"]).await, [""; 0]);
+        assert_eq!(told(&["a", "b"], &["c", "a"]).await, [r#"change "b" to "c""#]);
+        assert_eq!(told(&["a", "b"], &["c", "d"]).await, [r#"change "a" to "c""#, r#"change "b" to "d""#]);
+        assert_eq!(told(&["a"], &["a", "a"]).await, ["create"]);
+        assert_eq!(told(&["b", "a"], &["a"]).await, ["prune"]);
+    }
+
+    #[tokio::test]
+    async fn a_deadline_ends_the_comparison_of_many_manifests() {
+        let manifest =
+            |number: usize| json!({ "kind": "J", "metadata": { "generateName": "a" }, "n": number }).to_string();
+        let from: Vec<_> = (0..5_000).map(|number| manifest(number * 2)).collect();
+        let to: Vec<_> = (0..5_000).map(|number| manifest(number * 2 + 1)).collect();
+        let over = std::time::Duration::ZERO;
+        assert!(tokio::time::timeout(over, pair(&from, &to)).await.is_err());
+        let (both, _) = pair(&from, &to).await;
+        assert!(tokio::time::timeout(over, Compared::of(both.iter())).await.is_err());
+        assert_eq!((both.len(), Compared::of(both.iter()).await.differing.len()), (5_000, 5_000));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn namesakes_are_paired_each_once_and_equal_ones_with_each_other(
+            from in proptest::collection::vec("[a-d]", 0..12),
+            to in proptest::collection::vec("[a-d]", 0..12),
+        ) {
+            let texts = |all: &[String]| all.iter().map(|text| text.as_bytes()[0]).collect::<Vec<_>>();
+            let (wanted_from, wanted_to) = (texts(&from), texts(&to));
+            let pairs = pair_namesakes(from.iter().map(String::as_str).collect(), to.iter().map(String::as_str).collect());
+            let count = |all: &[u8], text: u8| all.iter().filter(|one| **one == text).count();
+            for text in b'a'..=b'd' {
+                let is = |side: &str| side.as_bytes().first() == Some(&text);
+                let here = pairs.iter().filter(|(from, _)| is(from)).count();
+                let there = pairs.iter().filter(|(_, to)| is(to)).count();
+                let equal = pairs.iter().filter(|(from, to)| is(from) && is(to)).count();
+                let (from, to) = (count(&wanted_from, text), count(&wanted_to, text));
+                proptest::prop_assert_eq!((here, there, equal), (from, to, from.min(to)));
+            }
+            proptest::prop_assert_eq!(pairs.len(), from.len().max(to.len()));
+        }
     }
 
     #[test]
