@@ -59,7 +59,9 @@ def test_egress(running: Deployed, policy: Policy) -> None:
         (pod("kube-system", {"k8s-app": "kube-dns"}), "TCP", 53, True),
         (pod("vault", VAULT_POD), "TCP", 8200, True),
         (pod("vault", VAULT_POD), "TCP", 8201, False),
-        (pod("vault", AGENT), "TCP", 8200, False),
+        # Of another namespace no label stands in the policy, which the tenant may read.
+        (pod("vault", AGENT), "TCP", 8200, True),
+        (pod("vault", AGENT), "TCP", 8080, False),
         (pod(running.connector.namespace, VAULT_POD), "TCP", 8200, False),
         (Peer("169.254.169.254"), "TCP", 80, False),
         (Peer("169.254.169.254"), "TCP", 8200, False),

@@ -101,10 +101,16 @@ impl<K: Kind> Cache<K> {
     }
 
     /// Remembers the answer to a write of ours, and returns it as it is kept.
-    pub fn record(&self, mut object: K) -> Arc<K> {
-        (self.slim)(&mut object);
-        let (key, object) = (ObjectRef::from_obj(&object), Arc::new(object));
+    pub fn record(&self, object: K) -> Arc<K> {
+        let object = Arc::new(self.as_kept(object));
+        let key = ObjectRef::from_obj(object.as_ref());
         lock(&self.written).insert(key, (Instant::now(), Arc::clone(&object)));
+        object
+    }
+
+    /// An object as it is kept, to be compared with one that is.
+    pub fn as_kept(&self, mut object: K) -> K {
+        (self.slim)(&mut object);
         object
     }
 

@@ -13,11 +13,11 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{Client, core::DeserializeGuard, core::PartialObjectMeta};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     cache::Cache,
-    connector::{dereference::ReferenceCache, mutations::Published, observe::Memory, requests::Refused},
+    connector::{mutations::Published, observe::Memory, references::ReferenceCache, requests::Refused},
     events::Publisher,
     index::Index,
     metrics::Metrics,
@@ -28,6 +28,9 @@ use pod_api::config::TokenKeys;
 
 /// Time that one request to the Kubernetes API may take. kube's own limits allow minutes.
 pub const API_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Statuses of connectors that are written at a time. The answer is the whole object, with annotations of up to 256 KiB.
+pub const STATUS_WRITES: usize = 8;
 
 /// How the operator was started.
 #[derive(Clone, Debug)]
@@ -106,6 +109,8 @@ pub struct Context {
     pub caches: Caches,
     /// Objects that specs refer to and that are not watched.
     pub references: ReferenceCache,
+    /// Who may write a status just now.
+    pub status_writes: Semaphore,
     /// The cluster's token keys; none before they were read.
     pub token_keys: watch::Receiver<Option<TokenKeys>>,
     /// The audiences that the API server accepts; none while they are not known.

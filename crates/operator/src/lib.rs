@@ -18,6 +18,7 @@ mod http;
 pub mod index;
 pub mod lease;
 pub mod metrics;
+mod pages;
 pub mod plan;
 pub mod rollout;
 mod slim;
@@ -170,7 +171,8 @@ async fn lead(
         client,
         settings,
         caches,
-        references: connector::dereference::ReferenceCache::default(),
+        references: connector::references::ReferenceCache::default(),
+        status_writes: tokio::sync::Semaphore::new(context::STATUS_WRITES),
         token_keys,
         api_audiences,
         pods_http,

@@ -23,6 +23,7 @@ use crate::{
         build::build,
         dereference::{Dereferenced, FoundSharedLimit},
         observe::{Observation, Replica},
+        references::Bundle,
         status::{NotAccepted, Seen, compute, compute_not_accepted},
         validate::{ValidatedConnector, validate},
     },
@@ -187,14 +188,14 @@ pub fn rejected_status(spec: &McpConnectorSpec, current: &McpConnectorStatus, re
 pub fn has_bundles(connector: &McpConnector, objects: &impl Objects) -> bool {
     let source = source(connector, objects);
     let asked = [platform_bundle(connector), source.as_deref().and_then(vault_bundle)];
-    asked.into_iter().flatten().all(|asked| bundle(connector, objects, Some(asked)).is_some())
+    asked.into_iter().flatten().all(|asked| bundle(connector, objects, Some(asked)) != Bundle::NoConfigMap)
 }
 
 fn dereference(connector: &McpConnector, objects: &impl Objects) -> Dereferenced {
     let source = source(connector, objects);
     Dereferenced {
-        ca_config_map: bundle(connector, objects, platform_bundle(connector)),
-        vault_ca_config_map: bundle(connector, objects, source.as_deref().and_then(vault_bundle)),
+        ca_bundle: bundle(connector, objects, platform_bundle(connector)),
+        vault_ca_bundle: bundle(connector, objects, source.as_deref().and_then(vault_bundle)),
         shared_limit: dereference_shared_limit(connector, objects).unwrap_or_default(),
         // Of no cluster: nobody's token is verified with them.
         token_keys: Some(TokenKeys { issuer: String::new(), previous: None, keys: Vec::new() }),
@@ -208,7 +209,7 @@ fn dereference_shared_limit(connector: &McpConnector, objects: &impl Objects) ->
     let credentials = redis.credentials.as_ref();
     Some(FoundSharedLimit {
         source: credentials.and_then(|named| objects.source(&namespace(connector), &named.name)),
-        ca_config_map: bundle(connector, objects, redis.ca_bundle.as_ref()),
+        ca_bundle: bundle(connector, objects, redis.ca_bundle.as_ref()),
         ..FoundSharedLimit::default()
     })
 }
@@ -217,8 +218,10 @@ fn source(connector: &McpConnector, objects: &impl Objects) -> Option<Arc<Creden
     objects.source(&namespace(connector), &connector.spec.credentials.name)
 }
 
-fn bundle(connector: &McpConnector, objects: &impl Objects, asked: Option<&CaBundle>) -> Option<Arc<ConfigMap>> {
-    objects.config_map(&namespace(connector), &asked?.config_map.name)
+fn bundle(connector: &McpConnector, objects: &impl Objects, asked: Option<&CaBundle>) -> Bundle {
+    let Some(asked) = asked else { return Bundle::default() };
+    let config_map = objects.config_map(&namespace(connector), &asked.config_map.name);
+    Bundle::of(config_map.as_deref(), &asked.config_map.key)
 }
 
 fn platform_bundle(connector: &McpConnector) -> Option<&CaBundle> {

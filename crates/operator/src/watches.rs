@@ -21,15 +21,12 @@ use super::{
     context::{Caches, Settings},
     health::WatchHealth,
     index::Index,
-    slim,
+    pages, slim,
 };
 use api::{
     ANNOTATION_RELOAD_REQUESTED_AT, CredentialSource, FIELD_MANAGER, LABEL_CONNECTOR, LABEL_MANAGED_BY, McpConnector,
     limits::LimitsSpec, scope::Scope,
 };
-
-/// Objects that are listed at a time. Before they are made slim they are many times as large as afterwards.
-const PAGE: u32 = 100;
 
 /// A reference to a connector.
 pub type ConnectorRef = ObjectRef<DeserializeGuard<McpConnector>>;
@@ -64,7 +61,7 @@ impl Queues {
     }
 }
 
-/// Starts every watch. What is owned is watched by our label; what users write, whole. Of ignored namespaces nothing is
+/// Starts every watch. What is owned is watched by our label. Of ignored namespaces nothing is
 /// received at all.
 pub fn start_watches(
     tasks: &mut JoinSet<&'static str>,
@@ -74,23 +71,24 @@ pub fn start_watches(
     queues: &Queues,
 ) -> Caches {
     let all = || {
-        let config = watcher::Config::default().page_size(PAGE);
+        let config = watcher::Config::default().page_size(pages::MOST);
         match settings.scope.field_selector() {
             Some(selector) => config.fields(&selector),
             None => config,
         }
     };
+    let client = &pages::bounded(client);
     let ours = all().labels(&format!("{LABEL_MANAGED_BY}={FIELD_MANAGER}"));
     let users = Index::new(sources_of);
     let connectors = {
         let (users, queues) = (users.clone(), queues.clone());
-        let watched = watched("McpConnector", client, settings, all(), slim::any);
+        let watched = watched("McpConnector", client, settings, all(), slim::written);
         watch(tasks, health, watched, move |notice| on_connector(&notice, &users, &queues))
     };
     let sources = {
         let (users, connectors, queues) = (users.clone(), connectors.clone(), queues.clone());
         let generations = Mutex::default();
-        let watched = watched("CredentialSource", client, settings, all(), slim::any);
+        let watched = watched("CredentialSource", client, settings, all(), slim::written);
         watch(tasks, health, watched, move |notice| on_source(&notice, &generations, &users, &connectors, &queues))
     };
     let pods_by_connector = Index::new(connector_of::<Pod>);
@@ -107,11 +105,11 @@ pub fn start_watches(
     };
     let mut owned = Owned { tasks, client, settings, health, config: &ours, queues, connectors: &connectors.store() };
     Caches {
-        service_accounts: owned.watch("ServiceAccount", slim::any),
-        config_maps: owned.watch("ConfigMap", slim::any),
-        services: owned.watch("Service", slim::any),
-        network_policies: owned.watch("NetworkPolicy", slim::any),
-        pod_disruption_budgets: owned.watch("PodDisruptionBudget", slim::any),
+        service_accounts: owned.watch("ServiceAccount", slim::service_account),
+        config_maps: owned.watch("ConfigMap", slim::config_map),
+        services: owned.watch("Service", slim::service),
+        network_policies: owned.watch("NetworkPolicy", slim::network_policy),
+        pod_disruption_budgets: owned.watch("PodDisruptionBudget", slim::pod_disruption_budget),
         deployments: owned.watch("Deployment", slim::deployment),
         replica_sets: owned.watch("ReplicaSet", slim::replica_set),
         pods,

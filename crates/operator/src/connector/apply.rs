@@ -30,7 +30,7 @@ const REPLICAS_FIELD_MANAGER: &str = "mcp-connectors-replicas";
 const VERSION_OF_NOTHING: &str = "1";
 
 /// On a suspended Deployment: that its zero replicas are ours and not an autoscaler's.
-const ANNOTATION_SUSPENDED: &str = "mcp-connectors.io/suspended";
+pub(crate) const ANNOTATION_SUSPENDED: &str = "mcp-connectors.io/suspended";
 
 /// Why an object can't be brought into its form.
 #[derive(Debug, thiserror::Error)]
@@ -231,24 +231,24 @@ impl Step<'_> {
                 // One that isn't watched may exist all the same, without our labels.
                 Created::Exists(conflict) => {
                     let live = self.call("get", kind, &name, self.api::<K>().get_opt(&name)).await?;
-                    Arc::new(live.ok_or(conflict)?)
+                    Arc::new(cache.as_kept(live.ok_or(conflict)?))
                 }
             }
         };
         self.check_owner(kind, live.as_ref())?;
+        let kept = serde_json::to_value(cache.as_kept(desired.clone())).map_err(serialize)?;
         let found = serde_json::to_value(live.as_ref()).map_err(serialize)?;
         let is_applied = difference::applied_digest(live.meta()) == Some(&digest);
-        if is_applied && (difference::is_covered(&wanted, &found) || cache.is_kept_otherwise(live.as_ref())) {
+        if is_applied && (difference::is_covered(&kept, &found) || cache.is_kept_otherwise(live.as_ref())) {
             return Ok(live);
         }
-        let desired = wanted.clone();
         annotate(&mut wanted, ANNOTATION_APPLIED_DIGEST, &digest);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let api = self.api::<K>();
         let applied = self.call("apply", kind, &name, api.patch(&name, &parameters, &Patch::Apply(&wanted))).await?;
         self.tell(kind, false);
         let applied = cache.record(applied);
-        let is_covered = difference::is_covered(&desired, &serde_json::to_value(applied.as_ref()).map_err(serialize)?);
+        let is_covered = difference::is_covered(&kept, &serde_json::to_value(applied.as_ref()).map_err(serialize)?);
         // Asking again and again would not change what an admission webhook makes of it.
         if cache.keep_otherwise(applied.as_ref(), !is_covered) {
             let (namespace, connector) = (&self.connector.namespace, &self.connector.name);
@@ -367,7 +367,7 @@ impl Step<'_> {
     }
 }
 
-async fn bounded<T>(
+pub(super) async fn bounded<T>(
     verb: &'static str,
     kind: &'static str,
     name: &str,

@@ -3,26 +3,19 @@
 //! ConfigMaps with CA bundles and Services of platforms are other people's objects, of which a cluster may hold tens of
 //! thousands. They are read when needed and remembered for some minutes instead of being watched.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use kube::{Api, Client, core::DeserializeGuard};
-
-use crate::{
-    cache::Kind,
-    context::{API_TIMEOUT, Context},
+use kube::{
+    Api,
+    api::GetParams,
+    core::{DeserializeGuard, Request},
 };
-use api::{CredentialSource, McpConnector, endpoint::AddressPolicy, limits::RedisSpec};
-use pod_api::config::TokenKeys;
 
-/// What was there is looked at again after this time.
-pub const FOUND_FOR: Duration = Duration::from_mins(5);
-/// What was missing is looked at again after this time.
-const MISSING_FOR: Duration = Duration::from_secs(15);
+use super::references::{Bundle, Key, Remember, Remembered, slim_service};
+use crate::context::{API_TIMEOUT, Context};
+use api::{CredentialSource, McpConnector, ca_bundle::CaBundle, endpoint::AddressPolicy, limits::RedisSpec};
+use pod_api::config::TokenKeys;
 
 /// What a connector's spec points to.
 #[derive(Clone, Debug, Default)]
@@ -31,12 +24,12 @@ pub struct Dereferenced {
     pub source: Option<Arc<CredentialSource>>,
     /// Why the CredentialSource can't be read, if it doesn't fit its schema.
     pub source_problem: Option<String>,
-    /// The ConfigMap with the CA bundle, if one is asked for and exists.
-    pub ca_config_map: Option<Arc<ConfigMap>>,
+    /// The CA bundle, if one is asked for.
+    pub ca_bundle: Bundle,
     /// The Service that the platform's host names, if it names one of this cluster.
     pub platform_service: Option<Arc<Service>>,
-    /// The ConfigMap with the CA bundle of the Vault that the credentials come from, if one is asked for and exists.
-    pub vault_ca_config_map: Option<Arc<ConfigMap>>,
+    /// The CA bundle of the Vault that the credentials come from, if one is asked for.
+    pub vault_ca_bundle: Bundle,
     /// The Service that Vault's host names, if the credentials come from one of this cluster.
     pub vault_service: Option<Arc<Service>>,
     /// What `spec.limits.shared` points to.
@@ -54,8 +47,8 @@ pub struct FoundSharedLimit {
     pub source: Option<Arc<CredentialSource>>,
     /// Why the CredentialSource can't be read, if it doesn't fit its schema.
     pub source_problem: Option<String>,
-    /// The ConfigMap with the CA bundle, if one is asked for and exists.
-    pub ca_config_map: Option<Arc<ConfigMap>>,
+    /// The CA bundle, if one is asked for.
+    pub ca_bundle: Bundle,
     /// The Service that the address names, if it names one of this cluster.
     pub service: Option<Arc<Service>>,
 }
@@ -88,15 +81,6 @@ pub enum Error {
     },
 }
 
-type Remembered<K> = Mutex<HashMap<(String, String), (Instant, Option<Arc<K>>)>>;
-
-/// Objects that specs refer to and that are not watched.
-#[derive(Default)]
-pub struct ReferenceCache {
-    config_maps: Remembered<ConfigMap>,
-    services: Remembered<Service>,
-}
-
 /// Fetches what the connector's spec points to.
 ///
 /// # Errors
@@ -113,7 +97,7 @@ pub async fn dereference(context: &Context, connector: &McpConnector, namespace:
     }
     if let Some(vault) = found.source.as_ref().and_then(|source| source.spec.vault.clone()) {
         if let Some(bundle) = &vault.ca_bundle {
-            found.vault_ca_config_map = fetch_config_map(context, namespace, &bundle.config_map.name).await?;
+            found.vault_ca_bundle = fetch_bundle(context, namespace, bundle).await?;
         }
         if let Ok(endpoint) = vault.address.endpoint(true, AddressPolicy::Cluster) {
             found.vault_service = fetch_service(context, namespace, &endpoint.host).await?;
@@ -121,7 +105,7 @@ pub async fn dereference(context: &Context, connector: &McpConnector, namespace:
     }
     let Some(platform) = connector.spec.platform.declaration() else { return Ok(found) };
     if let Some(bundle) = platform.ca_bundle() {
-        found.ca_config_map = fetch_config_map(context, namespace, &bundle.config_map.name).await?;
+        found.ca_bundle = fetch_bundle(context, namespace, bundle).await?;
     }
     if let Ok(endpoint) = platform.endpoint(AddressPolicy::Cluster) {
         found.platform_service = fetch_service(context, namespace, &endpoint.host).await?;
@@ -139,7 +123,7 @@ async fn dereference_shared_limit(
         (found.source, found.source_problem) = find_source(context, namespace, &credentials.name);
     }
     if let Some(bundle) = &redis.ca_bundle {
-        found.ca_config_map = fetch_config_map(context, namespace, &bundle.config_map.name).await?;
+        found.ca_bundle = fetch_bundle(context, namespace, bundle).await?;
     }
     if let Ok(endpoint) = redis.as_url().endpoint(true, AddressPolicy::Cluster) {
         found.service = fetch_service(context, namespace, &endpoint.host).await?;
@@ -156,8 +140,23 @@ fn find_source(context: &Context, namespace: &str, name: &str) -> (Option<Arc<Cr
     }
 }
 
-async fn fetch_config_map(context: &Context, namespace: &str, name: &str) -> Result<Option<Arc<ConfigMap>>, Error> {
-    fetch(&context.client, &context.references.config_maps, "ConfigMap", namespace, name).await
+async fn fetch_bundle(context: &Context, namespace: &str, bundle: &CaBundle) -> Result<Bundle, Error> {
+    const KIND: &str = "ConfigMap";
+    let (name, key) = (&bundle.config_map.name, &bundle.config_map.key);
+    let client = context.client.clone();
+    let read = async {
+        let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+        let request = Request::new(api.resource_url()).get(name, &GetParams::default());
+        // As text, of which one key is taken: the other keys may have as much as the API server takes.
+        let text = match client.request_text(request.map_err(kube::Error::BuildRequest)?).await {
+            Ok(text) => text,
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Bundle::NoConfigMap),
+            Err(error) => return Err(error),
+        };
+        Bundle::read(&text, key).map_err(kube::Error::SerdeError)
+    };
+    let at = (namespace.to_owned(), name.clone(), key.clone());
+    fetch(context, &context.references.bundles, KIND, at, read).await
 }
 
 /// The Service that a host names, if it names one of this cluster.
@@ -165,7 +164,10 @@ async fn fetch_service(context: &Context, own_namespace: &str, host: &str) -> Re
     let Some((namespace, name)) = service_of_host(host, own_namespace, &context.settings.cluster_domain) else {
         return Ok(None);
     };
-    match fetch(&context.client, &context.references.services, "Service", &namespace, &name).await {
+    let api = Api::<Service>::namespaced(context.client.clone(), &namespace);
+    let read = async { Ok(api.get_opt(&name).await?.map(slim_service)) };
+    let at = (namespace.clone(), name.clone(), String::new());
+    match fetch(context, &context.references.services, "Service", at, read).await {
         // An operator of one namespace may not look into others; the policy is then derived as for a host outside.
         Err(Error::Fetch { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.is_forbidden()) => {
             Ok(None)
@@ -188,38 +190,29 @@ pub fn service_of_host(host: &str, own_namespace: &str, cluster_domain: &str) ->
     }
 }
 
-async fn fetch<K: Kind>(
-    client: &Client,
-    remembered: &Remembered<K>,
+/// What is remembered, or is read now. Those who read wait for one another: what they read may be large.
+async fn fetch<V: Remember>(
+    context: &Context,
+    remembered: &Remembered<V>,
     kind: &'static str,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<Arc<K>>, Error> {
-    let key = (namespace.to_owned(), name.to_owned());
-    let counts = |(at, object): &(Instant, Option<Arc<K>>)| {
-        at.elapsed() < if object.is_some() { FOUND_FOR } else { MISSING_FOR }
-    };
-    if let Some(entry) =
-        remembered.lock().unwrap_or_else(PoisonError::into_inner).get(&key).filter(|entry| counts(entry))
-    {
-        return Ok(entry.1.clone());
+    key: Key,
+    read: impl Future<Output = Result<V, kube::Error>>,
+) -> Result<V, Error> {
+    if let Some(value) = remembered.get(&key) {
+        return Ok(value);
     }
-    let api = Api::<K>::namespaced(client.clone(), namespace);
-    let object = tokio::time::timeout(API_TIMEOUT, api.get_opt(name))
-        .await
-        .map_err(|_| Error::Timeout { kind, namespace: namespace.to_owned(), name: name.to_owned() })?
-        .map_err(|source| Error::Fetch {
-            kind,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            source: Box::new(source),
-        })?
-        .map(Arc::new);
-    let mut entries = remembered.lock().unwrap_or_else(PoisonError::into_inner);
-    // Where something is added, room is made.
-    entries.retain(|_, entry| counts(entry));
-    entries.insert(key, (Instant::now(), object.clone()));
-    Ok(object)
+    let (namespace, name, _) = &key;
+    let timeout = || Error::Timeout { kind, namespace: namespace.clone(), name: name.clone() };
+    let turn = tokio::time::timeout(API_TIMEOUT, context.references.reading.acquire()).await.map_err(|_| timeout())?;
+    // Somebody else may have read it meanwhile.
+    if let Some(value) = remembered.get(&key) {
+        return Ok(value);
+    }
+    let value = tokio::time::timeout(API_TIMEOUT, read).await.map_err(|_| timeout())?.map_err(|source| {
+        Error::Fetch { kind, namespace: namespace.clone(), name: name.clone(), source: Box::new(source) }
+    })?;
+    drop(turn);
+    Ok(remembered.insert(key, value))
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 pub mod apply;
 pub mod build;
 pub mod dereference;
-mod difference;
+pub(crate) mod difference;
 pub mod mutations;
 pub mod observe;
 mod previous_issuer;
+pub mod references;
 pub mod requests;
 pub mod rollout;
 pub mod status;
@@ -20,8 +21,8 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
-    core::{DeserializeGuard, PartialObjectMeta, error_boundary::InvalidObject},
+    api::{GetParams, Patch, PatchParams},
+    core::{DeserializeGuard, PartialObjectMeta, Request, error_boundary::InvalidObject},
     runtime::controller::Action,
 };
 use serde_json::json;
@@ -132,7 +133,7 @@ async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<
 /// be asked, everything that could change is watched, but for what the references remember.
 fn next_look(has_ready_pods: bool, is_moving: bool, interval: Duration) -> Duration {
     match (has_ready_pods, is_moving) {
-        (false, _) => dereference::FOUND_FOR.max(interval),
+        (false, _) => references::FOUND_FOR.max(interval),
         (true, true) => LOOK_AGAIN.min(interval),
         (true, false) => interval,
     }
@@ -160,6 +161,8 @@ async fn converge(
     context: &Context,
 ) -> Result<Result<Converged, NotAccepted>, Error> {
     let found = dereference::dereference(context, connector, namespace).await.map_err(Error::Dereference)?;
+    let bundles = [&found.ca_bundle, &found.vault_ca_bundle, &found.shared_limit.ca_bundle];
+    let room = context.references.room_for(bundles).await;
     let now = Timestamp::now();
     let requests = requests::read(connector, found.source.as_deref(), now);
     let validated = match validate::validate(connector, &found, &context.settings) {
@@ -182,7 +185,8 @@ async fn converge(
         }
     };
     let mut resources = build::build(&validated, &context.settings).map_err(Error::Build)?;
-    let plan = rollout::plan(context, connector, &found, &validated, &mut resources, now);
+    let plan = Box::pin(rollout::plan(context, connector, &found, &validated, &mut resources, now)).await;
+    let plan = plan.map_err(Error::Apply)?;
     let held = plan.held.as_ref().map(|(deployment, _)| deployment);
     let apply::Applied { deployment, is_new } =
         match Box::pin(apply::apply(&context.client, &context.caches, &validated, &resources, held)).await {
@@ -202,6 +206,8 @@ async fn converge(
             }
             Err(error) => return Err(Error::Apply(error)),
         };
+    let config_digest = resources.config_digest.clone();
+    drop((resources, room));
     let (instance, regarding) = (&context.settings.instance, connector.object_ref(&()));
     let honoured = connector.status.as_ref().and_then(|status| status.requests.as_ref());
     // A Deployment that was made just now has nobody who could be asked, and no status yet to remember it in.
@@ -214,7 +220,7 @@ async fn converge(
     mutations::publish(&context.client, instance, &context.mutations, &regarding, &observation).await;
     let mut computed = compute(Seen {
         connector: &validated,
-        config_digest: &resources.config_digest,
+        config_digest: &config_digest,
         deployment: &deployment,
         observation: &observation,
         known_revision: connector.status.as_ref().and_then(known_revision),
@@ -301,24 +307,25 @@ async fn reconcile_malformed(invalid: &InvalidObject, context: &Context) -> Resu
         ),
         lasting: true,
     };
-    let api = Api::<DynamicObject>::namespaced_with(
-        context.client.clone(),
-        &namespace,
-        &ApiResource::erase::<McpConnector>(&()),
-    );
+    // It may be as large as the API server takes, and the answer to the write is the whole object once more.
+    let _turn = context.references.reading.acquire().await;
     // The spec doesn't fit our types; the conditions may, and what they say already isn't written again.
-    let live = match tokio::time::timeout(API_TIMEOUT, api.get_opt(&name)).await.map_err(|_| Error::Timeout)? {
-        Ok(Some(live)) => live,
-        Ok(None) => return Ok(Action::await_change()),
-        Err(error) => return Err(Error::WriteStatus(Box::new(error))),
+    let url = McpConnector::url_path(&(), Some(&namespace));
+    let request = Request::new(url).get(&name, &GetParams::default());
+    let request = request.map_err(|error| Error::WriteStatus(Box::new(kube::Error::BuildRequest(error))))?;
+    let read = tokio::time::timeout(API_TIMEOUT, context.client.request_text(request));
+    let live = match read.await.map_err(|_| Error::Timeout)? {
+        Ok(text) => references::status_of(&text).map_err(kube::Error::SerdeError),
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Action::await_change()),
+        Err(error) => Err(error),
     };
+    let live = live.map_err(|error| Error::WriteStatus(Box::new(error)))?;
     let current: Vec<Condition> = live
-        .data
-        .pointer("/status/conditions")
+        .get("conditions")
         .and_then(|conditions| serde_json::from_value(conditions.clone()).ok())
         .unwrap_or_default();
     let computed = compute_not_accepted(&McpConnectorStatus::default(), None, &problem);
-    let generation = live.metadata.generation;
+    let generation = invalid.metadata.generation;
     let conditions = condition::merge(&current, &computed.findings, generation, Timestamp::now());
     if conditions != current {
         let status = McpConnectorStatus { observed_generation: generation, conditions, ..computed.status };
@@ -326,7 +333,7 @@ async fn reconcile_malformed(invalid: &InvalidObject, context: &Context) -> Resu
             "apiVersion": McpConnector::api_version(&()), "kind": McpConnector::kind(&()), "status": status,
         });
         // Without it, every annotation would ask once more for what was done.
-        if let (Some(requests), Some(status)) = (live.data.pointer("/status/requests"), patch.get_mut("status")) {
+        if let (Some(requests), Some(status)) = (live.get("requests"), patch.get_mut("status")) {
             status["requests"] = requests.clone();
         }
         patch_status::<PartialObjectMeta<McpConnector>>(context, &namespace, &name, &patch).await?;
@@ -345,6 +352,7 @@ async fn patch_status<K: Kind>(
     let api = Api::<K>::namespaced(context.client.clone(), namespace);
     let parameters = PatchParams::apply(STATUS_FIELD_MANAGER).force();
     let patch = Patch::Apply(patch);
+    let _turn = context.status_writes.acquire().await;
     let request = api.patch_status(name, &parameters, &patch);
     match tokio::time::timeout(API_TIMEOUT, request).await.map_err(|_| Error::Timeout)? {
         Ok(object) => Ok(Some(object)),

@@ -8,18 +8,23 @@ use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::ConfigMap},
     jiff::{SignedDuration, Timestamp},
 };
-use kube::{ResourceExt, runtime::events::EventType};
+use kube::{Api, ResourceExt, runtime::events::EventType};
 use serde_json::json;
 use tracing::warn;
 
 use super::{
-    apply::is_owned, build::Resources, dereference::Dereferenced, difference, status::Computed,
+    apply::{self, is_owned},
+    build::Resources,
+    dereference::Dereferenced,
+    difference,
+    status::Computed,
     validate::ValidatedConnector,
 };
 use crate::{
     context::Context,
     events,
     rollout::{Candidate, Changed, Place, Progress, Turn},
+    slim,
 };
 use api::{
     ANNOTATION_CONFIG_DIGEST, ConditionType, McpConnector, Reason,
@@ -28,11 +33,11 @@ use api::{
 use pod_api::config::{CONFIG_FILE, PLATFORM_CA_FILE};
 
 /// On the Deployment: digest of its pod template. Pods are replaced where it changes.
-const ANNOTATION_TEMPLATE_DIGEST: &str = "mcp-connectors.io/template-digest";
+pub(crate) const ANNOTATION_TEMPLATE_DIGEST: &str = "mcp-connectors.io/template-digest";
 /// On the Deployment: digest of what people wrote that it was made from.
-const ANNOTATION_INPUTS_DIGEST: &str = "mcp-connectors.io/inputs-digest";
+pub(crate) const ANNOTATION_INPUTS_DIGEST: &str = "mcp-connectors.io/inputs-digest";
 /// On the Deployment: when a change of the operator's own was rolled out to it, if its connector was Ready then.
-const ANNOTATION_ROLLED_OUT_AT: &str = "mcp-connectors.io/rolled-out-at";
+pub(crate) const ANNOTATION_ROLLED_OUT_AT: &str = "mcp-connectors.io/rolled-out-at";
 
 /// What would come of applying a Deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +67,7 @@ fn inputs_digest(connector: &McpConnector, found: &Dereferenced, validated: &Val
     let mut inputs = json!({
         "connector": [connector.uid(), connector.metadata.generation],
         "source": source,
-        "ca": validated.platform_ca,
+        "ca": validated.platform_ca.as_deref(),
         "restart": validated.restarted_at,
     });
     let config = &validated.config;
@@ -110,14 +115,17 @@ fn change_of(desired: &Deployment, live: &Deployment) -> Change {
 
 /// Marks the Deployment with what it was made from, and decides whether it may be applied now. If not, what its pods read
 /// is put back to what they read already.
-pub fn plan(
+///
+/// # Errors
+/// When what they read has to be read, and the API server fails.
+pub async fn plan(
     context: &Context,
     connector: &McpConnector,
     found: &Dereferenced,
     validated: &ValidatedConnector,
     resources: &mut Resources,
     now: Timestamp,
-) -> Plan {
+) -> Result<Plan, apply::Error> {
     let caches = &context.caches;
     let (namespace, name) = (&validated.namespace, resources.deployment.name_any());
     let live = caches.deployments.get(namespace, &name).filter(|live| is_owned(live.as_ref(), validated));
@@ -127,7 +135,7 @@ pub fn plan(
     marks.insert(ANNOTATION_INPUTS_DIGEST.to_owned(), inputs_digest(connector, found, validated));
 
     let Some(live) = live else {
-        return Plan { held: None, since: None, deadline: SignedDuration::ZERO };
+        return Ok(Plan { held: None, since: None, deadline: SignedDuration::ZERO });
     };
     let replicas = live.spec.as_ref().and_then(|spec| spec.replicas).and_then(|count| u32::try_from(count).ok());
     let deadline = context.settings.rollout.ready_timeout.saturating_mul(replicas.unwrap_or(1).max(1));
@@ -157,8 +165,13 @@ pub fn plan(
             match (context.rollout.ask(&candidate, known, now), config_map) {
                 (Turn::Now, _) | (_, None) => was_ready.then_some(now),
                 (turn, Some(config_map)) => {
-                    hold(resources, &live, &config_map);
-                    return Plan { held: Some((live, turn)), since: None, deadline };
+                    if hold(resources, &live, &config_map).is_err() {
+                        let api = Api::<ConfigMap>::namespaced(context.client.clone(), namespace);
+                        let whole = apply::bounded("get", "ConfigMap", &name, api.get(&name)).await?;
+                        // Of a whole one, everything can be put back.
+                        drop(hold(resources, &live, &whole));
+                    }
+                    return Ok(Plan { held: Some((live, turn)), since: None, deadline });
                 }
             }
         }
@@ -168,14 +181,23 @@ pub fn plan(
     if let Some(since) = since {
         resources.deployment.annotations_mut().insert(ANNOTATION_ROLLED_OUT_AT.to_owned(), since.to_string());
     }
-    Plan { held: None, since, deadline }
+    Ok(Plan { held: None, since, deadline })
 }
 
+/// A file of a `ConfigMap` is known by its digest only, and is another one than is wanted now.
+#[derive(Debug)]
+struct NotKept;
+
 /// Puts what the pods read back to what they were started with. The token keys, which they follow, stay new.
-fn hold(resources: &mut Resources, live: &Deployment, config_map: &ConfigMap) {
+fn hold(resources: &mut Resources, live: &Deployment, config_map: &ConfigMap) -> Result<(), NotKept> {
     let data = resources.config_map.data.get_or_insert_default();
     for file in [CONFIG_FILE, PLATFORM_CA_FILE] {
         match config_map.data.as_ref().and_then(|data| data.get(file)) {
+            Some(kept) if slim::is_stand_in(kept) => {
+                if data.get(file).map(|wanted| slim::as_kept(wanted)).as_ref() != Some(kept) {
+                    return Err(NotKept);
+                }
+            }
             Some(text) => drop(data.insert(file.to_owned(), text.clone())),
             None => drop(data.remove(file)),
         }
@@ -183,6 +205,7 @@ fn hold(resources: &mut Resources, live: &Deployment, config_map: &ConfigMap) {
     let template = live.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
     let digest = template.and_then(|metadata| metadata.annotations.as_ref()?.get(ANNOTATION_CONFIG_DIGEST));
     resources.config_digest = digest.cloned().unwrap_or_default();
+    Ok(())
 }
 
 /// Says in the status that a connector waits, and follows one that had its turn. Whether it is worth looking again at the

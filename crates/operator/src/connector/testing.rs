@@ -24,8 +24,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{
-    dereference::{Dereferenced, ReferenceCache},
+    dereference::Dereferenced,
     mutations::Published,
+    references::{Bundle, ReferenceCache},
     requests::Refused,
     validate::{Rejection, ValidatedConnector, validate},
 };
@@ -102,6 +103,10 @@ pub fn found() -> Dereferenced {
         token_keys: Some(TokenKeys { issuer: "https://issuer.example.com".into(), previous: None, keys: Vec::new() }),
         ..Dereferenced::default()
     }
+}
+
+pub fn bundle(text: &str) -> Bundle {
+    Bundle::Text(text.into())
 }
 
 pub fn config_map(key: &str, value: &str) -> Arc<ConfigMap> {
@@ -300,6 +305,7 @@ pub fn context(server: &ApiServer, caches: Caches) -> Arc<Context> {
         settings: settings(),
         caches,
         references: ReferenceCache::default(),
+        status_writes: tokio::sync::Semaphore::new(1),
         token_keys: watch::channel(keys).1,
         api_audiences: watch::channel(None).1,
         pods_http: reqwest::Client::builder().no_proxy().build().unwrap(),

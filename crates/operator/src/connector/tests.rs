@@ -53,8 +53,10 @@ async fn one_late_answer_at_the_first_look_changes_nothing_that_was_told() {
     for (observed_generation, looks_without_a_word) in [(1, 1), (0, 0)] {
         let mut told = connector(MINIMAL);
         told.metadata.generation = Some(1);
-        told.status =
-            Some(McpConnectorStatus { observed_generation: Some(observed_generation), ..McpConnectorStatus::default() });
+        told.status = Some(McpConnectorStatus {
+            observed_generation: Some(observed_generation),
+            ..McpConnectorStatus::default()
+        });
         let server = ApiServer::default();
         // Nobody listens there.
         let caches = with_pods(&told, &server, &["127.0.0.1".to_owned()]);
@@ -158,6 +160,6 @@ fn who_can_be_asked_is_asked_again() {
     let interval = Duration::from_secs(15);
     assert_eq!(next_look(true, true, interval), LOOK_AGAIN);
     assert_eq!(next_look(true, false, interval), interval);
-    assert_eq!(next_look(false, true, interval), dereference::FOUND_FOR, "a watch tells of a pod that gets ready");
+    assert_eq!(next_look(false, true, interval), references::FOUND_FOR, "a watch tells of a pod that gets ready");
     assert_eq!(next_look(true, true, Duration::from_secs(1)), Duration::from_secs(1));
 }

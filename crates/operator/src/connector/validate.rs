@@ -2,10 +2,10 @@
 //! rule can be tested from YAML. Unions become enums here, defaults are resolved here, and nothing after this step asks
 //! whether a spec makes sense.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, Service},
+    api::core::v1::Service,
     apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
     jiff::Timestamp,
 };
@@ -19,7 +19,10 @@ mod telemetry;
 mod vault;
 
 use self::source::{ValidSource, validate_source};
-use super::dereference::Dereferenced;
+use super::{
+    dereference::Dereferenced,
+    references::{Bundle, MAX_BUNDLE},
+};
 use crate::context::Settings;
 use api::{
     self, McpConnector, Reason,
@@ -54,7 +57,7 @@ pub struct ValidatedConnector {
     /// The server's configuration.
     pub config: ServeConfig,
     /// The platform's CA bundle in PEM.
-    pub platform_ca: Option<String>,
+    pub platform_ca: Option<Arc<str>>,
     /// The cluster's token keys.
     pub token_keys: TokenKeys,
     /// What the pods log, if the spec says so.
@@ -126,7 +129,7 @@ pub enum EgressPlan {
 /// One target of egress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EgressTarget {
-    /// The pods behind a Service of this cluster.
+    /// The pods behind a Service of the connector's namespace.
     Pods {
         /// Namespace of the Service.
         namespace: String,
@@ -140,7 +143,7 @@ pub enum EgressTarget {
         /// The namespace.
         namespace: String,
         /// The port on the pods.
-        port: u16,
+        port: IntOrString,
     },
     /// Any address but link-local and metadata ones.
     Outside {
@@ -207,7 +210,7 @@ pub fn validate(
     let proxy = proxy_endpoint(connector, settings.addresses)?;
     let ValidSource { credentials, fields, vault, identity, egress: to_identity } =
         validate_source(connector, platform, &endpoints, proxy.as_ref(), found, settings)?;
-    let platform_ca = read_ca(platform.ca_bundle(), found.ca_config_map.as_deref(), "caBundle")?;
+    let platform_ca = read_ca(platform.ca_bundle(), &found.ca_bundle, "caBundle")?;
     let token_keys = found.token_keys.clone().ok_or_else(|| {
         Rejection::new(Reason::Starting, "the cluster's token keys were not read yet; this passes by itself")
     })?;
@@ -312,19 +315,24 @@ pub fn validate(
 }
 
 /// The certificates of a CA bundle, which `field` asks for.
-fn read_ca(
-    bundle: Option<&CaBundle>,
-    config_map: Option<&ConfigMap>,
-    field: &str,
-) -> Result<Option<String>, Rejection> {
+fn read_ca(bundle: Option<&CaBundle>, found: &Bundle, field: &str) -> Result<Option<Arc<str>>, Rejection> {
     let Some(bundle) = bundle else { return Ok(None) };
     let (name, key) = (&bundle.config_map.name, &bundle.config_map.key);
     let reject = |problem: String| Err(Rejection::new(Reason::CaBundleInvalid, format!("{field}: {problem}")));
-    let Some(config_map) = config_map else {
-        return reject(format!("there is no ConfigMap {name:?} in this namespace; create it, or correct the name"));
-    };
-    let Some(pem) = config_map.data.as_ref().and_then(|data| data.get(key)) else {
-        return reject(format!("ConfigMap {name:?} has no key {key:?}; add it, or correct caBundle.configMap.key"));
+    let pem = match found {
+        Bundle::Text(pem) => pem,
+        Bundle::NoConfigMap => {
+            return reject(format!("there is no ConfigMap {name:?} in this namespace; create it, or correct the name"));
+        }
+        Bundle::NoKey => {
+            return reject(format!("ConfigMap {name:?} has no key {key:?}; add it, or correct caBundle.configMap.key"));
+        }
+        Bundle::TooLarge(bytes) => {
+            return reject(format!(
+                "key {key:?} of ConfigMap {name:?} has {bytes} bytes, and may have {MAX_BUNDLE}: leave in it only the \
+                 authorities that sign the certificates of what is called, and no comments"
+            ));
+        }
     };
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -342,7 +350,7 @@ fn read_ca(
             "key {key:?} of ConfigMap {name:?} holds no PEM certificate: it must have lines -----BEGIN CERTIFICATE-----"
         ));
     }
-    Ok(Some(pem.clone()))
+    Ok(Some(Arc::clone(pem)))
 }
 
 fn resolve_access(allow: Option<Vec<AccessRule>>, anonymous: bool, namespace: &str) -> Vec<AccessRule> {
@@ -396,9 +404,12 @@ fn plan_egress(
             targets.map(|endpoint| EgressTarget::Cidrs { cidrs: cidrs.clone(), port: endpoint.port }).collect()
         }
         // The Service, if there is one, is that of the first address.
-        Egress::Derived => std::iter::once(derive_target(endpoint, service))
-            .chain(further.iter().map(|other| derive_target(other, service.filter(|_| other.host == endpoint.host))))
-            .collect(),
+        Egress::Derived => {
+            let own = connector.namespace().unwrap_or_default();
+            let service_of = |other: &Endpoint| service.filter(|_| other.host == endpoint.host);
+            let targets = std::iter::once(endpoint).chain(further);
+            targets.map(|target| derive_target(&own, target, service_of(target))).collect()
+        }
     };
     targets.dedup();
     targets.extend(others);
@@ -410,11 +421,11 @@ fn other_target(connector: &McpConnector, endpoint: &Endpoint, service: Option<&
     let network = connector.spec.network.clone().unwrap_or_default();
     match network.egress.unwrap_or_default() {
         Egress::Cidrs => EgressTarget::Cidrs { cidrs: network.cidrs.unwrap_or_default(), port: endpoint.port },
-        Egress::Derived | Egress::Any => derive_target(endpoint, service),
+        Egress::Derived | Egress::Any => derive_target(&connector.namespace().unwrap_or_default(), endpoint, service),
     }
 }
 
-fn derive_target(endpoint: &Endpoint, service: Option<&Service>) -> EgressTarget {
+fn derive_target(own_namespace: &str, endpoint: &Endpoint, service: Option<&Service>) -> EgressTarget {
     let outside = EgressTarget::Outside { port: endpoint.port };
     let Some(service) = service else { return outside };
     let Some(spec) = &service.spec else { return outside };
@@ -424,7 +435,12 @@ fn derive_target(endpoint: &Endpoint, service: Option<&Service>) -> EgressTarget
     let target = port.target_port.clone().unwrap_or(IntOrString::Int(port.port));
     match (&spec.selector, service.namespace()) {
         (Some(selector), Some(namespace)) if !selector.is_empty() => {
-            EgressTarget::Pods { namespace, selector: selector.clone(), port: target }
+            // The policy stands in the connector's namespace, whose readers need not know what runs in another one.
+            if namespace == own_namespace {
+                EgressTarget::Pods { namespace, selector: selector.clone(), port: target }
+            } else {
+                EgressTarget::Namespace { namespace, port: target }
+            }
         }
         // A Service without a selector has endpoints that somebody else writes: any address, on the target's port.
         _ => match target {

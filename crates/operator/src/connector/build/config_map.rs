@@ -13,7 +13,7 @@ pub fn build_config_map(connector: &ValidatedConnector, config: String, token_ke
         data.insert(LOG_LEVEL_FILE.to_owned(), level.to_string());
     }
     if let Some(pem) = &connector.platform_ca {
-        data.insert(PLATFORM_CA_FILE.to_owned(), pem.clone());
+        data.insert(PLATFORM_CA_FILE.to_owned(), pem.to_string());
     }
     ConfigMap { metadata: metadata(connector), data: Some(data), ..ConfigMap::default() }
 }

@@ -93,25 +93,18 @@ fn egress(connector: &ValidatedConnector) -> Vec<NetworkPolicyEgressRule> {
     let dns = [53, 5353].into_iter().flat_map(|number| [port("UDP", number), port("TCP", number)]);
     let mut rules = vec![NetworkPolicyEgressRule { to: None, ports: Some(dns.collect()) }];
     rules.extend(targets.iter().map(|target| match target {
-        EgressTarget::Pods { namespace: name, selector, port } => NetworkPolicyEgressRule {
-            to: Some(vec![NetworkPolicyPeer {
+        EgressTarget::Pods { namespace: name, selector, port } => to_pods(
+            NetworkPolicyPeer {
                 namespace_selector: Some(namespace(name)),
                 pod_selector: Some(LabelSelector { match_labels: Some(selector.clone()), ..LabelSelector::default() }),
                 ..NetworkPolicyPeer::default()
-            }]),
-            ports: Some(vec![NetworkPolicyPort {
-                protocol: Some("TCP".into()),
-                port: Some(port.clone()),
-                ..NetworkPolicyPort::default()
-            }]),
-        },
-        EgressTarget::Namespace { namespace: name, port } => NetworkPolicyEgressRule {
-            to: Some(vec![NetworkPolicyPeer {
-                namespace_selector: Some(namespace(name)),
-                ..NetworkPolicyPeer::default()
-            }]),
-            ports: Some(vec![tcp(*port)]),
-        },
+            },
+            port,
+        ),
+        EgressTarget::Namespace { namespace: name, port } => to_pods(
+            NetworkPolicyPeer { namespace_selector: Some(namespace(name)), ..NetworkPolicyPeer::default() },
+            port,
+        ),
         EgressTarget::Outside { port } => {
             NetworkPolicyEgressRule { to: Some(outside()), ports: Some(vec![tcp(*port)]) }
         }
@@ -145,6 +138,13 @@ fn block(cidr: String, except: Vec<String>) -> NetworkPolicyPeer {
         ip_block: Some(IPBlock { cidr, except: (!except.is_empty()).then_some(except) }),
         ..NetworkPolicyPeer::default()
     }
+}
+
+/// A port of pods, by its number or its name.
+fn to_pods(peer: NetworkPolicyPeer, port: &IntOrString) -> NetworkPolicyEgressRule {
+    let port =
+        NetworkPolicyPort { protocol: Some("TCP".into()), port: Some(port.clone()), ..NetworkPolicyPort::default() };
+    NetworkPolicyEgressRule { to: Some(vec![peer]), ports: Some(vec![port]) }
 }
 
 fn tcp(number: u16) -> NetworkPolicyPort {

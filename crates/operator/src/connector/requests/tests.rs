@@ -99,7 +99,6 @@ fn parts_of_a_second_make_no_request_of_their_own() {
 
 // ===== as a whole =====
 
-
 /// A pod of the connector that takes requests, and the address that it takes them at.
 async fn replica(refusals: usize) -> (String, Arc<Mutex<Vec<String>>>) {
     // Loopback has addresses enough for every test to have the admin port for itself.

@@ -6,8 +6,9 @@ use super::*;
 use crate::{
     cache::Cache,
     connector::{
+        build::build,
         reconcile,
-        testing::{ApiServer, MINIMAL, caches, connector, context, found, source, validated},
+        testing::{ApiServer, CERTIFICATE, MINIMAL, caches, connector, context, found, settings, source, validated},
     },
     context::Caches,
 };
@@ -265,4 +266,22 @@ fn who_waits_says_so_unless_it_is_being_brought_up_anyway() {
     assert_eq!(waiting(vec![], Turn::Stopped), ["RolloutStopped"]);
     let starting = Finding::new(ConditionType::Reconciling, Some(true), Reason::Starting, "");
     assert_eq!(waiting(vec![starting], Turn::Later), ["Starting"]);
+}
+
+#[test]
+fn a_file_that_is_known_by_its_digest_is_put_back_too() {
+    let large = |end: &str| format!("{CERTIFICATE}{}{end}", "#".repeat(20_000));
+    let connector = ValidatedConnector { platform_ca: Some(large("a").as_str().into()), ..validated(MINIMAL) };
+    let before = build(&connector, &settings()).unwrap();
+    let mut kept = before.config_map.clone();
+    slim::config_map(&mut kept);
+    let mut same = before.clone();
+    hold(&mut same, &before.deployment, &kept).unwrap();
+    assert_eq!(same.config_map, before.config_map, "it is the same, so it is at hand");
+
+    let mut other = build(&connector, &settings()).unwrap();
+    other.config_map.data.as_mut().unwrap().insert(PLATFORM_CA_FILE.to_owned(), large("b"));
+    assert!(hold(&mut other, &before.deployment, &kept).is_err(), "it has to be read");
+    hold(&mut other, &before.deployment, &before.config_map).unwrap();
+    assert_eq!(other.config_map, before.config_map);
 }

@@ -26,7 +26,7 @@ pub(super) fn resolve(
         .as_url()
         .endpoint(true, settings.addresses)
         .map_err(|error| Rejection::new(Reason::InvalidSpec, format!("{FIELD}.address: {error}")))?;
-    let ca_pem = read_ca(redis.ca_bundle.as_ref(), found.ca_config_map.as_deref(), &format!("{FIELD}.caBundle"))?;
+    let ca_pem = read_ca(redis.ca_bundle.as_ref(), &found.ca_bundle, &format!("{FIELD}.caBundle"))?;
     let credentials = match &redis.credentials {
         Some(reference) => Some(resolve_credentials(&reference.name, found, &endpoint)?),
         None => None,
@@ -35,7 +35,7 @@ pub(super) fn resolve(
         host: endpoint.host.clone(),
         port: endpoint.port,
         tls: !redis.insecure_plaintext.unwrap_or_default(),
-        ca_pem,
+        ca_pem: ca_pem.map(|pem| pem.to_string()),
         credentials: credentials.is_some(),
     };
     Ok(ResolvedSharedLimit { config, credentials, endpoint })
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::connector::{
         dereference::Dereferenced,
-        testing::{self, CERTIFICATE, MINIMAL, check, config_map},
+        testing::{self, CERTIFICATE, MINIMAL, bundle, check},
         validate::{EgressPlan, EgressTarget, ValidatedConnector},
     };
 
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(plain.egress, targets);
 
         let mut found = found("");
-        found.shared_limit.ca_config_map = Some(config_map("ca.crt", CERTIFICATE));
+        found.shared_limit.ca_bundle = bundle(CERTIFICATE);
         found.shared_limit.service = Some(testing::service(
             "{metadata: {name: redis, namespace: limits}, spec: {selector: {app: redis}, ports: [{port: 6380, targetPort: 6379}]}}",
         ));
@@ -121,11 +121,7 @@ mod tests {
         let tls = resolve(&format!("{{address: '{HOST}', caBundle: {bundle}}}"), &found).unwrap();
         let config = tls.config.limits.shared.unwrap();
         assert_eq!((config.tls, config.ca_pem.as_deref()), (true, Some(CERTIFICATE)));
-        let pods = EgressTarget::Pods {
-            namespace: "limits".into(),
-            selector: [("app".to_owned(), "redis".to_owned())].into(),
-            port: IntOrString::Int(6379),
-        };
+        let pods = EgressTarget::Namespace { namespace: "limits".into(), port: IntOrString::Int(6379) };
         assert_eq!(tls.egress, EgressPlan::Targets(vec![vault, pods]));
     }
 

@@ -1,6 +1,8 @@
 //! What `spec.telemetry` comes to: the server's configuration, with every default resolved, and where the pods have to
 //! connect to for it.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use super::{EgressTarget, Rejection};
 use crate::context::Settings;
 use api::{
@@ -65,7 +67,8 @@ fn derive_target(collector: &Endpoint) -> EgressTarget {
     let mut labels = collector.host.trim_end_matches('.').split('.');
     match (labels.next(), labels.next(), labels.next()) {
         (Some(_), Some(namespace), Some("svc")) => {
-            EgressTarget::Namespace { namespace: namespace.to_owned(), port: collector.port }
+            let port = IntOrString::Int(i32::from(collector.port));
+            EgressTarget::Namespace { namespace: namespace.to_owned(), port }
         }
         _ => EgressTarget::Outside { port: collector.port },
     }

@@ -1,9 +1,8 @@
 use super::*;
-use crate::connector::testing::{CERTIFICATE, MINIMAL, check, config_map, found, service, source, validated};
+use crate::connector::testing::{CERTIFICATE, MINIMAL, bundle, check, found, service, source, validated};
 use api::credential_source::Host;
 use pod_api::config::{CacheConfig, CallRateConfig, RepeatsConfig};
 use proptest::prelude::*;
-use std::sync::Arc;
 
 fn rejection(spec: &str, found: &Dereferenced) -> (Reason, String) {
     let rejection = check(spec, found).unwrap_err();
@@ -129,7 +128,7 @@ fn a_proxy_is_for_those_to_allow_who_answer_for_the_credentials() {
     ];
     for (platform, source) in every_source {
         let with = |proxies: &str| Dereferenced {
-            ca_config_map: Some(config_map("ca.crt", CERTIFICATE)),
+            ca_bundle: bundle(CERTIFICATE),
             ..from(&format!("{{{proxies} {source}}}"))
         };
         let (reason, message) = rejection(&through(platform, PROXY), &with(""));
@@ -230,42 +229,42 @@ fn a_ca_bundle_is_pem_or_says_why_not() {
     let spec = "platform: {vault: {url: 'https://vault.example.com', caBundle: {configMap: {name: corp, key: ca.crt}}}}\n\
                 credentials: {name: reader}";
     for (map, part) in [
-        (None, "no ConfigMap \"corp\""),
-        (Some(config_map("other", CERTIFICATE)), "no key \"ca.crt\""),
-        (Some(config_map("ca.crt", "MIIB")), "no PEM certificate"),
-        (
-            Some(config_map("ca.crt", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n")),
-            "not well-formed",
-        ),
-        (
-            Some(config_map("ca.crt", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n")),
-            "no PEM certificate",
-        ),
+        (Bundle::NoConfigMap, "no ConfigMap \"corp\""),
+        (Bundle::NoKey, "no key \"ca.crt\""),
+        (Bundle::TooLarge(400_000), "has 400000 bytes, and may have 327680: leave in it only"),
+        (bundle("MIIB"), "no PEM certificate"),
+        (bundle("-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"), "not well-formed"),
+        (bundle("-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"), "no PEM certificate"),
     ] {
-        let (reason, message) = rejection(spec, &Dereferenced { ca_config_map: map, ..found() });
+        let (reason, message) = rejection(spec, &Dereferenced { ca_bundle: map, ..found() });
         assert_eq!(reason, Reason::CaBundleInvalid);
         assert!(message.contains(part), "{part}: {message}");
     }
-    let good = Dereferenced { ca_config_map: Some(config_map("ca.crt", CERTIFICATE)), ..found() };
+    let good = Dereferenced { ca_bundle: bundle(CERTIFICATE), ..found() };
     assert_eq!(check(spec, &good).unwrap().platform_ca.as_deref(), Some(CERTIFICATE));
 }
 
 #[test]
 fn egress_follows_the_platform() {
-    let in_cluster = Dereferenced {
-        platform_service: Some(service(
-            "{metadata: {name: vault, namespace: vault}, spec: {selector: {app: vault}, ports: [{port: 8200, targetPort: api}]}}",
-        )),
-        ..found()
+    let behind = |namespace: &str, port: &str| {
+        let service = service(&format!(
+            "{{metadata: {{name: vault, namespace: {namespace}}}, spec: {{selector: {{app: vault, customer: acme}}, \
+             ports: [{{port: 8200, targetPort: {port}}}]}}}}"
+        ));
+        check(MINIMAL, &Dereferenced { platform_service: Some(service), ..found() }).unwrap()
     };
-    assert_eq!(
-        check(MINIMAL, &in_cluster).unwrap().egress,
-        EgressPlan::Targets(vec![EgressTarget::Pods {
-            namespace: "vault".into(),
-            selector: [("app".to_owned(), "vault".to_owned())].into(),
-            port: IntOrString::String("api".into()),
-        }])
-    );
+    let own = EgressTarget::Pods {
+        namespace: "team".into(),
+        selector: [("app".to_owned(), "vault".to_owned()), ("customer".to_owned(), "acme".to_owned())].into(),
+        port: IntOrString::String("api".into()),
+    };
+    assert_eq!(behind("team", "api").egress, EgressPlan::Targets(vec![own]));
+    // Whoever reads the policy learns no label of another namespace.
+    let other = behind("vault", "8202");
+    let target = EgressTarget::Namespace { namespace: "vault".into(), port: IntOrString::Int(8202) };
+    assert_eq!(other.egress, EgressPlan::Targets(vec![target]));
+    let built = crate::connector::build::build(&other, &crate::connector::testing::settings()).unwrap();
+    assert!(!serde_json::to_string(&built.network_policy).unwrap().contains("acme"));
     let narrowed = validated(&format!("{MINIMAL}\nnetwork: {{egress: CIDRs, cidrs: [192.0.2.0/24]}}"));
     assert_eq!(
         narrowed.egress,
@@ -289,7 +288,7 @@ fn telemetry_is_resolved_and_the_collector_may_be_reached() {
     let in_cluster = with("{traces: {endpoint: 'http://collector.seeing.svc:4318'}}");
     let traces = in_cluster.config.telemetry.traces.clone().unwrap();
     assert_eq!((traces.endpoint.as_str(), traces.sample_percent), ("http://collector.seeing.svc:4318/", 100));
-    let namespace = EgressTarget::Namespace { namespace: "seeing".into(), port: 4_318 };
+    let namespace = EgressTarget::Namespace { namespace: "seeing".into(), port: IntOrString::Int(4_318) };
     assert!(targets(&in_cluster).contains(&namespace), "{:?}", in_cluster.egress);
     let outside = with("{traces: {endpoint: 'https://otlp.example.com/base', samplePercent: 5}}");
     assert_eq!(outside.config.telemetry.traces.clone().unwrap().sample_percent, 5);
@@ -432,7 +431,7 @@ fn the_ca_bundle_of_vault_goes_to_the_agent() {
     let (reason, message) = rejection(MINIMAL, &found);
     assert_eq!(reason, Reason::CaBundleInvalid);
     assert!(message.starts_with("spec.vault.caBundle: "), "{message}");
-    found.vault_ca_config_map = Some(config_map("ca.crt", CERTIFICATE));
+    found.vault_ca_bundle = bundle(CERTIFICATE);
     assert_eq!(check(MINIMAL, &found).unwrap().config.agent.unwrap().ca_pem.as_deref(), Some(CERTIFICATE));
 }
 

@@ -64,13 +64,13 @@ pub(super) fn resolve(
             ),
         ));
     }
-    let ca_pem = read_ca(vault.ca_bundle.as_ref(), found.vault_ca_config_map.as_deref(), "spec.vault.caBundle")?;
+    let ca_pem = read_ca(vault.ca_bundle.as_ref(), &found.vault_ca_bundle, "spec.vault.caBundle")?;
     let proxy = connector.spec.workload.as_ref().and_then(|workload| workload.proxy.clone());
     let config = AgentConfig {
         address: vault.address.clone(),
         insecure_http,
         namespace: vault.namespace.clone(),
-        ca_pem,
+        ca_pem: ca_pem.map(|pem| pem.to_string()),
         proxy,
         login,
         secrets,
