@@ -57,6 +57,12 @@ VARIANTS: dict[str, Manifest] = {
         "pollInterval": "30s",
         "rollout": {"maxConcurrent": 3, "maxFailures": "20%", "readyTimeout": "10m"},
         "clusterAssignsUser": True,
+        "allowWorkload": {
+            "annotations": ["example.com/*"],
+            "labels": [],
+            "priorityClasses": ["tenant-*"],
+            "tolerations": ["dedicated", "example.com/gpu"],
+        },
         "logLevel": "info,kube=debug",
         "logFormat": "text",
         "fullnameOverride": "connectors",

@@ -87,6 +87,10 @@ def test_values_become_settings() -> None:
         "--rollout-max-failures=20%",
         "--rollout-ready-timeout=10m",
         "--cluster-assigns-user=true",
+        "--allow-workload-annotations=example.com/*",
+        "--allow-workload-labels=",
+        "--allow-workload-priority-classes=tenant-*",
+        "--allow-workload-tolerations=dedicated,example.com/gpu",
         "--log-level=info,kube=debug",
         "--log-format=text",
     ]

@@ -48,7 +48,7 @@ def test_what_others_add_stays(running: Deployed) -> None:
     vault = running.connector
     note = {"metadata": {"annotations": {"example.com/note": "ours"}, "labels": {"example.com/team": "a"}}}
     kube.patch(vault.namespace, "service", vault.owned, note)
-    vault.change({"workload": {"annotations": {"example.com/changed": "1"}}})
+    vault.change({"workload": {"annotations": {"prometheus.io/path": "/changed"}}})
     vault.wait_ready()
     metadata = kube.get(vault.namespace, "service", vault.owned)["metadata"]
     assert metadata["annotations"]["example.com/note"] == "ours"

@@ -108,6 +108,17 @@ def test_a_ca_bundle_that_is_missing_or_no_pem(namespace: str) -> None:
     not_accepted(vault, "CaBundleInvalid", 'no key "missing"')
 
 
+def test_what_an_administrator_has_not_allowed(namespace: str) -> None:
+    vault = Connector(namespace)
+    injected = {"annotations": {"vault.hashicorp.com/agent-inject": "true"}, "priorityClassName": "urgent"}
+    kube.apply(namespace, source(), secret("x"), ca_config_map(vault_server.ca_pem()), connector(workload=injected))
+    settings = "allowWorkload.annotations", "allowWorkload.priorityClasses"
+    not_accepted(vault, "InvalidSpec", '"vault.hashicorp.com/agent-inject"', *settings)
+    assert kube.find(namespace, "deployment", vault.owned) is None
+    vault.change({"workload": None})
+    accepted_again(vault)
+
+
 @pytest.mark.parametrize(
     "url", ["https://169.254.169.254/", "https://127.0.0.1:8200", "https://metadata.google.internal"]
 )

@@ -77,7 +77,7 @@ def test_converged_it_writes_nothing_for_a_minute(deploy: Deploy, operator: Oper
     # The count means something: the same log shows what it reads.
     log = AuditLog.from_now()
     version = vault.object()["metadata"]["resourceVersion"]
-    vault.change({"workload": {"annotations": {"story": "changed"}}})
+    vault.change({"workload": {"annotations": {"prometheus.io/path": "/changed"}}})
     eventually("a change is written", lambda: log.writes(vault.namespace, operator.user))
     assert vault.object()["metadata"]["resourceVersion"] != version
     vault.wait_ready()

@@ -28,7 +28,7 @@ def test_a_rolling_restart_fails_no_call(deploy: Deploy) -> None:
         eventually("calls are made", lambda: min(anew.calls, kept.calls) > 10)
         for number in range(RESTARTS):
             pods = set(vault.pod_identities())
-            vault.change({"workload": {"annotations": {"example.com/rolled": f"{number}"}}})
+            vault.change({"workload": {"annotations": {"prometheus.io/path": f"/{number}"}}})
             _is_rolled(vault, pods)
         seen = anew.calls, kept.calls
         eventually("calls go on", lambda: anew.calls > seen[0] + 10 and kept.calls > seen[1] + 10)

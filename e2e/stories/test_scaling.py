@@ -44,7 +44,7 @@ def test_without_replicas_in_the_spec_an_autoscaler_has_its_way(deploy: Deploy) 
     scale(vault, f"deployment/{vault.owned}", 2)
     has(vault, 2)
     # A change of the spec doesn't reset the number either.
-    vault.change({"workload": {"labels": {"example.com/team": "a"}}})
+    vault.change({"workload": {"annotations": {"prometheus.io/path": "/changed"}}})
     throughout("2 replicas are wanted", lambda: wanted(vault) == 2, seconds=5)
     has(vault, 2)
     assert kube.find(vault.namespace, "poddisruptionbudget", vault.owned) is None

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CaBundle {
-    /// Key of a ConfigMap of the same namespace, which holds PEM certificates.
+    /// Key of a ConfigMap of the same namespace, which holds PEM certificates: 320 KiB at most.
     pub config_map: ConfigMapKey,
 }
 

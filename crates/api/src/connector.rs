@@ -212,8 +212,9 @@ pub struct AccessRule {
     .message("cidrs belongs to egress: CIDRs, and to no other"))]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkSpec {
-    /// `Derived` (the default): DNS, and the platform's port: of its pods, where it is a Service of this cluster, and
-    /// of every address but link-local and metadata ones, where it is outside. `CIDRs` narrows the addresses. `Any`
+    /// `Derived` (the default): DNS, and the platform's port: of its pods, where it is a Service of the connector's
+    /// namespace, of all pods of the namespace, where it is a Service of another one, and of every address but
+    /// link-local and metadata ones, where it is outside. `CIDRs` narrows the addresses. `Any`
     /// leaves egress open.
     pub egress: Option<Egress>,
 
@@ -293,13 +294,15 @@ pub struct WorkloadSpec {
     /// and 16Mi memory, and a memory limit of 32Mi.
     pub agent_resources: Option<ResourceRequirements>,
 
-    /// Labels added to the pods. Those of the operator can't be replaced.
+    /// Labels added to the pods: those that the operator allows (the chart's `allowWorkload.labels`), which by default are
+    /// two of Istio's. Those of the operator can't be replaced.
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('mcp-connectors.io/') && !k.startsWith('app.kubernetes.io/') && !k.startsWith('argocd.argoproj.io/'))")
         .message("labels under mcp-connectors.io/, app.kubernetes.io/ and argocd.argoproj.io/ are set by the operator or by your GitOps tool"))]
     pub labels: Option<BTreeMap<String, LabelValue>>,
 
-    /// Annotations added to the pods.
+    /// Annotations added to the pods: those that the operator allows (the chart's `allowWorkload.annotations`), which by
+    /// default ask a mesh for its proxy, or are Prometheus's.
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('mcp-connectors.io/') && !k.startsWith('argocd.argoproj.io/'))")
         .message("annotations under mcp-connectors.io/ and argocd.argoproj.io/ are set by the operator or by your GitOps tool"))]
@@ -309,7 +312,7 @@ pub struct WorkloadSpec {
     #[schemars(extend("maxProperties" = 32))]
     pub node_selector: Option<BTreeMap<String, LabelValue>>,
 
-    /// Taints that the pods tolerate.
+    /// Taints that the pods tolerate, if the operator allows their keys (the chart's `allowWorkload.tolerations`).
     #[schemars(length(max = 32))]
     pub tolerations: Option<Vec<Toleration>>,
 
@@ -320,7 +323,7 @@ pub struct WorkloadSpec {
     #[schemars(length(max = 8))]
     pub topology_spread_constraints: Option<Vec<TopologySpreadConstraint>>,
 
-    /// PriorityClass of the pods.
+    /// PriorityClass of the pods, if the operator allows it (the chart's `allowWorkload.priorityClasses`).
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
 

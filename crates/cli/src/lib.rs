@@ -42,6 +42,7 @@ use api::{
     credential_source::{Host, NotAHost},
     duration::ApiDuration,
     endpoint::{AddressPolicy, PlatformUrl},
+    pattern::NamePattern,
     platform,
     scope::{Scope, ScopeError},
 };
@@ -49,6 +50,7 @@ use common::errors::with_causes;
 use credentials::identity::PodIdentityAgent;
 use operator::{
     self,
+    connector::validate::{ALLOWED_ANNOTATIONS, ALLOWED_LABELS, ALLOWED_TOLERATIONS, AllowedWorkload},
     context::Settings,
     rollout::{Limits, Share},
 };
@@ -271,6 +273,26 @@ struct OperatorArgs {
     #[arg(long, env = "MCP_CONNECTORS_CLUSTER_ASSIGNS_USER", action = clap::ArgAction::Set, default_value_t = false)]
     cluster_assigns_user: bool,
 
+    /// Annotations that spec.workload may put on connectors' pods, separated by commas; `*` stands for any characters, and
+    /// nothing for none
+    #[arg(long, env = "MCP_CONNECTORS_ALLOW_WORKLOAD_ANNOTATIONS", value_delimiter = ',', value_parser = pattern,
+          default_values = ALLOWED_ANNOTATIONS)]
+    allow_workload_annotations: Vec<NamePattern>,
+
+    /// Labels that it may put on them, in the same form
+    #[arg(long, env = "MCP_CONNECTORS_ALLOW_WORKLOAD_LABELS", value_delimiter = ',', value_parser = pattern,
+          default_values = ALLOWED_LABELS)]
+    allow_workload_labels: Vec<NamePattern>,
+
+    /// Priority classes that it may give them, in the same form
+    #[arg(long, env = "MCP_CONNECTORS_ALLOW_WORKLOAD_PRIORITY_CLASSES", value_delimiter = ',', value_parser = pattern)]
+    allow_workload_priority_classes: Vec<NamePattern>,
+
+    /// Keys of taints that it may have them tolerate, in the same form; `*` alone also allows to tolerate every taint
+    #[arg(long, env = "MCP_CONNECTORS_ALLOW_WORKLOAD_TOLERATIONS", value_delimiter = ',', value_parser = pattern,
+          default_values = ALLOWED_TOLERATIONS)]
+    allow_workload_tolerations: Vec<NamePattern>,
+
     /// Collector of the traces of connectors that name none in spec.telemetry: OTLP over HTTP, such as
     /// `http://collector.observability.svc:4318`; left out or empty, they are not traced
     #[arg(long, env = "MCP_CONNECTORS_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
@@ -294,6 +316,15 @@ fn namespace_or_nothing(text: &str) -> Result<String, String> {
     is_name.then(|| text.to_owned()).ok_or_else(|| {
         "a namespace's name has at most 63 lower case letters, digits and dashes, and no dash at either end".to_owned()
     })
+}
+
+/// The key of a label or an annotation, or the name of an object, with `*` in it. Nothing, because a variable may be empty.
+fn pattern(text: &str) -> Result<NamePattern, String> {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./*".contains(&byte);
+    let is_pattern = text.len() <= 317 && text.bytes().all(is_inner);
+    is_pattern
+        .then(|| NamePattern(text.to_owned()))
+        .ok_or_else(|| "a name has letters, digits and -_./ in it, and * for any run of characters".to_owned())
 }
 
 fn poll_interval(text: &str) -> Result<Duration, String> {
@@ -323,6 +354,7 @@ impl TryFrom<OperatorArgs> for Settings {
 
     fn try_from(args: OperatorArgs) -> Result<Self, ScopeError> {
         let not_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let named = |patterns: Vec<NamePattern>| patterns.into_iter().filter(|one| !one.0.is_empty()).collect();
         let ignored = args.ignore_namespaces.into_iter().filter(|name| !name.is_empty()).collect();
         Ok(Self {
             connector_image: args.connector_image,
@@ -346,6 +378,12 @@ impl TryFrom<OperatorArgs> for Settings {
             allowed_proxies: args.allowed_proxies.into_iter().flatten().collect(),
             addresses: AddressPolicy::Cluster,
             cluster_assigns_user: args.cluster_assigns_user,
+            allowed_workload: AllowedWorkload {
+                annotations: named(args.allow_workload_annotations),
+                labels: named(args.allow_workload_labels),
+                priority_classes: named(args.allow_workload_priority_classes),
+                tolerations: named(args.allow_workload_tolerations),
+            },
         })
     }
 }
@@ -520,6 +558,24 @@ mod tests {
     fn help_begins_with_what_the_program_is_and_not_with_what_its_crate_is() {
         let help = Cli::<NoLocal>::command().render_long_help().to_string();
         assert!(help.starts_with(ABOUT), "{help}");
+    }
+
+    #[test]
+    fn what_spec_workload_may_have_is_named_or_a_default() {
+        let allowed = |words: &[&str]| operator(words).map(|settings| settings.allowed_workload);
+        assert_eq!(allowed(&[]), Ok(AllowedWorkload::by_default()));
+        let none =
+            ["annotations", "labels", "priority-classes", "tolerations"].map(|of| format!("--allow-workload-{of}="));
+        assert_eq!(allowed(&none.each_ref().map(String::as_str)), Ok(AllowedWorkload::default()));
+        let some = allowed(&["--allow-workload-annotations=example.com/*,team", "--allow-workload-priority-classes=a"])
+            .unwrap();
+        let names = |patterns: &[NamePattern]| patterns.iter().map(|one| one.0.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            (names(&some.annotations), names(&some.priority_classes)),
+            (vec!["example.com/*".into(), "team".into()], vec!["a".into()])
+        );
+        assert_eq!(some.labels, AllowedWorkload::by_default().labels);
+        assert!(allowed(&["--allow-workload-labels=a b"]).unwrap_err().contains("has letters"));
     }
 
     #[test]

@@ -17,7 +17,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     cache::Cache,
-    connector::{mutations::Published, observe::Memory, references::ReferenceCache, requests::Refused},
+    connector::{
+        mutations::Published, observe::Memory, references::ReferenceCache, requests::Refused, validate::AllowedWorkload,
+    },
     events::Publisher,
     index::Index,
     metrics::Metrics,
@@ -69,6 +71,8 @@ pub struct Settings {
     pub addresses: AddressPolicy,
     /// Whether the cluster gives pods their user and group, as OpenShift does.
     pub cluster_assigns_user: bool,
+    /// What `spec.workload` may have.
+    pub allowed_workload: AllowedWorkload,
 }
 
 /// Everything that is watched.

@@ -25,7 +25,7 @@ use crate::{
         observe::{Observation, Replica},
         references::Bundle,
         status::{NotAccepted, Seen, compute, compute_not_accepted},
-        validate::{ValidatedConnector, validate},
+        validate::{AllowedWorkload, ValidatedConnector, validate},
     },
     context::Settings,
     rollout::{Limits, Share},
@@ -81,6 +81,8 @@ impl Planner {
             allowed_proxies,
             addresses,
             cluster_assigns_user: false,
+            // Which of it an operator allows is its own setting, and not known here.
+            allowed_workload: AllowedWorkload::anything(),
         };
         Self { settings: Arc::new(settings) }
     }

@@ -28,7 +28,7 @@ use super::{
     mutations::Published,
     references::{Bundle, ReferenceCache},
     requests::Refused,
-    validate::{Rejection, ValidatedConnector, validate},
+    validate::{AllowedWorkload, Rejection, ValidatedConnector, validate},
 };
 use crate::{
     cache::Cache,
@@ -72,6 +72,7 @@ pub fn settings() -> Settings {
         allowed_proxies: Vec::new(),
         addresses: AddressPolicy::Cluster,
         cluster_assigns_user: false,
+        allowed_workload: AllowedWorkload::anything(),
     }
 }
 

@@ -17,6 +17,9 @@ mod shared_limit;
 mod source;
 mod telemetry;
 mod vault;
+mod workload;
+
+pub use self::workload::{ALLOWED_ANNOTATIONS, ALLOWED_LABELS, ALLOWED_TOLERATIONS, AllowedWorkload};
 
 use self::source::{ValidSource, validate_source};
 use super::{
@@ -216,6 +219,7 @@ pub fn validate(
     })?;
 
     let workload = spec.workload.clone().unwrap_or_default();
+    workload::check(&workload, &settings.allowed_workload)?;
     let (telemetry, collector) = telemetry::resolve(spec.telemetry.as_ref(), settings)?;
     let to_vault = vault.as_ref().map(|vault| other_target(connector, &vault.endpoint, found.vault_service.as_deref()));
     let limit_spec = spec.limits.clone().unwrap_or_default();
