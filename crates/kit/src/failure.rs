@@ -68,7 +68,7 @@ pub fn request_failed(way: &Way, cause: RequestError) -> ToolError {
         }
         RequestError::Build => {
             ToolError::invalid_argument(format!("an argument can't be part of a request to {title}"))
-                .with_remedy("names can't be . or ..")
+                .with_remedy("names can't be . or .., and can't hold line breaks, tabs or other control characters")
         }
         RequestError::ClientCertificate => {
             let message = format!("the connector's client certificate for {title} can't be used");
