@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+pub use common::foreign;
 use url::Url;
 
 use crate::log::plain;
@@ -10,11 +11,12 @@ use crate::log::plain;
 /// Characters that are kept of one text.
 const MAX_TEXT: usize = 500;
 
-/// A text without the user information of URLs in it, without what steers or hides in a terminal, without control
-/// characters, and cut.
+/// A text on one line, without the user information of URLs in it, without what a terminal hides and characters that aren't seen,
+/// and cut.
 pub fn clean(text: &str) -> String {
     let text = shown(text);
-    let text = text.as_ref();
+    // First, because a character that isn't seen could keep a URL from being known as one.
+    let text = &*foreign::clean(&text);
     let mut clean = String::with_capacity(text.len().min(MAX_TEXT * 4));
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -27,8 +29,8 @@ pub fn clean(text: &str) -> String {
         rest = following;
     }
     clean.push_str(rest);
-    let clean = clean.trim().replace(['\r', '\n', '\t'], " ");
-    let mut kept: String = clean.chars().filter(|c| !c.is_control()).take(MAX_TEXT + 1).collect();
+    let clean = clean.trim().replace(['\n', '\t'], " ");
+    let mut kept: String = clean.chars().take(MAX_TEXT + 1).collect();
     if kept.chars().count() > MAX_TEXT {
         kept = kept.chars().take(MAX_TEXT - 1).chain(['…']).collect();
     }
@@ -40,9 +42,9 @@ fn shown(text: &str) -> Cow<'_, str> {
     if text.contains('\u{1b}') { Cow::Owned(plain(&text.replace('\r', "\n"))) } else { Cow::Borrowed(text) }
 }
 
-/// A name that a platform states, without control characters and cut to `max` characters.
+/// A name that a platform states, without characters that aren't seen and cut to `max` characters.
 pub fn name(text: &str, max: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(max).collect()
+    foreign::clean(text).chars().filter(|c| !c.is_control()).take(max).collect()
 }
 
 /// What a server states of its version, cut to what a version can look like; nothing if nothing is left.
@@ -74,7 +76,7 @@ pub fn repository(address: &str) -> String {
 }
 
 fn clean_kept(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+    foreign::line(text, MAX_TEXT)
 }
 
 #[cfg(test)]
@@ -100,6 +102,7 @@ mod tests {
                 "sign #45 failed twice",
             ),
             ("https://us\u{1b}[0mer:planted@a/x", "https://a/x"),
+            ("https:\u{200b}//pl\u{fe00}anted@host and \u{e0041}x", "https://host and x"),
         ] {
             assert_eq!(clean(text), expected);
         }

@@ -178,9 +178,9 @@ pub fn findings(findings: &[Finding]) -> String {
     findings.iter().map(line).collect()
 }
 
-/// A text that somebody else wrote, without what a terminal would act on.
+/// A text that somebody else wrote, without what a terminal would act on and without what isn't seen.
 fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    common::foreign::clean(text).into_owned()
 }
 
 /// An error with what caused it, each once.

@@ -65,7 +65,7 @@ pub fn read(connector: &McpConnector, source: Option<&CredentialSource>, now: Ti
         match parse(value, now) {
             Ok(time) => Some(time),
             Err(problem) => {
-                let value: String = value.chars().filter(|c| !c.is_control()).take(MAX_VALUE).collect();
+                let value = common::foreign::line(value, MAX_VALUE);
                 refused.insert(name, format!("{name}: {value:?} {problem}"));
                 None
             }

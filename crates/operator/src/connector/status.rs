@@ -473,9 +473,9 @@ fn selector_text(name: &str) -> String {
     selector_labels(name).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-/// A text that somebody else wrote: one line of visible characters, cut to a length.
+/// A text that somebody else wrote: one line of characters that are seen, cut to a length.
 fn foreign(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_FOREIGN_TEXT).collect()
+    common::foreign::line(text, MAX_FOREIGN_TEXT)
 }
 
 #[cfg(test)]

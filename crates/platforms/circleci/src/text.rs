@@ -1,14 +1,16 @@
 //! Names and messages of CircleCI and of what ran in its jobs: brought to one line, and bounded.
 
-/// A name or message on one line, without control characters, cut to so many characters.
+use kit::text::foreign;
+
+/// A name or message on one line, without characters that aren't seen, cut to so many characters.
 pub(super) fn clean(text: &str, most: usize) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect();
-    plain.trim().to_owned()
+    foreign::line(text, most).trim().to_owned()
 }
 
 /// Text that keeps its lines, of so many characters; one that is cut ends with `…`.
 pub(super) fn lines(text: &str, most: usize) -> String {
-    let mut characters = text.trim().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c });
+    let text = foreign::clean(text);
+    let mut characters = text.trim().chars().map(|c| if c == '\t' { ' ' } else { c });
     let mut kept: String = characters.by_ref().take(most).collect();
     kept.extend(characters.next().map(|_| '…'));
     kept
