@@ -127,10 +127,8 @@ fn a_proxy_is_for_those_to_allow_who_answer_for_the_credentials() {
         ("{cloudWatch: {region: eu-central-1}}", "workloadIdentity: {aws: {roleArn: 'arn:aws:iam::1:role/r'}}"),
     ];
     for (platform, source) in every_source {
-        let with = |proxies: &str| Dereferenced {
-            ca_bundle: bundle(CERTIFICATE),
-            ..from(&format!("{{{proxies} {source}}}"))
-        };
+        let with =
+            |proxies: &str| Dereferenced { ca_bundle: bundle(CERTIFICATE), ..from(&format!("{{{proxies} {source}}}")) };
         let (reason, message) = rejection(&through(platform, PROXY), &with(""));
         assert_eq!(reason, Reason::ProxyNotAllowed, "{platform}: {message}");
         assert!(message.starts_with("spec.workload.proxy.url: proxy.example.com:3128 would carry"), "{message}");
