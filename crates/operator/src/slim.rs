@@ -16,7 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Resource, ResourceExt,
+    Resource,
     core::{DeserializeGuard, PartialObjectMeta, error_boundary::InvalidObject, object::HasSpec},
 };
 use serde::Serialize;
@@ -241,6 +241,8 @@ fn only_the_connector_label<K: Resource>(object: &mut K) {
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt;
+
     use super::*;
     use crate::connector::{
         build::build,

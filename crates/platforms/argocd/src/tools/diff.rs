@@ -638,16 +638,14 @@ mod tests {
             from in proptest::collection::vec("[a-d]", 0..12),
             to in proptest::collection::vec("[a-d]", 0..12),
         ) {
-            let texts = |all: &[String]| all.iter().map(|text| text.as_bytes()[0]).collect::<Vec<_>>();
-            let (wanted_from, wanted_to) = (texts(&from), texts(&to));
-            let pairs = pair_namesakes(from.iter().map(String::as_str).collect(), to.iter().map(String::as_str).collect());
-            let count = |all: &[u8], text: u8| all.iter().filter(|one| **one == text).count();
+                        let pairs = pair_namesakes(from.iter().map(String::as_str).collect(), to.iter().map(String::as_str).collect());
+            let count = |all: &[String], text: u8| all.iter().filter(|one| one.as_bytes() == [text]).count();
             for text in b'a'..=b'd' {
                 let is = |side: &str| side.as_bytes().first() == Some(&text);
                 let here = pairs.iter().filter(|(from, _)| is(from)).count();
                 let there = pairs.iter().filter(|(_, to)| is(to)).count();
                 let equal = pairs.iter().filter(|(from, to)| is(from) && is(to)).count();
-                let (from, to) = (count(&wanted_from, text), count(&wanted_to, text));
+                let (from, to) = (count(&from, text), count(&to, text));
                 proptest::prop_assert_eq!((here, there, equal), (from, to, from.min(to)));
             }
             proptest::prop_assert_eq!(pairs.len(), from.len().max(to.len()));
