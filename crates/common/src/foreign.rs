@@ -132,7 +132,7 @@ fn is_needed(c: char, before: &str, next: Option<char>) -> bool {
     match c {
         TEXT_LOOK | EMOJI_LOOK if last.is_ascii() => is_emoji_base(last) && next == Some(KEYCAP),
         TEXT_LOOK | EMOJI_LOOK => is_emoji_base(last),
-        JOINER => is_virama(last) || (is_emoji(last) && next.is_some_and(is_emoji)),
+        JOINER => is_virama(last) || ((last == EMOJI_LOOK || is_emoji(last)) && next.is_some_and(is_emoji)),
         NON_JOINER => is_virama(last) || (joins_onward(before) && next.is_some_and(joins_back)),
         _ => false,
     }
@@ -142,9 +142,9 @@ fn is_emoji_base(c: char) -> bool {
     CodePointSetData::new::<Emoji>().contains(c)
 }
 
-/// Whether it is an emoji or the end of one, and no digit or sign, which are the beginnings of emoji, too.
+/// Whether it is an emoji, and no digit or sign, which begin emoji, too.
 fn is_emoji(c: char) -> bool {
-    c == EMOJI_LOOK || (!c.is_ascii() && is_emoji_base(c))
+    !c.is_ascii() && is_emoji_base(c)
 }
 
 fn is_virama(c: char) -> bool {
@@ -347,6 +347,7 @@ mod tests {
             ("\u{2714}\u{fe0f}\u{fe0f}\u{fe0e}", "\u{2714}\u{fe0f}"),
             ("\u{1f600}\u{200d}\u{200d}\u{1f600}", "\u{1f600}\u{200d}\u{1f600}"),
             ("\u{1f600}\u{200d}text", "\u{1f600}text"),
+            ("\u{1f600}\u{200d}\u{fe0f}", "\u{1f600}\u{fe0f}"),
             ("क\u{94d}\u{200d}\u{200c}\u{200d}ष", "क\u{94d}\u{200d}ष"),
         ] {
             assert_eq!(clean(text), expected, "{text:?}");
