@@ -4,9 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::ByteString;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -58,11 +57,7 @@ fn of_token(token: &str) -> Option<Vec<String>> {
     struct Claims {
         aud: OneOrMore,
     }
-    let payload = token.split('.').nth(1)?;
-    // In the alphabet and with the end that Kubernetes' own type for bytes has.
-    let mut text = payload.replace('-', "+").replace('_', "/");
-    text.extend(std::iter::repeat_n('=', text.len().next_multiple_of(4) - text.len()));
-    let ByteString(claims) = serde_json::from_value(Value::String(text)).ok()?;
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let audiences = match serde_json::from_slice::<Claims>(&claims).ok()?.aud {
         OneOrMore::One(audience) => vec![audience],
         OneOrMore::More(audiences) => audiences,
@@ -74,12 +69,10 @@ fn of_token(token: &str) -> Option<Vec<String>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn token(claims: &Value) -> String {
-        let text = serde_json::to_value(ByteString(claims.to_string().into_bytes())).unwrap();
-        let text = text.as_str().unwrap().trim_end_matches('=').replace('+', "-").replace('/', "_");
-        format!("e30.{text}.c2lnbmF0dXJl")
+        format!("e30.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims.to_string()))
     }
 
     #[test]

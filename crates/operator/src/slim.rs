@@ -121,7 +121,11 @@ pub fn deployment(deployment: &mut Deployment) {
     if let Some(spec) = &mut deployment.spec
         && weight(spec) > MAX_OWNED
     {
-        let mut hollow = DeploymentSpec { replicas: spec.replicas, ..DeploymentSpec::default() };
+        let mut hollow = DeploymentSpec {
+            replicas: spec.replicas,
+            progress_deadline_seconds: spec.progress_deadline_seconds,
+            ..DeploymentSpec::default()
+        };
         if let Some(metadata) = &mut spec.template.metadata {
             keep_our_annotations(&mut metadata.annotations);
             hollow.template.metadata =

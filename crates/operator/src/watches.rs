@@ -61,8 +61,7 @@ impl Queues {
     }
 }
 
-/// Starts every watch. What is owned is watched by our label. Of ignored namespaces nothing is
-/// received at all.
+/// Starts every watch. What is owned is watched by our label. Of ignored namespaces nothing is received at all.
 pub fn start_watches(
     tasks: &mut JoinSet<&'static str>,
     client: &Client,

@@ -638,7 +638,8 @@ mod tests {
             from in proptest::collection::vec("[a-d]", 0..12),
             to in proptest::collection::vec("[a-d]", 0..12),
         ) {
-                        let pairs = pair_namesakes(from.iter().map(String::as_str).collect(), to.iter().map(String::as_str).collect());
+            let [from_texts, to_texts] = [&from, &to].map(|all| all.iter().map(String::as_str).collect());
+            let pairs = pair_namesakes(from_texts, to_texts);
             let count = |all: &[String], text: u8| all.iter().filter(|one| one.as_bytes() == [text]).count();
             for text in b'a'..=b'd' {
                 let is = |side: &str| side.as_bytes().first() == Some(&text);
