@@ -455,7 +455,7 @@ fn is_handshake(body: &[u8]) -> bool {
 
 /// What the protocol's layer says of a request, which may repeat a part of it.
 fn safe_text(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_TOLD_CHARACTERS).collect()
+    common::foreign::line(text, MAX_TOLD_CHARACTERS)
 }
 
 fn is_metadata_path(path: &str) -> bool {

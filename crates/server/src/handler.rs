@@ -109,7 +109,7 @@ async fn telling<T>(
             last = report.done;
             let mut told = ProgressNotificationParam::new(token.clone(), report.done);
             told.total = report.total;
-            told.message = report.message.map(|message| bounds::clean(&message).into_owned());
+            told.message = report.message.map(|message| bounds::tidy(&message));
             // A caller that has gone is noticed elsewhere.
             let _gone = peer.notify_progress(told).await;
         }
@@ -393,7 +393,7 @@ impl ServerHandler for Handler {
         let operation = begin_with_rights("resources/read", &context)?;
         if request.uri != version::URI {
             self.end(operation, "-32002");
-            let uri: String = request.uri.chars().filter(|c| !c.is_control()).take(256).collect();
+            let uri = common::foreign::line(&request.uri, 256);
             let message = format!("there is no such resource; this server has {}", version::URI);
             return Err(ErrorData::resource_not_found(message, Some(json!({ "uri": uri }))));
         }

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Metrics;
+use super::{guards::bounds, metrics::Metrics};
 use api::Reason;
 use credentials::CredentialsHandle;
 use kit::{CredentialVerdict, HealthStatus, Platform, ProbeReport};
@@ -184,11 +184,22 @@ pub async fn probe(platform: &dyn Platform, timeout: Duration) -> Finding {
     // The platform gets a little less, so that its own words for a timeout come before ours.
     let asked = AssertUnwindSafe(platform.probe(timeout.mul_f64(0.95))).catch_unwind();
     let report = match tokio::time::timeout(timeout, asked).await {
-        Ok(Ok(report)) => report,
+        Ok(Ok(report)) => tidied(report),
         Ok(Err(_)) => fault(Reason::UnexpectedResponse, "the probe ended with a fault of the connector: see its log"),
         Err(_) => fault(Reason::Timeout, "the platform did not answer in time"),
     };
     Finding { report, latency: started.elapsed(), at: Instant::now(), doubt: None, failure_count: 0 }
+}
+
+/// The report with the platform's words as they may be shown: conditions, Events, log lines and answers repeat them.
+fn tidied(mut report: ProbeReport) -> ProbeReport {
+    let whole = [&mut report.message, &mut report.credentials_message];
+    let stated = [&mut report.version, &mut report.identity, &mut report.state].into_iter().flatten();
+    let checks = report.checks.iter_mut().flat_map(|check| [&mut check.name, &mut check.message]);
+    for text in whole.into_iter().chain(stated).chain(checks) {
+        *text = bounds::tidy(text);
+    }
+    report
 }
 
 fn fault(reason: Reason, message: &str) -> ProbeReport {

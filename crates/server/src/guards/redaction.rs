@@ -202,4 +202,4 @@ fn is_no_placeholder(text: &str) -> bool {
 
 #[cfg(test)]
 #[path = "redaction_tests.rs"]
-mod tests;
+pub(super) mod tests;

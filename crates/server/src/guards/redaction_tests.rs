@@ -5,7 +5,7 @@ use super::*;
 
 /// A text with a secret, its kind, and what must be gone. Written in pieces, so that nobody's scanner takes this file for
 /// a leak.
-fn secrets() -> Vec<(String, &'static str, String)> {
+pub fn secrets() -> Vec<(String, &'static str, String)> {
     let hex = "0123456789abcdef0123456789abcdef01234567";
     let mixed = "AbCdEfGh12345678IjKlMnOp";
     let pair = |before: &str, secret: String, after: &str, kind: &'static str| {
