@@ -25,6 +25,8 @@ from support.vault_server import VaultServer
 # What a run tells, and the credentials that it may not tell.
 TOLD = machine.ROOT / "build" / "told"
 RECORDING = pytest.StashKey[Recording]()
+# What is wrong with a run as a whole, though each story passed.
+PROBLEMS = pytest.StashKey[list[str]]()
 
 # Files whose stories take minutes together, the longest first.
 LONGEST = (
@@ -94,11 +96,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     except (machine.ProgramError, kube.RefusedError, OSError) as failure:
         problems = [f"what the run told can't be searched for credentials: {failure}"]
     # No story that is told beside others ends the operator, so nothing may have made the kubelet start it anew.
-    if session.config.getoption("numprocesses", None) and (restarted := operator.MAIN.restarts()):
-        problems.append(f"the operator was restarted: {restarted}\n{operator.MAIN.log(lines=20)}")
-    for problem in problems:
-        print(f"\nerror: {problem}")
+    if session.config.getoption("numprocesses", None):
+        problems += [f"the operator was restarted: {fault}" for fault in operator.MAIN.faults()]
+    session.config.stash[PROBLEMS] = problems
+    if problems:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tells what is wrong with the run as a whole at its end, where a person, or a log that was cut, has it."""
+    for problem in config.stash.get(PROBLEMS, []):
+        terminalreporter.section("the run as a whole failed", red=True, bold=True)
+        terminalreporter.write_line(f"error: {problem}")
 
 
 def leaks(recording: Recording) -> list[str]:

@@ -44,7 +44,7 @@ use self::{
     controller::{Work, run_controller},
     events::Publisher,
     health::WatchHealth,
-    lease::{Candidate, Fence},
+    lease::{Election, Fence},
     metrics::Metrics,
     rollout::Rollout,
     token_keys::About,
@@ -66,6 +66,9 @@ pub enum Error {
     /// The client can't be made.
     #[error("failed to make the client of the Kubernetes API")]
     Client(#[source] Box<kube::Error>),
+    /// It can't stand for election.
+    #[error(transparent)]
+    Election(#[from] lease::StartError),
     /// The HTTP client for pods can't be made.
     #[error("failed to make the HTTP client for the connectors' pods")]
     PodsClient(#[source] reqwest::Error),
@@ -93,13 +96,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let client = leaders_client(config.clone(), &fence, &health)?;
     let lease = settings.scope.lease_name();
     // The Lease is what opens the fence, so its own requests go around it.
-    let candidate = Candidate::new(
-        Client::try_from(config).map_err(|source| Error::Client(Box::new(source)))?,
-        &settings.operator_namespace,
-        lease.clone(),
-        settings.instance.clone(),
-        fence,
-    );
+    let namespace = settings.operator_namespace.clone();
+    let election = Election::begin(config, namespace, lease.clone(), settings.instance.clone(), fence).await?;
     let pods_http = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -116,14 +114,14 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     tokio::select! {
         () = shutdown.cancelled() => {
             info!("operator stopping");
-            candidate.release().await;
+            election.release().await;
             Ok(())
         }
         served = http::serve(address, health.clone(), registry.clone()) => served.map_err(Error::Serve),
         ended = async {
-            candidate.acquire().await;
+            election.won().await;
             tokio::select! {
-                () = candidate.hold() => Error::LeaseLost,
+                () = election.lost() => Error::LeaseLost,
                 ended = lead(client, settings, own_token, pods_http, health, metrics, &registry) => ended,
             }
         } => Err(ended),
