@@ -146,6 +146,16 @@ def test_no_value_of_a_secret_is_ever_told() -> None:
     assert "hunter2" not in done.stdout + done.stderr
 
 
+def test_a_name_writes_no_line_of_its_own() -> None:
+    odd = plain()
+    odd["metadata"]["name"] = "a\n::error::pwned\r\n::add-mask::x\x1b[31m"
+    done = run("--check", "-f", "-", stdin=yaml.safe_dump(odd))
+    assert done.returncode == CHECK_FAILED, done.stdout + done.stderr
+    assert "::error::pwned" in done.stdout
+    assert not any(line.startswith("::") for line in (done.stdout + done.stderr).splitlines()), done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("words", [("-f", "/nonexistent"), ("-f", str(ROOT / "e2e" / "local"))])
 def test_what_can_not_be_checked_has_a_status_of_its_own(words: tuple[str, ...]) -> None:
     done = run("--check", *words)

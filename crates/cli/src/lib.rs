@@ -46,7 +46,7 @@ use api::{
     platform,
     scope::{Scope, ScopeError},
 };
-use common::errors::with_causes;
+use common::{errors::with_causes, foreign::whole_line};
 use credentials::identity::PodIdentityAgent;
 use operator::{
     self,
@@ -395,7 +395,8 @@ pub fn run<Local: LocalCommand>(cli: Cli<Local>) -> ExitCode {
         _ => ExitCode::FAILURE,
     };
     dispatch(cli).unwrap_or_else(|error| {
-        eprintln!("error: {}", with_causes(error.as_ref()));
+        // It may quote a manifest or an answer.
+        eprintln!("error: {}", whole_line(&with_causes(error.as_ref())));
         failed
     })
 }

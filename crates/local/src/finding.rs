@@ -1,8 +1,11 @@
-//! What was found wrong, and where: one value for people, for programs (JSON) and for code scanners (SARIF 2.1.0).
+//! What was found wrong, and where: one value for people, for programs (JSON) and for code scanners (SARIF 2.1.0). Names in it
+//! are of whoever wrote the manifests, so each text is cleaned as it is shown, and is one line: what begins a line is a command
+//! to some continuous integrations (`::error::` of GitHub Actions).
 
 use std::{fmt, sync::Arc};
 
-use serde::Serialize;
+use common::foreign::whole_line;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::yaml::Place;
@@ -36,6 +39,7 @@ pub struct Finding {
     /// How bad it is.
     pub level: Level,
     /// Which rule says so: `yaml`, `schema/…`, `cel`, `reference`, or a reason as conditions have it.
+    #[serde(serialize_with = "shown")]
     pub rule: String,
     /// The file as it was named; `-` for standard input.
     pub file: Arc<str>,
@@ -44,13 +48,22 @@ pub struct Finding {
     /// The column, from 1; 0 where it isn't known.
     pub column: u64,
     /// `Kind namespace/name`; nothing where no object could be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
     /// The field, such as `spec.platform`; nothing where it is about the whole object.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// What is wrong and what to do.
+    #[serde(serialize_with = "shown")]
     pub message: String,
+}
+
+fn shown<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&whole_line(text))
+}
+
+fn shown_if_any<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().map(whole_line).serialize(serializer)
 }
 
 impl Finding {
@@ -71,14 +84,11 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}: ", self.file, self.line, self.column, self.level)?;
-        if let Some(object) = &self.object {
-            write!(f, "{object}: ")?;
+        write!(f, "{}:{}:{}: {}: ", whole_line(&self.file), self.line, self.column, self.level)?;
+        for subject in self.object.iter().chain(&self.field) {
+            write!(f, "{}: ", whole_line(subject))?;
         }
-        if let Some(field) = &self.field {
-            write!(f, "{field}: ")?;
-        }
-        write!(f, "{} [{}]", self.message, self.rule)
+        write!(f, "{} [{}]", whole_line(&self.message), whole_line(&self.rule))
     }
 }
 
@@ -98,9 +108,9 @@ pub fn sarif(findings: &[Finding]) -> Value {
         let subject: Vec<String> =
             finding.object.iter().chain(&finding.field).map(|part| format!("{part}: ")).collect();
         json!({
-            "ruleId": finding.rule,
+            "ruleId": whole_line(&finding.rule),
             "level": finding.level,
-            "message": { "text": format!("{}{}", subject.concat(), finding.message) },
+            "message": { "text": whole_line(&format!("{}{}", subject.concat(), finding.message)) },
             "locations": [{
                 "physicalLocation": {
                     "artifactLocation": { "uri": &*finding.file },
@@ -117,7 +127,7 @@ pub fn sarif(findings: &[Finding]) -> Value {
             "tool": { "driver": {
                 "name": "mcp-connectors",
                 "version": env!("CARGO_PKG_VERSION"),
-                "rules": rules.iter().map(|rule| json!({ "id": rule })).collect::<Vec<_>>(),
+                "rules": rules.iter().map(|rule| json!({ "id": whole_line(rule) })).collect::<Vec<_>>(),
             } },
             "results": findings.iter().map(result).collect::<Vec<_>>(),
         }],
@@ -148,6 +158,30 @@ mod tests {
         let expected =
             "a.yaml:7:3: error: McpConnector ci/jenkins: spec.platform: exactly one platform must be set [cel]";
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn nothing_in_a_manifest_begins_a_line_or_steers_a_terminal() {
+        let odd = |name: &str| {
+            format!("{name}\n::error::pwned\r\n::add-mask::x\u{1b}]0;title\u{7}\u{1b}[31m\u{202e}\u{e0041}\u{fe00}")
+        };
+        let finding = Finding {
+            rule: odd("rule"),
+            file: odd("a.yaml").into(),
+            object: Some(odd("McpConnector")),
+            field: Some(odd("spec.x")),
+            message: odd("wrong"),
+            ..finding()
+        };
+        let line = finding.to_string();
+        assert!(line.chars().all(|c| common::foreign::is_seen(c) && c != '\n'), "{line:?}");
+        for text in [serde_json::to_string(&finding).unwrap(), sarif(&[finding]).to_string()] {
+            for hidden in ["\\u001b", "\u{202e}", "\u{e0041}", "\u{fe00}"] {
+                // The name of a file is an address.
+                assert!(text.matches(hidden).count() <= 2, "{text}");
+            }
+            assert!(text.contains("wrong ::error::pwned ::add-mask::x"), "{text}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{
 use agent::{Agent, AgentError};
 pub use api::credential_source::Host;
 use api::endpoint::{AddressPolicy, PlatformUrl};
+use common::foreign::whole_line;
 use credentials::{directory::MAX_FILE_BYTES, supply::Supplied};
 use files::{DirectorySnapshot, FileContent};
 use operator::plan::{BuildError, CredentialMount, Plan};
@@ -196,9 +197,11 @@ impl Credentials {
 impl fmt::Display for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Folder(folder) => write!(f, "from the folder {}", folder.display()),
-            Self::Values { secret, .. } => write!(f, "from the Secret {secret}"),
-            Self::Vault { address, login, .. } => write!(f, "from Vault at {}, by {login}", address.0),
+            Self::Folder(folder) => write!(f, "from the folder {}", whole_line(&folder.display().to_string())),
+            Self::Values { secret, .. } => write!(f, "from the Secret {}", whole_line(secret)),
+            Self::Vault { address, login, .. } => {
+                write!(f, "from Vault at {}, by {}", address.0, whole_line(&login.to_string()))
+            }
             Self::NotHere(_) => f.write_str("none: this machine has no way to them"),
             Self::Missing => f.write_str("none"),
         }

@@ -2,7 +2,7 @@
 //! where nobody looks.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     io::{self, IsTerminal, Write},
     net::SocketAddr,
 };
@@ -15,6 +15,7 @@ use super::{
     fleet::{View, changes},
 };
 use api::{ConditionType, condition};
+use common::foreign::whole_line;
 
 /// Puts the cursor at the top of a terminal and clears it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -77,19 +78,19 @@ impl Table {
         for view in views {
             let before = self.views.iter().find(|earlier| earlier.key == view.key);
             if view.running && !before.is_some_and(|earlier| earlier.running) {
-                let _infallible = writeln!(text, "{}: serving at {}", view.key, endpoint_url(self.address, &view.key));
+                say(&mut text, format_args!("{}: serving at {}", view.key, endpoint_url(self.address, &view.key)));
             }
             if view.running && before.is_none_or(|earlier| earlier.credentials != view.credentials) {
-                let _infallible = writeln!(text, "{}: credentials {}", view.key, view.credentials);
+                say(&mut text, format_args!("{}: credentials {}", view.key, view.credentials));
             }
             let conditions = before.map_or(&[][..], |earlier| &earlier.status.conditions);
             for condition in changes(conditions, &view.status.conditions) {
                 let Condition { type_, status, reason, message, .. } = condition;
-                let _infallible = writeln!(text, "{}: {type_}={status} {reason}: {message}", view.key);
+                say(&mut text, format_args!("{}: {type_}={status} {reason}: {message}", view.key));
             }
         }
         for gone in self.views.iter().filter(|earlier| !views.iter().any(|view| view.key == earlier.key)) {
-            let _infallible = writeln!(text, "{}: removed", gone.key);
+            say(&mut text, format_args!("{}: removed", gone.key));
         }
         text
     }
@@ -116,7 +117,8 @@ impl Table {
         text.push_str(&self.columns(&rows));
         for view in views {
             let credentials = if view.running { format!(": credentials {}", view.credentials) } else { String::new() };
-            let _infallible = writeln!(text, "\n{}{credentials}", view.key);
+            text.push('\n');
+            say(&mut text, format_args!("{}{credentials}", view.key));
             let rows: Vec<[String; 4]> = view
                 .status
                 .conditions
@@ -139,14 +141,18 @@ impl Table {
 
     /// Rows in columns of even width; words that are the status of a condition have their color.
     fn columns<const N: usize>(&self, rows: &[[String; N]]) -> String {
+        let rows: Vec<[String; N]> = rows
+            .iter()
+            .map(|row| std::array::from_fn(|at| row.get(at).map_or_else(String::new, |cell| whole_line(cell))))
+            .collect();
         let mut widths = [0; N];
-        for row in rows {
+        for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
             }
         }
         let mut text = String::new();
-        for row in rows {
+        for row in &rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(widths) {
                 let padding = " ".repeat(width.saturating_sub(cell.chars().count()) + 2);
@@ -168,6 +174,12 @@ impl Table {
         };
         if self.color { format!("\x1b[{code}m{cell}\x1b[0m") } else { cell.to_owned() }
     }
+}
+
+/// A line in which words of a manifest or a platform stand.
+fn say(text: &mut String, line: fmt::Arguments<'_>) {
+    text.push_str(&whole_line(&line.to_string()));
+    text.push('\n');
 }
 
 #[cfg(test)]
@@ -208,6 +220,20 @@ mod tests {
         assert_eq!(table.tell(&[view(None, Reason::Starting)], &[]), "");
         assert_eq!(table.tell(&[view(Some(true), Reason::Ready)], &[]), "ci/jenkins: Ready=True Ready: words\n");
         assert_eq!(table.tell(&[], &[]), "ci/jenkins: removed\n");
+    }
+
+    #[test]
+    fn words_of_others_are_one_line_without_what_is_not_seen() {
+        let mut odd = view(None, Reason::Starting);
+        odd.key.name = "a\n::error::b\u{1b}[2J".to_owned();
+        odd.credentials = "from\r\nthe \u{202e}Secret".to_owned();
+        let odd = [odd];
+        let (told, drawn) = (table(false, false).tell(&odd, &[]), table(true, false).draw(&odd, &[]));
+        assert!(told.lines().chain(drawn.lines()).all(|line| !line.starts_with("::")), "{told}{drawn}");
+        for text in [told, drawn] {
+            assert!(text.chars().all(common::foreign::is_seen) && text.contains("ci/a ::error::b"), "{text:?}");
+            assert!(text.contains("credentials from the Secret\n"), "{text:?}");
+        }
     }
 
     #[test]
