@@ -287,7 +287,7 @@ def test_a_sync_window_that_forbids_is_told_with_its_end(connector: Connector, w
             )
             deployments = len(web.history())
             error = error_of(agent_of(connector).call("sync_argocd_app", app=web.name))
-            assert (error["code"], told in error["message"]) == ("conflict", True), error
+            assert (error["code"], told in str(error["platform_words"])) == ("conflict", True), error
             assert len(web.history()) == deployments
     eventually(
         "it is permitted again",

@@ -72,7 +72,7 @@ def test_a_run_is_started_once(connector: Connector) -> None:
     assert (run["state"], run["pipeline_number"]) == ("pending", 6)
     assert sent(CIRCLECI, RUN) == before + 1
     wrong = error_of(call(connector, "trigger_circleci_pipeline", project_slug=PROJECT, parameters={"evn": "stage"}))
-    assert "env" in wrong["remedy"], wrong
+    assert "env" in wrong["platform_words"], wrong
     assert sent(CIRCLECI, RUN) == before + 1
 
 

@@ -57,7 +57,7 @@ def test_an_agent_finds_out_why_a_build_failed(connector: Connector) -> None:
     text = answer(connector, "get_jenkins_artifact", job="team/web", build=2, path="target/report.txt")
     assert "all is" in str(text)
     missing = error_of(call(connector, "get_jenkins_job", job="team/wep"))
-    assert (missing["code"], "team/web" in missing["remedy"]) == ("not_found", True)
+    assert (missing["code"], "team/web" in missing["platform_words"]) == ("not_found", True)
 
 
 def test_a_build_is_started_once_and_ended(connector: Connector) -> None:
@@ -74,7 +74,7 @@ def test_a_build_is_started_once_and_ended(connector: Connector) -> None:
 def test_parameters_are_checked_before_anything_is_sent(connector: Connector) -> None:
     wrong = error_of(call(connector, "trigger_jenkins_build", job="team/web", parameters={"ENV": "moon"}))
     assert (wrong["code"], wrong["argument"]) == ("invalid_argument", "parameters")
-    assert "dev, prod" in wrong["message"]
+    assert wrong["platform_words"] == ["dev", "prod"]
     assert sent(JENKINS, "POST /jenkins/job/team/job/web/buildWithParameters") == 0
 
 

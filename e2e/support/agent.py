@@ -125,9 +125,9 @@ def text_of(result: CallToolResult) -> str:
 
 
 def error_of(result: CallToolResult) -> dict[str, Any]:
-    """What a failed call says: code, message, remedy."""
+    """What a failed call says: code, message, remedy. A second block marks a failure that may hold a platform's words."""
     assert result.is_error, f"the call did not fail: {text_of(result)}"
-    found: dict[str, Any] = json.loads(text_of(result))
+    found: dict[str, Any] = json.loads(getattr(result.content[0], "text", ""))
     return found
 
 

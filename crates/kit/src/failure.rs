@@ -106,11 +106,17 @@ pub fn request_failed(way: &Way, cause: RequestError) -> ToolError {
             ))
         }
         RequestError::Unreadable(place) => {
-            let message =
-                format!("{title} answered something that this version of the connector can't read, at {place}");
-            ToolError::new(Code::PlatformError, message).with_remedy(
-                "other tools may work; whoever owns the connector finds the place in its log, to report it",
-            )
+            // Names of members may be what somebody wrote at the platform.
+            let message = format!("{title} answered something that this version of the connector can't read");
+            let told = ToolError::new(Code::PlatformError, message);
+            if place.is_empty() {
+                told.with_remedy("other tools may work; whoever owns the connector finds it in its log, to report it")
+            } else {
+                told.with_remedy(
+                    "platform_words is the place, for whoever owns the connector to report it; other tools may work",
+                )
+                .with_platform_words([place.as_str()])
+            }
         }
         RequestError::Html | RequestError::NotJson => {
             let message =

@@ -32,6 +32,8 @@ pub enum Alteration {
     Negative,
     /// It is an empty list.
     Empty,
+    /// A text has [`MARK`] at its end; anything else stays.
+    Marked,
     /// The answer ends in its middle.
     Cut,
     /// The platform fails to answer: 500, now and whenever the same is asked again.
@@ -41,6 +43,9 @@ pub enum Alteration {
     /// The connection ends instead of the answer.
     Breaks,
 }
+
+/// What a text of the platform ends with to be known again: short, so that a name is still like others.
+pub const MARK: &str = "Qzx7";
 
 /// A request, and how it was answered.
 #[derive(Clone, Debug)]
@@ -66,6 +71,8 @@ impl Alteration {
             (Self::Text, _) => json!("AWordThatNobodyKnows"),
             (Self::Negative, _) => json!(-1),
             (Self::Empty, _) => json!([]),
+            (Self::Marked, Some(Value::String(text))) => json!(format!("{text}{MARK}")),
+            (Self::Marked, _) => return,
             (Self::Missing | Self::Cut | Self::Fails | Self::Refuses | Self::Breaks, _) => {
                 let Some((parent, last)) = place.rsplit_once('/') else { return };
                 let name = last.replace("~1", "/").replace("~0", "~");

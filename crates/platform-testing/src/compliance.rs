@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Connected, Fault, Faulty, PLANTED,
-    altering::{Alteration, Altering, Asked, Pages, Plan, places},
+    altering::{Alteration, Altering, Asked, MARK, Pages, Plan, places},
 };
 use api::{
     Reason,
@@ -386,6 +386,75 @@ pub async fn an_odd_value_is_never_blamed_on_the_way(subject: &Subject) {
     assert!(tried > 100, "{}: only {tried} were tried", subject.name);
 }
 
+/// Of a failure, what a platform wrote stands in `platform_words`, which are marked, and in none of the connector's own words:
+/// whichever text of whichever answer it is. Calls are made as they are, and about what isn't there, of which is told what
+/// is there instead.
+pub async fn words_of_the_platform_stand_apart(subject: &Subject) {
+    let (upstream, _running) = (subject.double)().await;
+    let altering = Altering::start(&upstream).await;
+    let (mut mixed, mut apart) = (BTreeSet::new(), 0);
+    for (tool, arguments) in (subject.calls)() {
+        let mutates = subject.nowhere().tools[tool].declaration.effect != Effect::Read;
+        for arguments in std::iter::once(arguments.clone()).chain(about_others(&arguments)) {
+            let asked = async |connected: &Connected| {
+                if mutates {
+                    connected.preview(tool, arguments.clone()).await.map(drop)
+                } else {
+                    connected.call(tool, arguments.clone()).await.map(drop)
+                }
+            };
+            altering.plan(None);
+            let begun = Instant::now();
+            let _known = asked(&subject.connect(&altering.url)).await;
+            if begun.elapsed() > Duration::from_secs(1) {
+                continue;
+            }
+            for (answer, body) in altering.seen().iter().enumerate() {
+                let is_text = |place: &String| {
+                    // What AWS calls an error is told in brackets, as AWS' word.
+                    let is_code = subject.name == "cloudWatch" && place == "/__type";
+                    body.pointer(place).is_some_and(Value::is_string) && !is_in_a_second_element(place) && !is_code
+                };
+                for place in places(body).into_iter().filter(is_text) {
+                    let seen = format!("{tool} {arguments}, answer {answer} at {place:?}");
+                    altering.plan(Some(Plan { answer, place, alteration: Alteration::Marked }));
+                    let Err(error) = asked(&subject.connect(&altering.url)).await else { continue };
+                    let own = [Some(&error.message), error.remedy.as_ref(), error.argument.as_ref()];
+                    if own.into_iter().flatten().any(|text| text.contains(MARK)) {
+                        mixed.insert(format!("{seen}: {error:?}"));
+                    }
+                    apart += usize::from(error.platform_words.is_some_and(|words| words.concat().contains(MARK)));
+                }
+            }
+        }
+    }
+    let shown: Vec<&String> = mixed.iter().take(40).collect();
+    assert!(mixed.is_empty(), "{} in {}: {shown:#?}", mixed.len(), subject.name);
+    // Vault's and AWS' answers to these calls name nothing else.
+    assert!(apart > 0 || ["vault", "cloudWatch"].contains(&subject.name), "{}: nothing was told apart", subject.name);
+}
+
+/// A call's arguments with one of them about something else, which isn't there.
+fn about_others(arguments: &Value) -> Vec<Value> {
+    let other = |value: &Value| match value {
+        Value::String(text) => Some(json!(format!("{text}x"))),
+        Value::Number(number) => Some(json!(number.as_u64()? + 1_000)),
+        Value::Object(members) => {
+            let mut members = members.clone();
+            members.insert("other".to_owned(), json!("x"));
+            Some(Value::Object(members))
+        }
+        _ => None,
+    };
+    let members = arguments.as_object().into_iter().flatten();
+    let changed = members.filter_map(|(name, value)| {
+        let mut changed = arguments.clone();
+        changed[name] = other(value)?;
+        Some(changed)
+    });
+    changed.collect()
+}
+
 fn is_in_a_second_element(place: &str) -> bool {
     place.split('/').any(|step| step == "1")
 }
@@ -724,6 +793,11 @@ macro_rules! complies {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn an_odd_value_is_never_blamed_on_the_way() {
                 compliance::an_odd_value_is_never_blamed_on_the_way(&$subject()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn words_of_the_platform_stand_apart() {
+                compliance::words_of_the_platform_stand_apart(&$subject()).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

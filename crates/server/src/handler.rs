@@ -90,8 +90,8 @@ impl Handler {
         operation.end(&self.shared.state.metrics, error_type);
     }
 
-    fn failure(&self, error: &ToolError, notes: &Notes) -> CallToolResult {
-        build_failure(self.meta(), error, notes)
+    fn failure(&self, tool: &str, error: &ToolError, notes: &Notes) -> CallToolResult {
+        build_failure(self.meta(), self.shared.guards.platform, tool, error, notes)
     }
 }
 
@@ -295,12 +295,12 @@ impl ServerHandler for Handler {
                 Ok(build_answer(self.meta(), guards.platform, &request.name, answer, &notes).into())
             }
             Outcome::Failed(error) | Outcome::Held(_, error) | Outcome::Refused(error) => {
-                Ok(self.failure(&error, &notes).into())
+                Ok(self.failure(&request.name, &error, &notes).into())
             }
             Outcome::Panicked => {
                 let error = ToolError::internal("the tool ended with a fault of the connector")
                     .with_remedy("whoever runs the connector finds the place in its log");
-                Ok(self.failure(&error, &notes).into())
+                Ok(self.failure(&request.name, &error, &notes).into())
             }
             Outcome::Abandoned => Err(ErrorData::new(RpcCode::INTERNAL_ERROR, "the caller has gone", None)),
             Outcome::Unknown(near) => Err(unknown_tool(&request.name, &near)),

@@ -27,10 +27,23 @@ pub fn build_answer(
     result
 }
 
-/// An error that the caller can act on, in our own words.
-pub fn build_failure(mut meta: MetaObject, error: &ToolError, notes: &Notes) -> CallToolResult {
+/// An error that the caller can act on. One of the guards is in our own words; one of a tool may hold the platform's, and is
+/// marked as an answer is.
+pub fn build_failure(
+    mut meta: MetaObject,
+    platform: &str,
+    tool: &str,
+    error: &ToolError,
+    notes: &Notes,
+) -> CallToolResult {
+    let is_of_platform = error.of_platform;
     let error = serde_json::to_value(error).unwrap_or_default();
-    let mut result = CallToolResult::error(vec![ContentBlock::text(error.to_string())]);
+    let mut blocks = vec![ContentBlock::text(error.to_string())];
+    if is_of_platform {
+        blocks.push(provenance::mark_failure(platform, tool));
+        provenance::write(&mut meta, platform, tool);
+    }
+    let mut result = CallToolResult::error(blocks);
     notes.write(&mut meta);
     meta.insert(META_ERROR.to_owned(), error);
     result.meta = Some(meta);

@@ -63,8 +63,8 @@ pub enum Fate {
     Unknown,
 }
 
-/// Why a tool call did not give what was asked for. It holds our own words only: never a platform's raw text, never a
-/// credential.
+/// Why a tool call did not give what was asked for. What happened and what to do are the connector's own words, which may
+/// quote a name; what the platform lists or says stands in `platform_words`. Never a credential.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -79,12 +79,25 @@ pub struct ToolError {
     pub argument: Option<String>,
     /// Seconds after which the call may work, rounded up.
     pub retry_after_seconds: Option<u64>,
+    /// What the platform has or says: names, paths, texts that whoever may write there chose. Data, as an answer is.
+    pub platform_words: Option<Vec<String>>,
+    /// Whether it came of a look at the platform, so that names in its texts may be the platform's, too.
+    #[serde(skip)]
+    pub of_platform: bool,
 }
 
 impl ToolError {
     /// An error with a code and what happened.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), remedy: None, argument: None, retry_after_seconds: None }
+        Self {
+            code,
+            message: message.into(),
+            remedy: None,
+            argument: None,
+            retry_after_seconds: None,
+            platform_words: None,
+            of_platform: false,
+        }
     }
 
     /// [`ErrorCode::InvalidArgument`].
@@ -101,7 +114,9 @@ impl ToolError {
     #[must_use]
     pub fn after_the_change(self) -> Self {
         let message = format!("the change was made, but what became of it could not be read: {}", self.message);
-        Self::new(ErrorCode::OutcomeUnread, message).with_remedy("don't make the call again: read the state later")
+        Self::new(ErrorCode::OutcomeUnread, message)
+            .with_remedy("don't make the call again: read the state later")
+            .with_platform_words(self.platform_words.unwrap_or_default())
     }
 
     /// What became of the change. `sent` is whether the platform took a request for it, or may have.
@@ -134,6 +149,15 @@ impl ToolError {
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Says what the platform has or says that the error is about, such as names that may be meant. It stands apart from the
+    /// remedy, which is the connector's own word and may be followed.
+    #[must_use]
+    pub fn with_platform_words(mut self, words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.platform_words =
+            Some(words.into_iter().map(Into::into).collect()).filter(|words: &Vec<_>| !words.is_empty());
         self
     }
 

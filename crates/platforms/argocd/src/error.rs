@@ -1,5 +1,7 @@
 //! What an agent is told when Argo CD does not give what was asked for: one table, in our own words.
 
+use jiff::Timestamp;
+
 use super::client::{Cause, Error, LoginFault};
 use kit::failure::{Way, request_failed};
 use outbound::{Redirect, RequestError};
@@ -143,7 +145,7 @@ pub(super) fn not_taken_up() -> ToolError {
 }
 
 /// Another operation runs, since a time if that is known, and what it waits for.
-pub(super) fn operation_running(since: Option<&str>, awaits: Option<&str>) -> ToolError {
+pub(super) fn operation_running(since: Option<Timestamp>, awaits: Option<&str>) -> ToolError {
     let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
     let awaits = awaits.map(|awaits| format!("; {awaits}")).unwrap_or_default();
     ToolError::new(ErrorCode::Conflict, format!("another operation runs{since}; nothing was started"))

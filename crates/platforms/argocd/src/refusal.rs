@@ -391,6 +391,23 @@ pub(super) fn judge(status: u16, code: i64, text: &str, retry_after: Option<Dura
 
 const DENIED: &str = "permission denied";
 
+/// What rights are about, and what they permit (`util/rbac/rbac.go`, v3.5.1): a right of other words is none that is known.
+const RESOURCES: &[&str] = &[
+    "accounts",
+    "applications",
+    "applicationsets",
+    "certificates",
+    "clusters",
+    "exec",
+    "extensions",
+    "gpgkeys",
+    "logs",
+    "projects",
+    "repositories",
+    "write-repositories",
+];
+const ACTIONS: &[&str] = &["action", "create", "delete", "get", "invoke", "override", "sync", "update"];
+
 /// The right that a refusal names: `permission denied: applications, override, team/web, sub: …` (`EnforceErr`). Without one it is
 /// not known whether a right is missing or the object.
 fn right_of(text: &str) -> Option<Right> {
@@ -400,6 +417,11 @@ fn right_of(text: &str) -> Option<Right> {
         !word.is_empty() && word.chars().all(known)
     };
     let (resource, action) = (words.next().filter(plain)?, words.next().filter(plain)?);
+    let is_known =
+        RESOURCES.contains(&resource) && action.split('/').next().is_some_and(|verb| ACTIONS.contains(&verb));
+    if !is_known {
+        return None;
+    }
     Some(Right(Place::from(&format!("{resource}, {action}")).ok()?))
 }
 

@@ -31,7 +31,12 @@ pub(super) enum About<'a> {
 pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> ToolError {
     use ErrorCode as Code;
     let new = |code, message: &str, remedy: &str| ToolError::new(code, message).with_remedy(remedy);
-    match error {
+    // The slug may be the platform's own form of the one that was given, and is told as such.
+    let slug = match (error, about) {
+        (Error::Forbidden | Error::NotFound, About::Project(slug)) => Some(slug),
+        _ => None,
+    };
+    let told = match error {
         Error::NoCredentials => new(
             Code::CredentialsUnavailable,
             "the connector has no CircleCI credentials",
@@ -44,21 +49,15 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
              restart",
         ),
         Error::Forbidden => {
-            let place = match about {
-                About::Project(slug) => format!(" in {slug}"),
-                About::Id(_) | About::JobNumber(_) | About::JobId | About::Account => String::new(),
-            };
-            ToolError::new(Code::PermissionDenied, format!("the token's user may not {doing}{place}")).with_remedy(
+            ToolError::new(Code::PermissionDenied, format!("the token's user may not {doing}")).with_remedy(
                 "whoever owns the connector can look at the user's role, at single sign-on, which must be authorised for the \
                  token, and at IP ranges",
             )
         }
         Error::NotFound => match about {
-            About::Project(slug) => ToolError::new(
+            About::Project(_) => new(
                 Code::NotFound,
-                format!("there is no project {slug:?}, or the connector's token can't see it"),
-            )
-            .with_remedy(
+                "there is no such project, or the connector's token can't see it",
                 "a slug is provider/organization/project; list_circleci_projects tells those that are followed",
             ),
             About::Id(kind) => ToolError::new(Code::NotFound, format!("CircleCI knows no {kind} with that id or name"))
@@ -155,20 +154,19 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
         Error::Status(status) => {
             ToolError::new(Code::PlatformError, format!("CircleCI answered with the unexpected status {status}"))
         }
-        Error::LinkElsewhere(host) => {
-            let named = host.as_ref().map(|host| format!(", {host},")).unwrap_or_default();
-            new(
-                Code::PermissionDenied,
-                &format!("CircleCI keeps it on a host{named} from which the connector may not read"),
-                "whoever owns the connector can add that host, if CircleCI's files are kept there, to \
-                 spec.platform.circleCi.downloadHosts",
-            )
-        }
+        Error::LinkElsewhere(host) => new(
+            Code::PermissionDenied,
+            "CircleCI keeps it on a host from which the connector may not read",
+            "platform_words is that host, if there is one: whoever owns the connector can add it to \
+             spec.platform.circleCi.downloadHosts, if CircleCI's files are kept there",
+        )
+        .with_platform_words(host.clone()),
         Error::LinkUnencrypted(host) => new(
             Code::PermissionDenied,
-            &format!("CircleCI's link leads to {host} without TLS, and is not followed"),
-            "whoever runs that host can let CircleCI give links that begin with https://",
-        ),
+            "CircleCI's link leads to a host without TLS, and is not followed",
+            "whoever runs that host, which is in platform_words, can let CircleCI give links that begin with https://",
+        )
+        .with_platform_words([host]),
         Error::LinkRefused => new(
             Code::PlatformError,
             "the host that keeps it refuses CircleCI's link, as it does when the link has ended",
@@ -185,6 +183,10 @@ pub(super) fn to_tool_error(error: &Error, doing: &str, about: About<'_>) -> Too
             "open it in CircleCI's web site",
         ),
         Error::Request(cause) => request_failed(&WAY, *cause),
+    };
+    match slug {
+        Some(slug) => told.with_platform_words([slug]),
+        None => told,
     }
 }
 
@@ -196,20 +198,22 @@ pub(super) fn undeclared(names: &[String], declared: Option<&[String]>) -> ToolE
         format!("the configuration declares no parameter {}", in_words(names))
     };
     let remedy = match declared {
-        Some([]) => "it declares none; parameters are not environment variables".to_owned(),
-        Some(declared) => format!("declared: {}", declared.join(", ")),
-        None => "declare it below parameters in the configuration, or leave it out; parameters are not environment \
-                 variables"
-            .to_owned(),
+        Some([]) => "it declares none; parameters are not environment variables",
+        Some(_) => "platform_words are those that are declared",
+        None => {
+            "declare it below parameters in the configuration, or leave it out; parameters are not environment variables"
+        }
     };
-    ToolError::invalid_argument(message).with_argument("parameters").with_remedy(remedy)
+    let error = ToolError::invalid_argument(message).with_argument("parameters").with_remedy(remedy);
+    error.with_platform_words(declared.unwrap_or_default())
 }
 
 /// Parameters whose values are not of the types that are declared, which are these.
 pub(super) fn other_types(wanted: &[(String, String)]) -> ToolError {
     let names: Vec<String> = wanted.iter().map(|(name, _)| name.clone()).collect();
     let types: Vec<String> = wanted.iter().map(|(name, declared)| format!("{name} is {declared}")).collect();
-    other_type(&names).with_remedy(format!("as the newest run's configuration declares it, {}", types.join("; ")))
+    let remedy = "platform_words are the types that the newest run's configuration declares";
+    other_type(&names).with_remedy(remedy).with_platform_words(types)
 }
 
 fn other_type(names: &[String]) -> ToolError {

@@ -74,10 +74,17 @@ pub(super) fn to_tool_error(error: Error, doing: &str) -> ToolError {
             }
         }
         Error::Failed(fault) => {
-            let class = fault.class.map_or_else(String::new, |class| format!(" ({class})"));
             let id = fault.id.map_or_else(String::new, |id| format!("; its log has the cause under the ID {id}"));
-            ToolError::new(Code::PlatformError, format!("Jenkins failed internally to {doing}{class}{id}"))
-                .with_remedy("the log of Jenkins says more; after a change, check first whether it was carried out")
+            let remedy = match fault.class {
+                Some(_) => {
+                    "platform_words is the class of the exception, and the log of Jenkins says more; after a change, check first \
+                     whether it was carried out"
+                }
+                None => "the log of Jenkins says more; after a change, check first whether it was carried out",
+            };
+            ToolError::new(Code::PlatformError, format!("Jenkins failed internally to {doing}{id}"))
+                .with_remedy(remedy)
+                .with_platform_words(fault.class)
         }
         Error::Starting => new(Code::PlatformUnavailable, "Jenkins is starting", "try again in about a minute")
             .with_retry_after(std::time::Duration::from_secs(60)),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::client::{Error, Gone, Lack};
 use kit::failure::{Way, request_failed, unknown_refusal};
 use tools::{ErrorCode, ToolError};
@@ -264,7 +266,8 @@ fn version_gone(gone: &Gone) -> ToolError {
         return ToolError::new(ErrorCode::NotFound, format!("version {version} of the secret is destroyed"))
             .with_remedy("it can't be restored; get_vault_secret_metadata tells which versions are left");
     }
-    let when = gone.deleted_at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
+    let when: Option<Timestamp> = gone.deleted_at.as_deref().and_then(|at| at.parse().ok());
+    let when = when.map(|at| format!(" at {at}")).unwrap_or_default();
     ToolError::new(ErrorCode::NotFound, format!("version {version} of the secret was deleted{when}"))
         .with_remedy("undelete_vault_secret can restore it; get_vault_secret_metadata tells which versions are left")
 }

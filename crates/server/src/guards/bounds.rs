@@ -11,6 +11,9 @@ use tools::{ErrorCode, ToolError};
 
 /// Characters of an error's text, at most.
 const MAX_ERROR_TEXT: usize = 2_000;
+/// Words of a platform beside an error, at most, and characters of one.
+const MAX_ERROR_WORDS: usize = 50;
+const MAX_ERROR_WORD: usize = 1_000;
 
 /// An answer that may go out.
 pub struct Bounded {
@@ -49,19 +52,30 @@ pub fn apply(mut value: Value, max_bytes: usize, sensitive: bool) -> Result<Boun
     Ok(Bounded { value, text, redactions })
 }
 
-/// Cleans and cuts an error's texts.
+/// Cleans and cuts the texts of an error of a tool, which may quote the platform.
 #[must_use]
 pub fn apply_to_error(mut error: ToolError) -> ToolError {
-    let tidy = |text: &mut String| {
+    let tidy = |text: &mut String, most: usize| {
         clean_text(text);
-        if let Some((end, _)) = text.char_indices().nth(MAX_ERROR_TEXT) {
+        if let Some((end, _)) = text.char_indices().nth(most) {
             text.truncate(end);
             text.push('…');
         }
     };
-    tidy(&mut error.message);
-    error.remedy.as_mut().map(tidy);
-    error.argument.as_mut().map(tidy);
+    if let Some(words) = &mut error.platform_words {
+        let all = words.len();
+        words.truncate(MAX_ERROR_WORDS);
+        words.iter_mut().for_each(|word| tidy(word, MAX_ERROR_WORD));
+        if all > words.len() {
+            let cut = format!("platform_words has {MAX_ERROR_WORDS} of {all}");
+            error.remedy = Some(error.remedy.map_or_else(|| cut.clone(), |remedy| format!("{remedy}; {cut}")));
+        }
+    }
+    tidy(&mut error.message, MAX_ERROR_TEXT);
+    for text in error.remedy.iter_mut().chain(&mut error.argument) {
+        tidy(text, MAX_ERROR_TEXT);
+    }
+    error.of_platform = true;
     error
 }
 
@@ -147,6 +161,20 @@ mod tests {
         assert_eq!((bounded.value, bounded.redactions), (expected, 2));
         let error = ToolError::internal(format!("failed with {token}"));
         assert_eq!(apply_to_error(error).message, "failed with [redacted: github_token]");
+    }
+
+    #[test]
+    fn words_beside_an_error_are_cleaned_and_bounded_which_is_said() {
+        let token = format!("ghp\u{200b}_{}", "a1".repeat(18));
+        let words =
+            std::iter::once(token).chain((0..60).map(|number| format!("{number}\u{1b}[31m{}", "x".repeat(2_000))));
+        let error = ToolError::internal("no").with_remedy("look").with_platform_words(words);
+        let error = apply_to_error(error);
+        let words = error.platform_words.unwrap();
+        assert!(error.of_platform);
+        assert_eq!((words.len(), words[0].as_str()), (50, "[redacted: github_token]"));
+        assert!(words[1].chars().count() == 1_001 && words.iter().all(|word| word.chars().all(is_seen)));
+        assert_eq!(error.remedy.as_deref(), Some("look; platform_words has 50 of 61"));
     }
 
     #[test]

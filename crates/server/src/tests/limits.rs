@@ -388,7 +388,12 @@ async fn answers_say_where_they_come_from_and_stay_json() {
     let origin = json!({"platform": "fake", "tool": "echo_fake_text", "untrusted": true});
     assert_eq!(answer["_meta"]["mcp-connectors.io/origin"], origin);
     let failed = server.call(&server.token(), "get_fake_thing", json!({"name": "missing"})).await;
-    assert_eq!(failed["result"]["content"].as_array().unwrap().len(), 1, "what we say ourselves has no mark");
+    let failed = &failed["result"];
+    assert!(failed["content"][1]["text"].as_str().unwrap().contains("untrusted data"), "{failed}");
+    assert_eq!(failed["_meta"]["mcp-connectors.io/origin"]["untrusted"], true, "a failure may quote the platform");
+    let refused = server.call(&server.token(), "get_fake_thing", json!({"nome": "x"})).await;
+    assert_eq!(refused["result"]["content"].as_array().unwrap().len(), 1, "what we say ourselves has no mark");
+    assert!(refused["result"]["_meta"]["mcp-connectors.io/origin"].is_null(), "{refused}");
 }
 
 #[tokio::test]

@@ -82,7 +82,8 @@ async fn reads_what_there_is() {
     assert!(refused.remedy.unwrap().contains("spec.platform.vault.releaseValues"));
     let missing = connector.fails("read_vault_secret", json!({ "path": "secret/apps/web", "key": "gone" })).await;
     assert_eq!((missing.code, missing.argument.as_deref()), (ErrorCode::InvalidArgument, Some("key")));
-    assert_eq!(missing.remedy.as_deref(), Some("keys: nested, password, url"));
+    let keys = ["nested", "password", "url"].map(str::to_owned).to_vec();
+    assert_eq!(missing.platform_words, Some(keys));
     let read = connector.ok("read_vault_secret", json!({ "path": "old/apps/web" })).await;
     assert_eq!((&read["keys"], &read["kv_version"]), (&json!(["password", "user"]), &json!(1)));
     let read = connector.ok("read_vault_secret", json!({ "path": "old/apps/web", "key": "user" })).await;

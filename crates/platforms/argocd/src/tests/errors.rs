@@ -77,7 +77,7 @@ async fn a_missing_application_is_told_from_a_forbidden_one() {
     let double = Double::start().await;
     let connector = with_token(&double.uri());
     let missing = connector.call("get_argocd_app_status", json!({ "app": "wep" })).await.unwrap_err();
-    assert_eq!((missing.code, missing.remedy.as_deref()), (NotFound, Some("similar names: web")));
+    assert_eq!((missing.code, missing.platform_words), (NotFound, Some(vec!["web".to_owned()])));
     let with_project = json!({ "app": "wep", "project": "team" });
     assert_eq!(connector.call("get_argocd_app_status", with_project).await.unwrap_err().code, NotFound);
     double.fail("applications/web/logs", 403, 7, "permission denied");
@@ -182,10 +182,11 @@ async fn every_namespace_that_has_the_name_is_told() {
     let status = async |arguments: serde_json::Value| connector.call("get_argocd_app_status", arguments).await;
     let plain = status(json!({ "app": "shop" })).await.unwrap_err();
     assert_eq!(plain.argument.as_deref(), Some("app_namespace"));
-    assert!(plain.remedy.as_ref().unwrap().contains("team-a, team-b"), "{plain:?}");
+    let both = Some(vec!["team-a".to_owned(), "team-b".to_owned()]);
+    assert_eq!(plain.platform_words, both, "{plain:?}");
     let wrong = status(json!({ "app": "shop", "app_namespace": "team-c" })).await.unwrap_err();
     assert_eq!((wrong.code, wrong.argument.as_deref()), (NotFound, Some("app_namespace")));
-    assert!(wrong.remedy.unwrap().contains("team-a, team-b"));
+    assert_eq!(wrong.platform_words, both);
     for named in ["team-b/shop", "https://argocd.example.com/argocd/applications/team-b/shop?view=tree"] {
         assert_eq!(status(json!({ "app": named })).await.unwrap()["namespace"], "team-b", "{named}");
     }

@@ -368,7 +368,8 @@ async fn what_cannot_be_synced_is_refused_before_it_is_sent() {
     assert_eq!(sync(json!({ "app": "web", "revisions": ["a"] })).await.argument.as_deref(), Some("revisions"));
     double.change(|state| state.can_sync = false);
     let closed = sync(json!({ "app": "web" })).await;
-    assert!(closed.message.contains("for 1h, Etc/GMT-3) is open until "), "{}", closed.message);
+    let why = closed.platform_words.unwrap().concat();
+    assert!(why.contains("for 1h, Etc/GMT-3) is open until "), "{why}");
     let windows = good(&connector, "get_argocd_sync_windows", json!({ "app": "web" })).await;
     let (_, until) = windows["why_not"].as_str().unwrap().split_once(" is open until ").unwrap();
     let left = until.parse::<jiff::Timestamp>().unwrap().duration_since(jiff::Timestamp::now()).as_mins();

@@ -129,6 +129,13 @@ async fn list(argocd: Arc<ArgoCd>, input: ListInput, context: CallContext) -> Re
     Ok(ActionList { actions: actions.collect(), truncated: found.len() > MAX_ACTIONS, hints })
 }
 
+/// What there is instead, as Argo CD names it.
+fn its<'a>(error: ToolError, names: impl Iterator<Item = &'a str>) -> ToolError {
+    let names: Vec<String> = names.take(20).map(text::clean).collect();
+    let remedy = if names.is_empty() { "it has none" } else { "platform_words are those that it has" };
+    error.with_remedy(remedy).with_platform_words(names)
+}
+
 impl RunInput {
     fn check(&self, actions: &[Action]) -> Result<(), ToolError> {
         if self.parameters.len() > 20 {
@@ -137,11 +144,8 @@ impl RunInput {
             );
         }
         let Some(action) = actions.iter().find(|action| action.name == self.action) else {
-            let names = actions.iter().take(20).map(|action| action.name.as_str()).collect::<Vec<_>>().join(", ");
-            let remedy = if names.is_empty() { "it has none".to_owned() } else { format!("it has: {names}") };
-            return Err(ToolError::invalid_argument(format!("{} has no such action", self.resource))
-                .with_argument("action")
-                .with_remedy(remedy));
+            let error = ToolError::invalid_argument(format!("{} has no such action", self.resource));
+            return Err(its(error.with_argument("action"), actions.iter().map(|action| action.name.as_str())));
         };
         if action.disabled {
             let message = format!("the action is not possible on {} in its state", self.resource);
@@ -149,10 +153,8 @@ impl RunInput {
         }
         let unknown = self.parameters.keys().any(|name| !action.params.iter().any(|one| one.name == *name));
         if unknown {
-            let names = action.params.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(ToolError::invalid_argument("the action has no parameter of one of these names")
-                .with_argument("parameters")
-                .with_remedy(format!("it has: {names}")));
+            let error = ToolError::invalid_argument("the action has no parameter of one of these names");
+            return Err(its(error.with_argument("parameters"), action.params.iter().map(|one| one.name.as_str())));
         }
         // Scripts take a parameter that is missing for a fault of theirs (argoproj/argo-cd#28000).
         let missing =
@@ -161,7 +163,8 @@ impl RunInput {
         if !missing.is_empty() {
             return Err(ToolError::invalid_argument("parameters of the action are missing")
                 .with_argument("parameters")
-                .with_remedy(format!("it takes, besides what was given: {}", missing.join(", "))));
+                .with_remedy("it takes those in platform_words besides what was given")
+                .with_platform_words(missing));
         }
         Ok(())
     }

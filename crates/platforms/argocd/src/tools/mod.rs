@@ -256,19 +256,18 @@ fn missing(target: &Target, seen: &[Application]) -> ToolError {
     similar.sort_by(|a, b| b.0.total_cmp(&a.0));
     similar.dedup_by_key(|(_, name)| *name);
     similar.truncate(5);
-    let similar = similar.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ");
-    let remedy = if similar.is_empty() {
-        "list_argocd_apps tells the names; pass the project to be told which of the two it is".to_owned()
+    let error = ToolError::new(ErrorCode::NotFound, message).with_argument("app");
+    if similar.is_empty() {
+        error.with_remedy("list_argocd_apps tells the names; pass the project to be told which of the two it is")
     } else {
-        format!("similar names: {similar}")
-    };
-    ToolError::new(ErrorCode::NotFound, message).with_argument("app").with_remedy(remedy)
+        let names = similar.into_iter().map(|(_, name)| name);
+        error.with_remedy("platform_words are similar names").with_platform_words(names)
+    }
 }
 
 /// Applications of the name are seen, in these namespaces.
 fn elsewhere(target: &Target, there: &[&str], stated: Option<&str>, error: Error, right: &str) -> ToolError {
-    let names = there.iter().take(10).copied().collect::<Vec<_>>().join(", ");
-    let more = if there.len() > 10 { ", …" } else { "" };
+    let some = if there.len() > 10 { "some of the namespaces" } else { "the namespaces" };
     let name = &target.name;
     let message = match stated {
         Some(stated) => format!("there is no application {name:?} in the namespace {stated:?}, or it may not be seen"),
@@ -276,8 +275,7 @@ fn elsewhere(target: &Target, there: &[&str], stated: Option<&str>, error: Error
             format!("there is no application {name:?} in Argo CD's own namespace, or the account may not do that to it")
         }
     };
-    let remedy =
-        format!("applications of this name are in the namespaces {names}{more}: pass one of them as app_namespace");
+    let remedy = format!("platform_words are {some} with applications of this name: pass one of them as app_namespace");
     let denied = matches!(error, Error::Forbidden(_));
     let code = if denied && stated.is_none() { ErrorCode::PermissionDenied } else { ErrorCode::NotFound };
     let remedy = if code == ErrorCode::PermissionDenied {
@@ -285,7 +283,10 @@ fn elsewhere(target: &Target, there: &[&str], stated: Option<&str>, error: Error
     } else {
         remedy
     };
-    ToolError::new(code, message).with_argument("app_namespace").with_remedy(remedy)
+    ToolError::new(code, message)
+        .with_argument("app_namespace")
+        .with_remedy(remedy)
+        .with_platform_words(there.iter().take(10).copied())
 }
 
 /// Every place for calls that may hang is taken.

@@ -401,6 +401,21 @@ pub(super) fn is_held(app: &Application) -> bool {
 /// What an operation that runs waits for, if waiting alone doesn't help (`setRunningPhase` in
 /// `gitops-engine/pkg/sync/sync_context.go`, v3.5.1).
 pub(super) fn awaits(app: &Application) -> Option<String> {
+    in_words(app, &mut text::clean)
+}
+
+/// The same without Argo CD's own words, and these.
+pub(super) fn awaits_apart(app: &Application) -> (Option<String>, Vec<String>) {
+    let mut words = Vec::new();
+    let mut apart = |word: &str| {
+        words.push(text::clean(word));
+        "what is in platform_words".to_owned()
+    };
+    let told = in_words(app, &mut apart);
+    (told, words)
+}
+
+fn in_words(app: &Application, word: &mut dyn FnMut(&str) -> String) -> Option<String> {
     let state = app.status.operation_state.as_ref().filter(|_| app.running().is_some())?;
     if is_held(app) {
         return Some(HELD.to_owned());
@@ -418,7 +433,7 @@ pub(super) fn awaits(app: &Application) -> Option<String> {
         return Some(format!(
             "the operation waits for {} to be healthy, and something in the application is suspended: if it waits for \
              that, it goes on when that is resumed (run_argocd_resource_action may)",
-            text::clean(what)
+            word(what)
         ));
     }
     // With `retry.refresh` the next attempt takes the newest one (argoproj/argo-cd#11494).
@@ -428,7 +443,7 @@ pub(super) fn awaits(app: &Application) -> Option<String> {
         format!(
             "the operation is tried again with the revision that it began with, and not with what was compared last \
              ({}): unless that is meant, end it with terminate_argocd_operation, and sync anew",
-            text::clean(&now)
+            word(&now)
         )
     })
 }

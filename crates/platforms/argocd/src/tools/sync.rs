@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AppArgs, ResourceName, Target, mutation, operation,
-    state::{AppState, Operation, ResourceOutcome, awaits, is_held, is_kept, to_be_confirmed},
+    state::{AppState, Operation, ResourceOutcome, awaits_apart, is_held, is_kept, to_be_confirmed},
 };
 use crate::{
     ArgoCd,
@@ -216,8 +216,9 @@ pub(super) fn ready(app: &Application) -> Result<(), ToolError> {
         return Err(not_taken_up());
     }
     if app.running().is_some() {
-        let since = app.status.operation_state.as_ref().and_then(|state| state.started_at.as_deref());
-        return Err(operation_running(since, awaits(app).as_deref()));
+        let since = app.status.operation_state.as_ref().and_then(|state| state.started_at.as_deref()?.parse().ok());
+        let (awaits, words) = awaits_apart(app);
+        return Err(operation_running(since, awaits.as_deref()).with_platform_words(words));
     }
     Ok(())
 }
@@ -237,9 +238,13 @@ pub(super) async fn check_windows(
         return Ok(());
     }
     let why = why_closed(&argocd.concerning(&windows, app.spec.project(), context).await, Timestamp::now());
-    let message = format!("sync windows do not permit syncs now: {why}; nothing was started");
+    let message = "sync windows do not permit syncs now; nothing was started";
     Err(ToolError::new(ErrorCode::Conflict, message)
-        .with_remedy("come back then; get_argocd_sync_windows tells all windows of the application"))
+        .with_remedy(
+            "platform_words say which, and until when if that is known; get_argocd_sync_windows tells all windows of the \
+             application",
+        )
+        .with_platform_words([why]))
 }
 
 async fn preview(argocd: Arc<ArgoCd>, input: SyncInput, context: CallContext) -> Result<Preview, ToolError> {

@@ -51,7 +51,8 @@ async fn a_project_that_is_not_there_is_told_from_an_id() {
     let double = Double::start().await;
     let error =
         cloud(&double).call("get_circleci_insights", json!({ "project_slug": "gh/acme/gone" })).await.unwrap_err();
-    assert_eq!(error.message, "there is no project \"gh/acme/gone\", or the connector's token can't see it");
+    assert_eq!(error.message, "there is no such project, or the connector's token can't see it");
+    assert_eq!(error.platform_words, Some(vec!["gh/acme/gone".to_owned()]));
     // The three parts are encoded one by one: the same project by a name with an odd character is asked for as such.
     let odd = cloud(&double).call("get_circleci_insights", json!({ "project_slug": "gh/acme/we+b é" })).await;
     assert_eq!(odd.unwrap_err().code, InvalidArgument);

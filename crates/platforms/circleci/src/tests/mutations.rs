@@ -71,7 +71,7 @@ async fn parameters_that_are_not_declared_are_named_with_those_that_are() {
     let previewed = connector.preview("trigger_circleci_pipeline", arguments).await.unwrap_err();
     for error in [acted, previewed] {
         assert_eq!(error.message, "the configuration declares no parameter deplyo");
-        assert_eq!(error.remedy.as_deref(), Some("declared: deploy, env"));
+        assert_eq!(error.platform_words, Some(vec!["deploy".to_owned(), "env".to_owned()]));
     }
     double.change(|state| assert_eq!(state.world.runs.len(), 5));
 }
@@ -103,7 +103,7 @@ async fn parameters_are_sent_with_the_types_that_are_declared() {
         let acted = connector.call("trigger_circleci_pipeline", with(given)).await.unwrap_err();
         for error in [previewed, acted] {
             assert!(error.message.starts_with("the configuration declares another type for "), "{error:?}");
-            assert!(error.remedy.as_ref().unwrap().contains(declared), "{error:?}");
+            assert!(error.platform_words.as_ref().unwrap().concat().contains(declared), "{error:?}");
         }
     }
     assert_eq!(double.count("POST", RUN), runs);
@@ -148,7 +148,7 @@ async fn app_based_projects_need_a_definition() {
     assert_eq!(double.body("POST", "v2/project/circleci/o/p/pipeline/run")["definition_id"], DEFINITION);
     double.change(|state| state.world.definitions = 2);
     let several = connector.call("trigger_circleci_pipeline", arguments).await.unwrap_err();
-    assert!(several.remedy.unwrap().contains(DEFINITION));
+    assert!(several.platform_words.unwrap().concat().contains(DEFINITION));
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_lost_answer_is_followed_by_a_look_and_never_by_a_second_run() {
     let connector = cloud(&double);
     let error = connector.call("trigger_circleci_pipeline", project(json!({}))).await.unwrap_err();
     assert_eq!(error.message, "unknown whether the run started: CircleCI's answer is missing");
-    assert!(error.remedy.as_ref().unwrap().contains(&id('a', 6)), "{error:?}");
+    assert_eq!(error.platform_words, Some(vec![id('a', 6)]), "{error:?}");
     double.change(|state| assert_eq!(state.world.runs.len(), 6));
 }
 
@@ -196,7 +196,7 @@ async fn a_workflow_is_run_again_once() {
         assert_eq!(double.body("POST", &path), body);
         let twice = connector.call("rerun_circleci_workflow", workflow).await.unwrap_err();
         assert_eq!((twice.code, double.count("POST", &path)), (ErrorCode::Conflict, 1));
-        assert!(twice.remedy.unwrap().contains(&id('b', 4)));
+        assert_eq!(twice.platform_words, Some(vec![id('b', 4)]));
         let jobs = json!({ "workflow_id": id('b', 2), "jobs": [id('c', 31)] });
         good(&connector, "rerun_circleci_workflow", jobs).await;
         assert_eq!(double.body("POST", &format!("v2/workflow/{}/rerun", id('b', 2))), json!({ "jobs": [id('c', 31)] }));

@@ -90,12 +90,14 @@ impl ApproveInput {
                 .map(|job| name(&job.name))
                 .collect();
             let remedy = if waiting.is_empty() {
-                "no job of the workflow waits for approval".to_owned()
+                "no job of the workflow waits for approval"
             } else {
-                format!("these wait: {}", waiting.join(", "))
+                "platform_words are those that wait"
             };
             return Err(match next {
-                None => ToolError::new(ErrorCode::NotFound, "the workflow has no such approval").with_remedy(remedy),
+                None => ToolError::new(ErrorCode::NotFound, "the workflow has no such approval")
+                    .with_remedy(remedy)
+                    .with_platform_words(waiting),
                 Some(_) => ToolError::new(
                     ErrorCode::ResultTooLarge,
                     format!("the approval is not among the {} jobs of the workflow that were read", jobs.len()),
@@ -105,11 +107,9 @@ impl ApproveInput {
         };
         let already = job.approved_by.is_some() || job.status == "success";
         if !already && job.status != "on_hold" {
-            return Err(ToolError::new(
-                ErrorCode::Conflict,
-                format!("the job is {}, and waits for nobody", word(&job.status)),
-            )
-            .with_remedy("it can be approved when all that comes before it has succeeded"));
+            return Err(ToolError::new(ErrorCode::Conflict, "the job waits for nobody: platform_words is its state")
+                .with_remedy("it can be approved when all that comes before it has succeeded")
+                .with_platform_words([word(&job.status)]));
         }
         let request = job
             .approval_request_id

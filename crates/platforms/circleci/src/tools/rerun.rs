@@ -84,11 +84,9 @@ impl RerunInput {
         let workflow = circleci.fetch_workflow(&self.workflow_id, context).await?;
         // Of one whose state is not told, CircleCI says whether it can be run again.
         if !status::is_final(&workflow.status) && workflow.status != "unknown" {
-            return Err(ToolError::new(
-                ErrorCode::Conflict,
-                format!("the workflow is {}, and has not ended", workflow.status),
-            )
-            .with_remedy("wait until it has ended, or cancel it first"));
+            return Err(ToolError::new(ErrorCode::Conflict, "the workflow has not ended: platform_words is its state")
+                .with_remedy("wait until it has ended, or cancel it first")
+                .with_platform_words([word(&workflow.status)]));
         }
         if self.only_failed() && matches!(workflow.status.as_str(), "success" | "not_run") {
             return Err(ToolError::new(ErrorCode::Conflict, "nothing failed in the workflow")
@@ -96,8 +94,10 @@ impl RerunInput {
         }
         let others = circleci.fetch_workflows(&workflow.pipeline_id, context).await?;
         if let Some(coming) = coming_rerun(&workflow, &others.items) {
-            return Err(ToolError::new(ErrorCode::Conflict, format!("{coming}; nothing was started"))
-                .with_remedy("get_circleci_pipeline_status tells in two minutes whether it did"));
+            let message = "CircleCI may be about to run the workflow again by itself; nothing was started";
+            return Err(ToolError::new(ErrorCode::Conflict, message)
+                .with_remedy("get_circleci_pipeline_status tells in two minutes whether it did")
+                .with_platform_words([coming]));
         }
         let is_newer = |one: &&Workflow| one.name == workflow.name && one.created_at > workflow.created_at;
         let newer: Vec<&Workflow> = others.items.iter().filter(is_newer).collect();
@@ -106,7 +106,8 @@ impl RerunInput {
                 ErrorCode::Conflict,
                 "the workflow is being run again already; nothing was started",
             )
-            .with_remedy(format!("its new workflow is {}", name(&newer.id))));
+            .with_remedy("platform_words is the id of its new workflow")
+            .with_platform_words([name(&newer.id)]));
         }
         let mut notes = Vec::new();
         if workflow.is_setup()

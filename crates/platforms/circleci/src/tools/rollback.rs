@@ -98,11 +98,13 @@ fn find(kind: &'static str, found: Read<Named>, wanted: &str, is_alone: bool) ->
                 "a {kind} with that name is among the first {read}, and there may be others among those that follow"
             ),
         )
-        .with_remedy(format!("if it is the one, pass its id: {}", name(&one.id)))),
+        .with_remedy("if it is the one, pass its id, which is in platform_words")
+        .with_platform_words([name(&one.id)])),
         (Some(one), false) => {
             let ids: Vec<String> = meant.iter().chain([&one]).take(20).map(|one| name(&one.id)).collect();
             Err(no(ErrorCode::InvalidArgument, format!("more than one {kind} has that name"))
-                .with_remedy(format!("pass the id of one: {}", ids.join(", "))))
+                .with_remedy("pass the id of one: they are in platform_words")
+                .with_platform_words(ids))
         }
         (None, _) => Err(no(
             if more { ErrorCode::ResultTooLarge } else { ErrorCode::NotFound },
@@ -113,10 +115,11 @@ fn find(kind: &'static str, found: Read<Named>, wanted: &str, is_alone: bool) ->
             },
         )
         .with_remedy(match (names.is_empty(), more) {
-            (true, _) => "there is none".to_owned(),
-            (false, true) => format!("there are: {}, and more; CircleCI's web site has all", names.join(", ")),
-            (false, false) => format!("there are: {}", names.join(", ")),
-        })),
+            (true, _) => "there is none",
+            (false, true) => "there are those in platform_words, and more; CircleCI's web site has all",
+            (false, false) => "there are those in platform_words",
+        })
+        .with_platform_words(names)),
     }
 }
 
@@ -183,7 +186,8 @@ impl RollbackInput {
                     "the component has no such version in that environment",
                 )
                 .with_argument(argument)
-                .with_remedy(format!("it has: {}", known.join(", "))));
+                .with_remedy("platform_words are those that it has")
+                .with_platform_words(known));
             }
         }
         Ok(Target { project: project.id, slug: project.slug, component, environment })

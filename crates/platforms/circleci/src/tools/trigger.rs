@@ -227,12 +227,12 @@ fn only(definitions: &Read<DefinitionView>) -> Result<String, ToolError> {
             let names: Vec<String> = several.iter().take(10).map(|one| format!("{} ({})", one.id, one.name)).collect();
             Err(ToolError::invalid_argument("a run of this project needs a definition")
                 .with_argument("definition_id")
-                .with_remedy(if names.is_empty() {
-                    "the project has none: make one in its settings".to_owned()
-                } else {
-                    let more = definitions.more() || several.len() > names.len();
-                    format!("it has: {}{}", names.join(", "), if more { ", and more" } else { "" })
-                }))
+                .with_remedy(match (names.is_empty(), definitions.more() || several.len() > names.len()) {
+                    (true, _) => "the project has none: make one in its settings",
+                    (false, true) => "platform_words are some of those that it has",
+                    (false, false) => "platform_words are those that it has",
+                })
+                .with_platform_words(names))
         }
     }
 }
@@ -506,17 +506,15 @@ impl CircleCi {
                 undeclared(names, declared.as_deref())
             }
             error if error.fate_is_unknown() => {
-                let remedy = match self.newest_since(target, begun - CLOCKS, was_asked_for, context).await {
-                    Ok(Found::Run(run)) => {
-                        format!("run {} was made since: {} is its pipeline_id", run.number, name(&run.id))
-                    }
-                    _ => {
-                        "no run that was made since is seen (yet): look with list_circleci_runs before starting another"
-                            .to_owned()
-                    }
-                };
-                ToolError::new(worded.code, "unknown whether the run started: CircleCI's answer is missing")
-                    .with_remedy(remedy)
+                let lost = ToolError::new(worded.code, "unknown whether the run started: CircleCI's answer is missing");
+                match self.newest_since(target, begun - CLOCKS, was_asked_for, context).await {
+                    Ok(Found::Run(run)) => lost
+                        .with_remedy(format!("run {} was made since: platform_words is its pipeline_id", run.number))
+                        .with_platform_words([name(&run.id)]),
+                    _ => lost.with_remedy(
+                        "no run that was made since is seen (yet): look with list_circleci_runs before starting another",
+                    ),
+                }
             }
             _ => worded,
         }

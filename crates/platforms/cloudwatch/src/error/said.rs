@@ -76,13 +76,16 @@ impl Said {
                 format!("AWS can't {doing}: the log group has no such stream, or not all of them, in {place}"),
                 "capitals matter; leave out what is not there: events without streams tell which there are",
             ),
-            Some(Missing::Group(name)) => (
-                format!("AWS can't {doing}: there is no log group {name} in {place}"),
+            Some(Missing::Group(_)) => (
+                format!("AWS can't {doing}: there is no such log group in {place} as the one in platform_words"),
                 "leave it out; list_cloudwatch_log_groups tells the names, and capitals matter",
             ),
         };
         told.message = message;
         told.remedy = Some(remedy.to_owned());
+        if let Some(Missing::Group(name)) = &self.missing {
+            told.platform_words = Some(vec![name.clone()]);
+        }
     }
 
     /// Says which of several things is wrong.

@@ -165,7 +165,7 @@ async fn what_is_missing_or_can_not_be_is_named() {
             json!({ "groups": ["/app/web", "/none", "/app/api"], "query": "fields @message" }),
             NotFound,
             None,
-            "there is no log group /none in",
+            "there is no such log group in",
         ),
     ] {
         let error = connector.call(tool, arguments).await.unwrap_err();

@@ -109,8 +109,8 @@ impl CloudWatch {
         let minute = start.as_second().div_euclid(60) + i64::from(start.as_second().rem_euclid(60) > 0);
         let begins = Timestamp::from_second(minute * 60).unwrap_or(start);
         let alarms = self.states(&input.names, context).await?;
-        let firing: Vec<&str> =
-            alarms.iter().filter(|alarm| alarm.state == "ALARM").map(|alarm| alarm.name.as_str()).collect();
+        let fires = |name: &&str| alarms.iter().any(|alarm| alarm.name == **name && alarm.state == "ALARM");
+        let firing: Vec<&str> = input.names.iter().map(String::as_str).filter(fires).collect();
         if !firing.is_empty() && !input.allow_firing {
             return Err(ToolError::new(ErrorCode::Conflict, format!("in ALARM already: {}", firing.join(", ")))
                 .with_argument("allow_firing")

@@ -101,7 +101,8 @@ async fn parameters_and_choices_that_are_left_out_are_said_to_be() {
     assert!(hints(&job).contains("more choices than are told of WIDE"), "{job}");
     let trigger = |value: &str| json!({ "job": "plain", "parameters": { "WIDE": value }, "wait_seconds": 0 });
     let error = connector.call("trigger_jenkins_build", trigger("nope")).await.unwrap_err();
-    assert!(error.message.ends_with(", and 30 more"), "{error:?}");
+    assert!(error.remedy.as_deref().unwrap().ends_with(", and there are 30 more"), "{error:?}");
+    assert_eq!(error.platform_words.unwrap().len(), 50);
     good(&connector, "trigger_jenkins_build", trigger("v79-x")).await;
     assert_eq!(double.count("POST", "buildWithParameters"), 1);
     // Long choices fill no answer.

@@ -22,7 +22,7 @@ async fn each_answer_has_its_words() {
         (403, "", PermissionDenied, "may not trigger a build of plain"),
         (409, "", Conflict, "disabled"),
         (429, "", RateLimited, "limited"),
-        (500, stack, PlatformError, "(java.lang.IllegalStateException)"),
+        (500, stack, PlatformError, "failed internally"),
         (500, "evil.planted.Exception", PlatformError, "failed internally to trigger a build of plain"),
         (500, OOPS, PlatformError, "under the ID c04c1a30-71d3-46bc-b2b3-ca197c1e7e0e"),
         (502, "", PlatformUnavailable, "gave up (502)"),
@@ -36,6 +36,8 @@ async fn each_answer_has_its_words() {
         let error = connector.call("trigger_jenkins_build", json!({ "job": "plain" })).await.unwrap_err();
         assert_eq!(error.code, *code, "{status} {body}: {error:?}");
         assert!(error.message.contains(words), "{status} {body}: {error:?}");
+        let class = (*body == stack).then(|| vec!["java.lang.IllegalStateException".to_owned()]);
+        assert_eq!(error.platform_words, class, "{status} {body}");
         assert_eq!(double.count("POST", "job/plain/build"), 1, "{status}");
     }
 }
@@ -78,7 +80,7 @@ async fn a_missing_job_is_told_from_a_missing_build() {
     let connector = with_token(&double);
     let error = connector.call("get_jenkins_job", json!({ "job": "team/wep" })).await.unwrap_err();
     assert_eq!((error.code, error.argument.as_deref()), (NotFound, Some("job")));
-    assert_eq!(error.remedy.as_deref(), Some("similar names that can be seen: team/web"));
+    assert_eq!(error.platform_words, Some(vec!["team/web".to_owned()]));
     let missing = json!({ "job": "team/web", "build": 99 });
     let error = connector.call("get_jenkins_build_status", missing).await.unwrap_err();
     assert_eq!((error.code, error.argument.as_deref()), (NotFound, Some("build")));
@@ -87,7 +89,7 @@ async fn a_missing_job_is_told_from_a_missing_build() {
     let error = connector.call("get_jenkins_failure_report", none).await.unwrap_err();
     assert!(error.message.contains("the last failed build of plain"), "{error:?}");
     let error = connector.call("get_jenkins_build_log", json!({ "job": "team/shop/feature/login" })).await.unwrap_err();
-    assert!(error.remedy.unwrap().contains("%2F"));
+    assert!(error.platform_words.unwrap().concat().contains("%2F"));
     double.change(|state| state.permissions.remove("Job/Read"));
     let error = connector.call("get_jenkins_job", json!({ "job": "team/web" })).await.unwrap_err();
     assert!(error.message.contains("may not see it"), "{error:?}");

@@ -142,7 +142,7 @@ async fn a_configuration_that_is_not_there_is_told_with_those_that_are() {
         with_token(&double).call("get_jenkins_build_log", json!({ "job": "team/matrix/jdk=22,os=linux" })).await;
     let error = error.unwrap_err();
     assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::NotFound, Some("job")));
-    assert!(error.remedy.as_deref().unwrap().contains("team/matrix/jdk=21,os=linux"), "{error:?}");
+    assert!(error.platform_words.as_ref().unwrap().concat().contains("team/matrix/jdk=21,os=linux"), "{error:?}");
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ async fn a_job_in_a_folder_of_thousands_is_found() {
     assert_eq!((names(&page, "items", "name"), double.total()), (vec!["job-1234".to_owned()], 3));
     assert_eq!((&page["next_cursor"], &page["hints"]), (&Value::Null, &Value::Null), "{page}");
     let error = connector.call("get_jenkins_job", json!({ "job": "job-12345" })).await.unwrap_err();
-    assert!(error.remedy.as_deref().unwrap().contains("job-1234"), "{error:?}");
+    assert!(error.platform_words.as_ref().unwrap().concat().contains("job-1234"), "{error:?}");
     let (found, _) = all_pages(&double, json!({ "pattern": "job-", "limit": 200 })).await;
     assert_eq!(found.len(), 1_300);
 }
@@ -500,7 +500,7 @@ async fn jobs_and_builds_are_named_as_people_paste_them() {
     let told = good(&connector, "get_jenkins_job", json!({ "job": "job/plain" })).await;
     assert_eq!(told["name"], "job/plain");
     let error = connector.call("get_jenkins_job", json!({ "job": "team/shop/feature/login" })).await.unwrap_err();
-    assert_eq!(error.remedy.as_deref(), Some("similar names that can be seen: team/shop/feature%2Flogin"));
+    assert_eq!(error.platform_words, Some(vec!["team/shop/feature%2Flogin".to_owned()]));
 }
 
 #[tokio::test]

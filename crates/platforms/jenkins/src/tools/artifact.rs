@@ -131,16 +131,17 @@ fn no_such_artifact(build: &Build, path: &str, target: &Target, are_all: bool) -
     similar.sort_by(|a, b| b.0.total_cmp(&a.0));
     let similar: Vec<String> = similar.into_iter().take(5).map(|(_, path)| text::clean(path)).collect();
     let remedy = if similar.is_empty() && build.is_of_maven_modules() {
-        "artifacts of Maven modules belong to builds of their own, which are not read here".to_owned()
+        "artifacts of Maven modules belong to builds of their own, which are not read here"
     } else if similar.is_empty() {
-        "list_jenkins_artifacts tells the paths".to_owned()
+        "list_jenkins_artifacts tells the paths"
     } else {
-        format!("similar paths: {}", similar.join(", "))
+        "platform_words are similar paths"
     };
     let among = if are_all { String::new() } else { format!(" among its first {}", build.artifacts.len()) };
     ToolError::new(ErrorCode::NotFound, format!("{target} has no such artifact{among}"))
         .with_argument("path")
         .with_remedy(remedy)
+        .with_platform_words(similar)
 }
 
 fn unreadable(error: Error, target: &Target) -> ToolError {

@@ -88,13 +88,14 @@ impl SubmitInput {
         let ids: Vec<String> = pending.iter().map(|one| text::clean(&one.id)).collect();
         let Some(pending) = pending.into_iter().find(|one| one.id == self.input_id) else {
             let remedy = if ids.is_empty() {
-                "the build waits for no input: it was settled, or the build has ended".to_owned()
+                "the build waits for no input: it was settled, or the build has ended"
             } else {
-                format!("the build waits for: {}", ids.join(", "))
+                "platform_words are the inputs that the build waits for"
             };
             return Err(ToolError::new(ErrorCode::NotFound, "the build does not wait for this input")
                 .with_argument("input_id")
-                .with_remedy(remedy));
+                .with_remedy(remedy)
+                .with_platform_words(ids));
         };
         let fields = match self.action {
             Decision::Proceed => check(&self.parameters, &pending.parameters, true)?,
@@ -156,13 +157,15 @@ fn refused(error: Error, target: &Target, pending: &PendingInput, action: Decisi
     let worded = to_tool_error(error, &format!("settle the input of {target}"));
     match (only, action) {
         (Some(only), Decision::Proceed) if is_for_others => {
-            worded.with_remedy(format!("only these users and groups may: {only}"))
+            worded.with_remedy("only the users and groups in platform_words may").with_platform_words([only])
         }
         (Some(only), Decision::Abort) if is_for_others => {
-            worded.with_remedy(format!("only these users and groups may, or whoever has Job/Cancel: {only}"))
+            let remedy = "only the users and groups in platform_words may, or whoever has Job/Cancel";
+            worded.with_remedy(remedy).with_platform_words([only])
         }
         (Some(only), _) if is_unclear => ToolError::new(ErrorCode::PermissionDenied, worded.message)
-            .with_remedy(format!("it may be settled already; else only these users and groups may: {only}")),
+            .with_remedy("it may be settled already; else only the users and groups in platform_words may")
+            .with_platform_words([only]),
         _ => worded,
     }
 }

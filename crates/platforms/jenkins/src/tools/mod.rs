@@ -231,7 +231,7 @@ impl Jenkins {
         if similar.is_empty() {
             error.with_remedy(LOOK_FOR_JOBS)
         } else {
-            error.with_remedy(format!("similar names that can be seen: {}", similar.join(", ")))
+            error.with_remedy("platform_words are similar names that can be seen").with_platform_words(similar)
         }
     }
 

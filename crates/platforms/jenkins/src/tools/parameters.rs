@@ -218,28 +218,33 @@ pub(super) fn seen(name: &str, class: &str, value: &ParameterValue) -> Option<St
 /// nothing has a default.
 ///
 /// # Errors
-/// When a parameter is not declared, is missing, or has a value that it can't have. Texts name parameters and what they
-/// allow, never what was given.
+/// When a parameter is not declared, is missing, or has a value that it can't have. Messages name parameters that were given,
+/// never their values; what the job declares stands beside them.
 pub(super) fn check(
     given: &BTreeMap<String, GivenValue>,
     declared: &[ParameterDefinition],
     all_required: bool,
 ) -> Result<Vec<(String, String)>, ToolError> {
-    let refuse = |message: String| Err(ToolError::invalid_argument(message).with_argument("parameters"));
-    let names = || declared.iter().map(|one| text::clean(&one.name)).collect::<Vec<_>>().join(", ");
+    let error = |message: String| ToolError::invalid_argument(message).with_argument("parameters");
+    let refuse = |message: String| Err(error(message));
+    let names = || declared.iter().map(|one| text::clean(&one.name));
     if let Some(unknown) = given.keys().find(|name| !declared.iter().any(|one| one.name == **name)) {
         let unknown = text::clean(unknown);
         if declared.is_empty() {
             return refuse(format!("parameter {unknown}: this job takes no parameters"));
         }
-        return refuse(format!("parameter {unknown} is not declared; these are: {}", names()));
+        return Err(error(format!("parameter {unknown} is not declared"))
+            .with_remedy("platform_words are those that are")
+            .with_platform_words(names()));
     }
     let mut fields = Vec::new();
     for definition in declared {
         let name = text::clean(&definition.name);
         let Some(value) = given.get(&definition.name) else {
             if all_required {
-                return refuse(format!("parameter {name} must be given"));
+                return Err(error("a parameter is missing, and all must be given".to_owned())
+                    .with_remedy("platform_words are all that must be given")
+                    .with_platform_words(names()));
             }
             continue;
         };
@@ -262,11 +267,13 @@ pub(super) fn check(
             "choice" => {
                 if let Some(choices) = definition.all_choices().filter(|choices| !choices.contains(value)) {
                     let allowed: Vec<_> = choices.iter().take(MAX_CHOICES).map(|choice| text::clean(choice)).collect();
-                    let more = match choices.len() - allowed.len() {
-                        0 => String::new(),
-                        more => format!(", and {more} more"),
+                    let remedy = match choices.len() - allowed.len() {
+                        0 => "platform_words are its choices".to_owned(),
+                        more => format!("platform_words are its choices, and there are {more} more"),
                     };
-                    return refuse(format!("parameter {name}: allowed are {}{more}", allowed.join(", ")));
+                    return Err(error(format!("parameter {name} has no such choice"))
+                        .with_remedy(remedy)
+                        .with_platform_words(allowed));
                 }
             }
             "run" if !value.contains('#') => {
@@ -308,7 +315,9 @@ mod tests {
 
     fn fields(given: Value) -> Result<Vec<(String, String)>, String> {
         let given = serde_json::from_value(given).unwrap();
-        check(&given, &declared(), false).map_err(|error| error.message)
+        let in_words =
+            |error: ToolError| format!("{}; {}", error.message, error.platform_words.unwrap_or_default().join(", "));
+        check(&given, &declared(), false).map_err(in_words)
     }
 
     #[test]
@@ -318,8 +327,8 @@ mod tests {
         let expected = [("ENV", "prod"), ("DRY", "false"), ("RUN", "lib#3"), ("TAG", "any")];
         assert_eq!(good, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         for (given, text) in [
-            (json!({ "env": "dev" }), "is not declared; these are: ENV, DRY"),
-            (json!({ "ENV": "test" }), "allowed are dev, prod"),
+            (json!({ "env": "dev" }), "is not declared; ENV, DRY"),
+            (json!({ "ENV": "test" }), "has no such choice; dev, prod"),
             (json!({ "DRY": "yes" }), "allowed are true and false"),
             (json!({ "RUN": 3 }), "job#number"),
             (json!({ "DATA": "x" }), "is a file"),

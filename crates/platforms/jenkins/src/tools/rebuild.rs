@@ -58,8 +58,12 @@ impl RebuildInput {
         check_buildable(&job)?;
         let fields = check(&values(&build, &job)?, job.parameters().unwrap_or_default(), false);
         // What it was started with may not be offered any more.
-        let fields =
-            fields.map_err(|error| not_again(format!("that build can't be built again: {}", error.message)))?;
+        let fields = fields.map_err(|error| {
+            // Names in the message are of that build here, and not the caller's.
+            let words = std::iter::once(error.message).chain(error.platform_words.into_iter().flatten());
+            not_again("the job does not take any more what that build was started with: platform_words say what")
+                .with_platform_words(words)
+        })?;
         let otherwise = [(build.is_replay(), WAS_REPLAY), (build.is_restart(), WAS_RESTART)];
         let otherwise = otherwise.into_iter().filter_map(|(is, words)| is.then_some(words)).collect();
         Ok(Looked { name: target.job, job, fields, otherwise })
@@ -76,7 +80,7 @@ struct Looked {
 }
 
 /// Words that a build can't be built as it was.
-fn not_again(message: String) -> ToolError {
+fn not_again(message: impl Into<String>) -> ToolError {
     ToolError::new(ErrorCode::Conflict, message).with_remedy("give all parameters anew to trigger_jenkins_build")
 }
 
@@ -90,13 +94,13 @@ fn values(build: &Build, job: &Job) -> Result<BTreeMap<String, GivenValue>, Tool
         .map(|used| text::clean(&used.name))
         .collect();
     if !undeclared.is_empty() {
-        let names = undeclared.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = undeclared.len().saturating_sub(MAX_NAMED);
-        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        let message =
-            format!("that build had parameters that the job does not declare, and can't be given: {names}{more}");
-        return Err(not_again(message)
-            .with_remedy("trigger_jenkins_build takes those that the job declares, which builds something else"));
+        let remedy =
+            if undeclared.len() > MAX_NAMED { "platform_words are some of them" } else { "platform_words are they" };
+        return Err(not_again("that build had parameters that the job does not declare, and that can't be given")
+            .with_remedy(format!(
+                "{remedy}; trigger_jenkins_build takes those that the job declares, which builds something else"
+            ))
+            .with_platform_words(undeclared.into_iter().take(MAX_NAMED)));
     }
     let mut values = BTreeMap::new();
     for parameter in used() {
@@ -106,7 +110,8 @@ fn values(build: &Build, job: &Job) -> Result<BTreeMap<String, GivenValue>, Tool
             Some(Value::Number(number)) => GivenValue::Number(number),
             _ => {
                 let name = text::clean(&parameter.name);
-                return Err(not_again(format!("the parameter {name} of that build can't be read back")));
+                return Err(not_again("a parameter of that build, in platform_words, can't be read back")
+                    .with_platform_words([name]));
             }
         };
         values.insert(parameter.name.clone(), value);

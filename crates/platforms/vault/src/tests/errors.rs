@@ -101,9 +101,9 @@ async fn every_answer_has_its_words() {
             "something in front of Vault answers with status 503",
         ),
         (200, Some(json!("planted")), PlatformError, "does not answer as the API of Vault"),
-        (200, Some(json!({ "data": ["planted"] })), PlatformError, "can't read, at data"),
-        (200, Some(json!({ "auth": "planted" })), PlatformError, "can't read, at data"),
-        (204, None, PlatformError, "can't read, at data"),
+        (200, Some(json!({ "data": ["planted"] })), PlatformError, "connector can't read"),
+        (200, Some(json!({ "auth": "planted" })), PlatformError, "connector can't read"),
+        (204, None, PlatformError, "connector can't read"),
     ];
     for (status, body, code, part) in table {
         let double = Double::start().await;
@@ -113,6 +113,8 @@ async fn every_answer_has_its_words() {
             connector.call("read_vault_secret", json!({ "path": "secret/apps/web", "key": "a" })).await.unwrap_err();
         assert_eq!(error.code, code, "{status}: {error:?}");
         assert!(error.message.contains(part), "{status}: {error:?}");
+        let place = error.platform_words.as_deref().and_then(<[_]>::first).filter(|place| place.starts_with("data"));
+        assert_eq!(place.is_some(), part == "connector can't read", "{status}: {error:?}");
         let comes_back =
             ["not replicated", "upgraded", "no active node"].iter().any(|word| error.message.contains(word));
         assert_eq!(error.retry_after_seconds.is_some(), comes_back, "{status}: {error:?}");

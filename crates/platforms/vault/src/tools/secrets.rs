@@ -264,10 +264,10 @@ async fn read_value(
     };
     let (mut data, metadata) = read.map_err(|error| unreadable(location, "data", error))?;
     let Some(value) = data.remove(key) else {
-        let names: Vec<String> = data.into_keys().take(50).collect();
         return Err(ToolError::invalid_argument(format!("key {key:?} is not at {}", location.full()))
             .with_argument("key")
-            .with_remedy(format!("keys: {}", names.join(", "))));
+            .with_remedy("platform_words are the keys that are there")
+            .with_platform_words(data.into_keys().take(50)));
     };
     let room = MAX_VALUE.min(context.max_result_bytes);
     if value.get().len() > room {

@@ -195,11 +195,11 @@ async fn roles(vault: Arc<Vault>, input: RolesInput, context: CallContext) -> Re
             .with_remedy("list_vault_mounts tells the mounts; write auth/ in front of an auth method's"));
         }
         (is_auth, kind) => role_folders(is_auth, kind.unwrap_or_default()).ok_or_else(|| {
-            ToolError::invalid_argument(format!(
-                "an engine of type {} has no roles that can be listed",
-                kind.unwrap_or_default()
-            ))
+            ToolError::invalid_argument(
+                "an engine of this type, which is in platform_words, has no roles that can be listed",
+            )
             .with_argument("mount")
+            .with_platform_words(kind)
         })?,
     };
     let (mut names, mut hints, mut refused) = (Vec::new(), Vec::new(), None);

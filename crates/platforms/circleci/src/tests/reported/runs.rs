@@ -232,7 +232,7 @@ async fn parameters_of_a_run_are_those_of_its_setup() {
     let previewed = connector.preview("trigger_circleci_pipeline", with("c-deploy")).await.unwrap_err();
     let acted = connector.call("trigger_circleci_pipeline", with("c-deploy")).await.unwrap_err();
     for error in [previewed, acted] {
-        assert_eq!(error.remedy.as_deref(), Some("declared: deploy, env"), "{error:?}");
+        assert_eq!(error.platform_words, Some(vec!["deploy".to_owned(), "env".to_owned()]), "{error:?}");
     }
     // What the newest run of another reference declares says nothing.
     double.change(|state| state.world.runs[0].tag = Some("v0".into()));
