@@ -72,8 +72,9 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RequestError> {
     Err(RequestError::unreadable(""))
 }
 
-/// JSON, and what some servers write that is none (Stapler of Jenkins): `NaN` as a number, which is null, and half of a
-/// pair of surrogates in a text that was cut, which is a replacement.
+/// JSON, and what some servers write that is none (Stapler of Jenkins): `NaN` as a number, which is null, half of a pair of
+/// surrogates in a text that was cut, which is a replacement, and control characters in texts as they are, such as the
+/// ESC of colours (`org/kohsuke/stapler/export/JSONDataWriter.java`).
 fn parse(bytes: &[u8]) -> Result<Value, RequestError> {
     // An answer without a body did not end early.
     let is_empty = bytes.trim_ascii().is_empty();
@@ -89,8 +90,8 @@ fn parse(bytes: &[u8]) -> Result<Value, RequestError> {
     serde_json::from_str(&mended).map_err(|error| of(&error))
 }
 
-/// A text of JSON with null for `NaN` and infinities outside of its texts, and U+FFFD for halves of pairs in them;
-/// nothing if there are none.
+/// A text of JSON with null for `NaN` and infinities outside of its texts, and in them U+FFFD for halves of pairs and control
+/// characters by their numbers; nothing if there are none.
 fn mended(text: &str) -> Option<String> {
     let mut mended = String::with_capacity(text.len());
     let (mut in_text, mut escaped, mut found) = (false, false, false);
@@ -113,6 +114,12 @@ fn mended(text: &str) -> Option<String> {
             mended.push_str(if is_pair { rest.get(..length).unwrap_or_default() } else { "\\ufffd" });
             found |= !is_pair;
             rest = rest.get(length..).unwrap_or_default();
+            continue;
+        }
+        if in_text && !escaped && c < ' ' {
+            mended.push_str(&format!("\\u{:04x}", u32::from(c)));
+            found = true;
+            rest = rest.get(c.len_utf8()..).unwrap_or_default();
             continue;
         }
         match c {
@@ -422,6 +429,29 @@ mod tests {
         );
     }
 
+    /// As Stapler writes a text: all but a few characters as they are.
+    fn as_stapler_writes(text: &str) -> String {
+        let mut written = String::from('"');
+        for c in text.chars() {
+            match c {
+                '"' => written.push_str("\\\""),
+                '\\' => written.push_str("\\\\"),
+                '\n' => written.push_str("\\n"),
+                '\r' => written.push_str("\\r"),
+                '\t' => written.push_str("\\t"),
+                other => written.push(other),
+            }
+        }
+        written.push('"');
+        written
+    }
+
+    #[test]
+    fn what_ends_early_in_a_text_with_control_characters_is_interrupted() {
+        assert_eq!(decode::<Build>(b"{\"name\": \"\x1b[31mno").unwrap_err(), RequestError::Interrupted);
+        assert_eq!(decode::<Build>(b"<a title=\"\x1b\nno\">").unwrap_err(), RequestError::NotJson);
+    }
+
     fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -441,6 +471,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn texts_are_read_with_whatever_stands_in_them(name in "[\\x00-\\x7f\u{e4}\u{1f680}]{0,20}", id in "[\\x00-\\x1f\"\\\\]{0,6}") {
+            let text = format!(
+                r#"{{"seconds": NaN, "name": {}, "actions": [{{"id": {}}}]}}"#,
+                as_stapler_writes(&name),
+                as_stapler_writes(&id)
+            );
+            let read: Build = decode(text.as_bytes()).unwrap();
+            prop_assert_eq!((read.name, &read.actions[0].id), (name, &id));
+        }
+
         #[test]
         fn whatever_stands_in_an_object_is_read(members in proptest::collection::btree_map("queue|name|actions|labels", any_json(), 0..4)) {
             let value = Value::Object(members.into_iter().collect());

@@ -502,7 +502,7 @@ pub(super) fn test_states(range: Option<(usize, usize)>) -> String {
     format!("{TEST_COUNTS},{suites}{range},childReports[result[{suites}]]{range}")
 }
 
-pub(super) const CASE: &str = "className,name,status,duration,age,errorDetails,errorStackTrace";
+pub(super) const CASE: &str = "className,name,status,duration,age,errorDetails,errorStackTrace,skippedMessage";
 
 pub(super) const CASE_WITHOUT_ERROR: &str = "className,name,status,duration,age";
 
@@ -553,6 +553,7 @@ pub(super) struct Case {
     pub(super) age: u32,
     pub(super) error_details: Option<String>,
     pub(super) error_stack_trace: Option<String>,
+    pub(super) skipped_message: Option<String>,
 }
 
 /// The queue (`hudson/model/Queue.java`): items of jobs that may be read, and stubs of those of which only the name may be known.
@@ -628,7 +629,7 @@ pub(super) struct Nodes {
 }
 
 pub(super) const NODES: &str = "busyExecutors,totalExecutors,\
-     computer[displayName,offline,temporarilyOffline,offlineCauseReason,icon,numExecutors,idle,assignedLabels[name]]";
+     computer[displayName,offline,temporarilyOffline,offlineCause[description],offlineCauseReason,icon,numExecutors,idle,assignedLabels[name]]";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -640,7 +641,8 @@ pub(super) struct Node {
     #[serde(default)]
     pub(super) temporarily_offline: bool,
     #[serde(default)]
-    pub(super) offline_cause_reason: String,
+    offline_cause_reason: String,
+    offline_cause: Option<OfflineCause>,
     icon: Option<String>,
     #[serde(default)]
     pub(super) num_executors: u64,
@@ -650,7 +652,20 @@ pub(super) struct Node {
     pub(super) assigned_labels: Vec<Label>,
 }
 
+#[derive(Deserialize)]
+struct OfflineCause {
+    description: Option<String>,
+}
+
 impl Node {
+    /// Why it is offline. The reason has no user, and is empty where a user gave none (`hudson/model/Computer.java`,
+    /// `getOfflineCauseReason`), who stands in the description of some causes (`hudson/slaves/OfflineCause.java`).
+    pub(super) fn why_offline(&self) -> &str {
+        let reason = self.offline_cause_reason.as_str();
+        let described = self.offline_cause.as_ref().and_then(|cause| cause.description.as_deref());
+        described.filter(|description| self.offline && description.contains(reason)).unwrap_or(reason)
+    }
+
     /// Whether it takes nothing although it is online, which only its icon tells (`jenkins/model/IComputer.java`,
     /// `getIcon`); until March 2024 that was the icon of those that are offline.
     pub(super) fn is_suspended(&self) -> bool {

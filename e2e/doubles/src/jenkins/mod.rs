@@ -7,7 +7,8 @@
 //! - crumbs: `hudson/security/csrf/{CrumbFilter,DefaultCrumbIssuer}.java` (POST only; bound to user and session; the name of
 //!   the header is configurable), `jenkins/security/ApiCrumbExclusion.java` (none with a token)
 //! - triggering: `jenkins/model/ParameterizedJobMixIn.java`, `hudson/model/ParametersDefinitionProperty.java` (201 with a
-//!   `Location` out of the configured root URL, 303 for an item that waits already, 400, 409; undeclared parameters dropped)
+//!   `Location` out of the configured root URL, 303 for an item that waits already, 400, 409; undeclared parameters dropped; until January 2026 back to the job
+//!   where nothing was queued, as of a branch whose project is disabled: jenkins #26117)
 //! - parameters: `hudson/model/SimpleParameterDefinition.java` (one that is left out has its default, or is left out of the build),
 //!   `{Choice,Run,File,Password}ParameterDefinition.java`; what their values export: `RunParameterValue.java` (`jobName` and
 //!   `number`, and no `value`), `PasswordParameterValue.java`, `FileParameterValue.java` and credentials-plugin's
@@ -38,6 +39,8 @@
 //!   `pipeline-input-step-plugin`, `InputAction.java`, since its change 987738a
 //! - artifacts: `hudson/model/DirectoryBrowserSupport.java` (`*view*`; a redirect where a resource root URL is set, but not of
 //!   `*view*`; storage elsewhere always redirects)
+//! - JSON of beans: `org/kohsuke/stapler/export/JSONDataWriter.java` (control characters stand in texts as they are, but for
+//!   LF, CR and TAB)
 //! - ranges of lists in `tree`: `org/kohsuke/stapler/export/Range.java`
 //! - characters that a path can't have: refused by Jetty 12 (junit-plugin #659) and Tomcat (jenkins-artifactory-plugin #618)
 //! - matrix projects: `matrix-project-plugin`, `hudson/matrix/MatrixProject.java` (`activeConfigurations`; a configuration has no
@@ -55,6 +58,7 @@ mod tree;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -67,7 +71,11 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::request::Parts;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{
+    Value, json,
+    ser::{CharEscape, Formatter, Serializer},
+};
 
 pub use self::model::{Build, GraphView, Item, Job, JobKind, NOTE};
 use self::routes::route;
@@ -485,7 +493,32 @@ fn bean(state: &State, value: &Value) -> Response {
     if let Some(version) = state.version {
         response = response.header("x-jenkins", version);
     }
-    response.body(Body::from(value.to_string())).unwrap()
+    response.body(Body::from(as_stapler_writes(value))).unwrap()
+}
+
+/// Control characters as they are, which is no JSON.
+struct Raw;
+
+impl Formatter for Raw {
+    fn write_char_escape<W: ?Sized + io::Write>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()> {
+        match escape {
+            CharEscape::Quote => writer.write_all(b"\\\""),
+            CharEscape::ReverseSolidus => writer.write_all(b"\\\\"),
+            CharEscape::LineFeed => writer.write_all(b"\\n"),
+            CharEscape::CarriageReturn => writer.write_all(b"\\r"),
+            CharEscape::Tab => writer.write_all(b"\\t"),
+            CharEscape::Backspace => writer.write_all(&[0x08]),
+            CharEscape::FormFeed => writer.write_all(&[0x0c]),
+            CharEscape::AsciiControl(byte) => writer.write_all(&[byte]),
+            CharEscape::Solidus => writer.write_all(b"/"),
+        }
+    }
+}
+
+fn as_stapler_writes(value: &Value) -> Vec<u8> {
+    let mut written = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut written, Raw)).unwrap();
+    written
 }
 
 /// A redirect. Its host is that of the configured root URL, which is wrong.

@@ -640,4 +640,41 @@ async fn nodes_tell_why_they_are_offline() {
         (&expected, &json!(["1 of 2 executors of nodes that are online are busy"]))
     );
     assert_eq!(good(&connector, "list_jenkins_nodes", json!({})).await["items"].as_array().unwrap().len(), 2);
+    // Who took it offline is not in the reason, which is empty where nobody gave one (jenkins #6152).
+    for (reason, description, cause) in [
+        ("", json!("Disconnected by ann"), json!("Disconnected by ann")),
+        ("new disk", json!("Disconnected by ann : new disk"), json!("Disconnected by ann : new disk")),
+        ("new disk", json!("something else"), json!("new disk")),
+        ("", Value::Null, Value::Null),
+    ] {
+        double.change(|state| {
+            state.nodes[1]["offlineCauseReason"] = json!(reason);
+            state.nodes[1]["offlineCause"] = json!({ "description": description });
+        });
+        let nodes = good(&connector, "list_jenkins_nodes", json!({ "offline_only": true })).await;
+        assert_eq!(nodes["items"][0]["cause"], cause);
+    }
+}
+
+/// stapler writes control characters as they are (jenkins_api_client #294), and junit why a test was skipped.
+#[tokio::test]
+async fn texts_with_control_characters_and_reasons_of_tests_are_told() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    double.build("team/web", 2, |build| {
+        let tests = build.tests.as_mut().unwrap();
+        tests["suites"][0]["cases"][1]["errorDetails"] = json!("\u{1b}[31mexpected\u{1b}[39m 403\u{7}");
+        tests["suites"][0]["cases"][3]["skippedMessage"] = json!("needs a GPU");
+        build.parameters =
+            vec![json!({ "_class": "hudson.model.StringParameterValue", "name": "NOTE", "value": "a\u{1}b" })];
+    });
+    let build = json!({ "job": "team/web", "build": 2 });
+    let status = good(&connector, "get_jenkins_build_status", build.clone()).await;
+    assert_eq!(status["parameters"][0]["name"], "NOTE", "{status}");
+    let report = good(&connector, "get_jenkins_failure_report", build.clone()).await;
+    assert!(report["failed_tests"][0]["error"].as_str().unwrap().starts_with("expected 403"), "{report}");
+    let all = json!({ "job": "team/web", "build": 2, "only_failed": false });
+    let tests = good(&connector, "get_jenkins_test_results", all).await;
+    let skipped = tests["cases"].as_array().unwrap().iter().find(|one| one["status"] == "SKIPPED").unwrap();
+    assert_eq!(skipped["error"], "needs a GPU");
 }

@@ -64,7 +64,7 @@ impl NodeView {
             offline: node.offline,
             temporarily_offline: node.temporarily_offline,
             suspended: node.is_suspended(),
-            cause: text::optional(&node.offline_cause_reason),
+            cause: text::optional(node.why_offline()),
             executors: node.num_executors,
             idle: node.idle,
             labels: node.assigned_labels.iter().take(MAX_LABELS).map(|label| text::clean(&label.name)).collect(),

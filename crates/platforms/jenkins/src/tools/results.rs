@@ -100,7 +100,7 @@ pub(super) struct CaseView {
     /// For how many builds in a row it has failed.
     #[serde(skip_serializing_if = "is_zero")]
     failing_for: u32,
-    /// Its error, with the beginning of the stack trace: cut to 2000 characters.
+    /// Its error and stack trace, or why it was skipped: cut to 2000 characters.
     error: Option<String>,
 }
 
@@ -147,7 +147,7 @@ impl CaseView {
         let around: Vec<&str> = suite.enclosing_block_names.iter().rev().map(String::as_str).collect();
         let class = text::clean(&case.class_name);
         let name = text::clean(&case.name);
-        let parts = [case.error_details.as_deref(), case.error_stack_trace.as_deref()];
+        let parts = [&case.error_details, &case.error_stack_trace, &case.skipped_message].map(Option::as_deref);
         let whole: String =
             parts.into_iter().flatten().collect::<Vec<_>>().join("\n").chars().take(MAX_ERROR).collect();
         #[allow(clippy::cast_possible_truncation, reason = "a duration in milliseconds; what is out of range is cut")]
