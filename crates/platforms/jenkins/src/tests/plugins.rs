@@ -179,6 +179,34 @@ async fn every_stage_that_failed_is_told_and_the_one_that_ended_the_build_first(
     }
 }
 
+/// As the stage view tells stages that a declarative pipeline skipped (elasticsearch-logs-plugin #3).
+#[tokio::test]
+async fn a_stage_that_was_skipped_is_not_the_one_that_failed() {
+    for (skipped, left) in [(2, 0), (30, 5)] {
+        let double = plays(ALL[1]).await;
+        let failed = |id: String, name: String, milliseconds: i64| {
+            json!({ "id": id, "name": name, "status": "FAILED", "startTimeMillis": 1, "durationMillis": milliseconds,
+                    "error": { "message": "script returned exit code 1", "type": "hudson.AbortException" } })
+        };
+        double.build("team/web", 2, |build| {
+            let after = (0..skipped).map(|at| failed(format!("{}", 20 + at), format!("Deploy {at}"), 50));
+            build.stages = [failed("6".to_owned(), "Test".to_owned(), 9_000)].into_iter().chain(after).collect();
+            build.steps = [("6".to_owned(), vec![failed("8".to_owned(), "Shell Script".to_owned(), 8_000)])].into();
+        });
+        let connector = with_token(&double);
+        for tool in ["get_jenkins_build_stages", "get_jenkins_failure_report"] {
+            let before = double.total();
+            let told = good(&connector, tool, json!({ "job": "team/web", "build": 2 })).await;
+            let step = (&told["failed_step"]["stage"], &told["failed_step"]["step"]);
+            assert_eq!(step, (&json!("Test"), &json!("Shell Script")), "{tool}: {told}");
+            let others = told["other_failed_steps"].as_array().map_or(0, Vec::len);
+            assert_eq!(others, left, "{tool}: {told}");
+            assert!(told["hints"].to_string().contains(": FAILED with the error of another"), "{told}");
+            assert!(double.total() - before <= 14, "{tool}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_failure_among_the_first_steps_of_a_long_stage_is_not_taken_for_its_end() {
     for (plugins, step) in [(ALL[1], Value::Null), (ALL[3], Value::Null), (ALL[4], json!("Deploy"))] {

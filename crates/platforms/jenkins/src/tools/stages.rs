@@ -1,6 +1,6 @@
 //! `get_jenkins_build_stages`: how far a pipeline is, and where it failed.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,10 @@ const MAX_STAGES: usize = 200;
 /// Stages that failed of one answer, and those of them whose steps are asked for.
 const MAX_FAILED: usize = 6;
 const MAX_DESCRIBED: usize = 3;
+/// Stages of which it is asked whether they have steps at all, where several have the same error.
+const MAX_LOOKS: usize = 6;
+/// What has taken less is skipped more likely than not.
+const SHORT_MS: i64 = 1_000;
 /// Steps that the stage view tells of a stage: the first ones (`StageNodeExt.MAX_CHILD_NODES`).
 const STEPS_OF_STAGE_VIEW: usize = 100;
 /// Lines of what a step wrote that are told.
@@ -266,21 +270,36 @@ impl Jenkins {
                 "the build has ended, and Jenkins tells stages as if they ran: how these ended is not known".to_owned(),
             );
         }
-        let likeliest = first(by_likelihood(&stages.flow), MAX_FAILED, "stages that failed", hints);
-        for (place, stage) in likeliest.into_iter().enumerate() {
+        let mut candidates = Candidate::all(&stages.flow);
+        let mut described = 0;
+        for place in order_of_looks(&candidates).into_iter().take(MAX_LOOKS) {
+            let Some(candidate) = candidates.get_mut(place).filter(|one| one.stage.status != UNKNOWN) else { continue };
+            if described == MAX_DESCRIBED {
+                break;
+            }
+            match self.fetch_failed_step(target, candidate.stage, stages.source, hints, context).await {
+                Ok(looked) => candidate.looked = Some(looked),
+                Err(error) => missing = Some(error),
+            }
+            described += usize::from(!candidate.is_empty());
+        }
+        let skipped = take_skipped(&mut candidates);
+        if !skipped.is_empty() {
+            let named = skipped.iter().take(MAX_FAILED).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = skipped.len().saturating_sub(MAX_FAILED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            hints.push(format!(
+                "{named}{more}: FAILED with the error of another stage and without a step, so skipped because of it, or around it"
+            ));
+        }
+        for Candidate { stage, looked, .. } in first(candidates, MAX_FAILED, "stages that failed", hints) {
             let error = stage.error.as_ref().and_then(|error| text::optional(error.text()));
             let status = Some(stage.status.clone()).filter(|status| status != "FAILED");
             let mut one = FailedStep { stage: text::clean(&stage.name), status, step: None, error, id: None };
-            if place < MAX_DESCRIBED && stage.status != UNKNOWN {
-                match self.fetch_failed_step(target, stage, stages.source, hints, context).await {
-                    Ok(Some(step)) => {
-                        one.id = Some(step.id);
-                        one.step = step.name;
-                        one.error = step.error.or(one.error);
-                    }
-                    Ok(None) => {}
-                    Err(error) => missing = Some(error),
-                }
+            if let Some(Looked::Step(step)) = looked {
+                one.id = Some(step.id);
+                one.step = step.name;
+                one.error = step.error.or(one.error);
             }
             failed.push(one);
         }
@@ -305,35 +324,39 @@ impl Jenkins {
         source: Source,
         hints: &mut Vec<String>,
         context: &CallContext,
-    ) -> Result<Option<Step>, Error> {
+    ) -> Result<Looked, Error> {
         match source {
             Source::StageView => {
                 let path = target.path(&["execution", "node", &stage.id, "wfapi", "describe"]);
                 let described: Option<Flow> = self.stage_view(&Call::get(path), Answer::object, context).await?;
-                let steps = described.map(|stage| stage.stage_flow_nodes).unwrap_or_default();
+                let Some(steps) = described.map(|stage| stage.stage_flow_nodes) else { return Ok(Looked::Untold) };
+                if steps.is_empty() {
+                    return Ok(Looked::NoSteps);
+                }
                 if steps.len() >= STEPS_OF_STAGE_VIEW {
                     // Those that failed among the first may have been caught.
                     hints.push(format!(
                         "the stage {} has {STEPS_OF_STAGE_VIEW} steps or more, and Jenkins tells only so many: which failed is not known",
                         text::clean(&stage.name)
                     ));
-                    return Ok(None);
+                    return Ok(Looked::Untold);
                 }
-                Ok(steps.iter().rev().find(|step| step.status == stage.status).map(|step| {
+                let failed = steps.iter().rev().find(|step| step.status == stage.status);
+                Ok(failed.map_or(Looked::Untold, |step| {
                     let error = step.error.as_ref().and_then(|error| text::optional(error.text()));
-                    Step { id: step.id.clone(), name: text::optional(&step.name), error }
+                    Looked::Step(Step { id: step.id.clone(), name: text::optional(&step.name), error })
                 }))
             }
             Source::GraphView(place) => {
-                let Some([_, steps]) = GRAPH_VIEWS.get(place) else { return Ok(None) };
+                let Some([_, steps]) = GRAPH_VIEWS.get(place) else { return Ok(Looked::Untold) };
                 let below = |last: &str, id: &str| Call::get(target.path(&[steps, last])).query("nodeId", &id);
                 let answer = match self.session.call(&below("steps", &stage.id), context.deadline).await {
                     Ok(answer) => answer.object::<GraphAnswer>()?.steps(),
-                    Err(Error::NotFound) => return Ok(None),
+                    Err(Error::NotFound) => return Ok(Looked::Untold),
                     Err(error) => return Err(error),
                 };
                 let Some(step) = answer.into_iter().rev().find(|step| step.status() == stage.status) else {
-                    return Ok(None);
+                    return Ok(Looked::Untold);
                 };
                 let error = match self.session.call(&below("exceptionText", &step.id), context.deadline).await {
                     // Of a step without a text it was this until March 2026 (pipeline-graph-view-plugin #1170).
@@ -342,7 +365,7 @@ impl Jenkins {
                     Err(error) => return Err(error),
                 };
                 // Its name may be its arguments, which may hold secrets.
-                Ok(Some(Step { name: text::optional(&step.title), id: step.id, error }))
+                Ok(Looked::Step(Step { name: text::optional(&step.title), id: step.id, error }))
             }
         }
     }
@@ -389,6 +412,73 @@ struct Step {
     id: String,
     name: Option<String>,
     error: Option<String>,
+}
+
+/// What is known of a stage's step that did not end well.
+enum Looked {
+    Step(Step),
+    /// The stage has no step at all.
+    NoSteps,
+    /// It has some, of which none is told as the one.
+    Untold,
+}
+
+/// A stage that did not end well.
+struct Candidate<'a> {
+    stage: &'a Flow,
+    /// Its error, if another one has the same.
+    shared: Option<&'a str>,
+    looked: Option<Looked>,
+}
+
+impl<'a> Candidate<'a> {
+    /// The candidates of a pipeline, the likeliest first.
+    fn all(flow: &'a Flow) -> Vec<Self> {
+        let likeliest = by_likelihood(flow);
+        let error = |stage: &'a Flow| stage.error.as_ref().map(|error| error.text());
+        let is_shared = |text: &&str| likeliest.iter().filter(|stage| error(stage) == Some(*text)).count() > 1;
+        let candidate = |stage: &&'a Flow| Self { stage, shared: error(stage).filter(is_shared), looked: None };
+        likeliest.iter().map(candidate).collect()
+    }
+
+    const fn has_step(&self) -> bool {
+        matches!(self.looked, Some(Looked::Step(_)))
+    }
+
+    /// Whether it has the error of another, and no step that could have failed with it.
+    const fn is_empty(&self) -> bool {
+        self.shared.is_some() && matches!(self.looked, Some(Looked::NoSteps))
+    }
+}
+
+/// In which order candidates are asked for their steps. A declarative pipeline throws the error of the stage that failed in each
+/// stage that it skips for it, too, which the stage view tells as FAILED with that error (pipeline-model-definition,
+/// `ModelInterpreter.groovy`: `evaluateStage`). They take no time, and come after the one that failed.
+fn order_of_looks(candidates: &[Candidate]) -> Vec<usize> {
+    let is_short = |stage: &Flow| stage.duration_millis.is_some_and(|milliseconds| milliseconds < SHORT_MS);
+    let (short, long): (Vec<_>, Vec<_>) =
+        candidates.iter().enumerate().partition(|(_, one)| one.shared.is_some() && is_short(one.stage));
+    long.into_iter().chain(short.into_iter().rev()).map(|(place, _)| place).collect()
+}
+
+/// Takes out those without a step that have the error of one with a step, and gives their names. Those that nobody looked at come
+/// after it. Where none of them has a step, the first one failed, as without an agent, and the others follow from it.
+fn take_skipped(candidates: &mut Vec<Candidate>) -> Vec<String> {
+    let with_steps: Vec<&str> = candidates.iter().filter(|one| one.has_step()).filter_map(|one| one.shared).collect();
+    let follows = |one: &Candidate| one.shared.is_some_and(|error| with_steps.contains(&error));
+    let (mut skipped, mut others): (Vec<_>, Vec<_>) =
+        mem::take(candidates).into_iter().partition(|one| follows(one) && one.is_empty());
+    others.sort_by_key(|one| follows(one) && one.looked.is_none());
+    if let Some(first) = others.first().filter(|one| one.is_empty())
+        && let Some(earliest) = others.iter().rposition(|one| one.shared == first.shared)
+    {
+        let earliest = others.remove(earliest);
+        others.insert(0, earliest);
+    }
+    *candidates = others;
+    // In the order of the pipeline.
+    skipped.reverse();
+    skipped.iter().map(|one| text::clean(&one.stage.name)).collect()
 }
 
 /// Stages that failed or ended as the whole did, and none around another that did; if there is none, those that did not
@@ -457,6 +547,51 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_follows_from_a_failure_is_not_taken_for_it() {
+        let stage = |name: &str, error: &str, milliseconds: i64| {
+            let stage = json!({ "name": name, "status": "FAILED", "durationMillis": milliseconds, "error": { "message": error } });
+            serde_json::from_value::<Flow>(stage).unwrap()
+        };
+        let step = || Looked::Step(Step { id: "1".to_owned(), name: None, error: None });
+        let stages = vec![
+            stage("Lint", "exit 2", 3_000),
+            stage("Test", "exit 1", 9_000),
+            stage("Deploy", "exit 1", 50),
+            stage("Notify", "exit 1", 40),
+        ];
+        let flow = Flow { status: "FAILED".to_owned(), stages, ..Flow::default() };
+        let mut candidates = Candidate::all(&flow);
+        let names = |all: &[Candidate]| all.iter().map(|one| one.stage.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&candidates), ["Notify", "Deploy", "Test", "Lint"]);
+        // Those that took time first, and then the first of the others.
+        assert_eq!(order_of_looks(&candidates), [2, 3, 1, 0]);
+        // Where nobody looked, they come last; where they have no step, they are none.
+        candidates[2].looked = Some(step());
+        assert_eq!(
+            (take_skipped(&mut candidates), names(&candidates)),
+            (vec![], ["Test", "Lint", "Notify", "Deploy"].map(str::to_owned).into())
+        );
+        candidates[2].looked = Some(Looked::NoSteps);
+        candidates[3].looked = Some(Looked::NoSteps);
+        assert_eq!(take_skipped(&mut candidates), ["Deploy", "Notify"]);
+        assert_eq!(names(&candidates), ["Test", "Lint"]);
+        // None has a step, as without an agent: the first failed.
+        let mut candidates = Candidate::all(&flow);
+        candidates.iter_mut().take(3).for_each(|one| one.looked = Some(Looked::NoSteps));
+        assert_eq!(
+            (take_skipped(&mut candidates), names(&candidates)),
+            (vec![], ["Test", "Notify", "Deploy", "Lint"].map(str::to_owned).into())
+        );
+        // Each with a step of its own: the last, as ever.
+        let mut candidates = Candidate::all(&flow);
+        candidates.iter_mut().for_each(|one| one.looked = Some(step()));
+        assert_eq!(
+            (take_skipped(&mut candidates), names(&candidates)),
+            (vec![], ["Notify", "Deploy", "Test", "Lint"].map(str::to_owned).into())
+        );
+    }
 
     #[test]
     fn the_last_failure_that_was_not_caught_comes_first() {
