@@ -413,6 +413,7 @@ impl Job {
                                "displayName": display_name,
                                "healthReport": health, "property": [{}] });
         if self.is_folder() {
+            bean["disabled"] = json!(self.disabled);
             bean["jobs"] = children(full_name, inside);
             return bean;
         }

@@ -250,6 +250,10 @@ fn trigger(state: &mut State, asked: &Asked, name: &str, action: &str) -> Respon
     if job.disabled || job.dead {
         return page(state, 409, "is not buildable");
     }
+    let project = name.rsplit_once('/').and_then(|(project, _)| state.jobs.get(project));
+    if project.is_some_and(|project| project.disabled) {
+        return redirect(302, &name.split('/').map(|part| format!("job/{part}/")).collect::<String>());
+    }
     let declared = match (&job.parameters, action) {
         (None, "buildWithParameters") => return page(state, 400, &format!("{name} is not parameterized")),
         (Some(_), "build") => return page(state, 400, "This page expects a form submission"),

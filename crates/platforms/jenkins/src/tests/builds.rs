@@ -169,6 +169,20 @@ async fn what_became_of_a_form_without_an_item_is_looked_for() {
     }
 }
 
+/// The job of a branch says that it can be built, though its project is disabled (jenkins #26117).
+#[tokio::test]
+async fn a_branch_of_a_disabled_project_is_not_built() {
+    let double = Double::start().await;
+    let connector = with_token(&double);
+    let trigger = json!({ "job": "team/shop/feature%2Flogin", "wait_seconds": 0 });
+    double.change(|state| state.jobs.get_mut("team/shop").unwrap().disabled = true);
+    let error = connector.call("trigger_jenkins_build", trigger.clone()).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+    assert!(error.message.contains("queued nothing: team/shop") && error.message.contains("disabled"), "{error:?}");
+    double.change(|state| state.jobs.get_mut("team/shop").unwrap().disabled = false);
+    good(&connector, "trigger_jenkins_build", trigger).await;
+}
+
 #[tokio::test]
 async fn a_form_that_is_sent_on_was_not_taken() {
     for (status, location, words) in [

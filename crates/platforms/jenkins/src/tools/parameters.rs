@@ -261,8 +261,14 @@ pub(super) fn check(
             continue;
         };
         match kind(&definition.kind).as_str() {
-            "boolean" if !matches!(value.as_str(), "true" | "false") => {
-                return refuse(format!("parameter {name}: allowed are true and false"));
+            // In any case, as Jenkins takes it, to which everything else is false (`BooleanParameterDefinition.java`).
+            "boolean" => {
+                let flag = value.trim().to_ascii_lowercase();
+                if !matches!(flag.as_str(), "true" | "false") {
+                    return refuse(format!("parameter {name}: allowed are true and false"));
+                }
+                fields.push((definition.name.clone(), flag));
+                continue;
             }
             "choice" => {
                 if let Some(choices) = definition.all_choices().filter(|choices| !choices.contains(value)) {
@@ -330,6 +336,7 @@ mod tests {
             (json!({ "env": "dev" }), "is not declared; ENV, DRY"),
             (json!({ "ENV": "test" }), "has no such choice; dev, prod"),
             (json!({ "DRY": "yes" }), "allowed are true and false"),
+            (json!({ "DRY": 1 }), "allowed are true and false"),
             (json!({ "RUN": 3 }), "job#number"),
             (json!({ "DATA": "x" }), "is a file"),
             (json!({ "TEXT": "eA==" }), "is a file"),
@@ -354,6 +361,8 @@ mod tests {
             (json!({ "HOSTS": ["a", "b"] }), vec![("HOSTS", "a,b")]),
             (json!({ "HOSTS": "a,b" }), vec![("HOSTS", "a,b")]),
             (json!({ "ENV": ["prod"] }), vec![("ENV", "prod")]),
+            (json!({ "DRY": "True" }), vec![("DRY", "true")]),
+            (json!({ "DRY": " FALSE" }), vec![("DRY", "false")]),
         ] {
             let fields = fields(given.clone()).unwrap();
             let told: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

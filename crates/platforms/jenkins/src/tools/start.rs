@@ -119,7 +119,10 @@ pub(super) async fn start(
             "Jenkins led to another page than the queue's"
         };
         let why = ToolError::new(ErrorCode::PlatformError, message);
-        return find_lost(jenkins, name, job, why, context).await;
+        let lost = find_lost(jenkins, name, job, why, context).await;
+        let refused =
+            if lost.is_err() && !answer.is_created() { refused_by_project(jenkins, name, context).await } else { None };
+        return refused.map_or(lost, Err);
     };
     let may_be_merged = !answer.is_created() || (job.in_queue && job.parameters().is_none());
     let mut started = follow(jenkins, name, id, wait, context).await?;
@@ -204,6 +207,21 @@ async fn build_of_item(jenkins: &Jenkins, name: &JobName, id: u64, context: &Cal
     let call = Call::json(name.segments(), "builds[number,queueId]{0,20}");
     let there: Builds = jenkins.object(&call, context).await.ok()?;
     there.all().iter().find(|build| build.queue_id == Some(id)).map(|build| build.number)
+}
+
+/// Why nothing was queued, where the project is disabled that the branch is of. Until January 2026 such a job says itself
+/// that it can be built (jenkins #26117), and Jenkins leads back to it.
+async fn refused_by_project(jenkins: &Jenkins, name: &JobName, context: &CallContext) -> Option<ToolError> {
+    let project = name.parent()?;
+    let call = Call::json(project.segments(), "disabled");
+    let is_disabled = jenkins.object::<Job>(&call, context).await.ok()?.disabled == Some(true);
+    is_disabled.then(|| {
+        ToolError::new(
+            ErrorCode::Conflict,
+            format!("Jenkins queued nothing: {project}, of which {name} is a branch, is disabled"),
+        )
+        .with_remedy("somebody must enable that project first")
+    })
 }
 
 /// It isn't known what became of the request: looks for a build that the connector's user started since. Nothing is
