@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::scan::around;
+
 /// Lines before and after one that speaks of an error.
 const AROUND: usize = 2;
 /// Lines of the end of a log that are always kept.
@@ -26,8 +28,8 @@ pub fn end_of(text: &str, bytes: usize) -> &str {
     }
 }
 
-/// Whether a line speaks of a failure, in the words that compilers, test runners and shells use.
-fn tells_of_a_failure(line: &str) -> bool {
+/// Where a line speaks first of a failure, if it does, in the words that compilers, test runners and shells use.
+fn words_of_failure(line: &str) -> Option<usize> {
     let line = line.to_ascii_lowercase();
     let words = [
         "error",
@@ -42,7 +44,7 @@ fn tells_of_a_failure(line: &str) -> bool {
         "exit code",
         "killed",
     ];
-    words.iter().any(|word| line.contains(word))
+    words.iter().filter_map(|word| line.find(word)).min()
 }
 
 /// A log reduced to the lines that tell of a failure, with those around them, and to its end. What is left out is marked.
@@ -53,7 +55,7 @@ pub fn condense(text: &str, bytes: usize) -> String {
     for (at, line) in lines.iter().enumerate() {
         if at + END >= lines.len() {
             kept.get_mut(at).into_iter().for_each(|keep| *keep = true);
-        } else if tells_of_a_failure(line) {
+        } else if words_of_failure(line).is_some() {
             let around = at.saturating_sub(AROUND)..=(at + AROUND).min(lines.len() - 1);
             kept.get_mut(around).into_iter().flatten().for_each(|keep| *keep = true);
         }
@@ -70,7 +72,8 @@ pub fn condense(text: &str, bytes: usize) -> String {
             let _infallible = writeln!(out, "[{skipped} lines left out]");
             skipped = 0;
         }
-        out.extend(line.chars().take(MAX_LINE));
+        let told = words_of_failure(line).unwrap_or_default();
+        out.push_str(&around(line, told, MAX_LINE));
         out.push('\n');
         last = Some(line);
     }
@@ -79,6 +82,8 @@ pub fn condense(text: &str, bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -93,5 +98,16 @@ mod tests {
         assert!(short.ends_with("compiling 499\n") && short.len() < 1_000);
         assert_eq!(condense(&"same\n".repeat(1_000), 8_192).matches("same").count(), 1);
         assert_eq!(end_of("one\ntwo\nthree", 7), "three");
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_long_line_says_of_a_failure_is_kept(before in 0_usize..20_000, after in 0_usize..5_000, filler in "[xü]") {
+            let log = format!("{}E: no space, FATAL{}\nend\n", filler.repeat(before), filler.repeat(after));
+            let short = condense(&log, 8_192);
+            prop_assert!(short.contains("FATAL"), "{short}");
+            prop_assert!(short.chars().count() <= MAX_LINE + 5);
+            prop_assert_eq!(short.contains('…'), log.chars().count() - 5 > MAX_LINE);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Logs read in pieces: a part of one, its end, or the lines that match. No more is kept than is wanted.
 
-use std::{collections::VecDeque, ops::ControlFlow};
+use std::{collections::VecDeque, iter, ops::ControlFlow};
 
 use regex::Regex;
 
@@ -80,18 +80,32 @@ impl Tail {
         let mut all: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
         // What follows the last end of a line is no line if it is empty.
         all.pop_if(|line| line.is_empty());
-        // The first line may have lost its beginning. If it was written over since, what it shows is whole all the same.
+        // The first line may have lost its beginning. If it was written over since, what it shows is whole all the same. Of one that
+        // is longer than what is shown of a line its end is shown: it may say more than what follows it.
         let mut whole = all.as_slice();
+        let mut part = None;
         if let (true, Some((first, rest))) = (cut, all.split_first()) {
-            let over = first.trim_ascii_end().iter().position(|byte| *byte == b'\r');
-            if over.is_none() && !rest.is_empty() {
+            let over = first.trim_ascii_end().contains(&b'\r');
+            if !over && first.len() > width && rest.len() < lines {
+                part = Some(end_of_line(first, width));
+            }
+            if part.is_some() || (!over && !rest.is_empty()) {
                 whole = rest;
             }
         }
         let wanted = whole.get(whole.len().saturating_sub(lines)..).unwrap_or_default();
-        let kept: Vec<String> = wanted.iter().map(|bytes| line(&decode_line(bytes), width)).collect();
-        (kept.join("\n"), cut || whole.len() > lines)
+        let kept = part.into_iter().chain(wanted.iter().map(|bytes| line(&decode_line(bytes), width)));
+        (kept.collect::<Vec<_>>().join("\n"), cut || whole.len() > lines)
     }
+}
+
+/// The last characters of a line that has lost its beginning, with a mark in its place.
+fn end_of_line(part: &[u8], width: usize) -> String {
+    // It may begin within a character.
+    let from = part.iter().position(|byte| !(0x80..0xc0).contains(byte)).filter(|from| *from < 4).unwrap_or_default();
+    let text = line(&decode_line(part.get(from..).unwrap_or_default()), usize::MAX);
+    let left_out = (text.chars().count() + 1).saturating_sub(width);
+    iter::once('…').chain(text.chars().skip(left_out)).collect()
 }
 
 impl Scan for Tail {
@@ -273,7 +287,7 @@ impl Search {
 }
 
 /// So many characters of a line around a place in it, with marks where something is left out.
-fn around(line: &str, at: usize, width: usize) -> String {
+pub(super) fn around(line: &str, at: usize, width: usize) -> String {
     if line.chars().nth(width).is_none() {
         return line.to_owned();
     }
@@ -343,6 +357,11 @@ mod tests {
         assert_eq!(feed(Tail::new(99, 4), b"a\nb\nc\nd\n", 2).finish(9, 99), ("a\nb\nc".to_owned(), false));
         // A line that is longer than what is kept loses its beginning, and is shown all the same.
         assert_eq!(feed(Tail::new(4, 999), b"abcdefgh\n", 2).finish(9, 99), ("fgh".to_owned(), true));
+        let long = format!("{}E_QUOTA exceeded\nFinished: FAILURE\n", "ü".repeat(300));
+        let told = feed(Tail::new(200, 999), long.as_bytes(), 7).finish(9, 20);
+        assert_eq!(told, (format!("…{}E_QUOTA exceeded\nFinished: FAILURE", "ü".repeat(3)), true));
+        assert_eq!(feed(Tail::new(201, 999), long.as_bytes(), 7).finish(2, 20), told);
+        assert_eq!(feed(Tail::new(200, 999), long.as_bytes(), 7).finish(1, 20), ("Finished: FAILURE".to_owned(), true));
         // One that was written over shows its last writing.
         let progress = b"10%\r20%\r30%\rERROR: no space\r\nend\n";
         assert_eq!(feed(Tail::new(24, 999), progress, 5).finish(9, 99), ("ERROR: no space\nend".to_owned(), true));
