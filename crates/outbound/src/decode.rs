@@ -6,6 +6,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeSet, HashSet},
+    fmt::Write,
 };
 
 use arrayvec::ArrayString;
@@ -117,7 +118,7 @@ fn mended(text: &str) -> Option<String> {
             continue;
         }
         if in_text && !escaped && c < ' ' {
-            mended.push_str(&format!("\\u{:04x}", u32::from(c)));
+            let _infallible = write!(mended, "\\u{:04x}", u32::from(c));
             found = true;
             rest = rest.get(c.len_utf8()..).unwrap_or_default();
             continue;

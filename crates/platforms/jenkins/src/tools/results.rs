@@ -100,7 +100,7 @@ pub(super) struct CaseView {
     /// For how many builds in a row it has failed.
     #[serde(skip_serializing_if = "is_zero")]
     failing_for: u32,
-    /// Its error and stack trace, or why it was skipped: cut to 2000 characters.
+    /// Its error and stack trace, or why it was skipped: 2000 characters.
     error: Option<String>,
 }
 
