@@ -33,8 +33,10 @@ const RECOVERED: Duration = Duration::from_mins(10);
 /// How to run the agent of a pod.
 #[derive(Clone, Debug)]
 pub struct AgentSettings {
-    /// The operator's file, of which the agent has a part.
-    pub config_file: PathBuf,
+    /// Where the operator's files are, of which the agent has a part.
+    pub config_directory: PathBuf,
+    /// Digest of the files that the pod was made with. Others are not used.
+    pub config_digest: Option<String>,
     /// Where lies what it logs in with.
     pub identity_directory: PathBuf,
     /// Where it writes the credentials.
@@ -46,14 +48,14 @@ pub struct AgentSettings {
 /// Supplies credentials until `stop`, and then gives back what Vault has given. A configuration that can't be used is read
 /// again when it changes, and an agent that panicked is followed by another, which takes over what it left in the files.
 pub async fn run(settings: AgentSettings, stop: CancellationToken) {
-    let folder = settings.config_file.parent().unwrap_or(Path::new("/"));
-    let mut changes = DirectoryEvents::watch(folder, POLL);
+    let mut changes = DirectoryEvents::watch(&settings.config_directory, POLL);
     outlast(&settings.credentials_directory, &mut changes, &stop, || supply(&settings, &stop)).await;
     tracing::info!("the agent has ended");
 }
 
 async fn supply(settings: &AgentSettings, stop: &CancellationToken) -> Result<(), AgentError> {
-    let config = AgentConfig::read(&settings.config_file).map_err(AgentError::ReadConfig)?;
+    let config = AgentConfig::read(&settings.config_directory, settings.config_digest.as_deref());
+    let config = config.map_err(AgentError::ReadConfig)?;
     let means = Means::Mounted(settings.identity_directory.clone());
     let store = Store::directory(settings.credentials_directory.clone());
     let mut agent = Agent::new(&config, means, store, settings.address_policy)?;
@@ -121,6 +123,7 @@ fn tell(directory: &Path, rest: &Rest) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pod_api::config::ServeConfig;
 
     fn supply(directory: &Path) -> (SupplyState, String, String) {
         let supply = Supply::read(directory).unwrap();
@@ -167,11 +170,51 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_configuration_that_somebody_else_has_changed_is_not_used_and_nothing_is_called() {
+        let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let vault = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let agent = |address: &str| {
+            let login = serde_json::json!({"token": {"mount": "jwt", "role": "ci"}});
+            let agent = serde_json::json!({
+                "address": address, "insecureHttp": true, "login": login, "secrets": [], "refreshInterval": "60s",
+            });
+            serde_json::json!({ "agent": agent }).to_string()
+        };
+        let made_with = ServeConfig::whole_digest(&agent("https://vault.example.com"), None);
+        let elsewhere = format!("http://{}", vault.local_addr().unwrap());
+        std::fs::write(folder.path().join("token"), "planted").unwrap();
+        std::fs::write(folder.path().join("config.json"), agent(&elsewhere)).unwrap();
+        let settings = AgentSettings {
+            config_directory: folder.path().to_owned(),
+            config_digest: Some(made_with),
+            identity_directory: folder.path().to_owned(),
+            credentials_directory: files.path().to_owned(),
+            address_policy: AddressPolicy::Loopback,
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(settings, stop.clone()));
+        let told = async {
+            while Supply::read(files.path()).is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+        let (state, reason, message) = supply(files.path());
+        assert_eq!((state, reason.as_str()), (SupplyState::Failing, "AgentFailed"));
+        assert!(message.contains("somebody other than the operator"), "{message}");
+        let called = tokio::time::timeout(Duration::from_millis(300), vault.accept()).await;
+        assert!(called.is_err(), "somebody else's Vault is called");
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_configuration_that_cannot_be_used_is_read_again_when_it_changes() {
         let (folder, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let config_file = folder.path().join("config.json");
         let settings = AgentSettings {
-            config_file: config_file.clone(),
+            config_directory: folder.path().to_owned(),
+            config_digest: None,
             identity_directory: folder.path().join("identity"),
             credentials_directory: files.path().to_owned(),
             address_policy: AddressPolicy::Cluster,

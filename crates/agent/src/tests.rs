@@ -668,9 +668,10 @@ async fn it_runs_until_it_is_stopped_and_gives_everything_back() {
     fs::write(identity.path().join("token"), JWT).unwrap();
     let config = config(&double, &by_token(), &[dynamic()]);
     let config_file = identity.path().join("config.json");
-    fs::write(&config_file, json!({ "connector": {}, "agent": config }).to_string()).unwrap();
+    fs::write(config_file, json!({ "connector": {}, "agent": config }).to_string()).unwrap();
     let settings = AgentSettings {
-        config_file,
+        config_directory: identity.path().to_owned(),
+        config_digest: None,
         identity_directory: identity.path().to_owned(),
         credentials_directory: files.path().to_owned(),
         address_policy: AddressPolicy::Loopback,

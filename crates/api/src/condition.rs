@@ -73,6 +73,8 @@ pub enum Reason {
     ImagePullFailed,
     /// A container starts and ends again and again.
     CrashLooping,
+    /// A pod finds another configuration than it was made with, and runs on none.
+    ConfigurationAltered,
     /// No node has room for a replica or matches its constraints.
     Unschedulable,
     /// The API server refuses to make pods (quota, admission).

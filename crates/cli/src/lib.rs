@@ -23,7 +23,7 @@ use std::{
     io::{ErrorKind, Write},
     net::SocketAddr,
     ops::RangeInclusive,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -56,10 +56,13 @@ use operator::{
 };
 use pod_api::{
     agent::IDENTITY_DIRECTORY,
-    config::{CONFIG_DIRECTORY, CONFIG_FILE, CREDENTIALS_DIRECTORY},
+    config::{CONFIG_DIRECTORY, CREDENTIALS_DIRECTORY, ConfigError, EXIT_CONFIG_ALTERED},
 };
-use server::{self, LoadedConfig, ServeSettings, audit::chain};
+use server::{self, LoadedConfig, ServeError, ServeSettings, audit::chain};
 use telemetry::{self, LogSettings};
+
+/// Where the kubelet looks for a container's last words, unless the container says another place.
+const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Exit code of `local` when nothing could be checked or served.
 const COULD_NOT: u8 = 2;
@@ -156,6 +159,10 @@ struct ServeArgs {
     #[arg(long, default_value = CONFIG_DIRECTORY)]
     config_directory: PathBuf,
 
+    /// SHA-256 of the files there that this pod was made with, in hexadecimal digits; others are not used. Left out, any are
+    #[arg(long)]
+    config_digest: Option<String>,
+
     /// Where the credential fields are mounted, one file each
     #[arg(long, default_value = CREDENTIALS_DIRECTORY)]
     credentials_directory: PathBuf,
@@ -186,6 +193,10 @@ struct AgentArgs {
     /// Where the operator's ConfigMap is mounted
     #[arg(long = "config-directory", default_value = CONFIG_DIRECTORY)]
     config: PathBuf,
+
+    /// SHA-256 of the files there that this pod was made with, in hexadecimal digits; others are not used. Left out, any are
+    #[arg(long = "config-digest")]
+    digest: Option<String>,
 
     /// Where lies what it logs in with
     #[arg(long = "identity-directory", default_value = IDENTITY_DIRECTORY)]
@@ -396,9 +407,26 @@ pub fn run<Local: LocalCommand>(cli: Cli<Local>) -> ExitCode {
     };
     dispatch(cli).unwrap_or_else(|error| {
         // It may quote a manifest or an answer.
-        eprintln!("error: {}", whole_line(&with_causes(error.as_ref())));
-        failed
+        let words = whole_line(&with_causes(error.as_ref()));
+        eprintln!("error: {words}");
+        if !is_altered(error.as_ref()) {
+            return failed;
+        }
+        leave_last_words(Path::new(TERMINATION_LOG), &words);
+        ExitCode::from(EXIT_CONFIG_ALTERED)
     })
+}
+
+/// Whether a server did not start because its configuration is another one than its pod was made with.
+fn is_altered(error: &(dyn StdError + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(ServeError::ReadConfig(ConfigError::Altered { .. })))
+}
+
+/// Says why the container ends where the kubelet looks for it, which has made the file. Elsewhere there is none.
+fn leave_last_words(file: &Path, words: &str) {
+    if let Ok(mut file) = std::fs::OpenOptions::new().write(true).open(file) {
+        drop(file.write_all(words.as_bytes()));
+    }
 }
 
 /// Writes to standard output. Whoever reads it may stop before the end, as `head` does.
@@ -439,9 +467,11 @@ fn dispatch<Local: LocalCommand>(cli: Cli<Local>) -> Result<ExitCode, Box<dyn St
             operator::run((*args).try_into()?, shutdown).await.map_err(Into::into)
         }),
         Command::Serve(args) => {
+            let made_with = args.config_digest.clone();
             let settings = ServeSettings::from(args);
             block_on(async {
-                let loaded = LoadedConfig::read(&settings.config_directory).map_err(server::ServeError::ReadConfig)?;
+                let loaded = LoadedConfig::read(&settings.config_directory, made_with.as_deref());
+                let loaded = loaded.map_err(ServeError::ReadConfig)?;
                 let traces = loaded.trace_settings();
                 let telemetry = telemetry::init(&logs, Some(&loaded.connector()), traces.as_ref())?;
                 tokio::spawn(log_level::follow(settings.config_directory.clone(), telemetry.filter(), logs.filter));
@@ -454,7 +484,8 @@ fn dispatch<Local: LocalCommand>(cli: Cli<Local>) -> Result<ExitCode, Box<dyn St
         Command::Agent(args) => {
             let directory = args.config;
             let settings = AgentSettings {
-                config_file: directory.join(CONFIG_FILE),
+                config_directory: directory.clone(),
+                config_digest: args.digest,
                 identity_directory: args.identity,
                 credentials_directory: args.credentials,
                 address_policy: AddressPolicy::Cluster,
@@ -544,6 +575,7 @@ fn shutdown_signal() -> std::io::Result<CancellationToken> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pod_api::config::ServeConfig;
 
     /// The settings of an operator that is started with these words beside those that it needs.
     fn operator(words: &[&str]) -> Result<Settings, String> {
@@ -553,6 +585,26 @@ mod tests {
             Command::Operator(args) => (*args).try_into().map_err(|error: ScopeError| error.to_string()),
             other => Err(format!("{other:?}")),
         }
+    }
+
+    #[test]
+    fn a_server_with_another_configuration_than_its_pod_was_made_with_ends_with_a_code_and_last_words_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+        let served = |digest: &str| {
+            let directory = format!("--config-directory={}", folder.path().display());
+            let words = ["mcp-connectors", "serve", &directory, &format!("--config-digest={digest}")];
+            dispatch(Cli::<NoLocal>::try_parse_from(words).unwrap()).unwrap_err()
+        };
+        let (altered, wrong) = (served("00"), served(&ServeConfig::whole_digest("{}", None)));
+        assert!(is_altered(altered.as_ref()) && !is_altered(wrong.as_ref()), "{altered} {wrong}");
+        let log = folder.path().join("termination-log");
+        leave_last_words(&log, "words");
+        assert!(!log.exists(), "only the kubelet makes it");
+        std::fs::write(&log, "").unwrap();
+        leave_last_words(&log, &with_causes(altered.as_ref()));
+        let left = std::fs::read_to_string(log).unwrap();
+        assert!(left.contains("somebody other than the operator"), "{left}");
     }
 
     #[test]

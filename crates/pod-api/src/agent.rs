@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
+use crate::config::{self, StartFiles};
 use api::{connector::ProxySpec, duration::ApiDuration, endpoint::PlatformUrl};
 
 /// Directory in the agent's container where lies what it logs in with.
@@ -102,15 +103,9 @@ pub enum Origin {
 /// Why there is no configuration for an agent.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file can't be read.
-    #[error("failed to read {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    /// The operator's files can't be read, or are not those that the pod was made with.
+    #[error(transparent)]
+    Files(config::ConfigError),
     /// The file is wrong, or has nothing for an agent.
     #[error("{path} holds no configuration for an agent")]
     Parse {
@@ -129,18 +124,19 @@ impl AgentConfig {
         self.secrets.iter().any(|secret| matches!(secret.origin, Origin::Dynamic { .. }))
     }
 
-    /// Reads an agent's part of the operator's file.
+    /// Reads an agent's part of the operator's files, as [`StartFiles::read`] does.
     ///
     /// # Errors
-    /// When the file can't be read, is wrong, or is for a connector without an agent.
-    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+    /// When they can't be read, are wrong, not those that the pod was made with, or of a connector without an agent.
+    pub fn read(directory: &Path, made_with: Option<&str>) -> Result<Self, ConfigError> {
         #[derive(Deserialize)]
         struct OnlyAgent {
             agent: AgentConfig,
         }
-        let path = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-        let OnlyAgent { agent } = serde_json::from_str(&text).map_err(|source| ConfigError::Parse { path, source })?;
+        let files = StartFiles::read(directory, made_with).map_err(ConfigError::Files)?;
+        let path = || directory.join(config::CONFIG_FILE).display().to_string();
+        let parsed = serde_json::from_str(&files.config);
+        let OnlyAgent { agent } = parsed.map_err(|source| ConfigError::Parse { path: path(), source })?;
         Ok(agent)
     }
 }

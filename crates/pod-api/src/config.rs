@@ -3,7 +3,7 @@
 
 mod limits;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,9 @@ pub const SHARED_LIMIT_PASSWORD_FILE: &str = "password";
 pub const SHARED_LIMIT_USERNAME_FILE: &str = "username";
 /// Directory in the container where audit files are written, if the configuration asks for them.
 pub const AUDIT_DIRECTORY: &str = "/var/log/mcp-connectors";
+
+/// What a server exits with whose configuration is another one than its pod was made with: `EX_CONFIG` of sysexits.h.
+pub const EXIT_CONFIG_ALTERED: u8 = 78;
 
 /// Audience of the token with which the operator asks connectors for their state. A token for it is good for the
 /// handshake and for `/status`, and for nothing else.
@@ -234,7 +237,7 @@ pub enum ConfigError {
         path: String,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file's content is wrong.
     #[error("failed to parse {path}")]
@@ -245,6 +248,45 @@ pub enum ConfigError {
         #[source]
         source: serde_json::Error,
     },
+    /// The files are not those that the pod was made with.
+    #[error(
+        "{directory} does not hold the configuration that this pod was made with: somebody other than the operator has \
+         changed the connector's ConfigMap, or the ConfigMap has changed since with its connector. Nothing in it is used"
+    )]
+    Altered {
+        /// The directory.
+        directory: String,
+    },
+}
+
+/// The operator's files that say where a connector sends what. They are read once, at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartFiles {
+    /// The text of [`CONFIG_FILE`].
+    pub config: String,
+    /// The platform's CA bundle.
+    pub platform_ca: Option<String>,
+}
+
+impl StartFiles {
+    /// Reads them. `made_with` is their [`ServeConfig::whole_digest`] as it stands in the pod's own template, which nobody
+    /// changes who may only write ConfigMaps; none in a pod that an older operator has made.
+    ///
+    /// # Errors
+    /// When the configuration can't be read, or either is another one. A missing CA bundle is none.
+    pub fn read(directory: &Path, made_with: Option<&str>) -> Result<Self, ConfigError> {
+        let config = read_text(&directory.join(CONFIG_FILE))?;
+        let platform_ca = match read_text(&directory.join(PLATFORM_CA_FILE)) {
+            Ok(ca) => Some(ca),
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let is_other = |digest: &str| digest != ServeConfig::whole_digest(&config, platform_ca.as_deref());
+        if made_with.is_some_and(is_other) {
+            return Err(ConfigError::Altered { directory: directory.display().to_string() });
+        }
+        Ok(Self { config, platform_ca })
+    }
 }
 
 impl ServeConfig {
@@ -256,15 +298,21 @@ impl ServeConfig {
         serde_json::to_string_pretty(self)
     }
 
-    /// Digest of a configuration file and a CA bundle, which both replicas and operator compute: 16 hex digits of a
-    /// SHA-256.
+    /// By what replicas and operator tell configurations apart: 16 digits of [`Self::whole_digest`].
     #[must_use]
     pub fn digest(json: &str, platform_ca: Option<&str>) -> String {
+        Self::whole_digest(json, platform_ca).chars().take(16).collect()
+    }
+
+    /// SHA-256 of a configuration file and a CA bundle, in hexadecimal digits. No JSON has a zero byte, so where the one ends
+    /// and the other begins is certain.
+    #[must_use]
+    pub fn whole_digest(json: &str, platform_ca: Option<&str>) -> String {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         context.update(json.as_bytes());
         context.update(&[0]);
         context.update(platform_ca.unwrap_or_default().as_bytes());
-        hex::encode(context.finish().as_ref()).chars().take(16).collect()
+        hex::encode(context.finish().as_ref())
     }
 }
 

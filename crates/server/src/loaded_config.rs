@@ -1,9 +1,9 @@
 //! The operator's files, as a process reads them once, at start.
 
-use std::{io, path::Path};
+use std::path::Path;
 
 use api::owned_name;
-use pod_api::config::{self, CONFIG_FILE, ConfigError, PLATFORM_CA_FILE, ServeConfig};
+use pod_api::config::{CONFIG_FILE, ConfigError, ServeConfig, StartFiles};
 use telemetry::TraceSettings;
 
 /// The operator's files, read.
@@ -18,19 +18,13 @@ pub struct LoadedConfig {
 }
 
 impl LoadedConfig {
-    /// Reads the operator's files.
+    /// Reads the operator's files, as [`StartFiles::read`] does.
     ///
     /// # Errors
-    /// When the configuration is missing or wrong. A missing CA bundle is none, missing keys come later.
-    pub fn read(directory: &Path) -> Result<Self, ConfigError> {
-        let path = directory.join(CONFIG_FILE);
-        let text = config::read_text(&path)?;
-        let platform_ca = match config::read_text(&directory.join(PLATFORM_CA_FILE)) {
-            Ok(ca) => Some(ca),
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        Self::parse(&path.display().to_string(), &text, platform_ca)
+    /// When the configuration is missing, wrong, or not that which the pod was made with. Missing keys come later.
+    pub fn read(directory: &Path, made_with: Option<&str>) -> Result<Self, ConfigError> {
+        let StartFiles { config, platform_ca } = StartFiles::read(directory, made_with)?;
+        Self::parse(&directory.join(CONFIG_FILE).display().to_string(), &config, platform_ca)
     }
 
     /// Reads the text of the operator's file; `path` names it in errors.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
@@ -48,6 +48,22 @@ pub enum Error {
         /// Whose it is.
         owner: String,
     },
+    /// Somebody else has made it immutable, and it isn't what it should be.
+    #[error(
+        "ConfigMap {name} is immutable, which somebody else has made it, and does not hold what the connector's pods are to \
+         read: delete it, and the operator makes it anew (kubectl delete configmap {name} --namespace {namespace}). Pods that \
+         go on refusing their configuration then have to be deleted too, because a node keeps an immutable ConfigMap as long \
+         as a pod on it has it"
+    )]
+    Immutable {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The API server's refusal.
+        #[source]
+        source: Box<Error>,
+    },
     /// The API server refused.
     #[error("failed to {verb} {kind} {name}: {message}")]
     Api {
@@ -91,7 +107,9 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::NameTaken { .. } => Reason::NameTaken,
-            Self::Api { .. } | Self::Timeout { .. } | Self::Serialize { .. } => Reason::ApplyFailed,
+            Self::Immutable { .. } | Self::Api { .. } | Self::Timeout { .. } | Self::Serialize { .. } => {
+                Reason::ApplyFailed
+            }
         }
     }
 
@@ -99,7 +117,13 @@ impl Error {
     /// take.
     pub fn is_refusal(&self) -> bool {
         const REFUSALS: [u16; 4] = [400, 403, 413, 422];
-        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if REFUSALS.contains(&status.code)))
+        match self {
+            Self::Immutable { .. } => true,
+            Self::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if REFUSALS.contains(&status.code))
+            }
+            Self::NameTaken { .. } | Self::Timeout { .. } | Self::Serialize { .. } => false,
+        }
     }
 
     fn is_conflict(&self) -> bool {
@@ -147,7 +171,7 @@ pub async fn apply(
     // None of these needs another. All are waited for, so that the error which is told is always the same one.
     let (account, configuration, policy, service, budget) = futures::join!(
         step.apply("ServiceAccount", &caches.service_accounts, service_account),
-        step.apply("ConfigMap", &caches.config_maps, config_map),
+        step.apply_config_map(&caches.config_maps, config_map),
         step.apply("NetworkPolicy", &caches.network_policies, network_policy),
         step.apply("Service", &caches.services, service),
         budget,
@@ -281,6 +305,23 @@ impl Step<'_> {
             created,
             "object applied"
         );
+    }
+
+    /// Tells an immutable one from others that the API server refuses. It would have to be deleted, which the operator may
+    /// do with no ConfigMap.
+    async fn apply_config_map(&self, cache: &Cache<ConfigMap>, desired: &ConfigMap) -> Result<Arc<ConfigMap>, Error> {
+        const KIND: &str = "ConfigMap";
+        let refusal = match self.apply(KIND, cache, desired).await {
+            Err(error) if error.is_refusal() => error,
+            other => return other,
+        };
+        let name = desired.name_any();
+        let live = self.call("get", KIND, &name, self.api::<ConfigMap>().get_opt(&name)).await;
+        if !matches!(live, Ok(Some(ConfigMap { immutable: Some(true), .. }))) {
+            return Err(refusal);
+        }
+        let namespace = self.connector.namespace.clone();
+        Err(Error::Immutable { namespace, name, source: Box::new(refusal) })
     }
 
     async fn apply_deployment(

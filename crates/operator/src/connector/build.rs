@@ -61,14 +61,16 @@ pub enum Error {
 pub fn build(connector: &ValidatedConnector, settings: &Settings) -> Result<Resources, Error> {
     let config = connector.config.to_json().map_err(Error::WriteConfig)?;
     let token_keys = serde_json::to_string_pretty(&connector.token_keys).map_err(Error::WriteConfig)?;
-    let config_digest = ServeConfig::digest(&config, connector.platform_ca.as_deref());
+    let platform_ca = connector.platform_ca.as_deref();
+    let config_digest = ServeConfig::digest(&config, platform_ca);
+    let whole_digest = ServeConfig::whole_digest(&config, platform_ca);
     Ok(Resources {
         service_account: service_account::build_service_account(connector),
         config_map: config_map::build_config_map(connector, config, token_keys),
         network_policy: network_policy::build_network_policy(connector, settings),
         service: service::build_service(connector),
         pod_disruption_budget: pod_disruption_budget::build_pod_disruption_budget(connector),
-        deployment: deployment::build_deployment(connector, settings, &config_digest),
+        deployment: deployment::build_deployment(connector, settings, &config_digest, &whole_digest),
         config_digest,
     })
 }

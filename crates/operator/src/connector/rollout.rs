@@ -30,7 +30,7 @@ use api::{
     ANNOTATION_CONFIG_DIGEST, ConditionType, McpConnector, Reason,
     condition::{self, Finding},
 };
-use pod_api::config::{CONFIG_FILE, PLATFORM_CA_FILE};
+use pod_api::config::{CONFIG_FILE, PLATFORM_CA_FILE, ServeConfig};
 
 /// On the Deployment: digest of its pod template. Pods are replaced where it changes.
 pub(crate) const ANNOTATION_TEMPLATE_DIGEST: &str = "mcp-connectors.io/template-digest";
@@ -165,13 +165,17 @@ pub async fn plan(
             match (context.rollout.ask(&candidate, known, now), config_map) {
                 (Turn::Now, _) | (_, None) => was_ready.then_some(now),
                 (turn, Some(config_map)) => {
-                    if hold(resources, &live, &config_map).is_err() {
+                    let mut held = hold(resources, &live, &config_map);
+                    if held.is_err() {
                         let api = Api::<ConfigMap>::namespaced(context.client.clone(), namespace);
                         let whole = apply::bounded("get", "ConfigMap", &name, api.get(&name)).await?;
-                        // Of a whole one, everything can be put back.
-                        drop(hold(resources, &live, &whole));
+                        held = hold(resources, &live, &whole);
                     }
-                    return Ok(Plan { held: Some((live, turn)), since: None, deadline });
+                    if held.is_ok() {
+                        return Ok(Plan { held: Some((live, turn)), since: None, deadline });
+                    }
+                    // Somebody has changed what the pods were made with, and nobody has it any more.
+                    was_ready.then_some(now)
                 }
             }
         }
@@ -184,13 +188,15 @@ pub async fn plan(
     Ok(Plan { held: None, since, deadline })
 }
 
-/// A file of a `ConfigMap` is known by its digest only, and is another one than is wanted now.
+/// What the pods were made with is not there: a file of a `ConfigMap` is known by its digest only, and is another one than
+/// is wanted now, or the files are not those of the pods.
 #[derive(Debug)]
 struct NotKept;
 
-/// Puts what the pods read back to what they were started with. The token keys, which they follow, stay new.
+/// Puts what the pods read back to what they were started with. The token keys, which they follow, stay new. Where that
+/// can't be done, nothing is changed.
 fn hold(resources: &mut Resources, live: &Deployment, config_map: &ConfigMap) -> Result<(), NotKept> {
-    let data = resources.config_map.data.get_or_insert_default();
+    let mut data = resources.config_map.data.clone().unwrap_or_default();
     for file in [CONFIG_FILE, PLATFORM_CA_FILE] {
         match config_map.data.as_ref().and_then(|data| data.get(file)) {
             Some(kept) if slim::is_stand_in(kept) => {
@@ -204,6 +210,12 @@ fn hold(resources: &mut Resources, live: &Deployment, config_map: &ConfigMap) ->
     }
     let template = live.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
     let digest = template.and_then(|metadata| metadata.annotations.as_ref()?.get(ANNOTATION_CONFIG_DIGEST));
+    let config = data.get(CONFIG_FILE).map_or("", String::as_str);
+    let found = ServeConfig::digest(config, data.get(PLATFORM_CA_FILE).map(String::as_str));
+    if digest.is_some_and(|made_with| *made_with != found) {
+        return Err(NotKept);
+    }
+    resources.config_map.data = Some(data);
     resources.config_digest = digest.cloned().unwrap_or_default();
     Ok(())
 }

@@ -199,6 +199,10 @@ impl ApiServer {
         if method == "PATCH" && *refused == Some(what.as_str()) {
             return failure(403, "exceeded quota");
         }
+        let is_immutable = objects.get(path).is_some_and(|object| object["immutable"] == true);
+        if method == "PATCH" && is_immutable && objects[path]["data"] != body["data"] {
+            return failure(422, "data: Forbidden: field is immutable when `immutable` is set");
+        }
         if method == "PATCH" && what == "events" {
             return (200, body);
         }

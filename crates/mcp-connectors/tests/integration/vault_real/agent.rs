@@ -37,10 +37,10 @@ impl Running {
         }
         let agent = json!({ "address": server.url, "insecureHttp": true, "login": login, "secrets": secrets,
                             "refreshInterval": "1s" });
-        let config_file = directory.path().join("config.json");
-        fs::write(&config_file, json!({ "agent": agent }).to_string()).unwrap();
+        fs::write(directory.path().join("config.json"), json!({ "agent": agent }).to_string()).unwrap();
         let settings = AgentSettings {
-            config_file,
+            config_directory: directory.path().to_owned(),
+            config_digest: None,
             identity_directory: directory.path().to_owned(),
             credentials_directory: files.path().to_owned(),
             address_policy: AddressPolicy::Loopback,

@@ -93,3 +93,29 @@ async fn what_an_admission_webhook_makes_of_it_is_asked_for_once_and_then_left()
     apply_all(&server, &caches, &format!("{MINIMAL}\nworkload: {{priorityClassName: high}}")).await.unwrap();
     assert!(server.requests().contains(&"PATCH deployments".to_owned()), "what is wanted has changed");
 }
+
+#[tokio::test]
+async fn an_immutable_config_map_is_told_with_what_to_do() {
+    let (server, caches) = (ApiServer::default(), caches());
+    apply_all(&server, &caches, MINIMAL).await.unwrap();
+    let mut altered = server.object(CONFIG_MAP);
+    altered["immutable"] = json!(true);
+    server.put(CONFIG_MAP, altered.clone());
+    apply_all(&server, &caches, MINIMAL).await.unwrap();
+
+    altered["data"]["config.json"] = json!("{}");
+    altered["metadata"]["resourceVersion"] = json!("8");
+    server.put(CONFIG_MAP, altered.clone());
+    caches.config_maps.record(serde_json::from_value(altered).unwrap());
+    server.requests();
+    let error = apply_all(&server, &caches, MINIMAL).await.unwrap_err();
+    assert!(error.is_refusal() && error.reason() == Reason::ApplyFailed, "{error:?}");
+    assert!(error.to_string().contains("kubectl delete configmap mcp-tresor --namespace team"), "{error}");
+    assert!(!server.requests().iter().any(|request| request.contains("deployments")), "no pod is made for it");
+
+    // A policy that refuses one which isn't is told in the API server's words.
+    let (server, caches) = (ApiServer::default(), self::caches());
+    server.refuse("configmaps");
+    let error = apply_all(&server, &caches, MINIMAL).await.unwrap_err();
+    assert!(matches!(error, Error::Api { .. }), "{error:?}");
+}

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 use super::{
     ValidatedConnector,
-    deployment::{container_security, mount, resources},
+    deployment::{arguments, container_security, mount, resources},
 };
 use crate::context::Settings;
 use pod_api::{
@@ -14,12 +14,12 @@ use pod_api::{
 };
 
 /// The sidecar.
-pub fn build_agent(connector: &ValidatedConnector, settings: &Settings) -> Container {
+pub fn build_agent(connector: &ValidatedConnector, settings: &Settings, whole_digest: &str) -> Container {
     Container {
         name: "agent".into(),
         image: Some(settings.connector_image.clone()),
         image_pull_policy: Some(settings.connector_image_pull_policy.clone()),
-        args: Some(vec!["agent".into()]),
+        args: Some(arguments("agent", whole_digest)),
         restart_policy: Some("Always".into()),
         resources: Some(
             connector

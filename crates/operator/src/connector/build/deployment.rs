@@ -34,7 +34,12 @@ const LEAST_GRACE: Duration = Duration::from_secs(45);
 /// A rollout that makes no progress for so long is told as a lasting problem.
 pub const PROGRESS_DEADLINE_SECONDS: i32 = 120;
 
-pub fn build_deployment(connector: &ValidatedConnector, settings: &Settings, config_digest: &str) -> Deployment {
+pub fn build_deployment(
+    connector: &ValidatedConnector,
+    settings: &Settings,
+    config_digest: &str,
+    whole_digest: &str,
+) -> Deployment {
     let workload = &connector.workload;
     let mut pod_labels: BTreeMap<String, String> =
         workload.labels.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
@@ -67,7 +72,7 @@ pub fn build_deployment(connector: &ValidatedConnector, settings: &Settings, con
                     annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod_spec(connector, settings)),
+                spec: Some(pod_spec(connector, settings, whole_digest)),
             },
             ..DeploymentSpec::default()
         }),
@@ -81,7 +86,7 @@ fn grace_period_seconds(call_timeout: Duration) -> i64 {
     i64::try_from(grace.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
+fn pod_spec(connector: &ValidatedConnector, settings: &Settings, whole_digest: &str) -> PodSpec {
     let workload = &connector.workload;
     let user = (!settings.cluster_assigns_user).then_some(USER);
     PodSpec {
@@ -97,8 +102,12 @@ fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
-        init_containers: connector.config.agent.as_ref().map(|_| vec![agent::build_agent(connector, settings)]),
-        containers: vec![container(connector, settings)],
+        init_containers: connector
+            .config
+            .agent
+            .as_ref()
+            .map(|_| vec![agent::build_agent(connector, settings, whole_digest)]),
+        containers: vec![container(connector, settings, whole_digest)],
         volumes: Some(volumes(connector)),
         image_pull_secrets: workload.image_pull_secrets.clone(),
         node_selector: workload
@@ -116,7 +125,7 @@ fn pod_spec(connector: &ValidatedConnector, settings: &Settings) -> PodSpec {
     }
 }
 
-fn container(connector: &ValidatedConnector, settings: &Settings) -> Container {
+fn container(connector: &ValidatedConnector, settings: &Settings, whole_digest: &str) -> Container {
     let port = |name: &str, number: u16| ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(number),
@@ -127,7 +136,7 @@ fn container(connector: &ValidatedConnector, settings: &Settings) -> Container {
         name: "server".into(),
         image: Some(settings.connector_image.clone()),
         image_pull_policy: Some(settings.connector_image_pull_policy.clone()),
-        args: Some(vec!["serve".into()]),
+        args: Some(arguments("serve", whole_digest)),
         ports: Some(vec![port("mcp", MCP_PORT), port("admin", ADMIN_PORT)]),
         resources: Some(
             connector
@@ -143,6 +152,12 @@ fn container(connector: &ValidatedConnector, settings: &Settings) -> Container {
         liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(3), ..probe("/livez") }),
         ..Container::default()
     }
+}
+
+/// What a container runs, and the digest of the configuration that it is made with. Who may write ConfigMaps and no
+/// Deployments can change the one and not the other, and the container uses no other configuration.
+pub fn arguments(command: &str, whole_digest: &str) -> Vec<String> {
+    vec![command.to_owned(), format!("--config-digest={whole_digest}")]
 }
 
 fn probe(path: &str) -> Probe {

@@ -5,6 +5,8 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::connector::{
     dereference::{Dereferenced, FoundSharedLimit},
@@ -232,5 +234,91 @@ fn an_identity_that_the_node_knows_needs_no_volume() {
     for aws in ["podIdentity: {}", "instanceProfile: {}"] {
         let pod = pod_from(METRICS, &format!("{{workloadIdentity: {{aws: {{{aws}}}}}}}"));
         assert_eq!(pod.volumes.unwrap().len(), 1, "{aws}");
+    }
+}
+
+/// The digest that every container of a Deployment is given.
+fn digest_of(deployment: &Deployment) -> String {
+    let pod = deployment.spec.clone().unwrap().template.spec.unwrap();
+    let digests: std::collections::BTreeSet<String> = pod
+        .containers
+        .into_iter()
+        .chain(pod.init_containers.into_iter().flatten())
+        .flat_map(|container| container.args.unwrap())
+        .filter_map(|word| word.strip_prefix("--config-digest=").map(str::to_owned))
+        .collect();
+    assert_eq!(digests.len(), 1, "{digests:?}");
+    digests.into_iter().next().unwrap()
+}
+
+/// What a pod reads of a ConfigMap that has these files.
+fn read_by_a_pod(files: &std::collections::BTreeMap<String, Vec<u8>>, digest: &str) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let read = pod_api::config::StartFiles::read(folder.path(), Some(digest)).map_err(|error| error.to_string())?;
+    serde_json::from_str::<ServeConfig>(&read.config).map(drop).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_agent_is_given_the_digest_too() {
+    let resources = from_vault("{kubernetes: {role: ci}}");
+    let pod = resources.deployment.spec.clone().unwrap().template.spec.unwrap();
+    assert_eq!(pod.init_containers.unwrap().len(), 1);
+    assert!(digest_of(&resources.deployment).starts_with(&resources.config_digest));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever becomes of a file that says where credentials go, no pod of this Deployment starts on it; the files that pods
+    /// follow live are no part of that.
+    #[test]
+    fn a_pod_starts_on_what_it_was_made_with_only(
+        file in prop::sample::select(vec!["config.json", "platform-ca.pem", "token-keys.json", "log-level", "other"]),
+        with_ca in any::<bool>(),
+        cut in any::<prop::sample::Index>(),
+        put in prop::collection::vec(any::<u8>(), 0..6),
+        length in 0_usize..4,
+        gone in prop::bool::weighted(0.1),
+    ) {
+        let ca = with_ca.then(|| crate::connector::testing::CERTIFICATE.into());
+        let connector = ValidatedConnector { platform_ca: ca, ..validated(MINIMAL) };
+        let resources = build(&connector, &settings()).unwrap();
+        let files: std::collections::BTreeMap<String, Vec<u8>> =
+            resources.config_map.data.unwrap().into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
+        let digest = digest_of(&resources.deployment);
+        prop_assert_eq!(read_by_a_pod(&files, &digest), Ok(()));
+
+        let mut altered = files.clone();
+        let bytes = altered.entry(file.to_owned()).or_default();
+        let start = cut.index(bytes.len() + 1);
+        let end = (start + length).min(bytes.len());
+        bytes.splice(start..end, put);
+        if gone {
+            altered.remove(file);
+        }
+        let decides = |files: &std::collections::BTreeMap<String, Vec<u8>>| {
+            ["config.json", "platform-ca.pem"].map(|name| files.get(name).cloned().unwrap_or_default())
+        };
+        let unchanged = decides(&altered) == decides(&files);
+        prop_assert_eq!(read_by_a_pod(&altered, &digest).is_ok(), unchanged, "{}", file);
+    }
+
+    /// Nor on another connector's, however it differs.
+    #[test]
+    fn a_pod_starts_on_no_other_configuration(host in "[a-z]{1,8}", proxy in prop::option::of("[a-z]{1,8}"), prefix in "[a-z]{0,3}") {
+        let made_with = build(&validated(MINIMAL), &settings()).unwrap();
+        let mut connector = validated(MINIMAL);
+        let platform = serde_json::json!({"vault": {"url": format!("https://{host}.example.com:8200")}});
+        connector.config.platform = serde_json::from_value(platform).unwrap();
+        let proxy = proxy.map(|proxy| serde_json::json!({"url": format!("http://{proxy}.example.com:3128")}));
+        connector.config.proxy = proxy.map(|proxy| serde_json::from_value(proxy).unwrap());
+        connector.config.tools.prefix = prefix;
+        let other = build(&connector, &settings()).unwrap();
+        let files = other.config_map.data.clone().unwrap().into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
+        let same = other.config_map.data == made_with.config_map.data;
+        prop_assert_eq!(read_by_a_pod(&files, &digest_of(&made_with.deployment)).is_ok(), same);
     }
 }

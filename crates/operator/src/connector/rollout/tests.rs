@@ -285,3 +285,35 @@ fn a_file_that_is_known_by_its_digest_is_put_back_too() {
     hold(&mut other, &before.deployment, &before.config_map).unwrap();
     assert_eq!(other.config_map, before.config_map);
 }
+
+#[test]
+fn what_somebody_has_put_into_the_config_map_is_not_what_the_pods_were_made_with() {
+    let before = build(&validated(MINIMAL), &settings()).unwrap();
+    let after = build(&validated(&format!("{MINIMAL}\ntools: {{prefix: a_}}")), &settings()).unwrap();
+    for file in [CONFIG_FILE, PLATFORM_CA_FILE] {
+        let mut altered = before.config_map.clone();
+        altered.data.as_mut().unwrap().insert(file.to_owned(), "{}".to_owned());
+        let mut held = after.clone();
+        hold(&mut held, &before.deployment, &altered).unwrap_err();
+        assert_eq!((&held.config_map, &held.config_digest), (&after.config_map, &after.config_digest), "{file}");
+    }
+    let mut held = after.clone();
+    hold(&mut held, &before.deployment, &before.config_map).unwrap();
+    assert_eq!((held.config_map, held.config_digest), (before.config_map, before.config_digest));
+}
+
+#[tokio::test]
+async fn a_connector_whose_config_map_was_altered_does_not_wait_for_its_turn() {
+    let mut world = World::new().await;
+    let config = world.server.object(CONFIG_MAP)["data"]["config.json"].clone();
+    let mut altered: ConfigMap = serde_json::from_value(world.server.object(CONFIG_MAP)).unwrap();
+    altered.data.as_mut().unwrap().insert(CONFIG_FILE.to_owned(), "{}".to_owned());
+    altered.metadata.resource_version = Some("9".into());
+    world.server.put(CONFIG_MAP, json!(altered));
+    world.context.caches.config_maps.record(altered);
+    world.upgrade();
+    let writes = world.reconciled(&world.connector()).await;
+    assert!(writes.contains(&"PATCH deployments".to_owned()), "{writes:?}");
+    let now = world.server.object(CONFIG_MAP)["data"]["config.json"].clone();
+    assert!(now != "{}" && now != config, "it is what the new image is to read");
+}

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 
 use super::{super::observe::is_ready, Seen, foreign};
 use crate::{connector::validate::CredentialMount, slim::CONTAINERS_MAY_START};
-use api::Reason;
+use api::{LABEL_CONNECTOR, Reason, owned_name};
+use pod_api::config::EXIT_CONFIG_ALTERED;
 
 /// What pods may be waiting for whose credentials a CSI driver mounts: all other volumes are there whatever is missing. The
 /// kubelet tells it in Events alone, which nobody reads here; that no container may start yet is seen of the pod.
@@ -25,6 +27,17 @@ pub(super) fn awaited_volume(seen: Seen<'_>) -> Option<String> {
              lets the connector's ServiceAccount have what it names; kubectl describe pod says which."
         )
     })
+}
+
+/// What is known of a configuration that its pod refuses: that it is another one, and not who has changed it.
+fn altered(pod: &Pod) -> String {
+    let name = pod.labels().get(LABEL_CONNECTOR).map_or_else(String::new, |name| format!(" {}", owned_name(name)));
+    format!(
+        "A pod finds another configuration in the ConfigMap{name} than it was made with, so it reads no credentials and calls \
+         nobody: somebody else has changed the ConfigMap, or it has changed since with its connector. The operator puts it \
+         back, and new pods start. If this stays, delete the connector's pods, and see who may write ConfigMaps in this \
+         namespace."
+    )
 }
 
 /// Why a pod can't start.
@@ -62,6 +75,9 @@ pub(super) fn trouble_of(pod: &Pod) -> Option<(Reason, String)> {
         // Between two crashes a container is shown as running for a moment; the count of restarts doesn't forget.
         if waiting == Some("CrashLoopBackOff") || container.restart_count >= 2 {
             let last = container.last_state.as_ref().or(state).and_then(|state| state.terminated.as_ref());
+            if last.is_some_and(|ended| ended.exit_code == i32::from(EXIT_CONFIG_ALTERED)) {
+                return Some((Reason::ConfigurationAltered, altered(pod)));
+            }
             let how = last.map_or_else(String::new, |ended| match ended.reason.as_deref() {
                 Some("OOMKilled") => " It ran out of memory: raise spec.workload.resources.limits.memory.".to_owned(),
                 _ => format!(" It ended with exit code {}.", ended.exit_code),

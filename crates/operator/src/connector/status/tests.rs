@@ -145,12 +145,15 @@ fn pods_that_can_not_start_say_why() {
     };
     let restarted = "{containerStatuses: [{name: server, image: i, imageID: '', ready: false, restartCount: 3, \
                      state: {running: {}}, lastState: {terminated: {exitCode: 137, reason: OOMKilled}}}]}";
+    let altered = "{containerStatuses: [{name: server, image: i, imageID: '', ready: false, restartCount: 1, state: \
+                   {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 78, reason: Error}}}]}";
     let unschedulable = "{conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable}]}";
     for (status, reason, part) in [
         (waiting("ErrImagePull"), Reason::ImagePullFailed, "imagePullSecrets"),
         (waiting("ImagePullBackOff"), Reason::ImagePullFailed, "imagePullSecrets"),
         (waiting("CrashLoopBackOff"), Reason::CrashLooping, "kubectl logs"),
         (restarted.to_owned(), Reason::CrashLooping, "limits.memory"),
+        (altered.to_owned(), Reason::ConfigurationAltered, "reads no credentials"),
         (unschedulable.to_owned(), Reason::Unschedulable, "No node"),
     ] {
         let observation = Observation { pods: vec![pod(&status)], ..Observation::default() };

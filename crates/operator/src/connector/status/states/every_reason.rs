@@ -66,6 +66,7 @@ fn pods() -> Vec<State> {
     };
     let homeless = "{conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable}]}";
     let homeless = Observation { pods: vec![pod(homeless)], ..Observation::default() };
+    let altered = failing_pods("restartCount: 3, state: {running: {}}, lastState: {terminated: {exitCode: 78}}");
     let mut silent = observed(vec![replica(), replica()]);
     silent.replicas[1] = Replica { pod: "p".into(), status: None, silent: true };
     vec![
@@ -73,6 +74,7 @@ fn pods() -> Vec<State> {
         of_deployment(Reason::ProgressDeadlineExceeded, "{type: Progressing, status: 'False'}"),
         not_mounted(),
         state("unschedulable", BROKEN, computed("", &starting(), &homeless)),
+        state("configuration-altered", BROKEN, computed("", &starting(), &altered)),
         state("replica-unreachable", BROKEN, computed("", &running(2), &silent)),
     ]
 }
