@@ -104,6 +104,10 @@ async fn reconcile_valid(connector: &McpConnector, context: &Context) -> Result<
         Ok(seen) if seen.is_new && connector.status.is_none() => {
             return Ok(Action::requeue(LOOK_AGAIN.min(interval)));
         }
+        // Nor does it say that a Deployment was just changed, which its controller will look at in a moment.
+        Ok(seen) if seen.is_early => {
+            return Ok(Action::requeue(LOOK_AGAIN.min(interval)));
+        }
         // Nor does one late answer at the first look change what was told before.
         Ok(seen) if seen.is_tentative && is_told(connector) => {
             return Ok(Action::requeue(LOOK_AGAIN.min(interval)));
@@ -150,6 +154,9 @@ struct Converged {
     has_asked: bool,
     /// Whether somebody who was asked for the first time did not answer, and nothing else has to be written.
     is_tentative: bool,
+    /// Whether the controller of its Deployment hasn't looked at a change of a moment ago yet, which is all that there would
+    /// be to say, and nothing else has to be written.
+    is_early: bool,
     /// Whether it waits for its turn in a roll-out, or has to show that it gets through it.
     is_rolling_out: bool,
 }
@@ -227,6 +234,8 @@ async fn converge(
     });
     let is_rolling_out = rollout::follow(context, connector, &plan, &mut computed, now).await;
     let has_asked = asked.is_some();
+    // One that is to have no pods is told of as that, whatever its controller knows.
+    let is_early = observation.is_early && !rollout::wants_none(&deployment) && !has_asked;
     computed.status.requests = asked.or_else(|| honoured.cloned());
     Ok(Ok(Converged {
         computed,
@@ -234,6 +243,7 @@ async fn converge(
         has_ready_pods: observation.has_ready_pods(),
         has_asked,
         is_tentative: observation.is_tentative && !has_asked,
+        is_early,
         is_rolling_out,
     }))
 }

@@ -15,6 +15,7 @@ use k8s_openapi::api::{
 };
 use kube::{ResourceExt, core::PartialObjectMeta};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::validate::ValidatedConnector;
@@ -28,6 +29,8 @@ const PROTOCOL_VERSION: &str = "2026-07-28";
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pods of one connector that are asked at a time.
 pub(super) const AT_A_TIME: usize = 24;
+/// Time that a Deployment's controller has to look at a change before it is told that it hasn't.
+const TOLERATED_DELAY: Duration = Duration::from_secs(2);
 /// Answers in a row that may be missing before what a pod said last no longer counts.
 const TOLERATED_MISSES: u32 = 1;
 
@@ -37,6 +40,8 @@ pub struct Memory {
     replicas: HashMap<String, Remembered>,
     handshake_misses: u32,
     handshake_succeeded: bool,
+    /// Since when the Deployment's controller has not been seen to know of its latest change.
+    unobserved_since: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +51,15 @@ struct Remembered {
 }
 
 impl Memory {
+    /// Whether a Deployment was seen changed only a moment ago by a controller that hasn't looked at it yet.
+    fn is_early(&mut self, deployment: &Deployment, now: Instant) -> bool {
+        if !is_unobserved(deployment) {
+            self.unobserved_since = None;
+            return false;
+        }
+        now.duration_since(*self.unobserved_since.get_or_insert(now)) < TOLERATED_DELAY
+    }
+
     /// Puts what the ready pods and the endpoint answered to what was heard before.
     fn hear(
         &mut self,
@@ -90,7 +104,7 @@ impl Memory {
                 }
             }
         });
-        Observation { pods, replicas, handshake, is_tentative }
+        Observation { pods, replicas, handshake, is_tentative, is_early: false }
     }
 }
 
@@ -106,6 +120,9 @@ pub struct Observation {
     /// Whether a pod, or the endpoint, was asked for the first time and did not answer: it says nothing yet. An operator
     /// that was just started has heard nobody, and must not tell of one late answer what its predecessor would not.
     pub is_tentative: bool,
+    /// Whether the Deployment was changed a moment ago and its controller hasn't looked at it yet: what its status says is
+    /// of before, and in a moment there is more to say.
+    pub is_early: bool,
 }
 
 impl Observation {
@@ -137,14 +154,20 @@ pub enum Handshake {
     Failed(String),
 }
 
+/// Whether the Deployment's controller has not looked at its latest change yet.
+pub fn is_unobserved(deployment: &Deployment) -> bool {
+    deployment.status.as_ref().and_then(|status| status.observed_generation) < deployment.metadata.generation
+}
+
 /// Asks a connector's pods and endpoint.
 pub async fn observe(context: &Context, connector: &ValidatedConnector, deployment: &Deployment) -> Observation {
     let pods = pods_of(context, connector, deployment);
     let memory = memory_of(context, &connector.owner.uid);
     let mut memory = memory.lock().await;
+    let is_early = memory.is_early(deployment, Instant::now());
     let ready: Vec<Arc<Pod>> = pods.iter().filter(|pod| is_ready(pod)).cloned().collect();
     let Some(token) = read_token(context).await else {
-        return Observation { pods, replicas: silent(&ready), ..Observation::default() };
+        return Observation { pods, replicas: silent(&ready), is_early, ..Observation::default() };
     };
     let answers: Vec<(Arc<Pod>, Option<ReplicaStatus>)> = stream::iter(ready.iter().cloned())
         .map(|pod| {
@@ -161,7 +184,7 @@ pub async fn observe(context: &Context, connector: &ValidatedConnector, deployme
         .collect()
         .await;
     let shaken = if ready.is_empty() { None } else { Some(shake_hands(context, connector, &token).await) };
-    memory.hear(pods, answers, shaken)
+    Observation { is_early, ..memory.hear(pods, answers, shaken) }
 }
 
 /// Forgets what was heard from the pods of connectors that are gone.
@@ -291,6 +314,29 @@ async fn shake_hands(context: &Context, connector: &ValidatedConnector, token: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_early_until_its_deployments_controller_has_seen_it_or_its_time_is_over() {
+        let at = |generation: i64, observed: i64| -> Deployment {
+            let yaml =
+                format!("{{metadata: {{generation: {generation}}}, status: {{observedGeneration: {observed}}}}}");
+            serde_saphyr::from_str(&yaml).unwrap()
+        };
+        let mut memory = Memory::default();
+        let mut is_early = |deployment: &Deployment| memory.is_early(deployment, Instant::now());
+        assert!(!is_early(&at(1, 1)));
+        assert!(is_early(&at(2, 1)));
+        tokio::time::advance(TOLERATED_DELAY / 2).await;
+        assert!(is_early(&at(3, 1)), "one that is changed again and again has no more time");
+        tokio::time::advance(TOLERATED_DELAY / 2).await;
+        assert!(!is_early(&at(4, 1)));
+        assert!(!is_early(&at(4, 4)));
+        assert!(is_early(&at(5, 4)), "its time begins anew");
+        // Of one that has no status yet, too.
+        assert!(
+            Memory::default().is_early(&serde_saphyr::from_str("{metadata: {generation: 1}}").unwrap(), Instant::now())
+        );
+    }
 
     #[test]
     fn pods_of_both_ip_families_are_asked_and_those_without_an_address_are_not() {

@@ -90,7 +90,8 @@ fn template_digest(deployment: &Deployment) -> String {
     difference::digest(&json!(deployment.spec.as_ref().map(|spec| &spec.template)))
 }
 
-fn wants_none(deployment: &Deployment) -> bool {
+/// Whether no pod is wanted.
+pub(super) fn wants_none(deployment: &Deployment) -> bool {
     deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0)
 }
 

@@ -13,7 +13,7 @@ use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::
 use self::pods::{awaited_volume, trouble_of};
 use super::{
     build::selector_labels,
-    observe::{Handshake, Observation, Replica},
+    observe::{Handshake, Observation, Replica, is_unobserved},
     validate::ValidatedConnector,
 };
 use api::{
@@ -169,7 +169,7 @@ fn available(seen: Seen<'_>) -> Finding {
     if wanted == 0 {
         return no(Reason::ScaledToZero, "The Deployment has 0 replicas; scale it up to serve.".into());
     }
-    if status.observed_generation < seen.deployment.metadata.generation {
+    if is_unobserved(seen.deployment) {
         return starting("The Deployment was just changed.".into());
     }
     let condition = |name: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == name);

@@ -75,6 +75,74 @@ async fn one_late_answer_at_the_first_look_changes_nothing_that_was_told() {
     }
 }
 
+/// A Ready connector whose Deployment was changed once more, and the writer of the Deployments that are known.
+async fn just_changed() -> (ApiServer, Arc<Context>, Arc<DeserializeGuard<McpConnector>>, Writer<Deployment>) {
+    let (connector, caches, mut writer) = world();
+    let server = ApiServer::default();
+    server.put(CONNECTOR, serde_json::to_value(connector.0.as_ref().unwrap()).unwrap());
+    let context = context(&server, caches);
+    reconcile(Arc::clone(&connector), Arc::clone(&context)).await.unwrap();
+    let mut told = connector.0.as_ref().unwrap().clone();
+    told.status = Some(McpConnectorStatus { observed_generation: Some(2), ..McpConnectorStatus::default() });
+    told.metadata.resource_version = Some("9".into());
+    context.caches.connectors.record(DeserializeGuard(Ok(told.clone())));
+    let mut deployment: Deployment = serde_json::from_value(server.object(DEPLOYMENT)).unwrap();
+    deployment.metadata.generation = Some(2);
+    deployment.metadata.resource_version = Some("8".into());
+    deployment.status = Some(serde_json::from_value(json!({"observedGeneration": 1, "replicas": 1})).unwrap());
+    writer.apply_watcher_event(&Event::Apply(deployment));
+    server.requests();
+    (server, context, Arc::new(DeserializeGuard(Ok(told))), writer)
+}
+
+fn wrote_status(server: &ApiServer) -> bool {
+    server.requests().iter().any(|request| request == "PATCH mcpconnectors/status")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_was_just_changed_is_told_of_once_its_controller_has_seen_it() {
+    let (server, context, connector, mut writer) = just_changed().await;
+    for _ in 0..2 {
+        let action = reconcile(Arc::clone(&connector), Arc::clone(&context)).await.unwrap();
+        assert_eq!((action, wrote_status(&server)), (Action::requeue(LOOK_AGAIN), false));
+    }
+    let mut seen = context.caches.deployments.get("team", "mcp-tresor").unwrap().as_ref().clone();
+    seen.status.as_mut().unwrap().observed_generation = Some(2);
+    seen.metadata.resource_version = Some("10".into());
+    writer.apply_watcher_event(&Event::Apply(seen));
+    reconcile(connector, context).await.unwrap();
+    assert!(wrote_status(&server));
+    let available = condition(&server.object(CONNECTOR)["status"], "Available").clone();
+    assert_eq!(available["message"], "0 of 1 replicas are ready.", "{available}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_whose_controller_never_looks_is_told_of_after_its_time() {
+    let (server, context, connector, _writer) = just_changed().await;
+    reconcile(Arc::clone(&connector), Arc::clone(&context)).await.unwrap();
+    assert!(!wrote_status(&server));
+    tokio::time::advance(LOOK_AGAIN).await;
+    reconcile(connector, context).await.unwrap();
+    assert!(wrote_status(&server));
+    let available = condition(&server.object(CONNECTOR)["status"], "Available").clone();
+    assert_eq!(
+        (&available["status"], &available["message"]),
+        (&json!("Unknown"), &json!("The Deployment was just changed."))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_scales_a_connector_to_nothing_is_told_so_at_once() {
+    let (server, context, connector, mut writer) = just_changed().await;
+    let mut none = context.caches.deployments.get("team", "mcp-tresor").unwrap().as_ref().clone();
+    none.spec.as_mut().unwrap().replicas = Some(0);
+    none.metadata.resource_version = Some("10".into());
+    writer.apply_watcher_event(&Event::Apply(none));
+    reconcile(connector, context).await.unwrap();
+    assert!(wrote_status(&server));
+    assert_eq!(condition(&server.object(CONNECTOR)["status"], "Ready")["reason"], "ScaledToZero");
+}
+
 #[tokio::test]
 async fn what_the_api_server_refuses_is_told_with_its_words() {
     let (connector, caches, _writer) = world();

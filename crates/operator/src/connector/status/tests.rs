@@ -86,6 +86,7 @@ pub(super) fn observed(statuses: Vec<ReplicaStatus>) -> Observation {
             .collect(),
         handshake: Some(Handshake::Succeeded(vec!["2026-07-28".into()])),
         is_tentative: false,
+        is_early: false,
     }
 }
 
