@@ -133,8 +133,8 @@ PLATFORMS = {
         refused=("sync_argocd_app", {"app": "payments"}),
         afterwards="""Let the connector sync, and see what it would do before it does it:
 
-  kubectl patch mcpconnector argocd -n {namespace} --type merge \\
-    -p '{{"spec":{{"tools":{{"mutations":"Confirm"}}}}}}'""",
+  kubectl patch mcpconnector argocd -n {namespace} --type merge -p '{{"spec":{{"tools":{{"mutations":"Confirm"}},
+    "access":{{"allow":[{{"namespace":"{namespace}","serviceAccount":"default","mutations":true}}]}}}}}}'""",
         programs="argocd",
     ),
     "jenkins": Shown(

@@ -14,7 +14,7 @@ from testcluster import argocd
 from support import argocd_server, kube
 from support.agent import agent_of, error_of
 from support.argocd_server import Application
-from support.connector import LIMITS, OUTAGE_SECONDS, Connector
+from support.connector import LIMITS, OUTAGE_SECONDS, Connector, changed_by_agents
 from support.waiting import eventually
 
 # What deletes or changes an application's policy must also be allowed by name.
@@ -34,7 +34,12 @@ def web(argocd_up: str) -> Iterator[Application]:
 @pytest.fixture(scope="module")
 def connector(shared_namespace: str, argocd_up: str) -> Connector:
     """A connector that may do everything that its account may."""
-    return argocd_server.deploy_in(shared_namespace, tools=EVERYTHING, limits=LIMITS | {"callTimeout": "60s"})
+    return argocd_server.deploy_in(
+        shared_namespace,
+        tools=EVERYTHING,
+        access=changed_by_agents(shared_namespace),
+        limits=LIMITS | {"callTimeout": "60s"},
+    )
 
 
 def answer(connector: Connector, tool: str, **arguments: Any) -> dict[str, Any]:

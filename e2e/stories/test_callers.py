@@ -141,3 +141,5 @@ def test_a_read_only_connector_names_the_field_that_would_allow_a_mutation(runni
     error = error_of(agent.call("write_vault_secret", path="secret/apps/web", data={"a": "b"}))
     assert error["code"] == "permission_denied"
     assert "spec.tools.mutations" in error["remedy"]
+    # Nor does any rule name who may.
+    assert "spec.access.allow" in error["remedy"]

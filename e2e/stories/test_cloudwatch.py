@@ -116,7 +116,7 @@ def test_an_agent_reads_logs_of_moto(connector: Connector, namespace: str) -> No
 def test_a_connector_without_credentials_proves_who_it_is(connector: Connector, namespace: str) -> None:
     # Who verifies the token's signature at AWS has the cluster's keys; the double looks at what the token says.
     aws = {"roleArn": "arn:aws:iam::123456789012:role/reader"}
-    _, bundle, source, manifest = platform_story.manifests(CLOUDWATCH)
+    _, bundle, source, manifest = platform_story.manifests(CLOUDWATCH, namespace)
     source["spec"] = {"hosts": source["spec"]["hosts"], "workloadIdentity": {"aws": aws | {"audience": "nobody"}}}
     kube.apply(namespace, bundle, source, manifest)
     other = Connector(namespace, CLOUDWATCH.double)

@@ -8,7 +8,7 @@ from testcluster import vault
 
 from support import vault_server
 from support.agent import Endpoint, agent_of, error_of, message, post
-from support.connector import Connector
+from support.connector import Connector, changed_by_agents
 
 WRITER = """
 path "secret/data/guards/*" { capabilities = ["create", "read", "update", "patch"] }
@@ -69,9 +69,10 @@ def test_what_changes_rarely_is_kept_and_said_to_be(deploy: Deploy) -> None:
     assert [kept(), kept(), kept(cache=False)] == [False, True, False]
 
 
-def test_a_change_is_made_once_for_its_key(deploy: Deploy) -> None:
+def test_a_change_is_made_once_for_its_key(deploy: Deploy, namespace: str) -> None:
     vault_server.write_policy("guards", WRITER)
-    subject = deploy(token=vault_server.make_token("guards"), tools={"mutations": "Confirm"}).connector
+    access, tools = changed_by_agents(namespace), {"mutations": "Confirm"}
+    subject = deploy(token=vault_server.make_token("guards"), access=access, tools=tools).connector
     agent = agent_of(subject)
 
     def version(name: str) -> int:

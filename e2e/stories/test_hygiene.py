@@ -6,16 +6,18 @@ from conftest import Deploy
 
 from support import kube, vault_server
 from support.agent import agent_of
-from support.connector import CREDENTIALS, OUTAGE_SECONDS
+from support.connector import CREDENTIALS, OUTAGE_SECONDS, changed_by_agents
 from support.operator import MAIN
 
 WRITTEN = "planted-write-5d1c77aa"
 GENERATED_KEY = "made_up_on_the_way"
 
 
-def test_planted_secrets_occur_nowhere(deploy: Deploy) -> None:
+def test_planted_secrets_occur_nowhere(deploy: Deploy, namespace: str) -> None:
     deployed = deploy(
-        tools={"mutations": "Confirm"}, vault={"releaseValues": [{"path": "secret/apps/*", "keys": ["password"]}]}
+        tools={"mutations": "Confirm"},
+        access=changed_by_agents(namespace),
+        vault={"releaseValues": [{"path": "secret/apps/*", "keys": ["password"]}]},
     )
     vault, first = deployed.connector, deployed.token
     caller = vault.token()

@@ -33,6 +33,11 @@ TELEMETRY = {"logLevel": "trace"}
 OWNED_KINDS = "deployments,replicasets,pods,services,configmaps,serviceaccounts,networkpolicies,poddisruptionbudgets"
 
 
+def changed_by_agents(namespace: str) -> Manifest:
+    """An `access` that names the stories' usual agent of a namespace as one who may change things."""
+    return {"allow": [{"namespace": namespace, "serviceAccount": "default", "mutations": True}]}
+
+
 def source(name: str = CREDENTIALS, hosts: tuple[str, ...] = (VAULT_HOST,), **secret: Any) -> Manifest:
     """A CredentialSource for Vault's token, in a Secret of the same name."""
     return {

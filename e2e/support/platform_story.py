@@ -13,7 +13,16 @@ from testcluster import doubles
 
 from . import kube
 from .agent import agent_of, error_of, text_of
-from .connector import API_VERSION, LIMITS, OUTAGE_SECONDS, PROBE, TELEMETRY, Connector, ca_config_map
+from .connector import (
+    API_VERSION,
+    LIMITS,
+    OUTAGE_SECONDS,
+    PROBE,
+    TELEMETRY,
+    Connector,
+    ca_config_map,
+    changed_by_agents,
+)
 from .kube import Manifest
 from .waiting import BUSY_SECONDS, eventually
 
@@ -74,7 +83,7 @@ def credentials(subject: Subject, fields: dict[str, str] | None = None) -> Manif
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": subject.secret}, "stringData": given}
 
 
-def manifests(subject: Subject, **spec: Any) -> list[Manifest]:
+def manifests(subject: Subject, namespace: str, **spec: Any) -> list[Manifest]:
     """A connector to the double, with its source, Secret and CA."""
     bundle = {"configMap": {"name": CA_CONFIG_MAP, "key": "ca.crt"}}
     source = {
@@ -97,6 +106,7 @@ def manifests(subject: Subject, **spec: Any) -> list[Manifest]:
             "limits": LIMITS | {"callTimeout": f"{CALL_SECONDS}s"},
             "telemetry": TELEMETRY,
             "tools": {"mutations": "Confirm"},
+            "access": changed_by_agents(namespace),
         }
         | spec,
     }
@@ -105,7 +115,7 @@ def manifests(subject: Subject, **spec: Any) -> list[Manifest]:
 
 def deploy(subject: Subject, namespace: str) -> Connector:
     """A connector to the double that runs, and waits until it is ready."""
-    kube.apply(namespace, *manifests(subject))
+    kube.apply(namespace, *manifests(subject, namespace))
     connector = Connector(namespace, subject.double)
     connector.wait_ready()
     return connector

@@ -61,7 +61,7 @@ pub struct McpConnectorSpec {
     /// Which tools are offered.
     pub tools: Option<ToolsSpec>,
 
-    /// Who may call. Left out, every ServiceAccount of this namespace may use every tool that `tools` offers.
+    /// Who may call. Left out, every ServiceAccount of this namespace may use what `tools` offers to read.
     pub access: Option<AccessSpec>,
 
     /// Where the pods may connect to.
@@ -98,9 +98,9 @@ pub struct CredentialsReference {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolsSpec {
-    /// `ReadOnly` (the default) offers no tool that changes anything. `Confirm` offers them to callers that `access`
-    /// lets mutate; such a call says what it would do, and does it only with `confirm: true`. The model sets that
-    /// itself: it is a brake, not an approval by a person.
+    /// `ReadOnly` (the default) offers no tool that changes anything. `Confirm` offers them to callers whom a rule of
+    /// `access.allow` names with `mutations: true`, and to nobody else; such a call says what it would do, and does it
+    /// only with `confirm: true`. The model sets that itself: it is a brake, not an approval by a person.
     pub mutations: Option<Mutations>,
 
     /// Tools that are offered: names without the prefix, `*` for any run of characters. Tools that are off by default
@@ -164,7 +164,7 @@ pub enum Mutations {
 #[serde(rename_all = "camelCase")]
 pub struct AccessSpec {
     /// ServiceAccounts that may call. A rule for the exact name wins over one for `*`. Left out, every ServiceAccount
-    /// of this namespace may use every offered tool; an empty list lets nobody call.
+    /// of this namespace may use every offered tool that only reads; an empty list lets nobody call.
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into(), "serviceAccount".into()]))]
     pub allow: Option<Vec<AccessRule>>,
@@ -176,7 +176,8 @@ pub struct AccessSpec {
         .message("the API server's audience can't be accepted: a token for it could be replayed against the cluster; give the agent a projected token with an audience of its own"))]
     pub audiences: Option<Vec<String>>,
 
-    /// Lets everyone who reaches the endpoint call every offered tool, without a token. Defaults to false.
+    /// Lets everyone who reaches the endpoint call every offered tool that only reads, without a token. Defaults to
+    /// false.
     pub anonymous: Option<bool>,
 }
 

@@ -32,8 +32,8 @@ pub enum Error {
 
 const HEAD: &str = "# Platforms\n\n\
     Written by `make generate` from the code. Read-only tools are offered to every caller whom `spec.access` admits. The \
-    others need `tools.mutations: Confirm`, a caller who may mutate, and `confirm: true` in the call; without it they answer \
-    what they would do. A tool that is off by default must also be named in `tools.allow`.\n\n";
+    others need `tools.mutations: Confirm`, a rule of `access.allow` that names the caller with `mutations: true`, and \
+    `confirm: true` in the call; without that they answer what they would do. A tool that is off by default must also be named in `tools.allow`.\n\n";
 
 /// The reference as Markdown: a table of all platforms, and for each one its tools, credentials and reasons.
 ///

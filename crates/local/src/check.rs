@@ -62,6 +62,8 @@ async fn judge(manifests: &Manifests, check: &CheckSettings) -> Result<Vec<Findi
             }
             (Ok(plan), verdict) => {
                 findings.extend(verdict.as_ref().err().map(|rejection| judged.works_here_only(rejection)));
+                let idle = plan.idle_mutations();
+                findings.extend(idle.map(|message| judged.finding(Level::Warning, "mutations", message)));
                 findings.extend(Box::pin(try_out(&judged, plan, manifests, check)).await?);
             }
         }
@@ -130,4 +132,36 @@ async fn try_out(
         agent.close().await;
     }
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn mutations_that_nobody_could_make_in_a_cluster_are_a_warning_at_their_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = async |access: &str| {
+            let text = format!(
+                "apiVersion: mcp-connectors.io/v1alpha1\nkind: CredentialSource\nmetadata: {{name: reader}}\n\
+                 spec: {{hosts: [vault.example.com], secret: {{name: reader, items: {{token: token}}}}}}\n---\n\
+                 apiVersion: mcp-connectors.io/v1alpha1\nkind: McpConnector\nmetadata: {{name: vault}}\nspec:\n  \
+                 platform: {{vault: {{url: 'https://vault.example.com'}}}}\n  credentials: {{name: reader}}\n  \
+                 tools:\n    mutations: Confirm\n{access}"
+            );
+            std::fs::write(folder.path().join("a.yaml"), text).unwrap();
+            let paths = vec![folder.path().to_owned()];
+            let sources = Sources { paths, recursive: false, namespace: "ci".into() };
+            let settings = CheckSettings { sources, keyring: Keyring::default(), probe: false };
+            check(&settings).await.unwrap()
+        };
+        let warned = found("").await;
+        let [warning] = warned.as_slice() else { panic!("{warned:?}") };
+        assert_eq!((warning.level, warning.rule.as_str(), warning.line), (Level::Warning, "mutations", 13));
+        assert_eq!(warning.field.as_deref(), Some("spec.tools.mutations"));
+        assert!(warning.message.contains("spec.access.allow has mutations: true"), "{warning}");
+        let named = "  access: {allow: [{namespace: ci, serviceAccount: deployer, mutations: true}]}\n";
+        assert_eq!(found(named).await.len(), 0);
+        assert_eq!(found("  access: {anonymous: true}\n").await.len(), 1);
+    }
 }

@@ -38,7 +38,7 @@ impl fmt::Display for Level {
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
-    /// Which rule says so: `yaml`, `schema/…`, `cel`, `reference`, or a reason as conditions have it.
+    /// Which rule says so: `yaml`, `schema/…`, `cel`, `reference`, `mutations`, or a reason as conditions have it.
     #[serde(serialize_with = "shown")]
     pub rule: String,
     /// The file as it was named; `-` for standard input.

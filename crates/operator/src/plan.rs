@@ -25,7 +25,7 @@ use crate::{
         observe::{Observation, Replica},
         references::Bundle,
         status::{NotAccepted, Seen, compute, compute_not_accepted},
-        validate::{AllowedWorkload, ValidatedConnector, validate},
+        validate::{AllowedWorkload, ValidatedConnector, idle_mutations, validate},
     },
     context::Settings,
     rollout::{Limits, Share},
@@ -121,6 +121,12 @@ impl Plan {
     #[must_use]
     pub fn has_pods(&self) -> bool {
         !self.connector.suspended && self.connector.workload.replicas != Some(0)
+    }
+
+    /// That nobody in a cluster may use the tools that it offers to change something, if that is so.
+    #[must_use]
+    pub fn idle_mutations(&self) -> Option<&'static str> {
+        idle_mutations(&self.connector.config)
     }
 
     /// The files of the ConfigMap that the server would read, of a configuration that `change` has changed.

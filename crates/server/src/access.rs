@@ -47,6 +47,17 @@ impl fmt::Display for Caller {
     }
 }
 
+/// Whether a caller may use tools that change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutating {
+    /// It may.
+    Allowed,
+    /// Others may, of which this caller isn't told.
+    OthersOnly,
+    /// Nobody may: no rule names who, which every caller may be told.
+    Nobody,
+}
+
 /// What a caller may use of what the connector offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
@@ -55,14 +66,24 @@ pub struct Rights {
     /// Names without the prefix.
     pub tools: Vec<NamePattern>,
     /// Whether tools that change something are among them.
-    pub mutations: bool,
+    pub mutating: Mutating,
 }
 
 impl Rights {
     /// Whether a tool may be used.
     #[must_use]
     pub fn allow(&self, name: &str, mutates: bool) -> bool {
-        (self.mutations || !mutates) && self.tools.iter().any(|pattern| pattern.matches(name))
+        (self.mutating == Mutating::Allowed || !mutates) && self.names(name)
+    }
+
+    /// Whether it may be told of a tool that changes something, though it may not use it now.
+    #[must_use]
+    pub fn may_know_of(&self, name: &str) -> bool {
+        self.mutating != Mutating::OthersOnly && self.names(name)
+    }
+
+    fn names(&self, name: &str) -> bool {
+        self.tools.iter().any(|pattern| pattern.matches(name))
     }
 }
 
@@ -70,7 +91,10 @@ impl Rights {
 #[derive(Debug)]
 pub struct Access {
     anonymous: bool,
-    full: Arc<Rights>,
+    /// Of everyone: nobody is named, so nothing is changed.
+    everyone: Arc<Rights>,
+    /// Of whoever runs the connector on a machine of their own.
+    local: Arc<Rights>,
     rules: Vec<(ServiceAccount, Arc<Rights>)>,
 }
 
@@ -79,14 +103,18 @@ impl Access {
     #[must_use]
     pub fn new(config: &AccessConfig) -> Self {
         let every = || vec![NamePattern(EVERY.to_owned())];
+        let is_anybody_named = config.allow.iter().any(|rule| rule.mutations == Some(true));
+        let others = if is_anybody_named { Mutating::OthersOnly } else { Mutating::Nobody };
         let rule = |(index, rule): (usize, &api::connector::AccessRule)| {
             let account = ServiceAccount { namespace: rule.namespace.clone(), name: rule.service_account.clone() };
             let tools = rule.tools.clone().unwrap_or_else(every);
-            (account, Arc::new(Rights { index: index + 1, tools, mutations: rule.mutations.unwrap_or_default() }))
+            let mutating = if rule.mutations == Some(true) { Mutating::Allowed } else { others };
+            (account, Arc::new(Rights { index: index + 2, tools, mutating }))
         };
         Self {
             anonymous: config.anonymous,
-            full: Arc::new(Rights { index: 0, tools: every(), mutations: true }),
+            everyone: Arc::new(Rights { index: 0, tools: every(), mutating: Mutating::Nobody }),
+            local: Arc::new(Rights { index: 1, tools: every(), mutating: Mutating::Allowed }),
             rules: config.allow.iter().enumerate().map(rule).collect(),
         }
     }
@@ -99,14 +127,15 @@ impl Access {
 
     /// All rights that any caller can have, in the order of their index.
     pub fn every(&self) -> impl Iterator<Item = &Arc<Rights>> {
-        std::iter::once(&self.full).chain(self.rules.iter().map(|(_, rights)| rights))
+        [&self.everyone, &self.local].into_iter().chain(self.rules.iter().map(|(_, rights)| rights))
     }
 
     /// What a caller may use; nothing if no rule is about it. A rule for the exact name wins over one for `*`.
     #[must_use]
     pub fn rights(&self, caller: &Caller) -> Option<&Arc<Rights>> {
         match caller {
-            Caller::Anonymous | Caller::Local => self.anonymous.then_some(&self.full),
+            Caller::Anonymous => self.anonymous.then_some(&self.everyone),
+            Caller::Local => self.anonymous.then_some(&self.local),
             Caller::Operator => None,
             Caller::ServiceAccount(account) => {
                 let find = |name: &str| {
@@ -163,10 +192,25 @@ mod tests {
             assert!(closed.rights(&caller).is_none());
         }
         let open = access(true, vec![]);
-        for caller in [Caller::Anonymous, Caller::Local] {
-            assert!(open.rights(&caller).unwrap().allow("anything", true));
+        for (caller, mutates) in [(Caller::Anonymous, false), (Caller::Local, true)] {
+            let rights = open.rights(&caller).unwrap();
+            assert!(rights.allow("anything", false) && rights.may_know_of("anything"));
+            assert_eq!(rights.allow("anything", true), mutates, "{caller}");
         }
         assert!(open.rights(&Caller::Operator).is_none());
+    }
+
+    #[test]
+    fn who_may_not_mutate_is_told_so_only_where_nobody_may() {
+        let narrow = rule("agents", "triage", Some("get_*"), None);
+        let nobody = access(false, vec![narrow.clone(), rule("agents", "*", None, Some(false))]);
+        let triage = nobody.rights(&caller("agents", "triage")).unwrap();
+        assert!(triage.may_know_of("get_x") && !triage.may_know_of("delete_x") && !triage.allow("get_x", true));
+        assert!(nobody.rights(&caller("agents", "other")).unwrap().may_know_of("delete_x"));
+
+        let somebody = access(false, vec![narrow, rule("agents", "keeper", None, Some(true))]);
+        assert!(!somebody.rights(&caller("agents", "triage")).unwrap().may_know_of("get_x"));
+        assert!(somebody.rights(&caller("agents", "keeper")).unwrap().allow("delete_x", true));
     }
 
     #[test]

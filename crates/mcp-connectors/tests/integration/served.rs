@@ -6,7 +6,9 @@ use api::endpoint::AddressPolicy;
 use credentials::directory::Source;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use server::{LoadedConfig, Ports, ServeSettings, Server, Stop, Upstream, guards::shared_rate::SharedRates};
+use server::{
+    LoadedConfig, Ports, ServeSettings, Server, Stop, Upstream, access::Caller, guards::shared_rate::SharedRates,
+};
 use tempfile::TempDir;
 
 /// A connector that serves until the test ends.
@@ -20,7 +22,7 @@ pub struct Served {
     directory: TempDir,
 }
 
-/// Serves a connector that everyone may call, to read: to this platform, with these limits and files of credentials, probed
+/// Serves a connector as on a machine of whoever calls it, to read: to this platform, with these limits and files of credentials, probed
 /// at this interval.
 #[allow(dead_code, reason = "not every test only reads")]
 pub async fn serve(platform: &Value, limits: &Value, files: &[(&str, &str)], interval: &str) -> Served {
@@ -57,6 +59,8 @@ pub async fn serve_tools(
         mcp_address: loopback,
         admin_address: loopback,
         address_policy: AddressPolicy::Loopback,
+        // Of everyone, nobody would be named who may change something.
+        unproven: Caller::Local,
         ..ServeSettings::default()
     };
     let source = Source::Directory(directory.path().to_owned());

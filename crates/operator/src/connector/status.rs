@@ -14,7 +14,7 @@ use self::pods::{awaited_volume, trouble_of};
 use super::{
     build::selector_labels,
     observe::{Handshake, Observation, Replica, is_unobserved},
-    validate::ValidatedConnector,
+    validate::{ValidatedConnector, idle_mutations},
 };
 use api::{
     self, ConditionType, McpConnectorStatus, Reason,
@@ -103,12 +103,9 @@ pub fn compute_not_accepted(
 
 /// The status of a connector that was accepted and applied.
 pub fn compute(seen: Seen<'_>) -> Computed {
-    let accepted = Finding::new(
-        ConditionType::Accepted,
-        Some(true),
-        Reason::Accepted,
-        "The spec is valid and its references resolve.",
-    );
+    let words = ["The spec is valid and its references resolve."].into_iter();
+    let words: Vec<&str> = words.chain(idle_mutations(&seen.connector.config)).collect();
+    let accepted = Finding::new(ConditionType::Accepted, Some(true), Reason::Accepted, words.join(" "));
     let available = available(seen);
     let endpoint = endpoint_ready(seen, &available);
     let reports = Reports::of(seen);

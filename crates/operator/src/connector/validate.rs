@@ -363,12 +363,12 @@ fn resolve_access(allow: Option<Vec<AccessRule>>, anonymous: bool, namespace: &s
         return Vec::new();
     }
     match allow {
-        // Left out: every ServiceAccount of this namespace, with mutations where spec.tools offers any.
+        // Left out: every ServiceAccount of this namespace may read. What changes something needs a rule that names who.
         None => vec![AccessRule {
             namespace: namespace.to_owned(),
             service_account: "*".into(),
             tools: everything(),
-            mutations: Some(true),
+            mutations: Some(false),
         }],
         Some(rules) => rules
             .into_iter()
@@ -379,6 +379,22 @@ fn resolve_access(allow: Option<Vec<AccessRule>>, anonymous: bool, namespace: &s
             })
             .collect(),
     }
+}
+
+/// That nobody may use the tools that a configuration offers to change something, if that is so, and what to do.
+#[must_use]
+pub fn idle_mutations(config: &ServeConfig) -> Option<&'static str> {
+    let AccessConfig { anonymous, allow, .. } = &config.access;
+    if config.tools.mutations == Mutations::ReadOnly || allow.iter().any(|rule| rule.mutations == Some(true)) {
+        return None;
+    }
+    Some(if *anonymous {
+        "spec.tools.mutations: Confirm lets nobody in the cluster change anything, because spec.access.anonymous names nobody: \
+         put rules with mutations: true for the ServiceAccounts that may into spec.access.allow in its place."
+    } else {
+        "spec.tools.mutations: Confirm lets nobody in the cluster change anything, because no rule of spec.access.allow has \
+         mutations: true: add one for each ServiceAccount that may."
+    })
 }
 
 /// Where the connector's proxy is, if it has one.

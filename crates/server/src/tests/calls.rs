@@ -30,6 +30,27 @@ async fn a_read_only_connector_says_which_field_would_allow_a_mutation() {
 }
 
 #[tokio::test]
+async fn without_a_rule_that_names_who_nobody_changes_anything_and_everybody_is_told_which_is_missing() {
+    for mutations in [Mutations::ReadOnly, Mutations::Confirm] {
+        let mut config = config();
+        config.tools.mutations = mutations;
+        config.access.allow = vec![rule("agents", "*", &["*"], false), rule("agents", "narrow", &["get_*"], false)];
+        let server = TestServer::start_with(config, |_| {}).await;
+        let token = server.token();
+        let listed = tool_names(&server.modern(&token, "tools/list", json!({})).await);
+        assert!(!listed.is_empty() && !listed.contains(&"delete_fake_thing".into()), "{listed:?}");
+        let error = tool_error(&server.call(&token, "delete_fake_thing", json!({"name": "a", "confirm": true})).await);
+        assert_eq!(error["code"], "permission_denied");
+        let remedy = error["remedy"].as_str().unwrap();
+        assert!(remedy.contains("mutations: true") && remedy.contains("spec.access.allow"), "{remedy}");
+        assert_eq!(remedy.contains("spec.tools.mutations: Confirm"), mutations == Mutations::ReadOnly, "{remedy}");
+        assert_eq!(*server.platform.state.deletions.borrow(), 0);
+        let narrow = server.key.token("agents", "narrow");
+        assert_eq!(server.call(&narrow, "delete_fake_thing", json!({})).await["error"]["code"], -32602);
+    }
+}
+
+#[tokio::test]
 async fn a_mutation_is_announced_and_then_done_on_the_state_that_was_announced() {
     let server = TestServer::start().await;
     let state = &server.platform.state;

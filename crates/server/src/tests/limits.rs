@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    access::{Caller, Rights},
+    access::{Caller, Mutating, Rights},
     guards::{Call, Outcome, cache::AnswerCache},
 };
 use credentials::CredentialsHandle;
@@ -297,7 +297,7 @@ impl Watched {
         let cache = Arc::new(AnswerCache::new(CacheConfig::default(), credentials));
         let platform = Arc::new(FakePlatform::default());
         let guards = Guards::new("fake", platform, catalogue, "uid".into(), &config.limits, None, cache);
-        Self { guards, rights: Rights { index: 0, tools: vec![NamePattern("*".into())], mutations: true } }
+        Self { guards, rights: Rights { index: 0, tools: vec![NamePattern("*".into())], mutating: Mutating::Allowed } }
     }
 
     /// How many looks there had been when what is answered was seen, and whether it was answered without one.

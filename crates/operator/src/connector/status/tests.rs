@@ -129,6 +129,17 @@ fn all_is_well() {
 }
 
 #[test]
+fn mutations_that_nobody_may_make_are_told_and_leave_it_ready() {
+    let told = computed("tools: {mutations: Confirm}", &running(1), &observed(vec![replica()]));
+    expect(&told, ConditionType::Ready, Some(true), Reason::Ready);
+    let message = finding(&told, ConditionType::Accepted).message;
+    assert!(message.contains("spec.access.allow") && message.contains("mutations: true"), "{message}");
+    let named = "tools: {mutations: Confirm}\naccess: {allow: [{namespace: a, serviceAccount: b, mutations: true}]}";
+    let told = computed(named, &running(1), &observed(vec![replica()]));
+    assert_eq!(finding(&told, ConditionType::Accepted).message, "The spec is valid and its references resolve.");
+}
+
+#[test]
 fn what_is_being_brought_up_is_unknown_and_reconciling() {
     let nothing = Observation::default();
     let computed = computed("", &starting(), &nothing);

@@ -30,7 +30,7 @@ fn a_minimal_connector_gets_every_default() {
         ["mcp-tresor", "mcp-tresor.team", "mcp-tresor.team.svc", "mcp-tresor.team.svc.cluster.local"]
     );
     let rule = &config.access.allow[0];
-    assert_eq!((rule.namespace.as_str(), rule.service_account.as_str(), rule.mutations), ("team", "*", Some(true)));
+    assert_eq!((rule.namespace.as_str(), rule.service_account.as_str(), rule.mutations), ("team", "*", Some(false)));
     assert_eq!(connector.caller_namespaces, Some(vec!["team".to_owned()]));
     assert_eq!(connector.egress, EgressPlan::Targets(vec![EgressTarget::Outside { port: 8200 }]));
     assert_eq!(connector.credentials, secret("keys", &[("token", "vault")]));
@@ -68,6 +68,26 @@ fn an_access_list_takes_away_what_it_does_not_give() {
 
     let everyone = validated(&format!("{MINIMAL}\naccess: {{anonymous: true}}"));
     assert!(everyone.config.access.anonymous && everyone.caller_namespaces.is_none());
+}
+
+#[test]
+fn mutations_that_nobody_may_make_are_said_with_the_rule_that_is_missing() {
+    let idle = |extra: &str| idle_mutations(&validated(&format!("{MINIMAL}\n{extra}")).config);
+    let confirm = "tools: {mutations: Confirm}";
+    let reader = "{namespace: agents, serviceAccount: reader}";
+    let keeper = "{namespace: agents, serviceAccount: keeper, mutations: true}";
+    for (extra, missing) in [
+        ("", None),
+        ("access: {anonymous: true}", None),
+        (confirm, Some("no rule of spec.access.allow has mutations: true")),
+        (&*format!("{confirm}\naccess: {{allow: [{reader}]}}"), Some("no rule of spec.access.allow")),
+        (&*format!("{confirm}\naccess: {{anonymous: true}}"), Some("spec.access.anonymous names nobody")),
+        (&*format!("{confirm}\naccess: {{allow: [{reader}, {keeper}]}}"), None),
+    ] {
+        let said = idle(extra);
+        assert_eq!(said.is_some(), missing.is_some(), "{extra}");
+        assert!(said.unwrap_or_default().contains(missing.unwrap_or_default()), "{extra}: {said:?}");
+    }
 }
 
 #[test]
