@@ -68,13 +68,8 @@ def test_pod_has_what_the_program_expects(manifests: list[Manifest]) -> None:
     assert "memory" in own["resources"]["limits"]
     assert spec["automountServiceAccountToken"] is True
     assert spec["terminationGracePeriodSeconds"] == 30
-    (mount,) = own["volumeMounts"]
-    assert mount["mountPath"] == "/var/run/secrets/mcp-connectors.io/operator"
-    (volume,) = spec["volumes"]
-    assert volume["name"] == mount["name"]
-    assert volume["projected"]["sources"] == [
-        {"serviceAccountToken": {"audience": "mcp-connectors.io/operator", "expirationSeconds": 3600, "path": "token"}}
-    ]
+    assert "volumeMounts" not in own
+    assert "volumes" not in spec
 
 
 def test_values_become_settings() -> None:

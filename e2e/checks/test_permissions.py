@@ -25,7 +25,7 @@ OPERATOR = {
 }
 
 # Everything it may do in its own namespace beside that.
-LEASE = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
+OWN = {("coordination.k8s.io", "leases"): {"get", "create", "update"}, ("", "serviceaccounts/token"): {"create"}}
 
 VIEW = {
     ("mcp-connectors.io", "credentialsources"): READ,
@@ -56,6 +56,13 @@ def granted(role: Manifest) -> dict[tuple[str, str], set[str]]:
     return found
 
 
+def tokens(role: Manifest) -> list[list[str]]:
+    """The ServiceAccounts of which a role lets somebody make tokens, of each rule that does; of anybody if empty."""
+    return [
+        rule.get("resourceNames", []) for rule in role["rules"] if "serviceaccounts/token" in rule.get("resources", [])
+    ]
+
+
 def every_role() -> list[Manifest]:
     sources = [render(values) for values in VARIANTS.values()] + [render_crds(), kustomize(ROOT / "config/default")]
     return [role for source in sources for role in of_kind(source, "Role", "ClusterRole")]
@@ -63,12 +70,15 @@ def every_role() -> list[Manifest]:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_operator_may_do_what_is_listed_and_nothing_else(variant: str) -> None:
-    role, lease = of_kind(render(VARIANTS[variant]), "Role", "ClusterRole")
-    if lease["metadata"]["name"] != f"{role['metadata']['name']}-lease":
-        role, lease = lease, role
+    manifests = render(VARIANTS[variant])
+    role, own = of_kind(manifests, "Role", "ClusterRole")
+    if own["metadata"]["name"] != f"{role['metadata']['name']}-lease":
+        role, own = own, role
     assert granted(role) == OPERATOR
-    assert granted(lease) == LEASE
-    assert (lease["kind"], lease["metadata"]["namespace"]) == ("Role", NAMESPACE)
+    assert granted(own) == OWN
+    assert (own["kind"], own["metadata"]["namespace"]) == ("Role", NAMESPACE)
+    account = only(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
+    assert tokens(own) == [[account]], "tokens of nobody but itself"
 
 
 def test_no_role_holds_a_wildcard_a_secret_or_a_way_to_more_rights() -> None:
@@ -77,8 +87,9 @@ def test_no_role_holds_a_wildcard_a_secret_or_a_way_to_more_rights() -> None:
         for (group, resource), verbs in granted(role).items():
             assert "*" not in {group, resource, *verbs}, f"{name} has a wildcard"
             assert resource.split("/")[0] not in {"secrets", "roles", "rolebindings", "clusterroles"}, name
-            assert resource not in {"serviceaccounts/token", "pods/exec", "pods/attach", "nodes/proxy"}, name
+            assert resource not in {"pods/exec", "pods/attach", "nodes/proxy"}, name
             assert not verbs & {"escalate", "bind", "impersonate"}, name
+        assert all(len(names) == 1 for names in tokens(role)), f"{name} gives tokens of anybody"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

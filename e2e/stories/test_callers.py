@@ -68,10 +68,16 @@ def test_a_service_account_of_another_namespace(running: Deployed) -> None:
 
 
 def test_the_operators_identity_may_shake_hands_and_nothing_else(running: Deployed) -> None:
-    token = kube.token(kube.OPERATOR_NAMESPACE, "mcp-connectors", "mcp-connectors.io/operator")
-    endpoint = Endpoint.of(running.connector)
-    assert post(endpoint, token, message("server/discover")).status_code == 200
-    response = post(endpoint, token, LIST)
+    def token(audience: str) -> str:
+        return kube.token(kube.OPERATOR_NAMESPACE, "mcp-connectors", f"mcp-connectors.io/operator{audience}")
+
+    endpoint, namespace = Endpoint.of(running.connector), running.connector.namespace
+    own = token(f"/{namespace}/{running.connector.name}")
+    assert post(endpoint, own, message("server/discover")).status_code == 200
+    # What another connector's pods are shown opens nothing here.
+    for audience in ("", f"/{namespace}/another", f"/another/{running.connector.name}"):
+        assert post(endpoint, token(audience), message("server/discover")).status_code == 401, audience
+    response = post(endpoint, own, LIST)
     assert response.status_code == 403
     assert "vault" not in response.text
 

@@ -254,13 +254,9 @@ struct OperatorArgs {
     #[arg(long, env = "MCP_CONNECTORS_ADDRESS", default_value = "[::]:8080")]
     address: SocketAddr,
 
-    /// File with the token that proves to connectors who the operator is
-    #[arg(
-        long,
-        env = "MCP_CONNECTORS_TOKEN_FILE",
-        default_value = "/var/run/secrets/mcp-connectors.io/operator/token"
-    )]
-    token_file: PathBuf,
+    /// Was a token for all connectors. Taken so that no start-up breaks, and without effect: each connector is shown its own
+    #[arg(long = "token-file", hide = true)]
+    _token_file: Option<PathBuf>,
 
     /// Reconciles at a time, of each kind
     #[arg(long, env = "MCP_CONNECTORS_CONCURRENCY", default_value_t = 32,
@@ -378,7 +374,6 @@ impl TryFrom<OperatorArgs> for Settings {
             cluster_domain: args.cluster_domain,
             poll_interval: args.poll_interval,
             address: args.address,
-            token_file: args.token_file,
             concurrency: args.concurrency,
             rollout: Limits {
                 max_concurrent: args.rollout_max_concurrent,

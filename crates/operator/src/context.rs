@@ -23,6 +23,7 @@ use super::{
     events::Publisher,
     index::Index,
     metrics::Metrics,
+    own_tokens::OwnTokens,
     rollout::{Limits, Rollout},
 };
 use api::{CredentialSource, McpConnector, credential_source::Host, endpoint::AddressPolicy, scope::Scope};
@@ -57,8 +58,6 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// Address of `/livez`, `/readyz` and `/metrics`.
     pub address: std::net::SocketAddr,
-    /// File with the token that proves to connectors who the operator is.
-    pub token_file: std::path::PathBuf,
     /// Reconciles at a time, of each kind.
     pub concurrency: u16,
     /// How many connectors a change of the operator's own reaches at a time.
@@ -119,6 +118,8 @@ pub struct Context {
     pub token_keys: watch::Receiver<Option<TokenKeys>>,
     /// The audiences that the API server accepts; none while they are not known.
     pub api_audiences: watch::Receiver<Option<Vec<String>>>,
+    /// What proves to the connectors' pods who the operator is.
+    pub own_tokens: OwnTokens,
     /// HTTP client for the connectors' pods.
     pub pods_http: reqwest::Client,
     /// What the pods said last, by the connector's uid.

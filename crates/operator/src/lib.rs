@@ -18,6 +18,7 @@ mod http;
 pub mod index;
 pub mod lease;
 pub mod metrics;
+mod own_tokens;
 mod pages;
 pub mod plan;
 pub mod rollout;
@@ -46,6 +47,7 @@ use self::{
     health::WatchHealth,
     lease::{Election, Fence},
     metrics::Metrics,
+    own_tokens::OwnTokens,
     rollout::Rollout,
     token_keys::About,
     watches::{Queues, start_watches},
@@ -166,6 +168,11 @@ async fn lead(
     let concurrency = settings.concurrency;
     let context = Arc::new(Context {
         events: Publisher::new(client.clone(), reporter),
+        own_tokens: OwnTokens::new(
+            client.clone(),
+            &settings.operator_namespace,
+            settings.operator_service_account.clone(),
+        ),
         client,
         settings,
         caches,
@@ -228,6 +235,7 @@ async fn forget_the_dead(context: Arc<Context>) {
         context.mutations.forget_others(&|uid| living.contains(uid));
         context.rollout.forget_others(&|uid| living.contains(uid));
         context.refused_requests.forget_others(&|uid| living.contains(uid));
+        context.own_tokens.forget_others(&|uid| living.contains(uid));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The operator's steps without a cluster, for manifests on one machine. In go a connector and the objects beside it; out
 //! comes what the operator would make and say of it, or why it wouldn't accept it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -69,7 +69,6 @@ impl Planner {
             cluster_domain: "cluster.local".to_owned(),
             poll_interval: Duration::from_secs(15),
             address: ([127, 0, 0, 1], 0).into(),
-            token_file: PathBuf::new(),
             concurrency: 1,
             // Nothing is rolled out here.
             rollout: Limits {

@@ -50,9 +50,22 @@ pub const AUDIT_DIRECTORY: &str = "/var/log/mcp-connectors";
 /// What a server exits with whose configuration is another one than its pod was made with: `EX_CONFIG` of sysexits.h.
 pub const EXIT_CONFIG_ALTERED: u8 = 78;
 
-/// Audience of the token with which the operator asks connectors for their state. A token for it is good for the
-/// handshake and for `/status`, and for nothing else.
+/// What begins the audiences of the tokens with which the operator asks connectors for their state: see
+/// [`operator_audience`]. Alone it is the audience that earlier versions took, the same for all connectors.
 pub const OPERATOR_AUDIENCE: &str = "mcp-connectors.io/operator";
+
+/// Audience of the token with which the operator asks this connector for its state. A token for it is good for the
+/// handshake and the admin port of its pods, and for nothing else.
+#[must_use]
+pub fn operator_audience(namespace: &str, name: &str) -> String {
+    format!("{OPERATOR_AUDIENCE}/{namespace}/{name}")
+}
+
+/// Whether this is an audience of the operator's tokens, for whichever connector.
+#[must_use]
+pub fn is_operator_audience(audience: &str) -> bool {
+    audience.strip_prefix(OPERATOR_AUDIENCE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// A connector, as `serve` runs it.
 #[skip_serializing_none]
@@ -182,7 +195,7 @@ pub struct AccessConfig {
     pub audiences: Vec<String>,
 }
 
-/// Who the operator is, as it proves with a token for [`OPERATOR_AUDIENCE`].
+/// Who the operator is, as it proves with a token for [`operator_audience`].
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OperatorIdentity {

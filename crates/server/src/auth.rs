@@ -22,7 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{Caller, ServiceAccount};
 use files::{DirectoryEvents, FileContent, read_set};
-use pod_api::config::{OPERATOR_AUDIENCE, OperatorIdentity, PreviousIssuer, TOKEN_KEYS_FILE, TokenKeys};
+use pod_api::config::{
+    ConnectorIdentity, OperatorIdentity, PreviousIssuer, TOKEN_KEYS_FILE, TokenKeys, is_operator_audience,
+    operator_audience,
+};
 
 /// Seconds by which the clocks of the cluster and of this node may differ.
 const LEEWAY: i64 = 30;
@@ -97,6 +100,8 @@ pub struct Authenticator {
     directory: PathBuf,
     audiences: Vec<String>,
     operator: ServiceAccount,
+    /// Of the operator's token for this connector.
+    operator_audience: String,
     keys: RwLock<Arc<KeySet>>,
     reread: tokio::sync::Mutex<Option<Instant>>,
     verified: Mutex<HashMap<[u8; 32], Verified>>,
@@ -117,12 +122,18 @@ struct Verified {
 impl Authenticator {
     /// Reads the keys from the configuration directory; without them nobody can prove who they are, until they arrive.
     #[must_use]
-    pub fn new(directory: PathBuf, audiences: Vec<String>, operator: &OperatorIdentity) -> Self {
+    pub fn new(
+        directory: PathBuf,
+        audiences: Vec<String>,
+        operator: &OperatorIdentity,
+        connector: &ConnectorIdentity,
+    ) -> Self {
         let operator = ServiceAccount { namespace: operator.namespace.clone(), name: operator.service_account.clone() };
         let authenticator = Self {
             directory,
             audiences,
             operator,
+            operator_audience: operator_audience(&connector.namespace, &connector.name),
             keys: RwLock::default(),
             reread: tokio::sync::Mutex::new(None),
             verified: Mutex::default(),
@@ -274,9 +285,10 @@ impl Authenticator {
             return Err(AuthFailure::NotYetValid);
         }
         let account = claims.account().ok_or(AuthFailure::Subject)?;
-        if claims.aud.contains(OPERATOR_AUDIENCE) {
-            // A token for this audience is good for the handshake only, whatever other audiences it names.
-            return if account == self.operator { Ok(Caller::Operator) } else { Err(AuthFailure::Audience) };
+        if claims.aud.iter().any(is_operator_audience) {
+            // Such a token is good for the handshake only, whatever other audiences it names, and at one connector only.
+            let is_ours = account == self.operator && claims.aud.contains(&self.operator_audience);
+            return if is_ours { Ok(Caller::Operator) } else { Err(AuthFailure::Audience) };
         }
         if !self.audiences.iter().any(|audience| claims.aud.contains(audience)) {
             return Err(AuthFailure::Audience);
@@ -323,11 +335,16 @@ impl Default for Audiences {
 }
 
 impl Audiences {
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        let audiences = match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many.as_slice(),
+        };
+        audiences.iter().map(String::as_str)
+    }
+
     fn contains(&self, audience: &str) -> bool {
-        match self {
-            Self::One(one) => one == audience,
-            Self::Many(many) => many.iter().any(|one| one == audience),
-        }
+        self.iter().any(|one| one == audience)
     }
 }
 

@@ -124,7 +124,7 @@ impl<H: ServerHandler + Clone> Server<H> {
         };
         let guards = Arc::new(guards);
         let (keys, audiences) = (settings.config_directory.clone(), config.access.audiences.clone());
-        let authenticator = Arc::new(Authenticator::new(keys, audiences, &config.operator));
+        let authenticator = Arc::new(Authenticator::new(keys, audiences, &config.operator, &config.connector));
         let handler = extend(Handler::new(guards.clone(), state.clone(), platform.instructions()));
         let door = Door::new(
             config,

@@ -58,7 +58,7 @@ use outbound::{self, BreakerPosition, BreakerState, BulkheadState, Outbound, Out
 use pod_api::config::{
     AccessConfig, CacheConfig, CallRateConfig, ConnectorIdentity, Layout, LimitsConfig, OPERATOR_AUDIENCE,
     OperatorIdentity, PlatformLimitsConfig, ProbeConfig, RepeatsConfig, ServeConfig, TOKEN_KEYS_FILE, TelemetryConfig,
-    ToolsConfig,
+    ToolsConfig, operator_audience,
 };
 use tools::{CallContext, Effect, Preview, ToolDeclaration, ToolEntry, ToolError};
 

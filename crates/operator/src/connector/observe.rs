@@ -166,7 +166,7 @@ pub async fn observe(context: &Context, connector: &ValidatedConnector, deployme
     let mut memory = memory.lock().await;
     let is_early = memory.is_early(deployment, Instant::now());
     let ready: Vec<Arc<Pod>> = pods.iter().filter(|pod| is_ready(pod)).cloned().collect();
-    let Some(token) = read_token(context).await else {
+    let Some(token) = token_for(context, connector).await else {
         return Observation { pods, replicas: silent(&ready), is_early, ..Observation::default() };
     };
     let answers: Vec<(Arc<Pod>, Option<ReplicaStatus>)> = stream::iter(ready.iter().cloned())
@@ -227,15 +227,9 @@ pub fn is_ready(pod: &Pod) -> bool {
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// The kubelet renews the token, so it is read for every use.
-pub(super) async fn read_token(context: &Context) -> Option<String> {
-    match tokio::fs::read_to_string(&context.settings.token_file).await {
-        Ok(token) => Some(token.trim().to_owned()),
-        Err(error) => {
-            tracing::warn!(file = %context.settings.token_file.display(), %error, "reading the operator's token failed");
-            None
-        }
-    }
+/// What opens this connector's pods to the operator.
+pub(super) async fn token_for(context: &Context, connector: &ValidatedConnector) -> Option<String> {
+    context.own_tokens.for_connector(&connector.owner.uid, &connector.namespace, &connector.name).await
 }
 
 /// A path of a pod's admin port; nothing while the pod has no address.

@@ -21,7 +21,7 @@ use kube::{ResourceExt, runtime::events::EventType};
 use tokio::time::Instant;
 
 use super::{
-    observe::{ANSWER_TIMEOUT, AT_A_TIME, admin_url, is_ready, pods_of, read_token},
+    observe::{ANSWER_TIMEOUT, AT_A_TIME, admin_url, is_ready, pods_of, token_for},
     validate::ValidatedConnector,
 };
 use crate::{context::Context, events};
@@ -187,7 +187,7 @@ async fn ask_replicas(
     deployment: &Deployment,
     path: &str,
 ) -> Option<Told> {
-    let token = read_token(context).await?;
+    let token = token_for(context, connector).await?;
     let mut left: Vec<Arc<Pod>> =
         pods_of(context, connector, deployment).into_iter().filter(|pod| is_ready(pod)).collect();
     let of = left.len();

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeSet, HashMap},
     convert::Infallible,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -36,6 +35,7 @@ use crate::{
     events::Publisher,
     index::Index,
     metrics::Metrics,
+    own_tokens::OwnTokens,
     rollout::{Limits, Rollout, Share},
 };
 use api::{CredentialSource, LABEL_CONNECTOR, McpConnector, endpoint::AddressPolicy, scope::Scope};
@@ -61,7 +61,6 @@ pub fn settings() -> Settings {
         cluster_domain: "cluster.local".into(),
         poll_interval: Duration::from_secs(15),
         address: ([127, 0, 0, 1], 0).into(),
-        token_file: PathBuf::from("token"),
         concurrency: 1,
         rollout: Limits {
             max_concurrent: Share::Count(1),
@@ -160,6 +159,8 @@ struct Held {
     refused: Option<&'static str>,
     /// Kind of objects in which every write sets something else, as an admission webhook does it: where, and to what.
     rewritten: Option<(&'static str, &'static str, Value)>,
+    /// Tokens that were given.
+    tokens: u32,
 }
 
 impl ApiServer {
@@ -180,10 +181,10 @@ impl ApiServer {
     }
 
     fn answer(&self, method: &str, path: &str, mut body: Value) -> (u16, Value) {
-        let Held { objects, requests, events, refused, rewritten } = &mut *self.0.lock().unwrap();
+        let Held { objects, requests, events, refused, rewritten, tokens } = &mut *self.0.lock().unwrap();
         let (collection, last) = path.rsplit_once('/').unwrap();
         let what = match last {
-            "status" => format!("{}/status", collection.rsplit('/').nth(1).unwrap()),
+            "status" | "token" => format!("{}/{last}", collection.rsplit('/').nth(1).unwrap()),
             _ => collection.rsplit('/').next().unwrap().to_owned(),
         };
         let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_owned);
@@ -202,6 +203,17 @@ impl ApiServer {
         let is_immutable = objects.get(path).is_some_and(|object| object["immutable"] == true);
         if method == "PATCH" && is_immutable && objects[path]["data"] != body["data"] {
             return failure(422, "data: Forbidden: field is immutable when `immutable` is set");
+        }
+        if what == "serviceaccounts/token" {
+            if *refused == Some("serviceaccounts/token") {
+                return failure(403, "Forbidden");
+            }
+            *tokens += 1;
+            let audiences: Vec<&str> =
+                body["spec"]["audiences"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            let token = format!("token {tokens} for {}", audiences.join(", "));
+            body["status"] = json!({"token": token, "expirationTimestamp": "2026-01-01T00:00:00Z"});
+            return (201, body);
         }
         if method == "PATCH" && what == "events" {
             return (200, body);
@@ -306,6 +318,7 @@ pub fn context(server: &ApiServer, caches: Caches) -> Arc<Context> {
     let reporter = Reporter { controller: "test".into(), instance: None };
     Arc::new(Context {
         events: Publisher::new(client.clone(), reporter),
+        own_tokens: OwnTokens::new(client.clone(), "operator-namespace", "operator-account".into()),
         client,
         settings: settings(),
         caches,

@@ -60,9 +60,7 @@ async fn one_late_answer_at_the_first_look_changes_nothing_that_was_told() {
         let server = ApiServer::default();
         // Nobody listens there.
         let caches = with_pods(&told, &server, &["127.0.0.1".to_owned()]);
-        let token = tempfile::NamedTempFile::new().unwrap();
-        let mut context = context(&server, caches);
-        Arc::get_mut(&mut context).unwrap().settings.token_file = token.path().to_owned();
+        let context = context(&server, caches);
         let told = Arc::new(DeserializeGuard(Ok(told)));
         for look in 0..=looks_without_a_word {
             let action = reconcile(Arc::clone(&told), Arc::clone(&context)).await.unwrap();

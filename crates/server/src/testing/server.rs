@@ -234,7 +234,8 @@ impl TestServer {
     /// The operator's token.
     pub fn operator_token(&self) -> String {
         let mut claims = claims("mcp-system", "operator");
-        claims["aud"] = json!([OPERATOR_AUDIENCE]);
+        let ConnectorIdentity { namespace, name, .. } = config().connector;
+        claims["aud"] = json!([operator_audience(&namespace, &name), OPERATOR_AUDIENCE]);
         self.key.sign(&self.key.header(), &claims)
     }
 

@@ -62,7 +62,12 @@ async fn before_the_first_probe_health_says_starting() {
     let admin = Admin {
         config_digest: "digest".into(),
         guards: Arc::new(guards),
-        authenticator: Arc::new(Authenticator::new("/nonexistent".into(), vec![], &config().operator)),
+        authenticator: Arc::new(Authenticator::new(
+            "/nonexistent".into(),
+            vec![],
+            &config().operator,
+            &config().connector,
+        )),
         state: Arc::new(starting()),
         credentials: CredentialsHandle::new(watch::channel(None).1, watch::channel(0).0),
         probe: Arc::default(),

@@ -1,5 +1,7 @@
 //! Who may call, and what it sees.
 
+use pod_api::config::{ConnectorIdentity, OPERATOR_AUDIENCE, operator_audience};
+
 use super::*;
 
 #[tokio::test]
@@ -73,7 +75,8 @@ async fn a_bad_token_is_refused_with_its_reason() {
         (with(&|c| c["aud"] = json!(["https://kubernetes.default.svc"])), "audience"),
         (with(&|c| c["aud"] = json!(AUDIENCE.to_uppercase())), "audience"),
         (with(&|c| c["aud"] = json!([])), "audience"),
-        (with(&|c| c["aud"] = json!([pod_api::config::OPERATOR_AUDIENCE, AUDIENCE])), "audience"),
+        (with(&|c| c["aud"] = json!([OPERATOR_AUDIENCE, AUDIENCE])), "audience"),
+        (with(&|c| c["aud"] = json!([operator_audience("team-a", "other"), AUDIENCE])), "audience"),
         (with(&|c| c["iss"] = json!("https://elsewhere")), "issuer"),
         (with(&|c| c["iss"] = json!([ISSUER])), "malformed"),
         (with(&|c| c["exp"] = json!(now() - 60)), "expired"),
@@ -109,7 +112,7 @@ async fn a_bad_token_is_refused_with_its_reason() {
         assert!(!reply.body.contains(token.split('.').next().unwrap()), "{}", reply.body);
     }
     let metrics = server.admin("/metrics", None).await.body;
-    assert!(metrics.contains(r#"mcp_http_auth_failures_total{reason="audience"} 4"#), "{metrics}");
+    assert!(metrics.contains(r#"mcp_http_auth_failures_total{reason="audience"} 5"#), "{metrics}");
 }
 
 #[tokio::test]
@@ -272,8 +275,24 @@ async fn the_operator_may_greet_and_read_the_status_and_nothing_else() {
     let named = server.key.token("mcp-system", "operator");
     assert_eq!(server.admin("/status", Some(&named)).await.status, 403);
     assert_eq!(server.modern(&named, "tools/list", json!({})).await.status, 403);
+    let ConnectorIdentity { namespace, name, .. } = config().connector;
+    let own = operator_audience(&namespace, &name);
     let mut claims = claims("agents", "triage");
-    claims["aud"] = json!([pod_api::config::OPERATOR_AUDIENCE]);
+    claims["aud"] = json!([own]);
     let audience = server.key.sign(&server.key.header(), &claims);
     assert_eq!(server.admin("/status", Some(&audience)).await.status, 401);
+    // What another connector's pods are shown, and what all were shown by earlier versions.
+    let foreign = [
+        operator_audience(&namespace, "other"),
+        operator_audience("other", &name),
+        format!("{own}/"),
+        format!("{own}x"),
+    ];
+    for audience in foreign.iter().map(String::as_str).chain([OPERATOR_AUDIENCE]) {
+        let mut claims = super::testing::claims("mcp-system", "operator");
+        claims["aud"] = json!([audience]);
+        let token = server.key.sign(&server.key.header(), &claims);
+        assert_eq!(server.admin("/status", Some(&token)).await.status, 401, "{audience}");
+        assert_eq!(server.modern(&token, "server/discover", json!({})).await.status, 401, "{audience}");
+    }
 }

@@ -45,7 +45,7 @@ proptest! {
 
     #[test]
     fn no_token_panics(token in "\\PC{0,80}") {
-        let authenticator = Authenticator::new("/nonexistent".into(), vec![], &config().operator);
+        let authenticator = Authenticator::new("/nonexistent".into(), vec![], &config().operator, &config().connector);
         let mut headers = ::http::HeaderMap::new();
         if let Ok(value) = format!("Bearer {token}").parse() {
             headers.insert("authorization", value);

@@ -124,14 +124,14 @@ async fn replica(refusals: usize) -> (String, Arc<Mutex<Vec<String>>>) {
     (address.to_string(), taken)
 }
 
+/// What the operator proves with that it asks: a token for this connector.
+const OWN_TOKEN: &str = "Bearer token 1 for mcp-connectors.io/operator/team/tresor, mcp-connectors.io/operator";
+
 /// Reconciles once, and returns what was written: the requests in the status, and reason and note of each Event.
 async fn reconciled(connector: McpConnector, pods: &[String]) -> (Value, Vec<(String, String)>) {
     let server = ApiServer::default();
     let caches = with_pods(&connector, &server, pods);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "operators-token\n").unwrap();
-    let mut context = context(&server, caches);
-    Arc::get_mut(&mut context).unwrap().settings.token_file = file.path().to_owned();
+    let context = context(&server, caches);
     reconcile(Arc::new(DeserializeGuard(Ok(connector))), context).await.unwrap();
     (server.object(CONNECTOR)["status"]["requests"].clone(), server.events())
 }
@@ -142,7 +142,7 @@ async fn every_replica_is_asked_once_and_it_is_remembered() {
     let (second, also_taken) = replica(2).await;
     let asked = asking(&[(ANNOTATION_PROBE_REQUESTED_AT, EARLIER)]);
     let (requests, events) = reconciled(asked, &[first, second]).await;
-    assert_eq!(*taken.lock().unwrap(), ["/probe Bearer operators-token"]);
+    assert_eq!(*taken.lock().unwrap(), [format!("/probe {OWN_TOKEN}")]);
     assert_eq!(also_taken.lock().unwrap().len(), 3, "one that refuses is asked again");
     assert_eq!(requests, json!({"probe": EARLIER}));
     let told = events.iter().find(|(reason, _)| reason == "ProbeRequested").unwrap();
@@ -155,7 +155,7 @@ async fn one_that_never_answers_is_told_of_and_not_asked_for_ever() {
     let (second, taken) = replica(99).await;
     let asked = asking(&[(ANNOTATION_RELOAD_REQUESTED_AT, EARLIER), (ANNOTATION_PROBE_REQUESTED_AT, LATER)]);
     let (requests, events) = reconciled(asked, &[first, second]).await;
-    assert_eq!(*taken.lock().unwrap(), ["/reload Bearer operators-token"; 3], "reading again includes a probe");
+    assert_eq!(*taken.lock().unwrap(), vec![format!("/reload {OWN_TOKEN}"); 3], "reading again includes a probe");
     assert_eq!(requests, json!({"reload": EARLIER, "probe": "2025-11-21T11:59:00Z"}));
     let told = events.iter().find(|(reason, _)| reason == "ReloadRequested").unwrap();
     assert!(told.1.starts_with("1 of 2 replicas were asked"), "{told:?}");

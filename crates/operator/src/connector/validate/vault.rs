@@ -13,7 +13,7 @@ use api::{
 };
 use pod_api::{
     agent::{AgentConfig, LoginConfig, Origin, SECRET_ID_FILE, SecretConfig},
-    config::OPERATOR_AUDIENCE,
+    config::is_operator_audience,
 };
 
 const DEFAULT_REFRESH_INTERVAL: ApiDuration = ApiDuration::from_secs(60);
@@ -138,7 +138,7 @@ pub(super) fn audience_objection(audience: &str, found: &Dereferenced) -> Option
     if is_for_api_server(audience, found) {
         return Some(format!("{audience:?} is an audience of the Kubernetes API"));
     }
-    (audience == OPERATOR_AUDIENCE || audience.ends_with("/mcp"))
+    (is_operator_audience(audience) || audience.ends_with("/mcp"))
         .then(|| format!("{audience:?} is an audience of connectors"))
 }
 
