@@ -62,6 +62,7 @@ fn shown<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&whole_line(text))
 }
 
+#[expect(clippy::ref_option, reason = "serde passes the field as it is")]
 fn shown_if_any<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     text.as_deref().map(whole_line).serialize(serializer)
 }

@@ -427,17 +427,17 @@ mod tests {
         }
 
         /// What it does at once, whenever it tells of it: the Lease as it is then, and the number of the write, if it is one.
-        fn answer(&self, method: Method, body: &Value) -> (u16, Value, Option<u64>) {
+        fn answer(&self, method: &Method, body: &Value) -> (u16, Value, Option<u64>) {
             self.requests.lock().unwrap().push(method.clone());
             let (version, lease) = &mut *self.lease.lock().unwrap();
-            if method == Method::GET {
+            if *method == Method::GET {
                 return if lease.is_null() {
                     (404, json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"}), None)
                 } else {
                     (200, lease.clone(), None)
                 };
             }
-            if method == Method::PUT && body["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"] {
+            if *method == Method::PUT && body["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"] {
                 return (409, json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict"}), None);
             }
             *version += 1;
@@ -453,7 +453,7 @@ mod tests {
                 async move {
                     let (parts, body) = request.into_parts();
                     let body = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap_or_default();
-                    let (status, answer, write) = server.answer(parts.method, &body);
+                    let (status, answer, write) = server.answer(&parts.method, &body);
                     tokio::time::sleep(write.map_or(Duration::ZERO, server.delay)).await;
                     let answer = Full::new(Bytes::from(answer.to_string()));
                     Ok::<_, Infallible>(http::Response::builder().status(status).body(answer).unwrap())

@@ -62,7 +62,7 @@ pub enum Error {
         name: String,
         /// The API server's refusal.
         #[source]
-        source: Box<Error>,
+        source: Box<Self>,
     },
     /// The API server refused.
     #[error("failed to {verb} {kind} {name}: {message}")]

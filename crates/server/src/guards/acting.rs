@@ -116,7 +116,7 @@ impl Acting {
             }
             Standing::Ended(ending, at) => (ending, at),
             Standing::OtherCall => return Err(idempotency::other_call().into()),
-            Standing::Full(wait) => return Err(Stopped::Held("idempotency", idempotency::too_many(wait))),
+            Standing::Full(wait) => return Err(Stopped::Held("idempotency", Box::new(idempotency::too_many(wait)))),
         };
         if !gone.is_cancelled() {
             self.ledger.delivered(&attempt);

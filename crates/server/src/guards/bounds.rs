@@ -65,7 +65,9 @@ pub fn apply_to_error(mut error: ToolError) -> ToolError {
     if let Some(words) = &mut error.platform_words {
         let all = words.len();
         words.truncate(MAX_ERROR_WORDS);
-        words.iter_mut().for_each(|word| tidy(word, MAX_ERROR_WORD));
+        for word in words.iter_mut() {
+            tidy(word, MAX_ERROR_WORD);
+        }
         if all > words.len() {
             let cut = format!("platform_words has {MAX_ERROR_WORDS} of {all}");
             error.remedy = Some(error.remedy.map_or_else(|| cut.clone(), |remedy| format!("{remedy}; {cut}")));

@@ -147,7 +147,7 @@ pub enum Stopped {
     /// The tool failed.
     Failed(ToolError),
     /// The guard of this name held the call up.
-    Held(&'static str, ToolError),
+    Held(&'static str, Box<ToolError>),
     /// The tool panicked.
     Panicked,
 }
@@ -293,7 +293,7 @@ impl Guards {
         match deadline::within(deadline, &abandoned, AssertUnwindSafe(work).catch_unwind()).await {
             Ended::Done(Ok(Ok(bounded))) => Outcome::Answered(bounded),
             Ended::Done(Ok(Err(Stopped::Failed(error)))) => Outcome::Failed(error),
-            Ended::Done(Ok(Err(Stopped::Held(guard, error)))) => Outcome::Held(guard, error),
+            Ended::Done(Ok(Err(Stopped::Held(guard, error)))) => Outcome::Held(guard, *error),
             Ended::Done(Ok(Err(Stopped::Panicked)) | Err(_)) => Outcome::Panicked,
             Ended::TimeUp => Outcome::Failed(deadline::error(allowed)),
             Ended::CallerGone => Outcome::Abandoned,
@@ -307,7 +307,7 @@ impl Guards {
 
     /// Takes one of the places for calls.
     fn enter(&self, caller: CallerKey) -> Result<Slot, Stopped> {
-        self.slots.enter(caller).map_err(|error| Stopped::Held("concurrency", error))
+        self.slots.enter(caller).map_err(|error| Stopped::Held("concurrency", Box::new(error)))
     }
 
     /// What [`Self::read`] answers, or has answered to the same caller if that is kept, which `note` tells then. `call` is the

@@ -252,7 +252,7 @@ fn trigger(state: &mut State, asked: &Asked, name: &str, action: &str) -> Respon
     }
     let project = name.rsplit_once('/').and_then(|(project, _)| state.jobs.get(project));
     if project.is_some_and(|project| project.disabled) {
-        return redirect(302, &name.split('/').map(|part| format!("job/{part}/")).collect::<String>());
+        return redirect(302, &format!("job/{}/", name.replace('/', "/job/")));
     }
     let declared = match (&job.parameters, action) {
         (None, "buildWithParameters") => return page(state, 400, &format!("{name} is not parameterized")),

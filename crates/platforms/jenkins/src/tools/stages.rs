@@ -586,7 +586,9 @@ mod tests {
         );
         // Each with a step of its own: the last, as ever.
         let mut candidates = Candidate::all(&flow);
-        candidates.iter_mut().for_each(|one| one.looked = Some(step()));
+        for one in &mut candidates {
+            one.looked = Some(step());
+        }
         assert_eq!(
             (take_skipped(&mut candidates), names(&candidates)),
             (vec![], ["Notify", "Deploy", "Test", "Lint"].map(str::to_owned).into())
