@@ -184,6 +184,24 @@ async fn a_dry_run_is_not_told_as_a_sync() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_is_named_though_the_application_is_healthy() {
+    let double = Double::start().await;
+    let connector = with_token(&double.uri());
+    let resource = |name: &str, health: &str| json!({ "version": "v1", "kind": "Service", "namespace": "shop", "name": name, "status": "OutOfSync", "health": { "status": health } });
+    for (missing, expected) in [(0, None), (1, Some("; not there: Service s0")), (7, Some("Service s4 and 2 more"))] {
+        stand(&double, |app| {
+            app["status"]["sync"]["status"] = json!("OutOfSync");
+            app["status"]["health"]["status"] = json!("Healthy");
+            let names = (0..missing).map(|number| resource(&format!("s{number}"), "Missing"));
+            app["status"]["resources"] = names.chain([resource("there", "Healthy")]).collect();
+        });
+        let verdict = verdict(&connector).await;
+        assert_eq!(verdict.contains("not there"), expected.is_some(), "{verdict}");
+        assert!(verdict.contains(expected.unwrap_or("what runs is healthy")), "{verdict}");
+    }
+}
+
+#[tokio::test]
 async fn an_operation_tells_by_what_it_failed() {
     let double = Double::start().await;
     let connector = with_token(&double.uri());

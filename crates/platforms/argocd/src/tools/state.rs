@@ -388,6 +388,8 @@ const MAX_FAILED: usize = 10;
 
 /// Conditions that are told.
 const MAX_CONDITIONS: usize = 10;
+/// Resources that are not there and are named.
+const MAX_ABSENT: usize = 5;
 
 /// How a person confirms.
 const CONFIRM: &str = "argocd app confirm-deletion, or Argo CD's page of the application";
@@ -508,6 +510,21 @@ fn deletion(app: &Application, since: &str) -> String {
     format!("the application is being deleted since {since}{stage}{failed}")
 }
 
+/// What Git names and is not there. Since 3.4 an application's own health leaves that out, unless nothing is there
+/// (argoproj/argo-cd#25962).
+fn absent(app: &Application) -> String {
+    let is_missing =
+        |one: &&Resource| !one.hook && one.health.as_ref().is_some_and(|health| health.status == "Missing");
+    let missing: Vec<_> = app.status.resources.iter().filter(is_missing).collect();
+    let names: Vec<_> =
+        missing.iter().take(MAX_ABSENT).map(|one| text::clean(&format!("{} {}", one.kind, one.name))).collect();
+    match missing.len().saturating_sub(names.len()) {
+        _ if names.is_empty() => String::new(),
+        0 => format!("; not there: {}", names.join(", ")),
+        more => format!("; not there: {} and {more} more", names.join(", ")),
+    }
+}
+
 /// What sync and health mean together, and beside the last operation.
 fn verdict(app: &Application, sync: &str, health: &str, news: Option<&str>) -> String {
     if let Some(since) = &app.metadata.deletion_timestamp {
@@ -547,7 +564,8 @@ fn verdict(app: &Application, sync: &str, health: &str, news: Option<&str>) -> S
         _ => "its health is not known",
     };
     let left_out = if leaves_out { "; a part of what Git says is left out: see sync.message" } else { "" };
-    let state = format!("{state}{left_out}");
+    let absent = if unknown.is_some() || health == "Missing" { String::new() } else { absent(app) };
+    let state = format!("{state}{absent}{left_out}");
     let running = app.running();
     let is_dry_run = last.is_some_and(OperationState::is_dry_run);
     let last = last.map(|state| state.phase.as_str());

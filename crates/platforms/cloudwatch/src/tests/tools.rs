@@ -59,6 +59,11 @@ async fn filters_are_those_of_the_platform() {
     assert_eq!(double.input("ListMetrics")["Dimensions"], json!([{ "Name": "InstanceId" }]));
     let none = good(&connector, "list_cloudwatch_metrics", json!({ "metric": "cpuutilization" })).await;
     assert!(none["hints"][0].as_str().unwrap().contains("must be exact"));
+    assert!(none["hints"][0].as_str().unwrap().contains("two weeks"));
+    let recent = json!({ "metric": "cpuutilization", "recently_active": true });
+    let none = good(&connector, "list_cloudwatch_metrics", recent).await;
+    let hint = none["hints"][0].as_str().unwrap();
+    assert!(hint.contains("last 3 hours") && !hint.contains("two weeks"), "{hint}");
     let firing = good(&connector, "list_cloudwatch_alarms", json!({ "state": "ALARM", "types": ["composite"] })).await;
     assert_eq!((firing["items"].as_array().unwrap().len(), &firing["items"][0]["name"]), (1, &json!("site")));
     let groups = good(&connector, "list_cloudwatch_log_groups", json!({ "name_contains": "lambda" })).await;

@@ -112,9 +112,15 @@ async fn list(
         })
         .await?;
     let elsewhere = input.namespace.as_deref().and_then(|namespace| elsewhere(namespace, &cloudwatch.session.place));
+    // `RecentlyActive` narrows AWS' own two weeks, and so leaves out what comes once a day (ListMetrics in the API reference).
+    let listed = if input.recently_active {
+        "With recently_active only what had points within the last 3 hours is listed, so not what comes once a day, such as \
+         the sizes of S3's buckets: leave it out"
+    } else {
+        "What had no points for two weeks is not listed"
+    };
     let none = format!(
-        "no metric matches: names and dimensions must be exact; leave one out. What had no points for two weeks is not \
-         listed, and {}",
+        "no metric matches: names and dimensions must be exact; leave one out. {listed}, and {}",
         elsewhere.as_deref().unwrap_or("this connector sees one region")
     );
     Ok(hinted(page, &none))

@@ -500,6 +500,33 @@ async fn a_patch_of_an_object_is_told_by_its_keys() {
     assert_eq!(double.kept("data/apps/new").unwrap()["data"], json!({ "a": { "y": null } }));
 }
 
+/// Somebody wrote between a caller's look and its write (Orange-OpenSource/remote-key-server#29).
+#[tokio::test]
+async fn a_write_that_comes_late_learns_the_version_of_now() {
+    let (double, connector) = started().await;
+    let write = |cas: Value| {
+        let mut write = json!({ "path": "secret/apps/late", "data": { "k": "v" }, "patch": false });
+        write.as_object_mut().unwrap().extend(cas.as_object().unwrap().clone());
+        write
+    };
+    for _ in 0..2 {
+        connector.call("write_vault_secret", write(json!({}))).await.unwrap();
+    }
+    let early = connector.preview("write_vault_secret", write(json!({ "cas": 1 }))).await.unwrap_err();
+    // `validateCheckAndSetOption` in `path_data.go` of the engine.
+    let refusal = json!({ "errors": ["check-and-set parameter did not match the current version"] });
+    double.want("secret/data/apps/late", 400, Some(refusal));
+    let late = connector.call("write_vault_secret", write(json!({ "cas": 1 }))).await.unwrap_err();
+    for error in [early, late] {
+        assert_eq!(error.code, ErrorCode::Conflict, "{error:?}");
+        assert!(error.message.contains("expects version 1") && error.message.contains("version 2 now"), "{error:?}");
+    }
+    // Where the policies don't permit to look, it stays a conflict.
+    double.want("secret/subkeys/apps/late", 403, None);
+    let error = connector.call("write_vault_secret", write(json!({ "cas": 1 }))).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict, "{error:?}");
+}
+
 /// Where the token's policies don't permit to look first, Vault answers a patch of nothing with 404 and no body.
 #[tokio::test]
 async fn a_patch_of_nothing_is_told_as_that() {

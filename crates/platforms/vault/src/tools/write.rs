@@ -258,7 +258,7 @@ async fn preview(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> 
     if let (Some(expected), Some(current)) = (input.cas, &current)
         && expected != current.version
     {
-        return Err(failed("write", &location.full(), "update")(Error::CasMismatch));
+        return Err(outrun(&location, expected, Some(current)));
     }
     let (written, removed) = input.keys();
     let and_remove = if removed.is_empty() { String::new() } else { format!(" and remove {}", join(&removed)) };
@@ -346,22 +346,27 @@ async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Re
         }
     };
     let capability = if patches_something && location.version == KvVersion::Two { "patch" } else { "update" };
-    let answer: Option<wire::Envelope<wire::VersionInfo>> =
-        vault.session.call(&call, context.deadline).await.map_err(|error| match error {
-            Error::NotFound if patches_something => ToolError::new(
-                ErrorCode::NotFound,
-                format!("there is no readable version at {} that could be patched", location.full()),
-            )
-            .with_argument("path")
-            .with_remedy("set patch to false to write the secret anew"),
-            // The method came with Vault 1.9 (hashicorp/vault#13502).
-            Error::Unsupported if patches_something => ToolError::invalid_argument(
-                "this Vault takes no patch of a secret, which came with 1.9; nothing was written",
-            )
-            .with_argument("patch")
-            .with_remedy("set patch to false, and give every key that the secret shall have"),
-            error => failed("write", &path, capability)(error),
-        })?;
+    let answer: Result<Option<wire::Envelope<wire::VersionInfo>>, Error> =
+        vault.session.call(&call, context.deadline).await;
+    if let (Err(Error::CasMismatch), Some((expected, _))) = (&answer, expected) {
+        let now = current(&vault, &location, &context).await.ok().flatten();
+        return Err(outrun(&location, expected, now.as_ref()));
+    }
+    let answer = answer.map_err(|error| match error {
+        Error::NotFound if patches_something => ToolError::new(
+            ErrorCode::NotFound,
+            format!("there is no readable version at {} that could be patched", location.full()),
+        )
+        .with_argument("path")
+        .with_remedy("set patch to false to write the secret anew"),
+        // The method came with Vault 1.9 (hashicorp/vault#13502).
+        Error::Unsupported if patches_something => ToolError::invalid_argument(
+            "this Vault takes no patch of a secret, which came with 1.9; nothing was written",
+        )
+        .with_argument("patch")
+        .with_remedy("set patch to false, and give every key that the secret shall have"),
+        error => failed("write", &path, capability)(error),
+    })?;
     let made = answer.and_then(|envelope| envelope.data);
     let ends_at = made.as_ref().and_then(|info| info.ends_at()).map(ToOwned::to_owned);
     let version = made.map(|info| info.version).filter(|version| *version > 0);
@@ -382,6 +387,19 @@ async fn write(vault: Arc<Vault>, input: WriteInput, context: CallContext) -> Re
         ));
     }
     Ok(Written { path: location.path(), mount: location.mount, version, ends_at, keys: written, removed })
+}
+
+/// Somebody else wrote in between: nothing is written, and the caller learns by which version, where that can be read.
+fn outrun(location: &Location, expected: u64, now: Option<&Current>) -> ToolError {
+    let mut error = failed("write", &location.full(), "update")(Error::CasMismatch);
+    match now.map(|now| now.version).filter(|now| *now != expected) {
+        Some(0) => error.message = format!("the call expects version {expected} of the secret, and there is none now"),
+        Some(now) => {
+            error.message = format!("the call expects version {expected} of the secret, which has version {now} now")
+        }
+        None => {}
+    }
+    error
 }
 
 /// What is at a path; none if the token's policies don't permit to know.
