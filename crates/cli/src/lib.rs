@@ -25,7 +25,7 @@ use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -61,6 +61,8 @@ use pod_api::{
 use server::{self, LoadedConfig, ServeError, ServeSettings, audit::chain};
 use telemetry::{self, LogSettings};
 
+/// How long a server waits for its own configuration: a kubelet that is behind gives a new pod the one before for a moment.
+const CONFIG_PATIENCE: Duration = Duration::from_secs(10);
 /// Where the kubelet looks for a container's last words, unless the container says another place.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
@@ -412,6 +414,19 @@ pub fn run<Local: LocalCommand>(cli: Cli<Local>) -> ExitCode {
     })
 }
 
+/// Reads the configuration that this pod was made with, for which it waits if another one is there.
+async fn load(directory: &Path, made_with: Option<&str>, patience: Duration) -> Result<LoadedConfig, ServeError> {
+    let until = Instant::now() + patience;
+    loop {
+        match LoadedConfig::read(directory, made_with) {
+            Err(ConfigError::Altered { .. }) if Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            read => return read.map_err(ServeError::ReadConfig),
+        }
+    }
+}
+
 /// Whether a server did not start because its configuration is another one than its pod was made with.
 fn is_altered(error: &(dyn StdError + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(ServeError::ReadConfig(ConfigError::Altered { .. })))
@@ -465,8 +480,7 @@ fn dispatch<Local: LocalCommand>(cli: Cli<Local>) -> Result<ExitCode, Box<dyn St
             let made_with = args.config_digest.clone();
             let settings = ServeSettings::from(args);
             block_on(async {
-                let loaded = LoadedConfig::read(&settings.config_directory, made_with.as_deref());
-                let loaded = loaded.map_err(ServeError::ReadConfig)?;
+                let loaded = load(&settings.config_directory, made_with.as_deref(), CONFIG_PATIENCE).await?;
                 let traces = loaded.trace_settings();
                 let telemetry = telemetry::init(&logs, Some(&loaded.connector()), traces.as_ref())?;
                 tokio::spawn(log_level::follow(settings.config_directory.clone(), telemetry.filter(), logs.filter));
@@ -582,16 +596,31 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_server_with_another_configuration_than_its_pod_was_made_with_ends_with_a_code_and_last_words_of_its_own() {
+    #[tokio::test]
+    async fn a_server_waits_for_its_own_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        std::fs::write(&file, "{}").unwrap();
+        let made_with = ServeConfig::whole_digest("[]", None);
+        let arrives = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            std::fs::write(&file, "[]").unwrap();
+        };
+        let (loaded, ()) = tokio::join!(load(folder.path(), Some(&made_with), Duration::from_secs(60)), arrives);
+        // It is read, and is none.
+        assert!(matches!(loaded, Err(ServeError::ReadConfig(ConfigError::Parse { .. }))));
+    }
+
+    #[tokio::test]
+    async fn a_server_with_another_configuration_than_its_pod_was_made_with_ends_with_a_code_and_last_words_of_its_own()
+    {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), "{}").unwrap();
-        let served = |digest: &str| {
-            let directory = format!("--config-directory={}", folder.path().display());
-            let words = ["mcp-connectors", "serve", &directory, &format!("--config-digest={digest}")];
-            dispatch(Cli::<NoLocal>::try_parse_from(words).unwrap()).unwrap_err()
+        let loaded = async |digest: &str| {
+            let refused = load(folder.path(), Some(digest), Duration::ZERO).await.err().unwrap();
+            Box::<dyn StdError>::from(refused)
         };
-        let (altered, wrong) = (served("00"), served(&ServeConfig::whole_digest("{}", None)));
+        let (altered, wrong) = (loaded("00").await, loaded(&ServeConfig::whole_digest("{}", None)).await);
         assert!(is_altered(altered.as_ref()) && !is_altered(wrong.as_ref()), "{altered} {wrong}");
         let log = folder.path().join("termination-log");
         leave_last_words(&log, "words");
