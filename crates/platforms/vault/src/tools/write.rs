@@ -395,7 +395,7 @@ fn outrun(location: &Location, expected: u64, now: Option<&Current>) -> ToolErro
     match now.map(|now| now.version).filter(|now| *now != expected) {
         Some(0) => error.message = format!("the call expects version {expected} of the secret, and there is none now"),
         Some(now) => {
-            error.message = format!("the call expects version {expected} of the secret, which has version {now} now")
+            error.message = format!("the call expects version {expected} of the secret, which has version {now} now");
         }
         None => {}
     }
