@@ -163,7 +163,8 @@ async fn an_object_is_the_one_that_was_asked_for_or_none() {
         ] {
             double.want(path, 200, body.clone());
             let error = connector.call(tool, arguments).await.unwrap_err();
-            assert!(error.message.contains("metadata.name"), "{tool} {body}: {error:?}");
+            let place = error.platform_words.as_deref().unwrap_or_default().concat();
+            assert!(place.contains("metadata.name"), "{tool} {body}: {place}: {}", error.message);
         }
     }
 }
