@@ -13,7 +13,7 @@ WRITTEN = "planted-write-5d1c77aa"
 GENERATED_KEY = "made_up_on_the_way"
 
 
-def test_planted_secrets_occur_nowhere(deploy: Deploy, namespace: str) -> None:
+def test_no_credential_is_told_anywhere(deploy: Deploy, namespace: str) -> None:
     deployed = deploy(
         tools={"mutations": "Confirm"},
         access=changed_by_agents(namespace),
